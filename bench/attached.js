@@ -22,12 +22,18 @@ const names = ['send_email', 'resize_image', 'charge_card'];
 const worker = new Worker(
   'mail',
   async ({ data }) => {
-    if (data.n % 100 === 0) throw new Error(data.n === 300 ? 'quicksilver in the pipe' : `no answer from host ${data.n}`);
+    if (data.n % 100 === 0)
+      throw new Error(data.n === 300 ? 'quicksilver in the pipe' : `no answer from host ${data.n}`);
   },
   { connection: { ...connection, maxRetriesPerRequest: null }, concurrency: 50 },
 );
 for (let from = 0; from < jobs; from += 1000)
-  await queue.addBulk(Array.from({ length: 1000 }, (_, n) => ({ name: names[(from + n) % 3] ?? '', data: { n: from + n } })));
+  await queue.addBulk(
+    Array.from({ length: 1000 }, (_, n) => ({
+      name: names[(from + n) % 3] ?? '',
+      data: { n: from + n },
+    })),
+  );
 while ((await queue.getJobCountByTypes('wait', 'active')) > 0) await setTimeout(200);
 
 /** @param {Koa} app */
@@ -46,7 +52,9 @@ const tasks = attachQueues([queue], { history: 1_000_000, keep: 1_000_000, logge
 let total = 0;
 while (total < jobs) {
   // Only jobs that were read are in the metrics of a time range.
-  total = await tasks.aggregate('metrics', { from: '-1d', series: false }).then(({ counts }) => counts.success + counts.failed);
+  total = await tasks
+    .aggregate('metrics', { from: '-1d', series: false })
+    .then(({ counts }) => counts.success + counts.failed);
   await setTimeout(100);
 }
 const read = performance.now() - began;
@@ -55,7 +63,10 @@ const grown = process.memoryUsage().rss - memory;
 const ours = new Koa();
 ours.use(taskAdmin(tasks, { auth: null, logger: false }));
 const adapter = new KoaAdapter();
-createBullBoard({ queues: [new BullMQAdapter(queue)], serverAdapter: adapter.setBasePath('/board') });
+createBullBoard({
+  queues: [new BullMQAdapter(queue)],
+  serverAdapter: adapter.setBasePath('/board'),
+});
 const theirs = new Koa();
 theirs.use(adapter.registerPlugin());
 const [our, their] = await Promise.all([listen(ours), listen(theirs)]);
@@ -88,7 +99,11 @@ console.log(
   `| attached, ${jobs.toLocaleString('en')} jobs read | ${(jobs / (read / 1000)).toFixed(0)} a second, ${(grown / jobs).toFixed(0)} bytes each | | | |`,
 );
 await compare('the first page of 50', '/tasks?limit=50', `${page}1&status=latest`);
-await compare('failed jobs, the first page of 50', '/tasks?limit=50&status=failed', `${page}1&status=failed`);
+await compare(
+  'failed jobs, the first page of 50',
+  '/tasks?limit=50&status=failed',
+  `${page}1&status=failed`,
+);
 await compare('a word of one error', '/tasks?limit=50&q=quicksilver', undefined);
 await compare('failures by cause', '/tasks/failures', undefined);
 
@@ -107,7 +122,9 @@ await setTimeout(3000);
 const following = await cpuWhileJobsRun(10);
 await tasks.close();
 const alone = await cpuWhileJobsRun(10);
-console.log(`| attached, following 1,000 jobs a second | ${(following - alone).toFixed(0)} | | ms of processor for 1,000 jobs | |`);
+console.log(
+  `| attached, following 1,000 jobs a second | ${(following - alone).toFixed(0)} | | ms of processor for 1,000 jobs | |`,
+);
 other.kill();
 for (const { server } of [our, their]) {
   server.close();

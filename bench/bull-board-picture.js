@@ -21,7 +21,11 @@ Error.stackTraceLimit = 3;
 
 const redis = await startRedis();
 const connection = { host: '127.0.0.1', port: redis.port };
-const tasks = new TaskManager({ engine: bullmqEngine({ connection, prefix: 'shop', logger: false }), logger: false, concurrency: 1 });
+const tasks = new TaskManager({
+  engine: bullmqEngine({ connection, prefix: 'shop', logger: false }),
+  logger: false,
+  concurrency: 1,
+});
 const sendWelcome = tasks.task(
   'send_welcome',
   async (/** @type {string} */ address) => {
@@ -57,7 +61,10 @@ while ((await tasks.find({ status: ['running'] })).total === 0) await setTimeout
 
 const queue = new Queue('mail', { connection, prefix: '{shop}' });
 const adapter = new KoaAdapter();
-createBullBoard({ queues: [new BullMQAdapter(queue)], serverAdapter: adapter.setBasePath('/board') });
+createBullBoard({
+  queues: [new BullMQAdapter(queue)],
+  serverAdapter: adapter.setBasePath('/board'),
+});
 const app = new Koa();
 app.use(taskAdmin(tasks, { auth: null, title: 'Shop', displayFuncArgs: true, logger: false }));
 app.use(adapter.registerPlugin());
@@ -68,7 +75,11 @@ const browser = await startChromium();
 
 /** @param {string} path @param {number} height @param {string} shown a selector of what is on the page once it has loaded */
 async function picturePage(path, height, shown) {
-  const page = await browser.newPage({ viewport: { width, height }, colorScheme: 'light', timezoneId: 'Europe/Berlin' });
+  const page = await browser.newPage({
+    viewport: { width, height },
+    colorScheme: 'light',
+    timezoneId: 'Europe/Berlin',
+  });
   await page.goto(`http://127.0.0.1:${port}${path}`);
   await page.locator(shown).first().waitFor();
   await setTimeout(1500);

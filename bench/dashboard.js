@@ -31,9 +31,14 @@ ours.use(taskAdmin(tasks, { auth: null, logger: false }));
 
 const redis = await startRedis();
 const queue = new Queue('mail', { connection: { host: '127.0.0.1', port: redis.port } });
-await queue.addBulk(Array.from({ length: peerJobs }, (_, n) => ({ name: 'send_email', data: { n } })));
+await queue.addBulk(
+  Array.from({ length: peerJobs }, (_, n) => ({ name: 'send_email', data: { n } })),
+);
 const adapter = new KoaAdapter();
-createBullBoard({ queues: [new BullMQAdapter(queue)], serverAdapter: adapter.setBasePath('/board') });
+createBullBoard({
+  queues: [new BullMQAdapter(queue)],
+  serverAdapter: adapter.setBasePath('/board'),
+});
 const theirs = new Koa();
 theirs.use(adapter.registerPlugin());
 
@@ -43,7 +48,9 @@ const [our = '', their = ''] = await Promise.all(
     (server) =>
       new Promise((resolve) =>
         server.listen(0, '127.0.0.1', () =>
-          resolve(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`),
+          resolve(
+            `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`,
+          ),
         ),
       ),
   ),
@@ -60,7 +67,10 @@ async function open(url, row) {
   let requests = 0;
   await session.send('Network.enable');
   session.on('Network.requestWillBeSent', () => (requests += 1));
-  session.on('Network.loadingFinished', (/** @type {any} */ { encodedDataLength }) => (bytes += encodedDataLength));
+  session.on(
+    'Network.loadingFinished',
+    (/** @type {any} */ { encodedDataLength }) => (bytes += encodedDataLength),
+  );
   session.on('Network.dataReceived', (/** @type {any} */ { encodedDataLength, requestId }) => {
     if (requestId === stream) bytes += encodedDataLength;
   });
@@ -73,7 +83,15 @@ async function open(url, row) {
   await page.locator(row).first().waitFor();
   const shown = performance.now() - began;
   await setTimeout(1500);
-  return { page, session, context, shown, requests, nodes: await page.locator('*').count(), sent: () => bytes };
+  return {
+    page,
+    session,
+    context,
+    shown,
+    requests,
+    nodes: await page.locator('*').count(),
+    sent: () => bytes,
+  };
 }
 
 /** How soon it is there for who comes again, with its files in the cache. @param {import('playwright-core').Page} page @param {string} row */
@@ -91,8 +109,13 @@ const found = {
   their: { shown: [], again: [], sent: [], requests: [], nodes: [], idle: [] },
 };
 for (let round = 0; round < rounds; round++) {
-  for (const who of round % 2 === 0 ? /** @type {const} */ (['our', 'their']) : /** @type {const} */ (['their', 'our'])) {
-    const view = await open(who === 'our' ? `${our}/tasks/dashboard?view=tasks` : `${their}/board/queue/mail`, rows[who]);
+  for (const who of round % 2 === 0
+    ? /** @type {const} */ (['our', 'their'])
+    : /** @type {const} */ (['their', 'our'])) {
+    const view = await open(
+      who === 'our' ? `${our}/tasks/dashboard?view=tasks` : `${their}/board/queue/mail`,
+      rows[who],
+    );
     found[who].shown.push(view.shown);
     found[who].sent.push(view.sent() / 1024);
     found[who].requests.push(view.requests);
@@ -113,10 +136,17 @@ for (let round = 0; round < rounds; round++) {
 function print(row, key, unit) {
   const [mine, peer] = [found.our[key], found.their[key]];
   const ratio = median(mine.map((value, n) => value / (peer[n] || 1)));
-  const show = (/** @type {number[]} */ values) => median(values).toLocaleString('en', { maximumFractionDigits: 1 });
-  console.log(`| ${row} | ${show(mine)} | ${show(peer)} (bull-board) | ${unit}, less is better | ${ratio.toFixed(2)} × |`);
+  const show = (/** @type {number[]} */ values) =>
+    median(values).toLocaleString('en', { maximumFractionDigits: 1 });
+  console.log(
+    `| ${row} | ${show(mine)} | ${show(peer)} (bull-board) | ${unit}, less is better | ${ratio.toFixed(2)} × |`,
+  );
 }
-print(`dashboard, the first row of ${history.toLocaleString('en')} tasks against ${peerJobs.toLocaleString('en')} jobs`, 'shown', 'ms');
+print(
+  `dashboard, the first row of ${history.toLocaleString('en')} tasks against ${peerJobs.toLocaleString('en')} jobs`,
+  'shown',
+  'ms',
+);
 print('dashboard, the same for who comes again', 'again', 'ms');
 print('dashboard, the first view', 'sent', 'KB');
 print('dashboard, the first view', 'requests', 'requests');
@@ -154,7 +184,9 @@ await changing;
 console.log(
   `| dashboard, memory after ${minutes} min of 1,000 changes a second | ${(after / before).toFixed(2)} × the memory at its beginning | | | |`,
 );
-console.log(`| dashboard, the longest task of its main thread meanwhile | ${longest === 0 ? 'under 50' : longest.toFixed(0)} ms | | | |`);
+console.log(
+  `| dashboard, the longest task of its main thread meanwhile | ${longest === 0 ? 'under 50' : longest.toFixed(0)} ms | | | |`,
+);
 
 await context.close();
 await browser.close();

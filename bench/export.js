@@ -12,9 +12,13 @@ const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-export-'));
 const database = join(folder, 'tasks.db');
 await makeHistory(database, history, 0);
 
-const app = spawn(process.execPath, [fileURLToPath(new URL('./lib/export-app.js', import.meta.url)), database], {
-  stdio: ['pipe', 'pipe', 'inherit'],
-});
+const app = spawn(
+  process.execPath,
+  [fileURLToPath(new URL('./lib/export-app.js', import.meta.url)), database],
+  {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  },
+);
 const said = async () => Number(String((await once(app.stdout, 'data'))[0]));
 const url = `http://127.0.0.1:${await said()}/tasks`;
 for (let n = 0; n < 300; n++) await (await fetch(`${url}?limit=50`)).text();
@@ -33,4 +37,6 @@ const grown = await said();
 
 app.kill();
 rmSync(folder, { recursive: true, force: true });
-console.log(`\nExport of ${rows.toLocaleString('en')} tasks as NDJSON: ${seconds.toFixed(1)} s, memory + ${grown.toFixed(0)} MiB at most.`);
+console.log(
+  `\nExport of ${rows.toLocaleString('en')} tasks as NDJSON: ${seconds.toFixed(1)} s, memory + ${grown.toFixed(0)} MiB at most.`,
+);

@@ -26,4 +26,9 @@ await compare('guarded request', {
   peer: () => perSecond('koa-jwt'),
   peerName: 'koa-jwt',
 });
-await compare('guarded request', { unit: 'requests a second', ours: () => perSecond('taskflow'), peer: bare, peerName: 'no guard' });
+await compare('guarded request', {
+  unit: 'requests a second',
+  ours: () => perSecond('taskflow'),
+  peer: bare,
+  peerName: 'no guard',
+});

@@ -7,9 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const seconds = 15;
-const app = spawn(process.execPath, [fileURLToPath(new URL('./lib/login-app.js', import.meta.url))], {
-  stdio: ['ignore', 'pipe', 'inherit'],
-});
+const app = spawn(
+  process.execPath,
+  [fileURLToPath(new URL('./lib/login-app.js', import.meta.url))],
+  {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  },
+);
 const [line] = await once(createInterface({ input: app.stdout }), 'line');
 const port = Number(line);
 const keepAlive = new Agent({ keepAlive: true });
@@ -27,8 +31,15 @@ function ask(path, options = {}, body) {
         text += chunk;
       });
       response.on('end', () => {
-        const cookies = (response.headers['set-cookie'] ?? []).map((each) => each.split(';')[0] ?? '');
-        resolve({ status: response.statusCode ?? 0, cookies, text, ms: performance.now() - started });
+        const cookies = (response.headers['set-cookie'] ?? []).map(
+          (each) => each.split(';')[0] ?? '',
+        );
+        resolve({
+          status: response.statusCode ?? 0,
+          cookies,
+          text,
+          ms: performance.now() - started,
+        });
       });
     });
     asking.on('error', reject);
@@ -39,7 +50,11 @@ function ask(path, options = {}, body) {
 /** @param {string} username @param {string} password @param {string} localAddress @param {string} [cookie] */
 function logIn(username, password, localAddress, cookie) {
   const body = new URLSearchParams({ username, password }).toString();
-  const headers = { 'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': body.length, ...(cookie && { cookie }) };
+  const headers = {
+    'Content-Type': 'application/x-www-form-urlencoded',
+    'Content-Length': body.length,
+    ...(cookie && { cookie }),
+  };
   return ask('/tasks/auth/login', { method: 'POST', localAddress, headers }, body);
 }
 
@@ -94,11 +109,15 @@ try {
   console.log(
     `| another route's p99 while 200 logins a second come | ${flooded.toFixed(1)} ms | ${idle.toFixed(1)} ms (idle) | less is better | ${(flooded / idle).toFixed(2)} × |`,
   );
-  console.log(`  limit: twice idle and 20 ms = ${(2 * idle + 20).toFixed(1)} ms: ${flooded <= 2 * idle + 20 ? 'held' : 'NOT held'}`);
+  console.log(
+    `  limit: twice idle and 20 ms = ${(2 * idle + 20).toFixed(1)} ms: ${flooded <= 2 * idle + 20 ? 'held' : 'NOT held'}`,
+  );
   console.log(
     `  memory: ${before.toFixed(0)} MiB before, at most ${peak.toFixed(0)} MiB; ${n} logins sent, answered ${JSON.stringify(statuses)}`,
   );
-  console.log(`  the owner, with the device cookie, during the flood: ${returned.status} after ${returned.ms.toFixed(0)} ms`);
+  console.log(
+    `  the owner, with the device cookie, during the flood: ${returned.status} after ${returned.ms.toFixed(0)} ms`,
+  );
   if (returned.status !== 303) process.exitCode = 1;
 } finally {
   app.kill();

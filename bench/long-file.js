@@ -18,7 +18,9 @@ await makeHistory(long, ended, 0);
 /** Tasks a second that a hundred callers store, and that are run to their end. @param {string} database */
 async function measure(database) {
   const tasks = new TaskManager({ database, logger: false, concurrency: 100 });
-  const stored = /** @type {import('../dist/index.js').DeclaredTask<[n: number]>} */ (tasks.define('stored'));
+  const stored = /** @type {import('../dist/index.js').DeclaredTask<[n: number]>} */ (
+    tasks.define('stored')
+  );
   await tasks.start();
   const hundredCallers = async (/** @type {(n: number) => Promise<unknown>} */ call) =>
     void (await Promise.all(
@@ -54,8 +56,12 @@ for (let round = 0; round < rounds; round++) {
   const [full, none] = round % 2 === 0 ? [one, two] : [two, one];
   ratios.push({ enqueue: full.enqueue / none.enqueue, drain: full.drain / none.drain });
 }
-console.log(`| on a file with ${ended.toLocaleString('en')} ended tasks | ÷ on an empty one |\n| --- | --- |`);
-console.log(`| durable enqueue, 100 callers | ${median(ratios.map(({ enqueue }) => enqueue)).toFixed(2)} |`);
+console.log(
+  `| on a file with ${ended.toLocaleString('en')} ended tasks | ÷ on an empty one |\n| --- | --- |`,
+);
+console.log(
+  `| durable enqueue, 100 callers | ${median(ratios.map(({ enqueue }) => enqueue)).toFixed(2)} |`,
+);
 console.log(`| run of 10,000 that wait | ${median(ratios.map(({ drain }) => drain)).toFixed(2)} |`);
 
 const keep = Math.round(ended * 0.9);
@@ -65,7 +71,8 @@ const delay = monitorEventLoopDelay({ resolution: 1 });
 delay.enable();
 const began = performance.now();
 const success = async () => (await tasks.aggregate('pulse')).counts;
-for (let counts = await success(); counts.success + counts.failed > keep; counts = await success()) await setTimeout(100);
+for (let counts = await success(); counts.success + counts.failed > keep; counts = await success())
+  await setTimeout(100);
 delay.disable();
 const [worst, usual] = [delay.max / 1e6, delay.percentile(99) / 1e6];
 console.log(

@@ -21,7 +21,8 @@ const words = Object.entries({
   'UPDATE task SET ready_at': 'see which waiting ones are due',
   'SELECT min(ready_at)': 'see which is due next',
 });
-const group = (/** @type {string} */ sql) => words.find(([start]) => sql.startsWith(start))?.[1] ?? 'counts, rollups, numbers';
+const group = (/** @type {string} */ sql) =>
+  words.find(([start]) => sql.startsWith(start))?.[1] ?? 'counts, rollups, numbers';
 
 /** Milliseconds of each sync of a file that is appended to, and of one that is written over as a log is that was emptied. */
 function disk() {
@@ -64,17 +65,43 @@ async function profile(title, size, run, rounds) {
   });
   const owner = newTaskId();
   const task = () => {
-    const settings = { name: 'noop', queue: 'default', priority: 0, tags: {}, source: /** @type {const} */ ('manual') };
+    const settings = {
+      name: 'noop',
+      queue: 'default',
+      priority: 0,
+      tags: {},
+      source: /** @type {const} */ ('manual'),
+    };
     const limits = { attempts: 1, interrupts: 0, deadlineAt: undefined, idempotency: undefined };
-    return { id: newTaskId(), args: '[1]', createdAt: Date.now(), runAt: Date.now(), ...settings, ...limits };
+    return {
+      id: newTaskId(),
+      args: '[1]',
+      createdAt: Date.now(),
+      runAt: Date.now(),
+      ...settings,
+      ...limits,
+    };
   };
-  /** @type {readonly import('../dist/engines/tables/schema/rows.js').ClaimedRow[]} */ let claimed = [];
+  /** @type {readonly import('../dist/engines/tables/schema/rows.js').ClaimedRow[]} */ let claimed =
+    [];
   const one = () => {
     const at = Date.now();
     const result = /** @type {const} */ ({ status: 'success', result: 'null' });
-    const ended = claimed.map((row) => ({ kind: /** @type {const} */ ('finish'), seq: row[0], owner, attempt: row[5], at, result }));
-    const stored = Array.from({ length: size }, () => ({ kind: /** @type {const} */ ('enqueue'), tasks: packTasks([task()]) }));
-    const claim = run ? { owner, names: [/** @type {const} */ (['noop', undefined])], limit: size, at } : undefined;
+    const ended = claimed.map((row) => ({
+      kind: /** @type {const} */ ('finish'),
+      seq: row[0],
+      owner,
+      attempt: row[5],
+      at,
+      result,
+    }));
+    const stored = Array.from({ length: size }, () => ({
+      kind: /** @type {const} */ ('enqueue'),
+      tasks: packTasks([task()]),
+    }));
+    const claim = run
+      ? { owner, names: [/** @type {const} */ (['noop', undefined])], limit: size, at }
+      : undefined;
     claimed = writer.apply({ writes: [...ended, ...stored], claim, at, wanted: [] }).claimed;
   };
   for (let n = 0; n < rounds / 10; n++) one();
@@ -85,13 +112,16 @@ async function profile(title, size, run, rounds) {
   const each = (/** @type {number} */ ms) => ((ms * 1000) / rounds / size).toFixed(1);
   const known = [...spent.values()].reduce((sum, ms) => sum + ms, 0);
   console.log(`| ${title} | µs a task |\n| --- | --- |`);
-  for (const [what, ms] of [...spent].sort((a, b) => b[1] - a[1])) console.log(`| ${what} | ${each(ms)} |`);
+  for (const [what, ms] of [...spent].sort((a, b) => b[1] - a[1]))
+    console.log(`| ${what} | ${each(ms)} |`);
   console.log(`| the rest, in JavaScript | ${each(all - known)} |\n| all | ${each(all)} |\n`);
   database.close();
 }
 
 const { append, overwrite } = disk();
-console.log(`A sync of the disk: ${append.toFixed(2)} ms after an append, ${overwrite.toFixed(2)} ms over what was there.\n`);
+console.log(
+  `A sync of the disk: ${append.toFixed(2)} ms after an append, ${overwrite.toFixed(2)} ms over what was there.\n`,
+);
 await profile('one caller stores', 1, false, 2000);
 await profile('a hundred callers store', 100, false, 200);
 await profile('a hundred are stored, claimed and ended', 100, true, 200);

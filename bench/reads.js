@@ -42,10 +42,12 @@ async function measure(ended) {
   const reads = {
     'first page': () => tasks.find({ limit: 50 }),
     'page of a state': () => tasks.find({ limit: 50, status: ['failed'] }),
-    'page of a name and a state': () => tasks.find({ limit: 50, name: 'charge_card', status: ['success'] }),
+    'page of a name and a state': () =>
+      tasks.find({ limit: 50, name: 'charge_card', status: ['success'] }),
     'page of a queue': () => tasks.find({ limit: 50, queue: 'bulk' }),
     'page of a tag': () => tasks.find({ limit: 50, tag: ['tenant:0'] }),
-    'page of a kind of failure': () => tasks.find({ limit: 50, fingerprint: failed?.fingerprint ?? '' }),
+    'page of a kind of failure': () =>
+      tasks.find({ limit: 50, fingerprint: failed?.fingerprint ?? '' }),
     'page by duration': () => tasks.find({ limit: 50, sort: '-duration' }),
     'deep page': () => tasks.find({ limit: 50, cursor }),
     'search for a word': () => tasks.find({ limit: 50, q: 'answer' }),
@@ -60,7 +62,13 @@ async function measure(ended) {
   const times = {};
   for (const [name, read] of Object.entries(reads)) times[name] = await median(read);
   await tasks.stop();
-  return { times, start, filled, bytes: statSync(database).size / (ended + 10_000), grown: process.memoryUsage().rss - rss };
+  return {
+    times,
+    start,
+    filled,
+    bytes: statSync(database).size / (ended + 10_000),
+    grown: process.memoryUsage().rss - rss,
+  };
 }
 
 const few = await measure(short);
@@ -69,8 +77,12 @@ console.log(
   `| read at ${long.toLocaleString('en')} ended and 10,000 waiting | ms | ÷ at ${short.toLocaleString('en')} |\n| --- | --- | --- |`,
 );
 for (const [name, time] of Object.entries(many.times))
-  console.log(`| ${name} | ${time.toFixed(2)} | ${(time / (few.times[name] ?? time)).toFixed(2)} |`);
-console.log(`| start of a process | ${many.start.toFixed(0)} | ${(many.start / few.start).toFixed(2)} |`);
+  console.log(
+    `| ${name} | ${time.toFixed(2)} | ${(time / (few.times[name] ?? time)).toFixed(2)} |`,
+  );
+console.log(
+  `| start of a process | ${many.start.toFixed(0)} | ${(many.start / few.start).toFixed(2)} |`,
+);
 console.log(
   `\nFile: ${many.bytes.toFixed(0)} bytes a task. Filled in ${many.filled.toFixed(0)} s. Memory grew by ${(many.grown / 2 ** 20).toFixed(0)} MiB while reading.`,
 );

@@ -30,6 +30,10 @@ const sections = {
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !sections[name]);
-if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(', ')}. Sections: ${Object.keys(sections).join(', ')}`);
-console.log(`Node ${process.versions.node}; each figure is the median of ${sizes.rounds} rounds, and so is each ratio.`);
-for (const [name, section] of Object.entries(sections)) if (chosen.length === 0 || chosen.includes(name)) await section(sizes);
+if (unknown.length > 0)
+  throw new Error(`unknown: ${unknown.join(', ')}. Sections: ${Object.keys(sections).join(', ')}`);
+console.log(
+  `Node ${process.versions.node}; each figure is the median of ${sizes.rounds} rounds, and so is each ratio.`,
+);
+for (const [name, section] of Object.entries(sections))
+  if (chosen.length === 0 || chosen.includes(name)) await section(sizes);

@@ -24,11 +24,17 @@ int fdatasync(int file) { return slowly("fdatasync", file); }
 );
 execFileSync('cc', ['-shared', '-fPIC', '-O2', '-o', library, source, '-ldl']);
 
-const child = spawn(process.execPath, [fileURLToPath(new URL('./lib/slow-app.js', import.meta.url)), join(folder, 'tasks.db')], {
-  env: { ...process.env, LD_PRELOAD: library },
-  stdio: ['ignore', 'pipe', 'inherit'],
-});
-const port = await new Promise((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())));
+const child = spawn(
+  process.execPath,
+  [fileURLToPath(new URL('./lib/slow-app.js', import.meta.url)), join(folder, 'tasks.db')],
+  {
+    env: { ...process.env, LD_PRELOAD: library },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  },
+);
+const port = await new Promise((resolve) =>
+  child.stdout.once('data', (text) => resolve(String(text).trim())),
+);
 const url = `http://127.0.0.1:${port}`;
 
 /** @param {number} seconds */
@@ -42,7 +48,10 @@ async function pings(seconds) {
     await setTimeout(5);
   }
   times.sort((a, b) => a - b);
-  return { p50: times[Math.floor(times.length * 0.5)] ?? 0, p99: times[Math.floor(times.length * 0.99)] ?? 0 };
+  return {
+    p50: times[Math.floor(times.length * 0.5)] ?? 0,
+    p99: times[Math.floor(times.length * 0.99)] ?? 0,
+  };
 }
 
 await pings(2);
@@ -50,7 +59,16 @@ const idle = await pings(8);
 // From a process of its own, so that asking does not wait for it.
 const load = spawn(
   process.execPath,
-  [fileURLToPath(import.meta.resolve('autocannon')), '-R', '200', '-c', '20', '-d', '11', `${url}/enqueue`],
+  [
+    fileURLToPath(import.meta.resolve('autocannon')),
+    '-R',
+    '200',
+    '-c',
+    '20',
+    '-d',
+    '11',
+    `${url}/enqueue`,
+  ],
   {
     stdio: 'ignore',
   },

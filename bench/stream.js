@@ -9,12 +9,15 @@ import { median } from './lib/rounds.js';
 import { streamLoad } from './lib/stream-load.js';
 
 const rounds = 5;
-const show = (/** @type {number} */ value) => value.toLocaleString('en', { maximumFractionDigits: 1 });
+const show = (/** @type {number} */ value) =>
+  value.toLocaleString('en', { maximumFractionDigits: 1 });
 
 /** @param {string} row @param {number[]} ours @param {number[]} theirs @param {string} peer @param {string} unit */
 function print(row, ours, theirs, peer, unit) {
   const ratio = median(ours.map((value, round) => value / (theirs[round] ?? 1)));
-  console.log(`| ${row} | ${show(median(ours))} | ${show(median(theirs))} (${peer}) | ${unit}, less is better | ${ratio.toFixed(2)} × |`);
+  console.log(
+    `| ${row} | ${show(median(ours))} | ${show(median(theirs))} (${peer}) | ${unit}, less is better | ${ratio.toFixed(2)} × |`,
+  );
 }
 
 /** @param {string[]} args @param {number} clients @param {RegExp} [at] */

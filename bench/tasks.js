@@ -76,23 +76,32 @@ async function pickUps(round, times) {
 const rows = {
   'durable enqueue, 1 caller': {
     unit: 'a second',
-    measure: (round, contender) => perSecond(fewer(400, contender), () => together(1, fewer(400, contender), round.enqueue)),
+    measure: (round, contender) =>
+      perSecond(fewer(400, contender), () => together(1, fewer(400, contender), round.enqueue)),
   },
   'durable enqueue, 10 callers': {
     unit: 'a second',
-    measure: (round, contender) => perSecond(10 * fewer(400, contender), () => together(10, fewer(400, contender), round.enqueue)),
+    measure: (round, contender) =>
+      perSecond(10 * fewer(400, contender), () =>
+        together(10, fewer(400, contender), round.enqueue),
+      ),
   },
   'durable enqueue, 100 callers': {
     unit: 'a second',
-    measure: (round, contender) => perSecond(100 * fewer(200, contender), () => together(100, fewer(200, contender), round.enqueue)),
+    measure: (round, contender) =>
+      perSecond(100 * fewer(200, contender), () =>
+        together(100, fewer(200, contender), round.enqueue),
+      ),
   },
   'batch of 10,000': {
     unit: 'a second',
-    measure: (round, { elsewhere }) => perSecond(elsewhere ? 200 : 10_000, () => round.enqueueMany(elsewhere ? 200 : 10_000)),
+    measure: (round, { elsewhere }) =>
+      perSecond(elsewhere ? 200 : 10_000, () => round.enqueueMany(elsewhere ? 200 : 10_000)),
   },
   'enqueue to done, 100 callers': {
     unit: 'a second',
-    measure: async (round, contender) => perSecond(100 * fewer(200, contender), await toDone(round, fewer(200, contender))),
+    measure: async (round, contender) =>
+      perSecond(100 * fewer(200, contender), await toDone(round, fewer(200, contender))),
   },
   'pick-up when idle, median': {
     unit: 'ms',
@@ -125,12 +134,20 @@ const rows = {
 };
 
 const mine = ours();
-const others = [await bullmq('everysec'), await bullmq('always'), await pgBoss(), await sidequest()].filter((each) => each !== undefined);
-const show = (/** @type {number} */ value) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 2 : 0 });
+const others = [
+  await bullmq('everysec'),
+  await bullmq('always'),
+  await pgBoss(),
+  await sidequest(),
+].filter((each) => each !== undefined);
+const show = (/** @type {number} */ value) =>
+  value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 2 : 0 });
 
 for (const [row, { unit, lessIsBetter, inProcess, measure }] of Object.entries(rows)) {
   const peers = others.filter(({ elsewhere }) => !(inProcess && elsewhere));
-  /** @type {Map<Contender, number[]>} */ const results = new Map([mine, ...peers].map((each) => [each, []]));
+  /** @type {Map<Contender, number[]>} */ const results = new Map(
+    [mine, ...peers].map((each) => [each, []]),
+  );
   for (let round = 0; round < rounds; round++) {
     const order = round % 2 === 0 ? [mine, ...peers] : [...peers, mine];
     for (const contender of order) {

@@ -23,7 +23,13 @@ if (!esbuild) {
 
 /** @param {import('esbuild').BuildOptions} options @returns {Promise<Uint8Array>} */
 async function bundle(options) {
-  const { outputFiles } = await esbuild.build({ ...options, bundle: true, minify: true, write: false, legalComments: 'none' });
+  const { outputFiles } = await esbuild.build({
+    ...options,
+    bundle: true,
+    minify: true,
+    write: false,
+    legalComments: 'none',
+  });
   return outputFiles[0]?.contents ?? new Uint8Array();
 }
 
@@ -31,7 +37,9 @@ async function bundle(options) {
 async function serverFiles() {
   const sources = await readdir(join(root, 'src'), { recursive: true });
   const { outputFiles } = await esbuild.build({
-    entryPoints: sources.filter((file) => file.endsWith('.ts') && !file.startsWith('ui')).map((file) => join(root, 'src', file)),
+    entryPoints: sources
+      .filter((file) => file.endsWith('.ts') && !file.startsWith('ui'))
+      .map((file) => join(root, 'src', file)),
     outdir: dist,
     outbase: join(root, 'src'),
     format: 'esm',
@@ -72,7 +80,9 @@ async function dashboardScripts() {
         name: 'lazy',
         setup({ onResolve, onLoad }) {
           onResolve({ filter: /\/lazy\.js$/ }, ({ kind, path, resolveDir }) =>
-            kind === 'dynamic-import' ? { path: join(resolveDir, path.replace(/js$/, 'ts')), namespace: 'lazy' } : undefined,
+            kind === 'dynamic-import'
+              ? { path: join(resolveDir, path.replace(/js$/, 'ts')), namespace: 'lazy' }
+              : undefined,
           );
           // package.json says that no file has side effects, which is not true of this one.
           onResolve({ filter: /ui\/main\.tsx$/ }, ({ namespace }) =>
@@ -89,7 +99,9 @@ async function dashboardScripts() {
   const [first] = Object.entries(metafile.outputs).find(([, { inputs }]) =>
     Object.keys(inputs).some((path) => path.endsWith('ui/shell/frame.tsx')),
   ) ?? [''];
-  const files = outputFiles.filter(({ path }) => basename(path) !== 'main.js').map(({ path, contents }) => [basename(path), contents]);
+  const files = outputFiles
+    .filter(({ path }) => basename(path) !== 'main.js')
+    .map(({ path, contents }) => [basename(path), contents]);
   return { first: basename(first), files: Object.fromEntries(files) };
 }
 
@@ -98,7 +110,11 @@ async function browserFiles() {
   /** @type {Record<string, Uint8Array>} */
   const built = {
     'dashboard.css': await bundle({ entryPoints: [join(root, 'public/styles/dashboard.css')] }),
-    'login.js': await bundle({ entryPoints: [join(root, 'src/ui/login.ts')], format: 'esm', target: 'es2022' }),
+    'login.js': await bundle({
+      entryPoints: [join(root, 'src/ui/login.ts')],
+      format: 'esm',
+      target: 'es2022',
+    }),
     'login.css': await bundle({ entryPoints: [join(root, 'public/styles/login.css')] }),
     'icon.svg': await readFile(join(root, 'public/icons/icon.svg')),
     'icon-alert.svg': await readFile(join(root, 'public/icons/icon-alert.svg')),

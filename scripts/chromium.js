@@ -12,13 +12,25 @@ const given = process.env.CHROMIUM_PATH;
 const isBrought = () => existsSync(chromium.executablePath());
 
 /** Whether there is the one to choose. */
-export const hasShell = () => (given === undefined ? existsSync(shell) || isBrought() : existsSync(given));
+export const hasShell = () =>
+  given === undefined ? existsSync(shell) || isBrought() : existsSync(given);
 
 export const hasChromium = () => hasShell() || others.some((path) => existsSync(path));
 
 /** @param {string[]} args */
 export function startChromium(...args) {
-  const program = given ?? (existsSync(shell) ? shell : isBrought() ? undefined : others.find((path) => existsSync(path)));
-  const flags = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', ...args];
-  return chromium.launch({ args: flags, ...(program !== undefined && { executablePath: program }) });
+  const program =
+    given ??
+    (existsSync(shell) ? shell : isBrought() ? undefined : others.find((path) => existsSync(path)));
+  const flags = [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-dev-shm-usage',
+    '--disable-background-networking',
+    ...args,
+  ];
+  return chromium.launch({
+    args: flags,
+    ...(program !== undefined && { executablePath: program }),
+  });
 }

@@ -9,14 +9,27 @@ import { startChromium } from './chromium.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-'));
 const root = fileURLToPath(new URL('..', import.meta.url));
-const env = { ...process.env, PORT: '3170', ADMIN_PASSWORD: 'screenshot', DATABASE: join(folder, 'tasks.db') };
-const app = spawn(process.execPath, ['examples/quickstart/app.js'], { cwd: root, env, stdio: 'ignore' });
+const env = {
+  ...process.env,
+  PORT: '3170',
+  ADMIN_PASSWORD: 'screenshot',
+  DATABASE: join(folder, 'tasks.db'),
+};
+const app = spawn(process.execPath, ['examples/quickstart/app.js'], {
+  cwd: root,
+  env,
+  stdio: 'ignore',
+});
 const browser = await startChromium();
 const address = 'http://127.0.0.1:3170/tasks/dashboard';
 
 /** @param {'light' | 'dark'} colorScheme @param {number} width @param {number} height */
 async function signedIn(colorScheme, width, height) {
-  const page = await browser.newPage({ viewport: { width, height }, colorScheme, timezoneId: 'Europe/Berlin' });
+  const page = await browser.newPage({
+    viewport: { width, height },
+    colorScheme,
+    timezoneId: 'Europe/Berlin',
+  });
   await page.goto(address);
   await page.fill('#username', 'admin');
   await page.fill('#password', 'screenshot');
@@ -36,7 +49,10 @@ try {
   const page = await signedIn('light', 1440, 900);
   // Until the card has been declined, and mails have been tried three times.
   await page.goto(`${address}?view=tasks`);
-  await page.locator('tr[data-task]', { hasText: 'charge_card' }).locator('.badge.failed').waitFor();
+  await page
+    .locator('tr[data-task]', { hasText: 'charge_card' })
+    .locator('.badge.failed')
+    .waitFor();
   await setTimeout(8000);
   await page.locator('tr[data-task]', { hasText: 'charge_card' }).locator('th a').click();
   await page.locator('.panel .stack').waitFor();

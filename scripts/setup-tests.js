@@ -6,12 +6,23 @@ import { join } from 'node:path';
 import { hasChromium, hasShell } from './chromium.js';
 
 /** @param {string} name */
-const onPath = (name) => [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].some((folder) => existsSync(join(folder, name)));
+const onPath = (name) =>
+  [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].some((folder) =>
+    existsSync(join(folder, name)),
+  );
 
 const programs = [
-  { name: 'nginx', package: 'nginx-light', hint: 'or leave out the tests of the stream behind nginx' },
+  {
+    name: 'nginx',
+    package: 'nginx-light',
+    hint: 'or leave out the tests of the stream behind nginx',
+  },
   { name: 'openssl', package: 'openssl', hint: 'or leave out the tests over HTTP/2' },
-  { name: 'redis-server', package: 'redis-server', hint: 'or leave out the tests of queues of BullMQ' },
+  {
+    name: 'redis-server',
+    package: 'redis-server',
+    hint: 'or leave out the tests of queues of BullMQ',
+  },
 ];
 const missing = () => programs.filter(({ name }) => !onPath(name));
 
@@ -25,21 +36,34 @@ const run = (command, args) => {
   return status === 0;
 };
 /** @param {string[]} packages */
-const install = (packages) => run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
+const install = (packages) =>
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
 
-if ((missing().length > 0 || !hasShell()) && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+if (
+  (missing().length > 0 || !hasShell()) &&
+  process.getuid?.() === 0 &&
+  existsSync('/usr/bin/apt-get')
+) {
   const packages = missing().map((program) => program.package);
-  console.log(`The tests need ${[...packages, ...(hasShell() ? [] : ['a Chromium'])].join(', ')}; installing.`);
+  console.log(
+    `The tests need ${[...packages, ...(hasShell() ? [] : ['a Chromium'])].join(', ')}; installing.`,
+  );
   run('apt-get', ['update', '-qq']);
   if (packages.length > 0) install(packages);
   // Not every system that has apt has the shell alone.
   if (!hasShell() && !install(['chromium-headless-shell']) && !hasChromium()) install(['chromium']);
 }
-if (!hasChromium()) run(process.execPath, ['node_modules/playwright-core/cli.js', 'install', 'chromium']);
+if (!hasChromium())
+  run(process.execPath, ['node_modules/playwright-core/cli.js', 'install', 'chromium']);
 
 const hints = missing().map(({ name, package: from, hint }) => ({ name, from, hint }));
 if (!hasChromium()) {
-  hints.push({ name: 'chromium', from: 'chromium-headless-shell', hint: 'or set CHROMIUM_PATH to its program' });
+  hints.push({
+    name: 'chromium',
+    from: 'chromium-headless-shell',
+    hint: 'or set CHROMIUM_PATH to its program',
+  });
   process.exitCode = 1;
 }
-for (const { name, from, hint } of hints) console.error(`${name} is missing. Install it (Debian: apt-get install ${from}), ${hint}.`);
+for (const { name, from, hint } of hints)
+  console.error(`${name} is missing. Install it (Debian: apt-get install ${from}), ${hint}.`);

@@ -23,7 +23,10 @@ export type AuthOption = null | undefined | Strategies | Auth | Access;
 /** Options of {@link taskAdmin}. */
 export interface TaskAdminOptions
   extends Pick<AuthOptions, 'secretKey' | 'tokenExpiry' | 'throttle' | 'auditRetentionDays'>,
-    Pick<DashboardOptions, 'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'>,
+    Pick<
+      DashboardOptions,
+      'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'
+    >,
     Pick<TaskRoutesOptions, 'displayFuncArgs'> {
   /** Who may come in. Absent or `null`: everybody who can reach the address. */
   auth?: AuthOption;
@@ -80,18 +83,30 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
 function unlessPublic(path: string, readSession: Middleware): Middleware {
   const prefix = path === '/' ? '' : path;
   const isPublic = (requested: string): boolean =>
-    [`${prefix}/dashboard/assets/`, `${prefix}/auth/assets/`].some((assets) => requested.startsWith(assets)) ||
-    requested === `${prefix}/health`;
+    [`${prefix}/dashboard/assets/`, `${prefix}/auth/assets/`].some((assets) =>
+      requested.startsWith(assets),
+    ) || requested === `${prefix}/health`;
   return function sessionToken(ctx, next) {
     return isPublic(ctx.path) ? next() : readSession(ctx, next);
   };
 }
 
 /** Values of `auth` other than strategies, for the error message. */
-const readyLogins = '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or null for no login';
+const readyLogins =
+  '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or null for no login';
 
 function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Access {
-  const { auth, secretKey, tokenExpiry, throttle, auditRetentionDays, title, logo, trustedOrigins, logger } = given;
+  const {
+    auth,
+    secretKey,
+    tokenExpiry,
+    throttle,
+    auditRetentionDays,
+    title,
+    logo,
+    trustedOrigins,
+    logger,
+  } = given;
   const ready = isAuth(auth) || isAccess(auth);
   const own = { secretKey, tokenExpiry, throttle };
   const forLogin = Object.keys(own).filter((name) => own[name as keyof typeof own] !== undefined);
@@ -105,14 +120,24 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
   }
   if (isAuth(auth)) {
     if (auditRetentionDays !== undefined)
-      throw typeError('auditRetentionDays cannot be combined with a login that exists already; set this in createAuth() instead');
+      throw typeError(
+        'auditRetentionDays cannot be combined with a login that exists already; set this in createAuth() instead',
+      );
     return auth;
   }
   const kept = { store: tasks.store, path, auditRetentionDays, logger };
   if (auth === undefined || auth === null) return auditedAccess(undefined, kept);
   if (isAccess(auth)) return auditedAccess(auth, kept);
   const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
-  return createAuth({ ...own, ...kept, strategies: resolveStrategies('auth', auth, readyLogins), home, title, logo, trustedOrigins });
+  return createAuth({
+    ...own,
+    ...kept,
+    strategies: resolveStrategies('auth', auth, readyLogins),
+    home,
+    title,
+    logo,
+    trustedOrigins,
+  });
 }
 
 /** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */

@@ -10,7 +10,10 @@ type Listener = EventListener | EventListenerObject;
  * Hands what the abort listeners of a signal throw or reject with to `failed`, instead of to the process. Returns the signal.
  * Listeners are called, compared and removed as before.
  */
-export function catchListenerErrors(signal: AbortSignal, failed: (err: unknown) => void): AbortSignal {
+export function catchListenerErrors(
+  signal: AbortSignal,
+  failed: (err: unknown) => void,
+): AbortSignal {
   const wrappers = new WeakMap<Listener, EventListener>();
   // One wrapper for each listener, so that a listener that is added twice is called once.
   const wrapped = (listener: unknown): unknown => {
@@ -21,7 +24,8 @@ export function catchListenerErrors(signal: AbortSignal, failed: (err: unknown) 
   };
   const replace = (name: 'addEventListener' | 'removeEventListener'): void => {
     const original = signal[name] as (type: string, listener: unknown, options?: unknown) => void;
-    const value = (type: string, listener: unknown, options?: unknown): void => original.call(signal, type, wrapped(listener), options);
+    const value = (type: string, listener: unknown, options?: unknown): void =>
+      original.call(signal, type, wrapped(listener), options);
     Object.defineProperty(signal, name, { value, configurable: true, writable: true });
   };
   replace('addEventListener');
@@ -36,7 +40,8 @@ function isListener(value: unknown): value is Listener {
 function wrap(listener: Listener, failed: (err: unknown) => void): EventListener {
   return function (this: unknown, event) {
     try {
-      const done: unknown = typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event);
+      const done: unknown =
+        typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event);
       // Also thenables of the app: Node would raise their rejection as an uncaught exception.
       if (typeof done === 'object' && done !== null) Promise.resolve(done).catch(failed);
     } catch (err) {

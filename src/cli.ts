@@ -33,7 +33,9 @@ async function askTwice(): Promise<string> {
   // after the last, since the terminal itself echoes whatever is typed in between.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
-  const cancelled = new Promise<never>((_resolve, reject) => lines.once('SIGINT', () => reject(new Error('cancelled'))));
+  const cancelled = new Promise<never>((_resolve, reject) =>
+    lines.once('SIGINT', () => reject(new Error('cancelled'))),
+  );
   const typed = lines[Symbol.asyncIterator]();
   const ask = async (question: string): Promise<string> => {
     process.stderr.write(question);
@@ -43,7 +45,8 @@ async function askTwice(): Promise<string> {
   };
   try {
     const password = await ask('Password: ');
-    if (password !== '' && (await ask('Again: ')) !== password) throw new Error('the passwords do not match');
+    if (password !== '' && (await ask('Again: ')) !== password)
+      throw new Error('the passwords do not match');
     return password;
   } finally {
     lines.close();
@@ -64,7 +67,10 @@ async function hash(): Promise<void> {
 
 async function move(args: string[]): Promise<void> {
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ args, options: { from: text, to: text, prefix: text, concurrency: { ...text, multiple: true } } });
+  const { values } = parseArgs({
+    args,
+    options: { from: text, to: text, prefix: text, concurrency: { ...text, multiple: true } },
+  });
   const { from, to = process.env.REDIS_URL, prefix = 'koa-taskflow', concurrency = [] } = values;
   if (!from) throw new Error('--from is missing: give the path of the task database file');
   if (!to)
@@ -73,17 +79,25 @@ async function move(args: string[]): Promise<void> {
     );
   // The URL is not repeated, because it can contain a password.
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
-  if (!/^[^{}\s:]{1,100}$/.test(prefix)) throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');
+  if (!/^[^{}\s:]{1,100}$/.test(prefix))
+    throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');
   // Loaded here, because hash needs neither a database nor BullMQ.
   const { moveToRedis } = await import('./engines/bullmq/move/move.js');
-  const moved = await moveToRedis({ from, to, prefix, concurrency: new Map(concurrency.map(readLimit)) });
+  const moved = await moveToRedis({
+    from,
+    to,
+    prefix,
+    concurrency: new Map(concurrency.map(readLimit)),
+  });
   const parts = [
     counted(moved.tasks, 'pending task', 'pending tasks'),
     counted(moved.schedules, 'schedule', 'schedules'),
     counted(moved.queues, 'paused queue', 'paused queues'),
   ];
   const entries = counted(moved.entries, 'audit entry', 'audit entries');
-  process.stdout.write(`Moved ${parts.join(', ')} and ${entries}. The history stays in '${moved.file}'.\n`);
+  process.stdout.write(
+    `Moved ${parts.join(', ')} and ${entries}. The history stays in '${moved.file}'.\n`,
+  );
 }
 
 /** Reads the name and the limit of a task, such as `report=1`. */
@@ -91,7 +105,9 @@ function readLimit(text: string): [name: string, limit: number] {
   const at = text.lastIndexOf('=');
   const limit = Number(text.slice(at + 1));
   if (at < 1 || !Number.isSafeInteger(limit) || limit < 1)
-    throw new Error(`--concurrency ${JSON.stringify(text)} is not valid: give the name of a task and its limit, such as report=1`);
+    throw new Error(
+      `--concurrency ${JSON.stringify(text)} is not valid: give the name of a task and its limit, such as report=1`,
+    );
   return [text.slice(0, at), limit];
 }
 
@@ -105,7 +121,10 @@ function fail(error: unknown): void {
 }
 
 const [command, ...rest] = process.argv.slice(2);
-const wantsHelp = command === undefined || command === 'help' || [command, ...rest].some((word) => word === '--help' || word === '-h');
+const wantsHelp =
+  command === undefined ||
+  command === 'help' ||
+  [command, ...rest].some((word) => word === '--help' || word === '-h');
 if (wantsHelp) {
   process.stdout.write(usage);
 } else if (command === 'hash' && rest.length === 0) {
@@ -114,6 +133,8 @@ if (wantsHelp) {
   move(rest).catch(fail);
 } else {
   // The arguments are not repeated, because one of them may be a password.
-  process.stderr.write(`koa-taskflow: unknown command or argument. The commands are hash, without arguments, and move.\n\n${usage}`);
+  process.stderr.write(
+    `koa-taskflow: unknown command or argument. The commands are hash, without arguments, and move.\n\n${usage}`,
+  );
   process.exitCode = 2;
 }

@@ -38,12 +38,15 @@ export function didYouMean(unknown: string, accepted: readonly string[]): string
 }
 
 function nearest(unknown: string, accepted: readonly string[]): string | undefined {
-  const meant = Object.hasOwn(synonyms, unknown) ? synonyms[unknown]?.find((word) => accepted.includes(word)) : undefined;
+  const meant = Object.hasOwn(synonyms, unknown)
+    ? synonyms[unknown]?.find((word) => accepted.includes(word))
+    : undefined;
   if (meant !== undefined) return meant;
   let best: { word: string; distance: number } | undefined;
   for (const word of accepted) {
     const distance = distanceBetween(unknown, word.toLowerCase());
-    if (distance !== undefined && (best === undefined || distance < best.distance)) best = { word, distance };
+    if (distance !== undefined && (best === undefined || distance < best.distance))
+      best = { word, distance };
   }
   return best?.word;
 }

@@ -31,7 +31,8 @@ const problems = {
 /** What a client is told of errors whose message is for the log. */
 const details: Partial<Record<ErrorCode, string>> = {
   ENGINE_UNAVAILABLE: 'The tasks cannot be used at the moment.',
-  STORE_UNAVAILABLE: 'The session store cannot be used at the moment, so no session can be checked.',
+  STORE_UNAVAILABLE:
+    'The session store cannot be used at the moment, so no session can be checked.',
 };
 
 /** All codes, for a check of docs against code. */
@@ -92,8 +93,15 @@ export class TaskflowError extends Error {
 export function partlyDone(error: unknown): unknown {
   if (!(error instanceof TaskflowError) || error.code !== 'ENGINE_UNAVAILABLE') return error;
   const { message, headers, reported, cause, detail } = error;
-  const add = (text: string): string => `${text.replace(/\.$/, '')}. The command was carried out for some of the tasks.`;
-  return new TaskflowError(error.code, add(message), { headers, reported, cause, detail: detail && add(detail), maybeDone: true });
+  const add = (text: string): string =>
+    `${text.replace(/\.$/, '')}. The command was carried out for some of the tasks.`;
+  return new TaskflowError(error.code, add(message), {
+    headers,
+    reported,
+    cause,
+    detail: detail && add(detail),
+    maybeDone: true,
+  });
 }
 
 /** Whether the log has an error already, so that what meets it need not write it again. */

@@ -13,8 +13,22 @@ export {
   type TaskManagerOptions,
 } from './manager.js';
 export type { Logger } from './options.js';
-export { type TaskContext, type TaskLog, taskContext, taskLog, taskProgress } from './tasks/context.js';
-export type { Backoff, DeclaredTask, EnqueueOptions, Enqueuer, Handler, Task, TaskOptions } from './tasks/definition.js';
+export {
+  type TaskContext,
+  type TaskLog,
+  taskContext,
+  taskLog,
+  taskProgress,
+} from './tasks/context.js';
+export type {
+  Backoff,
+  DeclaredTask,
+  EnqueueOptions,
+  Enqueuer,
+  Handler,
+  Task,
+  TaskOptions,
+} from './tasks/definition.js';
 export type {
   Action,
   Aggregates as EngineAggregates,
@@ -91,11 +105,22 @@ export type {
   TaskStatus,
   TaskSummary,
 } from './tasks/types.js';
-export { type BackgroundTasks, type BackgroundTasksContext, backgroundTasks, backgroundTasksOf } from './web/background-tasks.js';
+export {
+  type BackgroundTasks,
+  type BackgroundTasksContext,
+  backgroundTasks,
+  backgroundTasksOf,
+} from './web/background-tasks.js';
 export { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
 export { type Emitter, emitterEvents } from './web/emitter-events.js';
 export type { StreamEvent } from './web/event.js';
 export type { WebOptions } from './web/options.js';
-export { type SseStreamOptions, type StreamClient, type StreamLimits, type StreamSource, sseStream } from './web/sse-stream.js';
+export {
+  type SseStreamOptions,
+  type StreamClient,
+  type StreamLimits,
+  type StreamSource,
+  sseStream,
+} from './web/sse-stream.js';
 export { taskEvents } from './web/task-events.js';
 export { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';

@@ -34,7 +34,10 @@ export class Lifecycle {
   /** @throws TaskflowError ENGINE_UNAVAILABLE after `stop`, INVALID_INPUT if it was started with another `run`. */
   async start(run: boolean): Promise<void> {
     if (this.#stopped)
-      throw new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped and cannot be started again; make another one');
+      throw new TaskflowError(
+        'ENGINE_UNAVAILABLE',
+        'the task manager has stopped and cannot be started again; make another one',
+      );
     if (this.#starting && this.#starting.run !== run)
       throw new TaskflowError(
         'INVALID_INPUT',
@@ -66,7 +69,8 @@ export class Lifecycle {
     if (this.#used) return;
     this.#used = true;
     const { warn } = this.#parts;
-    if (warn && !this.#stopped) this.#timer = runInEmptyContext(() => setTimeout(warn, patience).unref());
+    if (warn && !this.#stopped)
+      this.#timer = runInEmptyContext(() => setTimeout(warn, patience).unref());
   }
 
   /** After a call of `start` there is nothing to report, even if the start failed. */

@@ -19,7 +19,11 @@ export class Listeners implements TransitionObserver {
   /** Returns the listeners of a state. @throws TypeError with code INVALID_INPUT for a wrong state or listener. */
   of(status: TaskStatus, listener: Listener): Set<Listener> {
     if (!taskStatuses.includes(status))
-      throw wrongType('state', status, `one of ${taskStatuses.join(', ')}, as in tasks.on('failed', listener)`);
+      throw wrongType(
+        'state',
+        status,
+        `one of ${taskStatuses.join(', ')}, as in tasks.on('failed', listener)`,
+      );
     if (typeof listener !== 'function') throw wrongType('listener', listener, 'a function');
     const listeners = this.#byStatus.get(status) ?? new Set();
     this.#byStatus.set(status, listeners);
@@ -31,7 +35,8 @@ export class Listeners implements TransitionObserver {
   }
 
   tell(task: TaskSummary): void {
-    for (const listener of this.#byStatus.get(task.status) ?? []) runInEmptyContext(() => this.#call(listener, task));
+    for (const listener of this.#byStatus.get(task.status) ?? [])
+      runInEmptyContext(() => this.#call(listener, task));
   }
 
   #call(listener: Listener, task: TaskSummary): void {

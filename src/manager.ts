@@ -35,15 +35,37 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
-import type { AppConnection, CommandBy, Definitions, Command as EngineCommand, NewTask, TaskEngine } from './tasks/engine.js';
+import type {
+  AppConnection,
+  CommandBy,
+  Definitions,
+  Command as EngineCommand,
+  NewTask,
+  TaskEngine,
+} from './tasks/engine.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { argumentLists, PreparedTasks } from './tasks/prepared.js';
 import type { EnginePromises } from './tasks/promises.js';
 import { readCommand } from './tasks/read-command.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
-import { checkScheduled, readTimetable, runsAfter, type ScheduleOptions, type Timetable } from './tasks/schedule.js';
+import {
+  checkScheduled,
+  readTimetable,
+  runsAfter,
+  type ScheduleOptions,
+  type Timetable,
+} from './tasks/schedule.js';
 import { createSealer, type Sealer } from './tasks/sealing.js';
-import type { Aggregates, Command, DetailQuery, FindQuery, LinesQuery, TaskList, TaskReader, TaskSource } from './tasks/source.js';
+import type {
+  Aggregates,
+  Command,
+  DetailQuery,
+  FindQuery,
+  LinesQuery,
+  TaskList,
+  TaskReader,
+  TaskSource,
+} from './tasks/source.js';
 import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
 import { knownTarget } from './tasks/unknown-target.js';
 
@@ -159,10 +181,18 @@ export class TaskManager implements TaskSource {
       'pollInterval',
       'logger',
     ]);
-    const limits = optionsObject<TaskLimits>('limits', given.limits, ['argsBytes', 'resultBytes', 'logLines']);
+    const limits = optionsObject<TaskLimits>('limits', given.limits, [
+      'argsBytes',
+      'resultBytes',
+      'logLines',
+    ]);
     this.#logger = loggerOption('logger', given.logger);
     this.#warnDuration = durationWarnings(this.#logger);
-    this.#sealer = createSealer(given.encryptionKeys === undefined ? [] : secretKeysOption('encryptionKeys', given.encryptionKeys));
+    this.#sealer = createSealer(
+      given.encryptionKeys === undefined
+        ? []
+        : secretKeysOption('encryptionKeys', given.encryptionKeys),
+    );
     this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, {
       min: 2,
       max: 64 * mebibyte,
@@ -170,18 +200,36 @@ export class TaskManager implements TaskSource {
       unit: 'bytes',
     });
     this.#runner = handlerRunner({
-      concurrency: numberOption('concurrency', given.concurrency, 10, { min: 1, max: 10_000, integer: true }),
+      concurrency: numberOption('concurrency', given.concurrency, 10, {
+        min: 1,
+        max: 10_000,
+        integer: true,
+      }),
       definitions: this.#definitions,
       sealer: this.#sealer,
-      resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, { max: 64 * mebibyte, integer: true, unit: 'bytes' }),
-      logLines: numberOption('limits.logLines', limits.logLines, 10_000, { min: 1, max: 1_000_000, integer: true }),
+      resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, {
+        max: 64 * mebibyte,
+        integer: true,
+        unit: 'bytes',
+      }),
+      logLines: numberOption('limits.logLines', limits.logLines, 10_000, {
+        min: 1,
+        max: 1_000_000,
+        integer: true,
+      }),
       logger: this.#logger,
     });
     this.#engine = engineOf(given, this.#logger, this.#warnDuration);
     this.#lifecycle = new Lifecycle({
-      begin: (run) => this.#engine.start(run ? this.#runner : undefined, { tasks: [...this.#definitions.keys()] }),
+      begin: (run) =>
+        this.#engine.start(run ? this.#runner : undefined, {
+          tasks: [...this.#definitions.keys()],
+        }),
       // An engine with a clock of its own is one for tests, where nothing happens by itself.
-      warn: given.logger === false || this.#engine.clock ? undefined : () => this.#logger.warn({}, neverStarted),
+      warn:
+        given.logger === false || this.#engine.clock
+          ? undefined
+          : () => this.#logger.warn({}, neverStarted),
     });
     this.#reader = checkedReader(this.#engine, () => this.#now());
     this.#listeners = new Listeners(this.#logger);
@@ -208,7 +256,11 @@ export class TaskManager implements TaskSource {
    * @param name What it is called in the database and on the dashboard; it must not change while tasks of it wait.
    * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong option.
    */
-  task<A extends unknown[]>(name: string, handler: Handler<A> & JsonSafe<A>, options?: TaskOptions): Task<A> {
+  task<A extends unknown[]>(
+    name: string,
+    handler: Handler<A> & JsonSafe<A>,
+    options?: TaskOptions,
+  ): Task<A> {
     nameOption('name of a task', name, "tasks.task('send_email', handler)");
     checkHandler(name, handler);
     return this.#taskOf<A>(this.#add(name, options, handler));
@@ -240,16 +292,28 @@ export class TaskManager implements TaskSource {
    * Enqueues a task by a cron expression or every so many seconds, while this process is started and runs tasks. A bare
    * handler becomes a task under the schedule's name.
    */
-  schedule<A extends unknown[]>(name: string, task: Task<A> | (Handler<A> & JsonSafe<A>), options: ScheduleOptions<A>): void {
+  schedule<A extends unknown[]>(
+    name: string,
+    task: Task<A> | (Handler<A> & JsonSafe<A>),
+    options: ScheduleOptions<A>,
+  ): void {
     checkScheduled(name, task);
     const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
-    if (this.#schedules.has(name)) throw rangeError(`a schedule named '${name}' already exists in this TaskManager; use another name`);
+    if (this.#schedules.has(name))
+      throw rangeError(
+        `a schedule named '${name}' already exists in this TaskManager; use another name`,
+      );
     const { args = [] }: { args?: unknown } = options;
-    if (!Array.isArray(args)) throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
+    if (!Array.isArray(args))
+      throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
     const definition = this.#definitions.get(target.name);
-    if (!definition) throw rangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
-    const prepare = (): NewTask => ({ ...this.#prepare(definition, args, undefined, 'scheduled'), schedule: name });
+    if (!definition)
+      throw rangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
+    const prepare = (): NewTask => ({
+      ...this.#prepare(definition, args, undefined, 'scheduled'),
+      schedule: name,
+    });
     // Wrong arguments fail here, not in the night.
     prepare();
     this.#schedules.set(name, timetable);
@@ -275,7 +339,8 @@ export class TaskManager implements TaskSource {
   async backup(path: string): Promise<void> {
     if (path === undefined) throw wrongType('path', path, 'the path of a file');
     const to = fileOption('path', path, '');
-    if (!this.#engine.backup) throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support backup');
+    if (!this.#engine.backup)
+      throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support backup');
     await this.#engine.backup(to);
   }
 
@@ -309,7 +374,11 @@ export class TaskManager implements TaskSource {
   /** Takes no more tasks, waits for running ones, ends streams and timers, and closes the database. A stopped manager cannot be started again. */
   async stop(options?: StopOptions): Promise<void> {
     const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
-    const seconds = secondsOption('timeout of stop()', timeout, 10, { warn: this.#warnDuration, zero: true, max: 86_400 });
+    const seconds = secondsOption('timeout of stop()', timeout, 10, {
+      warn: this.#warnDuration,
+      zero: true,
+      max: 86_400,
+    });
     this.#lifecycle.stop();
     this.#stopped ??= this.#engine.stop({ timeout: seconds });
     await this.#stopped;
@@ -341,7 +410,10 @@ export class TaskManager implements TaskSource {
   }
 
   /** Returns sums over tasks: `statsSnapshot`, `metrics`, `failures`, `workers` or `waits`. */
-  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    ...query: Aggregates[K]['query']
+  ): Promise<Aggregates[K]['answer']> {
     return this.#reader.aggregate(kind, ...query);
   }
 
@@ -354,7 +426,11 @@ export class TaskManager implements TaskSource {
     return {
       functions: [...this.#definitions.values()].map(describeFunction),
       runsAfter: (schedule, next, count) =>
-        runsAfter(this.#schedules.get(schedule), next, numberOption('count', count, 0, { max: 1000, integer: true })),
+        runsAfter(
+          this.#schedules.get(schedule),
+          next,
+          numberOption('count', count, 0, { max: 1000, integer: true }),
+        ),
     };
   }
 
@@ -377,20 +453,29 @@ export class TaskManager implements TaskSource {
    */
   async control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
     const [checked, who] = await readCommand(command, by, this.#now());
-    const outcome = await this.#engine.control(checked.action === 'rerun' ? await this.#withArguments(checked) : checked, who);
+    const outcome = await this.#engine.control(
+      checked.action === 'rerun' ? await this.#withArguments(checked) : checked,
+      who,
+    );
     return knownTarget(checked, outcome, () => this.#engine.describe());
   }
 
   /** New arguments of a rerun, checked and encrypted as those of an enqueue are. */
-  async #withArguments(command: Extract<EngineCommand, { action: 'rerun' }>): Promise<EngineCommand> {
+  async #withArguments(
+    command: Extract<EngineCommand, { action: 'rerun' }>,
+  ): Promise<EngineCommand> {
     const { ids, args } = command;
     if (args === undefined) return command;
     const [id] = ids;
-    if (id === undefined || ids.length > 1) throw rangeError(`command.args belongs to the rerun of one task, not of ${ids.length}`);
+    if (id === undefined || ids.length > 1)
+      throw rangeError(`command.args belongs to the rerun of one task, not of ${ids.length}`);
     const name = (await this.#engine.get(id))?.name ?? '';
     try {
       const list = JSON.parse(args) as readonly unknown[];
-      return { ...command, args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name) };
+      return {
+        ...command,
+        args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name),
+      };
     } catch (cause) {
       throw new TaskflowError('INVALID_INPUT', (cause as Error).message, { cause });
     }
@@ -413,7 +498,10 @@ export class TaskManager implements TaskSource {
 
   #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
     nameOption('name of a task', name, "tasks.define('send_email')");
-    if (this.#definitions.has(name)) throw rangeError(`a task named '${name}' is already defined in this TaskManager; use another name`);
+    if (this.#definitions.has(name))
+      throw rangeError(
+        `a task named '${name}' is already defined in this TaskManager; use another name`,
+      );
     const definition: Definition = {
       name,
       settings: readSettings(name, options, this.#warnDuration),
@@ -425,10 +513,16 @@ export class TaskManager implements TaskSource {
   }
 
   #taskOf<A extends readonly unknown[]>(definition: Definition): Task<A> {
-    return { ...this.#enqueuerOf<A>(definition, {}), with: (options) => this.#enqueuerOf<A>(definition, options) };
+    return {
+      ...this.#enqueuerOf<A>(definition, {}),
+      with: (options) => this.#enqueuerOf<A>(definition, options),
+    };
   }
 
-  #enqueuerOf<A extends readonly unknown[]>(definition: Definition, options: EnqueueOptions): Enqueuer<A> {
+  #enqueuerOf<A extends readonly unknown[]>(
+    definition: Definition,
+    options: EnqueueOptions,
+  ): Enqueuer<A> {
     const call = readCallSettings(options, definition.name, this.#warnDuration);
     const prepare = (...args: A): NewTask => this.#prepare(definition, args, call);
     return {
@@ -447,12 +541,24 @@ export class TaskManager implements TaskSource {
     };
   }
 
-  #prepare(definition: Definition, args: readonly unknown[], call?: CallSettings, source?: NewTask['source']): NewTask {
-    return prepareTask(definition, args, { argsBytes: this.#argsBytes, sealer: this.#sealer, clock: this.#engine.clock }, call, source);
+  #prepare(
+    definition: Definition,
+    args: readonly unknown[],
+    call?: CallSettings,
+    source?: NewTask['source'],
+  ): NewTask {
+    return prepareTask(
+      definition,
+      args,
+      { argsBytes: this.#argsBytes, sealer: this.#sealer, clock: this.#engine.clock },
+      call,
+      source,
+    );
   }
 
   #enqueueIn(connection: AppConnection, task: NewTask): string {
-    if (!this.#engine.enqueueIn) throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support enqueueIn');
+    if (!this.#engine.enqueueIn)
+      throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support enqueueIn');
     this.#lifecycle.used();
     const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
     return id;
@@ -462,7 +568,9 @@ export class TaskManager implements TaskSource {
   #unsealed(task: TaskDetail): TaskDetail {
     try {
       const open = (value: unknown): unknown =>
-        typeof value === 'string' ? JSON.parse(this.#sealer.open(JSON.stringify(value), task.name)) : value;
+        typeof value === 'string'
+          ? JSON.parse(this.#sealer.open(JSON.stringify(value), task.name))
+          : value;
       const args = open(task.args);
       return { ...task, args: Array.isArray(args) ? args : [args], result: open(task.result) };
     } catch (error) {
@@ -480,9 +588,14 @@ const managed = new WeakSet<TaskEngine>();
 function engineOf(options: TaskManagerOptions, logger: Logger, warn: DurationWarning): TaskEngine {
   const { database, engine, pollInterval, retentionDays, retentionCount, stats } = options;
   if (engine !== undefined) {
-    if (database !== undefined) throw typeError('database and engine cannot be combined; an engine has its own storage');
+    if (database !== undefined)
+      throw typeError('database and engine cannot be combined; an engine has its own storage');
     if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
-      throw wrongType('engine', engine, 'a TaskEngine, such as bullmqEngine({ connection }) returns');
+      throw wrongType(
+        'engine',
+        engine,
+        'a TaskEngine, such as bullmqEngine({ connection }) returns',
+      );
     const misplaced = embeddedOptions.find((option) => options[option] !== undefined);
     if (misplaced !== undefined) throw misplacedOption(misplaced);
     if (managed.has(engine))
@@ -501,7 +614,11 @@ function engineOf(options: TaskManagerOptions, logger: Logger, warn: DurationWar
       age:
         retentionDays === undefined
           ? undefined
-          : numberOption('retentionDays', retentionDays, 0, { above: true, max: 36_500, unit: 'days' }) * 86_400_000,
+          : numberOption('retentionDays', retentionDays, 0, {
+              above: true,
+              max: 36_500,
+              unit: 'days',
+            }) * 86_400_000,
       count: numberOption('retentionCount', retentionCount, undefined, { integer: true }),
       statistics: statsOption(stats),
     },
@@ -513,5 +630,7 @@ function misplacedOption(option: (typeof embeddedOptions)[number]): TypeError {
     option === 'pollInterval'
       ? 'leave it out'
       : `give ${option} to the factory of the engine, such as bullmqEngine({ connection, ${option} })`;
-  return typeError(`${option} and engine cannot be combined; ${option} is an option of the embedded engine: ${advice}`);
+  return typeError(
+    `${option} and engine cannot be combined; ${option} is an option of the embedded engine: ${advice}`,
+  );
 }

@@ -30,29 +30,45 @@ export function outOfRange(option: string, value: unknown, accepted: string): Ra
 }
 
 /** Returns the error for an option whose value must never be printed. */
-export function wrongSecret(option: string, accepted: string, Kind: typeof TypeError | typeof RangeError): Error {
-  return Kind === TypeError ? typeError(`${option} must be ${accepted}`) : rangeError(`${option} must be ${accepted}`);
+export function wrongSecret(
+  option: string,
+  accepted: string,
+  Kind: typeof TypeError | typeof RangeError,
+): Error {
+  return Kind === TypeError
+    ? typeError(`${option} must be ${accepted}`)
+    : rangeError(`${option} must be ${accepted}`);
 }
 
 /** Returns the error for a secret of the wrong type. It names the kind alone: a number in this place may be a password, too. */
 export function wrongSecretType(option: string, value: unknown, accepted: string): TypeError {
-  return typeError(`${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ${accepted}`);
+  return typeError(
+    `${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ${accepted}`,
+  );
 }
 
 /**
  * Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. A promise or a Map has no
  * keys of its own: all that was meant with it would be left out.
  */
-export function optionsObject<T extends object>(where: string, value: T | undefined, known: readonly (keyof T)[]): T {
+export function optionsObject<T extends object>(
+  where: string,
+  value: T | undefined,
+  known: readonly (keyof T)[],
+): T {
   if (value === undefined) return {} as T;
   if (typeof value !== 'object' || value === null || !isPlain(value)) {
     // Its kind alone: a string in this place may be a password.
-    throw typeError(`the options of ${where} are ${kindOf(value)}; they must be an object with any of: ${known.map(String).join(', ')}`);
+    throw typeError(
+      `the options of ${where} are ${kindOf(value)}; they must be an object with any of: ${known.map(String).join(', ')}`,
+    );
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T)) {
       const names = known.map(String);
-      throw typeError(`${where} has no option ${quote(key)}.${didYouMean(key, names)} Its options: ${names.join(', ')}`);
+      throw typeError(
+        `${where} has no option ${quote(key)}.${didYouMean(key, names)} Its options: ${names.join(', ')}`,
+      );
     }
   }
   return value;
@@ -79,16 +95,30 @@ export function numberOption<D extends number | undefined>(
   option: string,
   value: unknown,
   fallback: D,
-  { min = 0, max = Number.MAX_SAFE_INTEGER, above = false, integer = false, unit, or }: NumberRange = {},
+  {
+    min = 0,
+    max = Number.MAX_SAFE_INTEGER,
+    above = false,
+    integer = false,
+    unit,
+    or,
+  }: NumberRange = {},
 ): number | D {
   if (value === undefined) return fallback;
   const kind = `${integer ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`}`;
   const to = above ? ', at most' : ' to';
   const accepted = `${kind} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`}${or === undefined ? '' : `, or ${or}`}`;
   if (Number.isNaN(value))
-    throw typeError(`${option} is NaN, which Number() returns for a variable that is not set; it must be ${accepted}`);
+    throw typeError(
+      `${option} is NaN, which Number() returns for a variable that is not set; it must be ${accepted}`,
+    );
   if (typeof value !== 'number') throw wrongType(option, value, accepted);
-  if (value < min || value > max || (above && value === min) || (integer && !Number.isInteger(value))) {
+  if (
+    value < min ||
+    value > max ||
+    (above && value === min) ||
+    (integer && !Number.isInteger(value))
+  ) {
     throw outOfRange(option, value, accepted);
   }
   return value;
@@ -113,13 +143,22 @@ export function secondsOption<D extends number | undefined>(
   fallback: D,
   { warn, zero = false, min = 0, max = 315_360_000 }: SecondsRules,
 ): number | D {
-  const seconds = numberOption(option, value, fallback, { min, above: !zero && min === 0, max, unit: 'seconds' });
+  const seconds = numberOption(option, value, fallback, {
+    min,
+    above: !zero && min === 0,
+    max,
+    unit: 'seconds',
+  });
   if (value !== undefined) checkSeconds(option, seconds, warn);
   return seconds;
 }
 
 /** Warns of a number of seconds that looks like milliseconds: round thousands, unless it is a number of whole hours. */
-export function checkSeconds(option: string, seconds: number | undefined, warn: DurationWarning): void {
+export function checkSeconds(
+  option: string,
+  seconds: number | undefined,
+  warn: DurationWarning,
+): void {
   if (seconds === undefined || seconds < 10_000 || seconds % 1000 !== 0) return;
   if (seconds >= 3_600_000 || seconds % 3600 !== 0) warn(option, seconds);
 }
@@ -130,12 +169,17 @@ export function durationWarnings(logger: Logger): DurationWarning {
   return (option, seconds) => {
     if (warned.has(option)) return;
     warned.add(option);
-    logger.warn({ option, seconds, duration: inWords(seconds) }, 'duration looks like milliseconds but is in seconds');
+    logger.warn(
+      { option, seconds, duration: inWords(seconds) },
+      'duration looks like milliseconds but is in seconds',
+    );
   };
 }
 
 function inWords(seconds: number): string {
-  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} hours` : `${(seconds / 86_400).toFixed(1)} days`;
+  return seconds < 172_800
+    ? `${(seconds / 3600).toFixed(1)} hours`
+    : `${(seconds / 86_400).toFixed(1)} days`;
 }
 
 /** `true` or `false`, or the default when it is `undefined`. */
@@ -171,19 +215,35 @@ export function stringOption<D extends string | undefined>(
 }
 
 /** The path of a file, or the default when it is `undefined`. A URL is refused, because SQLite would take it for a path or read its query. */
-export function fileOption<D extends string | undefined>(option: string, value: unknown, fallback: D): string | D {
-  const accepted = "the path of a file, such as 'tasks.db'; for a file: URL pass fileURLToPath(url), which node:url exports";
+export function fileOption<D extends string | undefined>(
+  option: string,
+  value: unknown,
+  fallback: D,
+): string | D {
+  const accepted =
+    "the path of a file, such as 'tasks.db'; for a file: URL pass fileURLToPath(url), which node:url exports";
   if (value instanceof URL) throw wrongType(option, value.href, accepted);
-  return stringOption(option, value, fallback, { pattern: /^(?!file:|[a-z][a-z0-9+.-]+:\/\/)./is, accepted, maxLength: 4096 });
+  return stringOption(option, value, fallback, {
+    pattern: /^(?!file:|[a-z][a-z0-9+.-]+:\/\/)./is,
+    accepted,
+    maxLength: 4096,
+  });
 }
 
 /** A list of strings of a kind; empty when it is `undefined`. */
-export function listOption(option: string, value: unknown, accepted: string, isItem: (item: string) => boolean): readonly string[] {
+export function listOption(
+  option: string,
+  value: unknown,
+  accepted: string,
+  isItem: (item: string) => boolean,
+): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw wrongType(option, value, `a list of ${accepted}`);
   for (const item of value) {
     if (typeof item !== 'string' || !isItem(item))
-      throw typeError(`${option}[${value.indexOf(item)}] is ${quote(item)}; ${option} must be a list of ${accepted}`);
+      throw typeError(
+        `${option}[${value.indexOf(item)}] is ${quote(item)}; ${option} must be a list of ${accepted}`,
+      );
   }
   return [...value];
 }
@@ -224,25 +284,37 @@ function guarded(logger: Logger): Logger {
       // A log that cannot be written must not decide what a request is answered.
     }
   };
-  return { debug: call('debug'), info: call('info'), warn: call('warn'), error: call('error') } as Logger;
+  return {
+    debug: call('debug'),
+    info: call('info'),
+    warn: call('warn'),
+    error: call('error'),
+  } as Logger;
 }
 
 /** Reads an option of one secret key, or a list of them, newest first. The error never holds a key. */
 export function secretKeysOption(option: string, value: unknown): readonly string[] {
   const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
-  if (keys.length === 0) throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);
+  if (keys.length === 0)
+    throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);
   for (const [index, key] of keys.entries()) {
     if (typeof key !== 'string')
-      throw wrongSecretType(Array.isArray(value) ? `${option}[${index}]` : option, key, 'a string, or a list of strings');
+      throw wrongSecretType(
+        Array.isArray(value) ? `${option}[${index}]` : option,
+        key,
+        'a string, or a list of strings',
+      );
     if (key.length < 32)
       throw wrongSecret(
         option,
         'at least 32 characters long (RFC 7518 section 3.2), such as the output of: openssl rand -base64 32',
         RangeError,
       );
-    if (new Set(key).size < 8) throw wrongSecret(option, 'random: at least 8 different characters', RangeError);
+    if (new Set(key).size < 8)
+      throw wrongSecret(option, 'random: at least 8 different characters', RangeError);
   }
-  if (new Set(keys).size !== keys.length) throw wrongSecret(option, 'a list without the same key twice', RangeError);
+  if (new Set(keys).size !== keys.length)
+    throw wrongSecret(option, 'a list without the same key twice', RangeError);
   return keys as readonly string[];
 }
 

@@ -10,7 +10,9 @@ function readPackage(): { root: URL; version: string } {
     // A bundle in CommonJS has no import.meta.url, and beside another bundle there is another package.json or none.
     const root = new URL('../', import.meta.url);
     statSync(new URL('dist/package-files.js', root));
-    const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { version: string };
+    const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
+      version: string;
+    };
     return { root, version };
   } catch (cause) {
     throw new Error(bundled, { cause });

@@ -6,7 +6,9 @@
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value))
-    return value.length === 0 ? 'an empty array' : `an array with ${value.length} ${value.length === 1 ? 'item' : 'items'}`;
+    return value.length === 0
+      ? 'an empty array'
+      : `an array with ${value.length} ${value.length === 1 ? 'item' : 'items'}`;
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
   if (typeof value === 'function') return functionKind(value);
   if (typeof value === 'object') return objectKind(value);
@@ -27,7 +29,9 @@ function objectKind(value: object): string {
 /** Returns the name of the class that an object is an instance of; `undefined` for a plain object. */
 function classOf(value: object): string | undefined {
   const { constructor: made } = value as { constructor?: unknown };
-  return typeof made === 'function' && made.name !== 'Object' && made.name !== '' ? made.name : undefined;
+  return typeof made === 'function' && made.name !== 'Object' && made.name !== ''
+    ? made.name
+    : undefined;
 }
 
 /** Returns the kind of a function, as an error message shows it: a plain function, a class, a generator or an async function. */

@@ -81,13 +81,19 @@ async function walk(base: string): Promise<Record<string, unknown>> {
         seen[`${who} ${method} ${path}`] = shape(await ask(base + path, { method, headers }));
       }
     }
-    seen[`${who} stream POST`] = shape(await ask(`${base}/dashboard/stream`, { method: 'POST', headers }));
+    seen[`${who} stream POST`] = shape(
+      await ask(`${base}/dashboard/stream`, { method: 'POST', headers }),
+    );
     seen[`${who} retry`] = shape(await ask(`${base}/${taskId}/retry`, { method: 'POST', headers }));
   }
   seen['nobody stream'] = shape(await ask(`${base}/dashboard/stream`));
   const stream = await openStream(`${base}/dashboard/stream`, { Cookie: session.cookie });
   await waitFor(() => stream.events.length > 0);
-  seen['admin stream'] = [stream.status, stream.headers.get('Content-Type'), stream.events[0]?.event];
+  seen['admin stream'] = [
+    stream.status,
+    stream.headers.get('Content-Type'),
+    stream.events[0]?.event,
+  ];
   stream.close();
   return seen;
 }
@@ -97,9 +103,19 @@ describe('taskAdmin', () => {
     const options = { title: 'Shop', logger: false } as const;
     const one = await start(appOf(taskAdmin(tasks, { ...options, auth: user, secretKey })));
 
-    const auth = createAuth({ strategies: user, secretKey, home: '/tasks/dashboard', store: tasks.store, ...options });
+    const auth = createAuth({
+      strategies: user,
+      secretKey,
+      home: '/tasks/dashboard',
+      store: tasks.store,
+      ...options,
+    });
     const router = new Router();
-    router.get('/tasks/dashboard/stream', requireAuth('401'), sseStream(taskEvents(tasks), { access: auth }));
+    router.get(
+      '/tasks/dashboard/stream',
+      requireAuth('401'),
+      sseStream(taskEvents(tasks), { access: auth }),
+    );
     const byHand = await start(
       appOf(
         sessionToken(auth),
@@ -115,19 +131,26 @@ describe('taskAdmin', () => {
   it('guards every path, the stream too, and is 401 everywhere with a copied cookie after the logout', async () => {
     const url = await start(appOf(taskAdmin(tasks, { auth: user, secretKey, logger: false })));
     const base = `${url}/tasks`;
-    expect((await ask(`${base}/dashboard`)).headers.get('Location')).toBe('/tasks/auth/login?next=%2Ftasks%2Fdashboard');
+    expect((await ask(`${base}/dashboard`)).headers.get('Location')).toBe(
+      '/tasks/auth/login?next=%2Ftasks%2Fdashboard',
+    );
     const paths = ['', '/metrics', `/${taskId}`, '/dashboard/stream'];
     const session = await logIn(base);
     for (const path of paths) {
       const nobody = await ask(base + path);
-      expect([path, nobody.status, nobody.headers.get('Content-Type')]).toEqual([path, 401, 'application/problem+json']);
+      expect([path, nobody.status, nobody.headers.get('Content-Type')]).toEqual([
+        path,
+        401,
+        'application/problem+json',
+      ]);
     }
     const stream = await openStream(`${base}/dashboard/stream`, { Cookie: session.cookie });
     await waitFor(() => stream.events.length > 0);
     await ask(`${base}/auth/logout`, { headers: session });
     await stream.ended;
     expect(stream.events.at(-1)?.event).toBe('session');
-    for (const path of paths) expect([path, (await ask(base + path, { headers: session })).status]).toEqual([path, 401]);
+    for (const path of paths)
+      expect([path, (await ask(base + path, { headers: session })).status]).toEqual([path, 401]);
   });
 
   it.each<[string, TaskAdminOptions['path'], string | undefined, string]>([
@@ -150,17 +173,21 @@ describe('taskAdmin', () => {
     const page = await ask(`${base}/dashboard`, { headers });
     const script = /<script type="module" src="([^"]+)"/.exec(page.text)?.[1] ?? '';
     expect((await ask(url + script)).status).toBe(200);
-    expect((await ask(base || `${url}/`, { headers })).json).toMatchObject({ total: expect.any(Number) });
-    expect((await ask(`${base}/auth/logout`, { headers })).headers.get('Location')).toBe(`${prefix}/auth/login`);
+    expect((await ask(base || `${url}/`, { headers })).json).toMatchObject({
+      total: expect.any(Number),
+    });
+    expect((await ask(`${base}/auth/logout`, { headers })).headers.get('Location')).toBe(
+      `${prefix}/auth/login`,
+    );
   });
 
   it('believes a proxy that strips a prefix, only when the app does', async () => {
     const believing = new Koa({ proxy: true });
     believing.use(taskAdmin(tasks, { auth: user, secretKey, logger: false }));
     const headers = { 'X-Forwarded-Prefix': '/ops' };
-    expect((await ask(`${await start(believing)}/tasks/dashboard`, { headers })).headers.get('Location')).toBe(
-      '/ops/tasks/auth/login?next=%2Fops%2Ftasks%2Fdashboard',
-    );
+    expect(
+      (await ask(`${await start(believing)}/tasks/dashboard`, { headers })).headers.get('Location'),
+    ).toBe('/ops/tasks/auth/login?next=%2Fops%2Ftasks%2Fdashboard');
     const other = await start(appOf(taskAdmin(tasks, { auth: user, secretKey, logger: false })));
     expect((await ask(`${other}/tasks/dashboard`, { headers })).headers.get('Location')).toBe(
       '/tasks/auth/login?next=%2Ftasks%2Fdashboard',
@@ -179,13 +206,18 @@ describe('taskAdmin', () => {
   it('takes a login made with createAuth as it is, and one of the app', async () => {
     const auth = createAuth({ strategies: user, secretKey, home: '/home', logger: false });
     const url = await start(appOf(taskAdmin(tasks, { auth, logger: false })));
-    expect((await postForm(`${url}/tasks/auth/login`, { username: 'admin', password })).headers.get('Location')).toBe('/home');
+    expect(
+      (await postForm(`${url}/tasks/auth/login`, { username: 'admin', password })).headers.get(
+        'Location',
+      ),
+    ).toBe('/home');
 
     const own = await start(
       appOf(
         taskAdmin(tasks, {
           auth: {
-            who: (ctx) => (ctx.get('X-User') ? { name: ctx.get('X-User'), roles: ['viewer'] } : undefined),
+            who: (ctx) =>
+              ctx.get('X-User') ? { name: ctx.get('X-User'), roles: ['viewer'] } : undefined,
             loginUrl: () => '/sign-in',
           },
           logger: false,
@@ -195,7 +227,9 @@ describe('taskAdmin', () => {
     expect((await ask(`${own}/tasks/dashboard`)).headers.get('Location')).toBe('/sign-in');
     const headers = { 'X-User': 'ada' };
     expect((await ask(`${own}/tasks`, { headers })).status).toBe(200);
-    expect((await ask(`${own}/tasks/${taskId}/retry`, { method: 'POST', headers })).status).toBe(403);
+    expect((await ask(`${own}/tasks/${taskId}/retry`, { method: 'POST', headers })).status).toBe(
+      403,
+    );
     expect((await ask(`${own}/tasks/auth/login`, { headers })).status).toBe(404);
     expect((await ask(`${own}/tasks/auth/login`)).status).toBe(401);
     const page = await ask(`${own}/tasks/dashboard`, { headers });
@@ -208,8 +242,15 @@ describe('taskAdmin', () => {
     const url = await start(appOf(taskAdmin(tasks, { title, logger: false })));
     const { text } = await ask(`${url}/tasks/dashboard`);
     expect(text).not.toContain('<img');
-    const facts = /<script type="application\/json" id="facts">([^<]*)<\/script>/.exec(text)?.[1] ?? '';
-    expect(JSON.parse(facts)).toMatchObject({ title, user: null, logoutUrl: null, mayAct: true, can: [...tasks.can] });
+    const facts =
+      /<script type="application\/json" id="facts">([^<]*)<\/script>/.exec(text)?.[1] ?? '';
+    expect(JSON.parse(facts)).toMatchObject({
+      title,
+      user: null,
+      logoutUrl: null,
+      mayAct: true,
+      can: [...tasks.can],
+    });
   });
 
   it.each<[string, object, RegExp]>([
@@ -217,7 +258,11 @@ describe('taskAdmin', () => {
     ['an empty user list', { auth: [] }, /empty list/],
     ['an auth that is nothing', { auth: {} }, /^auth /],
     ['a secretKey without auth', { secretKey }, /^secretKey .*auth/],
-    ['a secretKey beside a ready login', { auth: { who: () => undefined }, secretKey }, /^secretKey .*createAuth/],
+    [
+      'a secretKey beside a ready login',
+      { auth: { who: () => undefined }, secretKey },
+      /^secretKey .*createAuth/,
+    ],
     [
       'a path other than that of the login',
       { path: '/x', auth: createAuth({ strategies: user, secretKey, logger: false }) },
@@ -225,7 +270,9 @@ describe('taskAdmin', () => {
     ],
     ['a host with a port', { allowedHosts: ['a.example:80'] }, /allowedHosts/],
   ])('refuses %s when it is built', (_case, options, message) => {
-    expect(() => taskAdmin(tasks, { logger: false, ...options } as TaskAdminOptions)).toThrow(message);
+    expect(() => taskAdmin(tasks, { logger: false, ...options } as TaskAdminOptions)).toThrow(
+      message,
+    );
   });
 });
 
@@ -236,11 +283,13 @@ describe('taskAdmin without auth', () => {
     expect((await ask(`${url}/tasks`)).status).toBe(200);
     expect((await ask(`${url}/tasks/dashboard`)).status).toBe(200);
     expect((await ask(`${url}/tasks/auth/login`)).status).toBe(404);
-    for (const headers of [{ 'Sec-Fetch-Site': 'cross-site' }, { Origin: 'https://evil.example', Authorization: 'Bearer x' }] as Record<
-      string,
-      string
-    >[]) {
-      expect((await ask(`${url}/tasks/${taskId}/retry`, { method: 'POST', headers })).json).toMatchObject({ code: 'CROSS_ORIGIN' });
+    for (const headers of [
+      { 'Sec-Fetch-Site': 'cross-site' },
+      { Origin: 'https://evil.example', Authorization: 'Bearer x' },
+    ] as Record<string, string>[]) {
+      expect(
+        (await ask(`${url}/tasks/${taskId}/retry`, { method: 'POST', headers })).json,
+      ).toMatchObject({ code: 'CROSS_ORIGIN' });
     }
   });
 });

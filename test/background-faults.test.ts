@@ -15,7 +15,8 @@ async function faultsOf(kind: string, ...args: string[]): Promise<Outcome> {
   return JSON.parse(child.lines.at(-1) ?? 'null') as Outcome;
 }
 
-const errorsIn = ({ lines }: Outcome): string[] => lines.filter(([level]) => level === 'error').map(([, msg]) => msg);
+const errorsIn = ({ lines }: Outcome): string[] =>
+  lines.filter(([level]) => level === 'error').map(([, msg]) => msg);
 
 describe('an error in the background', () => {
   const folder = temporaryFolder();
@@ -25,7 +26,11 @@ describe('an error in the background', () => {
   const four = (msg: string): string[] => [msg, msg, msg, msg];
   const ofTask = four('an abort listener of a task failed');
   it.each<[what: string, kind: string, logged: readonly string[]]>([
-    ['abort listeners of an attempt that is late, cancelled or stopped', 'abort', [...ofTask, ...ofTask, ...ofTask]],
+    [
+      'abort listeners of an attempt that is late, cancelled or stopped',
+      'abort',
+      [...ofTask, ...ofTask, ...ofTask],
+    ],
     ['listeners of transitions', 'listener', ['a listener failed', 'a listener failed']],
     ['an emitter whose off() throws', 'emitter', ['a stream failed', 'a stream failed']],
     [
@@ -33,14 +38,19 @@ describe('an error in the background', () => {
       'source',
       [...four('an abort listener of a stream failed'), 'a stream failed'],
     ],
-    ['a strategy, and a store that throws', 'login', ['login strategy failed', 'an audit row could not be stored']],
+    [
+      'a strategy, and a store that throws',
+      'login',
+      ['login strategy failed', 'an audit row could not be stored'],
+    ],
     ['a logger', 'logger', []],
     ['a handler that logs after the test engine has stopped', 'testing', []],
   ])('of %s is logged, and never reaches the process', async (_what, kind, logged) => {
     const outcome = await faultsOf(kind);
     expect(outcome.escaped).toEqual([]);
     expect(errorsIn(outcome)).toEqual(logged);
-    if (kind === 'login') expect(JSON.stringify(outcome.lines)).toContain('a listener of the signal failed: onabort');
+    if (kind === 'login')
+      expect(JSON.stringify(outcome.lines)).toContain('a listener of the signal failed: onabort');
   });
 
   it('of the database is logged once by each job, and once more when the job works again', async () => {

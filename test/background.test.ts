@@ -12,7 +12,15 @@ describe('work in the background', () => {
   it('never throws, and logs once that it fails and once that it works again, whether it throws or rejects', async () => {
     const { logger, lines } = recordingLogger();
     const job = new Background(logger, 'counting');
-    for (const work of [() => {}, fail, async () => fail(), fail, async () => {}, () => {}, async () => fail()]) {
+    for (const work of [
+      () => {},
+      fail,
+      async () => fail(),
+      fail,
+      async () => {},
+      () => {},
+      async () => fail(),
+    ]) {
       job.run(work);
       await turn();
     }

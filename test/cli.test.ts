@@ -7,7 +7,10 @@ import { waitFor } from './helpers/wait.js';
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 
-function run(args: readonly string[], input: string): Promise<{ code: number | null; out: string; err: string }> {
+function run(
+  args: readonly string[],
+  input: string,
+): Promise<{ code: number | null; out: string; err: string }> {
   const child = spawn(process.execPath, [cli, ...args]);
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk) => {
@@ -23,7 +26,10 @@ function run(args: readonly string[], input: string): Promise<{ code: number | n
 /** At a real terminal, as the command `script` makes one; resolves to all that was shown there. */
 async function atTerminal(answers: readonly string[]): Promise<string> {
   const darwin = ['/dev/null', process.execPath, cli, 'hash'];
-  const command = process.platform === 'darwin' ? darwin : ['-ec', `"${process.execPath}" "${cli}" hash`, '/dev/null'];
+  const command =
+    process.platform === 'darwin'
+      ? darwin
+      : ['-ec', `"${process.execPath}" "${cli}" hash`, '/dev/null'];
   const child = spawn('script', ['-q', ...command], { env: { ...process.env, NODE_OPTIONS: '' } });
   let shown = '';
   child.stdout.on('data', (chunk) => {
@@ -73,6 +79,9 @@ describe('npx koa-taskflow hash', () => {
   });
 
   it('says how it is used', async () => {
-    expect(await run([], '')).toMatchObject({ code: 0, out: expect.stringContaining('npx koa-taskflow hash') });
+    expect(await run([], '')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('npx koa-taskflow hash'),
+    });
   });
 });

@@ -2,7 +2,18 @@ import { describe, expect, it } from '@jest/globals';
 import { didYouMean } from '../src/did-you-mean.js';
 import * as queries from '../src/tasks/queries.js';
 
-const taskOptions = ['retries', 'delay', 'backoff', 'maxDelay', 'timeout', 'deadline', 'concurrency', 'queue', 'priority', 'tags'];
+const taskOptions = [
+  'retries',
+  'delay',
+  'backoff',
+  'maxDelay',
+  'timeout',
+  'deadline',
+  'concurrency',
+  'queue',
+  'priority',
+  'tags',
+];
 
 describe('The suggestion for an unknown name', () => {
   it.each([
@@ -20,20 +31,27 @@ describe('The suggestion for an unknown name', () => {
     expect(didYouMean(unknown, taskOptions)).toBe(` Did you mean "${meant}"?`);
   });
 
-  it.each(['user', 'colour', '', '__proto__', 'constructor', 'x'.repeat(1_000_000)])('is absent for %.20s', (unknown) => {
-    expect(didYouMean(unknown, taskOptions)).toBe('');
-  });
+  it.each(['user', 'colour', '', '__proto__', 'constructor', 'x'.repeat(1_000_000)])(
+    'is absent for %.20s',
+    (unknown) => {
+      expect(didYouMean(unknown, taskOptions)).toBe('');
+    },
+  );
 
-  const schemas = Object.entries({ ...queries, ...queries.commands }).filter(([, schema]) => 'shape' in schema) as unknown as [
-    string,
-    { shape: object },
-  ][];
+  const schemas = Object.entries({ ...queries, ...queries.commands }).filter(
+    ([, schema]) => 'shape' in schema,
+  ) as unknown as [string, { shape: object }][];
 
-  it.each(schemas)('is the key itself for a plural and for two letters that are swapped, in %s', (_name, { shape }) => {
-    const keys = Object.keys(shape);
-    for (const key of keys.filter(({ length }) => length > 2)) {
-      expect(didYouMean(`${key}s`, keys)).toContain(`"${key}"`);
-      expect(didYouMean(key.charAt(1) + key.charAt(0) + key.slice(2), keys)).toContain(`"${key}"`);
-    }
-  });
+  it.each(schemas)(
+    'is the key itself for a plural and for two letters that are swapped, in %s',
+    (_name, { shape }) => {
+      const keys = Object.keys(shape);
+      for (const key of keys.filter(({ length }) => length > 2)) {
+        expect(didYouMean(`${key}s`, keys)).toContain(`"${key}"`);
+        expect(didYouMean(key.charAt(1) + key.charAt(0) + key.slice(2), keys)).toContain(
+          `"${key}"`,
+        );
+      }
+    },
+  );
 });

@@ -31,7 +31,9 @@ const newProgram = (): Program => ({ imports: new Map(), names: new Set(), lines
 function programsOf(text: string): string[] {
   const programs: Program[] = [];
   for (const [, code = ''] of text.matchAll(/```js\n(.*?)```/gs)) {
-    const names = [...code.matchAll(/^(?:const|async function\*?|function) (\w+)/gm)].map(([, name = '']) => name);
+    const names = [...code.matchAll(/^(?:const|async function\*?|function) (\w+)/gm)].map(
+      ([, name = '']) => name,
+    );
     const last = programs.at(-1);
     const program = last && !names.some((name) => last.names.has(name)) ? last : newProgram();
     if (program !== last) programs.push(program);
@@ -42,12 +44,18 @@ function programsOf(text: string): string[] {
       else
         program.imports.set(
           from,
-          new Set([...(program.imports.get(from) ?? []), ...(whole ? [`default as ${whole}`] : (list ?? '').split(', '))]),
+          new Set([
+            ...(program.imports.get(from) ?? []),
+            ...(whole ? [`default as ${whole}`] : (list ?? '').split(', ')),
+          ]),
         );
     }
   }
   return programs.map(({ imports, lines }) =>
-    [...[...imports].map(([from, names]) => `import { ${[...names].join(', ')} } from '${from}';`), ...lines].join('\n'),
+    [
+      ...[...imports].map(([from, names]) => `import { ${[...names].join(', ')} } from '${from}';`),
+      ...lines,
+    ].join('\n'),
   );
 }
 
@@ -55,31 +63,41 @@ describe('the docs', () => {
   let shop: AdminApp;
   let redis: RedisServer | undefined;
   beforeAll(async () => {
-    [shop, redis] = await Promise.all([serveAdmin({ auth: null }), hasRedis ? RedisServer.start() : undefined]);
+    [shop, redis] = await Promise.all([
+      serveAdmin({ auth: null }),
+      hasRedis ? RedisServer.start() : undefined,
+    ]);
   });
   afterAll(() => Promise.all([shop.close(), redis?.remove()]));
 
-  it.each(pages.flatMap((page) => programsOf(read(page)).map((code, index) => [`program ${index + 1} of ${page}`, code] as const)))(
-    'hold code that runs: %s',
-    async (_name, code) => {
-      const folder = temporaryFolder();
-      // Its files go to a folder of their own, the copies of a backup too, and its server to a free port; the shop is here.
-      const placed = code
-        .replaceAll('https://shop.example.com/tasks', shop.base)
-        .replaceAll('port: 6379', () => `port: ${redis?.port}`)
-        .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
-        .replaceAll("'tasks.db.moved'", JSON.stringify(folder.file('tasks.db.moved')))
-        .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
-        .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
-        .replace('app.listen(3000,', 'app.listen(0,');
-      // Most of them are servers, which do not end by themselves; whatever the program awaits has been done by then.
-      const program = `${placed}\nsetTimeout(() => process.exit(0), 300);`;
-      const env = { ADMIN_PASSWORD: 'a', ALICE_PASSWORD: 'b', TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789' };
-      const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
-      expect([await child.ended, child.lines.filter((line) => /Error/.test(line))]).toEqual([0, []]);
-      folder.remove();
-    },
-  );
+  it.each(
+    pages.flatMap((page) =>
+      programsOf(read(page)).map(
+        (code, index) => [`program ${index + 1} of ${page}`, code] as const,
+      ),
+    ),
+  )('hold code that runs: %s', async (_name, code) => {
+    const folder = temporaryFolder();
+    // Its files go to a folder of their own, the copies of a backup too, and its server to a free port; the shop is here.
+    const placed = code
+      .replaceAll('https://shop.example.com/tasks', shop.base)
+      .replaceAll('port: 6379', () => `port: ${redis?.port}`)
+      .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
+      .replaceAll("'tasks.db.moved'", JSON.stringify(folder.file('tasks.db.moved')))
+      .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
+      .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
+      .replace('app.listen(3000,', 'app.listen(0,');
+    // Most of them are servers, which do not end by themselves; whatever the program awaits has been done by then.
+    const program = `${placed}\nsetTimeout(() => process.exit(0), 300);`;
+    const env = {
+      ADMIN_PASSWORD: 'a',
+      ALICE_PASSWORD: 'b',
+      TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789',
+    };
+    const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
+    expect([await child.ended, child.lines.filter((line) => /Error/.test(line))]).toEqual([0, []]);
+    folder.remove();
+  });
 
   it.each(pages)('lead nowhere that is not there: %s', (page) => {
     const targets = [...read(page).matchAll(/\]\(([^)#]+)/g)]
@@ -90,8 +108,11 @@ describe('the docs', () => {
   });
 
   it('name a test that there is for every line of the threat model, and leave no line out', () => {
-    const rows = [...read('docs/threat-model.md').matchAll(/^\| S(\d+) \| .+? \| (`test\/.+) \|$/gm)];
-    const range = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, n) => first + n);
+    const rows = [
+      ...read('docs/threat-model.md').matchAll(/^\| S(\d+) \| .+? \| (`test\/.+) \|$/gm),
+    ];
+    const range = (first: number, last: number): number[] =>
+      Array.from({ length: last - first + 1 }, (_, n) => first + n);
     const wanted = [
       [1, 14],
       [20, 25],
@@ -129,24 +150,38 @@ describe('the docs', () => {
 
   it('list every message that is logged without an event, and every job in the background', () => {
     const page = read('docs/what-is-logged.md');
-    const sources = readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const sources = readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' }).filter(
+      (file) => file.endsWith('.ts'),
+    );
     const messages = sources.flatMap((file) => {
       const code = read(`src/${file}`);
-      const lines = [...code.matchAll(/logger\.(?:error|warn|info|debug)\((.{1,500}?)\)[;,]?$/gms)].map(([, call = '']) => call);
-      const jobs = [...code.matchAll(/new (?:RedisWork|Background)\([^']*?'([^']+)'\)/g)].map(([, job = '']) => job);
+      const lines = [
+        ...code.matchAll(/logger\.(?:error|warn|info|debug)\((.{1,500}?)\)[;,]?$/gms),
+      ].map(([, call = '']) => call);
+      const jobs = [...code.matchAll(/new (?:RedisWork|Background)\([^']*?'([^']+)'\)/g)].map(
+        ([, job = '']) => job,
+      );
       // A message is the last argument: a text, or the name of a constant with one.
       const said = lines
         .filter((call) => !/\bevent\b/.test(call))
         .flatMap((call) => {
           const name = /, (\w+)$/.exec(call)?.[1];
-          const text = name === undefined ? call : (new RegExp(`const ${name} =\\s*('[^']+')`).exec(code)?.[1] ?? '');
-          return [...text.matchAll(/'([^']+)',?\s*$/g), ...text.matchAll(/`([^`$]+\$)\{[^`]*`,?\s*$/g)];
+          const text =
+            name === undefined
+              ? call
+              : (new RegExp(`const ${name} =\\s*('[^']+')`).exec(code)?.[1] ?? '');
+          return [
+            ...text.matchAll(/'([^']+)',?\s*$/g),
+            ...text.matchAll(/`([^`$]+\$)\{[^`]*`,?\s*$/g),
+          ];
         });
       return [...said.map(([, message = '']) => message), ...jobs];
     });
     expect(messages.length).toBeGreaterThan(50);
     // A long message may end with an ellipsis in the page. Of a message that is put together, the page has the beginning.
-    const quoted = [...page.replaceAll(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
+    const quoted = [...page.replaceAll(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(
+      ([, text = '']) => text,
+    );
     const isListed = (message: string): boolean =>
       quoted.some(
         (text) =>
@@ -154,11 +189,15 @@ describe('the docs', () => {
           (text.endsWith('…') && message.startsWith(text.slice(0, -1))) ||
           (message.endsWith('$') && text.startsWith(message.slice(0, -1))),
       );
-    expect(messages.filter((message) => !isListed(message) && !isListed(`${message} failed`))).toEqual([]);
+    expect(
+      messages.filter((message) => !isListed(message) && !isListed(`${message} failed`)),
+    ).toEqual([]);
   });
 
   it('explain every error code, and none that there is not', () => {
-    const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code);
+    const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)`/gm)].map(
+      ([, code]) => code,
+    );
     expect(explained.sort()).toEqual([...errorCodes].sort());
   });
 });

@@ -8,7 +8,13 @@ const noop = () => 1;
 function manager(options: object = {}) {
   const log = recordingLogger();
   const tasks = new TaskManager({ database: ':memory:', logger: log.logger, ...options });
-  return { tasks, warned: () => log.lines.filter(({ seconds }) => seconds !== undefined).map(({ option, seconds }) => [option, seconds]) };
+  return {
+    tasks,
+    warned: () =>
+      log.lines
+        .filter(({ seconds }) => seconds !== undefined)
+        .map(({ option, seconds }) => [option, seconds]),
+  };
 }
 
 describe('a duration that looks like milliseconds', () => {
@@ -23,15 +29,21 @@ describe('a duration that looks like milliseconds', () => {
         },
       ],
     ),
-    ...(['runIn', 'deadline', 'idempotencyWindow'] as const).map((option): [string, (value: number) => (string | number)[][]] => [
-      `${option} of task 'a'`,
-      (value) => {
-        const { tasks, warned } = manager();
-        const task = tasks.task('a', noop);
-        for (let n = 0; n < 3; n++) task.with({ [option]: value, ...(option === 'idempotencyWindow' && { idempotencyKey: 'k' }) });
-        return warned() as (string | number)[][];
-      },
-    ]),
+    ...(['runIn', 'deadline', 'idempotencyWindow'] as const).map(
+      (option): [string, (value: number) => (string | number)[][]] => [
+        `${option} of task 'a'`,
+        (value) => {
+          const { tasks, warned } = manager();
+          const task = tasks.task('a', noop);
+          for (let n = 0; n < 3; n++)
+            task.with({
+              [option]: value,
+              ...(option === 'idempotencyWindow' && { idempotencyKey: 'k' }),
+            });
+          return warned() as (string | number)[][];
+        },
+      ],
+    ),
     [
       "every of schedule 'a'",
       (value) => {
@@ -41,26 +53,41 @@ describe('a duration that looks like milliseconds', () => {
       },
     ],
     ['pollInterval', (value) => manager({ pollInterval: value }).warned() as (string | number)[][]],
-    ...(['tokenExpiry', 'idleTimeout'] as const).map((option): [string, (value: number) => (string | number)[][]] => [
-      option,
-      (value) => {
-        const log = recordingLogger();
-        createAuth({ strategies: ['admin', 'correct horse battery'], secretKey, logger: log.logger, [option]: value });
-        return log.lines.filter(({ seconds }) => seconds !== undefined).map(({ option: name, seconds }) => [String(name), Number(seconds)]);
-      },
-    ]),
+    ...(['tokenExpiry', 'idleTimeout'] as const).map(
+      (option): [string, (value: number) => (string | number)[][]] => [
+        option,
+        (value) => {
+          const log = recordingLogger();
+          createAuth({
+            strategies: ['admin', 'correct horse battery'],
+            secretKey,
+            logger: log.logger,
+            [option]: value,
+          });
+          return log.lines
+            .filter(({ seconds }) => seconds !== undefined)
+            .map(({ option: name, seconds }) => [String(name), Number(seconds)]);
+        },
+      ],
+    ),
     [
       'timeLimit',
       (value) => {
         const log = recordingLogger();
-        const strategies = new StrategyRegistry({ timeLimit: value }).register('a', staticUser('admin', 'correct horse battery'));
+        const strategies = new StrategyRegistry({ timeLimit: value }).register(
+          'a',
+          staticUser('admin', 'correct horse battery'),
+        );
         createAuth({ strategies, secretKey, logger: log.logger });
-        return log.lines.filter(({ seconds }) => seconds !== undefined).map(({ option: name, seconds }) => [String(name), Number(seconds)]);
+        return log.lines
+          .filter(({ seconds }) => seconds !== undefined)
+          .map(({ option: name, seconds }) => [String(name), Number(seconds)]);
       },
     ],
   ])('is accepted and warned of once: %s', (option, use) => {
     for (const value of [10_000, 30_000, 3_600_000]) expect(use(value)).toEqual([[option, value]]);
-    for (const value of [9000, 30_500, 36_000, 86_400, 604_800, 2_592_000]) expect(use(value)).toEqual([]);
+    for (const value of [9000, 30_500, 36_000, 86_400, 604_800, 2_592_000])
+      expect(use(value)).toEqual([]);
   });
 
   it('is warned of in the timeout of stop()', async () => {
@@ -71,7 +98,12 @@ describe('a duration that looks like milliseconds', () => {
 
   it('is refused where no such number of seconds can be meant', () => {
     expect(() =>
-      createAuth({ strategies: ['admin', 'correct horse battery'], secretKey, logger: false, throttle: { floor: 300 } }),
+      createAuth({
+        strategies: ['admin', 'correct horse battery'],
+        secretKey,
+        logger: false,
+        throttle: { floor: 300 },
+      }),
     ).toThrow(RangeError);
   });
 });

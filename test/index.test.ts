@@ -50,7 +50,12 @@ describe('what the package exports', () => {
       const loaded = [...Object.keys(require.cache), ...process.moduleLoadList];
       if (loaded.some((path) => /@photostructure|koa-body|formidable|zod/.test(path))) throw new Error('loaded too much');
     `;
-      const child = startProcess(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program]);
+      const child = startProcess(process.execPath, [
+        '--disable-warning=ExperimentalWarning',
+        '--input-type=module',
+        '-e',
+        program,
+      ]);
       expect([await child.ended, child.lines]).toEqual([0, []]);
     },
   );

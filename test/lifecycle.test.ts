@@ -12,7 +12,11 @@ const withCode = (code: string) => expect.objectContaining({ code });
 describe('A TaskManager', () => {
   const made: TaskManager[] = [];
   const manager = (options?: TaskManagerOptions): TaskManager => {
-    const tasks = new TaskManager(options?.engine ? { logger: false, ...options } : { logger: false, database: ':memory:', ...options });
+    const tasks = new TaskManager(
+      options?.engine
+        ? { logger: false, ...options }
+        : { logger: false, database: ':memory:', ...options },
+    );
     made.push(tasks);
     return tasks;
   };
@@ -45,17 +49,23 @@ describe('A TaskManager', () => {
     [{ run: false }, undefined],
     [undefined, { run: false }],
     [{ run: true }, { run: false }],
-  ])('that was started with %j rejects a start with %j, and goes on as it was started', async (first, second) => {
-    const tasks = manager();
-    const work = tasks.task('work', () => 1);
-    const [started, refused] = await Promise.allSettled([tasks.start(first), tasks.start(second)]);
-    expect([started.status, refused.status]).toEqual(['fulfilled', 'rejected']);
-    await expect(tasks.start(second)).rejects.toThrow(withCode('INVALID_INPUT'));
-    const id = await work.enqueue();
-    const [worker] = await tasks.aggregate('workers');
-    expect((worker?.slots ?? 0) > 0).toBe(first?.run !== false);
-    expect(await tasks.get(id)).toBeDefined();
-  });
+  ])(
+    'that was started with %j rejects a start with %j, and goes on as it was started',
+    async (first, second) => {
+      const tasks = manager();
+      const work = tasks.task('work', () => 1);
+      const [started, refused] = await Promise.allSettled([
+        tasks.start(first),
+        tasks.start(second),
+      ]);
+      expect([started.status, refused.status]).toEqual(['fulfilled', 'rejected']);
+      await expect(tasks.start(second)).rejects.toThrow(withCode('INVALID_INPUT'));
+      const id = await work.enqueue();
+      const [worker] = await tasks.aggregate('workers');
+      expect((worker?.slots ?? 0) > 0).toBe(first?.run !== false);
+      expect(await tasks.get(id)).toBeDefined();
+    },
+  );
 
   it('starts once for any number of calls, at once or later', async () => {
     const tasks = manager();
@@ -89,9 +99,15 @@ describe('A TaskManager', () => {
     ];
 
     /** The warnings of a manager some seconds after it was used. */
-    async function warnings(options: TaskManagerOptions, use: (tasks: TaskManager) => unknown, seconds = 6): Promise<unknown[]> {
+    async function warnings(
+      options: TaskManagerOptions,
+      use: (tasks: TaskManager) => unknown,
+      seconds = 6,
+    ): Promise<unknown[]> {
       const { logger, lines } = recordingLogger();
-      jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask', 'performance', 'Date'] });
+      jest.useFakeTimers({
+        doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask', 'performance', 'Date'],
+      });
       const tasks = manager({ logger, ...options });
       await use(tasks);
       await jest.advanceTimersByTimeAsync(seconds * 1000);
@@ -131,7 +147,11 @@ describe('A TaskManager', () => {
             .enqueue()
             .then(() => tasks.start()),
       ],
-      ['was started on purpose without running tasks', {}, (tasks) => [taskRoutes(tasks), tasks.start({ run: false })][1]],
+      [
+        'was started on purpose without running tasks',
+        {},
+        (tasks) => [taskRoutes(tasks), tasks.start({ run: false })][1],
+      ],
       ['was stopped', {}, (tasks) => [taskRoutes(tasks), tasks.stop()][1]],
       ['has the test engine', { engine: testEngine() }, (tasks) => tasks.define('work').enqueue()],
     ])('does not warn when it %s', async (_name, options, use) => {

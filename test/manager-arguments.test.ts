@@ -40,7 +40,10 @@ describe('The arguments of a TaskManager', () => {
     tasks = new TaskManager({ engine: testEngine({ inline: false }), logger: false });
     work = tasks.task('work', (n: number) => n);
     await tasks.start();
-    ids = [...(await work.enqueueMany([[1], [2], [3]])), await work.with({ runIn: 3600, tags: { tenant: '7' } }).enqueue(4)];
+    ids = [
+      ...(await work.enqueueMany([[1], [2], [3]])),
+      await work.with({ runIn: 3600, tags: { tenant: '7' } }).enqueue(4),
+    ];
   });
   afterEach(() => tasks.stop());
 
@@ -61,7 +64,10 @@ describe('The arguments of a TaskManager', () => {
     ['an action of the prototype', command({ action: 'toString', filter: 'all' })],
     ['id instead of ids', command({ action: 'cancel', id: unknown })],
     ['ids that are undefined', command({ action: 'cancel', ids: undefined })],
-    ['ids that are undefined beside a filter', command({ action: 'cancel', ids: undefined, filter: 'all' })],
+    [
+      'ids that are undefined beside a filter',
+      command({ action: 'cancel', ids: undefined, filter: 'all' }),
+    ],
     ['ids that are null', command({ action: 'run', ids: null })],
     ['one id that is no list', command({ action: 'cancel', ids: unknown })],
     ['an id that is a number', command({ action: 'cancel', ids: [7] })],
@@ -79,7 +85,10 @@ describe('The arguments of a TaskManager', () => {
     ['a misspelt condition', command({ action: 'cancel', filter: { nmae: 'other' } })],
     ['a condition of an older version', command({ action: 'cancel', filter: { text: 'other' } })],
     ['a condition that is undefined', command({ action: 'cancel', filter: { name: undefined } })],
-    ['one of two conditions that is undefined', command({ action: 'cancel', filter: { status: ['pending'], name: undefined } })],
+    [
+      'one of two conditions that is undefined',
+      command({ action: 'cancel', filter: { status: ['pending'], name: undefined } }),
+    ],
     ['a condition that is null', command({ action: 'cancel', filter: { name: null } })],
     ['an empty condition', command({ action: 'cancel', filter: { name: '' } })],
     ['a condition that is a Date', command({ action: 'cancel', filter: { name: new Date() } })],
@@ -92,7 +101,10 @@ describe('The arguments of a TaskManager', () => {
     ['a time in milliseconds', command({ action: 'cancel', filter: { from: 0 } })],
     ['a time that is none', command({ action: 'cancel', filter: { to: 'soon' } })],
     ['a Date that is none', command({ action: 'cancel', filter: { to: new Date('soon') } })],
-    ['a search of more words than are looked for', command({ action: 'cancel', filter: { q: 'work '.repeat(21) } })],
+    [
+      'a search of more words than are looked for',
+      command({ action: 'cancel', filter: { q: 'work '.repeat(21) } }),
+    ],
     ['a search of a million characters', command({ action: 'cancel', filter: { q: huge } })],
     ['a condition beside the filter', command({ action: 'cancel', name: 'other', filter: 'all' })],
     ['a sort in the filter', command({ action: 'cancel', filter: { sort: 'name' } })],
@@ -103,9 +115,15 @@ describe('The arguments of a TaskManager', () => {
     ['rerun by filter', command({ action: 'rerun', filter: 'all' })],
     ['args as text', command({ action: 'rerun', ids: [unknown], args: '[1]' })],
     ['args that are undefined', command({ action: 'rerun', ids: [unknown], args: undefined })],
-    ['args that JSON would change', command({ action: 'rerun', ids: [unknown], args: [new Date()] })],
+    [
+      'args that JSON would change',
+      command({ action: 'rerun', ids: [unknown], args: [new Date()] }),
+    ],
     ['a pause of nothing', command({ action: 'pause' })],
-    ['a pause of a queue and a schedule', command({ action: 'pause', queue: 'default', schedule: 'x' })],
+    [
+      'a pause of a queue and a schedule',
+      command({ action: 'pause', queue: 'default', schedule: 'x' }),
+    ],
     ['a pause of tasks', command({ action: 'pause', filter: 'all' })],
     ['a pause of an empty name', command({ action: 'pause', queue: '' })],
     ['a pause of a name with a NUL', command({ action: 'pause', queue: 'default\0x' })],
@@ -120,28 +138,63 @@ describe('The arguments of a TaskManager', () => {
     ['an actor without a name', command({ action: 'cancel', filter: 'all' }, {})],
     ['an empty actor', command({ action: 'cancel', filter: 'all' }, { actor: '' })],
     ['an actor that is a number', command({ action: 'cancel', filter: 'all' }, { actor: 7 })],
-    ['an actor of a million characters', command({ action: 'cancel', filter: 'all' }, { actor: huge })],
-    ['a misspelt dryRun', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryrun: true })],
-    ['a dryRun that is undefined', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: undefined })],
-    ['a dryRun that is a word', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: 'yes' })],
-    ['an expect that is undefined', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', expect: undefined })],
+    [
+      'an actor of a million characters',
+      command({ action: 'cancel', filter: 'all' }, { actor: huge }),
+    ],
+    [
+      'a misspelt dryRun',
+      command({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryrun: true }),
+    ],
+    [
+      'a dryRun that is undefined',
+      command({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: undefined }),
+    ],
+    [
+      'a dryRun that is a word',
+      command({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: 'yes' }),
+    ],
+    [
+      'an expect that is undefined',
+      command({ action: 'cancel', filter: 'all' }, { actor: 'ada', expect: undefined }),
+    ],
     ['an expect of -1', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', expect: -1 })],
-    ['an expect that is a string', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', expect: '4' })],
-    ['a reason of 501 characters', command({ action: 'cancel', filter: 'all' }, { actor: 'ada', reason: 'x'.repeat(501) })],
-    ['a dry run of a pause', command({ action: 'pause', queue: 'default' }, { actor: 'ada', dryRun: true })],
-    ['a dry run of a rerun', command({ action: 'rerun', ids: [unknown] }, { actor: 'ada', dryRun: true })],
-    ['an expect of a pause', command({ action: 'pause', queue: 'default' }, { actor: 'ada', expect: 1 })],
+    [
+      'an expect that is a string',
+      command({ action: 'cancel', filter: 'all' }, { actor: 'ada', expect: '4' }),
+    ],
+    [
+      'a reason of 501 characters',
+      command({ action: 'cancel', filter: 'all' }, { actor: 'ada', reason: 'x'.repeat(501) }),
+    ],
+    [
+      'a dry run of a pause',
+      command({ action: 'pause', queue: 'default' }, { actor: 'ada', dryRun: true }),
+    ],
+    [
+      'a dry run of a rerun',
+      command({ action: 'rerun', ids: [unknown] }, { actor: 'ada', dryRun: true }),
+    ],
+    [
+      'an expect of a pause',
+      command({ action: 'pause', queue: 'default' }, { actor: 'ada', expect: 1 }),
+    ],
   ];
 
-  it.each(refusedCommands)('refuses a command with %s and touches no task', async (_name, [value, who]) => {
-    const before = await state();
-    await expect(tasks.control(value as Command, who as CommandBy)).rejects.toThrow(invalid);
-    expect(await state()).toEqual(before);
-  });
+  it.each(refusedCommands)(
+    'refuses a command with %s and touches no task',
+    async (_name, [value, who]) => {
+      const before = await state();
+      await expect(tasks.control(value as Command, who as CommandBy)).rejects.toThrow(invalid);
+      expect(await state()).toEqual(before);
+    },
+  );
 
   it('names the member of a command that is wrong, its value and what is accepted', async () => {
     const message = async (value: unknown, who: unknown = by): Promise<unknown> =>
-      tasks.control(value as Command, who as CommandBy).catch((error: Error) => [error.name, error.message]);
+      tasks
+        .control(value as Command, who as CommandBy)
+        .catch((error: Error) => [error.name, error.message]);
     expect(await message({ action: 'cancel', id: 'x' })).toEqual([
       'TypeError',
       'command has an unknown key "id". Did you mean "ids"? Allowed: action, ids, filter',
@@ -165,28 +218,79 @@ describe('The arguments of a TaskManager', () => {
     ['no ids', () => ({ action: 'cancel', ids: [] }), by, []],
     ['a condition', () => ({ action: 'cancel', filter: { tag: ['tenant:7'] } }), by, [3]],
     ['a single tag', () => ({ action: 'cancel', filter: { tag: 'tenant:7' } }), by, [3]],
-    ['a single state', () => ({ action: 'cancel', filter: { status: 'pending' } }), by, [0, 1, 2, 3]],
-    ['a Date', () => ({ action: 'cancel', filter: { from: new Date(0), to: new Date(1) } }), by, []],
+    [
+      'a single state',
+      () => ({ action: 'cancel', filter: { status: 'pending' } }),
+      by,
+      [0, 1, 2, 3],
+    ],
+    [
+      'a Date',
+      () => ({ action: 'cancel', filter: { from: new Date(0), to: new Date(1) } }),
+      by,
+      [],
+    ],
     ['a relative time', () => ({ action: 'cancel', filter: { from: '-1h' } }), by, [0, 1, 2, 3]],
     ['all', () => ({ action: 'cancel', filter: 'all' }), by, [0, 1, 2, 3]],
-    ['a reason that is undefined', () => ({ action: 'cancel', filter: 'all' }), { actor: 'ada', reason: undefined }, [0, 1, 2, 3]],
+    [
+      'a reason that is undefined',
+      () => ({ action: 'cancel', filter: 'all' }),
+      { actor: 'ada', reason: undefined },
+      [0, 1, 2, 3],
+    ],
     ['a dry run', () => ({ action: 'cancel', filter: 'all' }), { actor: 'ada', dryRun: true }, []],
-    ['the number that is expected', () => ({ action: 'cancel', filter: 'all' }), { actor: 'ada', expect: 4 }, [0, 1, 2, 3]],
+    [
+      'the number that is expected',
+      () => ({ action: 'cancel', filter: 'all' }),
+      { actor: 'ada', expect: 4 },
+      [0, 1, 2, 3],
+    ],
   ])('does a command with %s to just those tasks', async (_name, make, who, touched) => {
     await tasks.control((make as (all: string[]) => Command)(ids), who as CommandBy);
-    const cancelled = (await tasks.find({ status: ['cancelled'] })).items.map(({ id }) => ids.indexOf(id));
+    const cancelled = (await tasks.find({ status: ['cancelled'] })).items.map(({ id }) =>
+      ids.indexOf(id),
+    );
     expect(cancelled.sort()).toEqual(touched);
   });
 
   it('touches no task for any object that is not a command', async () => {
     const before = await state();
     const value = fc.oneof(
-      fc.constantFrom<unknown>(undefined, null, '', 'all', 'cancel', 'work', 0, 1, true, {}, [], ['']),
+      fc.constantFrom<unknown>(
+        undefined,
+        null,
+        '',
+        'all',
+        'cancel',
+        'work',
+        0,
+        1,
+        true,
+        {},
+        [],
+        [''],
+      ),
       fc.anything({ withNullPrototype: true }),
     );
-    const key = fc.constantFrom('ids', 'id', 'filter', 'filters', 'name', 'status', 'where', 'queue', 'spread', 'args', 'all', '__proto__');
+    const key = fc.constantFrom(
+      'ids',
+      'id',
+      'filter',
+      'filters',
+      'name',
+      'status',
+      'where',
+      'queue',
+      'spread',
+      'args',
+      'all',
+      '__proto__',
+    );
     const wild = fc
-      .tuple(fc.constantFrom('cancel', 'delete', 'retry', 'run', 'rerun', 'stop'), fc.dictionary(key, value, { maxKeys: 4 }))
+      .tuple(
+        fc.constantFrom('cancel', 'delete', 'retry', 'run', 'rerun', 'stop'),
+        fc.dictionary(key, value, { maxKeys: 4 }),
+      )
       .filter(([, members]) => !isTarget(members))
       .map(([action, members]) => ({ action, ...members }));
     await fc.assert(
@@ -200,11 +304,22 @@ describe('The arguments of a TaskManager', () => {
   });
 
   /** Whether members make a command that finds tasks, or may: one target alone, and what the action may have beside it. */
-  function isTarget({ ids: list, filter, spread, args, ...others }: Record<string, unknown>): boolean {
+  function isTarget({
+    ids: list,
+    filter,
+    spread,
+    args,
+    ...others
+  }: Record<string, unknown>): boolean {
     if (Object.keys(others).length > 0) return false;
     if (filter === 'all') return list === undefined;
-    if (typeof filter === 'object' && filter !== null) return ['q', 'to', 'tag', 'from', 'name'].some((key) => Object.hasOwn(filter, key));
-    return Array.isArray(list) && list.every((id) => typeof id === 'string' && id !== '') && [spread, args].length > 0;
+    if (typeof filter === 'object' && filter !== null)
+      return ['q', 'to', 'tag', 'from', 'name'].some((key) => Object.hasOwn(filter, key));
+    return (
+      Array.isArray(list) &&
+      list.every((id) => typeof id === 'string' && id !== '') &&
+      [spread, args].length > 0
+    );
   }
 
   /** As JavaScript may call it. */
@@ -244,7 +359,10 @@ describe('The arguments of a TaskManager', () => {
         ['counted as a word', { counted: 'no' }],
         ['a billion tags', { tag: Array(1e9) }],
       ] as const
-    ).map(([name, query]): [string, (from: TaskSource) => unknown] => [`find with ${name}`, (from) => from.find(query as never)]),
+    ).map(([name, query]): [string, (from: TaskSource) => unknown] => [
+      `find with ${name}`,
+      (from) => from.find(query as never),
+    ]),
     ['get without an id', (from) => from.get(undefined as never)],
     ['get with null', (from) => from.get(null as never)],
     ['get with a number', (from) => from.get(1 as never)],
@@ -265,13 +383,22 @@ describe('The arguments of a TaskManager', () => {
     ['an aggregate of undefined', (from) => aggregateOf(from, undefined)],
     ['metrics with an unknown key', (from) => from.aggregate('metrics', { since: '-1h' } as never)],
     ['metrics from milliseconds', (from) => from.aggregate('metrics', { from: 0 as never })],
-    ['metrics of a range that ends before it begins', (from) => from.aggregate('metrics', { from: '-1h', to: '-2h' })],
+    [
+      'metrics of a range that ends before it begins',
+      (from) => from.aggregate('metrics', { from: '-1h', to: '-2h' }),
+    ],
     ['metrics of a step of a second', (from) => from.aggregate('metrics', { step: 1 })],
-    ['metrics of more points than 1,500', (from) => from.aggregate('metrics', { from: '-30d', step: 60 })],
+    [
+      'metrics of more points than 1,500',
+      (from) => from.aggregate('metrics', { from: '-30d', step: 60 }),
+    ],
     ['failures with an unknown key', (from) => from.aggregate('failures', { after: 'x' } as never)],
     ['failures with a limit of a billion', (from) => from.aggregate('failures', { limit: 1e9 })],
     ['a snapshot with a query', (from) => aggregateOf(from, 'statsSnapshot', { from: '-1h' })],
-    ['watch after undefined', (from) => from.watch(undefined as never, new AbortController().signal)],
+    [
+      'watch after undefined',
+      (from) => from.watch(undefined as never, new AbortController().signal),
+    ],
     ['watch after -1', (from) => from.watch(-1, new AbortController().signal)],
     ['watch after NaN', (from) => from.watch(Number.NaN, new AbortController().signal)],
     ['watch without a signal', (from) => from.watch(0, undefined as never)],
@@ -307,7 +434,8 @@ describe('The arguments of a TaskManager', () => {
   });
 
   it('takes times as the HTTP API does, and as Dates', async () => {
-    const total = async (query: Parameters<TaskManager['find']>[0]): Promise<number> => (await tasks.find(query)).total;
+    const total = async (query: Parameters<TaskManager['find']>[0]): Promise<number> =>
+      (await tasks.find(query)).total;
     const later = new Date(Date.now() + 3_600_000);
     expect(await total({ from: '-1h' })).toBe(4);
     expect(await total({ from: new Date(0), to: later })).toBe(4);
@@ -319,19 +447,36 @@ describe('The arguments of a TaskManager', () => {
   it('refuses the cursor of another list, and takes it with another limit', async () => {
     const { nextCursor } = await tasks.find({ limit: 2, name: 'work' });
     const cursor = nextCursor ?? '';
-    expect((await tasks.find({ limit: 1, name: 'work', cursor })).items.map(({ id }) => id)).toEqual([ids[1]]);
-    for (const query of [{ cursor }, { name: 'work', sort: 'name' as const, cursor }, { name: 'work', cursor: 'x' }])
-      await expect(tasks.find(query)).rejects.toThrow(expect.objectContaining({ code: 'INVALID_CURSOR' }));
+    expect(
+      (await tasks.find({ limit: 1, name: 'work', cursor })).items.map(({ id }) => id),
+    ).toEqual([ids[1]]);
+    for (const query of [
+      { cursor },
+      { name: 'work', sort: 'name' as const, cursor },
+      { name: 'work', cursor: 'x' },
+    ])
+      await expect(tasks.find(query)).rejects.toThrow(
+        expect.objectContaining({ code: 'INVALID_CURSOR' }),
+      );
   });
 
   it.each<[string, (manager: TaskManager, task: Task<[n: number]>) => unknown]>([
     ['enqueue of nothing', (manager) => manager.enqueue(undefined as never)],
-    ['enqueue of one task that is no list', (manager, task) => manager.enqueue(task.prepare(1) as never)],
-    ['enqueue of an object', (manager) => manager.enqueue([{ id: unknown, name: 'work' } as never])],
+    [
+      'enqueue of one task that is no list',
+      (manager, task) => manager.enqueue(task.prepare(1) as never),
+    ],
+    [
+      'enqueue of an object',
+      (manager) => manager.enqueue([{ id: unknown, name: 'work' } as never]),
+    ],
     ['enqueue of null', (manager) => manager.enqueue([null as never])],
     ['enqueue of a hole', (manager) => manager.enqueue(Array(3))],
     ['enqueue of a billion holes', (manager) => manager.enqueue(Array(1e9))],
-    ['enqueue of a changed copy', (manager, task) => manager.enqueue([{ ...task.prepare(1), runAt: 0 }])],
+    [
+      'enqueue of a changed copy',
+      (manager, task) => manager.enqueue([{ ...task.prepare(1), runAt: 0 }]),
+    ],
     ['enqueue of a proxy', (manager, task) => manager.enqueue([new Proxy(task.prepare(1), {})])],
     [
       'enqueue of a task of another manager',
@@ -342,10 +487,19 @@ describe('The arguments of a TaskManager', () => {
     ],
     ['enqueueMany of nothing', (_manager, task) => task.enqueueMany(undefined as never)],
     ['enqueueMany of a number', (_manager, task) => task.enqueueMany(3 as never)],
-    ['enqueueMany of arguments that are no lists', (_manager, task) => task.enqueueMany([1, 2] as never)],
-    ['enqueueMany with a text among the lists', (_manager, task) => task.enqueueMany([[1], 'ab' as never])],
+    [
+      'enqueueMany of arguments that are no lists',
+      (_manager, task) => task.enqueueMany([1, 2] as never),
+    ],
+    [
+      'enqueueMany with a text among the lists',
+      (_manager, task) => task.enqueueMany([[1], 'ab' as never]),
+    ],
     ['enqueueMany with a hole', (_manager, task) => task.enqueueMany(Array(2))],
-    ['enqueueMany with an argument that JSON would change', (_manager, task) => task.enqueueMany([[1], [new Date() as never]])],
+    [
+      'enqueueMany with an argument that JSON would change',
+      (_manager, task) => task.enqueueMany([[1], [new Date() as never]]),
+    ],
     ['an argument that JSON would change', (_manager, task) => task.enqueue(Number.NaN)],
     ['a proxy as an argument', (_manager, task) => task.enqueue(new Proxy({}, {}) as never)],
     ['an argument over the limit', (_manager, task) => task.enqueue('x'.repeat(2 ** 21) as never)],
@@ -354,8 +508,14 @@ describe('The arguments of a TaskManager', () => {
     ['with an unknown option', (_manager, task) => task.with({ delay: 5 } as never)],
     ['with runIn of NaN', (_manager, task) => task.with({ runIn: Number.NaN })],
     ['with runIn of a billion', (_manager, task) => task.with({ runIn: 1e9 })],
-    ['with an idempotency key that has a NUL', (_manager, task) => task.with({ idempotencyKey: 'acme\0order 7' })],
-    ['with an idempotency key that has half of a surrogate pair', (_manager, task) => task.with({ idempotencyKey: '\ud800' })],
+    [
+      'with an idempotency key that has a NUL',
+      (_manager, task) => task.with({ idempotencyKey: 'acme\0order 7' }),
+    ],
+    [
+      'with an idempotency key that has half of a surrogate pair',
+      (_manager, task) => task.with({ idempotencyKey: '\ud800' }),
+    ],
     ['with an empty queue', (_manager, task) => task.with({ queue: '' })],
     ['backup to nothing', (manager) => manager.backup(undefined as never)],
     ['backup to null', (manager) => manager.backup(null as never)],
@@ -379,10 +539,19 @@ describe('The arguments of a TaskManager', () => {
     ['task without a handler', (manager) => manager.task('other', undefined as never)],
     ['define with null as options', (manager) => manager.define('other', null as never)],
     ['handle with an object', (manager) => manager.define('other').handle({} as never)],
-    ['schedule without a task', (manager) => manager.schedule('s', undefined as never, { every: 5 })],
+    [
+      'schedule without a task',
+      (manager) => manager.schedule('s', undefined as never, { every: 5 }),
+    ],
     ['schedule of null', (manager) => manager.schedule('s', null as never, { every: 5 })],
-    ['schedule with args that are no list', (manager, task) => manager.schedule('s', task, { every: 5, args: 7 as never })],
-    ['schedule with an empty name', (manager, task) => manager.schedule('', task, { every: 5, args: [1] })],
+    [
+      'schedule with args that are no list',
+      (manager, task) => manager.schedule('s', task, { every: 5, args: 7 as never }),
+    ],
+    [
+      'schedule with an empty name',
+      (manager, task) => manager.schedule('', task, { every: 5, args: [1] }),
+    ],
   ])('refuses %s and stores nothing', async (_name, call) => {
     const before = await state();
     expect(await thrownBy(() => call(tasks, work))).toEqual(invalid);

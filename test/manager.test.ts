@@ -20,14 +20,39 @@ describe('TaskManager', () => {
     ['a backoff that shrinks', { backoff: 0.5 }, /^backoff of task 'work' is/, RangeError],
     ['a negative maxDelay', { maxDelay: -1 }, /^maxDelay of task 'work' is/, RangeError],
     ['a jitter of more than all', { jitter: 2 }, /^jitter of task 'work' is/, RangeError],
-    ['a retryOn that is no function', { retryOn: 'TimeoutError' }, /^retryOn of task 'work' is "TimeoutError"/, TypeError],
+    [
+      'a retryOn that is no function',
+      { retryOn: 'TimeoutError' },
+      /^retryOn of task 'work' is "TimeoutError"/,
+      TypeError,
+    ],
     ['a timeout of 0', { timeout: 0 }, /^timeout of task 'work' is/, RangeError],
     ['a deadline of NaN', { deadline: Number.NaN }, /^deadline of task 'work' is/, TypeError],
     ['a concurrency of 0', { concurrency: 0 }, /^concurrency of task 'work' is/, RangeError],
-    ['a priority past a million', { priority: 1_000_001 }, /^priority of task 'work' is/, RangeError],
-    ['a tag that is no string', { tags: { tenant: 7 } }, /^tags\.tenant of task 'work' is/, TypeError],
-    ['a tag with half a surrogate pair', { tags: { tenant: '\u{1F600}'.slice(0, 1) } }, /^tags\.tenant of task 'work' is/, TypeError],
-    ['a word for true', { requeueOnInterrupt: 'yes' }, /^requeueOnInterrupt of task 'work' is/, TypeError],
+    [
+      'a priority past a million',
+      { priority: 1_000_001 },
+      /^priority of task 'work' is/,
+      RangeError,
+    ],
+    [
+      'a tag that is no string',
+      { tags: { tenant: 7 } },
+      /^tags\.tenant of task 'work' is/,
+      TypeError,
+    ],
+    [
+      'a tag with half a surrogate pair',
+      { tags: { tenant: '\u{1F600}'.slice(0, 1) } },
+      /^tags\.tenant of task 'work' is/,
+      TypeError,
+    ],
+    [
+      'a word for true',
+      { requeueOnInterrupt: 'yes' },
+      /^requeueOnInterrupt of task 'work' is/,
+      TypeError,
+    ],
     ['an unknown option', { retry: 3 }, /retry/, TypeError],
   ])('refuses a task with %s, and says what is right', (_case, options, message, Kind) => {
     const define = () => tasks.task('work', () => 1, options as never);
@@ -51,9 +76,17 @@ describe('TaskManager', () => {
 
   it.each<[string, object, RegExp]>([
     ['a file: URL', { database: 'file:///var/lib/tasks.db' }, /^database .*fileURLToPath/],
-    ['a file: URL without slashes', { database: 'file:tasks.db?mode=ro' }, /^database .*fileURLToPath/],
+    [
+      'a file: URL without slashes',
+      { database: 'file:tasks.db?mode=ro' },
+      /^database .*fileURLToPath/,
+    ],
     ['the URL of a server', { database: 'postgres://db/tasks' }, /^database /],
-    ['a URL object', { database: new URL('file:///var/lib/tasks.db') as unknown as string }, /^database .*fileURLToPath/],
+    [
+      'a URL object',
+      { database: new URL('file:///var/lib/tasks.db') as unknown as string },
+      /^database .*fileURLToPath/,
+    ],
     ['a database and an engine', { database: 'x.db', engine: testEngine() }, /cannot be combined/],
     ['an engine that is none', { engine: {} }, /^engine is/],
     ['an unknown option', { databse: 'x.db' }, /databse/],
@@ -70,7 +103,9 @@ describe('TaskManager', () => {
     declared.handle(() => 1);
     expect(() => declared.handle(() => 2)).toThrow(/has a handler already/);
     tasks.schedule('nightly', () => 1, { every: 60 });
-    expect(() => tasks.schedule('nightly', declared, { every: 60 })).toThrow("a schedule named 'nightly' already exists");
+    expect(() => tasks.schedule('nightly', declared, { every: 60 })).toThrow(
+      "a schedule named 'nightly' already exists",
+    );
     expect(() => tasks.schedule('nightly', () => 1, { every: 60 })).toThrow(RangeError);
   });
 
@@ -79,7 +114,9 @@ describe('TaskManager', () => {
     const foreign = other.task('foreign', () => 1);
     expect(() => tasks.schedule('nightly', foreign, { every: 60 })).toThrow(/not of this manager/);
     const work = tasks.define<[value: unknown]>('work');
-    expect(() => tasks.schedule('nightly', work, { every: 60, args: [new Date()] })).toThrow(/args\[0\] is a Date/);
+    expect(() => tasks.schedule('nightly', work, { every: 60, args: [new Date()] })).toThrow(
+      /args\[0\] is a Date/,
+    );
   });
 
   it('logs a listener that throws or rejects, and calls the others all the same', async () => {
@@ -102,7 +139,9 @@ describe('TaskManager', () => {
     own.off('success', listener);
     await work.enqueue();
     expect(seen).toEqual(['work']);
-    expect(() => own.on('done' as never, listener)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    expect(() => own.on('done' as never, listener)).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT' }),
+    );
     await own.stop();
   });
 
@@ -110,14 +149,22 @@ describe('TaskManager', () => {
     const work = tasks.task('work', (n: number) => n);
     await tasks.start();
     const ids = await work.enqueueMany([[1], [2]]);
-    await expect(tasks.control({ action: 'rerun', ids, args: [3] }, by)).rejects.toThrow(/the rerun of one task, not of 2/);
-    await expect(tasks.control({ action: 'rerun', ids: ids.slice(1), args: '{"n":3}' as never }, by)).rejects.toThrow(TypeError);
+    await expect(tasks.control({ action: 'rerun', ids, args: [3] }, by)).rejects.toThrow(
+      /the rerun of one task, not of 2/,
+    );
+    await expect(
+      tasks.control({ action: 'rerun', ids: ids.slice(1), args: '{"n":3}' as never }, by),
+    ).rejects.toThrow(TypeError);
     expect((await tasks.find({ limit: 10 })).total).toBe(2);
   });
 
   it('says that an engine without a file has neither a backup nor transactions of the app', async () => {
     const work = tasks.define('work');
-    await expect(tasks.backup('x.db')).rejects.toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
-    expect(() => work.enqueueIn({} as AppConnection)).toThrow(expect.objectContaining({ code: 'NOT_SUPPORTED' }));
+    await expect(tasks.backup('x.db')).rejects.toThrow(
+      expect.objectContaining({ code: 'NOT_SUPPORTED' }),
+    );
+    expect(() => work.enqueueIn({} as AppConnection)).toThrow(
+      expect.objectContaining({ code: 'NOT_SUPPORTED' }),
+    );
   });
 });

@@ -14,7 +14,11 @@ import { secretKey } from './helpers/passwords.js';
 import { type RawAnswer, requestText, sendRaw } from './helpers/raw.js';
 
 const tasks = new TaskManager({ database: ':memory:', logger: false });
-const auth = createAuth({ strategies: { authenticate_user: () => false }, secretKey, logger: false });
+const auth = createAuth({
+  strategies: { authenticate_user: () => false },
+  secretKey,
+  logger: false,
+});
 const middlewares: Middleware[] = [
   loginRoutes(auth),
   dashboardRoutes(tasks, { access: auth }),
@@ -48,9 +52,21 @@ afterAll(async () => {
 });
 
 const name = ({ method, path }: Route): string => `${method} ${path}`;
-const target = (path: string): string => `/tasks${path.replace(':id', app.taskId).replace(':file', builtAssets().file('login.css'))}`;
-const send = (method: string, path: string, headers: Record<string, string> = {}): Promise<RawAnswer> =>
-  sendRaw(app.url, requestText(method, path, path.endsWith('/stream') ? { ...headers, 'X-Test': 'stream' } : headers));
+const target = (path: string): string =>
+  `/tasks${path.replace(':id', app.taskId).replace(':file', builtAssets().file('login.css'))}`;
+const send = (
+  method: string,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<RawAnswer> =>
+  sendRaw(
+    app.url,
+    requestText(
+      method,
+      path,
+      path.endsWith('/stream') ? { ...headers, 'X-Test': 'stream' } : headers,
+    ),
+  );
 
 describe('every route that is registered', () => {
   it('is on the list of public ones, or names who may use it', () => {
@@ -61,7 +77,8 @@ describe('every route that is registered', () => {
         .map(name)
         .sort(),
     ).toEqual(publicRoutes);
-    for (const { need } of routes) expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(need);
+    for (const { need } of routes)
+      expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(need);
   });
 
   it('refuses anonymous requests with every method, unless it is public', async () => {
@@ -71,7 +88,11 @@ describe('every route that is registered', () => {
         if (publicRoutes.some((each) => each.endsWith(` ${route.path}`)))
           expect([method, name(route), status < 500]).toEqual([method, name(route), true]);
         else if (route.need === 'page')
-          expect([method, name(route), [302, 401, 405].includes(status)]).toEqual([method, name(route), true]);
+          expect([method, name(route), [302, 401, 405].includes(status)]).toEqual([
+            method,
+            name(route),
+            true,
+          ]);
         else expect([method, name(route), status]).toEqual([method, name(route), 401]);
       }
     }
@@ -80,9 +101,20 @@ describe('every route that is registered', () => {
   it('is 403 to a viewer where it changes tasks, is a line and a row, and the dashboard offers no such button', async () => {
     for (const route of routes.filter(({ need }) => need === 'operator' || need === 'admin')) {
       const answer = await send(route.method, target(route.path), viewer);
-      expect([name(route), answer.status, /"code":"FORBIDDEN"/.test(answer.text)]).toEqual([name(route), 403, true]);
-      expect(answer.headers.get('www-authenticate')).toBe('Bearer realm="koa-taskflow", error="insufficient_scope"');
-      expect(app.log.events('authz_fail').at(-1)).toMatchObject({ level: 40, username: 'vera', required: 'operator', route: route.path });
+      expect([name(route), answer.status, /"code":"FORBIDDEN"/.test(answer.text)]).toEqual([
+        name(route),
+        403,
+        true,
+      ]);
+      expect(answer.headers.get('www-authenticate')).toBe(
+        'Bearer realm="koa-taskflow", error="insufficient_scope"',
+      );
+      expect(app.log.events('authz_fail').at(-1)).toMatchObject({
+        level: 40,
+        username: 'vera',
+        required: 'operator',
+        route: route.path,
+      });
     }
     expect((await send('GET', '/tasks/dashboard', viewer)).body).toContain('"mayAct":false');
     expect((await send('GET', '/tasks/dashboard', admin)).body).toContain('"mayAct":true');
@@ -91,7 +123,10 @@ describe('every route that is registered', () => {
 
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-const everywhere = { 'x-content-type-options': 'nosniff', 'cross-origin-resource-policy': 'same-origin' };
+const everywhere = {
+  'x-content-type-options': 'nosniff',
+  'cross-origin-resource-policy': 'same-origin',
+};
 const plain = {
   ...everywhere,
   'cache-control': 'no-store',
@@ -107,12 +142,30 @@ const page = {
   'permissions-policy': 'camera=(), microphone=(), geolocation=(), payment=(), usb=()',
   'x-frame-options': 'DENY',
 };
-const asset = { ...everywhere, 'cache-control': 'public, max-age=31536000, immutable', 'referrer-policy': 'no-referrer' };
+const asset = {
+  ...everywhere,
+  'cache-control': 'public, max-age=31536000, immutable',
+  'referrer-policy': 'no-referrer',
+};
 /** All headers that are about safety: those of an answer are compared whole, so that none is there by accident. */
-const watched = [...new Set([...Object.keys(page), 'strict-transport-security', 'access-control-allow-origin', 'server', 'x-powered-by'])];
+const watched = [
+  ...new Set([
+    ...Object.keys(page),
+    'strict-transport-security',
+    'access-control-allow-origin',
+    'server',
+    'x-powered-by',
+  ]),
+];
 
 /** Method, path, who asks, status, headers. */
-const headerTable: readonly (readonly [string, string, 'nobody' | 'admin', number, Record<string, string>])[] = [
+const headerTable: readonly (readonly [
+  string,
+  string,
+  'nobody' | 'admin',
+  number,
+  Record<string, string>,
+])[] = [
   ['GET', '/auth/login', 'nobody', 200, page],
   ['GET', '/auth/login', 'admin', 302, plain],
   ['POST', '/auth/login', 'nobody', 415, plain],
@@ -172,18 +225,29 @@ const headerTable: readonly (readonly [string, string, 'nobody' | 'admin', numbe
 
 describe('the headers of an answer', () => {
   it('are asserted for every route', () => {
-    const asserted = new Set(headerTable.map(([method, path]) => `${method === 'HEAD' ? 'GET' : method} ${path.split('?')[0]}`));
+    const asserted = new Set(
+      headerTable.map(
+        ([method, path]) => `${method === 'HEAD' ? 'GET' : method} ${path.split('?')[0]}`,
+      ),
+    );
     const missing = routes.map(name).filter((each) => !asserted.has(each));
     expect(missing).toEqual([]);
   });
 
-  it.each(headerTable)('%s %s by %s are those of its kind, with status %i', async (method, path, who, status, expected) => {
-    const answer = await send(method, target(path), who === 'admin' ? admin : {});
-    expect(answer.status).toBe(status);
-    expect(
-      Object.fromEntries(watched.flatMap((header) => (answer.headers.has(header) ? [[header, answer.headers.get(header)]] : []))),
-    ).toEqual(expected);
-  });
+  it.each(headerTable)(
+    '%s %s by %s are those of its kind, with status %i',
+    async (method, path, who, status, expected) => {
+      const answer = await send(method, target(path), who === 'admin' ? admin : {});
+      expect(answer.status).toBe(status);
+      expect(
+        Object.fromEntries(
+          watched.flatMap((header) =>
+            answer.headers.has(header) ? [[header, answer.headers.get(header)]] : [],
+          ),
+        ),
+      ).toEqual(expected);
+    },
+  );
 
   it('stay on a 304, where the app answers conditional requests', async () => {
     const { default: Koa } = await import('koa');
@@ -197,9 +261,13 @@ describe('the headers of an answer', () => {
     const served = await serve(outer);
     const path = target('/auth/assets/:file');
     const first = await sendRaw(served.url, requestText('GET', path));
-    const again = await sendRaw(served.url, requestText('GET', path, { 'If-Modified-Since': first.headers.get('last-modified') ?? '' }));
+    const again = await sendRaw(
+      served.url,
+      requestText('GET', path, { 'If-Modified-Since': first.headers.get('last-modified') ?? '' }),
+    );
     expect([first.status, again.status, again.body]).toEqual([200, 304, '']);
-    for (const [header, value] of Object.entries(asset)) expect([header, again.headers.get(header)]).toEqual([header, value]);
+    for (const [header, value] of Object.entries(asset))
+      expect([header, again.headers.get(header)]).toEqual([header, value]);
     await served.close();
   });
 
@@ -235,13 +303,23 @@ describe('the headers of an answer', () => {
   });
 
   it('of a fault hold no stack, no path and no version, only what it is called and the id in the log', async () => {
-    const failing = { mounted: () => {}, find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)) };
+    const failing = {
+      mounted: () => {},
+      find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)),
+    };
     const { default: Koa } = await import('koa');
     const { serve } = await import('./helpers/serve.js');
     const outer = new Koa();
-    outer.use(taskRoutes(Object.assign(Object.create(app.tasks), failing), { logger: app.log.logger.child({}, { level: 'silent' }) }));
+    outer.use(
+      taskRoutes(Object.assign(Object.create(app.tasks), failing), {
+        logger: app.log.logger.child({}, { level: 'silent' }),
+      }),
+    );
     const served = await serve(outer);
-    const answer = await sendRaw(served.url, requestText('GET', '/tasks', { 'X-Request-Id': 'r-1' }, 'localhost'));
+    const answer = await sendRaw(
+      served.url,
+      requestText('GET', '/tasks', { 'X-Request-Id': 'r-1' }, 'localhost'),
+    );
     expect(JSON.parse(answer.body)).toEqual({
       type: 'about:blank',
       title: 'Internal error',

@@ -24,11 +24,14 @@ describe('a limited wait', () => {
     expect(took).toBeLessThan(promptly * 1000);
   });
 
-  it.each([0, 10, 300])('of %i ms lets an answer that arrived during a block come first', async (milliseconds) => {
-    const outcome = first(milliseconds);
-    block(400);
-    expect(await outcome).toBe('answered');
-  });
+  it.each([0, 10, 300])(
+    'of %i ms lets an answer that arrived during a block come first',
+    async (milliseconds) => {
+      const outcome = first(milliseconds);
+      block(400);
+      expect(await outcome).toBe('answered');
+    },
+  );
 
   it('counts a block as one step only, because the answer may arrive after it', async () => {
     let isExpired = false;

@@ -29,7 +29,11 @@ import { promptly } from './helpers/wait.js';
 
 const tasks = new TaskManager({ database: ':memory:', logger: false });
 const log = recordingLogger();
-const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: log.logger });
+const auth = createAuth({
+  strategies: ['admin', cheapHash(password)],
+  secretKey,
+  logger: log.logger,
+});
 const open: Served[] = [];
 const start = async (app: Koa): Promise<string> => {
   const served = await serve(app);
@@ -55,33 +59,50 @@ const others: Record<string, Middleware> = {
 };
 
 describe('a middleware in an app of Express or Connect', () => {
-  it.each(Object.entries({ ...routed, ...others }))('throws at once and names itself: %s', async (name, middleware) => {
-    const caught = await new Promise<unknown>((resolve) => {
-      const server = createServer((req, res) => {
-        try {
-          // As Express calls it.
-          (middleware as unknown as (...args: unknown[]) => unknown)(Object.assign(req, { path: '/tasks/dashboard' }), res, () => {});
-          resolve(undefined);
-        } catch (error) {
-          resolve(error);
-        }
-        res.end();
-        server.close();
+  it.each(Object.entries({ ...routed, ...others }))(
+    'throws at once and names itself: %s',
+    async (name, middleware) => {
+      const caught = await new Promise<unknown>((resolve) => {
+        const server = createServer((req, res) => {
+          try {
+            // As Express calls it.
+            (middleware as unknown as (...args: unknown[]) => unknown)(
+              Object.assign(req, { path: '/tasks/dashboard' }),
+              res,
+              () => {},
+            );
+            resolve(undefined);
+          } catch (error) {
+            resolve(error);
+          }
+          res.end();
+          server.close();
+        });
+        server.listen(
+          0,
+          '127.0.0.1',
+          () => void fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`),
+        );
       });
-      server.listen(0, '127.0.0.1', () => void fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`));
-    });
-    expect(caught).toBeInstanceOf(TypeError);
-    expect((caught as Error).message).toMatch(new RegExp(`^${name}\\(\\).*koaApp\\.callback`));
-  });
+      expect(caught).toBeInstanceOf(TypeError);
+      expect((caught as Error).message).toMatch(new RegExp(`^${name}\\(\\).*koaApp\\.callback`));
+    },
+  );
 });
 
 describe('router.use() of @koa/router', () => {
-  it.each(Object.entries(routed))('throws for %s, with and without a prefix', (name, middleware) => {
-    for (const use of [() => new Router().use(middleware), () => new Router().use('/prefix', middleware)]) {
-      expect(use).toThrow(TypeError);
-      expect(use).toThrow(new RegExp(`^${name}\\(\\).*app\\.use`));
-    }
-  });
+  it.each(Object.entries(routed))(
+    'throws for %s, with and without a prefix',
+    (name, middleware) => {
+      for (const use of [
+        () => new Router().use(middleware),
+        () => new Router().use('/prefix', middleware),
+      ]) {
+        expect(use).toThrow(TypeError);
+        expect(use).toThrow(new RegExp(`^${name}\\(\\).*app\\.use`));
+      }
+    },
+  );
 
   it('accepts the middlewares that run before a route, and a route accepts all of taskAdmin', async () => {
     const router = new Router();
@@ -113,11 +134,18 @@ describe('backgroundTasksOf', () => {
     });
     app.use(backgroundTasks(tasks));
     app.use((ctx) => {
-      seen.push(backgroundTasksOf(ctx) === (ctx as unknown as { backgroundTasks: unknown }).backgroundTasks);
+      seen.push(
+        backgroundTasksOf(ctx) === (ctx as unknown as { backgroundTasks: unknown }).backgroundTasks,
+      );
       ctx.body = '';
     });
     await ask(await start(app));
-    expect(seen).toEqual([expect.objectContaining({ message: expect.stringContaining('app.use(backgroundTasks(tasks))') }), true]);
+    expect(seen).toEqual([
+      expect.objectContaining({
+        message: expect.stringContaining('app.use(backgroundTasks(tasks))'),
+      }),
+      true,
+    ]);
   });
 });
 
@@ -135,7 +163,12 @@ describe('a factory that is given to app.use() itself', () => {
     app.on('error', (error: Error) => errors.push(error));
     app.use(factory as Middleware);
     expect((await ask(await start(app))).status).toBe(500);
-    expect(errors).toEqual([expect.objectContaining({ name: 'TypeError', message: expect.stringMatching(/^(tasks|auth) is .*app\.use/) })]);
+    expect(errors).toEqual([
+      expect.objectContaining({
+        name: 'TypeError',
+        message: expect.stringMatching(/^(tasks|auth) is .*app\.use/),
+      }),
+    ]);
   });
 });
 
@@ -163,7 +196,9 @@ describe('a login behind a body parser', () => {
     const before = log.lines.length;
     const url = await start(app);
     const started = performance.now();
-    expect((await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status).toBe(status);
+    expect(
+      (await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status,
+    ).toBe(status);
     expect(performance.now() - started).toBeLessThan(promptly * 1000);
     const faults = log.lines.slice(before).filter(({ level }) => level === 50);
     expect(faults).toHaveLength(status === 500 ? 1 : 0);
@@ -179,12 +214,23 @@ describe('an app that was bundled together with the package', () => {
       // The package.json of the app is where that of the package would be.
       writeFileSync(join(folder, 'package.json'), '{ "version": "1.0.0" }');
       try {
-        const contents = "import { TaskManager } from './dist/index.js'; new TaskManager({ database: ':memory:' });";
+        const contents =
+          "import { TaskManager } from './dist/index.js'; new TaskManager({ database: ':memory:' });";
         const outfile = join(folder, format === 'esm' ? 'dist/app.mjs' : 'dist/app.cjs');
-        const banner = format === 'esm' ? "import { createRequire as of } from 'node:module'; const require = of(import.meta.url);" : '';
+        const banner =
+          format === 'esm'
+            ? "import { createRequire as of } from 'node:module'; const require = of(import.meta.url);"
+            : '';
         await build({
           stdin: { contents, resolveDir: process.cwd() },
-          ...{ bundle: true, platform: 'node', format, outfile, banner: { js: banner }, logLevel: 'silent' },
+          ...{
+            bundle: true,
+            platform: 'node',
+            format,
+            outfile,
+            banner: { js: banner },
+            logLevel: 'silent',
+          },
         });
         const child = startProcess(process.execPath, [outfile]);
         expect(await child.ended).toBe(1);
@@ -198,7 +244,11 @@ describe('an app that was bundled together with the package', () => {
   it('loads by require() from CommonJS, with one instance of everything', async () => {
     const program =
       "const { TaskManager } = require('koa-taskflow'); import('koa-taskflow').then((all) => console.log(all.TaskManager === TaskManager))";
-    const child = startProcess(process.execPath, ['--disable-warning=ExperimentalWarning', '-e', program]);
+    const child = startProcess(process.execPath, [
+      '--disable-warning=ExperimentalWarning',
+      '-e',
+      program,
+    ]);
     expect([await child.ended, child.lines]).toEqual([0, ['true']]);
   });
 });

@@ -23,7 +23,12 @@ export function atExit(work) {
 export function temporaryFolder() {
   const path = mkdtempSync(join(tmpdir(), 'koa-taskflow-bench-'));
   // A process that was killed may write its files for a moment longer.
-  return { path, remove: atExit(() => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })) };
+  return {
+    path,
+    remove: atExit(() =>
+      rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }),
+    ),
+  };
 }
 
 process.on('exit', () => {

@@ -16,12 +16,15 @@ export async function startChild(program, args) {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   const asked = new Map();
   let asks = 0;
-  child.on('message', (/** @type {{ ask: number, value?: unknown, error?: string }} */ { ask, value, error }) => {
-    const { resolve, reject } = asked.get(ask) ?? {};
-    asked.delete(ask);
-    if (error === undefined) resolve?.(value);
-    else reject?.(new Error(`${args.join(' ')}: ${error}`));
-  });
+  child.on(
+    'message',
+    (/** @type {{ ask: number, value?: unknown, error?: string }} */ { ask, value, error }) => {
+      const { resolve, reject } = asked.get(ask) ?? {};
+      asked.delete(ask);
+      if (error === undefined) resolve?.(value);
+      else reject?.(new Error(`${args.join(' ')}: ${error}`));
+    },
+  );
   child.on('exit', (code) => {
     // Ends the benchmark, which might wait for this process for ever.
     if (!child.killed) throw new Error(`${args.join(' ')}: the process has ended with ${code}`);
@@ -67,13 +70,18 @@ export function answer(commands) {
     rss: () => process.memoryUsage.rss() / 2 ** 20,
     ...commands,
   };
-  process.on('message', async (/** @type {{ ask: number, name: string, values: unknown[] }} */ { ask, name, values }) => {
-    try {
-      process.send?.({ ask, value: await all[name]?.(...values) });
-    } catch (error) {
-      process.send?.({ ask, error: String(error) });
-    }
-  });
+  process.on(
+    'message',
+    async (
+      /** @type {{ ask: number, name: string, values: unknown[] }} */ { ask, name, values },
+    ) => {
+      try {
+        process.send?.({ ask, value: await all[name]?.(...values) });
+      } catch (error) {
+        process.send?.({ ask, error: String(error) });
+      }
+    },
+  );
   // The benchmark has ended, perhaps by SIGKILL, so nothing else would end this process.
   process.on('disconnect', () => process.exit());
   // Ctrl-C reaches all processes of a terminal; the benchmark itself ends this one.

@@ -10,7 +10,9 @@ const app = new Koa();
 app.silent = true;
 app.use(taskAdmin(tasks, { logger: false }));
 const server = createServer(app.callback());
-server.listen(0, '127.0.0.1', () => console.log(String(/** @type {import('node:net').AddressInfo} */ (server.address()).port)));
+server.listen(0, '127.0.0.1', () =>
+  console.log(String(/** @type {import('node:net').AddressInfo} */ (server.address()).port)),
+);
 
 const rss = () => process.memoryUsage.rss() / 2 ** 20;
 let warm = 0;

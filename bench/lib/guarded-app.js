@@ -30,7 +30,11 @@ server.listen(0, '127.0.0.1', async () => {
   const url = `http://127.0.0.1:${port}`;
   if (kind === 'taskflow') {
     const body = JSON.stringify({ username: 'admin', password: 'secret' });
-    const answer = await fetch(`${url}/tasks/auth/login`, { method: 'POST', body, headers: { 'Content-Type': 'application/json' } });
+    const answer = await fetch(`${url}/tasks/auth/login`, {
+      method: 'POST',
+      body,
+      headers: { 'Content-Type': 'application/json' },
+    });
     ({ token } = await answer.json());
   }
   console.log(JSON.stringify({ url: `${url}/x`, headers: { Authorization: `Bearer ${token}` } }));

@@ -17,16 +17,26 @@ export async function makeHistory(database, ended, pending) {
         { length: Math.min(1000, Math.ceil((ended - n) / 3)) },
         (_, k) => /** @type {[number]} */ ([n + k * 3 + index]),
       );
-      return task.with({ queue: index === 0 ? 'default' : 'bulk', tags: n % 9 === 0 ? { tenant: String(n % 50) } : {} }).enqueueMany(list);
+      return task
+        .with({
+          queue: index === 0 ? 'default' : 'bulk',
+          tags: n % 9 === 0 ? { tenant: String(n % 50) } : {},
+        })
+        .enqueueMany(list);
     });
     await Promise.all(stored);
   }
   const left = async () => (await tasks.aggregate('pulse')).counts;
   for (let counts = await left(); counts.pending + counts.running > 0; counts = await left())
     await new Promise((resolve) => setTimeout(resolve, 50));
-  for (let n = 0; n < pending; n += 1000) await names[0]?.with({ runIn: 86_400 }).enqueueMany(Array.from({ length: 1000 }, (_, k) => [k]));
+  for (let n = 0; n < pending; n += 1000)
+    await names[0]
+      ?.with({ runIn: 86_400 })
+      .enqueueMany(Array.from({ length: 1000 }, (_, k) => [k]));
   // The word index comes after.
-  while ((await tasks.find({ limit: 1, q: 'answer' })).total < Math.min(10_000, Math.floor(ended / 100)))
+  while (
+    (await tasks.find({ limit: 1, q: 'answer' })).total < Math.min(10_000, Math.floor(ended / 100))
+  )
     await new Promise((resolve) => setTimeout(resolve, 200));
   await tasks.stop();
 }

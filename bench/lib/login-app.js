@@ -15,4 +15,6 @@ app.use((ctx) => {
   ctx.body = ctx.path === '/memory' ? String(process.memoryUsage().rss) : 'pong';
 });
 const server = createServer(app.callback());
-server.listen(0, '0.0.0.0', () => console.log(/** @type {import('node:net').AddressInfo} */ (server.address()).port));
+server.listen(0, '0.0.0.0', () =>
+  console.log(/** @type {import('node:net').AddressInfo} */ (server.address()).port),
+);

@@ -7,6 +7,8 @@ const queue = new Queue('mail', { connection });
 new Worker('mail', async () => {}, { connection, concurrency: 50 });
 for (;;) {
   const next = Date.now() + 100;
-  await queue.addBulk(Array.from({ length: 100 }, (_, n) => ({ name: 'noise', data: { n: n + 1 } })));
+  await queue.addBulk(
+    Array.from({ length: 100 }, (_, n) => ({ name: 'noise', data: { n: n + 1 } })),
+  );
   await setTimeout(Math.max(0, next - Date.now()));
 }

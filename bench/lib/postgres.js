@@ -18,12 +18,20 @@ export async function startPostgres(port = 54399) {
   // It refuses to run as root.
   const user = process.getuid?.() === 0 ? { uid: idOf('-u'), gid: idOf('-g') } : {};
   if (user.uid !== undefined) execFileSync('chown', ['-R', 'postgres', folder]);
-  execFileSync(join(bin, 'initdb'), ['-D', folder, '-A', 'trust', '-U', 'bench'], { ...user, cwd: folder, stdio: 'ignore' });
-  const server = spawn(join(bin, 'postgres'), ['-D', folder, '-p', String(port), '-h', '127.0.0.1', '-k', folder], {
+  execFileSync(join(bin, 'initdb'), ['-D', folder, '-A', 'trust', '-U', 'bench'], {
     ...user,
     cwd: folder,
     stdio: 'ignore',
   });
+  const server = spawn(
+    join(bin, 'postgres'),
+    ['-D', folder, '-p', String(port), '-h', '127.0.0.1', '-k', folder],
+    {
+      ...user,
+      cwd: folder,
+      stdio: 'ignore',
+    },
+  );
   // It ends its own processes.
   const end = atExit(() => server.kill('SIGINT'));
   await setTimeout(2000);

@@ -31,8 +31,14 @@ export function ours() {
     name: 'koa-taskflow',
     slowness: 1,
     async open() {
-      const tasks = new TaskManager({ database: join(folder, `${files++}.db`), logger: false, concurrency: 100 });
-      const noop = /** @type {import('../../dist/index.js').DeclaredTask<[n: number]>} */ (tasks.define('noop'));
+      const tasks = new TaskManager({
+        database: join(folder, `${files++}.db`),
+        logger: false,
+        concurrency: 100,
+      });
+      const noop = /** @type {import('../../dist/index.js').DeclaredTask<[n: number]>} */ (
+        tasks.define('noop')
+      );
       await tasks.start({ run: true });
       return {
         enqueue: (n) => noop.enqueue(n),
@@ -60,9 +66,13 @@ export async function bullmq(fsync) {
       /** @type {Worker | undefined} */ let worker;
       return {
         enqueue: (n) => queue.add('noop', { n }),
-        enqueueMany: (amount) => queue.addBulk(Array.from({ length: amount }, (_, n) => ({ name: 'noop', data: { n } }))),
+        enqueueMany: (amount) =>
+          queue.addBulk(Array.from({ length: amount }, (_, n) => ({ name: 'noop', data: { n } }))),
         async run(handler) {
-          worker = new Worker(name, async (job) => handler(job.data.n), { connection, concurrency: 100 });
+          worker = new Worker(name, async (job) => handler(job.data.n), {
+            connection,
+            concurrency: 100,
+          });
           await worker.waitUntilReady();
         },
         async close() {
@@ -92,7 +102,8 @@ export async function pgBoss() {
       await boss.createQueue(name);
       return {
         enqueue: (n) => boss.send(name, { n }),
-        enqueueMany: (amount) => boss.insert(Array.from({ length: amount }, (_, n) => ({ name, data: { n } }))),
+        enqueueMany: (amount) =>
+          boss.insert(Array.from({ length: amount }, (_, n) => ({ name, data: { n } }))),
         async run(handler) {
           await boss.work(name, { batchSize: 100, pollingIntervalSeconds: 0.5 }, async (jobs) => {
             for (const job of jobs) handler(/** @type {{ n: number }} */ (job.data).n);
@@ -118,10 +129,19 @@ export async function sidequest() {
   if (!Sidequest) return undefined;
   const { NoopJob } = await import('./sidequest-job.js');
   const { path: folder, remove } = temporaryFolder();
-  const backend = { driver: /** @type {const} */ ('@sidequest/sqlite-backend'), config: join(folder, 'jobs.sqlite') };
+  const backend = {
+    driver: /** @type {const} */ ('@sidequest/sqlite-backend'),
+    config: join(folder, 'jobs.sqlite'),
+  };
   const queues = [{ name: 'default', concurrency: 100 }];
   const logger = { level: 'error' };
-  await Sidequest.start({ backend, queues, logger, dashboard: { enabled: false }, maxConcurrentJobs: 100 });
+  await Sidequest.start({
+    backend,
+    queues,
+    logger,
+    dashboard: { enabled: false },
+    maxConcurrentJobs: 100,
+  });
   const ended = async () => Number((await Sidequest.job.count()).completed);
   return {
     name: 'sidequest',

@@ -16,22 +16,39 @@ import { median } from './rounds.js';
  */
 
 /** @param {number} ratio @returns {Goal} */
-export const atLeast = (ratio) => ({ text: `≥ ${ratio} ×`, isMet: (found) => found.ratio >= ratio });
+export const atLeast = (ratio) => ({
+  text: `≥ ${ratio} ×`,
+  isMet: (found) => found.ratio >= ratio,
+});
 /** @param {number} ratio @returns {Goal} */
 export const atMost = (ratio) => ({ text: `≤ ${ratio} ×`, isMet: (found) => found.ratio <= ratio });
 /** A limit that ours keeps in every round. @param {number} limit @param {string} unit @returns {Goal} */
-export const always = (limit, unit) => ({ text: `always < ${limit.toLocaleString('en')} ${unit}`, isMet: (found) => found.worst < limit });
+export const always = (limit, unit) => ({
+  text: `always < ${limit.toLocaleString('en')} ${unit}`,
+  isMet: (found) => found.worst < limit,
+});
 /** A limit of ours, in the middle of all rounds. @param {number} limit @param {string} unit @returns {Goal} */
-export const below = (limit, unit) => ({ text: `< ${limit} ${unit}`, isMet: (found) => found.mine < limit });
+export const below = (limit, unit) => ({
+  text: `< ${limit} ${unit}`,
+  isMet: (found) => found.mine < limit,
+});
 
 /** @param {number} value */
-const show = (value) => value.toLocaleString('en', value < 1000 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 });
+const show = (value) =>
+  value.toLocaleString(
+    'en',
+    value < 1000 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 },
+  );
 
 /** Prints a table. @param {{ mine: string, peer: string, ratio?: string }} names @param {Row[]} rows */
 export function printTable({ mine, peer, ratio = `${mine} ÷ ${peer}` }, rows) {
   const lines = rows.map(({ name, unit, goal, ...figures }) => {
     const ratios = figures.mine.map((value, round) => value / (figures.peer[round] ?? 1));
-    const found = { mine: median(figures.mine), ratio: median(ratios), worst: Math.max(...figures.mine) };
+    const found = {
+      mine: median(figures.mine),
+      ratio: median(ratios),
+      worst: Math.max(...figures.mine),
+    };
     const cells = [
       name,
       `${show(found.mine)} ${unit}`.trim(),
@@ -41,5 +58,6 @@ export function printTable({ mine, peer, ratio = `${mine} ÷ ${peer}` }, rows) {
     return [...cells, goal ? `${goal.text}${goal.isMet(found) ? '' : ' (missed)'}` : ''];
   });
   console.log('');
-  for (const cells of [['row', mine, peer, ratio, 'goal'], Array(5).fill('---'), ...lines]) console.log(`| ${cells.join(' | ')} |`);
+  for (const cells of [['row', mine, peer, ratio, 'goal'], Array(5).fill('---'), ...lines])
+    console.log(`| ${cells.join(' | ')} |`);
 }

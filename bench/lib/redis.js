@@ -12,17 +12,31 @@ import { atExit, temporaryFolder } from './at-exit.js';
 export async function startRedis(fsync = 'everysec') {
   const folder = temporaryFolder();
   const port = await freePort();
-  const options = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', fsync];
+  const options = [
+    '--port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'yes',
+    '--appendfsync',
+    fsync,
+  ];
   // Else Redis would rewrite its file in the middle of a round, and only that of one side.
   options.push('--auto-aof-rewrite-percentage', '0', '--dir', folder.path);
   const server = spawn('redis-server', options, { stdio: 'ignore' });
-  server.on('error', () => console.error('redis-server is missing; install it (Debian: apt-get install redis-server)'));
+  server.on('error', () =>
+    console.error('redis-server is missing; install it (Debian: apt-get install redis-server)'),
+  );
   const stop = atExit(() => {
     server.kill('SIGKILL');
     folder.remove();
   });
   for (let tries = 0; !(await accepts(port)); tries++) {
-    if (server.pid === undefined || server.exitCode !== null || tries === 200) throw new Error('redis-server has not started');
+    if (server.pid === undefined || server.exitCode !== null || tries === 200)
+      throw new Error('redis-server has not started');
     await setTimeout(50);
   }
   return { port, stop };

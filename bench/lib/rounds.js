@@ -11,7 +11,10 @@ export function median(values) {
  * ratios of each round.
  * @param {string} row @param {{ unit: string, ours: Measure, peer: Measure, peerName: string, rounds?: number, lessIsBetter?: boolean }} contest
  */
-export async function compare(row, { unit, ours, peer, peerName, rounds = 5, lessIsBetter = false }) {
+export async function compare(
+  row,
+  { unit, ours, peer, peerName, rounds = 5, lessIsBetter = false },
+) {
   /** @type {number[]} */ const mine = [];
   /** @type {number[]} */ const theirs = [];
   for (let round = 0; round < rounds; round++) {
@@ -21,7 +24,8 @@ export async function compare(row, { unit, ours, peer, peerName, rounds = 5, les
     if (!first) mine.push(await ours());
   }
   const ratio = median(mine.map((value, round) => value / (theirs[round] ?? 1)));
-  const show = (/** @type {number} */ value) => value.toLocaleString('en', { maximumFractionDigits: 1 });
+  const show = (/** @type {number} */ value) =>
+    value.toLocaleString('en', { maximumFractionDigits: 1 });
   console.log(
     `| ${row} | ${show(median(mine))} | ${show(median(theirs))} (${peerName}) | ${unit}${lessIsBetter ? ', less is better' : ''} | ${ratio.toFixed(2)} × |`,
   );

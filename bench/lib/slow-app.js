@@ -12,4 +12,6 @@ app.use(async (ctx) => {
   ctx.body = 'pong';
 });
 const server = createServer(app.callback());
-server.listen(0, '127.0.0.1', () => console.log(/** @type {import('node:net').AddressInfo} */ (server.address()).port));
+server.listen(0, '127.0.0.1', () =>
+  console.log(/** @type {import('node:net').AddressInfo} */ (server.address()).port),
+);

@@ -7,7 +7,10 @@ import { sseStream, TaskManager, taskEvents } from '../../dist/index.js';
 
 const [kind = 'taskflow', database = '', kilobytes = '3.2'] = process.argv.slice(2);
 const text = 'x'.repeat(Math.round(Number(kilobytes) * 100) - 30);
-const event = () => ({ at: Date.now(), rows: Array.from({ length: 10 }, (_, n) => ({ id: n, text })) });
+const event = () => ({
+  at: Date.now(),
+  rows: Array.from({ length: 10 }, (_, n) => ({ id: n, text })),
+});
 const app = new Koa();
 app.silent = true;
 const options = /** @type {const} */ ({ streams: { perUser: 10_000 }, logger: false });
@@ -38,7 +41,9 @@ if (kind === 'better-sse') {
 }
 
 const server = createServer(app.callback());
-server.listen(0, '127.0.0.1', 4096, () => console.log(String(/** @type {import('node:net').AddressInfo} */ (server.address()).port)));
+server.listen(0, '127.0.0.1', 4096, () =>
+  console.log(String(/** @type {import('node:net').AddressInfo} */ (server.address()).port)),
+);
 
 /** @type {NodeJS.CpuUsage | undefined} */
 let before;
@@ -46,6 +51,12 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   if (line === 'start') before = process.cpuUsage();
   const { user, system } = process.cpuUsage(before);
   server.getConnections((_error, open) =>
-    console.log(JSON.stringify({ cpu: (user + system) / 1000, rss: process.memoryUsage.rss() / 2 ** 20, open })),
+    console.log(
+      JSON.stringify({
+        cpu: (user + system) / 1000,
+        rss: process.memoryUsage.rss() / 2 ** 20,
+        open,
+      }),
+    ),
   );
 });

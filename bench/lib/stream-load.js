@@ -26,7 +26,8 @@ export async function streamLoad(args, { clients, reading = true, at = /"at":(\d
     return socket.setEncoding('latin1').on('data', (/** @type {string} */ chunk) => {
       events += chunk.match(/event: ?(tick|tasks)\n/g)?.length ?? 0;
       const now = Date.now();
-      for (const [, time = ''] of chunk.matchAll(at)) delays.push(now - (/^\d+$/.test(time) ? Number(time) : Date.parse(time)));
+      for (const [, time = ''] of chunk.matchAll(at))
+        delays.push(now - (/^\d+$/.test(time) ? Number(time) : Date.parse(time)));
     });
   });
   /** @param {string} command @returns {Promise<{ cpu: number, rss: number, open: number }>} */
@@ -47,9 +48,15 @@ export async function streamLoad(args, { clients, reading = true, at = /"at":(\d
       await setTimeout(seconds * 1000);
       const { cpu } = await ask('stop');
       const delivered = events - before;
-      if (delivered < clients * seconds * 4) throw new Error(`${args[0]}: only ${delivered} events were delivered to ${clients}`);
+      if (delivered < clients * seconds * 4)
+        throw new Error(`${args[0]}: only ${delivered} events were delivered to ${clients}`);
       delays.sort((a, b) => a - b);
-      return { cpu: cpu / (delivered / 1000), used: cpu / seconds / 10, delivered, p99: delays[Math.floor(delays.length * 0.99)] ?? 0 };
+      return {
+        cpu: cpu / (delivered / 1000),
+        used: cpu / seconds / 10,
+        delivered,
+        p99: delays[Math.floor(delays.length * 0.99)] ?? 0,
+      };
     },
     async end() {
       for (const socket of sockets) socket.destroy();

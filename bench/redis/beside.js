@@ -16,8 +16,18 @@ export async function stayBeside({ rounds }) {
     const { idle, watched } = await inTurn({ label: 'beside', rounds, mine, peer, measure });
     for (const { stream } of [mine, peer]) stream.close();
     printTable({ mine: 'ours', peer: 'plain BullMQ' }, [
-      { name: 'CPU of a process that does not read', unit: '% of a core', ...idle, goal: below(2, '%') },
-      { name: 'CPU of a process whose stream has one client', unit: '% of a core', ...watched, goal: below(6, '%') },
+      {
+        name: 'CPU of a process that does not read',
+        unit: '% of a core',
+        ...idle,
+        goal: below(2, '%'),
+      },
+      {
+        name: 'CPU of a process whose stream has one client',
+        unit: '% of a core',
+        ...watched,
+        goal: below(6, '%'),
+      },
     ]);
   });
 }
@@ -25,18 +35,34 @@ export async function stayBeside({ rounds }) {
 /** @param {import('./sides.js').Side} side */
 async function prepare(side) {
   await side.child('worker');
-  const [caller, idle, web] = [await side.child('caller'), await side.child('idle'), await side.child('web')];
-  return { side, caller, idle, web, stream: watch(`${await web.ask('url')}/tasks/dashboard/stream`) };
+  const [caller, idle, web] = [
+    await side.child('caller'),
+    await side.child('idle'),
+    await side.child('web'),
+  ];
+  return {
+    side,
+    caller,
+    idle,
+    web,
+    stream: watch(`${await web.ask('url')}/tasks/dashboard/stream`),
+  };
 }
 
 /** @param {Awaited<ReturnType<typeof prepare>>} contender */
 async function measure({ side, caller, idle, web, stream }) {
-  const cpu = async () => ({ idle: /** @type {number} */ (await idle.ask('cpu')), web: /** @type {number} */ (await web.ask('cpu')) });
+  const cpu = async () => ({
+    idle: /** @type {number} */ (await idle.ask('cpu')),
+    web: /** @type {number} */ (await web.ask('cpu')),
+  });
   const [before, began, seen] = [await cpu(), performance.now(), stream.events()];
   await caller.ask('rate', perSecond, seconds);
   const [after, took] = [await cpu(), performance.now() - began];
   if (stream.events() === seen) throw new Error(`${side.who}: the stream sent no event`);
-  return { idle: ((after.idle - before.idle) / took) * 100, watched: ((after.web - before.web) / took) * 100 };
+  return {
+    idle: ((after.idle - before.idle) / took) * 100,
+    watched: ((after.web - before.web) / took) * 100,
+  };
 }
 
 /** Reads a stream of events. @param {string} url */

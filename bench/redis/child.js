@@ -80,7 +80,9 @@ const roles = {
   async web() {
     const { app, close } = await side.web(connection);
     const server = createServer(app.callback());
-    await /** @type {Promise<void>} */ (new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve())));
+    await /** @type {Promise<void>} */ (
+      new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
+    );
     const url = `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`;
     return { close, url: () => url };
   },

@@ -12,9 +12,16 @@ const timeout = 120_000;
 /** How long the tasks of killed workers go on counting as running, with default settings. @param {{ rounds: number }} sizes */
 export async function killWorkers({ rounds }) {
   await withSides(async (mine, peer) => {
-    const [own = [], other = []] = await Promise.all([mine, peer].map((side) => settleTimes(side, rounds)));
+    const [own = [], other = []] = await Promise.all(
+      [mine, peer].map((side) => settleTimes(side, rounds)),
+    );
     printTable({ mine: 'ours', peer: 'plain BullMQ' }, [
-      { name: "until a killed worker's tasks have settled, median", unit: 's', mine: own, peer: other },
+      {
+        name: "until a killed worker's tasks have settled, median",
+        unit: 's',
+        mine: own,
+        peer: other,
+      },
       {
         name: "until a killed worker's tasks have settled, longest",
         unit: 's',
@@ -44,7 +51,8 @@ async function settleTimes(side, workers) {
       worker.kill();
       const began = performance.now();
       while ((await side.active()).some((id) => ids.has(id))) {
-        if (performance.now() - began > timeout) throw new Error(`${side.who}: tasks of a killed worker still run after ${timeout} ms`);
+        if (performance.now() - began > timeout)
+          throw new Error(`${side.who}: tasks of a killed worker still run after ${timeout} ms`);
         await setTimeout(50);
       }
       const seconds = (performance.now() - began) / 1000;

@@ -30,7 +30,10 @@ const copy = `
 export async function makeEndedJobs({ connection, admin, prefix }, amount) {
   // Only reads are measured on it, so its file is of no use.
   await admin.config('SET', 'appendonly', 'no');
-  const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+  const tasks = new TaskManager({
+    engine: bullmqEngine({ connection, logger: false }),
+    logger: false,
+  });
   const noop = tasks.task('noop', () => {});
   const failing = tasks.task('failing', () => {
     throw new Error('no answer from the host');
@@ -52,7 +55,16 @@ export async function makeEndedJobs({ connection, admin, prefix }, amount) {
       const keys = [`${prefix}:default:${id}`, `${prefix}:default:${set}`];
       const spacing = (interval * batch) / n;
       const number = from + (set === 'failed' ? batch - failures : 0);
-      await admin.eval(copy, 2, ...keys, `${prefix}:default:`, first + from * interval, spacing, number, n);
+      await admin.eval(
+        copy,
+        2,
+        ...keys,
+        `${prefix}:default:`,
+        first + from * interval,
+        spacing,
+        number,
+        n,
+      );
     }
   }
 }

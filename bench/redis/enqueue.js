@@ -8,11 +8,18 @@ export async function enqueueTasks({ rounds, amount }) {
   const ways = [
     { name: 'one caller', command: 'callers', by: 1, tasks: amount / 2, goal: atLeast(0.9) },
     { name: '100 callers', command: 'callers', by: 100, tasks: 2 * amount, goal: atLeast(0.75) },
-    { name: 'batches of 1,000', command: 'batches', by: 1000, tasks: 2 * amount, goal: atLeast(0.9) },
+    {
+      name: 'batches of 1,000',
+      command: 'batches',
+      by: 1000,
+      tasks: 2 * amount,
+      goal: atLeast(0.9),
+    },
   ];
   await withSides(async (ours, plain) => {
     const [mine, peer] = [await prepare(ours), await prepare(plain)];
-    for (const { caller } of [mine, peer]) for (const { command, by, tasks } of ways) await caller.ask(command, by, tasks);
+    for (const { caller } of [mine, peer])
+      for (const { command, by, tasks } of ways) await caller.ask(command, by, tasks);
     const rows = [];
     for (const { name, goal, ...way } of ways) {
       const { rate, cpu, commands, redis } = await inTurn({
@@ -37,7 +44,10 @@ async function prepare(side) {
 
 /** @param {Awaited<ReturnType<typeof prepare>>} contender @param {{ command: string, by: number, tasks: number }} way */
 async function measure({ side, caller }, { command, by, tasks }) {
-  const usage = async () => ({ ...(await side.usage()), caller: /** @type {number} */ (await caller.ask('cpu')) });
+  const usage = async () => ({
+    ...(await side.usage()),
+    caller: /** @type {number} */ (await caller.ask('cpu')),
+  });
   const before = await usage();
   const milliseconds = /** @type {number} */ (await caller.ask(command, by, tasks));
   await setTimeout(200);

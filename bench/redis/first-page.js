@@ -19,7 +19,9 @@ export async function showFirstPage({ rounds, history }) {
       const { total, items } = await response.json();
       const milliseconds = performance.now() - began;
       if (items.length < 50 || total !== history)
-        throw new Error(`${side.who} shows ${items.length} of ${total} tasks, not 50 of ${history}`);
+        throw new Error(
+          `${side.who} shows ${items.length} of ${total} tasks, not 50 of ${history}`,
+        );
       web.kill();
       return { page: milliseconds };
     },

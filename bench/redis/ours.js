@@ -7,7 +7,11 @@ import { TaskManager, taskAdmin } from '../../dist/index.js';
 
 /** @param {Connection} connection @param {number} [concurrency] */
 const manager = (connection, concurrency) =>
-  new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false, ...(concurrency && { concurrency }) });
+  new TaskManager({
+    engine: bullmqEngine({ connection, logger: false }),
+    logger: false,
+    ...(concurrency && { concurrency }),
+  });
 
 /** Runs tasks. @param {Connection} connection @param {number} concurrency @param {(value?: number) => unknown} handler */
 export async function run(connection, concurrency, handler) {
@@ -20,11 +24,14 @@ export async function run(connection, concurrency, handler) {
 /** Enqueues tasks and runs none. @param {Connection} connection */
 export async function call(connection) {
   const tasks = manager(connection);
-  const noop = /** @type {import('../../dist/index.js').DeclaredTask<[value?: number]>} */ (tasks.define('noop'));
+  const noop = /** @type {import('../../dist/index.js').DeclaredTask<[value?: number]>} */ (
+    tasks.define('noop')
+  );
   await tasks.start({ run: false });
   return {
     one: (/** @type {[value?: number]} */ ...args) => noop.enqueue(...args),
-    many: (/** @type {number} */ amount) => noop.enqueueMany(Array.from({ length: amount }, () => /** @type {[]} */ ([]))),
+    many: (/** @type {number} */ amount) =>
+      noop.enqueueMany(Array.from({ length: amount }, () => /** @type {[]} */ ([]))),
     close: () => tasks.stop(),
   };
 }

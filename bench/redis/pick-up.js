@@ -14,7 +14,12 @@ export async function pickUpTasks({ rounds }) {
     for (const contender of [mine, peer]) await measure(contender);
     const { wait } = await inTurn({ label: 'pick-up', rounds, mine, peer, measure });
     printTable({ mine: 'ours', peer: 'plain BullMQ' }, [
-      { name: 'from enqueue to start, one idle worker, median', unit: 'ms', ...wait, goal: atMost(1.2) },
+      {
+        name: 'from enqueue to start, one idle worker, median',
+        unit: 'ms',
+        ...wait,
+        goal: atMost(1.2),
+      },
     ]);
   });
 }
@@ -30,6 +35,7 @@ async function measure({ side, caller, worker }) {
   await side.untilRun();
   await setTimeout(100);
   const waits = /** @type {number[]} */ (await worker.ask('waits'));
-  if (waits.length !== times) throw new Error(`${side.who}: ${waits.length} of ${times} tasks were started`);
+  if (waits.length !== times)
+    throw new Error(`${side.who}: ${waits.length} of ${times} tasks were started`);
   return { wait: median(waits) };
 }

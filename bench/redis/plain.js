@@ -27,7 +27,11 @@ export async function call(connection) {
   return {
     one: async (/** @type {unknown[]} */ ...data) => (await queue.add('noop', data, options)).id,
     many: async (/** @type {number} */ amount) =>
-      (await queue.addBulk(Array.from({ length: amount }, () => ({ name: 'noop', data: [], opts: options })))).map(({ id }) => id),
+      (
+        await queue.addBulk(
+          Array.from({ length: amount }, () => ({ name: 'noop', data: [], opts: options })),
+        )
+      ).map(({ id }) => id),
     close: () => queue.close(),
   };
 }
@@ -62,7 +66,8 @@ export async function web(connection) {
     }
     ctx.respond = false;
     ctx.res.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(': ok\n\n');
-    const listener = (/** @type {string} */ state, /** @type {string} */ id) => ctx.res.write(`event: ${state}\ndata: ${id}\n\n`);
+    const listener = (/** @type {string} */ state, /** @type {string} */ id) =>
+      ctx.res.write(`event: ${state}\ndata: ${id}\n\n`);
     listeners.add(listener);
     ctx.res.on('close', () => listeners.delete(listener));
   });

@@ -22,7 +22,12 @@ export async function runTasks({ rounds, amount }) {
         measure: (contender) => measure(contender, amount),
       });
       rows.push(
-        { name: `run, ${label} with 50 at once`, unit: 'tasks/s', ...rate, goal: count === 1 ? atLeast(0.75) : undefined },
+        {
+          name: `run, ${label} with 50 at once`,
+          unit: 'tasks/s',
+          ...rate,
+          goal: count === 1 ? atLeast(0.75) : undefined,
+        },
         { name: `CPU of the workers per task, ${label}`, unit: 'µs', ...cpu, goal: atMost(1.5) },
         { name: `Redis commands per task, ${label}`, unit: '', ...commands, goal: atMost(2) },
         { name: `CPU of Redis per task, ${label}`, unit: 'µs', ...redis, goal: atMost(2) },
@@ -49,7 +54,9 @@ async function addWorkers({ side, caller, workers }, count, first) {
 /** @param {Contender} contender @param {number} amount */
 async function measure({ side, caller, workers }, amount) {
   const usage = async () => {
-    const times = /** @type {number[]} */ (await Promise.all(workers.map((worker) => worker.ask('cpu'))));
+    const times = /** @type {number[]} */ (
+      await Promise.all(workers.map((worker) => worker.ask('cpu')))
+    );
     return { ...(await side.usage()), workers: times.reduce((sum, time) => sum + time, 0) };
   };
   await side.queue.pause();

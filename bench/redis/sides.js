@@ -32,9 +32,14 @@ export async function startSide(who, other) {
   /** What Redis has done so far, apart from the questions of this process: commands, also those of scripts, and milliseconds. */
   async function usage() {
     const [stats, cpu] = await Promise.all([admin.info('commandstats'), admin.info('cpu')]);
-    const calls = [...stats.matchAll(/^cmdstat_(?!info)[^:]+:calls=(\d+)/gm)].map(([, n]) => Number(n));
-    const seconds = [...cpu.matchAll(/^used_cpu_(?:user|sys):([\d.]+)/gm)].map(([, n]) => Number(n));
-    const sum = (/** @type {number[]} */ values) => values.reduce((total, value) => total + value, 0);
+    const calls = [...stats.matchAll(/^cmdstat_(?!info)[^:]+:calls=(\d+)/gm)].map(([, n]) =>
+      Number(n),
+    );
+    const seconds = [...cpu.matchAll(/^used_cpu_(?:user|sys):([\d.]+)/gm)].map(([, n]) =>
+      Number(n),
+    );
+    const sum = (/** @type {number[]} */ values) =>
+      values.reduce((total, value) => total + value, 0);
     return { commands: sum(calls) - polls, cpu: sum(seconds) * 1000 };
   }
 
@@ -44,7 +49,11 @@ export async function startSide(who, other) {
   /** Waits until no job waits or runs. */
   async function untilRun() {
     for (;;) {
-      const answers = await admin.pipeline().llen(`${prefix}:default:wait`).llen(`${prefix}:default:active`).exec();
+      const answers = await admin
+        .pipeline()
+        .llen(`${prefix}:default:wait`)
+        .llen(`${prefix}:default:active`)
+        .exec();
       polls += 2;
       if (answers?.every(([, length]) => length === 0)) return;
       await setTimeout(10);
@@ -55,7 +64,12 @@ export async function startSide(who, other) {
     ...{ who, connection, admin, queue, prefix, usage, active, untilRun },
     /** Starts a process, which ends with this side. @param {string} role @param {string} [extra] */
     async child(role, extra) {
-      const child = await startChild(program, [who, role, String(connection.port), ...(extra === undefined ? [] : [extra])]);
+      const child = await startChild(program, [
+        who,
+        role,
+        String(connection.port),
+        ...(extra === undefined ? [] : [extra]),
+      ]);
       children.add(child);
       return child;
     },

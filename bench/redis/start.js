@@ -23,9 +23,23 @@ export async function startWorkers({ rounds, started }) {
   });
   await Promise.all([full.end(), empty.end()]);
   const { start, rss } = figures;
-  const more = Math.max(...(rss?.mine ?? []).map((value, round) => value - (rss?.peer[round] ?? 0)));
-  printTable({ mine: `ours, beside ${started.toLocaleString('en')} ended tasks`, peer: 'ours, empty Redis', ratio: 'ratio' }, [
-    { name: 'start of a worker process', unit: 'ms', ...start, goal: atMost(1.2) },
-    { name: 'memory of a worker process', unit: 'MiB', ...rss, goal: { text: '+ 10 MiB at most', isMet: () => more <= 10 } },
-  ]);
+  const more = Math.max(
+    ...(rss?.mine ?? []).map((value, round) => value - (rss?.peer[round] ?? 0)),
+  );
+  printTable(
+    {
+      mine: `ours, beside ${started.toLocaleString('en')} ended tasks`,
+      peer: 'ours, empty Redis',
+      ratio: 'ratio',
+    },
+    [
+      { name: 'start of a worker process', unit: 'ms', ...start, goal: atMost(1.2) },
+      {
+        name: 'memory of a worker process',
+        unit: 'MiB',
+        ...rss,
+        goal: { text: '+ 10 MiB at most', isMet: () => more <= 10 },
+      },
+    ],
+  );
 }

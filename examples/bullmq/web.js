@@ -22,14 +22,24 @@ app.use(async (ctx, next) => {
 
 // Sessions are in Redis, so all web processes must have the same key.
 const secretKey = process.env.TASKFLOW_SECRET_KEY;
-app.use(taskAdmin(tasks, { auth: ['admin', password], secretKey, title: 'Tasks on Redis', displayFuncArgs: true }));
+app.use(
+  taskAdmin(tasks, {
+    auth: ['admin', password],
+    secretKey,
+    title: 'Tasks on Redis',
+    displayFuncArgs: true,
+  }),
+);
 
 const router = new Router();
 router.post('/customers/:name', async (ctx) => {
   const { name = '' } = ctx.params;
   // The key makes it safe to send the request again: Redis may have stored a task although its answer did not arrive in time.
   const key = { idempotencyKey: name };
-  const [mail, report] = await Promise.all([sendWelcome.with(key).enqueue(`${name}@example.com`), makeReport.with(key).enqueue(name, 60)]);
+  const [mail, report] = await Promise.all([
+    sendWelcome.with(key).enqueue(`${name}@example.com`),
+    makeReport.with(key).enqueue(name, 60),
+  ]);
   ctx.status = 202;
   ctx.body = { mail, report };
 });

@@ -20,10 +20,14 @@ makeReport.handle(async (customer, pages) => {
 });
 
 async function stop() {
-  console.log('Stopping: running tasks have 10 seconds to end. Press Ctrl+C again to stop at once.');
+  console.log(
+    'Stopping: running tasks have 10 seconds to end. Press Ctrl+C again to stop at once.',
+  );
   await tasks.stop();
 }
 process.once('SIGTERM', stop).once('SIGINT', stop);
 
 await tasks.start();
-console.log(`Worker ${process.pid} runs tasks from Redis at ${connection.host}:${connection.port}.`);
+console.log(
+  `Worker ${process.pid} runs tasks from Redis at ${connection.host}:${connection.port}.`,
+);

@@ -10,7 +10,10 @@ import { attachQueues } from 'koa-taskflow/bullmq';
 
 const port = Number(process.env.PORT ?? 3000);
 const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64url');
-const connection = { host: process.env.REDIS_HOST ?? '127.0.0.1', port: Number(process.env.REDIS_PORT ?? 6379) };
+const connection = {
+  host: process.env.REDIS_HOST ?? '127.0.0.1',
+  port: Number(process.env.REDIS_PORT ?? 6379),
+};
 
 const queues = ['mail', 'pages'].map((name) => new Queue(name, { connection }));
 // BullMQ prints the whole error each time that it cannot connect. attachQueues logs one line.
@@ -20,7 +23,14 @@ const tasks = attachQueues(queues);
 const app = new Koa();
 // Sessions are in Redis, so all web processes must have the same key.
 const secretKey = process.env.TASKFLOW_SECRET_KEY;
-app.use(taskAdmin(tasks, { auth: ['admin', password], secretKey, title: 'Existing queues', displayFuncArgs: true }));
+app.use(
+  taskAdmin(tasks, {
+    auth: ['admin', password],
+    secretKey,
+    title: 'Existing queues',
+    displayFuncArgs: true,
+  }),
+);
 
 const server = createServer(app.callback());
 server.headersTimeout = 15_000;

@@ -2,7 +2,10 @@
 import { setTimeout } from 'node:timers/promises';
 import { FlowProducer, Queue, Worker } from 'bullmq';
 
-const connection = { host: process.env.REDIS_HOST ?? '127.0.0.1', port: Number(process.env.REDIS_PORT ?? 6379) };
+const connection = {
+  host: process.env.REDIS_HOST ?? '127.0.0.1',
+  port: Number(process.env.REDIS_PORT ?? 6379),
+};
 const mail = new Queue('mail', { connection });
 const pages = new Queue('pages', { connection });
 
@@ -12,7 +15,8 @@ const workers = [
     async (job) => {
       await job.log(`connecting to the mail server for ${job.data.to}`);
       await setTimeout(300);
-      if (job.name === 'send_invoice') throw new TypeError(`no address for order ${job.data.order}`);
+      if (job.name === 'send_invoice')
+        throw new TypeError(`no address for order ${job.data.order}`);
       await job.log('sent');
       return { sent: true };
     },
@@ -25,7 +29,9 @@ const workers = [
         await job.updateProgress(done);
         await setTimeout(100);
       }
-      return job.name === 'bind_book' ? Object.values(await job.getChildrenValues()) : `page ${job.data.page}`;
+      return job.name === 'bind_book'
+        ? Object.values(await job.getChildrenValues())
+        : `page ${job.data.page}`;
     },
     { connection, concurrency: 2 },
   ),
@@ -46,7 +52,10 @@ flows.on('error', report);
 async function stop() {
   console.log('Stopping. Press Ctrl+C again to stop at once.');
   // While Redis is unreachable, BullMQ waits for it before it closes anything.
-  await Promise.race([Promise.all([...workers, mail, pages, flows].map((each) => each.close())), setTimeout(3000)]);
+  await Promise.race([
+    Promise.all([...workers, mail, pages, flows].map((each) => each.close())),
+    setTimeout(3000),
+  ]);
   process.exit();
 }
 process.once('SIGTERM', stop).once('SIGINT', stop);

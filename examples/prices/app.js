@@ -4,7 +4,14 @@ import { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import Router from '@koa/router';
 import Koa from 'koa';
-import { createAuth, emitterEvents, loginRoutes, requireAuth, sessionToken, sseStream } from 'koa-taskflow';
+import {
+  createAuth,
+  emitterEvents,
+  loginRoutes,
+  requireAuth,
+  sessionToken,
+  sseStream,
+} from 'koa-taskflow';
 
 const port = Number(process.env.PORT ?? 3000);
 const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64url');
@@ -40,7 +47,11 @@ router.get('/prices.js', requireAuth('401'), (ctx) => {
   ctx.type = 'text/javascript';
   ctx.body = script;
 });
-router.get('/prices', requireAuth('401'), sseStream(emitterEvents(market, ['price']), { access: auth, logger: false }));
+router.get(
+  '/prices',
+  requireAuth('401'),
+  sseStream(emitterEvents(market, ['price']), { access: auth, logger: false }),
+);
 
 const app = new Koa();
 app.use(sessionToken(auth));

@@ -13,11 +13,14 @@ const tasks = new TaskManager({ database: process.env.DATABASE ?? 'quickstart.db
 /** Stands for real work. It takes this many seconds, and stops at once if the task is cancelled. @param {number} seconds */
 const work = (seconds) => setTimeout(seconds * 1000, undefined, { signal: taskContext().signal });
 
-const resizeImage = tasks.task('resize_image', async (/** @type {string} */ file, /** @type {number} */ width) => {
-  taskLog('resizing', { file, width });
-  await work(0.2);
-  return { file, width };
-});
+const resizeImage = tasks.task(
+  'resize_image',
+  async (/** @type {string} */ file, /** @type {number} */ width) => {
+    taskLog('resizing', { file, width });
+    await work(0.2);
+    return { file, width };
+  },
+);
 
 const buildReport = tasks.task('build_report', async (/** @type {string} */ region) => {
   for (let page = 1; page <= 40; page++) {
@@ -54,7 +57,14 @@ const cleanUp = tasks.task('clean_up', async () => {
 tasks.schedule('clean_up_carts', cleanUp, { every: 5 });
 
 const app = new Koa();
-app.use(taskAdmin(tasks, { auth: ['admin', password], title: 'Quickstart', displayFuncArgs: true, logger: false }));
+app.use(
+  taskAdmin(tasks, {
+    auth: ['admin', password],
+    title: 'Quickstart',
+    displayFuncArgs: true,
+    logger: false,
+  }),
+);
 app.use((ctx) => ctx.redirect('/tasks/dashboard'));
 
 await tasks.start();

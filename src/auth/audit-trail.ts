@@ -1,5 +1,11 @@
 import { TaskflowError } from '../errors.js';
-import { type Access, type AuditEvent, type AuditQuery, openAccess, type Page } from '../http/access.js';
+import {
+  type Access,
+  type AuditEvent,
+  type AuditQuery,
+  openAccess,
+  type Page,
+} from '../http/access.js';
 import { type Logger, loggerOption, numberOption } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 
@@ -22,7 +28,12 @@ const maxRead = 5000;
 
 /** Reads the option `auditRetentionDays`. */
 export function retentionOption(value: unknown): number {
-  return numberOption('auditRetentionDays', value, 90, { min: 0, above: true, max: 3650, unit: 'days' });
+  return numberOption('auditRetentionDays', value, 90, {
+    min: 0,
+    above: true,
+    max: 3650,
+    unit: 'days',
+  });
 }
 
 /**
@@ -62,7 +73,10 @@ interface AuditedOptions {
  * Returns the access of the app's own login, or open access if the app has no login. Audit rows go
  * to the store unless the login keeps them itself.
  */
-export function auditedAccess(access: Access | undefined, { store, path, auditRetentionDays, logger }: AuditedOptions): Access {
+export function auditedAccess(
+  access: Access | undefined,
+  { store, path, auditRetentionDays, logger }: AuditedOptions,
+): Access {
   const retentionDays = retentionOption(auditRetentionDays);
   const trail = auditTrail({ store, path, retentionDays, logger: loggerOption('logger', logger) });
   if (access === undefined) return openAccess(trail);
@@ -82,7 +96,11 @@ export function auditedAccess(access: Access | undefined, { store, path, auditRe
   };
 }
 
-async function readTrail(store: SharedStore, log: string, query: AuditQuery): Promise<Page<AuditEvent>> {
+async function readTrail(
+  store: SharedStore,
+  log: string,
+  query: AuditQuery,
+): Promise<Page<AuditEvent>> {
   const limit = query.limit ?? 50;
   if (query.cursor !== undefined && !/^\d{1,15}$/.test(query.cursor))
     throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of a list.');

@@ -10,10 +10,23 @@ import type { StrategyRegistry } from './strategies/registry.js';
 import type { BucketName } from './throttle/throttle.js';
 
 /** Why a login failed. Only the log shows it: the response is the same for all reasons. */
-export type FailReason = 'bad_credentials' | 'unknown_strategy' | 'malformed' | 'strategy_error' | 'timeout' | 'user_changed';
+export type FailReason =
+  | 'bad_credentials'
+  | 'unknown_strategy'
+  | 'malformed'
+  | 'strategy_error'
+  | 'timeout'
+  | 'user_changed';
 
 /** Why a session ended. */
-type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'user_changed' | 'max_sessions';
+type EndReason =
+  | 'logout'
+  | 'logout_all'
+  | 'idle'
+  | 'absolute'
+  | 'revoked'
+  | 'user_changed'
+  | 'max_sessions';
 
 /**
  * Writes what happens to logins and sessions: a log line each, and an audit row if a person did
@@ -21,16 +34,42 @@ type EndReason = 'logout' | 'logout_all' | 'idle' | 'absolute' | 'revoked' | 'us
  * cookie.
  */
 export interface AuthLog {
-  success(request: RequestInfo, session: Session, login: { via: 'form' | 'json'; durationMs: number; failures: number }): void;
+  success(
+    request: RequestInfo,
+    session: Session,
+    login: { via: 'form' | 'json'; durationMs: number; failures: number },
+  ): void;
   /**
    * A name that no strategy knows is written as a hash, because people type passwords there by
    * mistake.
    */
-  fail(request: RequestInfo, reason: FailReason, username: string | undefined, attempt: number): void;
-  throttled(request: RequestInfo, bucket: BucketName, retryAfter: number, refused: number, username: string | undefined): void;
-  strategyError(request: RequestInfo, strategy: string, error: unknown, durationMs: number, secrets: readonly string[]): void;
+  fail(
+    request: RequestInfo,
+    reason: FailReason,
+    username: string | undefined,
+    attempt: number,
+  ): void;
+  throttled(
+    request: RequestInfo,
+    bucket: BucketName,
+    retryAfter: number,
+    refused: number,
+    username: string | undefined,
+  ): void;
+  strategyError(
+    request: RequestInfo,
+    strategy: string,
+    error: unknown,
+    durationMs: number,
+    secrets: readonly string[],
+  ): void;
   /** A session that its user or an administrator ended. */
-  ended(request: RequestInfo, by: Session, ended: { username: string; strategy: string; id?: string }, reason: EndReason): void;
+  ended(
+    request: RequestInfo,
+    by: Session,
+    ended: { username: string; strategy: string; id?: string },
+    reason: EndReason,
+  ): void;
   /** A session that the server found to have ended. */
   found(request: RequestInfo, session: Session, reason: EndReason): void;
   renewed(request: RequestInfo, session: Session): void;
@@ -52,9 +91,18 @@ interface AuthLogDeps {
 }
 
 /** Makes the log of a login over the app's logger and its audit. */
-export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }: AuthLogDeps): AuthLog {
-  const row = ({ ip, requestId }: RequestInfo, event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>): void =>
-    trail.record({ at: new Date().toISOString(), ip, requestId, ...event });
+export function authLog({
+  logger,
+  trail,
+  mount,
+  registry,
+  secretKeys,
+  hashKey,
+}: AuthLogDeps): AuthLog {
+  const row = (
+    { ip, requestId }: RequestInfo,
+    event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>,
+  ): void => trail.record({ at: new Date().toISOString(), ip, requestId, ...event });
 
   const refusals = new Background(logger, 'writing refused logins to the log');
   /**
@@ -78,52 +126,138 @@ export function authLog({ logger, trail, mount, registry, secretKeys, hashKey }:
       const sessionId = session.id.slice(0, 8);
       const event = failures === 0 ? 'authn_login_success' : 'authn_login_successafterfail';
       const since = failures === 0 ? {} : { failures };
-      logger.info({ event, username, strategy, ...request, mount, sessionId, durationMs, via, ...since }, 'login succeeded');
-      row(request, { action: 'login', actor: username, strategy, outcome: 'done', detail: { strategy, sessionId, via, ...since } });
+      logger.info(
+        { event, username, strategy, ...request, mount, sessionId, durationMs, via, ...since },
+        'login succeeded',
+      );
+      row(request, {
+        action: 'login',
+        actor: username,
+        strategy,
+        outcome: 'done',
+        detail: { strategy, sessionId, via, ...since },
+      });
     },
     fail(request, reason, username, attempt) {
       inBackground(async () => {
         const name = await who(username);
-        logger.warn({ event: 'authn_login_fail', ...name, reason, attempt, ...request, mount }, 'login failed');
-        row(request, { action: 'login', ...actorOf(name), outcome: 'failed', detail: { reason, attempt, ...hashOf(name) } });
+        logger.warn(
+          { event: 'authn_login_fail', ...name, reason, attempt, ...request, mount },
+          'login failed',
+        );
+        row(request, {
+          action: 'login',
+          ...actorOf(name),
+          outcome: 'failed',
+          detail: { reason, attempt, ...hashOf(name) },
+        });
       });
     },
     throttled(request, bucket, retryAfter, refused, username) {
       inBackground(async () => {
         const name = await who(username);
-        const owasp = bucket === 'global' || bucket === 'queue' ? 'excess_rate_limit_exceeded' : 'authn_login_fail_max';
+        const owasp =
+          bucket === 'global' || bucket === 'queue'
+            ? 'excess_rate_limit_exceeded'
+            : 'authn_login_fail_max';
         logger.warn(
-          { event: 'authn_login_throttled', owasp, ...name, bucket, retryAfter, refused, ...request, mount },
+          {
+            event: 'authn_login_throttled',
+            owasp,
+            ...name,
+            bucket,
+            retryAfter,
+            refused,
+            ...request,
+            mount,
+          },
           'login refused: too many attempts',
         );
-        row(request, { action: 'login', ...actorOf(name), outcome: 'refused', detail: { bucket, retryAfter, refused, ...hashOf(name) } });
+        row(request, {
+          action: 'login',
+          ...actorOf(name),
+          outcome: 'refused',
+          detail: { bucket, retryAfter, refused, ...hashOf(name) },
+        });
       });
     },
     strategyError(request, strategy, error, durationMs, secrets) {
-      const timeout = error instanceof Error && error.name === 'TimeoutError' ? { timeout: true } : {};
+      const timeout =
+        error instanceof Error && error.name === 'TimeoutError' ? { timeout: true } : {};
       const hidden = [...secrets, ...secretKeys];
       const fields = { event: 'authn_strategy_error', owasp: 'sys_monitor_disabled', strategy };
-      logger.error({ ...fields, err: errorFields(error, hidden), durationMs, ...timeout, ...request, mount }, 'login strategy failed');
+      logger.error(
+        { ...fields, err: errorFields(error, hidden), durationMs, ...timeout, ...request, mount },
+        'login strategy failed',
+      );
       if (error instanceof Error)
-        logger.debug({ ...fields, stack: redacted(String(error.stack), hidden) }, 'where the login strategy failed');
+        logger.debug(
+          { ...fields, stack: redacted(String(error.stack), hidden) },
+          'where the login strategy failed',
+        );
     },
     ended(request, by, { username, strategy, id }, reason) {
       const session = id === undefined ? {} : { sessionId: id.slice(0, 8) };
       const actor = { by: by.username, byStrategy: by.strategy };
-      logger.info({ event: 'session_expired', reason, username, strategy, ...session, ...actor, ...request, mount }, 'session ended');
-      const action = { logout: 'logout', logout_all: 'end_all_sessions' }[reason as string] ?? 'end_session';
-      row(request, { action, actor: by.username, strategy: by.strategy, outcome: 'done', detail: { username, strategy, ...session } });
+      logger.info(
+        {
+          event: 'session_expired',
+          reason,
+          username,
+          strategy,
+          ...session,
+          ...actor,
+          ...request,
+          mount,
+        },
+        'session ended',
+      );
+      const action =
+        { logout: 'logout', logout_all: 'end_all_sessions' }[reason as string] ?? 'end_session';
+      row(request, {
+        action,
+        actor: by.username,
+        strategy: by.strategy,
+        outcome: 'done',
+        detail: { username, strategy, ...session },
+      });
     },
     found(request, { username, strategy, id }, reason) {
-      logger.info({ event: 'session_expired', reason, username, strategy, sessionId: id.slice(0, 8), ...request, mount }, 'session ended');
+      logger.info(
+        {
+          event: 'session_expired',
+          reason,
+          username,
+          strategy,
+          sessionId: id.slice(0, 8),
+          ...request,
+          mount,
+        },
+        'session ended',
+      );
     },
     renewed(request, { username, strategy, id }) {
-      logger.debug({ event: 'session_renewed', username, strategy, sessionId: id.slice(0, 8), ...request, mount }, 'session renewed');
+      logger.debug(
+        {
+          event: 'session_renewed',
+          username,
+          strategy,
+          sessionId: id.slice(0, 8),
+          ...request,
+          mount,
+        },
+        'session renewed',
+      );
     },
     reused(request, { username, strategy, id }, how) {
       const fields = { username, strategy, sessionId: id.slice(0, 8), ...request, mount };
-      if (how === 'expired') logger.debug({ event: 'session_use_after_expire', ...fields }, 'token used after its time');
-      else logger.warn({ event: 'authn_token_reuse', ...fields }, 'token used after its session was ended');
+      if (how === 'expired')
+        logger.debug({ event: 'session_use_after_expire', ...fields }, 'token used after its time');
+      else
+        logger.warn(
+          { event: 'authn_token_reuse', ...fields },
+          'token used after its session was ended',
+        );
     },
     conflict(request) {
       logger.warn(

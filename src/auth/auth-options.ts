@@ -139,7 +139,9 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
   const retentionDays = retentionOption(given.auditRetentionDays);
   const registry = resolveStrategies('strategies', given.strategies);
   const hasRandomKey = given.secretKey === undefined;
-  const secretKeys = hasRandomKey ? [randomBytes(32).toString('base64url')] : secretKeysOption('secretKey', given.secretKey);
+  const secretKeys = hasRandomKey
+    ? [randomBytes(32).toString('base64url')]
+    : secretKeysOption('secretKey', given.secretKey);
   const warn = durationWarnings(logger);
   // The registry has no logger.
   checkSeconds('timeLimit', registry.timeLimit, warn);
@@ -172,12 +174,15 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
  */
 function refuseStrategies(options: unknown): void {
   if (Array.isArray(options) || options instanceof StrategyRegistry || isStrategy(options))
-    throw typeError(`the options of createAuth are ${kindOf(options)}; pass strategies as createAuth({ strategies })`);
+    throw typeError(
+      `the options of createAuth are ${kindOf(options)}; pass strategies as createAuth({ strategies })`,
+    );
 }
 
 function homeOption(value: unknown): string {
   const home = stringOption('home', value, '/', { maxLength: 2048 });
-  if (!isSafeNext(home)) throw wrongType('home', value, "a path of this app, such as '/tasks/dashboard'");
+  if (!isSafeNext(home))
+    throw wrongType('home', value, "a path of this app, such as '/tasks/dashboard'");
   return home;
 }
 
@@ -191,7 +196,12 @@ function urlOption(value: unknown): string | undefined {
 
 function storeOption(store: SharedStore | undefined): SharedStore {
   if (store === undefined) return memoryStore();
-  if (typeof store !== 'object' || store === null || typeof store.watch !== 'function' || typeof store.list !== 'function')
+  if (
+    typeof store !== 'object' ||
+    store === null ||
+    typeof store.watch !== 'function' ||
+    typeof store.list !== 'function'
+  )
     throw wrongType('store', store, 'a SharedStore with watch() and list(), such as tasks.store');
   return store;
 }

@@ -66,6 +66,7 @@ export function isAuth(value: unknown): value is Auth {
  */
 export function internalsOf(auth: Auth): AuthInternals {
   const found = typeof auth === 'object' && auth !== null ? internals.get(auth) : undefined;
-  if (!found) throw wrongType('auth', auth, 'what createAuth() returned, such as createAuth({ strategies })');
+  if (!found)
+    throw wrongType('auth', auth, 'what createAuth() returned, such as createAuth({ strategies })');
   return found;
 }

@@ -60,7 +60,9 @@ interface Trial {
  */
 export function createAuthenticate(deps: AuthenticateDeps) {
   const { familiar, log } = deps;
-  return async function authenticate(attempt: LoginAttempt): Promise<AuthenticatedLogin | undefined> {
+  return async function authenticate(
+    attempt: LoginAttempt,
+  ): Promise<AuthenticatedLogin | undefined> {
     const failures: Failure[] = [];
     let found: AuthenticatedLogin | undefined;
     try {
@@ -80,18 +82,30 @@ export function createAuthenticate(deps: AuthenticateDeps) {
 }
 
 /** Makes the function that writes refusals of an attempt to the log. */
-export function logThrottled(log: Pick<AuthLog, 'throttled'>, request: LoginAttempt['request'], username: string | undefined): OnThrottled {
-  return (bucket, retryAfter, refused) => log.throttled(request, bucket, retryAfter, refused, username);
+export function logThrottled(
+  log: Pick<AuthLog, 'throttled'>,
+  request: LoginAttempt['request'],
+  username: string | undefined,
+): OnThrottled {
+  return (bucket, retryAfter, refused) =>
+    log.throttled(request, bucket, retryAfter, refused, username);
 }
 
 /** Writes the highest count, and a reason other than a wrong password if there is one. */
-function logFailure(log: Pick<AuthLog, 'fail'>, { request, username }: LoginAttempt, failures: readonly Failure[]): void {
+function logFailure(
+  log: Pick<AuthLog, 'fail'>,
+  { request, username }: LoginAttempt,
+  failures: readonly Failure[],
+): void {
   const other = failures.find(({ reason }) => reason !== 'bad_credentials');
   const highest = Math.max(...failures.map(({ attempt }) => attempt));
   log.fail(request, other?.reason ?? 'bad_credentials', username, highest);
 }
 
-async function tryGroup(deps: AuthenticateDeps, { attempt, group, failures }: Trial): Promise<AuthenticatedLogin | undefined> {
+async function tryGroup(
+  deps: AuthenticateDeps,
+  { attempt, group, failures }: Trial,
+): Promise<AuthenticatedLogin | undefined> {
   const { registry, throttle, log, queue } = deps;
   const { familiar, strategies } = group;
   const { username, password, request } = attempt;

@@ -62,8 +62,13 @@ export function createAuth(options: AuthOptions): Auth {
   const checked = authOptions(options);
   const { mount, registry, retentionDays, store, logger } = checked;
   const trail = auditTrail({ store, path: mount.path, retentionDays, logger });
-  const loginPage = (ctx: Context): string => checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
-  const { reader, ownStore, revocations, cookieName, endSignal, internals } = assemble(checked, trail, assetsBeside(loginPage));
+  const loginPage = (ctx: Context): string =>
+    checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
+  const { reader, ownStore, revocations, cookieName, endSignal, internals } = assemble(
+    checked,
+    trail,
+    assetsBeside(loginPage),
+  );
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
@@ -123,12 +128,24 @@ function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }
     keys.map((key) => macOf(key, mount.path)),
   );
   const ownStore = claimed ?? (() => undefined);
-  const renew = idleTimeout === undefined ? undefined : idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout });
+  const renew =
+    idleTimeout === undefined
+      ? undefined
+      : idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout });
   const shared = { tokens, revocations, log };
   const reader = new SessionReader({ ...shared, cookie, users, sessions, ownStore, renew });
   const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
   const device = { cookie: cookies.device, keys: keysFor('device cookie'), audience, now };
-  return { tokens, users, revocations, sessions, ownStore, reader, open, devices: deviceCookies(device) };
+  return {
+    tokens,
+    users,
+    revocations,
+    sessions,
+    ownStore,
+    reader,
+    open,
+    devices: deviceCookies(device),
+  };
 }
 
 /** Makes all parts of a login, and returns those that its methods and middlewares use. */
@@ -148,13 +165,24 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
   // In memory, failures are counted in a table of their own, so that a flood of them takes no room
   // from sessions.
-  const buckets = checked.hasOwnStore ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '') : familiarBuckets;
+  const buckets = checked.hasOwnStore
+    ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '')
+    : familiarBuckets;
   const throttle = createThrottle({ limits, buckets, familiarBuckets, key: throttleKey, now });
   const networks = `${prefix}networks:`;
   const familiar = familiarPlaces({ store, prefix: networks, registry, users, revocations, now });
   const queue = limits ? limits.queue : defaultQueue;
   const checks = { registry, users, revocations, familiar, throttle, log, queue };
-  const opens = { tokens, reader, revocations, list: sessions, open, log, tokenExpiry, idleTimeout };
+  const opens = {
+    tokens,
+    reader,
+    revocations,
+    list: sessions,
+    open,
+    log,
+    tokenExpiry,
+    idleTimeout,
+  };
   const logIn = createLogIn({
     authenticate: createAuthenticate(checks),
     opener: new SessionOpener(opens),
@@ -175,14 +203,31 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     }),
     ...sessionRoutes({ reader, registry, open, revocations, log, forget }),
   ];
-  const internals = { reader, mount, keyIds: tokens.keyIds, trustedOrigins, logger, assets, routes };
+  const internals = {
+    reader,
+    mount,
+    keyIds: tokens.keyIds,
+    trustedOrigins,
+    logger,
+    assets,
+    routes,
+  };
   return {
     reader,
     ownStore,
     revocations,
     internals,
     cookieName: (ctx: Context): string => cookies.session.nameFor(ctx),
-    endSignal: endSignals({ reader, tokens, revocations, users, sessions, log, logger, idleTimeout }),
+    endSignal: endSignals({
+      reader,
+      tokens,
+      revocations,
+      users,
+      sessions,
+      log,
+      logger,
+      idleTimeout,
+    }),
   };
 }
 
@@ -216,9 +261,16 @@ function announce(
 function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
   const names = registry.names();
   const accepted = `the name of a strategy (${names.join(', ')}), as in signOutEverywhere(strategy, username)`;
-  if (typeof strategy !== 'string') throw wrongType('strategy of signOutEverywhere', strategy, accepted);
-  if (!registry.get(strategy)) throw outOfRange('strategy of signOutEverywhere', strategy, accepted);
-  if (!isUserName(username)) throw wrongType('username of signOutEverywhere', username, 'a string of 1 to 256 printable characters');
+  if (typeof strategy !== 'string')
+    throw wrongType('strategy of signOutEverywhere', strategy, accepted);
+  if (!registry.get(strategy))
+    throw outOfRange('strategy of signOutEverywhere', strategy, accepted);
+  if (!isUserName(username))
+    throw wrongType(
+      'username of signOutEverywhere',
+      username,
+      'a string of 1 to 256 printable characters',
+    );
 }
 
 /**

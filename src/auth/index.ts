@@ -1,6 +1,13 @@
 export type { Access, Actor, AuditEvent, AuditQuery, Page, Role } from '../http/access.js';
 export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
-export type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue, WatchOptions } from '../store/shared-store.js';
+export type {
+  Droppable,
+  LogPage,
+  SharedStore,
+  StoreEntry,
+  StoreValue,
+  WatchOptions,
+} from '../store/shared-store.js';
 export type { Auth } from './auth.js';
 export type { AuthOptions } from './auth-options.js';
 export { createAuth } from './create-auth.js';
@@ -20,5 +27,11 @@ export {
 } from './strategies/registry.js';
 export type { Strategies } from './strategies/short-forms.js';
 export { staticUser } from './strategies/static-user.js';
-export type { AuthContext, AuthStrategy, FindUserContext, KnownUser, Verdict } from './strategies/strategy.js';
+export type {
+  AuthContext,
+  AuthStrategy,
+  FindUserContext,
+  KnownUser,
+  Verdict,
+} from './strategies/strategy.js';
 export type { ThrottleOptions } from './throttle/throttle.js';

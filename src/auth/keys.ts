@@ -4,11 +4,18 @@ import { createHmac, hkdfSync } from 'node:crypto';
  * What keys are derived for. The secret keys themselves sign tokens and are used for nothing else
  * (RFC 8725 section 3.12).
  */
-export type KeyUse = 'username hash' | 'device cookie' | 'session version' | 'throttle' | 'store owner';
+export type KeyUse =
+  | 'username hash'
+  | 'device cookie'
+  | 'session version'
+  | 'throttle'
+  | 'store owner';
 
 /** Derives a separate key for each use from each secret key, newest first. */
 export function deriveKeys(secretKeys: readonly string[], use: KeyUse): readonly Buffer[] {
-  return secretKeys.map((secret) => Buffer.from(hkdfSync('sha256', secret, '', `koa-taskflow ${use}`, 32)));
+  return secretKeys.map((secret) =>
+    Buffer.from(hkdfSync('sha256', secret, '', `koa-taskflow ${use}`, 32)),
+  );
 }
 
 /** Returns the HMAC-SHA256 of a list of values. Two different lists never have the same input. */

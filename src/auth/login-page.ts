@@ -32,7 +32,8 @@ export function sendLoginPage(ctx: Context, page: LoginPage): void {
   const autofocus = (field: string): string => (field === focus ? ' autofocus' : '');
   // The error describes the focused field, because not every screen reader announces an alert on a
   // new page.
-  const described = (field: string): string => (page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '');
+  const described = (field: string): string =>
+    page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '';
   sendPage(ctx, {
     title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,
     theme: chosenTheme(ctx),
@@ -53,6 +54,8 @@ ${strategyChoice(page)}${page.next === undefined ? '' : `<input type="hidden" na
 
 function strategyChoice({ strategies, strategy }: LoginPage): string {
   if (strategies.length < 2) return '';
-  const options = strategies.map((name) => `<option${name === strategy ? ' selected' : ''}>${escapeHtml(name)}</option>`).join('');
+  const options = strategies
+    .map((name) => `<option${name === strategy ? ' selected' : ''}>${escapeHtml(name)}</option>`)
+    .join('');
   return `<label for="strategy">Sign in with</label>\n<select id="strategy" name="strategy"><option value="">any</option>${options}</select>\n`;
 }

@@ -40,7 +40,10 @@ export function createLogIn({ authenticate, opener, familiar, log, floor }: Logi
     }
     const { user, failures } = found;
     const opened = await opener.open(attempt, user, failures + 1);
-    await familiar.rememberNetwork({ username: attempt.username, address: attempt.request.ip }, user);
+    await familiar.rememberNetwork(
+      { username: attempt.username, address: attempt.request.ip },
+      user,
+    );
     const durationMs = Math.round(performance.now() - started);
     log.success(attempt.request, opened.session, { via: attempt.via, durationMs, failures });
     return opened;

@@ -8,7 +8,8 @@ const origin = 'http://next.invalid';
  * as another host, another path or a header (OWASP ASVS 3.7.2, CWE-601).
  */
 export function isSafeNext(next: unknown): next is string {
-  if (typeof next !== 'string' || next.length > 2048 || !/^\/(?!\/)[!-[\]-~]*$/.test(next)) return false;
+  if (typeof next !== 'string' || next.length > 2048 || !/^\/(?!\/)[!-[\]-~]*$/.test(next))
+    return false;
   const [path = ''] = next.split(/[?#]/, 1);
   if (/%(?![0-9a-f]{2})/i.test(path) || /%([01][0-9a-f]|25|2e|2f|5c|7f)/i.test(path)) return false;
   if (path.split('/').some((part) => part === '.' || part === '..')) return false;

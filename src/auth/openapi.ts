@@ -32,17 +32,33 @@ const openSession = object(
   },
   ['ip', 'userAgent'],
 );
-const token = object({ token: text, tokenType: { const: 'Bearer' }, username: text, expiresAt: time });
-const credentials = object({ username: text, password: text, strategy: text, next: text }, ['strategy', 'next']);
+const token = object({
+  token: text,
+  tokenType: { const: 'Bearer' },
+  username: text,
+  expiresAt: time,
+});
+const credentials = object({ username: text, password: text, strategy: text, next: text }, [
+  'strategy',
+  'next',
+]);
 
 const json = (schema: object) => ({ 'application/json': { schema } });
 const page = (description: string) => ({ description, content: { 'text/html': { schema: text } } });
-const done = (description: string, schema?: object) => ({ description, ...(schema && { content: json(schema) }) });
+const done = (description: string, schema?: object) => ({
+  description,
+  ...(schema && { content: json(schema) }),
+});
 const problems = (texts: Record<number, string>): Record<string, object> =>
   Object.fromEntries(
     Object.entries(texts).map(([status, description]) => [
       status,
-      { description, content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } } },
+      {
+        description,
+        content: {
+          'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } },
+        },
+      },
     ]),
   );
 
@@ -53,15 +69,33 @@ const guarded = {
 };
 const ofUser = { ...guarded, 400: 'The request is not valid' };
 const userQuery = [
-  { name: 'username', in: 'query', description: 'The user. Only an administrator may name another one', schema: text },
-  { name: 'strategy', in: 'query', description: 'The strategy that this user signed in with', schema: text },
+  {
+    name: 'username',
+    in: 'query',
+    description: 'The user. Only an administrator may name another one',
+    schema: text,
+  },
+  {
+    name: 'strategy',
+    in: 'query',
+    description: 'The strategy that this user signed in with',
+    schema: text,
+  },
 ];
 
 const paging = [
-  { name: 'limit', in: 'query', description: 'Sessions on a page', schema: { type: 'integer', minimum: 1, maximum: 500, default: 100 } },
+  {
+    name: 'limit',
+    in: 'query',
+    description: 'Sessions on a page',
+    schema: { type: 'integer', minimum: 1, maximum: 500, default: 100 },
+  },
   { name: 'cursor', in: 'query', description: 'The nextCursor of the previous page', schema: text },
 ];
-const sessionPage = object({ items: { type: 'array', items: openSession }, nextCursor: { type: ['string', 'null'] } });
+const sessionPage = object({
+  items: { type: 'array', items: openSession },
+  nextCursor: { type: ['string', 'null'] },
+});
 
 /** Returns the paths of the login below a prefix, such as `/tasks`. */
 export function loginPaths(mount: string): Record<string, object> {
@@ -73,7 +107,14 @@ export function loginPaths(mount: string): Record<string, object> {
         operationId: 'showLogin',
         summary: 'The login page',
         security: [],
-        parameters: [{ name: 'next', in: 'query', description: 'The path to redirect to after the login', schema: text }],
+        parameters: [
+          {
+            name: 'next',
+            in: 'query',
+            description: 'The path to redirect to after the login',
+            schema: text,
+          },
+        ],
         responses: {
           200: page('The page'),
           302: { description: 'The user is signed in already' },
@@ -87,7 +128,10 @@ export function loginPaths(mount: string): Record<string, object> {
         security: [],
         requestBody: {
           required: true,
-          content: { ...json(credentials), 'application/x-www-form-urlencoded': { schema: credentials } },
+          content: {
+            ...json(credentials),
+            'application/x-www-form-urlencoded': { schema: credentials },
+          },
         },
         responses: {
           200: done('A token', token),
@@ -111,7 +155,10 @@ export function loginPaths(mount: string): Record<string, object> {
         operationId: 'followLogout',
         summary: 'Signs out and redirects to the login page',
         security: [],
-        responses: { 302: { description: 'Signed out' }, ...problems({ 403: 'The request came from another site' }) },
+        responses: {
+          302: { description: 'Signed out' },
+          ...problems({ 403: 'The request came from another site' }),
+        },
       },
       post: {
         ...base,
@@ -139,7 +186,10 @@ export function loginPaths(mount: string): Record<string, object> {
         operationId: 'listSessions',
         summary: 'The open sessions of a user',
         parameters: [...userQuery, ...paging],
-        responses: { 200: done('The sessions, the most recently used first', sessionPage), ...problems(ofUser) },
+        responses: {
+          200: done('The sessions, the most recently used first', sessionPage),
+          ...problems(ofUser),
+        },
       },
       delete: {
         ...base,
@@ -155,7 +205,10 @@ export function loginPaths(mount: string): Record<string, object> {
         operationId: 'endSession',
         summary: 'Ends one session',
         parameters: [{ name: 'id', in: 'path', required: true, schema: text }, ...userQuery],
-        responses: { 204: { description: 'Done' }, ...problems({ ...ofUser, 404: 'There is no such session' }) },
+        responses: {
+          204: { description: 'Done' },
+          ...problems({ ...ofUser, 404: 'There is no such session' }),
+        },
       },
     },
   };

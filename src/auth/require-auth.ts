@@ -52,9 +52,16 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
       mode,
       "the mode, 'redirect' or '401'; the role and the login go into the second: requireAuth('401', { role: 'admin', auth })",
     );
-  if (isAuth(options)) throw typeError('the options of requireAuth are a login; pass it as { auth }');
-  const { auth: named, role } = optionsObject<RequireAuthOptions>('requireAuth', options, ['auth', 'role']);
-  stringOption('role', role, undefined, { maxLength: 64, accepted: "the name of one role, such as 'operator'" });
+  if (isAuth(options))
+    throw typeError('the options of requireAuth are a login; pass it as { auth }');
+  const { auth: named, role } = optionsObject<RequireAuthOptions>('requireAuth', options, [
+    'auth',
+    'role',
+  ]);
+  stringOption('role', role, undefined, {
+    maxLength: 64,
+    accepted: "the name of one role, such as 'operator'",
+  });
   if (named !== undefined) internalsOf(named);
 
   return function requireAuth(ctx, next) {
@@ -68,7 +75,13 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
       ctx.state.session = login.session;
     } catch (error) {
       const asPage = inside && mode === 'redirect' && isNavigation(ctx);
-      sendError(ctx, error, asPage ? 'page' : 'json', inside?.logger ?? loggerOption('logger', undefined), inside?.assets(ctx));
+      sendError(
+        ctx,
+        error,
+        asPage ? 'page' : 'json',
+        inside?.logger ?? loggerOption('logger', undefined),
+        inside?.assets(ctx),
+      );
       return Promise.resolve();
     }
     noStoreUnlessSet(ctx);
@@ -83,11 +96,22 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
 function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   const [last, another] = logins;
   if (!last) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
-  if (!named && another) throw new Error('several logins have read this request: name one, requireAuth(mode, { auth })');
+  if (!named && another)
+    throw new Error('several logins have read this request: name one, requireAuth(mode, { auth })');
   const login = named ? logins.find(({ auth }) => auth === named) : last;
-  if (!login) throw new Error('requireAuth(mode, { auth }) needs app.use(sessionToken(auth)) of the same auth before it');
-  if (logins.some((other) => other !== login && acceptsTokensOf(internalsOf(login.auth), internalsOf(other.auth))))
-    throw new Error('two logins that read this request have the same path and a secretKey in common; give each its own path');
+  if (!login)
+    throw new Error(
+      'requireAuth(mode, { auth }) needs app.use(sessionToken(auth)) of the same auth before it',
+    );
+  if (
+    logins.some(
+      (other) =>
+        other !== login && acceptsTokensOf(internalsOf(login.auth), internalsOf(other.auth)),
+    )
+  )
+    throw new Error(
+      'two logins that read this request have the same path and a secretKey in common; give each its own path',
+    );
   return login;
 }
 
@@ -100,7 +124,12 @@ function acceptsTokensOf(one: AuthInternals, other: AuthInternals): boolean {
 }
 
 /** Whether the request may go on; `false` after it was answered with a redirect to the login. */
-function admit(ctx: Context, { auth, session }: SeenBy, mode: 'redirect' | '401', role: Role | undefined): boolean {
+function admit(
+  ctx: Context,
+  { auth, session }: SeenBy,
+  mode: 'redirect' | '401',
+  role: Role | undefined,
+): boolean {
   const { reader, logger, trustedOrigins } = internalsOf(auth);
   if (!session) {
     if (mode === '401' || !isNavigation(ctx)) throw unauthenticated(ctx);

@@ -38,7 +38,11 @@ interface SessionRequest {
  * Makes the routes by which users see and end their sessions, and administrators those of any user.
  */
 export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
-  const row = (method: Route['method'], path: string, handle: (request: SessionRequest, deps: SessionRoutesDeps) => unknown): Route => ({
+  const row = (
+    method: Route['method'],
+    path: string,
+    handle: (request: SessionRequest, deps: SessionRoutesDeps) => unknown,
+  ): Route => ({
     method,
     path,
     need: 'viewer',
@@ -56,45 +60,61 @@ export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
   ];
 }
 
-function showSession(ctx: Context, { username, strategy, roles, issuedAt, expiresAt }: Session): void {
+function showSession(
+  ctx: Context,
+  { username, strategy, roles, issuedAt, expiresAt }: Session,
+): void {
   ctx.body = { username, strategy, roles, issuedAt, expiresAt };
 }
 
-async function listSessions({ ctx, own }: SessionRequest, { registry, open: sessions }: SessionRoutesDeps): Promise<void> {
+async function listSessions(
+  { ctx, own }: SessionRequest,
+  { registry, open: sessions }: SessionRoutesDeps,
+): Promise<void> {
   const query = queryOf(ctx, ['username', 'strategy', 'limit', 'cursor']);
   const { limit, isAfter } = pageOf(query);
   const open = (await sessions.of(subjectOf(query, registry, own))).filter(isAfter);
   const shown = open.slice(0, limit);
   const last = shown.at(-1);
   ctx.body = {
-    items: shown.map(({ id, username, strategy, startedAt, lastUsedAt, expiresAt, ip, userAgent }) => ({
-      id,
-      username,
-      strategy,
-      startedAt: new Date(startedAt),
-      lastUsedAt: new Date(lastUsedAt),
-      expiresAt: new Date(expiresAt),
-      ip,
-      userAgent,
-      current: id === own.id,
-    })),
-    nextCursor: last && open.length > limit ? `${last.lastUsedAt}.${last.startedAt}.${last.id}` : null,
+    items: shown.map(
+      ({ id, username, strategy, startedAt, lastUsedAt, expiresAt, ip, userAgent }) => ({
+        id,
+        username,
+        strategy,
+        startedAt: new Date(startedAt),
+        lastUsedAt: new Date(lastUsedAt),
+        expiresAt: new Date(expiresAt),
+        ip,
+        userAgent,
+        current: id === own.id,
+      }),
+    ),
+    nextCursor:
+      last && open.length > limit ? `${last.lastUsedAt}.${last.startedAt}.${last.id}` : null,
   };
 }
 
 /**
  * Reads which part of the list is requested. A cursor names the last session of the previous page.
  */
-function pageOf(query: URLSearchParams): { limit: number; isAfter: (record: SessionRecord) => boolean } {
+function pageOf(query: URLSearchParams): {
+  limit: number;
+  isAfter: (record: SessionRecord) => boolean;
+} {
   const limit = query.get('limit') ?? '100';
   if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > 500)
     throw new TaskflowError('INVALID_INPUT', 'limit must be a whole number from 1 to 500.');
   const cursor = query.get('cursor');
   if (cursor === null) return { limit: Number(limit), isAfter: () => true };
-  const [, lastUsedAt, startedAt, id = ''] = /^(\d{1,15})\.(\d{1,15})\.([\w-]{16,64})$/.exec(cursor) ?? [];
-  if (lastUsedAt === undefined) throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
+  const [, lastUsedAt, startedAt, id = ''] =
+    /^(\d{1,15})\.(\d{1,15})\.([\w-]{16,64})$/.exec(cursor) ?? [];
+  if (lastUsedAt === undefined)
+    throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
   const isAfter = (record: SessionRecord): boolean =>
-    (record.lastUsedAt - Number(lastUsedAt) || record.startedAt - Number(startedAt) || (record.id > id ? -1 : 1)) < 0 && record.id !== id;
+    (record.lastUsedAt - Number(lastUsedAt) ||
+      record.startedAt - Number(startedAt) ||
+      (record.id > id ? -1 : 1)) < 0 && record.id !== id;
   return { limit: Number(limit), isAfter };
 }
 
@@ -123,7 +143,10 @@ async function findOpen(
   return undefined;
 }
 
-async function endAll({ ctx, own }: SessionRequest, { registry, open, revocations, log, forget }: SessionRoutesDeps): Promise<void> {
+async function endAll(
+  { ctx, own }: SessionRequest,
+  { registry, open, revocations, log, forget }: SessionRoutesDeps,
+): Promise<void> {
   const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), registry, own);
   const { username } = subject;
   for (const strategy of namesOf(subject, registry)) {
@@ -148,7 +171,11 @@ function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
       throw new TaskflowError('INVALID_INPUT', `Unknown query parameter ${quote(name)}.${hint}`);
     }
     const times = query.getAll(name).length;
-    if (times > 1) throw new TaskflowError('INVALID_INPUT', `${name} is given ${times} times. Give it at most once.`);
+    if (times > 1)
+      throw new TaskflowError(
+        'INVALID_INPUT',
+        `${name} is given ${times} times. Give it at most once.`,
+      );
   }
   return query;
 }
@@ -161,12 +188,19 @@ function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Su
   // Without a strategy, the name of the signed-in user means that user and not a namesake of
   // another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
-  if (!query.has('username') && !query.has('strategy')) return { username: own.username, strategy: own.strategy };
+  if (!query.has('username') && !query.has('strategy'))
+    return { username: own.username, strategy: own.strategy };
   if (!isUserName(username))
-    throw new TaskflowError('INVALID_INPUT', 'username must be the name of a user. strategy can be given only together with username.');
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      'username must be the name of a user. strategy can be given only together with username.',
+    );
   // With a misspelt strategy the answer would be an empty list, as if the user had no sessions.
   if (strategy !== undefined && !registry.get(strategy) && strategy !== own.strategy)
-    throw new TaskflowError('INVALID_INPUT', `strategy must be one of ${registry.names().join(', ')}.`);
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      `strategy must be one of ${registry.names().join(', ')}.`,
+    );
   const isOwn = username === own.username && strategy === own.strategy;
   if (!isOwn && !hasRole(own.roles, 'admin')) throw forbidden('admin');
   return { username, strategy };

@@ -51,7 +51,8 @@ export function sessionToken(auth: Auth): Middleware {
     const last = seen.get(ctx);
     if (last?.auth === auth) return next();
     const proceed = (session: Session | undefined): Promise<unknown> => {
-      if (!last || !loginsOf(ctx).some((each) => each.auth === auth)) seen.set(ctx, { auth, session, earlier: last });
+      if (!last || !loginsOf(ctx).some((each) => each.auth === auth))
+        seen.set(ctx, { auth, session, earlier: last });
       ctx.state.session = session;
       return next();
     };
@@ -84,7 +85,8 @@ function isLoginRoute(path: string, prefix: string): boolean {
  * TypeError with code INVALID_INPUT for anything but a context.
  */
 export function sessionOf(ctx: { state: object }): Session {
-  if (typeof ctx?.state !== 'object' || ctx.state === null) throw wrongType('ctx', ctx, 'the context of a Koa request');
+  if (typeof ctx?.state !== 'object' || ctx.state === null)
+    throw wrongType('ctx', ctx, 'the context of a Koa request');
   const { session } = ctx.state as Partial<SessionState>;
   if (session) return session;
   if (!('req' in ctx) || loginsOf(ctx as Context).length === 0)
@@ -93,5 +95,8 @@ export function sessionOf(ctx: { state: object }): Session {
       'sessionOf(ctx) found no session, because no sessionToken has read the request: ' +
         'call app.use(sessionToken(auth)) first, and put requireAuth() before this route',
     );
-  throw new TaskflowError('UNAUTHENTICATED', 'This needs a session. The app can put requireAuth() before this route to ask for a login.');
+  throw new TaskflowError(
+    'UNAUTHENTICATED',
+    'This needs a session. The app can put requireAuth() before this route to ask for a login.',
+  );
 }

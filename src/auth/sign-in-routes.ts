@@ -100,7 +100,8 @@ type NoticeDeps = Pick<SignInDeps, 'cookies' | 'tokens' | 'devices'>;
 /** Returns what the login page says to a person whose session is over. */
 function noticeFor(ctx: Context, { cookies, tokens, devices }: NoticeDeps): string | undefined {
   const sessions = cookies.session.read(ctx).flatMap((token) => tokens.read(token) ?? []);
-  if (sessions.some((session) => tokens.isCurrent(session))) return 'Your session was ended. Sign in again to go on where you were.';
+  if (sessions.some((session) => tokens.isCurrent(session)))
+    return 'Your session was ended. Sign in again to go on where you were.';
   // A browser drops the cookie of a session when it expires. The device cookie still has the time.
   const past = Date.now() - (devices.read(ctx)?.sessionEnd ?? 0);
   const expired = sessions.length > 0 || (past >= 0 && past < noticePeriod);
@@ -126,7 +127,11 @@ function homeOf(ctx: Context, { mount, home }: Pick<SignInDeps, 'mount' | 'home'
 
 type PageDeps = Pick<SignInDeps, 'title' | 'logo' | 'mount' | 'registry'>;
 
-function pageOf(ctx: Context, { title, logo, mount, registry }: PageDeps, more: Partial<LoginPage>): LoginPage {
+function pageOf(
+  ctx: Context,
+  { title, logo, mount, registry }: PageDeps,
+  more: Partial<LoginPage>,
+): LoginPage {
   return { title, logo, prefix: mount.outside(ctx), strategies: registry.names(), ...more };
 }
 
@@ -169,7 +174,11 @@ async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {
 type AttemptDeps = Pick<SignInDeps, 'cookies' | 'devices' | 'reader'>;
 
 /** Reads everything that a login needs to know about its request. */
-function attemptOf(ctx: Context, { username, password, strategy }: LoginForm, { cookies, devices, reader }: AttemptDeps): LoginAttempt {
+function attemptOf(
+  ctx: Context,
+  { username, password, strategy }: LoginForm,
+  { cookies, devices, reader }: AttemptDeps,
+): LoginAttempt {
   return {
     username,
     password,
@@ -185,7 +194,10 @@ function attemptOf(ctx: Context, { username, password, strategy }: LoginForm, { 
 /**
  * Reads the body of a login. A body that is not valid counts as a failed attempt of its address.
  */
-async function readForm(ctx: Context, { throttle, log }: Pick<SignInDeps, 'throttle' | 'log'>): Promise<LoginForm> {
+async function readForm(
+  ctx: Context,
+  { throttle, log }: Pick<SignInDeps, 'throttle' | 'log'>,
+): Promise<LoginForm> {
   try {
     return formOf((await readBody(ctx, { types: ['json', 'form'], limit: bodyLimit })).fields);
   } catch (error) {
@@ -201,7 +213,8 @@ function formOf(fields: Readonly<Record<string, unknown>>): LoginForm {
   const own = (name: string): unknown => (Object.hasOwn(fields, name) ? fields[name] : undefined);
   const strategy = own('strategy');
   const next = own('next');
-  if (strategy !== undefined && typeof strategy !== 'string') throw new TaskflowError('INVALID_INPUT', 'strategy must be one string.');
+  if (strategy !== undefined && typeof strategy !== 'string')
+    throw new TaskflowError('INVALID_INPUT', 'strategy must be one string.');
   return {
     username: credential('username', own('username'), 256),
     password: credential('password', own('password'), 1024),
@@ -213,9 +226,12 @@ function formOf(fields: Readonly<Record<string, unknown>>): LoginForm {
 /** Checks a name or a password and returns it exactly as it was typed. */
 function credential(name: string, value: unknown, maxBytes: number): string {
   const refuse = (text: string): TaskflowError => new TaskflowError('INVALID_INPUT', text);
-  if (typeof value !== 'string' || value === '') throw refuse(`${name} is missing, or is not one string.`);
-  if (Buffer.byteLength(value) > maxBytes) throw refuse(`${name} may have at most ${maxBytes} bytes.`);
-  if (/[\0\p{Cs}\ufffd]/u.test(value)) throw refuse(`${name} contains a character that is not text.`);
+  if (typeof value !== 'string' || value === '')
+    throw refuse(`${name} is missing, or is not one string.`);
+  if (Buffer.byteLength(value) > maxBytes)
+    throw refuse(`${name} may have at most ${maxBytes} bytes.`);
+  if (/[\0\p{Cs}\ufffd]/u.test(value))
+    throw refuse(`${name} contains a character that is not text.`);
   return value;
 }
 
@@ -229,11 +245,15 @@ const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
 function refuseUnwantedLogout(ctx: Context): void {
   const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
   // The route table has checked where a POST came from, and accepted trusted origins.
-  const isForeign = isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
+  const isForeign =
+    isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
   const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
   const isEarly = prefetchHeaders.some((name) => /prefetch|preview|prerender/i.test(ctx.get(name)));
   if (isForeign || isPart || isEarly)
-    throw new TaskflowError('CROSS_ORIGIN', 'You can sign out only from a page of this site that is open in your browser.');
+    throw new TaskflowError(
+      'CROSS_ORIGIN',
+      'You can sign out only from a page of this site that is open in your browser.',
+    );
 }
 
 async function logOut(ctx: Context, deps: SignInDeps, status: 302 | 303): Promise<void> {

@@ -5,7 +5,10 @@ import { afterWaiting } from '../waiting.js';
  * Calls with a signal that aborts after `seconds`, and then rejects with a `TimeoutError`. A later
  * result is ignored.
  */
-export async function withTimeLimit<T>(seconds: number, call: (signal: AbortSignal) => T | Promise<T>): Promise<T> {
+export async function withTimeLimit<T>(
+  seconds: number,
+  call: (signal: AbortSignal) => T | Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   let stopWaiting = (): void => {};
   const late = new Promise<never>((_resolve, reject) => {
@@ -41,5 +44,9 @@ export async function askStore<T>(call: () => Promise<T>): Promise<T> {
 /** Makes the error for a request whose session cannot be checked. */
 export function storeUnavailable(cause?: unknown): TaskflowError {
   const detail = cause instanceof TaskflowError ? cause.detail : undefined;
-  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', { cause, detail, reported: isReported(cause) });
+  return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', {
+    cause,
+    detail,
+    reported: isReported(cause),
+  });
 }

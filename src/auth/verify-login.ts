@@ -59,7 +59,11 @@ class StrategyFault extends Error {}
  * Resolves to the user whom one strategy accepts, or to `undefined`. Rejects only if the store or
  * the hash queue cannot answer.
  */
-export async function verifyLogin(deps: VerifyDeps, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
+export async function verifyLogin(
+  deps: VerifyDeps,
+  credentials: Credentials,
+  context: VerifyContext,
+): Promise<Verified | undefined> {
   const { strategy } = credentials;
   const started = performance.now();
   if (!deps.registry.get(strategy)) return undefined;
@@ -72,7 +76,11 @@ export async function verifyLogin(deps: VerifyDeps, credentials: Credentials, co
   }
 }
 
-async function verify(deps: VerifyDeps, credentials: Credentials, context: VerifyContext): Promise<Verified | undefined> {
+async function verify(
+  deps: VerifyDeps,
+  credentials: Credentials,
+  context: VerifyContext,
+): Promise<Verified | undefined> {
   const { registry } = deps;
   const { strategy, username } = credentials;
   let at = Date.now();
@@ -82,14 +90,19 @@ async function verify(deps: VerifyDeps, credentials: Credentials, context: Verif
     if (!found) return undefined;
     const after = await momentOf(deps, strategy, found.username);
     if (registry.get(strategy)?.find_user && !after.user)
-      throw new StrategyFault('', { cause: new Error('find_user does not know the user that authenticate_user accepted') });
+      throw new StrategyFault('', {
+        cause: new Error('find_user does not know the user that authenticate_user accepted'),
+      });
     const sameSignOut = signOutAt(before, at) === signOutAt(after, at);
     if (sameSignOut && before.user?.version === after.user?.version)
       return verified(found, after.user, { at, signOut: signOutAt(after, at), context });
     // If the names are equal, the user has changed. Otherwise it is another user, whose state was
     // not read before.
     const signedOut = !sameSignOut && sameUser(username) === sameUser(found.username);
-    const changed = username === found.username && before.user !== undefined && before.user.version !== after.user?.version;
+    const changed =
+      username === found.username &&
+      before.user !== undefined &&
+      before.user.version !== after.user?.version;
     if (signedOut || changed) break;
     at = Date.now();
     before = after;
@@ -98,7 +111,11 @@ async function verify(deps: VerifyDeps, credentials: Credentials, context: Verif
   return undefined;
 }
 
-async function momentOf({ users, revocations }: VerifyDeps, strategy: string, username: string): Promise<Moment> {
+async function momentOf(
+  { users, revocations }: VerifyDeps,
+  strategy: string,
+  username: string,
+): Promise<Moment> {
   const lastSignOut = await revocations.lastSignOut(strategy, username);
   const user = await users.stateOf(strategy, username).catch((cause: unknown) => {
     throw new StrategyFault('', { cause });
@@ -121,10 +138,16 @@ interface Checked {
 }
 
 /** Roles of `find_user` take precedence: they are those that every later request is checked by. */
-function verified(found: Authenticated, user: UserState | undefined, { at, signOut, context }: Checked): Verified {
+function verified(
+  found: Authenticated,
+  user: UserState | undefined,
+  { at, signOut, context }: Checked,
+): Verified {
   const roles = user?.roles ?? found.roles;
   if (!sameRoles(roles, found.roles)) {
-    const error = new Error('authenticate_user and find_user disagree about the roles of the user; those of find_user are used');
+    const error = new Error(
+      'authenticate_user and find_user disagree about the roles of the user; those of find_user are used',
+    );
     context.onError(found.strategy, error, 0);
   }
   return { ...found, roles, authenticatedAt: new Date(at), version: user?.tag ?? '', signOut };

@@ -69,7 +69,10 @@ export async function* followChanges(
 
 /** Whether it may be well again after a while. */
 function isPassing(error: unknown): boolean {
-  return error instanceof ProblemError && (error.status === 0 || error.status === 429 || error.status >= 500);
+  return (
+    error instanceof ProblemError &&
+    (error.status === 0 || error.status === 429 || error.status >= 500)
+  );
 }
 
 function changeOf({ event, data }: ServerEvent, id: string | undefined): Change | undefined {
@@ -97,7 +100,9 @@ function changeOf({ event, data }: ServerEvent, id: string | undefined): Change 
 
 /** Resolves when the signal aborts. */
 function aborted(signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+  return new Promise((resolve) =>
+    signal?.addEventListener('abort', () => resolve(), { once: true }),
+  );
 }
 
 function sleep(seconds: number): Promise<void> {

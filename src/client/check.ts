@@ -25,7 +25,10 @@ export function segment(name: string, value: unknown): string {
  * @throws TypeError with code INVALID_INPUT for anything but a plain object.
  */
 export function membersOf(name: string, value: unknown): [key: string, value: unknown][] {
-  const isObject = typeof value === 'object' && value !== null && Object.prototype.toString.call(value) === '[object Object]';
+  const isObject =
+    typeof value === 'object' &&
+    value !== null &&
+    Object.prototype.toString.call(value) === '[object Object]';
   if (!isObject) throw invalid(`${name} is ${kindOf(value)}; it must be an object`);
   return Object.entries(value);
 }
@@ -34,12 +37,14 @@ export function membersOf(name: string, value: unknown): [key: string, value: un
 export function onlyKeys(name: string, value: object | undefined, known: readonly string[]): void {
   if (value === undefined) return;
   for (const [key] of membersOf(name, value))
-    if (!known.includes(key)) throw invalid(`${name} has an unknown key ${quote(key)}; allowed: ${known.join(', ')}`);
+    if (!known.includes(key))
+      throw invalid(`${name} has an unknown key ${quote(key)}; allowed: ${known.join(', ')}`);
 }
 
 /** Returns a body that a request must have. @throws TypeError with code INVALID_INPUT if it is absent. */
 export function requiredBody<T extends object>(value: T, example: string): T {
-  if (value === undefined) throw invalid(`body is undefined; it must be an object such as ${example}`);
+  if (value === undefined)
+    throw invalid(`body is undefined; it must be an object such as ${example}`);
   return value;
 }
 
@@ -53,22 +58,37 @@ export function textOf(name: string, value: unknown): string {
 /** @throws TypeError with code INVALID_INPUT if the value is not a time that `deleteHistory` takes. */
 export function checkTime(name: string, value: unknown): void {
   if (typeof value !== 'string' && !(value instanceof Date))
-    throw invalid(`${name} is ${kindOf(value)}; it must be a Date, or a string such as '-30d' or '2026-11-03T14:00:00Z'`);
+    throw invalid(
+      `${name} is ${kindOf(value)}; it must be a Date, or a string such as '-30d' or '2026-11-03T14:00:00Z'`,
+    );
 }
 
 /** @throws TypeError with code INVALID_INPUT if the value is neither absent nor an AbortSignal of any realm. */
 export function checkSignal(value: unknown): void {
-  const isSignal = typeof value === 'object' && value !== null && 'aborted' in value && 'addEventListener' in value;
-  if (value !== undefined && !isSignal) throw invalid(`signal is ${kindOf(value)}; it must be an AbortSignal`);
+  const isSignal =
+    typeof value === 'object' &&
+    value !== null &&
+    'aborted' in value &&
+    'addEventListener' in value;
+  if (value !== undefined && !isSignal)
+    throw invalid(`signal is ${kindOf(value)}; it must be an AbortSignal`);
 }
 
 /** @throws TypeError with code INVALID_INPUT for wrong options of `changes`. */
-export function checkChanges(options: { topics?: unknown; follow?: unknown; signal?: unknown; wait?: unknown }): void {
+export function checkChanges(options: {
+  topics?: unknown;
+  follow?: unknown;
+  signal?: unknown;
+  wait?: unknown;
+}): void {
   onlyKeys('options', options, ['topics', 'follow', 'lastEventId', 'signal', 'wait']);
   const { topics, follow, signal, wait } = options;
-  if (topics !== undefined && !Array.isArray(topics)) throw invalid(`topics is ${quote(topics)}; it must be a list such as ['tasks']`);
-  if (follow !== undefined && !Array.isArray(follow)) throw invalid(`follow is ${quote(follow)}; it must be a list of ids of tasks`);
-  if (wait !== undefined && typeof wait !== 'function') throw invalid(`wait is ${kindOf(wait)}; it must be a function`);
+  if (topics !== undefined && !Array.isArray(topics))
+    throw invalid(`topics is ${quote(topics)}; it must be a list such as ['tasks']`);
+  if (follow !== undefined && !Array.isArray(follow))
+    throw invalid(`follow is ${quote(follow)}; it must be a list of ids of tasks`);
+  if (wait !== undefined && typeof wait !== 'function')
+    throw invalid(`wait is ${kindOf(wait)}; it must be a function`);
   checkSignal(signal);
 }
 
@@ -79,13 +99,18 @@ export function checkChanges(options: { topics?: unknown; follow?: unknown; sign
 export function refuseUndefined(name: string, value: object | undefined): void {
   if (value === undefined) return;
   for (const [key, each] of membersOf(name, value)) {
-    if (each === undefined && key !== 'reason') throw invalid(`${name}.${key} is undefined; leave the key out, or give it a value`);
-    if (key === 'filter' && typeof each === 'object' && each !== null) refuseUndefined(`${name}.filter`, each);
+    if (each === undefined && key !== 'reason')
+      throw invalid(`${name}.${key} is undefined; leave the key out, or give it a value`);
+    if (key === 'filter' && typeof each === 'object' && each !== null)
+      refuseUndefined(`${name}.filter`, each);
   }
 }
 
 /** @throws TypeError with code INVALID_INPUT for a wrong argument of `createClient`. */
-export function checkClient(base: unknown, { token, fetch }: { token?: unknown; fetch?: unknown }): void {
+export function checkClient(
+  base: unknown,
+  { token, fetch }: { token?: unknown; fetch?: unknown },
+): void {
   // A slash at the end would give addresses with '//', which are other paths.
   if (typeof base !== 'string' || !/^(https?:\/\/[^\s?#]*[^\s?#/]|(\/[^\s?#/]+)*)$/i.test(base))
     throw invalid(
@@ -93,8 +118,11 @@ export function checkClient(base: unknown, { token, fetch }: { token?: unknown; 
         "or in a page of that host '/tasks', without a slash at the end",
     );
   if (!base.startsWith('http') && fetch === undefined && typeof location === 'undefined')
-    throw invalid(`base is ${quote(base)}; outside a browser it must be a whole address such as 'https://example.com/tasks'`);
+    throw invalid(
+      `base is ${quote(base)}; outside a browser it must be a whole address such as 'https://example.com/tasks'`,
+    );
   if (token !== undefined && typeof token !== 'string' && typeof token !== 'function')
     throw invalid(`token is ${kindOf(token)}; it must be a string, or a function that returns one`);
-  if (fetch !== undefined && typeof fetch !== 'function') throw invalid(`fetch is ${kindOf(fetch)}; it must be a function`);
+  if (fetch !== undefined && typeof fetch !== 'function')
+    throw invalid(`fetch is ${kindOf(fetch)}; it must be a function`);
 }

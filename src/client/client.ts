@@ -1,5 +1,13 @@
 import type { z } from 'zod';
-import type { DetailQuery, FailuresQuery, FindQuery, LinesQuery, RangeQuery, Targets, TaskList } from '../tasks/source.js';
+import type {
+  DetailQuery,
+  FailuresQuery,
+  FindQuery,
+  LinesQuery,
+  RangeQuery,
+  Targets,
+  TaskList,
+} from '../tasks/source.js';
 import type { Metrics, TaskDetail, TaskSummary, WorkerTotals } from '../tasks/types.js';
 import type * as Answers from '../web/answers.js';
 import type * as Schemas from '../web/schemas.js';
@@ -19,7 +27,13 @@ import {
 import { readEvents, type ServerEvent } from './events.js';
 import { ProblemError, problemOf } from './problem.js';
 
-export type { CommandFilter, DetailQuery, FailuresQuery, TaskConditions, TaskList } from '../tasks/source.js';
+export type {
+  CommandFilter,
+  DetailQuery,
+  FailuresQuery,
+  TaskConditions,
+  TaskList,
+} from '../tasks/source.js';
 export { canCancel, canRetry } from '../tasks/states.js';
 export type {
   Counts,
@@ -48,7 +62,9 @@ export interface ClientOptions {
 
 /** What a body takes: lists may be read-only, and only a reason may be `undefined`. */
 type Body<S extends z.ZodType> = {
-  readonly [K in keyof z.input<S>]: K extends 'reason' ? z.input<S>[K] : ReadOnly<Exclude<z.input<S>[K], undefined>>;
+  readonly [K in keyof z.input<S>]: K extends 'reason'
+    ? z.input<S>[K]
+    : ReadOnly<Exclude<z.input<S>[K], undefined>>;
 };
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
@@ -141,7 +157,10 @@ export interface TaskClient {
   bulkRetry(body: BulkRetryBody): Promise<BulkAnswer>;
   retryFailed(body: RetryFailedBody): Promise<BulkAnswer>;
   /** Deletes tasks that ended before a time, some 10,000 a call; with `dryRun` it counts them. */
-  deleteHistory(before: string | Date, options?: { dryRun?: boolean }): Promise<{ deleted: number; more: boolean }>;
+  deleteHistory(
+    before: string | Date,
+    options?: { dryRun?: boolean },
+  ): Promise<{ deleted: number; more: boolean }>;
   pauseQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   resumeQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   pauseSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
@@ -151,7 +170,9 @@ export interface TaskClient {
   /** Removes a schedule that no running process defines any more; its tasks stay. */
   removeSchedule(name: string, body?: Reason): Promise<{ schedule: string; removed: true }>;
   /** One's own open sessions, the last used first, or for an administrator those of another user. */
-  sessions(query?: SessionListQuery): Promise<{ items: readonly OpenSession[]; nextCursor: string | null }>;
+  sessions(
+    query?: SessionListQuery,
+  ): Promise<{ items: readonly OpenSession[]; nextCursor: string | null }>;
   endSession(id: string, query?: SessionsQuery): Promise<void>;
   /** Ends all of them, the one that asks too. */
   endSessions(query?: SessionsQuery): Promise<void>;
@@ -182,35 +203,54 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
   const { token, fetch: send = fetch } = options;
   const ask = async (path: string, init: RequestInit = {}): Promise<Response> => {
     const bearer = typeof token === 'function' ? await token() : token;
-    const headers = { ...init.headers, ...(bearer !== undefined && { Authorization: `Bearer ${bearer}` }) };
+    const headers = {
+      ...init.headers,
+      ...(bearer !== undefined && { Authorization: `Bearer ${bearer}` }),
+    };
     const response = await send(base + path, { ...init, headers }).catch((cause: unknown) => {
       if (init.signal?.aborted) throw cause;
-      throw new ProblemError(0, 'NETWORK', 'The server cannot be reached.', { cause, maybeDone: init.method !== undefined });
+      throw new ProblemError(0, 'NETWORK', 'The server cannot be reached.', {
+        cause,
+        maybeDone: init.method !== undefined,
+      });
     });
     if (!response.ok) throw await problemOf(response);
     return response;
   };
-  const json = async <T>(path: string, init?: RequestInit): Promise<T> => (await (await ask(path, init)).json()) as T;
+  const json = async <T>(path: string, init?: RequestInit): Promise<T> =>
+    (await (await ask(path, init)).json()) as T;
   const read = async <T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> => {
     checkSignal(signal);
     return json<T>(path + search(query), signal && { signal });
   };
   const act = <T>(path: string, body?: object): Promise<T> => {
     refuseUndefined('body', body);
-    return json<T>(path, { method: 'POST', ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }) });
+    return json<T>(path, {
+      method: 'POST',
+      ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
+    });
   };
-  const onTask = (id: string, action: string, body?: object): Promise<TaskSummary> => act(`/${segment('id', id)}/${action}`, body);
-  const on = <T>(kind: 'queues' | 'schedules', name: string, action: string, body?: object): Promise<T> =>
-    act(`/${kind}/${segment('name', name)}/${action}`, body);
+  const onTask = (id: string, action: string, body?: object): Promise<TaskSummary> =>
+    act(`/${segment('id', id)}/${action}`, body);
+  const on = <T>(
+    kind: 'queues' | 'schedules',
+    name: string,
+    action: string,
+    body?: object,
+  ): Promise<T> => act(`/${kind}/${segment('name', name)}/${action}`, body);
   // At the root of a host the list is at '/', which an empty path would not be.
-  const list = async (query?: ListQuery, signal?: AbortSignal): Promise<TaskList> => read(base === '' ? '/' : '', query, signal);
+  const list = async (query?: ListQuery, signal?: AbortSignal): Promise<TaskList> =>
+    read(base === '' ? '/' : '', query, signal);
 
   async function* stream(
     { topics, follow: task }: ChangeOptions,
     lastEventId: string | undefined,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ServerEvent> {
-    const headers: HeadersInit = { Accept: 'text/event-stream', ...(lastEventId !== undefined && { 'Last-Event-ID': lastEventId }) };
+    const headers: HeadersInit = {
+      Accept: 'text/event-stream',
+      ...(lastEventId !== undefined && { 'Last-Event-ID': lastEventId }),
+    };
     const path = `/dashboard/stream${search({ topics: topics?.join(), task })}`;
     const { body } = await ask(path, { headers, ...(signal && { signal }) });
     try {
@@ -225,7 +265,10 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     async *each(query, signal) {
       let cursor: string | null | undefined;
       do {
-        const page: TaskList = await list({ limit: 500, ...query, ...(cursor && { cursor }) }, signal);
+        const page: TaskList = await list(
+          { limit: 500, ...query, ...(cursor && { cursor }) },
+          signal,
+        );
         yield* page.items;
         cursor = page.nextCursor;
       } while (cursor !== null);

@@ -8,7 +8,9 @@ export interface ServerEvent {
 
 /** Reads a `text/event-stream`. By hand, since EventSource hides the status of an answer and cannot resume by choice. */
 export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
-  const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+  const reader = body
+    .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)
+    .getReader();
   let rest = '';
   let id: string | undefined;
   try {

@@ -15,7 +15,11 @@ export class ProblemError extends Error {
     status: number,
     code: string,
     message: string,
-    options: ErrorOptions & { retryAfter?: number | undefined; requestId?: string | undefined; maybeDone?: boolean | undefined } = {},
+    options: ErrorOptions & {
+      retryAfter?: number | undefined;
+      requestId?: string | undefined;
+      maybeDone?: boolean | undefined;
+    } = {},
   ) {
     super(message, options);
     this.name = 'ProblemError';
@@ -30,8 +34,16 @@ export class ProblemError extends Error {
 /** The error of an answer. */
 export async function problemOf(response: Response): Promise<ProblemError> {
   const body: unknown = await response.json().catch(() => undefined);
-  const { code = 'INTERNAL', detail = response.statusText, requestId } = (body ?? {}) as Partial<Record<string, string>>;
+  const {
+    code = 'INTERNAL',
+    detail = response.statusText,
+    requestId,
+  } = (body ?? {}) as Partial<Record<string, string>>;
   const retryAfter = Number(response.headers.get('Retry-After')) || undefined;
   const { maybeDone } = (body ?? {}) as { maybeDone?: unknown };
-  return new ProblemError(response.status, code, detail, { retryAfter, requestId, maybeDone: maybeDone === true });
+  return new ProblemError(response.status, code, detail, {
+    retryAfter,
+    requestId,
+    maybeDone: maybeDone === true,
+  });
 }

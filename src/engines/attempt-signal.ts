@@ -23,7 +23,9 @@ export class AttemptSignal {
 
   #create(): AbortSignal {
     const controller = new AbortController();
-    this.#signal = catchListenerErrors(controller.signal, (err) => this.#attempt.listenerFailed(err));
+    this.#signal = catchListenerErrors(controller.signal, (err) =>
+      this.#attempt.listenerFailed(err),
+    );
     this.#abort = AsyncResource.bind((reason: unknown) => controller.abort(reason));
     if (this.#reason) this.#abort(this.#reason.value);
     return controller.signal;

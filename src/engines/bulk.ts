@@ -18,7 +18,9 @@ import { type TaskStatus, type TaskSummary, taskStatuses } from '../tasks/types.
 const step = { tasks: 200, pause: 2 };
 
 /** A command to tasks, by id or by filter. */
-export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unknown }> & { action: 'retry' | 'cancel' | 'delete' | 'run' };
+export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unknown }> & {
+  action: 'retry' | 'cancel' | 'delete' | 'run';
+};
 
 /** The states in which each action can be done. */
 export const allowedStates: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
@@ -41,16 +43,27 @@ export interface BulkParts {
   /** How many tasks a filter finds; `more` if it may be more. */
   count(filter: TaskFilter): Found | Promise<Found>;
   /** What would become of each task of some ids; `tasks` are these, if they were read. It must be what `act` then does. */
-  preview(action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]): Promise<readonly CommandResult[]>;
+  preview(
+    action: TasksCommand['action'],
+    ids: readonly string[],
+    tasks?: readonly TaskSummary[],
+  ): Promise<readonly CommandResult[]>;
   /**
    * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can tell without `find`. For an
    * engine whose `find` knows the newest tasks alone.
    */
-  oldest?(filter: TaskFilter, limit: number): Promise<{ ids: readonly string[]; count: number } | undefined>;
+  oldest?(
+    filter: TaskFilter,
+    limit: number,
+  ): Promise<{ ids: readonly string[]; count: number } | undefined>;
   /** Whether the action can be done to a task in that state. */
   allowed(action: TasksCommand['action'], status: TaskStatus): boolean;
   /** Does it to a few. `delays`: milliseconds that each waits. */
-  act(command: TasksCommand, ids: readonly string[], delays: readonly number[] | undefined): Promise<readonly CommandResult[]>;
+  act(
+    command: TasksCommand,
+    ids: readonly string[],
+    delays: readonly number[] | undefined,
+  ): Promise<readonly CommandResult[]>;
 }
 
 /**
@@ -58,15 +71,29 @@ export interface BulkParts {
  *
  * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has been done then.
  */
-export async function commandTasks(parts: BulkParts, command: TasksCommand, { dryRun = false, expect }: CommandBy): Promise<Outcome> {
+export async function commandTasks(
+  parts: BulkParts,
+  command: TasksCommand,
+  { dryRun = false, expect }: CommandBy,
+): Promise<Outcome> {
   // Types do not protect a JavaScript caller that uses an engine directly: a missing target must never mean every task.
   if (!hasOneTarget(command))
-    throw typeError(`command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`);
+    throw typeError(
+      `command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`,
+    );
   if (command.ids) {
-    if (expect !== undefined && expect !== command.ids.length) throw countChanged(command.ids.length, expect);
-    return { results: dryRun ? await parts.preview(command.action, command.ids) : await carryOut(parts, command, command.ids) };
+    if (expect !== undefined && expect !== command.ids.length)
+      throw countChanged(command.ids.length, expect);
+    return {
+      results: dryRun
+        ? await parts.preview(command.action, command.ids)
+        : await carryOut(parts, command, command.ids),
+    };
   }
-  const { ids, tasks, found, scope } = await targetsOf(parts, { ...command.filter, status: statesOf(parts, command) });
+  const { ids, tasks, found, scope } = await targetsOf(parts, {
+    ...command.filter,
+    status: statesOf(parts, command),
+  });
   // Something other than its state may keep a task from the action, such as that it is part of a flow. A filter selects none of those.
   const possible = (await parts.preview(command.action, ids, tasks)).filter(({ ok }) => ok);
   const count = found.count - (ids.length - possible.length);
@@ -83,7 +110,10 @@ interface Targets extends Required<Pick<Outcome, 'found'>>, Pick<Outcome, 'scope
   tasks?: readonly TaskSummary[];
 }
 
-async function targetsOf(parts: BulkParts, filter: TaskFilter & { status: TaskStatus[] }): Promise<Targets> {
+async function targetsOf(
+  parts: BulkParts,
+  filter: TaskFilter & { status: TaskStatus[] },
+): Promise<Targets> {
   const oldest = filter.status.length > 0 ? await parts.oldest?.(filter, mostByFilter) : undefined;
   if (oldest) return { ids: oldest.ids, found: { count: oldest.count, relation: 'eq' } };
   const { tasks, isLimited } = await find(parts, filter);
@@ -96,7 +126,10 @@ async function targetsOf(parts: BulkParts, filter: TaskFilter & { status: TaskSt
       : { ...targets, found: { count, relation: 'eq' } };
   }
   const { n, more, limited = false } = await parts.count(filter);
-  const found = { count: Math.max(n, mostByFilter), relation: more || limited ? ('gte' as const) : ('eq' as const) };
+  const found = {
+    count: Math.max(n, mostByFilter),
+    relation: more || limited ? ('gte' as const) : ('eq' as const),
+  };
   return limited ? { ...targets, found, scope: 'window' } : { ...targets, found };
 }
 
@@ -111,12 +144,19 @@ function hasOneTarget({ ids, filter }: { ids?: unknown; filter?: unknown }): boo
 }
 
 function isFilter(filter: unknown): filter is TaskFilter {
-  return typeof filter === 'object' && filter !== null && Object.keys(filter).every((key) => Object.hasOwn(conditions, key));
+  return (
+    typeof filter === 'object' &&
+    filter !== null &&
+    Object.keys(filter).every((key) => Object.hasOwn(conditions, key))
+  );
 }
 
 /** The states of a filter that allow the action. */
 function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatus[] {
-  return taskStatuses.filter((status) => parts.allowed(action, status) && (!filter?.status || filter.status.includes(status)));
+  return taskStatuses.filter(
+    (status) =>
+      parts.allowed(action, status) && (!filter?.status || filter.status.includes(status)),
+  );
 }
 
 /** The oldest tasks of a filter, one more than a command is done to, and whether there may be others that the engine cannot find. */
@@ -128,7 +168,11 @@ async function find(
   let isLimited = false;
   let after: string | undefined;
   while (filter.status.length > 0 && tasks.length <= mostByFilter) {
-    const { items, next, limited = false } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
+    const {
+      items,
+      next,
+      limited = false,
+    } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
     tasks.push(...items);
     isLimited = limited;
     if (next === null) break;
@@ -148,16 +192,23 @@ export function previewByState(
   return ids.map((id) => {
     const task = byId.get(id);
     if (!task) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-    return isAllowed(task.status) ? { id, ok: true, task } : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
+    return isAllowed(task.status)
+      ? { id, ok: true, task }
+      : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status };
   });
 }
 
-async function carryOut(parts: BulkParts, command: TasksCommand, ids: readonly string[]): Promise<CommandResult[]> {
+async function carryOut(
+  parts: BulkParts,
+  command: TasksCommand,
+  ids: readonly string[],
+): Promise<CommandResult[]> {
   const results: CommandResult[] = [];
   const spread = command.action === 'retry' ? (command.spread ?? 0) * 1000 : 0;
   for (let from = 0; from < ids.length; from += step.tasks) {
     const some = ids.slice(from, from + step.tasks);
-    const delays = spread > 0 ? some.map((_id, n) => Math.floor((spread * (from + n)) / ids.length)) : undefined;
+    const delays =
+      spread > 0 ? some.map((_id, n) => Math.floor((spread * (from + n)) / ids.length)) : undefined;
     try {
       results.push(...(await parts.act(command, some, delays)));
     } catch (error) {
@@ -169,5 +220,8 @@ async function carryOut(parts: BulkParts, command: TasksCommand, ids: readonly s
 }
 
 function countChanged(count: number, expected: number): TaskflowError {
-  return new TaskflowError('COUNT_CHANGED', `The number of matching tasks is now ${count}, not ${expected}. Nothing was done.`);
+  return new TaskflowError(
+    'COUNT_CHANGED',
+    `The number of matching tasks is now ${count}, not ${expected}. Nothing was done.`,
+  );
 }

@@ -45,9 +45,12 @@ export function addEnded(figures: Figures, status: TaskStatus, ms: number | unde
 
 /** Adds one sum to another. */
 export function addFigures(into: Figures, other: Figures): void {
-  for (const [status, n] of Object.entries(other.ended) as [TaskStatus, number][]) into.ended[status] = (into.ended[status] ?? 0) + n;
-  for (const [bucket, n] of Object.entries(other.buckets)) into.buckets[bucket] = (into.buckets[bucket] ?? 0) + n;
-  into.min = into.ran === 0 ? other.min : other.ran === 0 ? into.min : Math.min(into.min, other.min);
+  for (const [status, n] of Object.entries(other.ended) as [TaskStatus, number][])
+    into.ended[status] = (into.ended[status] ?? 0) + n;
+  for (const [bucket, n] of Object.entries(other.buckets))
+    into.buckets[bucket] = (into.buckets[bucket] ?? 0) + n;
+  into.min =
+    into.ran === 0 ? other.min : other.ran === 0 ? into.min : Math.min(into.min, other.min);
   into.max = Math.max(into.max, other.max);
   into.ran += other.ran;
   into.total += other.total;

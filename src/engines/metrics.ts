@@ -1,5 +1,11 @@
 import type { DurationHistogram } from '../tasks/engine.js';
-import { type Counts, type Durations, type Metrics, type TaskStatus, taskStatuses } from '../tasks/types.js';
+import {
+  type Counts,
+  type Durations,
+  type Metrics,
+  type TaskStatus,
+  taskStatuses,
+} from '../tasks/types.js';
 import { addFigures, bucketOf, type Figures, noFigures, percentile } from './figures.js';
 
 /** A sum of the tasks of one name and queue that ended within a stretch of time. */
@@ -41,7 +47,8 @@ interface MetricsParts {
 
 /** Makes the metrics of a range, or of all time, from sums that were kept as tasks ended. */
 export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsParts): Metrics {
-  const figures = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> => figuresOf(group, ranged);
+  const figures = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> =>
+    figuresOf(group, ranged);
   const total = groupBy(() => '', sums, live).get('') ?? noGroup();
   const grouped = (key: 'name' | 'queue'): Metrics['functions'] =>
     [...groupBy((row) => row[key], sums, live)]
@@ -57,13 +64,19 @@ export function metricsOf({ sums, live, points, step, ranged, noQueue }: Metrics
 }
 
 /** Returns how many attempts of each name took at most each number of seconds. */
-export function histogramsOf(sums: readonly Summed[], bounds: readonly number[]): DurationHistogram[] {
+export function histogramsOf(
+  sums: readonly Summed[],
+  bounds: readonly number[],
+): DurationHistogram[] {
   const last = bounds.map((seconds) => bucketOf(seconds * 1000));
   return [...groupBy(({ name }) => name, sums, [])]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, { figures }]) => {
-      const buckets = Object.entries(figures.buckets).map(([bucket, n]) => [Number(bucket), n] as const);
-      const within = (bucket: number): number => buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
+      const buckets = Object.entries(figures.buckets).map(
+        ([bucket, n]) => [Number(bucket), n] as const,
+      );
+      const within = (bucket: number): number =>
+        buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
       return { name, counts: last.map(within), count: figures.ran, sum: figures.total / 1000 };
     });
 }
@@ -96,8 +109,13 @@ function groupBy(
 }
 
 /** Over all time the live counts are the truth; within a range, what ended in it, beside what waits and runs now. */
-function figuresOf({ figures, live }: Group, ranged: boolean): Pick<Metrics, 'counts' | 'successRate' | 'durations'> {
-  const counts = ranged ? { ...noCounts(), pending: live.pending, running: live.running, ...figures.ended } : live;
+function figuresOf(
+  { figures, live }: Group,
+  ranged: boolean,
+): Pick<Metrics, 'counts' | 'successRate' | 'durations'> {
+  const counts = ranged
+    ? { ...noCounts(), pending: live.pending, running: live.running, ...figures.ended }
+    : live;
   return { counts, successRate: successRate(counts), durations: durationsOf(figures) };
 }
 

@@ -14,12 +14,26 @@ export interface StatsOptions {
 /** Reads how long statistics are kept. Returns milliseconds. @throws TypeError or RangeError for a wrong option. */
 export function statsOption(value: StatsOptions | undefined): { minutes: number; hours: number } {
   const stats = optionsObject<StatsOptions>('stats', value, ['minuteDays', 'hourDays']);
-  const minuteDays = numberOption('stats.minuteDays', stats.minuteDays, keptStatistics.minuteDays, { min: 1, max: 36_500, unit: 'days' });
-  const hourDays = numberOption('stats.hourDays', stats.hourDays, Math.max(minuteDays, keptStatistics.hourDays), {
+  const minuteDays = numberOption('stats.minuteDays', stats.minuteDays, keptStatistics.minuteDays, {
     min: 1,
     max: 36_500,
     unit: 'days',
   });
-  if (hourDays < minuteDays) throw outOfRange('stats.hourDays', hourDays, `at least stats.minuteDays, which is ${minuteDays}`);
+  const hourDays = numberOption(
+    'stats.hourDays',
+    stats.hourDays,
+    Math.max(minuteDays, keptStatistics.hourDays),
+    {
+      min: 1,
+      max: 36_500,
+      unit: 'days',
+    },
+  );
+  if (hourDays < minuteDays)
+    throw outOfRange(
+      'stats.hourDays',
+      hourDays,
+      `at least stats.minuteDays, which is ${minuteDays}`,
+    );
   return { minutes: minuteDays * 86_400_000, hours: hourDays * 86_400_000 };
 }

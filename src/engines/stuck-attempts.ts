@@ -52,8 +52,15 @@ export class StuckAttempts {
     const { logger } = this.#parts;
     const slots = this.#parts.slots();
     const counts = { stuck: this.#since.size, slots };
-    logger.warn({ ...fieldsOf(attempt), ...counts }, 'attempt was given up, but its handler still runs and holds its slot');
-    if (this.#since.size >= slots) logger.error(counts, 'all slots are held by handlers that did not stop, so no task starts here');
+    logger.warn(
+      { ...fieldsOf(attempt), ...counts },
+      'attempt was given up, but its handler still runs and holds its slot',
+    );
+    if (this.#since.size >= slots)
+      logger.error(
+        counts,
+        'all slots are held by handlers that did not stop, so no task starts here',
+      );
     this.#changedSoon();
   }
 
@@ -65,7 +72,12 @@ export class StuckAttempts {
     if (this.#closed) return;
     const { logger } = this.#parts;
     const slots = this.#parts.slots();
-    const fields = { ...fieldsOf(attempt), durationMs: Math.max(0, Date.now() - since), stuck: this.#since.size, slots };
+    const fields = {
+      ...fieldsOf(attempt),
+      durationMs: Math.max(0, Date.now() - since),
+      stuck: this.#since.size,
+      slots,
+    };
     logger.info(fields, 'handler of an attempt that was given up has ended, and its slot is free');
     this.#changedSoon();
   }
@@ -86,7 +98,12 @@ export class StuckAttempts {
 
   #list(): Stuck {
     const first = [...this.#since].slice(0, mostListed);
-    const stuckAttempts = first.map(([{ id, name, attempt }, since]) => ({ id, name, attempt, since: new Date(since).toISOString() }));
+    const stuckAttempts = first.map(([{ id, name, attempt }, since]) => ({
+      id,
+      name,
+      attempt,
+      since: new Date(since).toISOString(),
+    }));
     return { stuck: this.#since.size, stuckAttempts };
   }
 }

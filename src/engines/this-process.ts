@@ -26,7 +26,11 @@ export interface Definitions {
 }
 
 /** Describes this process for the other processes. */
-export function describeWorker(owner: string, slots: number, { tasks, schedules }: Definitions): WorkerRow {
+export function describeWorker(
+  owner: string,
+  slots: number,
+  { tasks, schedules }: Definitions,
+): WorkerRow {
   return {
     ...{ owner, host: hostname(), pid: process.pid, version, slots, startedAt: Date.now() },
     ...{ stuck: 0, stuckAttempts: [], app: appFolder(), tasks, schedules },

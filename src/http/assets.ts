@@ -67,7 +67,11 @@ function notModified(ctx: Context): void {
 
 function readManifest(): Map<string, string> {
   try {
-    return new Map(Object.entries(JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as Record<string, string>));
+    return new Map(
+      Object.entries(
+        JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as Record<string, string>,
+      ),
+    );
   } catch (cause) {
     throw new Error('the built assets of koa-taskflow are missing; run npm run build', { cause });
   }

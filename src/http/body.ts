@@ -18,7 +18,10 @@ export interface ParsedBody {
   fields: Readonly<Record<string, unknown>>;
 }
 
-const mediaTypes: Record<BodyType, string> = { json: 'application/json', form: 'application/x-www-form-urlencoded' };
+const mediaTypes: Record<BodyType, string> = {
+  json: 'application/json',
+  form: 'application/x-www-form-urlencoded',
+};
 /** For the log: waiting for a body that has been read already would only end in a timeout. */
 const bodyIsGone =
   'another middleware read the body of this request and did not set ctx.request.body: mount koa-taskflow before it, or use a body parser that sets it';
@@ -67,7 +70,8 @@ export async function discardBody(ctx: Context): Promise<void> {
   const { req } = ctx;
   if (req.complete || !hasBody(ctx)) return;
   // Who asked first whether to send has sent nothing yet.
-  if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null) await drain(req);
+  if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null)
+    await drain(req);
   if (!req.complete && !isHttp2(req)) ctx.set('Connection', 'close');
 }
 
@@ -100,7 +104,8 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
   // Loaded at the first body: the parser costs 110 ms of start-up that most processes never need.
   const { koaBody } = await runInEmptyContext(() => import('koa-body'));
   // The parser looks for a body where HTTP/1.1 announces one.
-  if (isHttp2(ctx.req) && ctx.req.headers['content-length'] === undefined) ctx.req.headers['transfer-encoding'] = 'chunked';
+  if (isHttp2(ctx.req) && ctx.req.headers['content-length'] === undefined)
+    ctx.req.headers['transfer-encoding'] = 'chunked';
   const parser: Middleware = koaBody({
     json: type === 'json',
     urlencoded: type === 'form',
@@ -112,9 +117,13 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
   });
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    const error = new TaskflowError('REQUEST_TIMEOUT', `The body was not there within ${patience} seconds.`, {
-      headers: { Connection: 'close' },
-    });
+    const error = new TaskflowError(
+      'REQUEST_TIMEOUT',
+      `The body was not there within ${patience} seconds.`,
+      {
+        headers: { Connection: 'close' },
+      },
+    );
     timer = setTimeout(() => reject(error), patience * 1000);
   });
   const parsing = Promise.resolve(parser(ctx, async () => {}));
@@ -133,6 +142,12 @@ function bodyError(error: unknown, limit: number): TaskflowError {
   if (error instanceof TaskflowError) return error;
   const status = (error as { status?: unknown }).status;
   if (status === 413)
-    return new TaskflowError('PAYLOAD_TOO_LARGE', `The body may have ${limit} bytes.`, { headers: { Connection: 'close' } });
-  return new TaskflowError('INVALID_INPUT', 'The body could not be read as what its Content-Type says.', { cause: error });
+    return new TaskflowError('PAYLOAD_TOO_LARGE', `The body may have ${limit} bytes.`, {
+      headers: { Connection: 'close' },
+    });
+  return new TaskflowError(
+    'INVALID_INPUT',
+    'The body could not be read as what its Content-Type says.',
+    { cause: error },
+  );
 }

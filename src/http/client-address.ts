@@ -27,7 +27,9 @@ export function clientAddress(ctx: Context): string {
 /** IPv4 in its own form, without a port or an IPv6 zone. */
 function plain(address: string): string {
   const [bare = ''] = address.replace(/^::ffff:(?=\d+\.)/i, '').split('%', 1);
-  return /^\d+\.\d+\.\d+\.\d+:\d+$/.test(bare) ? bare.slice(0, bare.indexOf(':')) : bare.replace(/^\[([^\]]+)\](:\d+)?$/, '$1');
+  return /^\d+\.\d+\.\d+\.\d+:\d+$/.test(bare)
+    ? bare.slice(0, bare.indexOf(':'))
+    : bare.replace(/^\[([^\]]+)\](:\d+)?$/, '$1');
 }
 
 /**

@@ -5,7 +5,10 @@ export function errorFields(error: unknown, secrets: readonly string[] = []): ob
   if (!(error instanceof Error)) return { type: typeof error };
   const { code } = error as { code?: unknown };
   return loggedError({
-    name: redacted(error.name === 'Error' ? error.constructor.name || error.name : error.name, secrets).slice(0, 100),
+    name: redacted(
+      error.name === 'Error' ? error.constructor.name || error.name : error.name,
+      secrets,
+    ).slice(0, 100),
     message: redacted(String(error.message), secrets),
     code: typeof code === 'string' ? redacted(code, secrets).slice(0, 100) : undefined,
   });

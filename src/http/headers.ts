@@ -31,7 +31,8 @@ export function noStoreUnlessSet(ctx: Context): void {
   if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store');
   const writeHead = res.writeHead as (...given: unknown[]) => typeof res;
   const writeGuarded = (...given: unknown[]): typeof res => {
-    if (!res.headersSent && !res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
+    if (!res.headersSent && !res.hasHeader('Cache-Control'))
+      res.setHeader('Cache-Control', 'no-store');
     return writeHead.apply(res, given);
   };
   res.writeHead = writeGuarded as typeof res.writeHead;
@@ -52,5 +53,9 @@ export function pageHeaders(ctx: Context): void {
 
 /** Headers of a static file whose name changes with its content. */
 export function assetHeaders(ctx: Context): void {
-  ctx.set({ ...common, 'Cache-Control': 'public, max-age=31536000, immutable', 'Referrer-Policy': 'no-referrer' });
+  ctx.set({
+    ...common,
+    'Cache-Control': 'public, max-age=31536000, immutable',
+    'Referrer-Policy': 'no-referrer',
+  });
 }

@@ -5,7 +5,12 @@ import { listOption } from '../options.js';
 
 /** Reads the option `allowedHosts`: names without a port, in lower case. */
 export function allowedHostsOption(option: string, value: unknown): ReadonlySet<string> {
-  const hosts = listOption(option, value, "host names without a port, such as 'tasks.internal'", (item) => /^[a-z0-9.-]+$/i.test(item));
+  const hosts = listOption(
+    option,
+    value,
+    "host names without a port, such as 'tasks.internal'",
+    (item) => /^[a-z0-9.-]+$/i.test(item),
+  );
   return new Set(hosts.map((host) => host.toLowerCase()));
 }
 
@@ -26,10 +31,13 @@ function isLocal(name: string): boolean {
 export function refuseForeignHost(ctx: Context, allowed: ReadonlySet<string>): void {
   // HTTP/2 has the host in `:authority`, and may have a Host beside it, which must not be another.
   const named = ctx.req.httpVersionMajor > 1 ? [':authority', 'host'] : ['host'];
-  const all = ctx.req.rawHeaders.filter((_value, index, raw) => index % 2 === 1 && named.includes(raw[index - 1]?.toLowerCase() ?? ''));
+  const all = ctx.req.rawHeaders.filter(
+    (_value, index, raw) => index % 2 === 1 && named.includes(raw[index - 1]?.toLowerCase() ?? ''),
+  );
   const headers = ctx.req.httpVersionMajor > 1 ? [...new Set(all)] : all;
   const [header] = headers;
-  if (headers.length !== 1 || !header) throw new TaskflowError('INVALID_INPUT', 'The request needs exactly one Host header.');
+  if (headers.length !== 1 || !header)
+    throw new TaskflowError('INVALID_INPUT', 'The request needs exactly one Host header.');
   const forwarded = ctx.app.proxy ? ctx.get('X-Forwarded-Host').split(',')[0]?.trim() : '';
   const name = hostName(forwarded || header);
   if (name === undefined || !(isLocal(name) || allowed.has(name))) {

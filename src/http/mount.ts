@@ -21,7 +21,8 @@ export interface Mount {
 export function mountAt(path: string): Mount {
   const prefix = path === '/' ? '' : path;
   // Koa has no path at all for a request to `http://`, though its type promises one.
-  const contains = (requested: string | null): boolean => requested !== null && (requested === path || requested.startsWith(`${prefix}/`));
+  const contains = (requested: string | null): boolean =>
+    requested !== null && (requested === path || requested.startsWith(`${prefix}/`));
   return {
     path,
     prefix,

@@ -8,7 +8,11 @@ import { refuseForeignHost } from './host.js';
 let warned = false;
 
 /** What stands in for a login where none is configured: foreign host names are refused, and exposure is warned of once. */
-export function openGuard(access: Access, allowedHosts: ReadonlySet<string>, logger: Logger): ((ctx: Context) => void) | undefined {
+export function openGuard(
+  access: Access,
+  allowedHosts: ReadonlySet<string>,
+  logger: Logger,
+): ((ctx: Context) => void) | undefined {
   if (!isOpen(access)) return undefined;
   return (ctx) => {
     if (!warned && listensBeyondLoopback(ctx)) {
@@ -25,5 +29,7 @@ function listensBeyondLoopback(ctx: Context): boolean {
   // Node keeps the server on each of its sockets, though the types do not say so.
   const { server } = ctx.req.socket as Socket & { server?: Server };
   const bound = server?.address();
-  return typeof bound === 'object' && bound !== null && !/^(127\.|::1$|::ffff:127\.)/.test(bound.address);
+  return (
+    typeof bound === 'object' && bound !== null && !/^(127\.|::1$|::ffff:127\.)/.test(bound.address)
+  );
 }

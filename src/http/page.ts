@@ -2,7 +2,13 @@ import type { Context } from 'koa';
 import { builtAssets } from './assets.js';
 import { pageHeaders } from './headers.js';
 
-const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 
 /** Text as it may stand in an element or a quoted attribute. */
 export function escapeHtml(text: string): string {
@@ -11,7 +17,10 @@ export function escapeHtml(text: string): string {
 
 /** JSON as it may stand in a `<script type="application/json">` block. */
 export function jsonForHtml(value: unknown): string {
-  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(value).replace(
+    /[<>&\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** What a page is made of. */
@@ -56,7 +65,10 @@ export interface ErrorPage {
 }
 
 /** A page that says what went wrong and what to do, and nothing about the inside. */
-export function errorPage(ctx: Context, { title, detail, code, requestId, assets }: ErrorPage): void {
+export function errorPage(
+  ctx: Context,
+  { title, detail, code, requestId, assets }: ErrorPage,
+): void {
   const style = assets && `${assets}/${builtAssets().file('login.css')}`;
   sendPage(ctx, {
     title,

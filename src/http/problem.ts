@@ -19,7 +19,13 @@ export function toTaskflowError(error: unknown): TaskflowError {
  * Answers with the error as `application/problem+json` (RFC 9457) or as a small page, whose style is at `assets`; faults of ours
  * are logged.
  */
-export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logger: Logger, assets?: string): void {
+export function sendError(
+  ctx: Context,
+  thrown: unknown,
+  shape: ErrorShape,
+  logger: Logger,
+  assets?: string,
+): void {
   const error = toTaskflowError(thrown);
   const id = requestId(ctx);
   if (!error.expose && !error.reported) logFault(ctx, error.cause ?? error, logger);
@@ -36,7 +42,15 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
   } else {
     plainHeaders(ctx);
     const { title, status, code, maybeDone } = error;
-    ctx.body = JSON.stringify({ type: 'about:blank', title, status, detail, code, requestId: id, ...(maybeDone && { maybeDone }) });
+    ctx.body = JSON.stringify({
+      type: 'about:blank',
+      title,
+      status,
+      detail,
+      code,
+      requestId: id,
+      ...(maybeDone && { maybeDone }),
+    });
     ctx.type = 'application/problem+json';
   }
   const { Connection: connection, ...headers } = error.headers;
@@ -47,17 +61,30 @@ export function sendError(ctx: Context, thrown: unknown, shape: ErrorShape, logg
 
 function logFault(ctx: Context, fault: unknown, logger: Logger): void {
   logger.error({ err: errorFields(fault), ...requestFields(ctx) }, 'request failed');
-  if (fault instanceof Error) logger.debug({ stack: fault.stack, requestId: requestId(ctx) }, 'where the request failed');
+  if (fault instanceof Error)
+    logger.debug({ stack: fault.stack, requestId: requestId(ctx) }, 'where the request failed');
 }
 
 function logCrossOrigin(ctx: Context, logger: Logger): void {
-  const [origin, secFetchSite, host] = ['Origin', 'Sec-Fetch-Site', 'Host'].map((name) => ctx.get(name).slice(0, 128));
+  const [origin, secFetchSite, host] = ['Origin', 'Sec-Fetch-Site', 'Host'].map((name) =>
+    ctx.get(name).slice(0, 128),
+  );
   logger.warn(
-    { event: 'cross_origin_refused', owasp: 'malicious_cors', origin, secFetchSite, host, ...requestFields(ctx) },
+    {
+      event: 'cross_origin_refused',
+      owasp: 'malicious_cors',
+      origin,
+      secFetchSite,
+      host,
+      ...requestFields(ctx),
+    },
     'request from another site refused',
   );
 }
 
 function logHost(ctx: Context, logger: Logger): void {
-  logger.warn({ event: 'host_refused', host: ctx.get('Host').slice(0, 128), ...requestFields(ctx) }, 'request for another host refused');
+  logger.warn(
+    { event: 'host_refused', host: ctx.get('Host').slice(0, 128), ...requestFields(ctx) },
+    'request for another host refused',
+  );
 }

@@ -17,6 +17,16 @@ export function requestId(ctx: Context): string {
 }
 
 /** What every log line of a request says of it; never its query, its headers or its body. */
-export function requestFields(ctx: Context): { ip: string; requestId: string; method: string; path: string } {
-  return { ip: clientAddress(ctx), requestId: requestId(ctx), method: ctx.method, path: String(ctx.path).slice(0, 256) };
+export function requestFields(ctx: Context): {
+  ip: string;
+  requestId: string;
+  method: string;
+  path: string;
+} {
+  return {
+    ip: clientAddress(ctx),
+    requestId: requestId(ctx),
+    method: ctx.method,
+    path: String(ctx.path).slice(0, 256),
+  };
 }

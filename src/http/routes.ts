@@ -71,7 +71,10 @@ export function routeTable(table: RouteTable): Middleware {
   const router = new Router({ sensitive: true, strict: true });
   const byLayer = new Map<unknown, Route>();
   for (const route of routes) {
-    const layer = router.register(mount.prefix + route.path || '/', methodsOf(route), () => {}, { sensitive: true, strict: true });
+    const layer = router.register(mount.prefix + route.path || '/', methodsOf(route), () => {}, {
+      sensitive: true,
+      strict: true,
+    });
     byLayer.set(layer, route);
   }
 
@@ -90,7 +93,13 @@ export function routeTable(table: RouteTable): Middleware {
     } catch (error) {
       // A client that is still sending must be let finish, within reason, or it never reads the answer.
       await discardBody(ctx);
-      sendError(ctx, error, shape, table.logger, table.assets && `${mount.outside(ctx)}${table.assets}`);
+      sendError(
+        ctx,
+        error,
+        shape,
+        table.logger,
+        table.assets && `${mount.outside(ctx)}${table.assets}`,
+      );
     }
   };
   const middleware = mount.middleware(name, handle);
@@ -115,7 +124,8 @@ async function answer(
   params: Record<string, string>,
 ): Promise<void> {
   const known = same[0];
-  if (known && !route && (known.need === 'public' || ctx.method === 'OPTIONS')) throw wrongMethod(ctx, same);
+  if (known && !route && (known.need === 'public' || ctx.method === 'OPTIONS'))
+    throw wrongMethod(ctx, same);
   const need = route?.need ?? known?.need ?? 'viewer';
   const actor = need === 'public' ? undefined : await admit(ctx, table, need, route);
   if (need !== 'public' && actor === undefined) return;
@@ -129,21 +139,35 @@ async function answer(
 }
 
 /** Refuses what another site made a browser send: changes, and reads of what is guarded. */
-function refuseOtherSites(ctx: Context, { access, trustedOrigins }: RouteTable, route: Route, actor: Actor | undefined): void {
+function refuseOtherSites(
+  ctx: Context,
+  { access, trustedOrigins }: RouteTable,
+  route: Route,
+  actor: Actor | undefined,
+): void {
   if (actor?.ambient === false) return;
   try {
     refuseCrossOrigin(ctx, trustedOrigins);
     if (route.need !== 'public' && route.need !== 'page') refuseCrossSiteRead(ctx, trustedOrigins);
   } catch (error) {
     if (route.action)
-      recordRow(ctx, access, { action: route.action, actor: actor?.name, outcome: 'refused', detail: { code: 'CROSS_ORIGIN' } });
+      recordRow(ctx, access, {
+        action: route.action,
+        actor: actor?.name,
+        outcome: 'refused',
+        detail: { code: 'CROSS_ORIGIN' },
+      });
     throw error;
   }
 }
 
 function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
   const allow = [...new Set(same.flatMap(methodsOf))].join(', ');
-  return new TaskflowError('METHOD_NOT_ALLOWED', `${ctx.method} is not possible here; ${allow} is.`, { headers: { Allow: allow } });
+  return new TaskflowError(
+    'METHOD_NOT_ALLOWED',
+    `${ctx.method} is not possible here; ${allow} is.`,
+    { headers: { Allow: allow } },
+  );
 }
 
 /**
@@ -171,17 +195,35 @@ async function admit(
   if (!hasRole(actor.roles, role)) {
     logForbidden(ctx, logger, actor, role, route?.path);
     if (route?.action)
-      recordRow(ctx, access, { action: route.action, actor: actor.name, outcome: 'refused', detail: { code: 'FORBIDDEN' } });
+      recordRow(ctx, access, {
+        action: route.action,
+        actor: actor.name,
+        outcome: 'refused',
+        detail: { code: 'FORBIDDEN' },
+      });
     throw forbidden(role);
   }
   return actor;
 }
 
 /** Logs that a session lacked the role. */
-export function logForbidden(ctx: Context, logger: Logger, actor: Omit<Actor, 'roles'>, required: string, route?: string): void {
+export function logForbidden(
+  ctx: Context,
+  logger: Logger,
+  actor: Omit<Actor, 'roles'>,
+  required: string,
+  route?: string,
+): void {
   const { name: username, strategy } = actor;
   logger.warn(
-    { event: 'authz_fail', username, ...strategyField(strategy), required, ...(route !== undefined && { route }), ...requestFields(ctx) },
+    {
+      event: 'authz_fail',
+      username,
+      ...strategyField(strategy),
+      required,
+      ...(route !== undefined && { route }),
+      ...requestFields(ctx),
+    },
     'role missing',
   );
 }
@@ -203,7 +245,16 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
   const level = outcome === 'done' ? 'info' : 'warn';
   const who = { username: actor, ...strategyField(actors.get(ctx)?.strategy) };
   logger[level](
-    { event: 'authz_admin', action, ...who, outcome, tasks: tasks.slice(0, 20), count, ...detail, ...requestFields(ctx) },
+    {
+      event: 'authz_admin',
+      action,
+      ...who,
+      outcome,
+      tasks: tasks.slice(0, 20),
+      count,
+      ...detail,
+      ...requestFields(ctx),
+    },
     'change asked for',
   );
   recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
@@ -212,7 +263,13 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
 /** Tells the audit alone, of what has a line of its own in the log. */
 function recordRow(ctx: Context, access: Access, event: Recorded): void {
   const strategy = strategyField(actors.get(ctx)?.strategy);
-  access.record?.({ at: new Date().toISOString(), ip: clientAddress(ctx), requestId: requestId(ctx), ...strategy, ...event });
+  access.record?.({
+    at: new Date().toISOString(),
+    ip: clientAddress(ctx),
+    requestId: requestId(ctx),
+    ...strategy,
+    ...event,
+  });
 }
 
 /** Asks the login who the request comes from. If the login fails, the request is refused. */
@@ -221,22 +278,34 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
     const actor = (await access.who(ctx)) ?? undefined;
     if (actor === undefined) return undefined;
     const { name, roles, strategy } = actor;
-    if (typeof name !== 'string' || !Array.isArray(roles) || !(strategy === undefined || typeof strategy === 'string'))
-      throw new TypeError('who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string and a list');
+    if (
+      typeof name !== 'string' ||
+      !Array.isArray(roles) ||
+      !(strategy === undefined || typeof strategy === 'string')
+    )
+      throw new TypeError(
+        'who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string and a list',
+      );
     actors.set(ctx, actor);
     return actor;
   } catch (error) {
     if (error instanceof TaskflowError) throw error;
-    throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not say who this is.', { cause: error });
+    throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not say who this is.', {
+      cause: error,
+    });
   }
 }
 
 /** The 401 of the suite (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function unauthenticated(ctx: Context): TaskflowError {
   const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
-  return new TaskflowError('UNAUTHENTICATED', 'This needs a session: sign in, or send a valid token.', {
-    headers: { 'WWW-Authenticate': challenge },
-  });
+  return new TaskflowError(
+    'UNAUTHENTICATED',
+    'This needs a session: sign in, or send a valid token.',
+    {
+      headers: { 'WWW-Authenticate': challenge },
+    },
+  );
 }
 
 /** The 403 of the suite for a role that is missing. */

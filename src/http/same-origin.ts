@@ -40,7 +40,12 @@ export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[
   if (origin !== undefined && trustedOrigins.includes(origin)) return;
   if (site === undefined) {
     if (origin === undefined) return;
-    if (ctx.host !== '' && origin.slice(origin.indexOf('://') + 3) === ctx.host && origin.includes('://')) return;
+    if (
+      ctx.host !== '' &&
+      origin.slice(origin.indexOf('://') + 3) === ctx.host &&
+      origin.includes('://')
+    )
+      return;
   }
   throw crossOrigin(site);
 }
@@ -51,7 +56,12 @@ export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[
  */
 export function refuseCrossSiteRead(ctx: Context, trustedOrigins: readonly string[]): void {
   if (!isSafeMethod(ctx.method)) return;
-  const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, 'sec-fetch-dest': destination, origin } = ctx.req.headers;
+  const {
+    'sec-fetch-site': site,
+    'sec-fetch-mode': mode,
+    'sec-fetch-dest': destination,
+    origin,
+  } = ctx.req.headers;
   if (site === undefined || site === 'same-origin' || site === 'none') return;
   if (mode === 'navigate' && destination === 'document') return;
   if (origin !== undefined && trustedOrigins.includes(origin)) return;

@@ -39,11 +39,19 @@ interface Watcher {
  * @throws TypeError or RangeError with code INVALID_INPUT for a wrong option.
  */
 export function memoryStore(options?: MemoryStoreOptions): SharedStore {
-  const given = optionsObject<MemoryStoreOptions>('memoryStore', options, ['maxKeys', 'maxLogEntries', 'now']);
+  const given = optionsObject<MemoryStoreOptions>('memoryStore', options, [
+    'maxKeys',
+    'maxLogEntries',
+    'now',
+  ]);
   const { now = Date.now } = given;
   const maxKeys = numberOption('maxKeys', given.maxKeys, 100_000, { min: 1, integer: true });
-  const maxLogEntries = numberOption('maxLogEntries', given.maxLogEntries, 10_000, { min: 1, integer: true });
-  if (typeof now !== 'function') throw wrongType('now', now, 'a function that returns milliseconds');
+  const maxLogEntries = numberOption('maxLogEntries', given.maxLogEntries, 10_000, {
+    min: 1,
+    integer: true,
+  });
+  if (typeof now !== 'function')
+    throw wrongType('now', now, 'a function that returns milliseconds');
   const entries = new OrderedMap<Entry>();
   const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();
@@ -62,7 +70,8 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
     for (const key of entries.keysFrom(after ?? prefix)) {
       if (!key.startsWith(prefix) || found.length >= limit) break;
       const entry = entries.get(key);
-      if (key !== after && entry && entry.expiresAt > now()) found.push({ key, value: entry.value, expiresAt: entry.expiresAt });
+      if (key !== after && entry && entry.expiresAt > now())
+        found.push({ key, value: entry.value, expiresAt: entry.expiresAt });
     }
     return found;
   };
@@ -115,7 +124,10 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
       const shown = items.slice(start, end).filter(({ expiresAt }) => expiresAt > now());
       // Entries expire from the oldest on, so a page that lacks one is the last.
       const more = start > 0 && shown.length === end - start;
-      return { items: shown.map(({ entry }) => entry).reverse(), nextCursor: more ? String(start + first) : null };
+      return {
+        items: shown.map(({ entry }) => entry).reverse(),
+        nextCursor: more ? String(start + first) : null,
+      };
     },
     async list(prefix, after, limit) {
       return listed(prefix, after, limit);
@@ -151,8 +163,13 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
  */
 function makeRoom(entries: Map<string, Entry>, now: number): void {
   const surplus = Math.ceil(entries.size / 100);
-  const dropped = dropExpired(entries, now) || dropLowest(entries, now, surplus) || dropSoonest(entries, surplus);
-  if (dropped === 0) throw new TaskflowError('STORE_UNAVAILABLE', 'the store is full, and none of its entries may be dropped yet');
+  const dropped =
+    dropExpired(entries, now) || dropLowest(entries, now, surplus) || dropSoonest(entries, surplus);
+  if (dropped === 0)
+    throw new TaskflowError(
+      'STORE_UNAVAILABLE',
+      'the store is full, and none of its entries may be dropped yet',
+    );
 }
 
 function dropExpired(entries: Map<string, Entry>, now: number): number {
@@ -178,7 +195,10 @@ function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): 
 /** Drops those of the other entries that expire first. */
 function dropSoonest(entries: Map<string, Entry>, surplus: number): number {
   const others = [...entries.values()].filter(({ droppable }) => droppable === undefined);
-  return dropAll(entries, others.sort((one, other) => one.expiresAt - other.expiresAt).slice(0, surplus));
+  return dropAll(
+    entries,
+    others.sort((one, other) => one.expiresAt - other.expiresAt).slice(0, surplus),
+  );
 }
 
 function dropAll(entries: Map<string, Entry>, dropped: readonly Entry[]): number {

@@ -15,7 +15,8 @@ export class OrderedMap<V> extends Map<string, V> {
 
   /** The keys from a text on, in order. The map must not change while they are read. */
   *keysFrom(start: string): Generator<string> {
-    for (let index = this.#indexOf(start); index < this.#keys.length; index += 1) yield this.#keys[index] ?? '';
+    for (let index = this.#indexOf(start); index < this.#keys.length; index += 1)
+      yield this.#keys[index] ?? '';
   }
 
   /** The index of a key, or the index at which it would be inserted. */

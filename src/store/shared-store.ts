@@ -1,5 +1,11 @@
 /** What a value in the store may be: whatever JSON carries. */
-export type StoreValue = string | number | boolean | null | readonly StoreValue[] | { readonly [key: string]: StoreValue };
+export type StoreValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly StoreValue[]
+  | { readonly [key: string]: StoreValue };
 
 /** A key that was set, with its present value. */
 export interface StoreEntry {
@@ -47,7 +53,13 @@ export interface SharedStore {
    * `droppable` matters only to a store whose size is bounded: such a store drops droppable entries before any other, and
    * rejects if every entry is droppable and none may be dropped yet.
    */
-  replace(key: string, before: StoreValue | undefined, value: StoreValue | undefined, ttl: number, droppable?: Droppable): Promise<boolean>;
+  replace(
+    key: string,
+    before: StoreValue | undefined,
+    value: StoreValue | undefined,
+    ttl: number,
+    droppable?: Droppable,
+  ): Promise<boolean>;
   /** Adds one and resolves to the new number. The first call starts the `ttl` (seconds); later ones do not lengthen it. */
   increment(key: string, ttl: number): Promise<number>;
   /** Adds an entry to the end of a log, kept for `ttl` seconds. A full store may drop the oldest ones sooner. */
@@ -64,7 +76,11 @@ export interface SharedStore {
    * each change, made by any process, within a second. No change is missed between the first list and the next. Ends when
    * `signal` aborts or the store closes.
    */
-  watch(prefix: string, signal: AbortSignal, options?: WatchOptions): AsyncIterable<readonly StoreEntry[]>;
+  watch(
+    prefix: string,
+    signal: AbortSignal,
+    options?: WatchOptions,
+  ): AsyncIterable<readonly StoreEntry[]>;
   /**
    * Says that a login at this path uses the store. `owners` are check values of its secret keys, the newest first, or none. If the
    * entries of that path belong to a login without a key in common, every method rejects. Returns a function that each request

@@ -27,7 +27,9 @@ function objectFlaw(value: object, path: string, ancestors: Set<object>): string
   const kind = foreignKind(value);
   if (kind) return `${path} is ${kind}`;
   ancestors.add(value);
-  const found = Array.isArray(value) ? listFlaw(value, path, ancestors) : recordFlaw(value as Record<string, unknown>, path, ancestors);
+  const found = Array.isArray(value)
+    ? listFlaw(value, path, ancestors)
+    : recordFlaw(value as Record<string, unknown>, path, ancestors);
   ancestors.delete(value);
   return found;
 }
@@ -37,17 +39,28 @@ function foreignKind(value: object): string | undefined {
   if (isProxy(value)) return 'a Proxy';
   if (isIterator(value)) return 'an iterator';
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (Array.isArray(value)) return prototype === Array.prototype ? undefined : 'a list of a class of its own';
+  if (Array.isArray(value))
+    return prototype === Array.prototype ? undefined : 'a list of a class of its own';
   // By its shape, not by identity: objects of another realm (a vm, a test runner) are plain too.
-  if (prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'hasOwnProperty'))) {
-    return Object.getOwnPropertySymbols(value).length > 0 ? 'an object with a symbol as a key' : undefined;
+  if (
+    prototype === null ||
+    (Object.getPrototypeOf(prototype) === null &&
+      Object.hasOwn(prototype as object, 'hasOwnProperty'))
+  ) {
+    return Object.getOwnPropertySymbols(value).length > 0
+      ? 'an object with a symbol as a key'
+      : undefined;
   }
   const name = value.constructor?.name || 'class instance';
   return /^[AEIOU]/.test(name) ? `an ${name}` : `a ${name}`;
 }
 
 function isIterator(value: object): boolean {
-  return 'next' in value && typeof value.next === 'function' && (Symbol.iterator in value || Symbol.asyncIterator in value);
+  return (
+    'next' in value &&
+    typeof value.next === 'function' &&
+    (Symbol.iterator in value || Symbol.asyncIterator in value)
+  );
 }
 
 /** Whether the content of a value is yet to be read: an iterator, a stream, or the response of a `fetch`. */
@@ -56,7 +69,11 @@ function isUnread(value: unknown): boolean {
   return isIterator(value) || Symbol.asyncIterator in value || ('body' in value && 'json' in value);
 }
 
-function listFlaw(list: readonly unknown[], path: string, ancestors: Set<object>): string | undefined {
+function listFlaw(
+  list: readonly unknown[],
+  path: string,
+  ancestors: Set<object>,
+): string | undefined {
   for (let index = 0; index < list.length; index++) {
     const found = flaw(list[index], `${path}[${index}]`, ancestors);
     if (found) return found;
@@ -64,12 +81,20 @@ function listFlaw(list: readonly unknown[], path: string, ancestors: Set<object>
   return undefined;
 }
 
-function recordFlaw(record: Record<string, unknown>, path: string, ancestors: Set<object>): string | undefined {
+function recordFlaw(
+  record: Record<string, unknown>,
+  path: string,
+  ancestors: Set<object>,
+): string | undefined {
   for (const key of Object.keys(record)) {
     const value = record[key];
     // A member that is undefined and one that is absent read the same.
     if (value === undefined) continue;
-    const found = flaw(value, /^[A-Za-z_$][\w$]*$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`, ancestors);
+    const found = flaw(
+      value,
+      /^[A-Za-z_$][\w$]*$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`,
+      ancestors,
+    );
     if (found) return found;
   }
   return undefined;
@@ -91,12 +116,16 @@ export function encodeArguments(task: string, args: readonly unknown[], limit: n
     );
   const text = JSON.stringify(kept);
   const bytes = Buffer.byteLength(text);
-  if (bytes > limit) throw rangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);
+  if (bytes > limit)
+    throw rangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);
   return text;
 }
 
 /** A result as it is stored, or why it is not. */
-export function encodeResult(value: unknown, limit: number): { result?: string; resultOmitted?: string } {
+export function encodeResult(
+  value: unknown,
+  limit: number,
+): { result?: string; resultOmitted?: string } {
   if (value === undefined) return {};
   try {
     const found = flaw(value, 'result', new Set());
@@ -106,7 +135,9 @@ export function encodeResult(value: unknown, limit: number): { result?: string; 
       };
     const result = JSON.stringify(value);
     const bytes = Buffer.byteLength(result);
-    return bytes > limit ? { resultOmitted: `result is ${bytes} bytes as JSON; the limit is ${limit}` } : { result };
+    return bytes > limit
+      ? { resultOmitted: `result is ${bytes} bytes as JSON; the limit is ${limit}` }
+      : { result };
   } catch {
     return { resultOmitted: 'reading the result threw an error' };
   }
@@ -127,6 +158,9 @@ function parsed(task: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw typeError(`task '${task}': what is stored as its arguments is not JSON; another program may have added it`, { cause });
+    throw typeError(
+      `task '${task}': what is stored as its arguments is not JSON; another program may have added it`,
+      { cause },
+    );
   }
 }

@@ -15,7 +15,9 @@ interface Room {
 export function boundedJson(value: unknown, limit: number): string {
   try {
     const shown = plain(value, { characters: limit, ancestors: [] });
-    return typeof shown === 'string' && typeof value === 'object' ? shown : (JSON.stringify(shown) ?? String(shown));
+    return typeof shown === 'string' && typeof value === 'object'
+      ? shown
+      : (JSON.stringify(shown) ?? String(shown));
   } catch {
     return 'a value that cannot be read';
   }
@@ -58,9 +60,14 @@ function plainObject(value: object, room: Room): unknown {
 }
 
 function contentsOf(value: object, room: Room): unknown {
-  if (value instanceof Map || value instanceof Set) return `[${value.constructor.name} of ${value.size}]`;
+  if (value instanceof Map || value instanceof Set)
+    return `[${value.constructor.name} of ${value.size}]`;
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
-  if (value instanceof Error) return { name: plainString(String(value.name), room), message: plainString(String(value.message), room) };
+  if (value instanceof Error)
+    return {
+      name: plainString(String(value.name), room),
+      message: plainString(String(value.message), room),
+    };
   if (Array.isArray(value)) return plainList(value.slice(0, maxMembers), value.length, room);
   if ('toJSON' in value && typeof value.toJSON === 'function') return plain(value.toJSON(), room);
   return plainRecord(value as Record<string, unknown>, room);

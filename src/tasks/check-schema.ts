@@ -19,7 +19,8 @@ export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   if (issue?.code === 'invalid_union') {
     const inner = issue.errors.at(-1)?.[0];
-    const isOfThatKind = inner !== undefined && !(inner.code === 'invalid_type' && inner.path.length === 0);
+    const isOfThatKind =
+      inner !== undefined && !(inner.code === 'invalid_type' && inner.path.length === 0);
     if (isOfThatKind) {
       const within = flawOf({ issues: [inner] });
       return { ...within, path: [...issue.path, ...within.path] };
@@ -28,7 +29,10 @@ export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
   return {
     path: issue?.path ?? [],
     message: issue?.message ?? 'is not accepted',
-    wrongType: issue?.code === 'invalid_type' || issue?.code === 'unrecognized_keys' || issue?.code === 'invalid_union',
+    wrongType:
+      issue?.code === 'invalid_type' ||
+      issue?.code === 'unrecognized_keys' ||
+      issue?.code === 'invalid_union',
   };
 }
 
@@ -37,19 +41,29 @@ export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
  *
  * @throws TypeError or RangeError with code INVALID_INPUT that names the member, its value and what is accepted.
  */
-export function checkArgument<S extends z.ZodType>(where: string, schema: S, given: unknown): z.output<S> {
+export function checkArgument<S extends z.ZodType>(
+  where: string,
+  schema: S,
+  given: unknown,
+): z.output<S> {
   const { success, data, error } = schema.safeParse(given);
   if (success) return data;
   const { path, message, wrongType } = flawOf(error);
   const { name, value } = memberAt(given, path, where);
   // HTTP has no Dates, so the schema's message does not name them.
   const also = path.at(-1) === 'from' || path.at(-1) === 'to' ? ', or a Date' : '';
-  const text = message.startsWith('has ') ? `${name} ${message}` : `${name} is ${quote(value)}; it ${message}${also}`;
+  const text = message.startsWith('has ')
+    ? `${name} ${message}`
+    : `${name} is ${quote(value)}; it ${message}${also}`;
   throw wrongType ? typeError(text) : rangeError(text);
 }
 
 /** Returns the member at a path, with its name such as `query.status[1]`. A string that stands for a list of one has no members. */
-export function memberAt(given: unknown, path: readonly PropertyKey[], where = ''): { name: string; value: unknown } {
+export function memberAt(
+  given: unknown,
+  path: readonly PropertyKey[],
+  where = '',
+): { name: string; value: unknown } {
   let [name, value] = [where, given];
   for (const key of path) {
     if (typeof value === 'string') break;
@@ -72,19 +86,27 @@ const mostItems = 10_000;
 export function plainCopy(
   where: string,
   given: unknown,
-  { times = [], accepted = 'a plain object' }: { times?: readonly string[]; accepted?: string } = {},
+  {
+    times = [],
+    accepted = 'a plain object',
+  }: { times?: readonly string[]; accepted?: string } = {},
 ): Record<string, unknown> {
   let entries: [string, unknown][] | undefined;
   try {
-    if (isPlainObject(given)) entries = Object.entries(given).map(([key, value]) => [key, copyOf(value)]);
+    if (isPlainObject(given))
+      entries = Object.entries(given).map(([key, value]) => [key, copyOf(value)]);
   } catch (cause) {
     throw typeError(`${where} throws an error when it is read`, { cause });
   }
   if (!entries) throw typeError(`${where} is ${quote(given)}; it must be ${accepted}`);
   const copy: Record<string, unknown> = Object.create(null);
   for (const [key, value] of entries) {
-    if (value === tooLong) throw rangeError(`${where}.${key} is a list of more than ${mostItems} items`);
-    copy[key] = times.includes(key) && value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : value;
+    if (value === tooLong)
+      throw rangeError(`${where}.${key} is a list of more than ${mostItems} items`);
+    copy[key] =
+      times.includes(key) && value instanceof Date && !Number.isNaN(value.getTime())
+        ? value.toISOString()
+        : value;
   }
   return copy;
 }
@@ -101,7 +123,9 @@ const tooLong = Symbol('too long');
 function copyOf(value: unknown): unknown {
   if (!Array.isArray(value)) return value;
   const { length } = value;
-  return length > mostItems ? tooLong : Array.from({ length }, (_, index) => value[index] as unknown);
+  return length > mostItems
+    ? tooLong
+    : Array.from({ length }, (_, index) => value[index] as unknown);
 }
 
 /** Removes members that are `undefined`, which count as absent. */
@@ -113,5 +137,6 @@ export function withoutUndefined(given: Record<string, unknown>): Record<string,
 /** @throws TypeError if a member is `undefined`, because it may be a mistake that would select more tasks. */
 export function refuseUndefined(where: string, given: Readonly<Record<string, unknown>>): void {
   for (const key of Object.keys(given))
-    if (given[key] === undefined) throw typeError(`${where}.${key} is undefined; leave the key out, or give it a value`);
+    if (given[key] === undefined)
+      throw typeError(`${where}.${key} is undefined; leave the key out, or give it a value`);
 }

@@ -1,7 +1,13 @@
 import { numberOption, outOfRange, stringOption, wrongType } from '../options.js';
 import type { Aggregates as EngineAggregates, EngineReader } from './engine.js';
 import { mostNameBytes } from './names.js';
-import { readDetailQuery, readFailureQuery, readFindQuery, readLinesQuery, readRangeQuery } from './read-queries.js';
+import {
+  readDetailQuery,
+  readFailureQuery,
+  readFindQuery,
+  readLinesQuery,
+  readRangeQuery,
+} from './read-queries.js';
 import type { Aggregates, TaskReader } from './source.js';
 
 /** Reads an id of a task: any text that could be one, since an unknown one is no error. */
@@ -11,7 +17,14 @@ function idArgument(id: unknown): string {
   return stringOption('id', id, '', { accepted, maxLength: mostNameBytes });
 }
 
-const kinds: readonly (keyof Aggregates)[] = ['statsSnapshot', 'metrics', 'failures', 'workers', 'waits', 'histograms'];
+const kinds: readonly (keyof Aggregates)[] = [
+  'statsSnapshot',
+  'metrics',
+  'failures',
+  'workers',
+  'waits',
+  'histograms',
+];
 
 /**
  * The reading side of an engine for callers: checks their queries and converts them to the engine's form. This is the only place
@@ -31,7 +44,9 @@ export function checkedReader(engine: EngineReader, now: () => number): TaskRead
     async aggregate(kind, ...[query]) {
       if (!kinds.includes(kind)) {
         const accepted = `one of ${kinds.join(', ')}`;
-        throw typeof kind === 'string' ? outOfRange('kind', kind, accepted) : wrongType('kind', kind, accepted);
+        throw typeof kind === 'string'
+          ? outOfRange('kind', kind, accepted)
+          : wrongType('kind', kind, accepted);
       }
       return (await aggregated(engine, kind, query, now())) as never;
     },
@@ -45,7 +60,12 @@ export function checkedReader(engine: EngineReader, now: () => number): TaskRead
   };
 }
 
-async function aggregated(engine: EngineReader, kind: keyof Aggregates, asked: unknown, now: number): Promise<unknown> {
+async function aggregated(
+  engine: EngineReader,
+  kind: keyof Aggregates,
+  asked: unknown,
+  now: number,
+): Promise<unknown> {
   if (kind === 'metrics') return engine.aggregate(kind, await readRangeQuery(asked, now));
   if (kind === 'failures') {
     const { query, cursors } = await readFailureQuery(asked, now);
@@ -54,7 +74,9 @@ async function aggregated(engine: EngineReader, kind: keyof Aggregates, asked: u
   }
   if (kind === 'histograms') return engine.aggregate(kind, boundsArgument(asked));
   if (asked !== undefined) throw wrongType(`query of '${kind}'`, asked, 'left out');
-  return engine.aggregate(kind as Exclude<keyof EngineAggregates, 'metrics' | 'failures' | 'histograms'>);
+  return engine.aggregate(
+    kind as Exclude<keyof EngineAggregates, 'metrics' | 'failures' | 'histograms'>,
+  );
 }
 
 /** Reads the bounds of a histogram in seconds. */

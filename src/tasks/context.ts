@@ -27,7 +27,11 @@ const current = new AsyncLocalStorage<Running>();
  * Calls a handler so that {@link taskLog} and {@link taskContext} belong to its task, however deep
  * they are called.
  */
-export function runInTask<A extends unknown[], T>(running: Running, handler: (...args: A) => T, args: A): T {
+export function runInTask<A extends unknown[], T>(
+  running: Running,
+  handler: (...args: A) => T,
+  args: A,
+): T {
   return current.run(running, handler, ...args);
 }
 
@@ -80,12 +84,15 @@ function write(level: LogLevel, text: string, fields: object | undefined): void 
  * taskLog('sending', { address });
  * ```
  */
-export const taskLog: TaskLog = Object.assign(((text, fields) => write('info', text, fields)) as Write, {
-  trace: ((text, fields) => write('trace', text, fields)) as Write,
-  debug: ((text, fields) => write('debug', text, fields)) as Write,
-  warn: ((text, fields) => write('warn', text, fields)) as Write,
-  error: ((text, fields) => write('error', text, fields)) as Write,
-});
+export const taskLog: TaskLog = Object.assign(
+  ((text, fields) => write('info', text, fields)) as Write,
+  {
+    trace: ((text, fields) => write('trace', text, fields)) as Write,
+    debug: ((text, fields) => write('debug', text, fields)) as Write,
+    warn: ((text, fields) => write('warn', text, fields)) as Write,
+    error: ((text, fields) => write('error', text, fields)) as Write,
+  },
+);
 
 /**
  * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as often as you like: what is
@@ -96,6 +103,7 @@ export const taskLog: TaskLog = Object.assign(((text, fields) => write('info', t
  * @throws TypeError if the value is not a finite number, such as the `NaN` of `0 / 0`.
  */
 export function taskProgress(value: number, text?: string): void {
-  if (typeof value !== 'number' || !Number.isFinite(value)) throw wrongType('value of taskProgress', value, 'a number from 0 to 1');
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw wrongType('value of taskProgress', value, 'a number from 0 to 1');
   current.getStore()?.progress(value, text);
 }

@@ -21,7 +21,8 @@ const nicknames: Readonly<Record<string, string>> = {
   '@hourly': '0 * * * *',
 };
 
-const usage = 'Use five fields (minute hour day month weekday), such as "30 3 * * MON", or six with seconds first.';
+const usage =
+  'Use five fields (minute hour day month weekday), such as "30 3 * * MON", or six with seconds first.';
 
 /**
  * Reads a cron expression and returns a function that returns the first run after a time, both in Unix milliseconds.
@@ -30,20 +31,33 @@ const usage = 'Use five fields (minute hour day month weekday), such as "30 3 * 
  * @param timezone IANA name.
  * @throws TypeError or RangeError that says which part is wrong and what it accepts.
  */
-export function readCron(where: string, expression: string, timezone: string): (after: number) => number | undefined {
-  stringOption(`${where}: cron`, expression, '', { accepted: "a cron expression such as '0 3 * * *'" });
-  stringOption(`${where}: timezone`, timezone, '', { accepted: "an IANA name such as 'Europe/Berlin'" });
+export function readCron(
+  where: string,
+  expression: string,
+  timezone: string,
+): (after: number) => number | undefined {
+  stringOption(`${where}: cron`, expression, '', {
+    accepted: "a cron expression such as '0 3 * * *'",
+  });
+  stringOption(`${where}: timezone`, timezone, '', {
+    accepted: "an IANA name such as 'Europe/Berlin'",
+  });
   if (!isTimezone(timezone))
-    throw rangeError(`${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as "Europe/Berlin".`);
+    throw rangeError(
+      `${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as "Europe/Berlin".`,
+    );
   const refuse = (why: string, cause?: unknown): never => {
-    throw rangeError(`${where}: cron ${JSON.stringify(expression)} is not valid: ${why}`, { cause });
+    throw rangeError(`${where}: cron ${JSON.stringify(expression)} is not valid: ${why}`, {
+      cause,
+    });
   };
   const wrong = wrongForm(expression) ?? wrongField(expression);
   if (wrong) refuse(wrong.why, wrong.cause);
   try {
     const cron = new Cron(expression, { paused: true, timezone });
     const next = (after: number): number | undefined => cron.nextRun(new Date(after))?.getTime();
-    if (next(Date.now()) === undefined) refuse('it never fires, because no date has all of its parts. Correct the day or the month.');
+    if (next(Date.now()) === undefined)
+      refuse('it never fires, because no date has all of its parts. Correct the day or the month.');
     return next;
   } catch (cause) {
     if (cause instanceof RangeError && cause.message.startsWith(where)) throw cause;
@@ -69,14 +83,22 @@ function wrongForm(expression: string): Wrong | undefined {
   const text = expression.trim();
   if (text.startsWith('@')) {
     const same = nicknames[text.toLowerCase()];
-    return { why: same ? `words such as @daily are not supported. Use "${same}".` : `words such as @daily are not supported. ${usage}` };
+    return {
+      why: same
+        ? `words such as @daily are not supported. Use "${same}".`
+        : `words such as @daily are not supported. ${usage}`,
+    };
   }
   if (/^\d{4}-\d\d/.test(text))
-    return { why: 'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) }).enqueue(…).' };
+    return {
+      why: 'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) }).enqueue(…).',
+    };
   const count = text === '' ? 0 : text.split(/\s+/).length;
   if (count === 7) return { why: `it has seven fields, and a year is not supported. ${usage}` };
   if (count !== 5 && count !== 6)
-    return { why: `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage} For an interval use every: a number of seconds.` };
+    return {
+      why: `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage} For an interval use every: a number of seconds.`,
+    };
   return undefined;
 }
 
@@ -85,11 +107,15 @@ function wrongField(expression: string): Wrong | undefined {
   const given = expression.trim().split(/\s+/);
   const named = fields.slice(fields.length - given.length);
   for (const [index, [name, accepted]] of named.entries()) {
-    const flawOf = (value: string): unknown => flawAlone(given.map((_field, other) => (other === index ? value : '*')));
+    const flawOf = (value: string): unknown =>
+      flawAlone(given.map((_field, other) => (other === index ? value : '*')));
     const value = given[index] ?? '';
     const cause = flawOf(value);
     if (cause !== undefined)
-      return { why: `the ${name} must be ${accepted}; it is ${JSON.stringify(value)}. ${adviceOn(value, flawOf)}${usage}`, cause };
+      return {
+        why: `the ${name} must be ${accepted}; it is ${JSON.stringify(value)}. ${adviceOn(value, flawOf)}${usage}`,
+        cause,
+      };
   }
   return undefined;
 }
@@ -107,7 +133,14 @@ function flawAlone(expression: readonly string[]): unknown {
 function adviceOn(value: string, flawOf: (value: string) => unknown): string {
   if (/^[a-z]{4,}$/i.test(value)) return 'Names have three letters. ';
   const [, first, last] = /^(\w+)-(\w+)$/.exec(value) ?? [];
-  if (first !== undefined && last !== undefined && flawOf(first) === undefined && flawOf(last) === undefined)
+  if (
+    first !== undefined &&
+    last !== undefined &&
+    flawOf(first) === undefined &&
+    flawOf(last) === undefined
+  )
     return 'A range must not end before it begins: write a list of two ranges. ';
-  return /^\d+$/.test(value) ? '' : 'Write a number, a list such as 1,2, a range such as 1-5, or a step such as */2. ';
+  return /^\d+$/.test(value)
+    ? ''
+    : 'Write a number, a list such as 1,2, a range such as 1-5, or a step such as */2. ';
 }

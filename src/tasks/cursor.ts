@@ -21,8 +21,10 @@ export function cursorsOf(conditions: Readonly<Record<string, unknown>>): Cursor
       if (cursor === undefined) return undefined;
       const text = /^[\w-]+$/.test(cursor) ? Buffer.from(cursor, 'base64url').toString() : '';
       const dot = text.indexOf('.');
-      if (dot !== list.length) throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of a list.');
-      if (text.slice(0, dot) !== list) throw new TaskflowError('INVALID_CURSOR', 'cursor belongs to a list with other filters.');
+      if (dot !== list.length)
+        throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of a list.');
+      if (text.slice(0, dot) !== list)
+        throw new TaskflowError('INVALID_CURSOR', 'cursor belongs to a list with other filters.');
       return text.slice(dot + 1);
     },
     write: (next) => next && Buffer.from(`${list}.${next}`).toString('base64url'),

@@ -24,11 +24,15 @@ type NotJson =
   | ArrayBuffer
   | ArrayBufferView;
 
-type JsonParameters<A extends readonly unknown[]> = { [K in keyof A]: Extract<A[K], NotJson> extends never ? A[K] : never };
+type JsonParameters<A extends readonly unknown[]> = {
+  [K in keyof A]: Extract<A[K], NotJson> extends never ? A[K] : never;
+};
 
 /** What a handler's parameters must be besides themselves: `unknown` when JSON carries each, else a text no function is. */
 export type JsonSafe<A extends readonly unknown[]> =
-  A extends JsonParameters<A> ? unknown : 'a parameter of this handler is of a kind that JSON cannot carry';
+  A extends JsonParameters<A>
+    ? unknown
+    : 'a parameter of this handler is of a kind that JSON cannot carry';
 
 /** The function that does a task's work. */
 export type Handler<A extends readonly unknown[]> = (...args: A) => unknown;
@@ -167,7 +171,11 @@ export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
   handle(handler: Handler<A> & JsonSafe<A>): Task<A>;
 }
 
-const label = { pattern: /^[^\p{Cc}\p{Cs}]{1,128}$/u, accepted: 'a string of 1 to 128 printable characters', maxLength: 128 };
+const label = {
+  pattern: /^[^\p{Cc}\p{Cs}]{1,128}$/u,
+  accepted: 'a string of 1 to 128 printable characters',
+  maxLength: 128,
+};
 
 /** No storage can keep half of a surrogate pair, so different values would count as one. */
 const tagText = /^\P{Cs}*$/u;
@@ -180,7 +188,11 @@ export function nameOption(option: string, value: unknown, usage: string): strin
 
 /** Reads a priority: a whole number of at most a million either way. */
 export function priorityOption(value: unknown, fallback: number, of = ''): number {
-  return numberOption(`priority${of}`, value, fallback, { min: -1_000_000, max: 1_000_000, integer: true });
+  return numberOption(`priority${of}`, value, fallback, {
+    min: -1_000_000,
+    max: 1_000_000,
+    integer: true,
+  });
 }
 
 /** Reads the name of a queue. */
@@ -194,11 +206,16 @@ export function tagsOption(value: unknown, of = ''): Readonly<Record<string, str
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw wrongType(`tags${of}`, value, "an object of strings, such as { tenant: '7' }");
   const tags = Object.entries(value);
-  if (tags.length > 32) throw rangeError(`tags${of} has ${tags.length} members; at most 32 are allowed`);
+  if (tags.length > 32)
+    throw rangeError(`tags${of} has ${tags.length} members; at most 32 are allowed`);
   for (const [key, text] of tags) {
     if (!label.pattern.test(key)) throw wrongType(`a key of tags${of}`, key, label.accepted);
     if (typeof text !== 'string' || text.length > 256 || !tagText.test(text))
-      throw wrongType(`tags.${key}${of}`, text, 'a string of at most 256 characters without unpaired surrogates');
+      throw wrongType(
+        `tags.${key}${of}`,
+        text,
+        'a string of at most 256 characters without unpaired surrogates',
+      );
   }
   return Object.freeze(Object.fromEntries(tags));
 }
@@ -225,7 +242,11 @@ const year = 31_536_000;
 const day = 86_400;
 
 /** Checks a definition's options and fills in the defaults. */
-export function readSettings(name: string, options: TaskOptions | undefined, warn: DurationWarning = () => undefined): Settings {
+export function readSettings(
+  name: string,
+  options: TaskOptions | undefined,
+  warn: DurationWarning = () => undefined,
+): Settings {
   const where = `task '${name}'`;
   const given = optionsObject<TaskOptions>(where, options, known);
   const suffix = ` of ${where}`;
@@ -236,9 +257,21 @@ export function readSettings(name: string, options: TaskOptions | undefined, war
     delay: secondsOption(of('delay'), given.delay, 0, { warn, zero: true, max: year }),
     backoff:
       typeof backoff === 'function'
-        ? plainFunctionOption(of('backoff'), backoff, 'a number from 1 to 100, or a function that returns a number of seconds at once')
-        : numberOption(of('backoff'), backoff, 1, { min: 1, max: 100, or: 'a function that returns a number of seconds' }),
-    maxDelay: secondsOption(of('maxDelay'), given.maxDelay, Math.max(day, given.delay ?? 0), { warn, zero: true, max: year }),
+        ? plainFunctionOption(
+            of('backoff'),
+            backoff,
+            'a number from 1 to 100, or a function that returns a number of seconds at once',
+          )
+        : numberOption(of('backoff'), backoff, 1, {
+            min: 1,
+            max: 100,
+            or: 'a function that returns a number of seconds',
+          }),
+    maxDelay: secondsOption(of('maxDelay'), given.maxDelay, Math.max(day, given.delay ?? 0), {
+      warn,
+      zero: true,
+      max: year,
+    }),
     jitter: numberOption(of('jitter'), given.jitter, 0, { max: 1 }),
     retryOn: plainFunctionOption(
       of('retryOn'),
@@ -247,12 +280,19 @@ export function readSettings(name: string, options: TaskOptions | undefined, war
     ),
     timeout: secondsOption(of('timeout'), given.timeout, undefined, { warn }),
     deadline: secondsOption(of('deadline'), given.deadline, undefined, { warn }),
-    concurrency: numberOption(of('concurrency'), given.concurrency, undefined, { min: 1, max: 10_000, integer: true }),
+    concurrency: numberOption(of('concurrency'), given.concurrency, undefined, {
+      min: 1,
+      max: 10_000,
+      integer: true,
+    }),
     queue: queueOption(given.queue, 'default', suffix),
     priority: priorityOption(given.priority, 0, suffix),
     tags: tagsOption(given.tags, suffix),
     requeueOnInterrupt: booleanOption(of('requeueOnInterrupt'), given.requeueOnInterrupt, false),
-    maxInterrupts: numberOption(of('maxInterrupts'), given.maxInterrupts, 3, { max: 1000, integer: true }),
+    maxInterrupts: numberOption(of('maxInterrupts'), given.maxInterrupts, 3, {
+      max: 1000,
+      integer: true,
+    }),
     cancelGrace: secondsOption(of('cancelGrace'), given.cancelGrace, 5, { warn }),
   };
 }
@@ -260,7 +300,8 @@ export function readSettings(name: string, options: TaskOptions | undefined, war
 /** A function that returns its answer at once; an async one would always answer with a promise. */
 function plainFunctionOption<F>(option: string, value: F, accepted: string): F {
   if (value === undefined) return value;
-  if (typeof value !== 'function' || functionKind(value) !== 'a function') throw wrongType(option, value, accepted);
+  if (typeof value !== 'function' || functionKind(value) !== 'a function')
+    throw wrongType(option, value, accepted);
   return value;
 }
 
@@ -271,14 +312,31 @@ function plainFunctionOption<F>(option: string, value: F, accepted: string): F {
  */
 export function checkHandler(name: string, handler: unknown): void {
   const accepted = 'a function or an async function';
-  if (typeof handler !== 'function') throw wrongType(`handler of task '${name}'`, handler, accepted);
+  if (typeof handler !== 'function')
+    throw wrongType(`handler of task '${name}'`, handler, accepted);
   const kind = functionKind(handler);
-  if (kind !== 'a function' && kind !== 'an async function') throw wrongType(`handler of task '${name}'`, handler, accepted);
+  if (kind !== 'a function' && kind !== 'an async function')
+    throw wrongType(`handler of task '${name}'`, handler, accepted);
 }
 
 /** A definition as the dashboard shows it. */
 export function describeFunction({ name, settings, handler }: Definition): FunctionSettings {
-  const { retryOn: _retryOn, backoff, timeout = null, deadline = null, concurrency = null, ...same } = settings;
+  const {
+    retryOn: _retryOn,
+    backoff,
+    timeout = null,
+    deadline = null,
+    concurrency = null,
+    ...same
+  } = settings;
   const factor = typeof backoff === 'function' ? 'function' : backoff;
-  return { name, handled: handler !== undefined, ...same, backoff: factor, timeout, deadline, concurrency };
+  return {
+    name,
+    handled: handler !== undefined,
+    ...same,
+    backoff: factor,
+    timeout,
+    deadline,
+    concurrency,
+  };
 }

@@ -30,7 +30,13 @@ interface Budget {
 export function describeError(task: string, thrown: unknown): StoredError {
   const error = describeThrown(thrown);
   // The class name is not part of the fingerprint: `name` identifies the error already, and a minifier changes class names.
-  return { ...error, fingerprint: fingerprint(task, { ...error, name: isErrorLike(thrown) ? ownName(thrown) : error.name }) };
+  return {
+    ...error,
+    fingerprint: fingerprint(task, {
+      ...error,
+      name: isErrorLike(thrown) ? ownName(thrown) : error.name,
+    }),
+  };
 }
 
 /** The `err` of a log line about anything that code of the app threw. Never throws. */
@@ -44,7 +50,12 @@ function describeThrown(thrown: unknown): TaskError {
 
 function describe(thrown: unknown, budget: Budget, ancestors: readonly unknown[]): TaskError {
   const limits = ancestors.length === 0 ? outer : inner;
-  if (!isErrorLike(thrown)) return spend({ ...valueFields(thrown, limits.message), stack: null, ...codeOf(thrown) }, budget, ancestors);
+  if (!isErrorLike(thrown))
+    return spend(
+      { ...valueFields(thrown, limits.message), stack: null, ...codeOf(thrown) },
+      budget,
+      ancestors,
+    );
   const message = textOf(read(thrown, 'message') ?? '', outer.message);
   const error = {
     name: storableText(nameOf(thrown), nameLimit),
@@ -52,7 +63,10 @@ function describe(thrown: unknown, budget: Budget, ancestors: readonly unknown[]
     stack: stackOf(thrown, limits.stack),
     ...codeOf(thrown),
   };
-  return { ...spend(error, budget, ancestors), ...relatedErrors(thrown, budget, [...ancestors, thrown]) };
+  return {
+    ...spend(error, budget, ancestors),
+    ...relatedErrors(thrown, budget, [...ancestors, thrown]),
+  };
 }
 
 function spend(error: TaskError, budget: Budget, ancestors: readonly unknown[]): TaskError {
@@ -63,12 +77,17 @@ function spend(error: TaskError, budget: Budget, ancestors: readonly unknown[]):
 }
 
 /** The cause of an error and the members of an AggregateError. `ancestors` ends with the error itself. */
-function relatedErrors(thrown: object, budget: Budget, ancestors: readonly unknown[]): ErrorDetails {
+function relatedErrors(
+  thrown: object,
+  budget: Budget,
+  ancestors: readonly unknown[],
+): ErrorDetails {
   const related: ErrorDetails = {};
   const keep = (value: unknown): TaskError | undefined => {
     // An error that caused itself is shown already.
     if (ancestors.includes(value)) return undefined;
-    if (ancestors.length <= maxDepth && budget.errors > 0 && budget.characters > 0) return describe(value, budget, ancestors);
+    if (ancestors.length <= maxDepth && budget.errors > 0 && budget.characters > 0)
+      return describe(value, budget, ancestors);
     related.truncated = true;
     return undefined;
   };
@@ -103,7 +122,8 @@ function isAggregate(thrown: object): boolean {
 /** The value that has no message: a primitive as text, a plain object as JSON, a function by its name. */
 function valueFields(thrown: unknown, limit: number): { name: string; message: string } {
   const name = typeof thrown;
-  if (typeof thrown === 'function') return { name, message: storableText(functionText(thrown), limit) };
+  if (typeof thrown === 'function')
+    return { name, message: storableText(functionText(thrown), limit) };
   return { name, message: textOf(thrown, limit) };
 }
 
@@ -146,7 +166,9 @@ function nameOf(thrown: object): string {
   if (name !== 'Error' && name !== '') return name;
   const made = read(thrown, 'constructor');
   const className = typeof made === 'function' ? read(made, 'name') : undefined;
-  return typeof className === 'string' && className !== '' && className !== 'Object' ? className : name || 'Error';
+  return typeof className === 'string' && className !== '' && className !== 'Object'
+    ? className
+    : name || 'Error';
 }
 
 /** A number counts as a code, but not the one that each DOMException has from its name. */

@@ -349,7 +349,10 @@ export interface EngineReader {
   /** `logLines`: how many of the last lines of its log come with it. Default 10,000. */
   get(id: string, options?: { logLines?: number | undefined }): Promise<TaskDetail | undefined>;
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]>;
-  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']>;
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    ...query: Aggregates[K]['query']
+  ): Promise<Aggregates[K]['answer']>;
   describe(): Promise<EngineDescription>;
   /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
@@ -362,7 +365,9 @@ export type Action = Command['action'];
  * The tasks of a command as an engine takes it: by id, or all that a filter finds and the action can be done to, the oldest
  * first, {@link mostByFilter} a call. A filter without conditions finds every task; callers must have said `'all'`.
  */
-type Targets = { ids: readonly string[]; filter?: undefined } | { filter: TaskFilter; ids?: undefined };
+type Targets =
+  | { ids: readonly string[]; filter?: undefined }
+  | { filter: TaskFilter; ids?: undefined };
 
 /** Tasks that one command by filter is done to, at most. */
 export const mostByFilter = 10_000;

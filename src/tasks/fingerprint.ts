@@ -3,7 +3,9 @@ import type { TaskError } from './types.js';
 
 /** The first frame of the app's own code: not of a dependency, not of Node. Without line numbers, which every edit moves. */
 function ownFrame(stack: string): string {
-  const frame = stack.split('\n').find((line) => /^\s+at /.test(line) && !/node_modules|node:internal|\(node:/.test(line));
+  const frame = stack
+    .split('\n')
+    .find((line) => /^\s+at /.test(line) && !/node_modules|node:internal|\(node:/.test(line));
   return frame?.trim().replace(/:\d+:\d+\)?$/, '') ?? '';
 }
 

@@ -77,7 +77,9 @@ export class HandlerCall implements RunningAttempt, Running {
     const { logLines } = this.#parts;
     if (this.#lineCount >= logLines) return;
     this.#lineCount += 1;
-    this.#io.log(this.#lineCount < logLines ? logLine(level, message, fields) : limitLine(logLines));
+    this.#io.log(
+      this.#lineCount < logLines ? logLine(level, message, fields) : limitLine(logLines),
+    );
   }
 
   progress(value: number, text: string | undefined): void {
@@ -92,10 +94,16 @@ export class HandlerCall implements RunningAttempt, Running {
     const durationMs = Math.round(this.#milliseconds ?? performance.now() - this.#started);
     const fields = { taskId: id, task: name, attempt, durationMs };
     const end = this.#end;
-    if (stored !== 'reported') logger.info({ ...fields, status: stored, reason: stopReason(stored) }, 'task stopped');
+    if (stored !== 'reported')
+      logger.info({ ...fields, status: stored, reason: stopReason(stored) }, 'task stopped');
     else if (end?.status !== 'failed') logger.info(fields, 'task succeeded');
-    else if (end.retryIn === undefined) logger.error({ ...fields, err: loggedError(end.error) }, 'task failed');
-    else logger.warn({ ...fields, retryIn: end.retryIn, err: loggedError(end.error) }, 'task failed and will be retried');
+    else if (end.retryIn === undefined)
+      logger.error({ ...fields, err: loggedError(end.error) }, 'task failed');
+    else
+      logger.warn(
+        { ...fields, retryIn: end.retryIn, err: loggedError(end.error) },
+        'task failed and will be retried',
+      );
   }
 
   /**
@@ -118,7 +126,10 @@ export class HandlerCall implements RunningAttempt, Running {
    * Returns the promises of a call that has a time limit: how the attempt ended, and the handler's
    * end.
    */
-  #limited(handled: Promise<unknown>, limit: TimeLimit): [Promise<AttemptResult>, Promise<unknown>] {
+  #limited(
+    handled: Promise<unknown>,
+    limit: TimeLimit,
+  ): [Promise<AttemptResult>, Promise<unknown>] {
     let timer: NodeJS.Timeout | undefined;
     let overdue: DOMException | undefined;
     // An error that a handler throws after its time limit is a consequence of the limit.
@@ -148,7 +159,8 @@ export class HandlerCall implements RunningAttempt, Running {
 
   #succeed(value: unknown): AttemptResult {
     if (isGenerator(value)) {
-      const message = 'the handler returned a generator, so its work was not done: return the result of iterating over it';
+      const message =
+        'the handler returned a generator, so its work was not done: return the result of iterating over it';
       return this.#fail(new TypeError(message));
     }
     const { name } = this.#task;
@@ -162,8 +174,12 @@ export class HandlerCall implements RunningAttempt, Running {
   #fail(thrown: unknown): AttemptResult {
     const { name, deadlineAt } = this.#task;
     const error = describeError(name, thrown);
-    const retryIn = this.#definition && this.#parts.decide(this.#definition.settings, this.#task, thrown);
-    const isLate = retryIn !== undefined && deadlineAt !== undefined && Date.now() + retryIn * 1000 >= deadlineAt;
+    const retryIn =
+      this.#definition && this.#parts.decide(this.#definition.settings, this.#task, thrown);
+    const isLate =
+      retryIn !== undefined &&
+      deadlineAt !== undefined &&
+      Date.now() + retryIn * 1000 >= deadlineAt;
     return { status: 'failed', error, retryIn: isLate ? undefined : retryIn };
   }
 }
@@ -198,12 +214,20 @@ export function graceOf(definition: Definition | undefined): number {
  * The time of an attempt: its own timeout, or what remains until the task's deadline if that is
  * less.
  */
-function timeLimit(settings: Settings | undefined, { deadlineAt }: ClaimedTask): TimeLimit | undefined {
-  const timeout = settings?.timeout === undefined ? Number.POSITIVE_INFINITY : settings.timeout * 1000;
-  const left = deadlineAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, deadlineAt - Date.now());
+function timeLimit(
+  settings: Settings | undefined,
+  { deadlineAt }: ClaimedTask,
+): TimeLimit | undefined {
+  const timeout =
+    settings?.timeout === undefined ? Number.POSITIVE_INFINITY : settings.timeout * 1000;
+  const left =
+    deadlineAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, deadlineAt - Date.now());
   const milliseconds = Math.min(timeout, left);
   if (milliseconds > longestTimer) return undefined;
-  const message = left < timeout ? 'the deadline of the task passed' : `the attempt took longer than ${timeout / 1000} seconds`;
+  const message =
+    left < timeout
+      ? 'the deadline of the task passed'
+      : `the attempt took longer than ${timeout / 1000} seconds`;
   return { milliseconds, error: new DOMException(message, 'TimeoutError') };
 }
 
@@ -216,7 +240,10 @@ function stopReason(stored: Exclude<StoredEnd, 'reported'>): string {
 function isGenerator(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   try {
-    return isGeneratorObject(value) || Object.prototype.toString.call(value) === '[object AsyncGenerator]';
+    return (
+      isGeneratorObject(value) ||
+      Object.prototype.toString.call(value) === '[object AsyncGenerator]'
+    );
   } catch {
     return false;
   }

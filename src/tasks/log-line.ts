@@ -6,7 +6,12 @@ const messageLimit = 8 * 1024;
 
 /** Returns the line that `taskLog` adds to the log of a task. */
 export function logLine(level: LogLevel, message: string, fields: object | undefined): NewLogLine {
-  return { at: Date.now(), level, message: textOf(message).slice(0, messageLimit), fields: encodeFields(fields) };
+  return {
+    at: Date.now(),
+    level,
+    message: textOf(message).slice(0, messageLimit),
+    fields: encodeFields(fields),
+  };
 }
 
 /** Returns the line that replaces the last one if a task reaches the limit of its lines. */
@@ -22,8 +27,12 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
       return value instanceof Error ? { name: value.name, message: value.message } : value;
     });
     if (encoded === undefined || encoded[0] !== '{')
-      return JSON.stringify({ value: encoded === undefined ? textOf(fields) : JSON.parse(encoded) });
-    return encoded.length > messageLimit ? JSON.stringify({ omitted: `fields of ${encoded.length} characters` }) : encoded;
+      return JSON.stringify({
+        value: encoded === undefined ? textOf(fields) : JSON.parse(encoded),
+      });
+    return encoded.length > messageLimit
+      ? JSON.stringify({ omitted: `fields of ${encoded.length} characters` })
+      : encoded;
   } catch {
     return JSON.stringify({ omitted: 'fields that JSON cannot carry' });
   }

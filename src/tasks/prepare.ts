@@ -1,6 +1,20 @@
-import { type DurationWarning, optionsObject, secondsOption, stringOption, typeError, wrongType } from '../options.js';
+import {
+  type DurationWarning,
+  optionsObject,
+  secondsOption,
+  stringOption,
+  typeError,
+  wrongType,
+} from '../options.js';
 import { encodeArguments } from './arguments.js';
-import { type Definition, type EnqueueOptions, priorityOption, queueOption, type Settings, tagsOption } from './definition.js';
+import {
+  type Definition,
+  type EnqueueOptions,
+  priorityOption,
+  queueOption,
+  type Settings,
+  tagsOption,
+} from './definition.js';
 import type { NewTask, TaskClock } from './engine.js';
 import type { Sealer } from './sealing.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
@@ -16,10 +30,23 @@ export interface CallSettings {
   idempotency: { key: string; window: number } | undefined;
 }
 
-const callOptions = ['runAt', 'runIn', 'priority', 'queue', 'tags', 'deadline', 'idempotencyKey', 'idempotencyWindow'] as const;
+const callOptions = [
+  'runAt',
+  'runIn',
+  'priority',
+  'queue',
+  'tags',
+  'deadline',
+  'idempotencyKey',
+  'idempotencyWindow',
+] as const;
 
 /** Checks the options of `with` of a task. @throws TypeError or RangeError for a wrong one. */
-export function readCallSettings(options: EnqueueOptions, task: string, warn: DurationWarning): CallSettings {
+export function readCallSettings(
+  options: EnqueueOptions,
+  task: string,
+  warn: DurationWarning,
+): CallSettings {
   const suffix = ` of task '${task}'`;
   const of = (option: keyof EnqueueOptions): string => option + suffix;
   const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
@@ -37,7 +64,10 @@ export function readCallSettings(options: EnqueueOptions, task: string, warn: Du
 }
 
 /** SQLite ends text at a NUL and cannot store half of a surrogate pair, so different keys would count as one. */
-const keyRules = { pattern: /^[^\0\p{Cs}]+$/u, accepted: 'a string of 1 to 256 characters without NUL characters and unpaired surrogates' };
+const keyRules = {
+  pattern: /^[^\0\p{Cs}]+$/u,
+  accepted: 'a string of 1 to 256 characters without NUL characters and unpaired surrogates',
+};
 
 function idempotencyOption(
   { idempotencyKey, idempotencyWindow }: EnqueueOptions,
@@ -45,7 +75,8 @@ function idempotencyOption(
   warn: DurationWarning,
 ): CallSettings['idempotency'] {
   if (idempotencyKey === undefined) {
-    if (idempotencyWindow !== undefined) throw typeError('idempotencyWindow needs an idempotencyKey');
+    if (idempotencyWindow !== undefined)
+      throw typeError('idempotencyWindow needs an idempotencyKey');
     return undefined;
   }
   const window = secondsOption(option, idempotencyWindow, 86_400, { warn });
@@ -74,7 +105,11 @@ function retryDelayOf({ delay, backoff }: Settings): NewTask['retryDelay'] {
 export function prepareTask(
   { name, settings }: Definition,
   args: readonly unknown[],
-  { argsBytes, sealer, clock = systemClock }: { argsBytes: number; sealer: Sealer; clock?: TaskClock | undefined },
+  {
+    argsBytes,
+    sealer,
+    clock = systemClock,
+  }: { argsBytes: number; sealer: Sealer; clock?: TaskClock | undefined },
   call: CallSettings = noOptions,
   source: NewTask['source'] = 'manual',
 ): NewTask {
@@ -100,6 +135,9 @@ export function prepareTask(
     retryDelay: settings.retries > 0 ? retryDelayOf(settings) : undefined,
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
     deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),
-    idempotency: call.idempotency && { key: call.idempotency.key, until: now + Math.round(call.idempotency.window * 1000) },
+    idempotency: call.idempotency && {
+      key: call.idempotency.key,
+      until: now + Math.round(call.idempotency.window * 1000),
+    },
   };
 }

@@ -18,12 +18,20 @@ export class PreparedTasks {
   /** Returns the tasks of a list. @throws TypeError with code INVALID_INPUT if one of them is not a prepared one. */
   check(list: unknown): NewTask[] {
     if (!Array.isArray(list))
-      throw wrongType('tasks', list, 'a list of tasks that prepare() returned; to enqueue one task, call task.enqueue(…)');
+      throw wrongType(
+        'tasks',
+        list,
+        'a list of tasks that prepare() returned; to enqueue one task, call task.enqueue(…)',
+      );
     const tasks: NewTask[] = [];
     for (let index = 0; index < list.length; index++) {
       const task: unknown = list[index];
       if (typeof task !== 'object' || task === null || !this.#made.has(task))
-        throw wrongType(`tasks[${index}]`, task, 'what prepare() of a task of this manager returned, such as sendEmail.prepare(address)');
+        throw wrongType(
+          `tasks[${index}]`,
+          task,
+          'what prepare() of a task of this manager returned, such as sendEmail.prepare(address)',
+        );
       tasks.push(task as NewTask);
     }
     return tasks;
@@ -32,11 +40,13 @@ export class PreparedTasks {
 
 /** Reads the lists of arguments of `enqueueMany`. @throws TypeError with code INVALID_INPUT if they are not a list of lists. */
 export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
-  if (!Array.isArray(list)) throw wrongType('list', list, "a list of argument lists, such as [['a'], ['b']]");
+  if (!Array.isArray(list))
+    throw wrongType('list', list, "a list of argument lists, such as [['a'], ['b']]");
   const lists: A[] = [];
   for (let index = 0; index < list.length; index++) {
     const args: unknown = list[index];
-    if (!Array.isArray(args)) throw wrongType(`list[${index}]`, args, 'the list of arguments of one task');
+    if (!Array.isArray(args))
+      throw wrongType(`list[${index}]`, args, 'the list of arguments of one task');
     lists.push(args as readonly unknown[] as A);
   }
   return lists;

@@ -47,7 +47,10 @@ function unknownKey(key: string, known: readonly string[]): string {
 /** Makes a schema of an object whose error for an unknown key names the known keys. */
 export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
   z.strictObject(shape, {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? unknownKey(String(issue.keys?.[0]), Object.keys(shape)) : 'must be an object'),
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? unknownKey(String(issue.keys?.[0]), Object.keys(shape))
+        : 'must be an object',
   });
 
 const aTime = 'must be a time such as 2026-11-03T14:00:00Z, or relative to now such as -6h or -7d';
@@ -64,10 +67,13 @@ const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as con
 const aCursor = 'must be the nextCursor of a list';
 
 /** Where the page before ended. It may hold the id of a BullMQ job with its queue, four characters for three bytes. */
-export const cursor = z.string({ error: aCursor }).max(Math.ceil((mostNameBytes * 4) / 3) + 200, { error: aCursor });
+export const cursor = z
+  .string({ error: aCursor })
+  .max(Math.ceil((mostNameBytes * 4) / 3) + 200, { error: aCursor });
 
 /** Makes a list of a single string: code may write `status: 'failed'`, as an address has `status=failed`. */
-const asList = <T extends string>(given: T | readonly T[]): readonly T[] => (typeof given === 'string' ? [given] : given);
+const asList = <T extends string>(given: T | readonly T[]): readonly T[] =>
+  typeof given === 'string' ? [given] : given;
 
 const someStates = `must be a state or a list of states, such as ['failed']. The states: ${taskStatuses.join(', ')}`;
 const someTags = 'must be a tag or a list of 1 to 10 tags, each a key or key:value';
@@ -79,7 +85,10 @@ export const filters = {
   status: z
     .preprocess(
       asList<TaskStatus>,
-      z.array(oneOf(taskStatuses), { error: someStates }).min(1, { error: someStates }).max(taskStatuses.length, { error: someStates }),
+      z
+        .array(oneOf(taskStatuses), { error: someStates })
+        .min(1, { error: someStates })
+        .max(taskStatuses.length, { error: someStates }),
     )
     .optional(),
   /** Name of the task. */
@@ -90,7 +99,9 @@ export const filters = {
     .preprocess(
       asList<string>,
       z
-        .array(z.string({ error: aTag }).regex(/^[^:]{1,64}(:.{1,256})?$/su, { error: aTag }), { error: someTags })
+        .array(z.string({ error: aTag }).regex(/^[^:]{1,64}(:.{1,256})?$/su, { error: aTag }), {
+          error: someTags,
+        })
         .min(1, { error: someTags })
         .max(10, { error: 'may be given at most ten times' }),
     )
@@ -113,7 +124,9 @@ export const filters = {
   to: time.optional(),
 };
 
-const sort = oneOf(sorts as unknown as readonly [(typeof sorts)[number], ...(typeof sorts)[number][]]);
+const sort = oneOf(
+  sorts as unknown as readonly [(typeof sorts)[number], ...(typeof sorts)[number][]],
+);
 
 /** `GET P`. */
 export const listQuery = strict({
@@ -203,7 +216,10 @@ export const ids = (min: number, max: number) =>
     .max(max, { error: `must have at most ${max.toLocaleString('en')} ids` });
 
 /** The id of one task. */
-export const taskId = z.string({ error: anId }).max(mostNameBytes, { error: anId }).refine(isTaskId, { error: anId });
+export const taskId = z
+  .string({ error: anId })
+  .max(mostNameBytes, { error: anId })
+  .refine(isTaskId, { error: anId });
 
 const chosen = "must be an object of conditions, as in a list, or 'all' to select every task";
 const unchosen = "has no condition; it must have at least one, or be 'all' to select every task";
@@ -222,7 +238,10 @@ export const commandFilter = z.union(
 const seconds = 'must be a number of seconds from 0 to 86,400';
 
 /** Seconds over which retried tasks come due. */
-export const spread = z.number({ error: seconds }).min(0, { error: seconds }).max(86_400, { error: seconds });
+export const spread = z
+  .number({ error: seconds })
+  .min(0, { error: seconds })
+  .max(86_400, { error: seconds });
 
 /** Whether to answer what would be done, and change nothing. */
 export const dryRun = z.boolean({ error: 'must be true or false' });
@@ -254,7 +273,11 @@ export const commands = {
     args: z.array(z.unknown(), { error: 'must be a list of arguments' }).optional(),
   }),
   pause: strict({ action: z.literal('pause'), queue: name.optional(), schedule: name.optional() }),
-  resume: strict({ action: z.literal('resume'), queue: name.optional(), schedule: name.optional() }),
+  resume: strict({
+    action: z.literal('resume'),
+    queue: name.optional(),
+    schedule: name.optional(),
+  }),
   remove: strict({ action: z.literal('remove'), schedule: name }),
 };
 

@@ -10,7 +10,8 @@ const mostArgumentBytes = 64 * 1024 * 1024;
 /** The most search words of a command. An engine uses no more, so with more words it would find more tasks than were meant. */
 const mostWords = 20;
 
-const filterAccepted = "an object of conditions such as { status: ['failed'] }, or 'all' for every task";
+const filterAccepted =
+  "an object of conditions such as { status: ['failed'] }, or 'all' for every task";
 
 type Action = Command['action'];
 type Given = Record<string, unknown>;
@@ -33,18 +34,29 @@ const targets = {
  *
  * @throws TypeError or RangeError with code INVALID_INPUT.
  */
-export async function readCommand(command: unknown, by: unknown, now: number): Promise<[command: Command, by: CommandBy]> {
+export async function readCommand(
+  command: unknown,
+  by: unknown,
+  now: number,
+): Promise<[command: Command, by: CommandBy]> {
   const schemas = await loadQueries();
-  const given = plainCopy('command', command, { accepted: "an object such as { action: 'cancel', ids: [id] }" });
+  const given = plainCopy('command', command, {
+    accepted: "an object such as { action: 'cancel', ids: [id] }",
+  });
   refuseMisplaced(given);
   refuseUndefined('command', given);
   const { action } = given;
   if (!isAction(action)) throw wrongAction(action);
   if (given.filter !== undefined && given.filter !== 'all') {
-    given.filter = plainCopy('command.filter', given.filter, { times: ['from', 'to'], accepted: filterAccepted });
+    given.filter = plainCopy('command.filter', given.filter, {
+      times: ['from', 'to'],
+      accepted: filterAccepted,
+    });
     refuseUndefined('command.filter', given.filter as Given);
   }
-  const checked = checkArgument('command', schemas.commands[action], given) as Given & { action: Action };
+  const checked = checkArgument('command', schemas.commands[action], given) as Given & {
+    action: Action;
+  };
   oneTarget(action, checked);
   const who = readBy(schemas, by);
   const toTasks = checked.filter !== undefined || (checked.ids !== undefined && action !== 'rerun');
@@ -57,9 +69,13 @@ export async function readCommand(command: unknown, by: unknown, now: number): P
 
 /** Refuses what belongs to the second argument, such as `dryRun`, and so refuses arguments that are swapped. */
 function refuseMisplaced(given: Given): void {
-  const misplaced = ['actor', 'reason', 'dryRun', 'expect'].find((key) => Object.hasOwn(given, key));
+  const misplaced = ['actor', 'reason', 'dryRun', 'expect'].find((key) =>
+    Object.hasOwn(given, key),
+  );
   if (misplaced !== undefined)
-    throw typeError(`command has the key "${misplaced}", which belongs to the second argument: control(command, { actor: 'ada', … })`);
+    throw typeError(
+      `command has the key "${misplaced}", which belongs to the second argument: control(command, { actor: 'ada', … })`,
+    );
 }
 
 function isAction(action: unknown): action is Action {
@@ -68,14 +84,19 @@ function isAction(action: unknown): action is Action {
 
 function wrongAction(action: unknown): Error {
   const accepted = `one of ${Object.keys(targets).join(', ')}`;
-  return typeof action === 'string' ? outOfRange('command.action', action, accepted) : wrongType('command.action', action, accepted);
+  return typeof action === 'string'
+    ? outOfRange('command.action', action, accepted)
+    : wrongType('command.action', action, accepted);
 }
 
 function oneTarget(action: Action, given: Given): void {
   const keys: readonly string[] = targets[action];
   const found = keys.filter((key) => given[key] !== undefined);
   const wanted = keys.length === 1 ? keys[0] : `exactly one of: ${keys.join(', ')}`;
-  if (found.length !== 1) throw typeError(`command '${action}' has ${found.join(' and ') || 'no target'}; it must have ${wanted}`);
+  if (found.length !== 1)
+    throw typeError(
+      `command '${action}' has ${found.join(' and ') || 'no target'}; it must have ${wanted}`,
+    );
 }
 
 function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
@@ -93,14 +114,19 @@ function commandOf(checked: Given & { action: Action }, now: number): Command {
   return {
     ...rest,
     ...(ids !== undefined && { ids: [...new Set(ids as string[])] }),
-    ...(filter !== undefined && { filter: commandFilter(filter as 'all' | Parameters<typeof filterOf>[0], now) }),
-    ...(args !== undefined && { args: encodeArguments('rerun', args as readonly unknown[], mostArgumentBytes) }),
+    ...(filter !== undefined && {
+      filter: commandFilter(filter as 'all' | Parameters<typeof filterOf>[0], now),
+    }),
+    ...(args !== undefined && {
+      args: encodeArguments('rerun', args as readonly unknown[], mostArgumentBytes),
+    }),
   } as Command;
 }
 
 function commandFilter(filter: 'all' | Parameters<typeof filterOf>[0], now: number): TaskFilter {
   if (filter === 'all') return {};
   const words = filter.q?.match(/[\p{L}\p{N}]+/gu)?.length ?? 0;
-  if (words > mostWords) throw rangeError(`command.filter.q has ${words} words; a command takes at most ${mostWords}`);
+  if (words > mostWords)
+    throw rangeError(`command.filter.q has ${words} words; a command takes at most ${mostWords}`);
   return filterOf(filter, now);
 }

@@ -2,7 +2,14 @@ import { runInEmptyContext } from '../empty-context.js';
 import { rangeError, typeError } from '../options.js';
 import { checkArgument, plainCopy, withoutUndefined } from './check-schema.js';
 import { type Cursors, cursorsOf } from './cursor.js';
-import type { FailureQuery, LogQuery, MetricsRange, SortKey, TaskFilter, TaskQuery } from './engine.js';
+import type {
+  FailureQuery,
+  LogQuery,
+  MetricsRange,
+  SortKey,
+  TaskFilter,
+  TaskQuery,
+} from './engine.js';
 import type * as Queries from './queries.js';
 import { readTime } from './time-text.js';
 
@@ -12,7 +19,8 @@ import { readTime } from './time-text.js';
  */
 
 /** The schemas, loaded with the first call that needs them. */
-export const loadQueries = (): Promise<typeof Queries> => runInEmptyContext(() => import('./queries.js'));
+export const loadQueries = (): Promise<typeof Queries> =>
+  runInEmptyContext(() => import('./queries.js'));
 
 type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failureQuery';
 
@@ -26,7 +34,10 @@ const examples: Readonly<Record<Schema, string>> = {
 };
 
 /** Checks a query object, of which `undefined` members count as absent. */
-async function read<K extends Schema>(schema: K, query: unknown): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
+async function read<K extends Schema>(
+  schema: K,
+  query: unknown,
+): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
   const schemas = await loadQueries();
   const rules = { times: ['from', 'to'], accepted: `an object such as ${examples[schema]}` };
   const copy = query === undefined ? {} : withoutUndefined(plainCopy('query', query, rules));
@@ -41,7 +52,13 @@ export interface Paged<Q> {
 
 /** Reads the query of `find`. @throws TypeError, RangeError or TaskflowError as `find` says. */
 export async function readFindQuery(query: unknown, now: number): Promise<Paged<TaskQuery>> {
-  const { limit = 50, cursor, counted, sort = '-createdAt', ...conditions } = await read('findQuery', query);
+  const {
+    limit = 50,
+    cursor,
+    counted,
+    sort = '-createdAt',
+    ...conditions
+  } = await read('findQuery', query);
   const cursors = cursorsOf({ ...conditions, sort });
   const descending = sort.startsWith('-');
   return {
@@ -57,11 +74,22 @@ export async function readFindQuery(query: unknown, now: number): Promise<Paged<
   };
 }
 
-type Conditions = { [K in keyof typeof Queries.filters]?: ReturnType<(typeof Queries.filters)[K]['parse']> };
+type Conditions = {
+  [K in keyof typeof Queries.filters]?: ReturnType<(typeof Queries.filters)[K]['parse']>;
+};
 
 /** Returns checked conditions as an engine takes them. */
-export function filterOf({ status, tag, q, from, to, ...same }: Conditions, now: number): TaskFilter {
-  return { ...same, ...timesOf({ from, to }, now), status: status && [...new Set(status)], tags: tag?.map(tagOf), text: q };
+export function filterOf(
+  { status, tag, q, from, to, ...same }: Conditions,
+  now: number,
+): TaskFilter {
+  return {
+    ...same,
+    ...timesOf({ from, to }, now),
+    status: status && [...new Set(status)],
+    tags: tag?.map(tagOf),
+    text: q,
+  };
 }
 
 /** A key, or a key and its value after the first colon. */
@@ -75,7 +103,8 @@ function timesOf(
   { from, to }: { from?: string | undefined; to?: string | undefined },
   now: number,
 ): { from: number | undefined; to: number | undefined } {
-  const at = (text: string | undefined): number | undefined => (text === undefined ? undefined : readTime(text, now));
+  const at = (text: string | undefined): number | undefined =>
+    text === undefined ? undefined : readTime(text, now);
   return { from: at(from), to: at(to) };
 }
 
@@ -83,7 +112,10 @@ function timesOf(
 export async function readFailureQuery(query: unknown, now: number): Promise<Paged<FailureQuery>> {
   const { limit = 50, cursor, name, from } = await read('failureQuery', query);
   const cursors = cursorsOf({ failures: true, name, from });
-  return { query: { name, from: timesOf({ from }, now).from, limit, after: cursors.read(cursor) }, cursors };
+  return {
+    query: { name, from: timesOf({ from }, now).from, limit, after: cursors.read(cursor) },
+    cursors,
+  };
 }
 
 /** Points of a series, at most. */
@@ -118,6 +150,8 @@ export async function readDetailQuery(query: unknown): Promise<{ logLines?: numb
 export async function readLinesQuery(query: unknown): Promise<LogQuery> {
   const { q, limit = 500, ...same } = await read('linesQuery', query);
   if (same.after !== undefined && same.before !== undefined)
-    throw typeError('query has after and before; give either, because lines are counted from one end');
+    throw typeError(
+      'query has after and before; give either, because lines are counted from one end',
+    );
   return { ...same, limit, text: q };
 }

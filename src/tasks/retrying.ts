@@ -5,7 +5,11 @@ import { thrownForLog } from './describe-error.js';
 import type { ClaimedTask } from './engine.js';
 
 /** Decides whether a failed attempt is tried again: the seconds to wait, or `undefined` for no further try. */
-export type RetryDecision = (settings: Settings, task: ClaimedTask, thrown: unknown) => number | undefined;
+export type RetryDecision = (
+  settings: Settings,
+  task: ClaimedTask,
+  thrown: unknown,
+) => number | undefined;
 
 /**
  * Decides by the options of each task. The functions `retryOn` and `backoff` belong to the app: an error that they throw is
@@ -15,7 +19,12 @@ export function retryDecision(logger: Logger): RetryDecision {
   const warned = new Set<string>();
   const warnDuration = durationWarnings(logger);
 
-  const wrongAnswer = ({ id, name }: ClaimedTask, option: 'retryOn' | 'backoff', answer: unknown, message: string): void => {
+  const wrongAnswer = (
+    { id, name }: ClaimedTask,
+    option: 'retryOn' | 'backoff',
+    answer: unknown,
+    message: string,
+  ): void => {
     ignoreRejection(answer);
     if (warned.has(`${option} ${name}`)) return;
     warned.add(`${option} ${name}`);
@@ -29,7 +38,12 @@ export function retryDecision(logger: Logger): RetryDecision {
     try {
       const answer: unknown = retryOn(thrown);
       if (typeof answer === 'boolean') return answer;
-      wrongAnswer(task, 'retryOn', answer, 'retryOn must return true or false, so the task is not tried again');
+      wrongAnswer(
+        task,
+        'retryOn',
+        answer,
+        'retryOn must return true or false, so the task is not tried again',
+      );
     } catch (error) {
       failed(task, error, 'retryOn threw, so the task is not tried again');
     }
@@ -44,7 +58,12 @@ export function retryDecision(logger: Logger): RetryDecision {
         checkSeconds(`backoff of task '${task.name}'`, answer, warnDuration);
         return answer;
       }
-      wrongAnswer(task, 'backoff', answer, 'backoff must return a number of seconds, so the task waits for its delay');
+      wrongAnswer(
+        task,
+        'backoff',
+        answer,
+        'backoff must return a number of seconds, so the task waits for its delay',
+      );
     } catch (error) {
       failed(task, error, 'backoff threw, so the task waits for its delay');
     }
@@ -53,7 +72,10 @@ export function retryDecision(logger: Logger): RetryDecision {
 
   return (settings, task, thrown) => {
     if (task.tryNumber > settings.retries || !isWorthIt(settings, task, thrown)) return undefined;
-    return Math.min(waitOf(settings, task, thrown), settings.maxDelay) * (1 - settings.jitter * Math.random());
+    return (
+      Math.min(waitOf(settings, task, thrown), settings.maxDelay) *
+      (1 - settings.jitter * Math.random())
+    );
   };
 }
 

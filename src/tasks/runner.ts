@@ -23,10 +23,19 @@ export function handlerRunner({ concurrency, ...shared }: RunnerParts): HandlerR
   const routesHere = (): readonly TaskRoute[] => {
     routes ??= [...definitions.values()]
       .filter(({ handler }) => handler)
-      .map(({ name, settings: { queue, priority, concurrency } }) => ({ name, queue, priority, concurrency }));
+      .map(({ name, settings: { queue, priority, concurrency } }) => ({
+        name,
+        queue,
+        priority,
+        concurrency,
+      }));
     return routes;
   };
-  const parts: CallParts = { ...shared, decide: retryDecision(logger), outOfRange: progressWarnings(logger) };
+  const parts: CallParts = {
+    ...shared,
+    decide: retryDecision(logger),
+    outOfRange: progressWarnings(logger),
+  };
 
   return {
     concurrency,

@@ -1,4 +1,11 @@
-import { booleanOption, type DurationWarning, optionsObject, secondsOption, typeError, wrongType } from '../options.js';
+import {
+  booleanOption,
+  type DurationWarning,
+  optionsObject,
+  secondsOption,
+  typeError,
+  wrongType,
+} from '../options.js';
 import { readCron } from './cron.js';
 import { nameOption } from './definition.js';
 
@@ -56,9 +63,16 @@ export function checkScheduled(name: unknown, task: unknown): void {
   nameOption('name of a schedule', name, usage);
   if (typeof task === 'function') return;
   const where = `task of schedule '${String(name)}'`;
-  if (typeof task !== 'object' || task === null || typeof (task as { prepare?: unknown }).prepare !== 'function')
+  if (
+    typeof task !== 'object' ||
+    task === null ||
+    typeof (task as { prepare?: unknown }).prepare !== 'function'
+  )
     throw wrongType(where, task, `a task that tasks.task() returned, or a handler, as in ${usage}`);
-  if (!('with' in task)) throw typeError(`${where} has options of with(), which a schedule cannot take; put them into its definition`);
+  if (!('with' in task))
+    throw typeError(
+      `${where} has options of with(), which a schedule cannot take; put them into its definition`,
+    );
 }
 
 /** Checks a schedule's options and makes its timetable. @throws TypeError or RangeError for a rule that cannot be. */
@@ -78,7 +92,10 @@ export function readTimetable(
     'overlap',
   ]);
   const { every, cron, timezone } = given;
-  const habits = { catchUp: booleanOption('catchUp', given.catchUp, true), overlap: booleanOption('overlap', given.overlap, false) };
+  const habits = {
+    catchUp: booleanOption('catchUp', given.catchUp, true),
+    overlap: booleanOption('overlap', given.overlap, false),
+  };
   if ((every === undefined) === (cron === undefined))
     throw typeError(
       `${where} has ${cron === undefined ? 'neither every nor cron' : 'every and cron'}; it must have one of them, ` +
@@ -89,8 +106,11 @@ export function readTimetable(
     const next = readCron(where, cron, zone);
     return { ...habits, rule: `${cron.trim().replace(/\s+/g, ' ')} ${zone}`, next };
   }
-  if (timezone !== undefined) throw typeError(`${where}: timezone applies to cron only; leave it out with every`);
-  const step = Math.round(secondsOption(`every of ${where}`, every, 1, { warn, min: shortestInterval }) * 1000);
+  if (timezone !== undefined)
+    throw typeError(`${where}: timezone applies to cron only; leave it out with every`);
+  const step = Math.round(
+    secondsOption(`every of ${where}`, every, 1, { warn, min: shortestInterval }) * 1000,
+  );
   // Counted from one fixed moment, so that lateness of one run never moves the next.
   return {
     ...habits,

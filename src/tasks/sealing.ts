@@ -38,14 +38,22 @@ export function createSealer(keys: readonly string[]): Sealer {
       const [, id, encoded] = sealed.exec(text) ?? [];
       if (id === undefined || encoded === undefined) return text;
       const key = derived.find((each) => each.id === id);
-      if (!key) throw new TaskflowError('INTERNAL', `the key '${id}' that encrypted this is not among encryptionKeys`);
+      if (!key)
+        throw new TaskflowError(
+          'INTERNAL',
+          `the key '${id}' that encrypted this is not among encryptionKeys`,
+        );
       const bytes = Buffer.from(encoded, 'base64url');
       try {
-        const decipher = createDecipheriv('aes-256-gcm', key.secret, bytes.subarray(0, 12)).setAAD(Buffer.from(task));
+        const decipher = createDecipheriv('aes-256-gcm', key.secret, bytes.subarray(0, 12)).setAAD(
+          Buffer.from(task),
+        );
         decipher.setAuthTag(bytes.subarray(12, 28));
         return decipher.update(bytes.subarray(28), undefined, 'utf8') + decipher.final('utf8');
       } catch (cause) {
-        throw new TaskflowError('INTERNAL', 'what is encrypted of this task has been changed', { cause });
+        throw new TaskflowError('INTERNAL', 'what is encrypted of this task has been changed', {
+          cause,
+        });
       }
     },
   };

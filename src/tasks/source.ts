@@ -1,5 +1,13 @@
 import type { z } from 'zod';
-import type { Action, Changes, CommandBy, Definitions, Aggregates as EngineAggregates, EngineDescription, Outcome } from './engine.js';
+import type {
+  Action,
+  Changes,
+  CommandBy,
+  Definitions,
+  Aggregates as EngineAggregates,
+  EngineDescription,
+  Outcome,
+} from './engine.js';
 import type * as Queries from './queries.js';
 import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from './types.js';
 
@@ -7,7 +15,9 @@ type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
 /** What callers give for a schema of `queries.ts`: lists may be read-only, and times may be Dates. */
 type Asked<S extends z.ZodType> = {
-  readonly [K in keyof z.input<S>]: K extends 'from' | 'to' ? z.input<S>[K] | Date : ReadOnly<z.input<S>[K]>;
+  readonly [K in keyof z.input<S>]: K extends 'from' | 'to'
+    ? z.input<S>[K] | Date
+    : ReadOnly<z.input<S>[K]>;
 };
 
 /** As {@link Asked}, without `undefined`, which a command refuses. */
@@ -94,7 +104,8 @@ export interface FailureList extends Coverage {
 }
 
 /** What is summed up over tasks: what each kind is asked with, and what it answers. */
-export interface Aggregates extends Pick<EngineAggregates, 'statsSnapshot' | 'workers' | 'waits' | 'histograms'> {
+export interface Aggregates
+  extends Pick<EngineAggregates, 'statsSnapshot' | 'workers' | 'waits' | 'histograms'> {
   metrics: { query: [range?: RangeQuery]; answer: EngineAggregates['metrics']['answer'] };
   failures: { query: [query?: FailuresQuery]; answer: FailureList };
 }
@@ -113,7 +124,10 @@ export interface TaskReader {
   /** Returns lines of a task's log, the oldest first, 500 unless `limit` says otherwise. */
   logs(id: string, query?: LinesQuery): Promise<readonly LogLine[]>;
   /** Returns sums over tasks. */
-  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']>;
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    ...query: Aggregates[K]['query']
+  ): Promise<Aggregates[K]['answer']>;
   /** Returns what the engine says of itself, its queues and its schedules. */
   describe(): Promise<EngineDescription>;
   /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */

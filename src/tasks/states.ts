@@ -13,7 +13,12 @@ export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = 
 };
 
 /** States of a task that will not go on by itself. */
-const endedStatuses = ['success', 'failed', 'interrupted', 'cancelled'] as const satisfies readonly TaskStatus[];
+const endedStatuses = [
+  'success',
+  'failed',
+  'interrupted',
+  'cancelled',
+] as const satisfies readonly TaskStatus[];
 
 /** Whether a task in this state will not go on by itself. */
 export function isEnded(status: TaskStatus): boolean {

@@ -5,7 +5,8 @@ const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d
 /** ISO 8601 with a zone, or a day, or a time before now such as `-6h`, as Unix milliseconds; `undefined` for anything else. */
 export function readTime(text: string, now: number): number | undefined {
   const [, amount, unit] = relative.exec(text) ?? [];
-  if (amount !== undefined) return now - Number(amount) * unitMilliseconds[unit as keyof typeof unitMilliseconds];
+  if (amount !== undefined)
+    return now - Number(amount) * unitMilliseconds[unit as keyof typeof unitMilliseconds];
   const time = iso.test(text) ? Date.parse(text) : Number.NaN;
   return Number.isNaN(time) ? undefined : time;
 }

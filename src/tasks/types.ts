@@ -14,7 +14,14 @@
  */
 
 /** All states, in the order the dashboard shows them. */
-export const taskStatuses = ['pending', 'running', 'success', 'failed', 'interrupted', 'cancelled'] as const;
+export const taskStatuses = [
+  'pending',
+  'running',
+  'success',
+  'failed',
+  'interrupted',
+  'cancelled',
+] as const;
 
 /** Where a task stands. */
 export type TaskStatus = (typeof taskStatuses)[number];

@@ -21,9 +21,18 @@ export async function knownTarget(
   const [kind, name, list] =
     'queue' in command
       ? (['queue', command.queue, (await describe()).queues] as const)
-      : (['schedule', 'schedule' in command ? command.schedule : '', (await describe()).schedules] as const);
+      : ([
+          'schedule',
+          'schedule' in command ? command.schedule : '',
+          (await describe()).schedules,
+        ] as const);
   const names = list.map((each) => each.name);
   const some =
-    names.length === 0 ? ' There are none.' : ` Known: ${names.slice(0, mostListed).join(', ')}${names.length > mostListed ? ', …' : ''}.`;
-  throw new TaskflowError('NOT_FOUND', `There is no ${kind} ${quote(name)}.${didYouMean(name, names)}${some}`);
+    names.length === 0
+      ? ' There are none.'
+      : ` Known: ${names.slice(0, mostListed).join(', ')}${names.length > mostListed ? ', …' : ''}.`;
+  throw new TaskflowError(
+    'NOT_FOUND',
+    `There is no ${kind} ${quote(name)}.${didYouMean(name, names)}${some}`,
+  );
 }

@@ -30,7 +30,11 @@ import { waitFor } from './wait.js';
  * }, { describe, it, beforeEach, afterEach, expect });
  * ```
  */
-export function describeEngine(name: string, make: () => EngineUnderTest, runner: TestRunner): void {
+export function describeEngine(
+  name: string,
+  make: () => EngineUnderTest,
+  runner: TestRunner,
+): void {
   const { describe, beforeEach, afterEach } = runner;
 
   describe(`the ${name} engine`, () => {

@@ -40,7 +40,9 @@ export type Tasks = Pick<TaskManager, keyof TaskManager>;
 /** What the suite needs of an engine under test. */
 export interface EngineUnderTest {
   /** A manager on the one store of this test; the options are to be passed on. */
-  manager(options: Pick<TaskManagerOptions, 'concurrency' | 'limits' | 'logger' | 'encryptionKeys'>): Tasks;
+  manager(
+    options: Pick<TaskManagerOptions, 'concurrency' | 'limits' | 'logger' | 'encryptionKeys'>,
+  ): Tasks;
   /** Removes the store. All managers have stopped. */
   cleanUp(): Promise<void> | void;
 }

@@ -50,13 +50,17 @@ export class TestClock implements Clock {
 
   /** The first time that something waits for. */
   next(): number | undefined {
-    return this.#alarms.size === 0 ? undefined : Math.min(...[...this.#alarms].map(({ time }) => time));
+    return this.#alarms.size === 0
+      ? undefined
+      : Math.min(...[...this.#alarms].map(({ time }) => time));
   }
 
   /** Turns the clock on to a time, and runs what waits for it. It is never turned back. */
   turnTo(time: number): void {
     this.#now = Math.max(this.#now, time);
-    const due = [...this.#alarms].filter((alarm) => alarm.time <= this.#now).sort((a, b) => a.time - b.time);
+    const due = [...this.#alarms]
+      .filter((alarm) => alarm.time <= this.#now)
+      .sort((a, b) => a.time - b.time);
     for (const alarm of due) if (this.#alarms.delete(alarm)) alarm.work();
   }
 }

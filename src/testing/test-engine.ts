@@ -2,8 +2,23 @@ import { memoryBackend } from '../engines/embedded/memory-backend.js';
 import type { Executor } from '../engines/embedded/run/executor.js';
 import type { StorageBackend } from '../engines/embedded/storage-backend.js';
 import { TableEngine } from '../engines/embedded/table-engine.js';
-import { booleanOption, type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
-import type { AppDescription, Command, CommandBy, NewTask, Outcome, TaskEngine, TaskRunner } from '../tasks/engine.js';
+import {
+  booleanOption,
+  type Logger,
+  loggerOption,
+  numberOption,
+  optionsObject,
+  wrongType,
+} from '../options.js';
+import type {
+  AppDescription,
+  Command,
+  CommandBy,
+  NewTask,
+  Outcome,
+  TaskEngine,
+  TaskRunner,
+} from '../tasks/engine.js';
 import { TestClock } from './test-clock.js';
 
 /** Options of {@link testEngine}. */
@@ -42,8 +57,12 @@ export interface TestEngine extends TaskEngine {
  * ```
  */
 export function testEngine(options?: TestEngineOptions): TestEngine {
-  const { now, inline } = optionsObject<TestEngineOptions>('testEngine', options, ['now', 'inline']);
-  if (now !== undefined && !(now instanceof Date && !Number.isNaN(now.getTime()))) throw wrongType('now', now, 'a valid Date');
+  const { now, inline } = optionsObject<TestEngineOptions>('testEngine', options, [
+    'now',
+    'inline',
+  ]);
+  if (now !== undefined && !(now instanceof Date && !Number.isNaN(now.getTime())))
+    throw wrongType('now', now, 'a valid Date');
   return new InlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
 }
 
@@ -68,7 +87,12 @@ class InlineEngine extends TableEngine implements TestEngine {
   constructor(now: number, inline: boolean) {
     const clock = new TestClock(now);
     const failures = new Failures();
-    super({ storage, clock, logger: failures.logger, retention: { age: undefined, count: undefined } });
+    super({
+      storage,
+      clock,
+      logger: failures.logger,
+      retention: { age: undefined, count: undefined },
+    });
     this.clock = clock;
     this.#inline = inline;
     this.#failures = failures;
@@ -130,7 +154,9 @@ class InlineEngine extends TableEngine implements TestEngine {
   }
 
   async advance(seconds: number): Promise<void> {
-    const target = this.clock.now() + numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
+    const target =
+      this.clock.now() +
+      numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
     await this.run();
     for (let at = this.clock.next(); at !== undefined && at <= target; at = this.clock.next()) {
       this.clock.turnTo(at);
@@ -142,7 +168,10 @@ class InlineEngine extends TableEngine implements TestEngine {
 
 /** Keeps the first error that an engine logs, so that the next `run` rejects with it. */
 class Failures {
-  readonly logger: Logger = { ...loggerOption('logger', false), error: ({ err }: { err?: unknown }) => this.#add(err) };
+  readonly logger: Logger = {
+    ...loggerOption('logger', false),
+    error: ({ err }: { err?: unknown }) => this.#add(err),
+  };
   #first: Error | undefined;
   #stopped = false;
 

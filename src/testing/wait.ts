@@ -1,5 +1,8 @@
 /** Resolves to the first truthy answer; rejects after so many seconds. */
-export async function waitFor<T>(ask: () => T | Promise<T>, seconds = 60): Promise<Exclude<T, false | null | undefined>> {
+export async function waitFor<T>(
+  ask: () => T | Promise<T>,
+  seconds = 60,
+): Promise<Exclude<T, false | null | undefined>> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();

@@ -4,7 +4,10 @@ const password = document.querySelector<HTMLInputElement>('#password');
 const message = document.querySelector<HTMLElement>('#message');
 const submit = document.querySelector<HTMLButtonElement>('button[type=submit]');
 
-function element<K extends keyof HTMLElementTagNameMap>(name: K, properties: Partial<HTMLElementTagNameMap[K]>): HTMLElementTagNameMap[K] {
+function element<K extends keyof HTMLElementTagNameMap>(
+  name: K,
+  properties: Partial<HTMLElementTagNameMap[K]>,
+): HTMLElementTagNameMap[K] {
   return Object.assign(document.createElement(name), properties);
 }
 

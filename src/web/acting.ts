@@ -41,7 +41,8 @@ export function actionRoute(
   return {
     ...route,
     need: 'operator',
-    handler: (ctx, { params, actor }) => handle({ ctx, tasks, access, logger, actor: nameOf(actor) }, params.id ?? params.name ?? ''),
+    handler: (ctx, { params, actor }) =>
+      handle({ ctx, tasks, access, logger, actor: nameOf(actor) }, params.id ?? params.name ?? ''),
   };
 }
 
@@ -56,7 +57,8 @@ export async function control(
   command: Command,
   by: Pick<CommandBy, 'dryRun' | 'expect'> = {},
 ): Promise<Outcome> {
-  if (!tasks.can.has(command.action)) throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${command.action}.`);
+  if (!tasks.can.has(command.action))
+    throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${command.action}.`);
   return tasks.control(command, { ...by, actor, reason });
 }
 
@@ -77,7 +79,12 @@ export async function told<T extends { told?: Told | null }>(
     const result = await act();
     const detail = { ...about.detail, ...result.told?.detail, ...why() };
     if (result.told !== null)
-      record(ctx, access, logger, { ...event, ...result.told, ...(Object.keys(detail).length > 0 && { detail }), outcome: 'done' });
+      record(ctx, access, logger, {
+        ...event,
+        ...result.told,
+        ...(Object.keys(detail).length > 0 && { detail }),
+        outcome: 'done',
+      });
     return result;
   } catch (error) {
     const known = error instanceof TaskflowError;
@@ -91,9 +98,15 @@ export async function told<T extends { told?: Told | null }>(
 }
 
 /** The body of an action, of at most so many bytes, and the reason it gives; one that is absent has no members. */
-export async function readAction<S extends z.ZodObject>(acting: Acting, schema: S, limit = 64 * 1024): Promise<z.output<S>> {
+export async function readAction<S extends z.ZodObject>(
+  acting: Acting,
+  schema: S,
+  limit = 64 * 1024,
+): Promise<z.output<S>> {
   const { ctx } = acting;
-  const { fields } = hasBody(ctx) ? await readBody(ctx, { types: ['json'], limit }) : { fields: {} };
+  const { fields } = hasBody(ctx)
+    ? await readBody(ctx, { types: ['json'], limit })
+    : { fields: {} };
   const body = readFields(schema, fields);
   if (typeof body.reason === 'string') acting.reason = body.reason;
   return body;

@@ -123,7 +123,11 @@ export const taskList = z.strictObject({
   searched: count.exactOptional(),
 });
 
-export const logPage = z.strictObject({ items: z.array(logLine), nextAfter: z.int().nullable(), nextBefore: z.int().nullable() });
+export const logPage = z.strictObject({
+  items: z.array(logLine),
+  nextAfter: z.int().nullable(),
+  nextBefore: z.int().nullable(),
+});
 
 const counts = z.strictObject({
   pending: count,
@@ -145,7 +149,9 @@ const durations = z.strictObject({
 
 const coverage = { completeSince: time.exactOptional() };
 const figureFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
-const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<Stats & { name: string }>;
+const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<
+  Stats & { name: string }
+>;
 
 export const metrics = z.strictObject({
   ...figureFields,
@@ -176,12 +182,22 @@ const functionSettings = z.strictObject({
 
 /** `settings` is null for a function that this process has no definition of. */
 export const functionList = z.strictObject({
-  items: z.array(z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...figureFields })),
+  items: z.array(
+    z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...figureFields }),
+  ),
   ...coverage,
 });
 
-const pause = z.strictObject({ by: z.string(), at: time, reason: z.string().nullable() }) satisfies z.ZodType<Pause>;
-const queue = z.strictObject({ name: z.string(), paused: z.boolean(), pause: pause.nullable() }) satisfies z.ZodType<QueueState>;
+const pause = z.strictObject({
+  by: z.string(),
+  at: time,
+  reason: z.string().nullable(),
+}) satisfies z.ZodType<Pause>;
+const queue = z.strictObject({
+  name: z.string(),
+  paused: z.boolean(),
+  pause: pause.nullable(),
+}) satisfies z.ZodType<QueueState>;
 
 /** `oldestReadyAt`: since when its first task that could run now has been waiting; null when none is. */
 export const queueList = z.strictObject({
@@ -205,7 +221,9 @@ const scheduleFields = {
 const schedule = z.strictObject(scheduleFields) satisfies z.ZodType<ScheduleState>;
 
 /** `nextRuns`: the next five, of which a process that has not defined the schedule knows the first alone. */
-export const scheduleList = z.strictObject({ items: z.array(schedule.extend({ nextRuns: z.array(time) })) });
+export const scheduleList = z.strictObject({
+  items: z.array(schedule.extend({ nextRuns: z.array(time) })),
+});
 
 const worker = z.strictObject({
   id: z.string(),
@@ -215,7 +233,9 @@ const worker = z.strictObject({
   slots: count.nullable(),
   running: count.nullable(),
   stuck: count.nullable(),
-  stuckAttempts: z.array(z.strictObject({ id: taskId, name: z.string(), attempt: count, since: time })).readonly(),
+  stuckAttempts: z
+    .array(z.strictObject({ id: taskId, name: z.string(), attempt: count, since: time }))
+    .readonly(),
   queue: z.string().exactOptional(),
   startedAt: time,
   lastSign: z.number().min(0),
@@ -235,7 +255,11 @@ const failureKind = z.strictObject({
   trend: z.array(count),
 }) satisfies z.ZodType<FailureGroup>;
 
-export const failureList = z.strictObject({ items: z.array(failureKind), nextCursor: z.string().nullable(), ...coverage });
+export const failureList = z.strictObject({
+  items: z.array(failureKind),
+  nextCursor: z.string().nullable(),
+  ...coverage,
+});
 
 /** What became of one thing done to many tasks: a reason for each one that was skipped. */
 export const bulkAnswer = z.strictObject({
@@ -244,7 +268,12 @@ export const bulkAnswer = z.strictObject({
   results: z.array(
     z.union([
       z.strictObject({ id: taskId, ok: z.literal(true) }),
-      z.strictObject({ id: taskId, ok: z.literal(false), code: z.enum(['TASK_NOT_FOUND', 'TASK_STATE_CONFLICT']), detail: z.string() }),
+      z.strictObject({
+        id: taskId,
+        ok: z.literal(false),
+        code: z.enum(['TASK_NOT_FOUND', 'TASK_STATE_CONFLICT']),
+        detail: z.string(),
+      }),
     ]),
   ),
   /** Tasks that were asked for. */
@@ -274,12 +303,15 @@ const auditEvent = z.strictObject({
   detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
 }) satisfies z.ZodType<AuditEvent>;
 
-export const auditPage = z.strictObject({ items: z.array(auditEvent), nextCursor: z.string().nullable() }) satisfies z.ZodType<
-  Page<AuditEvent>
->;
+export const auditPage = z.strictObject({
+  items: z.array(auditEvent),
+  nextCursor: z.string().nullable(),
+}) satisfies z.ZodType<Page<AuditEvent>>;
 
 /** A code of an error. */
-const errorCode = z.enum(errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]]);
+const errorCode = z.enum(
+  errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]],
+);
 
 export const health = z.strictObject({
   status: z.enum(['ok', 'unavailable']),

@@ -40,7 +40,11 @@ interface Enqueues {
  */
 export function backgroundTasks(tasks: Enqueues): Middleware {
   // A single task has `enqueue` too, and would store itself with the list of tasks as its argument.
-  const isManager = typeof tasks === 'object' && tasks !== null && typeof tasks.enqueue === 'function' && !('prepare' in tasks);
+  const isManager =
+    typeof tasks === 'object' &&
+    tasks !== null &&
+    typeof tasks.enqueue === 'function' &&
+    !('prepare' in tasks);
   if (!isManager) throw wrongType('tasks', tasks, aTaskManager);
 
   const collect = async (ctx: Context, next: Next): Promise<void> => {
@@ -49,8 +53,11 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
     const collector: BackgroundTasks = {
       add(task, ...args) {
         if (!open)
-          throw new Error('backgroundTasks.add() was called after the request had been answered; await the work, or use enqueue()');
-        if (typeof task?.prepare !== 'function') throw wrongType('task', task, 'a task of a TaskManager, such as tasks.task() returns');
+          throw new Error(
+            'backgroundTasks.add() was called after the request had been answered; await the work, or use enqueue()',
+          );
+        if (typeof task?.prepare !== 'function')
+          throw wrongType('task', task, 'a task of a TaskManager, such as tasks.task() returns');
         const prepared = task.prepare(...args);
         added.push(prepared);
         return prepared.id;
@@ -63,7 +70,8 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
       open = false;
     }
     // 404 without a body is what Koa answers when a handler sets nothing at all; that is no error of the handler.
-    const refused = ctx.status >= 400 && !(ctx.status === 404 && (ctx.body === undefined || ctx.body === null));
+    const refused =
+      ctx.status >= 400 && !(ctx.status === 404 && (ctx.body === undefined || ctx.body === null));
     if (added.length === 0 || refused) return;
     try {
       await tasks.enqueue(added);
@@ -94,6 +102,9 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
  */
 export function backgroundTasksOf(ctx: object): BackgroundTasks {
   const { backgroundTasks: found } = ctx as Partial<BackgroundTasksContext>;
-  if (!found) throw new Error('ctx.backgroundTasks is missing: call app.use(backgroundTasks(tasks)) before the routes that use it');
+  if (!found)
+    throw new Error(
+      'ctx.backgroundTasks is missing: call app.use(backgroundTasks(tasks)) before the routes that use it',
+    );
   return found;
 }

@@ -20,9 +20,24 @@ type BulkAnswer = z.output<typeof bulkAnswer>;
 export function bulkRoutes(tasks: TaskSource, parts: ActionParts): Route[] {
   return [
     actionRoute(parts, tasks, { method: 'POST', path: '/bulk', action: 'bulk' }, bulk),
-    actionRoute(parts, tasks, { method: 'POST', path: '/bulk-retry', action: 'bulk_retry' }, bulkRetry),
-    actionRoute(parts, tasks, { method: 'POST', path: '/retry-failed', action: 'retry_failed' }, retryFailed),
-    actionRoute(parts, tasks, { method: 'DELETE', path: '/history', action: 'delete_history' }, deleteHistory),
+    actionRoute(
+      parts,
+      tasks,
+      { method: 'POST', path: '/bulk-retry', action: 'bulk_retry' },
+      bulkRetry,
+    ),
+    actionRoute(
+      parts,
+      tasks,
+      { method: 'POST', path: '/retry-failed', action: 'retry_failed' },
+      retryFailed,
+    ),
+    actionRoute(
+      parts,
+      tasks,
+      { method: 'DELETE', path: '/history', action: 'delete_history' },
+      deleteHistory,
+    ),
   ];
 }
 
@@ -41,14 +56,27 @@ interface Wish {
 async function bulk(acting: Acting): Promise<void> {
   await answer(acting, 'bulk', async () => {
     const { bulkBody } = await loadSchemas();
-    const { action, ids, filter, expect, dryRun = false, spread } = await readAction(acting, bulkBody, bulkBytes);
+    const {
+      action,
+      ids,
+      filter,
+      expect,
+      dryRun = false,
+      spread,
+    } = await readAction(acting, bulkBody, bulkBytes);
     if ((ids === undefined) === (filter === undefined)) throw invalid('Give either ids or filter.');
     if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
     if (filter && expect === undefined && !dryRun)
-      throw invalid('expect is required with filter: how many tasks it is to find, as a dryRun counts them.');
+      throw invalid(
+        'expect is required with filter: how many tasks it is to find, as a dryRun counts them.',
+      );
     const targets = ids ? { ids: idsOf(ids) } : { filter: filter as CommandFilter };
-    const command = action === 'retry' ? { action, ...spreadOf(spread), ...targets } : { action, ...targets };
-    const detail = { does: action, ...(filter && { filter: filter === 'all' ? filter : JSON.stringify(filter).slice(0, 500) }) };
+    const command =
+      action === 'retry' ? { action, ...spreadOf(spread), ...targets } : { action, ...targets };
+    const detail = {
+      does: action,
+      ...(filter && { filter: filter === 'all' ? filter : JSON.stringify(filter).slice(0, 500) }),
+    };
     return { command, dryRun, expect, detail };
   });
 }
@@ -57,15 +85,29 @@ async function bulkRetry(acting: Acting): Promise<void> {
   await answer(acting, 'bulk_retry', async () => {
     const { bulkRetryBody } = await loadSchemas();
     const { ids, spread, dryRun = false } = await readAction(acting, bulkRetryBody, bulkBytes);
-    return { command: { action: 'retry', ids: idsOf(ids), ...spreadOf(spread) }, dryRun, detail: {} };
+    return {
+      command: { action: 'retry', ids: idsOf(ids), ...spreadOf(spread) },
+      dryRun,
+      detail: {},
+    };
   });
 }
 
 async function retryFailed(acting: Acting): Promise<void> {
   await answer(acting, 'retry_failed', async () => {
     const { retryFailedBody } = await loadSchemas();
-    const { since, name, spread, expect, dryRun = false } = await readAction(acting, retryFailedBody);
-    const { failed, isLimited } = await failedSince(acting.tasks, { name, status: ['failed'] }, readTime(since, Date.now()) ?? 0);
+    const {
+      since,
+      name,
+      spread,
+      expect,
+      dryRun = false,
+    } = await readAction(acting, retryFailedBody);
+    const { failed, isLimited } = await failedSince(
+      acting.tasks,
+      { name, status: ['failed'] },
+      readTime(since, Date.now()) ?? 0,
+    );
     const ids = failed.slice(0, mostByFilter).map(({ id }) => id);
     // As the failures came, the first one first.
     return {
@@ -80,12 +122,22 @@ async function retryFailed(acting: Acting): Promise<void> {
 }
 
 /** Tasks of a filter that ended at or after a time, the last first: one more than a command takes, and whether older ones may be missing. */
-async function failedSince(tasks: TaskSource, filter: FindQuery, since: number): Promise<{ failed: TaskSummary[]; isLimited: boolean }> {
+async function failedSince(
+  tasks: TaskSource,
+  filter: FindQuery,
+  since: number,
+): Promise<{ failed: TaskSummary[]; isLimited: boolean }> {
   const found: TaskSummary[] = [];
   let isLimited = false;
   let cursor: string | undefined;
   while (found.length <= mostByFilter) {
-    const page = await tasks.find({ ...filter, sort: '-endedAt', limit: 500, counted: false, cursor });
+    const page = await tasks.find({
+      ...filter,
+      sort: '-endedAt',
+      limit: 500,
+      counted: false,
+      cursor,
+    });
     const late = page.items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
     found.push(...(late < 0 ? page.items : page.items.slice(0, late)));
     if (late >= 0) break;
@@ -108,13 +160,20 @@ async function deleteHistory(acting: Acting): Promise<void> {
       const { before, dryRun } = await readHistoryQuery(ctx.querystring, Date.now());
       if (dryRun) return { ...(await countEndedBefore(tasks, before)), told: null };
       const done = await deleteEndedBefore(acting, tasks, before);
-      return { ...done, told: { detail: { before: new Date(before).toISOString(), deleted: done.deleted } } };
+      return {
+        ...done,
+        told: { detail: { before: new Date(before).toISOString(), deleted: done.deleted } },
+      };
     },
   );
   ctx.body = { deleted, more };
 }
 
-async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
+async function deleteEndedBefore(
+  acting: Acting,
+  tasks: TaskSource,
+  before: number,
+): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
   for await (const ids of endedBefore(tasks, before)) {
     if (deleted >= mostByFilter) return { deleted, more: true };
@@ -124,7 +183,10 @@ async function deleteEndedBefore(acting: Acting, tasks: TaskSource, before: numb
   return { deleted, more: false };
 }
 
-async function countEndedBefore(tasks: TaskSource, before: number): Promise<{ deleted: number; more: boolean }> {
+async function countEndedBefore(
+  tasks: TaskSource,
+  before: number,
+): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
   for await (const ids of endedBefore(tasks, before)) {
     if (deleted >= mostByFilter) return { deleted, more: true };
@@ -141,8 +203,16 @@ async function* endedBefore(tasks: TaskSource, before: number): AsyncGenerator<s
   for (const status of taskStatuses.filter(isEnded)) {
     let cursor: string | undefined;
     do {
-      const { items, nextCursor } = await tasks.find({ status: [status], sort: 'endedAt', limit: 500, counted: false, cursor });
-      const ids = items.filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before).map(({ id }) => id);
+      const { items, nextCursor } = await tasks.find({
+        status: [status],
+        sort: 'endedAt',
+        limit: 500,
+        counted: false,
+        cursor,
+      });
+      const ids = items
+        .filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before)
+        .map(({ id }) => id);
       if (ids.length > 0) yield ids;
       cursor = ids.length < items.length ? undefined : (nextCursor ?? undefined);
     } while (cursor !== undefined);
@@ -154,17 +224,30 @@ async function answer(acting: Acting, action: string, read: () => Promise<Wish>)
   const { body } = await told(acting, action, {}, async () => {
     const { command, count, scope, dryRun, expect, detail } = await read();
     if (count !== undefined && expect !== undefined && count !== expect)
-      throw new TaskflowError('COUNT_CHANGED', `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`);
-    const outcome = await control(acting, command, { dryRun, ...(count === undefined && expect !== undefined && { expect }) });
+      throw new TaskflowError(
+        'COUNT_CHANGED',
+        `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`,
+      );
+    const outcome = await control(acting, command, {
+      dryRun,
+      ...(count === undefined && expect !== undefined && { expect }),
+    });
     const body = bulkAnswerOf({ ...outcome, ...(scope && { scope }) }, count, dryRun);
     if (dryRun) return { body, told: null };
     const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));
-    return { body, told: { tasks, detail: { ...detail, dispatched: body.dispatched, skipped: body.skipped } } };
+    return {
+      body,
+      told: { tasks, detail: { ...detail, dispatched: body.dispatched, skipped: body.skipped } },
+    };
   });
   acting.ctx.body = body;
 }
 
-function bulkAnswerOf({ results, found, scope }: Outcome, counted: number | undefined, dryRun: boolean): BulkAnswer {
+function bulkAnswerOf(
+  { results, found, scope }: Outcome,
+  counted: number | undefined,
+  dryRun: boolean,
+): BulkAnswer {
   const dispatched = results.filter(({ ok }) => ok).length;
   const count = found?.count ?? counted ?? results.length;
   return {
@@ -182,7 +265,10 @@ function bulkAnswerOf({ results, found, scope }: Outcome, counted: number | unde
 function resultOf(result: CommandResult): BulkAnswer['results'][number] {
   if (result.ok) return { id: result.id, ok: true };
   const { id, code, status } = result;
-  const state = code === 'TASK_NOT_FOUND' ? 'There is no such task.' : `The task is ${status ?? 'in another state'}.`;
+  const state =
+    code === 'TASK_NOT_FOUND'
+      ? 'There is no such task.'
+      : `The task is ${status ?? 'in another state'}.`;
   const detail = result.detail ? `${state} ${result.detail}` : state;
   return { id, ok: false, code, detail };
 }
@@ -194,7 +280,8 @@ function spreadOf(spread: number | undefined): { spread?: number } {
 /** Each once: a task that is named twice is not retried twice. */
 function idsOf(ids: readonly string[]): string[] {
   const wrong = ids.find((id) => !isTaskId(id));
-  if (wrong !== undefined) throw invalid(`ids has ${JSON.stringify(wrong.slice(0, 64))}, which is not the id of a task.`);
+  if (wrong !== undefined)
+    throw invalid(`ids has ${JSON.stringify(wrong.slice(0, 64))}, which is not the id of a task.`);
   return [...new Set(ids)];
 }
 

@@ -57,7 +57,11 @@ export interface DashboardFacts {
  */
 export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): Middleware {
   const source = tasksOption(tasks);
-  const given = optionsObject<DashboardOptions>('dashboardRoutes', options, [...webOptionNames, 'title', 'logo']);
+  const given = optionsObject<DashboardOptions>('dashboardRoutes', options, [
+    ...webOptionNames,
+    'title',
+    'logo',
+  ]);
   const web = readWebOptions(given);
   const assets = builtAssets();
   const title = stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 });
@@ -70,7 +74,12 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
       errors: 'page',
       handler: (ctx, { actor }) => showDashboard(ctx, web, source, { title, logo }, actor),
     },
-    { method: 'GET', path: '/dashboard/assets/:file', need: 'public', handler: (ctx, { params }) => assets.send(ctx, params.file ?? '') },
+    {
+      method: 'GET',
+      path: '/dashboard/assets/:file',
+      need: 'public',
+      handler: (ctx, { params }) => assets.send(ctx, params.file ?? ''),
+    },
   ];
   return routeTable({ ...web, name: 'dashboardRoutes', routes, assets: '/dashboard/assets' });
 }
@@ -86,7 +95,9 @@ function isOverview({ query }: Context): boolean {
 async function firstList(ctx: Context, tasks: TaskSource): Promise<DashboardFacts['list']> {
   if (!isOverview(ctx) && ctx.query.view !== 'tasks') return null;
   const { limit: _, ...known } = (await loadSchemas()).listQuery.shape;
-  const asked = [...new URLSearchParams(ctx.querystring)].filter(([name]) => Object.hasOwn(known, name));
+  const asked = [...new URLSearchParams(ctx.querystring)].filter(([name]) =>
+    Object.hasOwn(known, name),
+  );
   return listTasks(tasks, new URLSearchParams(asked).toString());
 }
 

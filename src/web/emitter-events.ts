@@ -20,13 +20,20 @@ export interface Emitter {
  * router.get('/prices', requireAuth('401'), sseStream(emitterEvents(prices, ['price']), { access: auth }));
  * ```
  */
-export function emitterEvents(emitter: Emitter, names: readonly string[]): (client: StreamClient) => AsyncIterable<StreamEvent> {
-  if (typeof emitter?.on !== 'function' || typeof emitter.off !== 'function') throw wrongType('emitter', emitter, 'an EventEmitter');
+export function emitterEvents(
+  emitter: Emitter,
+  names: readonly string[],
+): (client: StreamClient) => AsyncIterable<StreamEvent> {
+  if (typeof emitter?.on !== 'function' || typeof emitter.off !== 'function')
+    throw wrongType('emitter', emitter, 'an EventEmitter');
   if (!Array.isArray(names) || names.length === 0 || names.some((name) => typeof name !== 'string'))
     throw wrongType('names', names, 'a list of event names');
   const broadcast = new Broadcast<StreamEvent>((all) => {
-    const listeners = names.map((event) => [event, (data: unknown): void => all.send({ event, data: data ?? null })] as const);
-    const leave = (): void => callEach(listeners, ([event, listener]) => emitter.off(event, listener));
+    const listeners = names.map(
+      (event) => [event, (data: unknown): void => all.send({ event, data: data ?? null })] as const,
+    );
+    const leave = (): void =>
+      callEach(listeners, ([event, listener]) => emitter.off(event, listener));
     try {
       for (const [event, listener] of listeners) emitter.on(event, listener);
     } catch (error) {

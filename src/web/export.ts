@@ -70,25 +70,41 @@ export async function searchedOf(tasks: TaskReader, query: FindQuery): Promise<n
 
 /** The whole filtered list of tasks as a stream. */
 export function exportTasks(tasks: TaskReader, query: FindQuery, format: ExportFormat): Readable {
-  const find = async (cursor: string | undefined) => tasks.find({ ...query, limit: pageSize, counted: false, cursor });
+  const find = async (cursor: string | undefined) =>
+    tasks.find({ ...query, limit: pageSize, counted: false, cursor });
   return exportStream(pages(find), taskColumns, format);
 }
 
 /** The whole filtered audit as a stream. */
-export function exportAudit(audit: NonNullable<Access['audit']>, query: AuditQuery, format: ExportFormat): Readable {
+export function exportAudit(
+  audit: NonNullable<Access['audit']>,
+  query: AuditQuery,
+  format: ExportFormat,
+): Readable {
   const find = async (cursor: string | undefined) => audit({ ...query, limit: pageSize, cursor });
   return exportStream(pages(find), auditColumns, format);
 }
 
 /** No more than a page is ever in memory. */
-function exportStream<T>(rows: AsyncIterable<readonly T[]>, columns: Columns<T>, format: ExportFormat): Readable {
-  return Readable.from(format === 'csv' ? csvPages(rows, columns) : ndjsonPages(rows), { objectMode: true, highWaterMark: 1 });
+function exportStream<T>(
+  rows: AsyncIterable<readonly T[]>,
+  columns: Columns<T>,
+  format: ExportFormat,
+): Readable {
+  return Readable.from(format === 'csv' ? csvPages(rows, columns) : ndjsonPages(rows), {
+    objectMode: true,
+    highWaterMark: 1,
+  });
 }
 
-async function* csvPages<T>(rows: AsyncIterable<readonly T[]>, columns: Columns<T>): AsyncGenerator<string> {
+async function* csvPages<T>(
+  rows: AsyncIterable<readonly T[]>,
+  columns: Columns<T>,
+): AsyncGenerator<string> {
   yield csvRow(Object.keys(columns));
   const cells = Object.values(columns);
-  for await (const page of rows) yield page.map((row) => csvRow(cells.map((cell) => cell(row)))).join('');
+  for await (const page of rows)
+    yield page.map((row) => csvRow(cells.map((cell) => cell(row)))).join('');
 }
 
 async function* ndjsonPages(rows: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
@@ -118,6 +134,9 @@ function csvRow(cells: readonly unknown[]): string {
 export function csvCell(value: unknown): string {
   if (value === null || value === undefined) return '';
   const text = String(value);
-  const safe = typeof value === 'string' && /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text;
+  const safe =
+    typeof value === 'string' && /^[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]/.test(text)
+      ? `'${text}`
+      : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

@@ -22,15 +22,21 @@ export class OpenStreams {
   /** @throws TaskflowError TOO_MANY_STREAMS where the user, or everybody together, has too many open. */
   check(user: string): void {
     if (this.#open.size < this.#total && (this.#byUser.get(user) ?? 0) < this.#perUser) return;
-    throw new TaskflowError('TOO_MANY_STREAMS', 'Too many streams are open; close one, or try again later.', {
-      headers: { 'Retry-After': '10' },
-    });
+    throw new TaskflowError(
+      'TOO_MANY_STREAMS',
+      'Too many streams are open; close one, or try again later.',
+      {
+        headers: { 'Retry-After': '10' },
+      },
+    );
   }
 
   add(user: string, res: ServerResponse): void {
     this.#open.add(res);
     this.#byUser.set(user, (this.#byUser.get(user) ?? 0) + 1);
-    this.#timer ??= runInEmptyContext(() => setInterval(() => this.#endWhereClosing(), lookInterval).unref());
+    this.#timer ??= runInEmptyContext(() =>
+      setInterval(() => this.#endWhereClosing(), lookInterval).unref(),
+    );
     res.once('close', () => {
       this.#open.delete(res);
       const left = (this.#byUser.get(user) ?? 1) - 1;

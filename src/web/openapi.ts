@@ -65,7 +65,8 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   'GET /workers': {
     id: 'listWorkers',
-    summary: 'Processes that have the tasks open, with the slots that handlers hold after their attempt was given up',
+    summary:
+      'Processes that have the tasks open, with the slots that handlers hold after their attempt was given up',
     tag: 'figures',
     query: schemas.noQuery,
     answer: answers.workerList,
@@ -121,7 +122,13 @@ const operations: Readonly<Record<string, Operation>> = {
     query: schemas.noQuery,
     answer: z.looseObject({ openapi: z.string() }),
   },
-  'GET /health': { id: 'getHealth', summary: 'Whether the tasks can be used', tag: 'service', answer: answers.health, public: true },
+  'GET /health': {
+    id: 'getHealth',
+    summary: 'Whether the tasks can be used',
+    tag: 'service',
+    answer: answers.health,
+    public: true,
+  },
   'GET /dashboard/stream': {
     id: 'streamEvents',
     summary: 'Changes as they happen: events hello, tasks, metrics, log, session',
@@ -167,10 +174,22 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   'POST /queues/:name/pause': control('pauseQueue', 'Pauses a queue', answers.queueAnswer),
   'POST /queues/:name/resume': control('resumeQueue', 'Resumes a queue', answers.queueAnswer),
-  'POST /schedules/:name/pause': control('pauseSchedule', 'Pauses a schedule', answers.scheduleAnswer),
-  'POST /schedules/:name/resume': control('resumeSchedule', 'Resumes a schedule', answers.scheduleAnswer),
+  'POST /schedules/:name/pause': control(
+    'pauseSchedule',
+    'Pauses a schedule',
+    answers.scheduleAnswer,
+  ),
+  'POST /schedules/:name/resume': control(
+    'resumeSchedule',
+    'Resumes a schedule',
+    answers.scheduleAnswer,
+  ),
   'POST /schedules/:name/remove': {
-    ...control('removeSchedule', 'Removes a schedule that no running process defines', answers.scheduleRemoved),
+    ...control(
+      'removeSchedule',
+      'Removes a schedule that no running process defines',
+      answers.scheduleRemoved,
+    ),
     errors: [404, 409, 413, 415, 501],
   },
   'POST /schedules/:name/run': control('runSchedule', 'Runs a schedule now', answers.taskSummary),
@@ -192,16 +211,42 @@ const operations: Readonly<Record<string, Operation>> = {
   },
   'POST /:id/retry': onTask('retryTask', 'Runs the same task again', schemas.reasonBody, 202),
   'POST /:id/cancel': onTask('cancelTask', 'Cancels a task', schemas.reasonBody, 202),
-  'POST /:id/run': onTask('runTask', 'Starts a task that waits for its time', schemas.reasonBody, 202),
-  'POST /:id/rerun': onTask('rerunTask', 'Makes a new task of one that has ended', schemas.rerunBody, 201),
+  'POST /:id/run': onTask(
+    'runTask',
+    'Starts a task that waits for its time',
+    schemas.reasonBody,
+    202,
+  ),
+  'POST /:id/rerun': onTask(
+    'rerunTask',
+    'Makes a new task of one that has ended',
+    schemas.rerunBody,
+    201,
+  ),
 };
 
 function control(id: string, summary: string, answer: z.ZodType): Operation {
-  return { id, summary, tag: 'control', body: schemas.reasonBody, status: 202, answer, errors: [404, 413, 415, 501] };
+  return {
+    id,
+    summary,
+    tag: 'control',
+    body: schemas.reasonBody,
+    status: 202,
+    answer,
+    errors: [404, 413, 415, 501],
+  };
 }
 
 function onTask(id: string, summary: string, body: z.ZodObject, status: 201 | 202): Operation {
-  return { id, summary, tag: 'tasks', body, status, answer: answers.taskSummary, errors: [404, 409, 413, 415, 501] };
+  return {
+    id,
+    summary,
+    tag: 'tasks',
+    body,
+    status,
+    answer: answers.taskSummary,
+    errors: [404, 409, 413, 415, 501],
+  };
 }
 
 /** Schemas with a name of their own in the document. */
@@ -270,7 +315,8 @@ export function openApiDocument({ mount, origin, login, cookie }: DocumentParts)
     info: {
       title: 'koa-taskflow',
       version,
-      summary: 'The background tasks of an app: what ran, what runs, what failed, and what is to be done about it.',
+      summary:
+        'The background tasks of an app: what ran, what runs, what failed, and what is to be done about it.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: origin }],
@@ -280,9 +326,19 @@ export function openApiDocument({ mount, origin, login, cookie }: DocumentParts)
     components: {
       schemas: made.schemas,
       securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The token of a sign-in that sends JSON' },
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'The token of a sign-in that sends JSON',
+        },
         ...(cookie !== undefined && {
-          cookie: { type: 'apiKey', in: 'cookie', name: cookie, description: 'The cookie of a sign-in in a browser' },
+          cookie: {
+            type: 'apiKey',
+            in: 'cookie',
+            name: cookie,
+            description: 'The cookie of a sign-in in a browser',
+          },
         }),
       },
     },
@@ -290,10 +346,26 @@ export function openApiDocument({ mount, origin, login, cookie }: DocumentParts)
 }
 
 function describe(
-  { id, summary, tag, query, body, bodyRequired, status = 200, answer, errors = [], public: isPublic }: Operation,
+  {
+    id,
+    summary,
+    tag,
+    query,
+    body,
+    bodyRequired,
+    status = 200,
+    answer,
+    errors = [],
+    public: isPublic,
+  }: Operation,
   path: string,
 ): object {
-  const inPath = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
+  const inPath = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }));
   const parameters = [...inPath, ...(query ? parametersOf(query) : [])];
   const all = isPublic ? [406, 503] : [400, 401, 403, 406, 503, ...errors];
   return {
@@ -302,10 +374,17 @@ function describe(
     tags: [tag],
     ...(isPublic && { security: [] }),
     ...(parameters.length > 0 && { parameters }),
-    ...(body && { requestBody: { required: bodyRequired ?? false, content: { 'application/json': { schema: schemaOf(body, 'input') } } } }),
+    ...(body && {
+      requestBody: {
+        required: bodyRequired ?? false,
+        content: { 'application/json': { schema: schemaOf(body, 'input') } },
+      },
+    }),
     responses: {
       [status]: successOf(answer, status),
-      ...Object.fromEntries([...new Set(all)].sort().map((each) => [each, problemOf(each, isPublic)])),
+      ...Object.fromEntries(
+        [...new Set(all)].sort().map((each) => [each, problemOf(each, isPublic)]),
+      ),
     },
   };
 }
@@ -313,38 +392,74 @@ function describe(
 function parametersOf(query: z.ZodObject): object[] {
   return Object.entries(query.shape).map(([name, field]) => {
     const schema = field as z.ZodType;
-    return { name, in: 'query', required: !schema.safeParse(undefined).success, schema: schemaOf(schema, 'input') };
+    return {
+      name,
+      in: 'query',
+      required: !schema.safeParse(undefined).success,
+      schema: schemaOf(schema, 'input'),
+    };
   });
 }
 
 function successOf(answer: Operation['answer'], status: number): object {
   if (!(answer instanceof z.ZodType))
-    return { description: answer.description, content: { [answer.type]: { schema: { type: 'string' } } } };
-  const headers = status === 201 ? { headers: { Location: { description: 'Of the new task', schema: { type: 'string' } } } } : {};
-  return { description: 'Done', ...headers, content: { 'application/json': { schema: schemaOf(answer, 'output') } } };
+    return {
+      description: answer.description,
+      content: { [answer.type]: { schema: { type: 'string' } } },
+    };
+  const headers =
+    status === 201
+      ? { headers: { Location: { description: 'Of the new task', schema: { type: 'string' } } } }
+      : {};
+  return {
+    description: 'Done',
+    ...headers,
+    content: { 'application/json': { schema: schemaOf(answer, 'output') } },
+  };
 }
 
 function problemOf(status: number, isHealth: boolean | undefined): object {
   if (isHealth && status === 503)
-    return { description: 'They cannot', content: { 'application/json': { schema: schemaOf(answers.health, 'output') } } };
-  return { description: errorTexts[status], content: { 'application/problem+json': { schema: schemaOf(answers.problem, 'output') } } };
+    return {
+      description: 'They cannot',
+      content: { 'application/json': { schema: schemaOf(answers.health, 'output') } },
+    };
+  return {
+    description: errorTexts[status],
+    content: { 'application/problem+json': { schema: schemaOf(answers.problem, 'output') } },
+  };
 }
 
 /** A reference where the schema has a name. */
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
   const [name] = Object.entries(components).find(([, each]) => each === schema) ?? [];
-  return name === undefined ? plain(z.toJSONSchema(schema, { io, unrepresentable: 'any' })) : { $ref: `#/components/schemas/${name}` };
+  return name === undefined
+    ? plain(z.toJSONSchema(schema, { io, unrepresentable: 'any' }))
+    : { $ref: `#/components/schemas/${name}` };
 }
 
 function componentSchemas(): Record<string, object> {
   const registry = z.registry<{ id: string }>();
   for (const [id, schema] of Object.entries(components)) registry.add(schema, { id });
-  const made = z.toJSONSchema(registry, { uri: (id) => `#/components/schemas/${id}`, io: 'output', unrepresentable: 'any' });
-  return Object.fromEntries(Object.entries(made.schemas).map(([name, schema]) => [name, plain(schema)]));
+  const made = z.toJSONSchema(registry, {
+    uri: (id) => `#/components/schemas/${id}`,
+    io: 'output',
+    unrepresentable: 'any',
+  });
+  return Object.fromEntries(
+    Object.entries(made.schemas).map(([name, schema]) => [name, plain(schema)]),
+  );
 }
 
 /** Without what says where a schema is, which the document says. */
-function plain({ $schema: _schema, $id: _id, ...schema }: { $schema?: unknown; $id?: unknown }): object {
+function plain({
+  $schema: _schema,
+  $id: _id,
+  ...schema
+}: {
+  $schema?: unknown;
+  $id?: unknown;
+}): object {
   return schema;
 }
 
@@ -352,7 +467,11 @@ function plain({ $schema: _schema, $id: _id, ...schema }: { $schema?: unknown; $
 const made = {
   operations: Object.entries(operations).map(([key, operation]) => {
     const [method = '', path = ''] = key.split(' ');
-    return { method: method.toLowerCase(), path: path.replace(/:(\w+)/g, '{$1}'), described: describe(operation, path) };
+    return {
+      method: method.toLowerCase(),
+      path: path.replace(/:(\w+)/g, '{$1}'),
+      described: describe(operation, path),
+    };
   }),
   schemas: componentSchemas(),
 };

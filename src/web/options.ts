@@ -22,18 +22,29 @@ export interface WebOptions {
 }
 
 /** Names of the options that every middleware over the tasks has. */
-export const webOptionNames = ['path', 'access', 'allowedHosts', 'trustedOrigins', 'logger'] as const;
+export const webOptionNames = [
+  'path',
+  'access',
+  'allowedHosts',
+  'trustedOrigins',
+  'logger',
+] as const;
 
 /** The checked options, in the shape a table of routes takes. */
-export function readWebOptions(
-  options: WebOptions,
-): Pick<RouteTable, 'mount' | 'access' | 'trustedOrigins' | 'logger' | 'before'> & { mount: Mount } {
+export function readWebOptions(options: WebOptions): Pick<
+  RouteTable,
+  'mount' | 'access' | 'trustedOrigins' | 'logger' | 'before'
+> & {
+  mount: Mount;
+} {
   const logger = loggerOption('logger', options.logger);
   const access = accessOption(options.access);
   const mount = mountAt(pathOption('path', options.path));
   const { path } = access as { path?: unknown };
   if (typeof path === 'string' && path !== mount.path)
-    throw rangeError(`path is ${JSON.stringify(mount.path)}, but path of createAuth() is ${JSON.stringify(path)}; they must be the same`);
+    throw rangeError(
+      `path is ${JSON.stringify(mount.path)}, but path of createAuth() is ${JSON.stringify(path)}; they must be the same`,
+    );
   return {
     logger,
     access,
@@ -56,7 +67,8 @@ export const aTaskManager = "a TaskManager, such as new TaskManager({ database: 
 
 /** Checks the first argument of a middleware over the tasks. */
 export function tasksOption(tasks: TaskSource): TaskSource {
-  if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function') throw wrongType('tasks', tasks, aTaskManager);
+  if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function')
+    throw wrongType('tasks', tasks, aTaskManager);
   tasks.mounted?.();
   return tasks;
 }

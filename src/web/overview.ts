@@ -18,41 +18,73 @@ import { readListQuery } from './query.js';
 const runsTold = 5;
 
 /** The tasks that a query string asks for. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong in it. */
-export async function listTasks(tasks: TaskSource, querystring: string): Promise<z.output<typeof Answers.taskList>> {
+export async function listTasks(
+  tasks: TaskSource,
+  querystring: string,
+): Promise<z.output<typeof Answers.taskList>> {
   const { items, ...page } = await tasks.find(await readListQuery(querystring));
   return { items: [...items], ...page };
 }
 
 /** The functions that are known, by their definitions here or their tasks, with their figures. */
-export async function listFunctions(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.functionList>> {
+export async function listFunctions(
+  tasks: TaskSource,
+  range: RangeQuery,
+): Promise<z.output<typeof Answers.functionList>> {
   const metrics = await tasks.aggregate('metrics', { ...range, series: false });
-  const settings = new Map((tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]));
+  const settings = new Map(
+    (tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]),
+  );
   const figures = byName(metrics.functions);
   const names = [...new Set([...settings.keys(), ...figures.keys()])].sort();
   return {
     items: names.map((name) => {
       const { tags, ...own } = settings.get(name) ?? { tags: {} };
-      return { name, settings: 'handled' in own ? { ...own, tags: { ...tags } } : null, ...figuresOf(figures, name) };
+      return {
+        name,
+        settings: 'handled' in own ? { ...own, tags: { ...tags } } : null,
+        ...figuresOf(figures, name),
+      };
     }),
     ...coverageOf(metrics),
   };
 }
 
 /** Returns the metrics of a range with the present totals of the processes. */
-export async function readMetrics(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.metrics>> {
-  const [metrics, workers] = await Promise.all([tasks.aggregate('metrics', range), tasks.aggregate('workers')]);
+export async function readMetrics(
+  tasks: TaskSource,
+  range: RangeQuery,
+): Promise<z.output<typeof Answers.metrics>> {
+  const [metrics, workers] = await Promise.all([
+    tasks.aggregate('metrics', range),
+    tasks.aggregate('workers'),
+  ]);
   const { functions, queues, series, ...figures } = metrics;
-  return { ...figures, functions: [...functions], queues: [...queues], series: [...series], workers: totalsOf(workers) };
+  return {
+    ...figures,
+    functions: [...functions],
+    queues: [...queues],
+    series: [...series],
+    workers: totalsOf(workers),
+  };
 }
 
 /** Sums over processes; what an engine does not know counts as 0. */
 export function totalsOf(workers: readonly ProcessInfo[]): WorkerTotals {
-  const sum = (of: (worker: ProcessInfo) => number | null): number => workers.reduce((total, worker) => total + (of(worker) ?? 0), 0);
-  return { count: workers.length, slots: sum(({ slots }) => slots), stuck: sum(({ stuck }) => stuck) };
+  const sum = (of: (worker: ProcessInfo) => number | null): number =>
+    workers.reduce((total, worker) => total + (of(worker) ?? 0), 0);
+  return {
+    count: workers.length,
+    slots: sum(({ slots }) => slots),
+    stuck: sum(({ stuck }) => stuck),
+  };
 }
 
 /** The queues that are known, whether each is paused, with their figures. */
-export async function listQueues(tasks: TaskSource, range: RangeQuery): Promise<z.output<typeof Answers.queueList>> {
+export async function listQueues(
+  tasks: TaskSource,
+  range: RangeQuery,
+): Promise<z.output<typeof Answers.queueList>> {
   const [metrics, described, waits] = await Promise.all([
     tasks.aggregate('metrics', { ...range, series: false }),
     tasks.describe(),
@@ -71,9 +103,13 @@ export async function listQueues(tasks: TaskSource, range: RangeQuery): Promise<
 }
 
 /** The schedules, with their next runs. */
-export async function listSchedules(tasks: TaskSource): Promise<z.output<typeof Answers.scheduleList>> {
+export async function listSchedules(
+  tasks: TaskSource,
+): Promise<z.output<typeof Answers.scheduleList>> {
   const { schedules } = await tasks.describe();
-  return { items: schedules.map((schedule) => ({ ...schedule, nextRuns: nextRuns(tasks, schedule) })) };
+  return {
+    items: schedules.map((schedule) => ({ ...schedule, nextRuns: nextRuns(tasks, schedule) })),
+  };
 }
 
 function nextRuns(tasks: TaskSource, { name, nextRunAt }: ScheduleState): string[] {
@@ -118,7 +154,9 @@ function byName(list: readonly (Stats & { name: string })[]): Map<string, Stats>
 const none: Stats = {
   counts: Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Stats['counts'],
   successRate: null,
-  durations: Object.fromEntries(['avg', 'min', 'max', 'p50', 'p95', 'p99'].map((key) => [key, null])) as unknown as Durations,
+  durations: Object.fromEntries(
+    ['avg', 'min', 'max', 'p50', 'p95', 'p99'].map((key) => [key, null]),
+  ) as unknown as Durations,
 };
 
 function figuresOf(figures: Map<string, Stats>, name: string): Stats {

@@ -11,7 +11,9 @@ type Sample = readonly [labels: Labels, value: number];
 
 const endings = taskStatuses.slice(2);
 /** Bounds of the histogram, in seconds. */
-const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600] as const;
+const bounds = [
+  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
+] as const;
 /** Functions, and queues, that have series of their own, so that a queue for each customer does not overload a Prometheus. */
 const mostNames = 500;
 
@@ -42,7 +44,9 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
       'gauge',
       'Tasks of a queue that have not ended.',
       first(now.queues).flatMap(({ name, counts }) =>
-        (['pending', 'running'] as const).map((status): Sample => [{ queue: name, status }, counts[status]]),
+        (['pending', 'running'] as const).map(
+          (status): Sample => [{ queue: name, status }, counts[status]],
+        ),
       ),
     ),
     family(
@@ -55,14 +59,23 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
       'ended_total',
       'counter',
       'Tasks that ended, deleted ones too.',
-      first(ever.functions).flatMap(({ name, counts }) => endings.map((status): Sample => [{ function: name, status }, counts[status]])),
+      first(ever.functions).flatMap(({ name, counts }) =>
+        endings.map((status): Sample => [{ function: name, status }, counts[status]]),
+      ),
     ),
-    histogram('attempt_duration_seconds', 'How long attempts ran, within 4.5 %.', first(histograms)),
+    histogram(
+      'attempt_duration_seconds',
+      'How long attempts ran, within 4.5 %.',
+      first(histograms),
+    ),
     family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, totals.count]]),
     family('worker_slots', 'gauge', 'Tasks that they may run at once.', [[{}, totals.slots]]),
-    family('worker_slots_stuck', 'gauge', 'Slots held by handlers that did not stop when their attempt was given up.', [
-      [{}, totals.stuck],
-    ]),
+    family(
+      'worker_slots_stuck',
+      'gauge',
+      'Slots held by handlers that did not stop when their attempt was given up.',
+      [[{}, totals.stuck]],
+    ),
   ].join('');
 }
 
@@ -73,7 +86,10 @@ function first<T extends { name: string }>(items: readonly T[]): readonly T[] {
 function histogram(name: string, help: string, histograms: readonly DurationHistogram[]): string {
   const full = `koa_taskflow_${name}`;
   const lines = histograms.flatMap(({ name: of, counts, count, sum }) => [
-    ...bounds.map((bound, n) => `${full}_bucket${labelText({ function: of, le: String(bound) })} ${counts[n] ?? 0}\n`),
+    ...bounds.map(
+      (bound, n) =>
+        `${full}_bucket${labelText({ function: of, le: String(bound) })} ${counts[n] ?? 0}\n`,
+    ),
     `${full}_bucket${labelText({ function: of, le: '+Inf' })} ${count}\n`,
     `${full}_sum${labelText({ function: of })} ${sum}\n`,
     `${full}_count${labelText({ function: of })} ${count}\n`,
@@ -81,7 +97,12 @@ function histogram(name: string, help: string, histograms: readonly DurationHist
   return `# HELP ${full} ${help}\n# TYPE ${full} histogram\n${lines.join('')}`;
 }
 
-function family(name: string, type: 'gauge' | 'counter', help: string, samples: readonly Sample[]): string {
+function family(
+  name: string,
+  type: 'gauge' | 'counter',
+  help: string,
+  samples: readonly Sample[],
+): string {
   const full = `koa_taskflow_${name}`;
   const lines = samples.map(([labels, value]) => `${full}${labelText(labels)} ${value}\n`);
   return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${lines.join('')}`;

@@ -3,7 +3,13 @@ import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import type { AuditQuery } from '../http/access.js';
 import { readRangeQuery } from '../tasks/read-queries.js';
-import type { DetailQuery, FailuresQuery, FindQuery, LinesQuery, RangeQuery } from '../tasks/source.js';
+import type {
+  DetailQuery,
+  FailuresQuery,
+  FindQuery,
+  LinesQuery,
+  RangeQuery,
+} from '../tasks/source.js';
 import { readTime } from '../tasks/time-text.js';
 import type { ExportFormat } from './export.js';
 import { readQuery } from './read-input.js';
@@ -15,7 +21,8 @@ import type * as Schemas from './schemas.js';
  */
 
 /** The schemas, loaded with the first request that needs them. */
-export const loadSchemas = (): Promise<typeof Schemas> => runInEmptyContext(() => import('./schemas.js'));
+export const loadSchemas = (): Promise<typeof Schemas> =>
+  runInEmptyContext(() => import('./schemas.js'));
 
 /** Reads the query of a list. @throws TaskflowError INVALID_INPUT naming what is wrong. */
 export async function readListQuery(querystring: string): Promise<FindQuery> {
@@ -23,10 +30,14 @@ export async function readListQuery(querystring: string): Promise<FindQuery> {
 }
 
 /** Reads the query of an export. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export async function readExportQuery(querystring: string, now: number): Promise<{ query: FindQuery; format: ExportFormat }> {
+export async function readExportQuery(
+  querystring: string,
+  now: number,
+): Promise<{ query: FindQuery; format: ExportFormat }> {
   const { format, from, to, ...query } = readQuery((await loadSchemas()).exportQuery, querystring);
   // A time relative to now stays the same for all pages of the export.
-  const at = (text: string | undefined): Date | undefined => (text === undefined ? undefined : new Date(readTime(text, now) ?? 0));
+  const at = (text: string | undefined): Date | undefined =>
+    text === undefined ? undefined : new Date(readTime(text, now) ?? 0);
   return { query: { ...query, from: at(from), to: at(to) }, format };
 }
 
@@ -48,7 +59,10 @@ export async function readNoQuery(querystring: string): Promise<void> {
 }
 
 /** Reads the time before which history is deleted. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export async function readHistoryQuery(querystring: string, now: number): Promise<{ before: number; dryRun: boolean }> {
+export async function readHistoryQuery(
+  querystring: string,
+  now: number,
+): Promise<{ before: number; dryRun: boolean }> {
   const { historyQuery } = await loadSchemas();
   const { before, dryRun } = readQuery(historyQuery, querystring);
   return { before: readTime(before, now) ?? 0, dryRun: dryRun === 'true' };
@@ -63,7 +77,10 @@ export async function readDetailQuery(querystring: string): Promise<DetailQuery>
 export async function readLogQuery(querystring: string): Promise<LinesQuery & { limit: number }> {
   const { limit = 500, ...query } = readQuery((await loadSchemas()).logQuery, querystring);
   if (query.after !== undefined && query.before !== undefined)
-    throw new TaskflowError('INVALID_INPUT', 'Give either after or before: lines are counted from one end.');
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      'Give either after or before: lines are counted from one end.',
+    );
   return { ...query, limit };
 }
 
@@ -75,7 +92,10 @@ export async function readAuditQuery(querystring: string, now: number): Promise<
 }
 
 /** Reads the query of an export of the audit. @throws TaskflowError INVALID_INPUT naming what is wrong. */
-export async function readAuditExportQuery(querystring: string, now: number): Promise<{ query: AuditQuery; format: ExportFormat }> {
+export async function readAuditExportQuery(
+  querystring: string,
+  now: number,
+): Promise<{ query: AuditQuery; format: ExportFormat }> {
   const { auditExportQuery } = await loadSchemas();
   const { format, ...query } = readQuery(auditExportQuery, querystring);
   return { query: auditConditions(query, now), format };
@@ -84,8 +104,12 @@ export async function readAuditExportQuery(querystring: string, now: number): Pr
 type AuditConditions = Omit<z.output<typeof Schemas.auditQuery>, 'limit' | 'cursor'>;
 
 /** The schema has accepted only valid times. */
-function auditConditions({ action, actor, outcome, from, to }: AuditConditions, now: number): AuditQuery {
-  const at = (text: string | undefined): number | undefined => (text === undefined ? undefined : readTime(text, now));
+function auditConditions(
+  { action, actor, outcome, from, to }: AuditConditions,
+  now: number,
+): AuditQuery {
+  const at = (text: string | undefined): number | undefined =>
+    text === undefined ? undefined : readTime(text, now);
   return { action, actor, outcome, from: at(from), to: at(to) };
 }
 

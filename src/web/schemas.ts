@@ -28,13 +28,19 @@ import {
 export { detailQuery, failureQuery, listQuery, logQuery, metricsQuery } from '../tasks/queries.js';
 
 /** `GET P/export`. */
-export const exportQuery = strict({ format: oneOf(['csv', 'ndjson']), ...filters, sort: listQuery.shape.sort });
+export const exportQuery = strict({
+  format: oneOf(['csv', 'ndjson']),
+  ...filters,
+  sort: listQuery.shape.sort,
+});
 
 /** `GET P/dashboard/stream`. */
 export const streamQuery = strict({
   topics: z
     .string()
-    .regex(/^(tasks|metrics)(,(tasks|metrics))*$/, { error: 'must be some of tasks, metrics, with commas between' })
+    .regex(/^(tasks|metrics)(,(tasks|metrics))*$/, {
+      error: 'must be some of tasks, metrics, with commas between',
+    })
     .optional(),
   task: z.array(taskId).max(20, { error: 'may be given 20 times' }).optional(),
 });
@@ -51,7 +57,9 @@ export const auditQuery = strict({
 });
 
 /** `GET P/audit/export`: the conditions of `GET P/audit`. */
-export const auditExportQuery = auditQuery.omit({ limit: true, cursor: true }).extend({ format: oneOf(['csv', 'ndjson']) });
+export const auditExportQuery = auditQuery
+  .omit({ limit: true, cursor: true })
+  .extend({ format: oneOf(['csv', 'ndjson']) });
 
 /** Body of `POST P/:id/retry` and of every other action that has none of its own. */
 export const reasonBody = strict({ reason: reason.optional() });
@@ -79,7 +87,12 @@ export const bulkBody = strict({
 });
 
 /** Body of `POST P/bulk-retry`. */
-export const bulkRetryBody = strict({ ids: requestIds, spread: spread.optional(), dryRun: dryRun.optional(), ...reasonBody.shape });
+export const bulkRetryBody = strict({
+  ids: requestIds,
+  spread: spread.optional(),
+  dryRun: dryRun.optional(),
+  ...reasonBody.shape,
+});
 
 /** Body of `POST P/retry-failed`. */
 export const retryFailedBody = strict({

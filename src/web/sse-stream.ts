@@ -28,7 +28,9 @@ export interface StreamClient {
 }
 
 /** Events shared by all clients, or a function that makes a client's own. */
-export type StreamSource<E extends StreamEvent> = AsyncIterable<E> | ((client: StreamClient) => AsyncIterable<E>);
+export type StreamSource<E extends StreamEvent> =
+  | AsyncIterable<E>
+  | ((client: StreamClient) => AsyncIterable<E>);
 
 /** How many streams may be open. */
 export interface StreamLimits {
@@ -66,8 +68,16 @@ const maxStall = 30_000;
  * router.get('/prices', requireAuth('401'), sseStream(prices(), { access: auth }));
  * ```
  */
-export function sseStream<E extends StreamEvent>(source: StreamSource<E>, options?: SseStreamOptions): Middleware {
-  const given = optionsObject<SseStreamOptions>('sseStream', options, ['access', 'streams', 'trustedOrigins', 'logger']);
+export function sseStream<E extends StreamEvent>(
+  source: StreamSource<E>,
+  options?: SseStreamOptions,
+): Middleware {
+  const given = optionsObject<SseStreamOptions>('sseStream', options, [
+    'access',
+    'streams',
+    'trustedOrigins',
+    'logger',
+  ]);
   const limits = optionsObject<StreamLimits>('streams', given.streams, ['perUser', 'total']);
   const access = accessOption(given.access);
   const logger = loggerOption('logger', given.logger);
@@ -84,8 +94,11 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
       if (!actor) throw unauthenticated(ctx);
       if (!hasRole(actor.roles, 'viewer')) throw forbidden('viewer');
       if (actor.ambient !== false) refuseCrossSiteRead(ctx, trustedOrigins);
-      if (!ctx.accepts('text/event-stream')) throw new TaskflowError('NOT_ACCEPTABLE', 'This is to be had as text/event-stream.');
-      const key = isOpen(access) ? clientAddress(ctx) : JSON.stringify([actor.strategy, actor.name]);
+      if (!ctx.accepts('text/event-stream'))
+        throw new TaskflowError('NOT_ACCEPTABLE', 'This is to be had as text/event-stream.');
+      const key = isOpen(access)
+        ? clientAddress(ctx)
+        : JSON.stringify([actor.strategy, actor.name]);
       open.check(key);
       const controller = new AbortController();
       const client = {
@@ -111,7 +124,9 @@ export function sseStream<E extends StreamEvent>(source: StreamSource<E>, option
   };
 }
 
-function sourceFor<E extends StreamEvent>(source: StreamSource<E>): (client: StreamClient) => AsyncIterable<E> {
+function sourceFor<E extends StreamEvent>(
+  source: StreamSource<E>,
+): (client: StreamClient) => AsyncIterable<E> {
   if (typeof source === 'function') return source;
   if (typeof source !== 'object' || source === null || !(Symbol.asyncIterator in source))
     throw wrongType(
@@ -158,7 +173,8 @@ async function pump(
     const reason: unknown = ended?.reason;
     // Any other reason, such as a store that does not answer, is no end of the session: the client may come back.
     // Nor can it be told in the middle of another event: who comes back learns it then.
-    if (!sending && (reason === 'revoked' || reason === 'expired')) res.end(eventText({ event: 'session', data: { reason } }));
+    if (!sending && (reason === 'revoked' || reason === 'expired'))
+      res.end(eventText({ event: 'session', data: { reason } }));
     else res.end();
     controller.abort();
   });
@@ -180,7 +196,8 @@ async function pump(
     }
   } catch (err) {
     // A source that ends with the error of its signal, because the client has gone, has done what it should.
-    if (!isReported(err) && !(signal.aborted && isAbortError(err))) logger.error({ err: thrownForLog(err) }, 'a stream failed');
+    if (!isReported(err) && !(signal.aborted && isAbortError(err)))
+      logger.error({ err: thrownForLog(err) }, 'a stream failed');
   } finally {
     clearInterval(ping);
     ended?.removeEventListener('abort', endSession);

@@ -6,12 +6,27 @@ import { type StreamLimits, sseStream } from './sse-stream.js';
 import { taskEvents } from './task-events.js';
 
 /** The live stream of the tasks at `path/dashboard/stream`. */
-export function streamRoute(tasks: TaskSource, { streams, ...options }: WebOptions & { streams?: StreamLimits | undefined }): Middleware {
+export function streamRoute(
+  tasks: TaskSource,
+  { streams, ...options }: WebOptions & { streams?: StreamLimits | undefined },
+): Middleware {
   const web = readWebOptions(options);
-  const stream = sseStream(taskEvents(tasks), { access: web.access, streams, trustedOrigins: web.trustedOrigins, logger: options.logger });
+  const stream = sseStream(taskEvents(tasks), {
+    access: web.access,
+    streams,
+    trustedOrigins: web.trustedOrigins,
+    logger: options.logger,
+  });
   return routeTable({
     ...web,
     name: 'streamRoute',
-    routes: [{ method: 'GET', path: '/dashboard/stream', need: 'viewer', handler: (ctx) => stream(ctx, async () => {}) }],
+    routes: [
+      {
+        method: 'GET',
+        path: '/dashboard/stream',
+        need: 'viewer',
+        handler: (ctx) => stream(ctx, async () => {}),
+      },
+    ],
   });
 }

@@ -167,8 +167,12 @@ function tasksEvent(from: number, changes: Changes): TasksEvent {
 /** What of an event is news to whoever has seen the changes up to a number. */
 function newsOf({ to, changes }: TasksEvent, seen: number): TasksEvent {
   const { upserts, removed, revs, dropped } = changes;
-  const isNew = (numbers: readonly number[]) => (_row: unknown, n: number) => (numbers[n] ?? 0) > seen;
-  const news = { upserts: upserts.filter(isNew(revs.upserts)), removed: removed.filter(isNew(revs.removed)) };
+  const isNew = (numbers: readonly number[]) => (_row: unknown, n: number) =>
+    (numbers[n] ?? 0) > seen;
+  const news = {
+    upserts: upserts.filter(isNew(revs.upserts)),
+    removed: removed.filter(isNew(revs.removed)),
+  };
   return tasksEvent(seen, { ...changes, rev: to, ...news, dropped });
 }
 
@@ -184,7 +188,9 @@ const shared = new WeakMap<TaskSource, LiveTasks>();
  * router.get('/tasks/dashboard/stream', requireAuth('401'), sseStream(taskEvents(tasks), { access: auth }));
  * ```
  */
-export function taskEvents(tasks: TaskSource): (client: StreamClient) => AsyncIterable<StreamEvent> {
+export function taskEvents(
+  tasks: TaskSource,
+): (client: StreamClient) => AsyncIterable<StreamEvent> {
   const source = tasksOption(tasks);
   const live = shared.get(source) ?? new LiveTasks(source);
   shared.set(source, live);
@@ -200,10 +206,16 @@ interface Wishes {
 function readWishes(query: URLSearchParams): Wishes {
   const topics = query.get('topics')?.split(',') ?? topicNames;
   if (topics.some((topic) => !topicNames.includes(topic)))
-    throw new TaskflowError('INVALID_INPUT', `topics must be some of ${topicNames.join(', ')}, with commas between.`);
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      `topics must be some of ${topicNames.join(', ')}, with commas between.`,
+    );
   const followed = [...new Set(query.getAll('task'))];
   if (followed.length > maxFollowed || !followed.every(isTaskId))
-    throw new TaskflowError('INVALID_INPUT', `task must be the id of a task, at most ${maxFollowed} times.`);
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      `task must be the id of a task, at most ${maxFollowed} times.`,
+    );
   return { topics: new Set(topics), followed };
 }
 
@@ -214,10 +226,15 @@ async function* clientEvents(
   { topics, followed }: Wishes,
 ): AsyncGenerator<StreamEvent> {
   const { rev, oldestRev } = await tasks.describe();
-  const known = lastEventId !== undefined && /^\d{1,16}$/.test(lastEventId) ? Number(lastEventId) : Number.NaN;
+  const known =
+    lastEventId !== undefined && /^\d{1,16}$/.test(lastEventId) ? Number(lastEventId) : Number.NaN;
   const resumed = known >= oldestRev && known <= rev;
   let seen = resumed ? known : rev;
-  yield { event: 'hello', id: seen, data: { serverTime: new Date().toISOString(), version, resumed } };
+  yield {
+    event: 'hello',
+    id: seen,
+    data: { serverTime: new Date().toISOString(), version, resumed },
+  };
 
   await live.join();
   const logs = new Map<string, { log: FollowedLog; n: number }>();
@@ -248,7 +265,8 @@ async function* clientEvents(
         if (entry.log.event === undefined || entry.log.n <= entry.n) continue;
         const [first] = entry.log.event.data.lines;
         // As with the tasks: who has missed a line before the shared event gets one of its own.
-        const event = first && first.n <= entry.n + 1 ? entry.log.event : await linesAfter(tasks, id, entry.n);
+        const event =
+          first && first.n <= entry.n + 1 ? entry.log.event : await linesAfter(tasks, id, entry.n);
         entry.n = event.data.lines.at(-1)?.n ?? entry.n;
         if (event.data.lines.length > 0) yield event;
       }
@@ -264,18 +282,30 @@ async function* clientEvents(
  * The shared event is for whoever has seen just what came before it. Who has seen some of it, as after a resume, gets the rest;
  * who fell behind gets one of its own.
  */
-async function eventAfter(tasks: TaskSource, latest: TasksEvent, seen: number, signal: AbortSignal): Promise<TasksEvent | undefined> {
+async function eventAfter(
+  tasks: TaskSource,
+  latest: TasksEvent,
+  seen: number,
+  signal: AbortSignal,
+): Promise<TasksEvent | undefined> {
   if (latest.from === seen) return latest;
   return latest.from < seen ? newsOf(latest, seen) : changesSince(tasks, seen, signal);
 }
 
-async function changesSince(tasks: TaskSource, seen: number, signal: AbortSignal): Promise<TasksEvent | undefined> {
+async function changesSince(
+  tasks: TaskSource,
+  seen: number,
+  signal: AbortSignal,
+): Promise<TasksEvent | undefined> {
   for await (const changes of tasks.watch(seen, signal)) return tasksEvent(seen, changes);
   return undefined;
 }
 
 async function linesAfter(tasks: TaskSource, id: string, after: number): Promise<LogEvent> {
-  return { event: 'log', data: { id, lines: await tasks.logs(id, { after, limit: linesOfEvent }) } };
+  return {
+    event: 'log',
+    data: { id, lines: await tasks.logs(id, { after, limit: linesOfEvent }) },
+  };
 }
 
 /** A number that no log line reaches. */

@@ -44,25 +44,39 @@ export interface TaskRoutesOptions extends WebOptions {
  */
 export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Middleware {
   const source = tasksOption(tasks);
-  const given = optionsObject<TaskRoutesOptions>('taskRoutes', options, [...webOptionNames, 'displayFuncArgs']);
+  const given = optionsObject<TaskRoutesOptions>('taskRoutes', options, [
+    ...webOptionNames,
+    'displayFuncArgs',
+  ]);
   const web = readWebOptions(given);
   const showArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
 
   const routes: Route[] = [
     show('', (ctx) => listTasks(source, ctx.querystring)),
     show('/metrics', (ctx) => metrics(ctx, source)),
-    { ...show('/metrics/prometheus', (ctx) => prometheus(ctx, source)), gives: ['text/plain; version=0.0.4'] },
+    {
+      ...show('/metrics/prometheus', (ctx) => prometheus(ctx, source)),
+      gives: ['text/plain; version=0.0.4'],
+    },
     show('/failures', (ctx) => failures(ctx, source)),
     show('/workers', (ctx) => workers(ctx, source)),
-    show('/functions', async (ctx) => listFunctions(source, await readFiguresQuery(ctx.querystring))),
+    show('/functions', async (ctx) =>
+      listFunctions(source, await readFiguresQuery(ctx.querystring)),
+    ),
     show('/queues', async (ctx) => listQueues(source, await readFiguresQuery(ctx.querystring))),
     show('/schedules', async (ctx) => {
       await readNoQuery(ctx.querystring);
       return listSchedules(source);
     }),
     show('/audit', (ctx) => audit(ctx, web.access)),
-    { ...show('/audit/export', (ctx) => exportTrail(ctx, web.access)), gives: ['text/csv', 'application/x-ndjson'] },
-    { ...show('/export', (ctx) => exportList(ctx, source)), gives: ['text/csv', 'application/x-ndjson'] },
+    {
+      ...show('/audit/export', (ctx) => exportTrail(ctx, web.access)),
+      gives: ['text/csv', 'application/x-ndjson'],
+    },
+    {
+      ...show('/export', (ctx) => exportList(ctx, source)),
+      gives: ['text/csv', 'application/x-ndjson'],
+    },
     show('/openapi.json', (ctx) => openApi(ctx, web)),
     { ...show('/health', (ctx) => health(ctx, source, web.access)), need: 'public' },
     // Answered by whoever mounts the stream; here it is only known, so that it is no task's id.
@@ -112,13 +126,21 @@ async function workers(ctx: Context, tasks: TaskSource): Promise<object> {
   return { items: await tasks.aggregate('workers') };
 }
 
-async function openApi(ctx: Context, { access, mount }: Pick<ReturnType<typeof readWebOptions>, 'access' | 'mount'>): Promise<object> {
+async function openApi(
+  ctx: Context,
+  { access, mount }: Pick<ReturnType<typeof readWebOptions>, 'access' | 'mount'>,
+): Promise<object> {
   await readNoQuery(ctx.querystring);
   // Made when it is asked for: it takes every schema there is, and hardly anybody asks twice.
   const { openApiDocument } = await runInEmptyContext(() => import('./openapi.js'));
   const prefix = mount.outside(ctx);
   const cookie = access.cookieName?.(ctx);
-  return openApiDocument({ mount: prefix, origin: `${ctx.protocol}://${ctx.host}`, login: access.describe?.(prefix), cookie });
+  return openApiDocument({
+    mount: prefix,
+    origin: `${ctx.protocol}://${ctx.host}`,
+    login: access.describe?.(prefix),
+    cookie,
+  });
 }
 
 async function exportList(ctx: Context, tasks: TaskSource): Promise<Readable> {
@@ -149,7 +171,8 @@ async function audit(ctx: Context, access: Access): Promise<object> {
 }
 
 function auditOf(access: Access): NonNullable<Access['audit']> {
-  if (!access.audit) throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
+  if (!access.audit)
+    throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
   return access.audit.bind(access);
 }
 
@@ -164,7 +187,12 @@ async function health(ctx: Context, tasks: TaskSource, access: Access): Promise<
   }
 }
 
-async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boolean): Promise<object> {
+async function detail(
+  ctx: Context,
+  tasks: TaskSource,
+  id: string,
+  showArgs: boolean,
+): Promise<object> {
   const options = await readDetailQuery(ctx.querystring);
   const task = isTaskId(id) ? await tasks.get(id, options) : undefined;
   if (!task) throw unknownTask(id);
@@ -175,10 +203,12 @@ async function detail(ctx: Context, tasks: TaskSource, id: string, showArgs: boo
 async function logs(ctx: Context, tasks: TaskSource, id: string): Promise<object> {
   const query = await readLogQuery(ctx.querystring);
   const lines = isTaskId(id) ? await tasks.logs(id, { ...query, limit: query.limit + 1 }) : [];
-  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id, { logs: 0 })))) throw unknownTask(id);
+  if (lines.length === 0 && !(isTaskId(id) && (await tasks.get(id, { logs: 0 }))))
+    throw unknownTask(id);
   const more = lines.length > query.limit;
   // The one line too many is the farthest from where they are counted from.
-  const items = query.before === undefined ? lines.slice(0, query.limit) : lines.slice(-query.limit);
+  const items =
+    query.before === undefined ? lines.slice(0, query.limit) : lines.slice(-query.limit);
   return {
     items,
     nextAfter: query.before === undefined && more ? (items.at(-1)?.n ?? null) : null,

@@ -51,7 +51,11 @@ describe('hostile credentials', () => {
   it.each(credentials.bodies)('are alice or nobody: the body %j', async (body) => {
     let answer: { status: number; json: unknown } | undefined;
     const lines = await linesOf(async () => {
-      answer = await ask(app.login, { method: 'POST', body: Buffer.from(body), headers: { 'Content-Type': 'application/json' } });
+      answer = await ask(app.login, {
+        method: 'POST',
+        body: Buffer.from(body),
+        headers: { 'Content-Type': 'application/json' },
+      });
     });
     const { status = 0, json } = answer ?? {};
     expect([200, 400, 401]).toContain(status);
@@ -79,7 +83,11 @@ describe('hostile credentials', () => {
     ['', 400],
     ['username=alice&password=secret', 303],
   ])('in a form are read once and as text: %.60s', async (body, status) => {
-    const answer = await ask(app.login, { method: 'POST', body, headers: { 'Content-Type': 'application/x-www-form-urlencoded' } });
+    const answer = await ask(app.login, {
+      method: 'POST',
+      body,
+      headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+    });
     expect(answer.status).toBe(status);
   });
 
@@ -124,7 +132,9 @@ describe('hostile credentials', () => {
     expect(String(lines[0]?.userAgent).length).toBeLessThanOrEqual(256);
     expect(lines[0]?.requestId).toMatch(/^[0-9a-f-]{36}$/);
     // Node itself answers 400 to a header with a control character.
-    const [status] = await Promise.all([sendRaw(app.url, requestText('GET', '/', { 'User-Agent': '\u001b[2K' }))]);
+    const [status] = await Promise.all([
+      sendRaw(app.url, requestText('GET', '/', { 'User-Agent': '\u001b[2K' })),
+    ]);
     expect([status?.status, app.log.text().includes('\u001b')]).toEqual([400, false]);
   });
 });

@@ -19,7 +19,11 @@ afterEach(closeApps);
 
 /** A strategy with one user, `ci`, that counts the guesses which reach it. */
 function users() {
-  const strategy: AuthStrategy & { guesses: number; user: KnownUser | undefined; failing: boolean } = {
+  const strategy: AuthStrategy & {
+    guesses: number;
+    user: KnownUser | undefined;
+    failing: boolean;
+  } = {
     guesses: 0,
     user: { version: '1' },
     failing: false,
@@ -48,7 +52,10 @@ function twins() {
 }
 
 const serve = async (options: Partial<AuthOptions>): Promise<LoginApp> => {
-  const app = await serveLogin({ throttle: { floor: 0 }, ...options }, { proxy: true, maxIpsCount: 1 });
+  const app = await serveLogin(
+    { throttle: { floor: 0 }, ...options },
+    { proxy: true, maxIpsCount: 1 },
+  );
   apps.push(app);
   return app;
 };
@@ -56,7 +63,12 @@ const from = (address: string, cookie?: string): Record<string, string> => ({
   'X-Forwarded-For': address,
   ...(cookie !== undefined && { Cookie: cookie }),
 });
-const guess = async (app: LoginApp, address: string, username = 'ci', cookie?: string): Promise<number> =>
+const guess = async (
+  app: LoginApp,
+  address: string,
+  username = 'ci',
+  cookie?: string,
+): Promise<number> =>
   (await postJson(app.login, { username, password: 'wrong' }, from(address, cookie))).status;
 /** The same. If the store answered too late, because the machine is busy, the guess is repeated. */
 const answered = (...args: Parameters<typeof guess>): Promise<number> =>
@@ -67,7 +79,12 @@ const answered = (...args: Parameters<typeof guess>): Promise<number> =>
 const logIn = async (app: LoginApp, address: string, more: object = {}): Promise<number> =>
   (await postJson(app.login, { username: 'ci', password, ...more }, from(address))).status;
 /** The device cookie of a login by the form. */
-const deviceOf = async (app: LoginApp, address: string, strategy = '', username = 'ci'): Promise<string> => {
+const deviceOf = async (
+  app: LoginApp,
+  address: string,
+  strategy = '',
+  username = 'ci',
+): Promise<string> => {
   const answer: Answer = await postForm(app.login, { username, password, strategy }, from(address));
   const cookies = answer.headers.getSetCookie().map((each) => each.split(';')[0] ?? '');
   return cookies.find((each) => each.includes('_device')) ?? '';
@@ -101,7 +118,9 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     const before = await keysIn(views.two, '');
     const names = Array.from({ length: 510 }, (_, n) => `name ${n}`);
     for (let n = 0; n < names.length; n += 30) {
-      const statuses = await Promise.all(names.slice(n, n + 30).map((name) => answered(app, '198.51.100.7', name)));
+      const statuses = await Promise.all(
+        names.slice(n, n + 30).map((name) => answered(app, '198.51.100.7', name)),
+      );
       expect(new Set(statuses)).toEqual(new Set([429]));
     }
     expect(await keysIn(views.two, '')).toEqual(before);
@@ -115,12 +134,16 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
   it('of a stranger with a /48 network, four in a second, refuse no login of a script from its own network', async () => {
     const { pass } = turnableClock();
     const strategies = users();
-    const [app, other] = [await serve({ strategies, store: views.one }), await serve({ strategies, store: views.two })];
+    const [app, other] = [
+      await serve({ strategies, store: views.one }),
+      await serve({ strategies, store: views.two }),
+    ];
     expect(await logIn(app, '192.0.2.10')).toBe(200);
     let [attempts, let200] = [0, 0];
     for (let second = 0; second < 64; second++) {
       for (let n = 0; n < 4; n++) await guess(n % 2 ? app : other, network(attempts++));
-      if (second % 2 && (await logIn(second % 4 === 1 ? app : other, '192.0.2.10')) === 200) let200 += 1;
+      if (second % 2 && (await logIn(second % 4 === 1 ? app : other, '192.0.2.10')) === 200)
+        let200 += 1;
       pass(1);
     }
     expect(let200).toBe(32);
@@ -140,7 +163,8 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     }
     const tryAll = async (): Promise<number> => {
       strategies.guesses = 0;
-      for (const cookie of cookies) for (let n = 0; n < 5; n++) await guess(app, '192.0.2.99', 'ci', cookie);
+      for (const cookie of cookies)
+        for (let n = 0; n < 5; n++) await guess(app, '192.0.2.99', 'ci', cookie);
       return strategies.guesses;
     };
     expect(await tryAll()).toBe(50);
@@ -164,7 +188,11 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
   it('from a familiar network are counted as those of a stranger after all sessions were ended', async () => {
     turnableClock();
     const strategies = users();
-    const app = await serve({ strategies, store: views.one, throttle: { floor: 0, account: 3, pair: 10 } });
+    const app = await serve({
+      strategies,
+      store: views.one,
+      throttle: { floor: 0, account: 3, pair: 10 },
+    });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
     const cookie = await deviceOf(app, '192.0.2.11');
     for (let n = 0; n < 4; n++) await guess(app, network(n));
@@ -212,7 +240,9 @@ describe('a familiar network', () => {
   });
 
   it('does not take the device cookie of another login with the same key, user and strategy', async () => {
-    const strategies: AuthStrategy = { authenticate_user: (_username, given) => given === password };
+    const strategies: AuthStrategy = {
+      authenticate_user: (_username, given) => given === password,
+    };
     const app = await serve({ strategies, throttle: limited });
     const shop = await serve({ strategies, path: '/shop', throttle: limited });
     const own = await deviceOf(app, '192.0.2.10');
@@ -270,17 +300,28 @@ describe('a familiar network', () => {
   it('is not forgotten when twenty other networks log in as a user of a similar name', async () => {
     const app = await serve({ strategies: twins(), throttle: { ...limited, global: 100 } });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
-    for (let n = 0; n < 20; n++) expect(await logIn(app, `198.51.100.${n}`, { username: 'cí' })).toBe(200);
+    for (let n = 0; n < 20; n++)
+      expect(await logIn(app, `198.51.100.${n}`, { username: 'cí' })).toBe(200);
     await exhaust(app);
     expect(await logIn(app, '192.0.2.10')).toBe(200);
   });
 
   it('gives way to sessions in a full memory store, whatever spellings a user logs in with', async () => {
-    const strategies: AuthStrategy = { authenticate_user: (username) => ({ ok: true, username: username.trim() }) };
-    const app = await serve({ strategies, store: memoryStore({ maxKeys: 60 }), throttle: { floor: 0, global: 1000 } });
-    for (let n = 0; n < 50; n++) expect(await logIn(app, '192.0.2.10', { username: `ci${' '.repeat(n)}` })).toBe(200);
-    const { token } = (await postJson(app.login, { username: 'ci', password }, from('192.0.2.10'))).json as { token: string };
-    const { json } = await ask(`${app.base}/auth/sessions`, { headers: { Authorization: `Bearer ${token}` } });
+    const strategies: AuthStrategy = {
+      authenticate_user: (username) => ({ ok: true, username: username.trim() }),
+    };
+    const app = await serve({
+      strategies,
+      store: memoryStore({ maxKeys: 60 }),
+      throttle: { floor: 0, global: 1000 },
+    });
+    for (let n = 0; n < 50; n++)
+      expect(await logIn(app, '192.0.2.10', { username: `ci${' '.repeat(n)}` })).toBe(200);
+    const { token } = (await postJson(app.login, { username: 'ci', password }, from('192.0.2.10')))
+      .json as { token: string };
+    const { json } = await ask(`${app.base}/auth/sessions`, {
+      headers: { Authorization: `Bearer ${token}` },
+    });
     expect((json as { items: unknown[] }).items).toHaveLength(51);
   });
 
@@ -290,7 +331,10 @@ describe('a familiar network', () => {
     const get = store.get;
     const app = await serve({
       strategies,
-      store: { ...store, get: (key) => (key.includes('networks') ? Promise.reject(new Error('down')) : get(key)) },
+      store: {
+        ...store,
+        get: (key) => (key.includes('networks') ? Promise.reject(new Error('down')) : get(key)),
+      },
     });
     expect(await guess(app, '192.0.2.10')).toBe(503);
     expect(strategies.guesses).toBe(0);
@@ -325,7 +369,10 @@ describe.each(['cí', 'CI', 'ci ', '\uff43i'])('a user named %j beside the user 
 describe('a user whom a strategy knows by several names', () => {
   it('is familiar under the name that was typed, and in a browser also under the canonical name, with one allowance', async () => {
     const strategies = users();
-    const app = await serve({ strategies, throttle: { floor: 0, account: 3, pair: 10, address: 100 } });
+    const app = await serve({
+      strategies,
+      throttle: { floor: 0, account: 3, pair: 10, address: 100 },
+    });
     const browser = await deviceOf(app, '192.0.2.11', '', 'CI');
     expect(await logIn(app, '192.0.2.10', { username: 'CI' })).toBe(200);
     for (let n = 0; n < 3; n++) await guess(app, network(n));

@@ -44,18 +44,21 @@ function send({ method = 'GET', path, headers = {}, body }: Sent): Promise<Got |
   const { port } = new URL(app.url);
   return new Promise((resolve) => {
     try {
-      const asking = request({ port, host: '127.0.0.1', agent, method, path, headers }, (response) => {
-        let text = '';
-        response.on('data', (chunk) => {
-          text += String(chunk);
-        });
-        response.on('end', () => {
-          answered += 1;
-          searchForCanaries(text, `a mutated ${method} ${path}`);
-          const { location = '', 'set-cookie': cookies = [] } = response.headers;
-          resolve({ status: response.statusCode ?? 0, location, cookies, body: text });
-        });
-      });
+      const asking = request(
+        { port, host: '127.0.0.1', agent, method, path, headers },
+        (response) => {
+          let text = '';
+          response.on('data', (chunk) => {
+            text += String(chunk);
+          });
+          response.on('end', () => {
+            answered += 1;
+            searchForCanaries(text, `a mutated ${method} ${path}`);
+            const { location = '', 'set-cookie': cookies = [] } = response.headers;
+            resolve({ status: response.statusCode ?? 0, location, cookies, body: text });
+          });
+        },
+      );
       asking.on('error', () => resolve(undefined));
       asking.end(body);
     } catch {
@@ -65,15 +68,21 @@ function send({ method = 'GET', path, headers = {}, body }: Sent): Promise<Got |
 }
 
 /** Tries so many values, some at once; a counterexample is shrunk by trying the smaller ones that fast-check makes of it. */
-async function holdFor<T>(values: fc.Arbitrary<T>, check: (value: T) => Promise<string | undefined>): Promise<void> {
+async function holdFor<T>(
+  values: fc.Arbitrary<T>,
+  check: (value: T) => Promise<string | undefined>,
+): Promise<void> {
   let sent = 0;
   answered = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(values, { minLength: atOnce, maxLength: atOnce, size: 'max' }), async (batch) => {
-      const faults = await Promise.all(batch.map(check));
-      sent += batch.length;
-      expect(faults.filter((fault) => fault !== undefined)).toEqual([]);
-    }),
+    fc.asyncProperty(
+      fc.array(values, { minLength: atOnce, maxLength: atOnce, size: 'max' }),
+      async (batch) => {
+        const faults = await Promise.all(batch.map(check));
+        sent += batch.length;
+        expect(faults.filter((fault) => fault !== undefined)).toEqual([]);
+      },
+    ),
     { numRuns: Math.ceil(runs / atOnce) },
   );
   expect(sent).toBeGreaterThanOrEqual(runs);
@@ -92,9 +101,16 @@ function mutated(samples: readonly string[], characters: string): fc.Arbitrary<s
     .map(([sample, edits]) => edits.reduce(applyEdit, sample));
 }
 
-function applyEdit(text: string, { at, kind, with: more }: { at: number; kind: string; with: string }): string {
+function applyEdit(
+  text: string,
+  { at, kind, with: more }: { at: number; kind: string; with: string },
+): string {
   const place = Math.floor(at * (text.length + 1));
-  const [before, here, after] = [text.slice(0, place), text.slice(place, place + 1), text.slice(place + 1)];
+  const [before, here, after] = [
+    text.slice(0, place),
+    text.slice(place, place + 1),
+    text.slice(place + 1),
+  ];
   switch (kind) {
     case 'insert':
       return before + more + here + after;
@@ -115,16 +131,28 @@ describe('mutations', () => {
   it('of tokens: no session and no fault, but for the token itself', async () => {
     const alphabet = 'ABCabc019-_.=+/ %"\\;,';
     const parts = token.split('.');
-    const samples = [token, token, token, ...parts, `${parts[0]}.${parts[1]}`, 'e30', 'eyJhbGciOiJub25lIn0'];
+    const samples = [
+      token,
+      token,
+      token,
+      ...parts,
+      `${parts[0]}.${parts[1]}`,
+      'e30',
+      'eyJhbGciOiJub25lIn0',
+    ];
     await holdFor(fc.tuple(mutated(samples, alphabet), fc.boolean()), async ([text, asCookie]) => {
-      const headers: Record<string, string> = asCookie ? { Cookie: `taskflow_token=${text}` } : { Authorization: `Bearer ${text}` };
+      const headers: Record<string, string> = asCookie
+        ? { Cookie: `taskflow_token=${text}` }
+        : { Authorization: `Bearer ${text}` };
       const got = await send({ path: '/tasks', headers });
       if (!got) return undefined;
       // Where cookies end, and around a token68, white space and what follows a semicolon are not of the value.
       const same = asCookie
         ? text.split(';')[0]?.trim() === token || text.split(/;\s*taskflow_token=/).includes(token)
         : text.trim() === token;
-      return got.status === 401 || (same && got.status === 200) ? undefined : `${got.status} for ${text.slice(0, 400)}`;
+      return got.status === 401 || (same && got.status === 200)
+        ? undefined
+        : `${got.status} for ${text.slice(0, 400)}`;
     });
   }, 240_000);
 
@@ -132,12 +160,19 @@ describe('mutations', () => {
     const samples = [...nexts.refuse, ...nexts.accept].map((each) => Buffer.from(each).toString());
     const session = { Cookie: `taskflow_token=${token}` };
     await holdFor(mutated(samples, '/\\.%:@?#&=\t\n\r 2f5ce0\u00a0\u2028\uff0f'), async (next) => {
-      const got = await send({ path: `/tasks/auth/login?next=${encodeURIComponent(Buffer.from(next).toString())}`, headers: session });
+      const got = await send({
+        path: `/tasks/auth/login?next=${encodeURIComponent(Buffer.from(next).toString())}`,
+        headers: session,
+      });
       if (!got) return undefined;
       const target = URL.canParse(got.location, 'http://app.example/tasks/auth/login')
         ? new URL(got.location, 'http://app.example/tasks/auth/login')
         : undefined;
-      const safe = got.status === 302 && got.location.startsWith('/') && target?.origin === 'http://app.example' && target.username === '';
+      const safe =
+        got.status === 302 &&
+        got.location.startsWith('/') &&
+        target?.origin === 'http://app.example' &&
+        target.username === '';
       return safe && !/\/auth\/log(in|out)$/.test(target.pathname)
         ? undefined
         : `${got.status} ${got.location} for ${JSON.stringify(next)}`;
@@ -154,23 +189,35 @@ describe('mutations', () => {
       .map((each) => encodeURI(Buffer.from(each).toString()).replaceAll('%25', '%'))
       .filter((each) => each.startsWith('/') || each.startsWith('http'));
     const method = fc.constantFrom('GET', 'GET', 'GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'OPTIONS');
-    await holdFor(fc.tuple(method, mutated(samples, '/\\.%;?#:@2f5ce0AZ~')), async ([verb, path]) => {
-      const got = await send({ method: verb, path });
-      if (!got) return undefined;
-      if (got.status >= 500 || /evil/.test(new URL(got.location || '/', 'http://app.example').host))
-        return `${got.status} ${got.location} for ${verb} ${path}`;
-      if (got.status >= 300 || got.body === '' || got.body === 'elsewhere') return undefined;
-      const shown =
-        got.body.includes('/auth/login"') || got.body === '{"status":"ok"}' || /^(@|\/\*|"use|const|var|<svg|:root)/.test(got.body.trim());
-      return shown && !got.body.includes(app.taskId) ? undefined : `${got.status} ${got.body.slice(0, 80)} for ${verb} ${path}`;
-    });
+    await holdFor(
+      fc.tuple(method, mutated(samples, '/\\.%;?#:@2f5ce0AZ~')),
+      async ([verb, path]) => {
+        const got = await send({ method: verb, path });
+        if (!got) return undefined;
+        if (
+          got.status >= 500 ||
+          /evil/.test(new URL(got.location || '/', 'http://app.example').host)
+        )
+          return `${got.status} ${got.location} for ${verb} ${path}`;
+        if (got.status >= 300 || got.body === '' || got.body === 'elsewhere') return undefined;
+        const shown =
+          got.body.includes('/auth/login"') ||
+          got.body === '{"status":"ok"}' ||
+          /^(@|\/\*|"use|const|var|<svg|:root)/.test(got.body.trim());
+        return shown && !got.body.includes(app.taskId)
+          ? undefined
+          : `${got.status} ${got.body.slice(0, 80)} for ${verb} ${path}`;
+      },
+    );
   }, 240_000);
 
   it('of bodies: no session and no fault', async () => {
     const bodies = [
       ...credentials.bodies,
       JSON.stringify({ username: 'admin', password: 'wrong', strategy: 'default', next: '/x' }),
-      ...credentials.usernames.map((name) => JSON.stringify({ username: textOf(name), password: 'x' })),
+      ...credentials.usernames.map((name) =>
+        JSON.stringify({ username: textOf(name), password: 'x' }),
+      ),
       'username=admin&password=wrong&next=/x',
       '{"reason":"because"}',
     ];
@@ -196,8 +243,12 @@ describe('mutations', () => {
       };
       const got = await send({ method: 'POST', path, headers, body: Buffer.from(body) });
       if (!got) return undefined;
-      const session = got.cookies.some((cookie) => /^(__Host-)?taskflow_token=[^;]/.test(cookie)) || got.body.includes('"token"');
-      return got.status < 500 && !session ? undefined : `${got.status} for ${path} ${contentType} ${body.slice(0, 200)}`;
+      const session =
+        got.cookies.some((cookie) => /^(__Host-)?taskflow_token=[^;]/.test(cookie)) ||
+        got.body.includes('"token"');
+      return got.status < 500 && !session
+        ? undefined
+        : `${got.status} for ${path} ${contentType} ${body.slice(0, 200)}`;
     });
     expect((Object.prototype as { roles?: unknown }).roles).toBeUndefined();
   }, 240_000);

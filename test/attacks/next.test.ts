@@ -17,15 +17,21 @@ const login = (): string => `${app.base}/auth/login`;
 const long = [`/${'a'.repeat(2048)}`, `/${'a'.repeat(5000)}`];
 
 describe('next', () => {
-  it.each([...nexts.refuse, ...long])('is refused when it is %j: as a query, in the form, and for whoever is signed in', async (next) => {
-    const page = await ask(`${login()}?next=${encodeURIComponent(Buffer.from(next).toString())}`);
-    expect([page.status, page.text.includes('name="next"')]).toEqual([200, false]);
-    const answer = await postForm(login(), { username: 'admin', password, next });
-    expect([answer.status, answer.headers.get('Location')]).toEqual([303, home]);
-    const session = await logIn(app.base);
-    const onwards = await ask(`${login()}?next=${encodeURIComponent(Buffer.from(next).toString())}`, { headers: session });
-    expect([onwards.status, onwards.headers.get('Location')]).toEqual([302, home]);
-  });
+  it.each([...nexts.refuse, ...long])(
+    'is refused when it is %j: as a query, in the form, and for whoever is signed in',
+    async (next) => {
+      const page = await ask(`${login()}?next=${encodeURIComponent(Buffer.from(next).toString())}`);
+      expect([page.status, page.text.includes('name="next"')]).toEqual([200, false]);
+      const answer = await postForm(login(), { username: 'admin', password, next });
+      expect([answer.status, answer.headers.get('Location')]).toEqual([303, home]);
+      const session = await logIn(app.base);
+      const onwards = await ask(
+        `${login()}?next=${encodeURIComponent(Buffer.from(next).toString())}`,
+        { headers: session },
+      );
+      expect([onwards.status, onwards.headers.get('Location')]).toEqual([302, home]);
+    },
+  );
 
   it.each(nexts.accept)('is taken when it is %j', async (next) => {
     expect(isSafeNext(next)).toBe(true);
@@ -40,7 +46,11 @@ describe('next', () => {
     body.append('next', '/a');
     body.append('next', '//evil.example');
     expect((await ask(login(), { method: 'POST', body })).headers.get('Location')).toBe(home);
-    const answer = await postForm(`${login()}?next=//evil.example`, { username: 'admin', password, next: '/reports' });
+    const answer = await postForm(`${login()}?next=//evil.example`, {
+      username: 'admin',
+      password,
+      next: '/reports',
+    });
     expect(answer.headers.get('Location')).toBe('/reports');
   });
 

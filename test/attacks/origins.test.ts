@@ -14,7 +14,10 @@ let open: AdminApp;
 let session: { cookie: string };
 beforeAll(async () => {
   app = await serveAdmin({ trustedOrigins: ['https://trusted.example'] });
-  open = await serveAdmin({ auth: null, allowedHosts: ['app.example', 'intranet', 'tasks.internal'] });
+  open = await serveAdmin({
+    auth: null,
+    allowedHosts: ['app.example', 'intranet', 'tasks.internal'],
+  });
   session = await logIn(app.base);
 });
 afterAll(() => Promise.all([app.close(), open.close()]));
@@ -28,20 +31,34 @@ const headersOf = (site: string | null, origin: string | null): Record<string, s
 describe('a request that another site made a browser send', () => {
   const unsafe = origins.filter(([method]) => method === 'POST');
 
-  it.each(origins)('%s with Sec-Fetch-Site %j and Origin %j at %j is decided: %s (%s)', async (method, site, origin, host, verdict) => {
-    const targets = method === 'DELETE' ? ['/tasks/auth/sessions/none'] : [`/tasks/${app.taskId}/retry`, '/tasks/auth/logout'];
-    for (const target of targets) {
-      const answer = await sendRaw(
-        app.url,
-        requestText(method, target, { ...headersOf(site, origin), Cookie: 'taskflow_token=x', Authorization: 'Basic x' }, host),
-      );
-      // Nobody is signed in, so the check shows on the public route; behind the guard 401 comes first.
-      if (target.endsWith('logout') && method === 'POST')
-        expect([target, code(answer.text) === 'CROSS_ORIGIN']).toEqual([target, verdict === 'refuse']);
-      expect(answer.headers.has('access-control-allow-origin')).toBe(false);
-      expect(answer.status).toBeLessThan(500);
-    }
-  });
+  it.each(origins)(
+    '%s with Sec-Fetch-Site %j and Origin %j at %j is decided: %s (%s)',
+    async (method, site, origin, host, verdict) => {
+      const targets =
+        method === 'DELETE'
+          ? ['/tasks/auth/sessions/none']
+          : [`/tasks/${app.taskId}/retry`, '/tasks/auth/logout'];
+      for (const target of targets) {
+        const answer = await sendRaw(
+          app.url,
+          requestText(
+            method,
+            target,
+            { ...headersOf(site, origin), Cookie: 'taskflow_token=x', Authorization: 'Basic x' },
+            host,
+          ),
+        );
+        // Nobody is signed in, so the check shows on the public route; behind the guard 401 comes first.
+        if (target.endsWith('logout') && method === 'POST')
+          expect([target, code(answer.text) === 'CROSS_ORIGIN']).toEqual([
+            target,
+            verdict === 'refuse',
+          ]);
+        expect(answer.headers.has('access-control-allow-origin')).toBe(false);
+        expect(answer.status).toBeLessThan(500);
+      }
+    },
+  );
 
   it('is refused on every route that changes something, with a session, a login and none', async () => {
     for (const [, site, origin, host, verdict, why] of unsafe) {
@@ -52,10 +69,17 @@ describe('a request that another site made a browser send', () => {
         [app, '/tasks/auth/login', ''],
         [open, `/tasks/${open.taskId}/cancel`, ''],
       ] as const) {
-        const answer = await sendRaw(base.url, requestText('POST', target, { ...sent, ...(cookie && { Cookie: cookie }) }, host));
+        const answer = await sendRaw(
+          base.url,
+          requestText('POST', target, { ...sent, ...(cookie && { Cookie: cookie }) }, host),
+        );
         const known = /^(app\.example|intranet(:\d+)?|10\.0\.0\.7:3000)$/.test(host);
         if (base === open && !known) continue;
-        expect([why, target, code(answer.text) === 'CROSS_ORIGIN']).toEqual([why, target, verdict === 'refuse']);
+        expect([why, target, code(answer.text) === 'CROSS_ORIGIN']).toEqual([
+          why,
+          target,
+          verdict === 'refuse',
+        ]);
       }
     }
   });
@@ -67,21 +91,37 @@ describe('a request that another site made a browser send', () => {
       'Sec-Fetch-Site': 'cross-site',
       Origin: 'https://evil.example',
     };
-    expect((await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers })).status).toBe(202);
+    expect((await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers })).status).toBe(
+      202,
+    );
     const cookie = { ...session, 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' };
-    expect((await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers: cookie })).json).toMatchObject({
+    expect(
+      (await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers: cookie })).json,
+    ).toMatchObject({
       code: 'CROSS_ORIGIN',
     });
   });
 
   it('is let through from an origin that is trusted by name, to the letter', async () => {
     const from = (origin: string) =>
-      ask(`${app.base}/auth/sessions/none`, { method: 'DELETE', headers: { ...session, 'Sec-Fetch-Site': 'same-site', Origin: origin } });
+      ask(`${app.base}/auth/sessions/none`, {
+        method: 'DELETE',
+        headers: { ...session, 'Sec-Fetch-Site': 'same-site', Origin: origin },
+      });
     expect((await from('https://trusted.example')).status).toBe(404);
-    const headers = { ...(await logIn(app.base)), 'Sec-Fetch-Site': 'cross-site', Origin: 'https://trusted.example' };
+    const headers = {
+      ...(await logIn(app.base)),
+      'Sec-Fetch-Site': 'cross-site',
+      Origin: 'https://trusted.example',
+    };
     expect((await ask(`${app.base}/auth/logout`, { headers })).status).toBe(403);
     expect((await ask(`${app.base}/auth/logout`, { method: 'POST', headers })).status).toBe(303);
-    for (const origin of ['http://trusted.example', 'https://trusted.example:443', 'https://TRUSTED.example', 'https://trusted.example/'])
+    for (const origin of [
+      'http://trusted.example',
+      'https://trusted.example:443',
+      'https://TRUSTED.example',
+      'https://trusted.example/',
+    ])
       expect((await from(origin)).status).toBe(403);
   });
 
@@ -95,27 +135,73 @@ describe('a request that another site made a browser send', () => {
     [['https://*.trusted.example?x'], /trustedOrigins/],
     [['trusted.example'], /trustedOrigins/],
     [['null'], /trustedOrigins/],
-  ])('cannot be trusted by a text that no browser sends, which is refused at the start: %j', (trustedOrigins, message) => {
-    expect(() => createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false })).toThrow(message);
-  });
+  ])(
+    'cannot be trusted by a text that no browser sends, which is refused at the start: %j',
+    (trustedOrigins, message) => {
+      expect(() =>
+        createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false }),
+      ).toThrow(message);
+    },
+  );
 
   it.each([
-    ['a script of a sibling host', { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }, 403],
-    ['a picture of another site', { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' }, 403],
-    ['a frame of another site', { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'iframe' }, 403],
-    ['a link that a person follows', { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' }, 200],
-    ['a script of this site', { 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }, 200],
-    ['an address typed in', { 'Sec-Fetch-Site': 'none', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' }, 200],
+    [
+      'a script of a sibling host',
+      { 'Sec-Fetch-Site': 'same-site', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' },
+      403,
+    ],
+    [
+      'a picture of another site',
+      { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' },
+      403,
+    ],
+    [
+      'a frame of another site',
+      { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'iframe' },
+      403,
+    ],
+    [
+      'a link that a person follows',
+      {
+        'Sec-Fetch-Site': 'cross-site',
+        'Sec-Fetch-Mode': 'navigate',
+        'Sec-Fetch-Dest': 'document',
+      },
+      200,
+    ],
+    [
+      'a script of this site',
+      { 'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' },
+      200,
+    ],
+    [
+      'an address typed in',
+      { 'Sec-Fetch-Site': 'none', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' },
+      200,
+    ],
     ['an unknown word', { 'Sec-Fetch-Site': 'bogus' }, 403],
   ])('reads nothing that is guarded: %s', async (_case, headers, status) => {
-    for (const path of ['', '/metrics', `/${app.taskId}`, '/audit', '/export?format=csv', '/auth/sessions']) {
+    for (const path of [
+      '',
+      '/metrics',
+      `/${app.taskId}`,
+      '/audit',
+      '/export?format=csv',
+      '/auth/sessions',
+    ]) {
       // Not by fetch, which writes a Sec-Fetch-Mode of its own.
-      const answer = await sendRaw(app.url, requestText('GET', `/tasks${path}`, { Cookie: session.cookie, ...headers }));
+      const answer = await sendRaw(
+        app.url,
+        requestText('GET', `/tasks${path}`, { Cookie: session.cookie, ...headers }),
+      );
       expect([path, answer.status]).toEqual([path, status]);
       if (status === 403) expect(code(answer.text)).toBe('CROSS_ORIGIN');
     }
     if (status === 403) {
-      const stream = await sendRaw(app.url, requestText('GET', '/tasks/dashboard/stream', { Cookie: session.cookie, ...headers }));
+      const stream = await sendRaw(
+        app.url,
+        requestText('GET', '/tasks/dashboard/stream', { Cookie: session.cookie, ...headers }),
+      );
       expect(stream.status).toBe(403);
       expect((await sendRaw(app.url, requestText('GET', '/tasks', headers))).status).toBe(401);
     }
@@ -130,34 +216,56 @@ describe('a request that another site made a browser send', () => {
     for (const path of ['', '/metrics', `/${app.taskId}/retry`, '/auth/login', '/health']) {
       const answer = await ask(app.base + path, { method: 'OPTIONS', headers: preflight });
       expect([path, answer.status]).toEqual([path, 405]);
-      expect([...answer.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([]);
+      expect(
+        [...answer.headers.keys()].filter((name) => name.startsWith('access-control')),
+      ).toEqual([]);
     }
   });
 
   it('is logged with where it came from, and a refused change is a row of the audit', async () => {
-    const headers = { ...session, 'Sec-Fetch-Site': 'cross-site', Origin: `https://${'e'.repeat(300)}.example` };
+    const headers = {
+      ...session,
+      'Sec-Fetch-Site': 'cross-site',
+      Origin: `https://${'e'.repeat(300)}.example`,
+    };
     await ask(`${app.base}/${app.taskId}/cancel`, { method: 'POST', headers });
     const line = app.log.events('cross_origin_refused').at(-1);
-    expect(line).toMatchObject({ level: 40, owasp: 'malicious_cors', secFetchSite: 'cross-site', path: `/tasks/${app.taskId}/cancel` });
+    expect(line).toMatchObject({
+      level: 40,
+      owasp: 'malicious_cors',
+      secFetchSite: 'cross-site',
+      path: `/tasks/${app.taskId}/cancel`,
+    });
     expect(String(line?.origin)).toHaveLength(128);
-    const { json } = await ask(`${app.base}/audit?action=cancel&outcome=refused`, { headers: session });
-    expect((json as { items: unknown[] }).items[0]).toMatchObject({ actor: 'admin', detail: { code: 'CROSS_ORIGIN' } });
+    const { json } = await ask(`${app.base}/audit?action=cancel&outcome=refused`, {
+      headers: session,
+    });
+    expect((json as { items: unknown[] }).items[0]).toMatchObject({
+      actor: 'admin',
+      detail: { code: 'CROSS_ORIGIN' },
+    });
   });
 });
 
 describe('a login that the app has of its own, behind a proxy that adds a Bearer header', () => {
-  const bearer = { Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln', 'X-Forwarded-User': 'ann' };
+  const bearer = {
+    Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln',
+    'X-Forwarded-User': 'ann',
+  };
   const foreign = { ...bearer, 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' };
   const who =
     (ambient?: boolean) =>
     (ctx: Context): Actor | undefined =>
-      ctx.get('X-Forwarded-User') ? { name: 'ann', roles: ['admin'], ...(ambient !== undefined && { ambient }) } : undefined;
+      ctx.get('X-Forwarded-User')
+        ? { name: 'ann', roles: ['admin'], ...(ambient !== undefined && { ambient }) }
+        : undefined;
   const statusesOf = async (options: TaskAdminOptions): Promise<number[]> => {
     const own = await serveAdmin(options);
     const post = `${own.base}/${own.taskId}/retry`;
     const statuses = [
       (await ask(post, { method: 'POST', headers: foreign })).status,
-      (await ask(post, { method: 'POST', headers: { ...foreign, 'Content-Type': 'text/plain' } })).status,
+      (await ask(post, { method: 'POST', headers: { ...foreign, 'Content-Type': 'text/plain' } }))
+        .status,
       (await ask(`${own.base}/dashboard/stream`, { headers: foreign })).status,
       (await ask(own.base, { headers: foreign })).status,
       (await ask(post, { method: 'POST', headers: bearer })).status,
@@ -186,7 +294,8 @@ describe('a login that the app has of its own, behind a proxy that adds a Bearer
 describe('a Host header, where no login stands before the dashboard', () => {
   const at = async (...hosts: string[]): Promise<number> => {
     const lines = hosts.map((host) => `Host: ${host}\r\n`).join('');
-    return (await sendRaw(open.url, `GET /tasks HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`)).status;
+    return (await sendRaw(open.url, `GET /tasks HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`))
+      .status;
   };
 
   it.each([
@@ -220,12 +329,25 @@ describe('a Host header, where no login stands before the dashboard', () => {
     'tasks.internal, evil.example',
     'tasks.internal:99999999',
   ])('is 421, on every path under P: %s', async (host) => {
-    for (const path of ['/tasks', '/tasks/dashboard', '/tasks/health', '/tasks/nothing', '/tasks/dashboard/assets/x.js'])
-      expect([path, (await sendRaw(open.url, requestText('GET', path, {}, host))).status]).toEqual([path, 421]);
+    for (const path of [
+      '/tasks',
+      '/tasks/dashboard',
+      '/tasks/health',
+      '/tasks/nothing',
+      '/tasks/dashboard/assets/x.js',
+    ])
+      expect([path, (await sendRaw(open.url, requestText('GET', path, {}, host))).status]).toEqual([
+        path,
+        421,
+      ]);
   });
 
   it('is 400 when it is empty or sent twice, also twice the same', async () => {
-    expect([await at(''), await at('localhost', 'evil.example'), await at('localhost', 'localhost')]).toEqual([400, 400, 400]);
+    expect([
+      await at(''),
+      await at('localhost', 'evil.example'),
+      await at('localhost', 'localhost'),
+    ]).toEqual([400, 400, 400]);
   });
 
   it('is :authority over HTTP/2, and no other beside it', async () => {
@@ -237,7 +359,9 @@ describe('a Host header, where no login stands before the dashboard', () => {
     const server = createServer(outer.callback());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
-    const client = connect(`http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`);
+    const client = connect(
+      `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
+    );
     const statusOf = (headers: Record<string, string>): Promise<unknown> =>
       new Promise((resolve) => {
         const stream = client.request({ ':path': '/tasks', ...headers });
@@ -256,9 +380,15 @@ describe('a Host header, where no login stands before the dashboard', () => {
   });
 
   it('is not taken from X-Forwarded-Host without app.proxy, and the refusal is logged', async () => {
-    const answer = await sendRaw(open.url, requestText('GET', '/tasks', { 'X-Forwarded-Host': 'tasks.internal' }, 'evil.example'));
+    const answer = await sendRaw(
+      open.url,
+      requestText('GET', '/tasks', { 'X-Forwarded-Host': 'tasks.internal' }, 'evil.example'),
+    );
     expect([answer.status, code(answer.text)]).toEqual([421, 'HOST_NOT_ALLOWED']);
     expect(answer.body).toContain('allowedHosts');
-    expect(open.log.events('host_refused').at(-1)).toMatchObject({ level: 40, host: 'evil.example' });
+    expect(open.log.events('host_refused').at(-1)).toMatchObject({
+      level: 40,
+      host: 'evil.example',
+    });
   });
 });

@@ -32,24 +32,34 @@ function leaks({ status, headers, text, body }: RawAnswer): boolean {
 }
 
 describe('a path by which nobody tries to get past the guard', () => {
-  it.each(paths.guarded)('shows nothing of what is guarded: %j, by any method, with any header that rewrites it', async (path) => {
-    const found: unknown[] = [];
-    for (const method of methods) {
-      for (const headers of method === 'GET' ? overrides : [{}]) {
-        // What is no ASCII goes as the bytes that a hostile client would send.
-        const answer = await sendRaw(app.url, Buffer.from(requestText(method, path, headers)));
-        if (leaks(answer)) found.push([method, headers, answer.status, answer.body.slice(0, 100)]);
+  it.each(paths.guarded)(
+    'shows nothing of what is guarded: %j, by any method, with any header that rewrites it',
+    async (path) => {
+      const found: unknown[] = [];
+      for (const method of methods) {
+        for (const headers of method === 'GET' ? overrides : [{}]) {
+          // What is no ASCII goes as the bytes that a hostile client would send.
+          const answer = await sendRaw(app.url, Buffer.from(requestText(method, path, headers)));
+          if (leaks(answer))
+            found.push([method, headers, answer.status, answer.body.slice(0, 100)]);
+        }
       }
-    }
-    const under = await sendRaw(mounted.url, Buffer.from(requestText('GET', path.replace('/tasks', '/shop/tasks'))));
-    if (leaks(under)) found.push(['mounted', under.status, under.body.slice(0, 100)]);
-    expect(found).toEqual([]);
-  });
+      const under = await sendRaw(
+        mounted.url,
+        Buffer.from(requestText('GET', path.replace('/tasks', '/shop/tasks'))),
+      );
+      if (leaks(under)) found.push(['mounted', under.status, under.body.slice(0, 100)]);
+      expect(found).toEqual([]);
+    },
+  );
 
   it.each(paths.afterAssetsSlash)('reads no file that was not built: assets/%s', async (name) => {
     for (const assets of ['/tasks/dashboard/assets/', '/tasks/auth/assets/']) {
       const answer = await sendRaw(app.url, Buffer.from(requestText('GET', assets + name)));
-      expect([answer.status, answer.status >= 400 || answer.body === 'elsewhere']).toEqual([answer.status, true]);
+      expect([answer.status, answer.status >= 400 || answer.body === 'elsewhere']).toEqual([
+        answer.status,
+        true,
+      ]);
       expect(answer.status).toBeLessThan(500);
       expect(answer.text).not.toMatch(/"dependencies"|root:|koa-taskflow",/);
     }
@@ -57,7 +67,10 @@ describe('a path by which nobody tries to get past the guard', () => {
 
   it('may be none at all: an absolute address without one is not under any mount', async () => {
     for (const target of ['http://', 'https://', 'http://evil.example', 'http://?x', 'http://#'])
-      expect([target, [200, 400].includes((await sendRaw(app.url, requestText('GET', target))).status)]).toEqual([target, true]);
+      expect([
+        target,
+        [200, 400].includes((await sendRaw(app.url, requestText('GET', target))).status),
+      ]).toEqual([target, true]);
   });
 
   it('answers every method on every path under P with 401 to nobody, but for those that are public', async () => {
@@ -83,13 +96,30 @@ describe('a path by which nobody tries to get past the guard', () => {
   it('answers TRACE and an unknown method with 405 behind the guard, and HEAD as GET without a body', async () => {
     const session = await logIn(app.base);
     for (const method of ['TRACE', 'PROPFIND', 'PUT'])
-      expect((await sendRaw(app.url, requestText(method, '/tasks/metrics', { Cookie: session.cookie }))).status).toBe(405);
-    const head = await sendRaw(app.url, requestText('HEAD', '/tasks/metrics', { Cookie: session.cookie }));
-    expect([head.status, head.body, head.headers.get('content-type')]).toEqual([200, '', 'application/json; charset=utf-8']);
+      expect(
+        (await sendRaw(app.url, requestText(method, '/tasks/metrics', { Cookie: session.cookie })))
+          .status,
+      ).toBe(405);
+    const head = await sendRaw(
+      app.url,
+      requestText('HEAD', '/tasks/metrics', { Cookie: session.cookie }),
+    );
+    expect([head.status, head.body, head.headers.get('content-type')]).toEqual([
+      200,
+      '',
+      'application/json; charset=utf-8',
+    ]);
     expect((await sendRaw(app.url, requestText('HEAD', '/tasks/dashboard'))).status).toBe(302);
     expect((await sendRaw(app.url, requestText('HEAD', '/tasks/auth/logout'))).status).toBe(405);
-    const stream = await sendRaw(app.url, requestText('HEAD', '/tasks/dashboard/stream', { Cookie: session.cookie }));
-    expect([stream.status, stream.headers.get('content-type'), stream.body]).toEqual([200, 'text/event-stream; charset=utf-8', '']);
+    const stream = await sendRaw(
+      app.url,
+      requestText('HEAD', '/tasks/dashboard/stream', { Cookie: session.cookie }),
+    );
+    expect([stream.status, stream.headers.get('content-type'), stream.body]).toEqual([
+      200,
+      'text/event-stream; charset=utf-8',
+      '',
+    ]);
   });
 
   it('follows no symbolic link out of the assets', async () => {
@@ -123,7 +153,11 @@ describe('a body that nobody may send', () => {
   });
 
   it('of up to 64 KiB is taken to its end, so that its sender reads the 401 on a line that stays open', async () => {
-    const answer = await sendRaw(app.url, [head(60_000), Buffer.alloc(60_000, '{'), requestText('GET', '/tasks/health')]);
+    const answer = await sendRaw(app.url, [
+      head(60_000),
+      Buffer.alloc(60_000, '{'),
+      requestText('GET', '/tasks/health'),
+    ]);
     expect(answer.text).toMatch(/^HTTP\/1\.1 401 [\s\S]*HTTP\/1\.1 200 /);
   });
 
@@ -138,7 +172,15 @@ describe('a body that nobody may send', () => {
     ['16,384 bytes', loginOf(16_384), 401],
     ['deep nesting', '['.repeat(8000) + ']'.repeat(8000), 400],
     ['deep objects', `${'{"a":'.repeat(2500)}1${'}'.repeat(2500)}`, 400],
-    ['a raw 0xff', Buffer.concat([Buffer.from('{"username":"a","password":"'), Buffer.from([0xff]), Buffer.from('"}')]), 400],
+    [
+      'a raw 0xff',
+      Buffer.concat([
+        Buffer.from('{"username":"a","password":"'),
+        Buffer.from([0xff]),
+        Buffer.from('"}'),
+      ]),
+      400,
+    ],
   ])('of %s is answered as it deserves', async (_case, body, status) => {
     const fresh = await serveAdmin();
     const bytes = Buffer.from(body);
@@ -152,7 +194,11 @@ describe('a body that nobody may send', () => {
 
   it.each<[string, string, number]>([
     ['a length of 20 with 10 sent and the line closed', 'Content-Length: 20\r\n\r\n{"a":1234}', 0],
-    ['both chunked and a length', 'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n', 400],
+    [
+      'both chunked and a length',
+      'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n',
+      400,
+    ],
     ['a compressed body', 'Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}', 415],
     ['a brotli body', 'Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}', 415],
   ])('with %s is no login and no fault', async (_case, rest, status) => {
@@ -177,11 +223,15 @@ describe('a body that nobody may send', () => {
     const sockets = Array.from({ length: 200 }, () => {
       const socket = connect(Number(new URL(app.url).port), '127.0.0.1');
       socket.on('error', () => {});
-      socket.write('POST /tasks/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{');
+      socket.write(
+        'POST /tasks/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{',
+      );
       return socket;
     });
     await new Promise((resolve) => setTimeout(resolve, 200));
-    const took = await quickest(500, async () => expect((await ask(`${app.base}/health`)).status).toBe(200));
+    const took = await quickest(500, async () =>
+      expect((await ask(`${app.base}/health`)).status).toBe(200),
+    );
     expect(took).toBeLessThan(500);
     for (const socket of sockets) socket.destroy();
   });

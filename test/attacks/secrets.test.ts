@@ -33,7 +33,10 @@ let login: string;
 function leakyError(secret: string): Error {
   const cause = new Error(`request with ${secret} failed`);
   return Object.assign(
-    new Error(`bind as ${secret} failed: ${JSON.stringify(secret)} ${encodeURIComponent(secret)} ${secretKey}`, { cause }),
+    new Error(
+      `bind as ${secret} failed: ${JSON.stringify(secret)} ${encodeURIComponent(secret)} ${secretKey}`,
+      { cause },
+    ),
     {
       code: 'EBIND',
       config: { headers: { Authorization: `Basic ${secret}` }, data: { password: secret } },
@@ -50,13 +53,20 @@ beforeAll(async () => {
         throw leakyError(given);
       },
     })
-    .register('rejecting', { authenticate_user: (_name, given) => Promise.reject(leakyError(given)) })
+    .register('rejecting', {
+      authenticate_user: (_name, given) => Promise.reject(leakyError(given)),
+    })
     .register('text', { authenticate_user: (_name, given) => Promise.reject(given) })
     .register('late', {
-      authenticate_user: (_name, given) => new Promise((_resolve, reject) => setTimeout(() => reject(leakyError(given)), 150)),
+      authenticate_user: (_name, given) =>
+        new Promise((_resolve, reject) => setTimeout(() => reject(leakyError(given)), 150)),
     })
-    .register('answering', { authenticate_user: (_name, given) => ({ ok: 'true', password: given }) as unknown as boolean })
-    .register('named', { authenticate_user: (_name, given) => ({ ok: true, username: `${given}\n` }) })
+    .register('answering', {
+      authenticate_user: (_name, given) => ({ ok: 'true', password: given }) as unknown as boolean,
+    })
+    .register('named', {
+      authenticate_user: (_name, given) => ({ ok: true, username: `${given}\n` }),
+    })
     .register('admin', staticUser('admin', cheapHash(password)));
   const auth = createAuth({
     strategies,
@@ -91,16 +101,33 @@ describe('a secret that a client sends', () => {
       Cookie: `taskflow_token=${canary.cookie}; taskflow_token_device=${canary.cookie}; other=${canary.cookie}`,
     };
     const texts: string[] = [];
-    for (const strategy of ['', 'throwing', 'rejecting', 'text', 'late', 'answering', 'named', 'admin', canary.code]) {
+    for (const strategy of [
+      '',
+      'throwing',
+      'rejecting',
+      'text',
+      'late',
+      'answering',
+      'named',
+      'admin',
+      canary.code,
+    ]) {
       for (const send of [postJson, postForm]) {
-        const body = { username: 'admin', password: canary.password, totp: canary.code, ...(strategy && { strategy }) };
+        const body = {
+          username: 'admin',
+          password: canary.password,
+          totp: canary.code,
+          ...(strategy && { strategy }),
+        };
         const answer = await send(`${login}?token=${canary.query}`, body, headers);
         expect(answer.status).toBe(401);
         texts.push(answer.text, JSON.stringify([...answer.headers]));
       }
     }
     for (const username of [canary.typedAsName, `${canary.typedAsName}\0`])
-      texts.push((await postJson(login, { username, password: canary.password }, headers)).status.toString());
+      texts.push(
+        (await postJson(login, { username, password: canary.password }, headers)).status.toString(),
+      );
     // The short time limit of the strategies also ends a check of the right password, if the machine is slow.
     const token = await waitFor(async () => {
       const { json } = await postJson(login, { username: 'admin', password });
@@ -119,17 +146,28 @@ describe('a secret that a client sends', () => {
       `?q=${canary.query}`,
       `/${canary.query}`,
     ]) {
-      const answer = await ask(`${served.url}/tasks${path}`, { headers: { ...headers, ...bearer } });
+      const answer = await ask(`${served.url}/tasks${path}`, {
+        headers: { ...headers, ...bearer },
+      });
       if (!path.includes(canary.query)) texts.push(answer.text);
     }
-    await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers: { ...headers, ...bearer } });
+    await ask(`${served.url}/tasks/auth/logout`, {
+      method: 'POST',
+      headers: { ...headers, ...bearer },
+    });
     await ask(`${served.url}/tasks`, { headers: { Authorization: `Bearer ${token}` } });
     await ask(`${served.url}/tasks`, { headers: { Authorization: `Bearer ${canary.header}` } });
     await new Promise((resolve) => setTimeout(resolve, 200));
 
     const [, , signature = ''] = token.split('.');
     const read = `${texts.join('\n')}\n${log.text()}`;
-    for (const secret of [...Object.values(canary).filter((each) => each !== canary.query), token, signature, secretKey, password])
+    for (const secret of [
+      ...Object.values(canary).filter((each) => each !== canary.query),
+      token,
+      signature,
+      secretKey,
+      password,
+    ])
       expect([secret, read.includes(secret)]).toEqual([secret, false]);
     // A path is logged, and a path with a secret in it is the client's own doing; a query never is.
     expect(log.lines.filter((line) => String(line.path).includes('?'))).toEqual([]);
@@ -137,15 +175,24 @@ describe('a secret that a client sends', () => {
   });
 
   it('leaves of an error its type, its message without the password and its code, and its stack at debug alone', () => {
-    const errors = log.events('authn_strategy_error').filter(({ level, strategy }) => level === 50 && strategy === 'throwing');
-    expect(errors[0]?.err).toMatchObject({ type: 'Error', code: 'EBIND', message: expect.stringMatching(/^bind as \[redacted\] failed/) });
+    const errors = log
+      .events('authn_strategy_error')
+      .filter(({ level, strategy }) => level === 50 && strategy === 'throwing');
+    expect(errors[0]?.err).toMatchObject({
+      type: 'Error',
+      code: 'EBIND',
+      message: expect.stringMatching(/^bind as \[redacted\] failed/),
+    });
     // A line of a task has the stack of what the app's own handler threw.
-    for (const line of log.lines.filter(({ level, taskId }) => Number(level) > 20 && taskId === undefined))
+    for (const line of log.lines.filter(
+      ({ level, taskId }) => Number(level) > 20 && taskId === undefined,
+    ))
       expect(String((line.err as { stack?: string })?.stack ?? '')).toBe('');
   });
 
   it('is in no log line, cookie value or URL in full where only a part is needed to find a session again', () => {
-    for (const { sessionId } of log.lines) if (sessionId !== undefined) expect(String(sessionId)).toHaveLength(8);
+    for (const { sessionId } of log.lines)
+      if (sessionId !== undefined) expect(String(sessionId)).toHaveLength(8);
   });
 });
 
@@ -153,30 +200,59 @@ describe('a secret of the configuration', () => {
   it('is in nothing that can be printed of a login, a registry or a strategy', () => {
     const strategy = staticUser('admin', canary.password);
     const registry = new StrategyRegistry().register('admin', strategy);
-    const auth = createAuth({ strategies: registry, secretKey: [secretKey, `${secretKey}-old`], logger: false });
+    const auth = createAuth({
+      strategies: registry,
+      secretKey: [secretKey, `${secretKey}-old`],
+      logger: false,
+    });
     for (const value of [strategy, registry, auth, Object.getOwnPropertyDescriptors(auth)]) {
-      const shown = inspect(value, { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true }) + JSON.stringify(value);
-      for (const secret of [canary.password, secretKey, 'Canary']) expect(shown).not.toContain(secret);
+      const shown =
+        inspect(value, { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true }) +
+        JSON.stringify(value);
+      for (const secret of [canary.password, secretKey, 'Canary'])
+        expect(shown).not.toContain(secret);
     }
   });
 
   it.each<[string, () => unknown]>([
-    ['a key that is too short', () => createAuth({ strategies: ['a', 'b'], secretKey: 'Sentinel-short', logger: false })],
+    [
+      'a key that is too short',
+      () => createAuth({ strategies: ['a', 'b'], secretKey: 'Sentinel-short', logger: false }),
+    ],
     [
       'a key that repeats itself',
-      () => createAuth({ strategies: ['a', 'b'], secretKey: 'SentinelSentinelSentinelSentinel'.replace(/[^S]/g, 'e'), logger: false }),
+      () =>
+        createAuth({
+          strategies: ['a', 'b'],
+          secretKey: 'SentinelSentinelSentinelSentinel'.replace(/[^S]/g, 'e'),
+          logger: false,
+        }),
     ],
     [
       'one key twice',
-      () => createAuth({ strategies: ['a', 'b'], secretKey: [`Sentinel-${secretKey}`, `Sentinel-${secretKey}`], logger: false }),
+      () =>
+        createAuth({
+          strategies: ['a', 'b'],
+          secretKey: [`Sentinel-${secretKey}`, `Sentinel-${secretKey}`],
+          logger: false,
+        }),
     ],
     ['a hash that is none', () => staticUser('admin', '$Sentinel$hash')],
     ['a password that is too long', () => staticUser('admin', 'Sentinel-'.repeat(200))],
     [
       'a user list of another shape',
-      () => createAuth({ strategies: ['admin', 'Sentinel-password', 'x'] as never, secretKey, logger: false }),
+      () =>
+        createAuth({
+          strategies: ['admin', 'Sentinel-password', 'x'] as never,
+          secretKey,
+          logger: false,
+        }),
     ],
-    ['a password where a name belongs', () => createAuth({ strategies: [['admin\n', 'Sentinel-password']], secretKey, logger: false })],
+    [
+      'a password where a name belongs',
+      () =>
+        createAuth({ strategies: [['admin\n', 'Sentinel-password']], secretKey, logger: false }),
+    ],
   ])('is not in the error about %s', (_case, make) => {
     expect(make).toThrow();
     try {
@@ -196,11 +272,22 @@ describe('a logger that throws or is silent', () => {
       };
     const app = new Koa();
     app.use(
-      taskAdmin(tasks, { path: '/other', auth: ['admin', cheapHash(password)], secretKey, logger: throwing, throttle: { floor: 0 } }),
+      taskAdmin(tasks, {
+        path: '/other',
+        auth: ['admin', cheapHash(password)],
+        secretKey,
+        logger: throwing,
+        throttle: { floor: 0 },
+      }),
     );
     const other = await serve(app);
-    expect((await postJson(`${other.url}/other/auth/login`, { username: 'admin', password: 'x' })).status).toBe(401);
-    expect((await postJson(`${other.url}/other/auth/login`, { username: 'admin', password })).status).toBe(200);
+    expect(
+      (await postJson(`${other.url}/other/auth/login`, { username: 'admin', password: 'x' }))
+        .status,
+    ).toBe(401);
+    expect(
+      (await postJson(`${other.url}/other/auth/login`, { username: 'admin', password })).status,
+    ).toBe(200);
     await other.close();
   });
 });

@@ -14,8 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
-const mac = (text: string, key: string | Buffer = secretKey): string => createHmac('sha256', key).update(text).digest('base64url');
+const encode = (value: unknown): string =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+const mac = (text: string, key: string | Buffer = secretKey): string =>
+  createHmac('sha256', key).update(text).digest('base64url');
 const kid = createHash('sha256').update('kid').update(secretKey).digest('base64url').slice(0, 8);
 const trueHeader = { alg: 'HS256', typ: 'JWT', kid };
 
@@ -25,9 +27,12 @@ function mutations(): [string, string][] {
   const claims = JSON.parse(Buffer.from(p, 'base64url').toString()) as Record<string, unknown>;
   const text = JSON.stringify(claims);
   const now = Date.now() / 1000;
-  const withHeader = (header: unknown): string => `${encode(header)}.${p}.${mac(`${encode(header)}.${p}`)}`;
-  const withPayload = (payload: unknown): string => `${h}.${encode(payload)}.${mac(`${h}.${encode(payload)}`)}`;
-  const withClaims = (change: Record<string, unknown>): string => withPayload({ ...claims, ...change });
+  const withHeader = (header: unknown): string =>
+    `${encode(header)}.${p}.${mac(`${encode(header)}.${p}`)}`;
+  const withPayload = (payload: unknown): string =>
+    `${h}.${encode(payload)}.${mac(`${h}.${encode(payload)}`)}`;
+  const withClaims = (change: Record<string, unknown>): string =>
+    withPayload({ ...claims, ...change });
   const list: [string, string][] = [
     ...[
       '.',
@@ -69,10 +74,26 @@ function mutations(): [string, string][] {
   ])
     list.push(
       [`header: alg ${JSON.stringify(alg)}`, withHeader({ ...trueHeader, alg })],
-      [`header: alg ${JSON.stringify(alg)}, no signature`, `${encode({ ...trueHeader, alg })}.${p}.`],
+      [
+        `header: alg ${JSON.stringify(alg)}, no signature`,
+        `${encode({ ...trueHeader, alg })}.${p}.`,
+      ],
     );
-  for (const other of [undefined, 'unknown', '../../dev/null', "' OR 1=1--", 'k'.repeat(2000), '__proto__', '', null, 0])
-    list.push([`header: kid ${String(other).slice(0, 20)}`, withHeader({ ...trueHeader, kid: other })]);
+  for (const other of [
+    undefined,
+    'unknown',
+    '../../dev/null',
+    "' OR 1=1--",
+    'k'.repeat(2000),
+    '__proto__',
+    '',
+    null,
+    0,
+  ])
+    list.push([
+      `header: kid ${String(other).slice(0, 20)}`,
+      withHeader({ ...trueHeader, kid: other }),
+    ]);
   for (const more of [
     { jwk: {} },
     { jku: 'https://evil.example' },
@@ -85,7 +106,10 @@ function mutations(): [string, string][] {
     list.push([`header: ${Object.keys(more)[0]}`, withHeader({ ...trueHeader, ...more })]);
   list.push(
     ['header: two alg', withHeader(`{"alg":"none","alg":"HS256","typ":"JWT","kid":"${kid}"}`)],
-    ['header: two alg, the other way', withHeader(`{"alg":"HS256","alg":"none","typ":"JWT","kid":"${kid}"}`)],
+    [
+      'header: two alg, the other way',
+      withHeader(`{"alg":"HS256","alg":"none","typ":"JWT","kid":"${kid}"}`),
+    ],
     ['header: no typ', withHeader({ alg: 'HS256', kid })],
     ['header: at+jwt', withHeader({ ...trueHeader, typ: 'at+jwt' })],
     ['header: a blank', withHeader(` ${JSON.stringify(trueHeader)}`)],
@@ -95,28 +119,40 @@ function mutations(): [string, string][] {
   for (const exp of [undefined, null, '1e10', -1, 0, now, [now + 60], now + 10 * 365 * 86_400])
     list.push([`payload: exp ${String(exp)}`, withClaims({ exp })]);
   list.push(['payload: exp 1e999', withPayload(text.replace(/"exp":[\d.]+/, '"exp":1e999'))]);
-  for (const iat of [now + 3600, '1', null, -1]) list.push([`payload: iat ${String(iat)}`, withClaims({ iat })]);
-  for (const time of [now + 3600, undefined]) list.push([`payload: auth_time ${String(time)}`, withClaims({ auth_time: time })]);
+  for (const iat of [now + 3600, '1', null, -1])
+    list.push([`payload: iat ${String(iat)}`, withClaims({ iat })]);
+  for (const time of [now + 3600, undefined])
+    list.push([`payload: auth_time ${String(time)}`, withClaims({ auth_time: time })]);
   list.push(['payload: nbf', withClaims({ nbf: now + 3600 })]);
   for (const aud of [undefined, '/admin', ['/tasks'], '/tasks/', '/Tasks', ''])
     list.push([`payload: aud ${JSON.stringify(aud)}`, withClaims({ aud })]);
   for (const sub of [undefined, '', 'a'.repeat(300), 7, ['admin'], 'admin\0', 'admin\r\n'])
     list.push([`payload: sub ${JSON.stringify(sub)?.slice(0, 20)}`, withClaims({ sub })]);
-  for (const sub of ['vera', 'root']) list.push([`payload: another user's name, ${sub}`, withClaims({ sub })]);
+  for (const sub of ['vera', 'root'])
+    list.push([`payload: another user's name, ${sub}`, withClaims({ sub })]);
   for (const jti of [undefined, 7, '', 'short', 'x'.repeat(100)])
     list.push([`payload: jti ${String(jti).slice(0, 10)}`, withClaims({ jti })]);
   for (const roles of ['admin', {}, [1], Array(33).fill('x'), undefined, null])
     list.push([`payload: roles ${JSON.stringify(roles)?.slice(0, 20)}`, withClaims({ roles })]);
   for (const strategy of [undefined, 7, 'other', '__proto__'])
     list.push([`payload: strategy ${String(strategy)}`, withClaims({ strategy })]);
-  for (const sv of [undefined, 7, '', 'AAAAAAAA']) list.push([`payload: sv ${String(sv)}`, withClaims({ sv })]);
+  for (const sv of [undefined, 7, '', 'AAAAAAAA'])
+    list.push([`payload: sv ${String(sv)}`, withClaims({ sv })]);
   list.push(
     ['payload: an unknown claim', withClaims({ admin: true })],
     ['payload: __proto__', withPayload(text.replace('{', '{"__proto__":{"admin":true},'))],
-    ['payload: sub twice', withPayload(text.replace('"sub":"admin"', '"sub":"admin","sub":"admin"'))],
+    [
+      'payload: sub twice',
+      withPayload(text.replace('"sub":"admin"', '"sub":"admin","sub":"admin"')),
+    ],
     ['payload: a BOM', withPayload(`\ufeff${text}`)],
     ['payload: white space', withPayload(`${text}\n`)],
-    ['payload: another order', withPayload(JSON.stringify(Object.fromEntries(Object.entries(claims).reverse())).replace('{', '{ '))],
+    [
+      'payload: another order',
+      withPayload(
+        JSON.stringify(Object.fromEntries(Object.entries(claims).reverse())).replace('{', '{ '),
+      ),
+    ],
     [
       'payload: UTF-8 cut in the middle',
       `${h}.${Buffer.from([0x7b, 0xc3]).toString('base64url')}.${mac(`${h}.${Buffer.from([0x7b, 0xc3]).toString('base64url')}`)}`,
@@ -142,7 +178,14 @@ function mutations(): [string, string][] {
     ['of the decoded key', mac(`${h}.${p}`, Buffer.from(secretKey, 'base64'))],
     ['of the other case', mac(`${h}.${p}`.toLowerCase())],
     ['of the decoded text', mac(text)],
-    ['of SHA-512, cut', createHmac('sha512', secretKey).update(`${h}.${p}`).digest().subarray(0, 32).toString('base64url')],
+    [
+      'of SHA-512, cut',
+      createHmac('sha512', secretKey)
+        .update(`${h}.${p}`)
+        .digest()
+        .subarray(0, 32)
+        .toString('base64url'),
+    ],
     ['cut to 42', s.slice(0, 42)],
     ['cut to 22', s.slice(0, 22)],
     ['cut to 1', s.slice(0, 1)],
@@ -155,8 +198,12 @@ function mutations(): [string, string][] {
 
 describe('a forged token', () => {
   it('is good before anything is done to it', async () => {
-    expect((await ask(app.base, { headers: { Cookie: `taskflow_token=${good}` } })).status).toBe(200);
-    expect((await ask(app.base, { headers: { Authorization: `Bearer ${good}` } })).status).toBe(200);
+    expect((await ask(app.base, { headers: { Cookie: `taskflow_token=${good}` } })).status).toBe(
+      200,
+    );
+    expect((await ask(app.base, { headers: { Authorization: `Bearer ${good}` } })).status).toBe(
+      200,
+    );
   });
 
   it('is nobody, whatever was done to it, as a cookie and as a Bearer token', async () => {
@@ -164,9 +211,16 @@ describe('a forged token', () => {
     expect(list.length).toBeGreaterThan(180);
     const wrong: unknown[] = [];
     for (const [what, token] of list) {
-      for (const headers of [{ Cookie: `taskflow_token=${token}` }, { Authorization: `Bearer ${token}` }] as Record<string, string>[]) {
-        const { status, headers: answered } = await sendRaw(app.url, requestText('GET', '/tasks', headers));
-        if (status !== 401 || answered.has('set-cookie')) wrong.push([what, Object.keys(headers)[0], status]);
+      for (const headers of [
+        { Cookie: `taskflow_token=${token}` },
+        { Authorization: `Bearer ${token}` },
+      ] as Record<string, string>[]) {
+        const { status, headers: answered } = await sendRaw(
+          app.url,
+          requestText('GET', '/tasks', headers),
+        );
+        if (status !== 401 || answered.has('set-cookie'))
+          wrong.push([what, Object.keys(headers)[0], status]);
       }
     }
     expect(wrong).toEqual([]);
@@ -182,57 +236,106 @@ describe('a forged token', () => {
       `Bearer ${good};`,
       `Bearer "${good}"`,
     ])
-      expect([value.slice(0, 12), (await sendRaw(app.url, requestText('GET', '/tasks', { Authorization: value }))).status]).toEqual([
+      expect([
         value.slice(0, 12),
-        401,
-      ]);
+        (await sendRaw(app.url, requestText('GET', '/tasks', { Authorization: value }))).status,
+      ]).toEqual([value.slice(0, 12), 401]);
     for (const value of [`Bearer ${good}`, `"${good}"`, ` x${good}`])
-      expect((await sendRaw(app.url, requestText('GET', '/tasks', { Cookie: `taskflow_token=${value}` }))).status).toBe(401);
+      expect(
+        (
+          await sendRaw(
+            app.url,
+            requestText('GET', '/tasks', { Cookie: `taskflow_token=${value}` }),
+          )
+        ).status,
+      ).toBe(401);
   });
 
   it('counts nowhere but in the cookie and in Authorization', async () => {
     for (const name of ['access_token', 'token', 'taskflow_token', 'jwt']) {
       expect((await ask(`${app.base}?${name}=${good}`)).status).toBe(401);
-      expect((await postJson(`${app.base}/auth/logout?${name}=${good}`, { [name]: good })).status).not.toBe(200);
+      expect(
+        (await postJson(`${app.base}/auth/logout?${name}=${good}`, { [name]: good })).status,
+      ).not.toBe(200);
     }
-    for (const name of ['X-Auth-Token', 'X-Access-Token', 'Proxy-Authorization', 'X-Forwarded-User', 'Token'])
+    for (const name of [
+      'X-Auth-Token',
+      'X-Access-Token',
+      'Proxy-Authorization',
+      'X-Forwarded-User',
+      'Token',
+    ])
       expect((await ask(app.base, { headers: { [name]: `Bearer ${good}` } })).status).toBe(401);
-    expect((await ask(app.base, { headers: { Cookie: `__Host-taskflow_token=${good}` } })).status).toBe(401);
-    expect((await ask(app.base, { headers: { Cookie: `taskflow_token_device=${good}` } })).status).toBe(401);
+    expect(
+      (await ask(app.base, { headers: { Cookie: `__Host-taskflow_token=${good}` } })).status,
+    ).toBe(401);
+    expect(
+      (await ask(app.base, { headers: { Cookie: `taskflow_token_device=${good}` } })).status,
+    ).toBe(401);
   });
 
   it('as a Bearer token of ours beside a good cookie decides alone, and a Basic proxy in front does not', async () => {
     const cookie = { Cookie: `taskflow_token=${good}` };
     const [header = ''] = good.split('.');
-    for (const bad of [`Bearer ${header}.e30.x`, `bearer  ${header}`, `Bearer ${good}x`, `Bearer ${good}, ${good}`, 'Bearer', 'BEARER '])
-      expect([bad, (await ask(app.base, { headers: { ...cookie, Authorization: bad } })).status]).toEqual([bad, 401]);
-    expect((await ask(app.base, { headers: { ...cookie, Authorization: 'Basic eDp5' } })).status).toBe(200);
+    for (const bad of [
+      `Bearer ${header}.e30.x`,
+      `bearer  ${header}`,
+      `Bearer ${good}x`,
+      `Bearer ${good}, ${good}`,
+      'Bearer',
+      'BEARER ',
+    ])
+      expect([
+        bad,
+        (await ask(app.base, { headers: { ...cookie, Authorization: bad } })).status,
+      ]).toEqual([bad, 401]);
+    expect(
+      (await ask(app.base, { headers: { ...cookie, Authorization: 'Basic eDp5' } })).status,
+    ).toBe(200);
     const forged = { ...cookie, Authorization: 'Basic eDp5', 'Sec-Fetch-Site': 'cross-site' };
-    expect((await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers: forged })).status).toBe(403);
+    expect(
+      (await ask(`${app.base}/${app.taskId}/retry`, { method: 'POST', headers: forged })).status,
+    ).toBe(403);
   });
 
   it.each([
     ['the id token of a proxy', 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln'],
     ['an opaque token of another API', 'bearer 0123456789abcdef'],
-    ['a token of another key', 'Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkFBQUFBQUFBIn0.e30.c2ln'],
+    [
+      'a token of another key',
+      'Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkFBQUFBQUFBIn0.e30.c2ln',
+    ],
     ['text that is no token68', 'Bearer a b'],
-  ])('of another issuer neither hides the cookie nor replaces the same-origin check: %s', async (_case, foreign) => {
-    const headers = { Cookie: `taskflow_token=${good}`, Authorization: foreign };
-    expect((await ask(app.base, { headers })).status).toBe(200);
-    const crossSite = { ...headers, 'Sec-Fetch-Site': 'cross-site', Origin: 'https://evil.example' };
-    for (const [method, path] of [
-      ['POST', `/${app.taskId}/retry`],
-      ['POST', '/auth/logout'],
-      ['GET', '/dashboard/stream'],
-      ['GET', ''],
-    ] as const)
-      expect([path, (await ask(app.base + path, { method, headers: crossSite })).json]).toMatchObject([path, { code: 'CROSS_ORIGIN' }]);
-    expect((await ask(app.base, { headers: { Authorization: foreign } })).status).toBe(401);
-  });
+  ])(
+    'of another issuer neither hides the cookie nor replaces the same-origin check: %s',
+    async (_case, foreign) => {
+      const headers = { Cookie: `taskflow_token=${good}`, Authorization: foreign };
+      expect((await ask(app.base, { headers })).status).toBe(200);
+      const crossSite = {
+        ...headers,
+        'Sec-Fetch-Site': 'cross-site',
+        Origin: 'https://evil.example',
+      };
+      for (const [method, path] of [
+        ['POST', `/${app.taskId}/retry`],
+        ['POST', '/auth/logout'],
+        ['GET', '/dashboard/stream'],
+        ['GET', ''],
+      ] as const)
+        expect([
+          path,
+          (await ask(app.base + path, { method, headers: crossSite })).json,
+        ]).toMatchObject([path, { code: 'CROSS_ORIGIN' }]);
+      expect((await ask(app.base, { headers: { Authorization: foreign } })).status).toBe(401);
+    },
+  );
 
   it('makes the request anonymous if it is sent beside another valid one, in either order, and is logged', async () => {
     const planted = (await logIn(app.base, 'vera', 'three')).cookie;
-    for (const cookie of [`taskflow_token=${good}; ${planted}`, `${planted}; taskflow_token=${good}`])
+    for (const cookie of [
+      `taskflow_token=${good}; ${planted}`,
+      `${planted}; taskflow_token=${good}`,
+    ])
       expect((await ask(app.base, { headers: { Cookie: cookie } })).status).toBe(401);
     expect(app.log.events('authn_token_conflict').length).toBe(2);
     const ended = (await logIn(app.base, 'vera', 'three')).cookie;
@@ -250,7 +353,10 @@ describe('a forged token', () => {
     const theirs = (await logIn(other.base)).cookie.split('=')[1] ?? '';
     const statuses = await Promise.all(
       [app.base, other.base].flatMap((base) =>
-        [good, theirs].map(async (token) => (await ask(base, { headers: { Authorization: `Bearer ${token}` } })).status),
+        [good, theirs].map(
+          async (token) =>
+            (await ask(base, { headers: { Authorization: `Bearer ${token}` } })).status,
+        ),
       ),
     );
     expect(statuses).toEqual([200, 401, 401, 200]);
@@ -259,7 +365,11 @@ describe('a forged token', () => {
 
   it('opens no stream', async () => {
     const forged = `${good.slice(0, -1)}${good.endsWith('A') ? 'B' : 'A'}`;
-    for (const headers of [{}, { Cookie: `taskflow_token=${forged}` }, { Authorization: `Bearer ${forged}` }] as Record<string, string>[])
+    for (const headers of [
+      {},
+      { Cookie: `taskflow_token=${forged}` },
+      { Authorization: `Bearer ${forged}` },
+    ] as Record<string, string>[])
       expect((await ask(`${app.base}/dashboard/stream`, { headers })).status).toBe(401);
   });
 

@@ -20,8 +20,14 @@ interface Row {
   tasks?: string[];
   detail?: Record<string, unknown>;
 }
-const auditAt = async (headers: Record<string, string>, query = ''): Promise<{ items: Row[]; nextCursor: string | null }> =>
-  (await ask(`${app.base}/audit${query}`, { headers })).json as { items: Row[]; nextCursor: string | null };
+const auditAt = async (
+  headers: Record<string, string>,
+  query = '',
+): Promise<{ items: Row[]; nextCursor: string | null }> =>
+  (await ask(`${app.base}/audit${query}`, { headers })).json as {
+    items: Row[];
+    nextCursor: string | null;
+  };
 const act = (action: string, headers: Record<string, string>, id = app.taskId) =>
   ask(`${app.base}/${id}/${action}`, { method: 'POST', headers });
 
@@ -29,16 +35,24 @@ describe('GET P/audit', () => {
   it('tells who did what and what was refused, newest first: logins, logouts, ended sessions and every task action', async () => {
     app = await serveAdmin();
     await postJson(`${app.base}/auth/login`, { username: 'admin', password: 'wrong' });
-    const [admin, vera, other] = [await logIn(app.base), await logIn(app.base, 'vera', 'three'), await logIn(app.base)];
+    const [admin, vera, other] = [
+      await logIn(app.base),
+      await logIn(app.base, 'vera', 'three'),
+      await logIn(app.base),
+    ];
     await waitFor(async () => (await app.tasks.get(app.taskId))?.status === 'failed');
     await act('retry', { ...admin, 'X-Request-Id': 'r-7' });
     await act('retry', vera);
     await act('cancel', admin, '00000000-0000-7000-8000-000000000000');
     await act('cancel', { ...admin, 'Sec-Fetch-Site': 'cross-site' });
-    const { items: sessions } = (await ask(`${app.base}/auth/sessions`, { headers: admin })).json as {
+    const { items: sessions } = (await ask(`${app.base}/auth/sessions`, { headers: admin }))
+      .json as {
       items: { id: string; current: boolean }[];
     };
-    await ask(`${app.base}/auth/sessions/${sessions.find(({ current }) => !current)?.id}`, { method: 'DELETE', headers: admin });
+    await ask(`${app.base}/auth/sessions/${sessions.find(({ current }) => !current)?.id}`, {
+      method: 'DELETE',
+      headers: admin,
+    });
     await ask(`${app.base}/auth/logout`, { method: 'POST', headers: vera });
     await ask(`${app.base}/auth/sessions`, { method: 'DELETE', headers: admin });
     const again = await logIn(app.base);
@@ -73,7 +87,11 @@ describe('GET P/audit', () => {
       { code: 'TASK_NOT_FOUND' },
       { code: 'FORBIDDEN' },
     ]);
-    expect(app.log.events('authz_admin').map(({ action, username, outcome, count }) => [action, username, outcome, count])).toEqual([
+    expect(
+      app.log
+        .events('authz_admin')
+        .map(({ action, username, outcome, count }) => [action, username, outcome, count]),
+    ).toEqual([
       ['retry', 'admin', 'done', 1],
       ['cancel', 'admin', 'refused', 1],
     ]);
@@ -83,9 +101,15 @@ describe('GET P/audit', () => {
   });
 
   it('filters by action, actor, outcome and time, and goes on by cursor without a row twice', async () => {
-    app = await serveAdmin({ throttle: { floor: 0, pair: 1000, address: 1000, account: 1000, global: 1000 } });
+    app = await serveAdmin({
+      throttle: { floor: 0, pair: 1000, address: 1000, account: 1000, global: 1000 },
+    });
     const admin = await logIn(app.base);
-    for (let n = 0; n < 25; n++) await postJson(`${app.base}/auth/login`, { username: n % 2 ? 'admin' : 'vera', password: 'wrong' });
+    for (let n = 0; n < 25; n++)
+      await postJson(`${app.base}/auth/login`, {
+        username: n % 2 ? 'admin' : 'vera',
+        password: 'wrong',
+      });
     const failed = await auditAt(admin, '?outcome=failed&actor=vera&limit=500');
     expect(failed.items).toHaveLength(13);
     expect(failed.nextCursor).toBeNull();
@@ -114,7 +138,9 @@ describe('GET P/audit', () => {
     '?action=a&action=b',
   ])('refuses %s', async (query) => {
     app = await serveAdmin();
-    expect((await ask(`${app.base}/audit${query}`, { headers: await logIn(app.base) })).status).toBe(400);
+    expect(
+      (await ask(`${app.base}/audit${query}`, { headers: await logIn(app.base) })).status,
+    ).toBe(400);
   });
 
   it('keeps what happened for so many days and no longer', async () => {
@@ -132,7 +158,12 @@ describe('GET P/audit', () => {
     ['without a login', { auth: null }, {}, 'anonymous'],
     [
       "over the app's own login, with its roles and the same check of the origin",
-      { auth: { who: (ctx) => (ctx.get('X-User') ? { name: ctx.get('X-User'), roles: [ctx.get('X-Role')] } : undefined) } },
+      {
+        auth: {
+          who: (ctx) =>
+            ctx.get('X-User') ? { name: ctx.get('X-User'), roles: [ctx.get('X-Role')] } : undefined,
+        },
+      },
       { 'X-User': 'ada', 'X-Role': 'operator' },
       'ada',
     ],
@@ -141,7 +172,8 @@ describe('GET P/audit', () => {
     await waitFor(async () => (await app.tasks.get(app.taskId))?.status === 'failed');
     expect((await act('retry', headers)).status).toBe(202);
     expect((await act('cancel', { ...headers, 'Sec-Fetch-Site': 'cross-site' })).status).toBe(403);
-    if (options?.auth) expect((await act('retry', { ...headers, 'X-Role': 'viewer' })).status).toBe(403);
+    if (options?.auth)
+      expect((await act('retry', { ...headers, 'X-Role': 'viewer' })).status).toBe(403);
     const { items } = await auditAt(headers);
     expect(items.map((row) => `${row.actor} ${row.action} ${row.outcome}`).slice(-2)).toEqual([
       `${actor} cancel refused`,
@@ -166,14 +198,20 @@ describe('GET P/audit', () => {
   it("says so in the log if the app's own login returns another shape, and answers 503", async () => {
     app = await serveAdmin({ auth: { who: () => ({ name: 'ada' }) as never } });
     expect((await ask(app.base)).status).toBe(503);
-    expect(app.log.lines.some(({ err }) => String((err as { message?: string })?.message).includes('who(ctx) must return'))).toBe(true);
+    expect(
+      app.log.lines.some(({ err }) =>
+        String((err as { message?: string })?.message).includes('who(ctx) must return'),
+      ),
+    ).toBe(true);
   });
 
   it('that cannot be written changes no answer, and is logged', async () => {
     app = await serveAdmin();
     const { store } = app.tasks;
     store.append = () => Promise.reject(new Error('disk full'));
-    expect((await postJson(`${app.base}/auth/login`, { username: 'admin', password: 'wrong' })).status).toBe(401);
+    expect(
+      (await postJson(`${app.base}/auth/login`, { username: 'admin', password: 'wrong' })).status,
+    ).toBe(401);
     expect(app.log.events('audit_failed')).toMatchObject([{ level: 50, action: 'login' }]);
   });
 });

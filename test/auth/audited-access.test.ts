@@ -38,13 +38,28 @@ class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
   }
 }
 
-const kept = { store: memoryStore(), path: '/tasks', auditRetentionDays: undefined, logger: false } as const;
+const kept = {
+  store: memoryStore(),
+  path: '/tasks',
+  auditRetentionDays: undefined,
+  logger: false,
+} as const;
 
 describe('a login of the app that keeps no audit', () => {
   it('keeps each of its methods, and the object that the method belongs to', async () => {
     const access = auditedAccess(new OwnLogin(), kept);
     const ctx = {} as Context;
-    const { who, loginUrl, logoutUrl, ended, usable, describe: describeRoutes, strategies, cookieName, ...rest } = access;
+    const {
+      who,
+      loginUrl,
+      logoutUrl,
+      ended,
+      usable,
+      describe: describeRoutes,
+      strategies,
+      cookieName,
+      ...rest
+    } = access;
     const { record, audit, ...others } = rest;
     expect([
       who(ctx),
@@ -54,7 +69,15 @@ describe('a login of the app that keeps no audit', () => {
       describeRoutes?.('/tasks'),
       strategies?.(),
       cookieName?.(ctx),
-    ]).toEqual([{ name: 'ada', roles: ['admin'] }, '/login/ada', '/logout/ada', signal, { '/tasks': 'ada' }, ['ada'], 'ada_session']);
+    ]).toEqual([
+      { name: 'ada', roles: ['admin'] },
+      '/login/ada',
+      '/logout/ada',
+      signal,
+      { '/tasks': 'ada' },
+      ['ada'],
+      'ada_session',
+    ]);
     await expect(usable?.()).rejects.toThrow('ada');
     expect([typeof record, typeof audit, others]).toEqual(['function', 'function', {}]);
   });

@@ -24,7 +24,9 @@ describe('createAuth', () => {
     ['an async backend', { authenticate_user: async () => true }],
     ['a registry', new StrategyRegistry().register('x', { authenticate_user: () => true })],
   ])('takes %s', (_case, form) => {
-    expect(isAuth(createAuth({ ...quiet, strategies: form as AuthOptions['strategies'] }))).toBe(true);
+    expect(isAuth(createAuth({ ...quiet, strategies: form as AuthOptions['strategies'] }))).toBe(
+      true,
+    );
   });
 
   it.each<[string, Partial<Record<keyof AuthOptions | 'typo', unknown>>, RegExp]>([
@@ -33,7 +35,11 @@ describe('createAuth', () => {
     ["['a']", { strategies: ['a'] }, /strategies/],
     ['an object that is no strategy', { strategies: { login: () => true } }, /strategies/],
     ['an empty registry', { strategies: new StrategyRegistry() }, /without a strategy/],
-    ['a password that is not set', { strategies: ['admin', undefined] }, /password of 'admin' is not set/],
+    [
+      'a password that is not set',
+      { strategies: ['admin', undefined] },
+      /password of 'admin' is not set/,
+    ],
     ['an empty key', { secretKey: '' }, /secretKey/],
     ['a short key', { secretKey: 'short' }, /32 characters/],
     ['a monotonous key', { secretKey: 'a'.repeat(64) }, /8 different/],
@@ -66,15 +72,27 @@ describe('createAuth', () => {
     const { logger, lines, text } = recordingLogger();
     createAuth({ strategies, secretKey, logger });
     expect(lines).toMatchObject([
-      { level: 30, event: 'sys_startup', strategies: ['default'], randomKey: false, keyIds: [expect.stringMatching(/^[\w-]{8}$/)] },
-      { level: 40, event: 'sys_startup', weakness: expect.stringContaining("user 'admin': scrypt with less work") },
+      {
+        level: 30,
+        event: 'sys_startup',
+        strategies: ['default'],
+        randomKey: false,
+        keyIds: [expect.stringMatching(/^[\w-]{8}$/)],
+      },
+      {
+        level: 40,
+        event: 'sys_startup',
+        weakness: expect.stringContaining("user 'admin': scrypt with less work"),
+      },
     ]);
     expect(text()).not.toContain(secretKey);
   });
 
   it('holds no key that could be printed', () => {
     const auth = createAuth(quiet);
-    expect(inspect(auth, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain(secretKey.slice(0, 12));
+    expect(inspect(auth, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain(
+      secretKey.slice(0, 12),
+    );
     expect(JSON.stringify(auth)).not.toContain(secretKey.slice(0, 12));
   });
 });

@@ -23,7 +23,10 @@ afterEach(async () => {
   await Promise.all(closing.splice(0).map((close) => close()));
 });
 
-async function start(options: Partial<AuthOptions> = {}, koa: Parameters<typeof serveLogin>[1] = {}): Promise<LoginApp> {
+async function start(
+  options: Partial<AuthOptions> = {},
+  koa: Parameters<typeof serveLogin>[1] = {},
+): Promise<LoginApp> {
   const app = await serveLogin({ throttle: { floor: 0 }, ...options }, koa);
   closing.push(() => app.close());
   return app;
@@ -70,7 +73,9 @@ describe('after the clock was set back,', () => {
     const life = await seenAlive(async (tokenExpiry) => {
       const app = await start({ tokenExpiry });
       const session = await logIn(app.base);
-      const served = await serve(new Koa().use(sseStream(() => silence(), { access: app.auth, logger: false })));
+      const served = await serve(
+        new Koa().use(sseStream(() => silence(), { access: app.auth, logger: false })),
+      );
       closing.push(() => served.close());
       stream = await openStream(served.url, session);
       return stream.status === 200;
@@ -113,11 +118,20 @@ describe('after the clock was set back,', () => {
 
   it('ended sessions are forgotten when their tokens have expired', async () => {
     const clock = settableClock();
-    const revocations = followRevocations({ store: memoryStore(), prefix: 'revoked:', tokenExpiry: hour, now: Date.now });
+    const revocations = followRevocations({
+      store: memoryStore(),
+      prefix: 'revoked:',
+      tokenExpiry: hour,
+      now: Date.now,
+    });
     await revocations.ready();
-    const end = (id: string, seconds: number): Promise<void> => revocations.end(id, new Date(Date.now() + seconds * 1000));
+    const end = (id: string, seconds: number): Promise<void> =>
+      revocations.end(id, new Date(Date.now() + seconds * 1000));
     const isKnown = (id: string): boolean =>
-      revocations.has({ id, username: 'admin', strategy: 'team', authenticatedAt: new Date(Date.now()) }, 0);
+      revocations.has(
+        { id, username: 'admin', strategy: 'team', authenticatedAt: new Date(Date.now()) },
+        0,
+      );
     clock.pass(61);
     await end('one', hour);
     clock.set(-2 * hour);
@@ -129,8 +143,14 @@ describe('after the clock was set back,', () => {
 
   it('a browser or network that logged in before is unfamiliar until its next login', async () => {
     const clock = settableClock();
-    const app = await start({ throttle: { floor: 0, account: 3, pair: 10 } }, { proxy: true, maxIpsCount: 1 });
-    const from = (address: string, cookie = ''): Record<string, string> => ({ 'X-Forwarded-For': address, Cookie: cookie });
+    const app = await start(
+      { throttle: { floor: 0, account: 3, pair: 10 } },
+      { proxy: true, maxIpsCount: 1 },
+    );
+    const from = (address: string, cookie = ''): Record<string, string> => ({
+      'X-Forwarded-For': address,
+      Cookie: cookie,
+    });
     const answer = await postForm(app.login, { username: 'admin', password }, from('192.0.2.10'));
     const device = answer.headers.getSetCookie()[1]?.split(';')[0] ?? '';
     const exhaust = async (): Promise<void> => {

@@ -23,13 +23,22 @@ beforeAll(async () => {
     .register('team', multiUser([['алиса', cheapHash('пароль')]]))
     .register('broken', {
       authenticate_user(_username, password) {
-        throw Object.assign(new Error(`bind failed for ${password}`), { code: 'EDOWN', config: { password } });
+        throw Object.assign(new Error(`bind failed for ${password}`), {
+          code: 'EDOWN',
+          config: { password },
+        });
       },
     })
     .register('hanging', { authenticate_user: () => new Promise(() => {}) })
     .register('polite', { authenticate_user: async () => false })
     .register('row', { authenticate_user: async () => ({ id: 1 }) as unknown as boolean });
-  const auth = createAuth({ strategies, secretKey, title: 'Shop <b>', throttle: false, logger: log.logger });
+  const auth = createAuth({
+    strategies,
+    secretKey,
+    title: 'Shop <b>',
+    throttle: false,
+    logger: log.logger,
+  });
   const app = new Koa();
   app.use(sessionToken(auth));
   app.use(loginRoutes(auth));
@@ -52,7 +61,9 @@ describe('the login page', () => {
     expect(text).toMatch(/name="username"[^>]* autocomplete="username"/);
     expect(text).toMatch(/type="password" autocomplete="current-password"/);
     // Nothing inline, and its one script is a file of this host that it does without.
-    expect(text).not.toMatch(/<script(?! type="module" src="\/tasks\/auth\/assets\/login-[0-9a-f]{10}\.js"><\/script>)|style=|onclick/);
+    expect(text).not.toMatch(
+      /<script(?! type="module" src="\/tasks\/auth\/assets\/login-[0-9a-f]{10}\.js"><\/script>)|style=|onclick/,
+    );
     expect(headers.get('Content-Security-Policy')).toBe(pagePolicy);
     expect(headers.get('Referrer-Policy')).toBe('same-origin');
     expect(headers.get('Cache-Control')).toBe('no-store');
@@ -73,9 +84,9 @@ describe('the login page', () => {
   });
 
   it('keeps a safe next and drops any other', async () => {
-    expect((await ask(`${login}?next=${encodeURIComponent('/reports?a="><script>')}`)).text).toContain(
-      'value="/reports?a=&quot;&gt;&lt;script&gt;"',
-    );
+    expect(
+      (await ask(`${login}?next=${encodeURIComponent('/reports?a="><script>')}`)).text,
+    ).toContain('value="/reports?a=&quot;&gt;&lt;script&gt;"');
     expect((await ask(`${login}?next=/reports?a=1%26b=2`)).text).toContain(
       '<input type="hidden" name="next" value="/reports?a=1&amp;b=2">',
     );
@@ -96,13 +107,27 @@ describe('the login page', () => {
 
 describe('POST auth/login', () => {
   it('sets the cookie and leads to next, or home', async () => {
-    expect((await postForm(login, { username: 'admin', password })).headers.get('Location')).toBe('/');
-    expect((await postForm(login, { username: 'admin', password, next: '/a?b' })).headers.get('Location')).toBe('/a?b');
-    expect((await postForm(login, { username: 'admin', password, next: '//evil.example' })).headers.get('Location')).toBe('/');
+    expect((await postForm(login, { username: 'admin', password })).headers.get('Location')).toBe(
+      '/',
+    );
+    expect(
+      (await postForm(login, { username: 'admin', password, next: '/a?b' })).headers.get(
+        'Location',
+      ),
+    ).toBe('/a?b');
+    expect(
+      (await postForm(login, { username: 'admin', password, next: '//evil.example' })).headers.get(
+        'Location',
+      ),
+    ).toBe('/');
   });
 
   it('gives a JSON client a token and no cookie', async () => {
-    const { status, json, cookie } = await postJson(login, { username: 'admin', password, roles: ['x'] });
+    const { status, json, cookie } = await postJson(login, {
+      username: 'admin',
+      password,
+      roles: ['x'],
+    });
     expect(status).toBe(200);
     expect(json).toEqual({
       token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
@@ -119,7 +144,11 @@ describe('POST auth/login', () => {
   });
 
   it('shows the page again after a failure, with the name and next kept', async () => {
-    const { status, text } = await postForm(login, { username: 'al"ice', password: 'wrong', next: '/reports' });
+    const { status, text } = await postForm(login, {
+      username: 'al"ice',
+      password: 'wrong',
+      next: '/reports',
+    });
     expect(status).toBe(401);
     expect(text).toContain('Invalid username or password.');
     expect(text).toContain('value="al&quot;ice"');
@@ -134,7 +163,10 @@ describe('POST auth/login', () => {
     ['a strategy that throws', { username: 'admin', password, strategy: 'broken' }],
     ['a strategy that hangs', { username: 'admin', password, strategy: 'hanging' }],
     ['an async strategy that resolves false', { username: 'admin', password, strategy: 'polite' }],
-    ['a strategy that answers with a database row', { username: 'admin', password, strategy: 'row' }],
+    [
+      'a strategy that answers with a database row',
+      { username: 'admin', password, strategy: 'row' },
+    ],
   ])('answers the same to %s', async (_case, body) => {
     const { status, json, headers } = await postJson(login, body);
     expect(status).toBe(401);
@@ -160,7 +192,10 @@ describe('POST auth/login', () => {
     ['a NUL in the password', { username: 'admin', password: 'secret\0' }],
     ['a lone surrogate', { username: '\ud800', password: 'x' }],
     ['a list', []],
-    ['credentials in __proto__', JSON.parse('{"__proto__":{"username":"admin","password":"secret"}}')],
+    [
+      'credentials in __proto__',
+      JSON.parse('{"__proto__":{"username":"admin","password":"secret"}}'),
+    ],
   ])('answers 400 to %s', async (_case, body) => {
     const { status, json } = await postJson(login, body);
     expect([status, (json as { code: string }).code]).toEqual([400, 'INVALID_INPUT']);
@@ -169,17 +204,31 @@ describe('POST auth/login', () => {
   it.each<[string, RequestInit, number]>([
     ['text', { body: 'username=admin', headers: { 'Content-Type': 'text/plain' } }, 415],
     ['a multipart form', { body: new FormData() }, 415],
-    ['another charset', { body: '{}', headers: { 'Content-Type': 'application/json;charset=utf-16' } }, 415],
-    ['a compressed body', { body: '{}', headers: { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' } }, 415],
+    [
+      'another charset',
+      { body: '{}', headers: { 'Content-Type': 'application/json;charset=utf-16' } },
+      415,
+    ],
+    [
+      'a compressed body',
+      { body: '{}', headers: { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' } },
+      415,
+    ],
     ['JSON that is none', { body: '{', headers: { 'Content-Type': 'application/json' } }, 400],
     [
       'more than 16 KiB',
-      { body: JSON.stringify({ username: 'a', password: 'x'.repeat(20_000) }), headers: { 'Content-Type': 'application/json' } },
+      {
+        body: JSON.stringify({ username: 'a', password: 'x'.repeat(20_000) }),
+        headers: { 'Content-Type': 'application/json' },
+      },
       413,
     ],
     [
       'a name given twice in a form',
-      { body: 'username=admin&username=bob&password=secret', headers: { 'Content-Type': 'application/x-www-form-urlencoded' } },
+      {
+        body: 'username=admin&username=bob&password=secret',
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+      },
       400,
     ],
     ['nothing', {}, 415],
@@ -189,7 +238,12 @@ describe('POST auth/login', () => {
 
   it('takes a body that the app has parsed already, with the same checks', async () => {
     const { koaBody } = await import('koa-body');
-    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, throttle: false, logger: false });
+    const auth = createAuth({
+      strategies: ['admin', cheapHash(password)],
+      secretKey,
+      throttle: false,
+      logger: false,
+    });
     const app = new Koa();
     app.use(koaBody());
     app.use(loginRoutes(auth));
@@ -219,10 +273,18 @@ describe('POST auth/login', () => {
   });
 
   it('refuses a form that another site made the browser send', async () => {
-    const answer = await postForm(login, { username: 'admin', password }, { 'Sec-Fetch-Site': 'cross-site' });
+    const answer = await postForm(
+      login,
+      { username: 'admin', password },
+      { 'Sec-Fetch-Site': 'cross-site' },
+    );
     expect([answer.status, answer.cookie]).toEqual([403, undefined]);
     expect(answer.headers.get('Content-Type')).toContain('text/html');
-    expect(log.events('cross_origin_refused').at(-1)).toMatchObject({ level: 40, secFetchSite: 'cross-site', path: '/tasks/auth/login' });
+    expect(log.events('cross_origin_refused').at(-1)).toMatchObject({
+      level: 40,
+      secFetchSite: 'cross-site',
+      path: '/tasks/auth/login',
+    });
   });
 
   it('makes a new session each time and ends the one it was sent with', async () => {
@@ -230,7 +292,10 @@ describe('POST auth/login', () => {
     const second = await postForm(login, { username: 'admin', password }, first);
     expect(second.cookie).not.toBe(first.cookie);
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: first })).status).toBe(401);
-    expect((await ask(`${served.url}/tasks/auth/session`, { headers: { cookie: second.cookie ?? '' } })).status).toBe(200);
+    expect(
+      (await ask(`${served.url}/tasks/auth/session`, { headers: { cookie: second.cookie ?? '' } }))
+        .status,
+    ).toBe(200);
   });
 });
 
@@ -241,37 +306,68 @@ describe('auth/logout', () => {
       ['POST', 303],
     ] as const) {
       const session = await logIn(`${served.url}/tasks`);
-      const answer = await ask(`${served.url}/tasks/auth/logout`, { method, headers: { ...session, Accept: 'text/html' } });
-      expect([answer.status, answer.headers.get('Location')]).toEqual([status, '/tasks/auth/login']);
+      const answer = await ask(`${served.url}/tasks/auth/logout`, {
+        method,
+        headers: { ...session, Accept: 'text/html' },
+      });
+      expect([answer.status, answer.headers.get('Location')]).toEqual([
+        status,
+        '/tasks/auth/login',
+      ]);
       expect(answer.headers.getSetCookie()).toEqual([
         'taskflow_token=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax',
         '__Host-taskflow_token=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure',
       ]);
-      expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(401);
+      expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(
+        401,
+      );
     }
   });
 
   it('answers a Bearer client with 204 and ends its token', async () => {
-    const { token } = (await postJson(login, { username: 'admin', password })).json as { token: string };
+    const { token } = (await postJson(login, { username: 'admin', password })).json as {
+      token: string;
+    };
     const headers = { Authorization: `Bearer ${token}` };
-    expect((await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers })).status).toBe(204);
+    expect((await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers })).status).toBe(
+      204,
+    );
     expect((await ask(`${served.url}/tasks/auth/session`, { headers })).status).toBe(401);
   });
 
   it('leads a person to the login page also if a proxy adds a Bearer token of its own', async () => {
     const session = await logIn(`${served.url}/tasks`);
-    const headers = { Cookie: session.cookie, Authorization: 'Bearer eyJh.e30.c2ln', Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate' };
+    const headers = {
+      Cookie: session.cookie,
+      Authorization: 'Bearer eyJh.e30.c2ln',
+      Accept: 'text/html',
+      'Sec-Fetch-Mode': 'navigate',
+    };
     // fetch sends a Sec-Fetch-Mode of its own.
-    const answer = await sendRaw(served.url, requestText('POST', '/tasks/auth/logout', { ...headers, 'Content-Length': '0' }));
+    const answer = await sendRaw(
+      served.url,
+      requestText('POST', '/tasks/auth/logout', { ...headers, 'Content-Length': '0' }),
+    );
     expect(answer.status).toBe(303);
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(401);
   });
 
-  it.each([['cross-site'], ['same-site'], ['bogus']])('is refused when Sec-Fetch-Site is %s', async (site) => {
-    const session = await logIn(`${served.url}/tasks`);
-    expect((await ask(`${served.url}/tasks/auth/logout`, { headers: { ...session, 'Sec-Fetch-Site': site } })).status).toBe(403);
-    expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
-  });
+  it.each([['cross-site'], ['same-site'], ['bogus']])(
+    'is refused when Sec-Fetch-Site is %s',
+    async (site) => {
+      const session = await logIn(`${served.url}/tasks`);
+      expect(
+        (
+          await ask(`${served.url}/tasks/auth/logout`, {
+            headers: { ...session, 'Sec-Fetch-Site': site },
+          })
+        ).status,
+      ).toBe(403);
+      expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(
+        200,
+      );
+    },
+  );
 
   it.each([
     ['Sec-Purpose', 'prefetch'],
@@ -293,7 +389,10 @@ describe('auth/logout', () => {
 
   it('answers 405 to HEAD, which link checkers send, and keeps the session', async () => {
     const session = await logIn(`${served.url}/tasks`);
-    const answer = await ask(`${served.url}/tasks/auth/logout`, { method: 'HEAD', headers: session });
+    const answer = await ask(`${served.url}/tasks/auth/logout`, {
+      method: 'HEAD',
+      headers: session,
+    });
     expect([answer.status, answer.headers.get('Allow')]).toEqual([405, 'GET, POST']);
     expect((await ask(`${served.url}/tasks/auth/session`, { headers: session })).status).toBe(200);
   });
@@ -301,7 +400,9 @@ describe('auth/logout', () => {
 
 describe('the other paths under auth/', () => {
   it('shows the session its own data', async () => {
-    const { json } = await ask(`${served.url}/tasks/auth/session`, { headers: await logIn(`${served.url}/tasks`) });
+    const { json } = await ask(`${served.url}/tasks/auth/session`, {
+      headers: await logIn(`${served.url}/tasks`),
+    });
     expect(json).toEqual({
       username: 'admin',
       strategy: 'admin',
@@ -344,7 +445,11 @@ describe('the log of the login', () => {
 
   it('names a known user who failed, and hashes a name nobody knows', async () => {
     await postJson(login, { username: 'admin', password: 'wrong' });
-    expect(log.events('authn_login_fail').at(-1)).toMatchObject({ level: 40, username: 'admin', reason: expect.any(String) });
+    expect(log.events('authn_login_fail').at(-1)).toMatchObject({
+      level: 40,
+      username: 'admin',
+      reason: expect.any(String),
+    });
     await postJson(login, { username: 'Typed-My-Password-Here', password: 'x' });
     expect(log.events('authn_login_fail').at(-1)).toMatchObject({
       usernameHash: expect.stringMatching(/^[0-9a-f]{12}$/),
@@ -361,15 +466,28 @@ describe('the log of the login', () => {
       err: { type: 'Error', message: 'bind failed for [redacted]', code: 'EDOWN' },
     });
     await postJson(login, { username: 'admin', password: 'Canary-Pa55word', strategy: 'hanging' });
-    expect(log.events('authn_strategy_error').findLast(({ level }) => level === 50)).toMatchObject({ strategy: 'hanging', timeout: true });
+    expect(log.events('authn_strategy_error').findLast(({ level }) => level === 50)).toMatchObject({
+      strategy: 'hanging',
+      timeout: true,
+    });
   });
 
   it('never holds a password, a token, a cookie or a key', async () => {
     const session = await logIn(`${served.url}/tasks`);
-    const { token } = (await postJson(login, { username: 'admin', password })).json as { token: string };
+    const { token } = (await postJson(login, { username: 'admin', password })).json as {
+      token: string;
+    };
     await postForm(login, { username: 'алиса', password: 'Canary-Пароль' });
-    await ask(`${served.url}/tasks/auth/logout`, { headers: { Authorization: `Bearer ${token}`, ...session } });
-    for (const secret of ['Canary-', 'пароль', token, session.cookie.split('=')[1] ?? token, secretKey])
+    await ask(`${served.url}/tasks/auth/logout`, {
+      headers: { Authorization: `Bearer ${token}`, ...session },
+    });
+    for (const secret of [
+      'Canary-',
+      'пароль',
+      token,
+      session.cookie.split('=')[1] ?? token,
+      secretKey,
+    ])
       expect(log.text()).not.toContain(secret);
   });
 
@@ -378,8 +496,13 @@ describe('the log of the login', () => {
     await ask(login, {
       method: 'POST',
       body: JSON.stringify({ username: 'a\r\n{"level":30}', password: 'x' }),
-      headers: { 'Content-Type': 'application/json', 'User-Agent': 'x\u001b[2K'.replace('\u001b', '') },
+      headers: {
+        'Content-Type': 'application/json',
+        'User-Agent': 'x\u001b[2K'.replace('\u001b', ''),
+      },
     });
-    expect(log.lines.filter((line, index) => index >= before && line.event === 'authn_login_fail')).toHaveLength(1);
+    expect(
+      log.lines.filter((line, index) => index >= before && line.event === 'authn_login_fail'),
+    ).toHaveLength(1);
   });
 });

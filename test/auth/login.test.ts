@@ -20,7 +20,10 @@ afterEach(async () => {
   await app.close();
 });
 
-const start = async (options: Partial<AuthOptions>, koa?: Parameters<typeof serveLogin>[1]): Promise<void> => {
+const start = async (
+  options: Partial<AuthOptions>,
+  koa?: Parameters<typeof serveLogin>[1],
+): Promise<void> => {
   app = await serveLogin(options, koa);
 };
 const codeOf = ({ json }: Answer): unknown => (json as { code?: string } | undefined)?.code;
@@ -55,8 +58,16 @@ describe('a login that is tried too often', () => {
     await start({ throttle: fast });
     expect(await failTimes(5)).toEqual(Array(5).fill(401));
     const answer = await fail();
-    expect([answer.status, codeOf(answer), answer.headers.get('Retry-After')]).toEqual([429, 'THROTTLED', '1']);
-    const page = await postForm(app.login, { username: 'admin', password: 'wrong', next: '/reports' });
+    expect([answer.status, codeOf(answer), answer.headers.get('Retry-After')]).toEqual([
+      429,
+      'THROTTLED',
+      '1',
+    ]);
+    const page = await postForm(app.login, {
+      username: 'admin',
+      password: 'wrong',
+      next: '/reports',
+    });
     expect([page.status, page.headers.get('Retry-After')]).toEqual([429, '1']);
     expect(page.text).toContain('Too many attempts. Try again in 1 second.');
     expect(page.text).toContain('value="admin"');
@@ -102,7 +113,8 @@ describe('a login that is tried too often', () => {
     expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6' })).status).toBe(429);
     await app.close();
     await start({ throttle: { ...fast, address: 10, pair: 100 } }, { proxy: true });
-    for (let n = 0; n < 10; n++) await fail(`user ${n}`, { 'X-Forwarded-For': `198.51.100.${n}, 203.0.113.7` });
+    for (let n = 0; n < 10; n++)
+      await fail(`user ${n}`, { 'X-Forwarded-For': `198.51.100.${n}, 203.0.113.7` });
     expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6, 203.0.113.7' })).status).toBe(429);
     expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6, 203.0.113.8' })).status).toBe(401);
     expect(app.log.lines.filter(({ msg }) => String(msg).includes('maxIpsCount'))).toHaveLength(1);
@@ -111,7 +123,8 @@ describe('a login that is tried too often', () => {
   it('counts invalid login bodies by their address', async () => {
     stoppedClock();
     await start({ throttle: { ...fast, address: 3 } });
-    for (let n = 0; n < 3; n++) expect((await postJson(app.login, { username: 'admin' })).status).toBe(400);
+    for (let n = 0; n < 3; n++)
+      expect((await postJson(app.login, { username: 'admin' })).status).toBe(400);
     expect((await postJson(app.login, { username: 'admin' })).status).toBe(429);
     expect((await postJson(app.login, { username: 'admin', password })).status).toBe(429);
   });
@@ -122,16 +135,24 @@ describe('a login that is tried too often', () => {
     await start({ store, throttle: fast });
     const other = await serveLogin({ store, throttle: fast });
     await failTimes(3);
-    for (let n = 0; n < 2; n++) await postJson(other.login, { username: 'admin', password: 'wrong' });
+    for (let n = 0; n < 2; n++)
+      await postJson(other.login, { username: 'admin', password: 'wrong' });
     expect((await fail()).status).toBe(429);
-    expect((await postJson(other.login, { username: 'admin', password: 'wrong' })).status).toBe(429);
+    expect((await postJson(other.login, { username: 'admin', password: 'wrong' })).status).toBe(
+      429,
+    );
     await other.close();
   });
 
   it('answers 503 and asks no strategy if the store does not answer', async () => {
     const strategy = counting(true);
-    await start({ store: { ...memoryStore(), get: () => new Promise(() => {}) }, strategies: strategy });
-    expect(codeOf(await postJson(app.login, { username: 'admin', password }))).toBe('STORE_UNAVAILABLE');
+    await start({
+      store: { ...memoryStore(), get: () => new Promise(() => {}) },
+      strategies: strategy,
+    });
+    expect(codeOf(await postJson(app.login, { username: 'admin', password }))).toBe(
+      'STORE_UNAVAILABLE',
+    );
     expect(strategy.asked).toBe(0);
   });
 
@@ -140,7 +161,14 @@ describe('a login that is tried too often', () => {
     await start({ throttle: fast });
     await failTimes(40);
     expect(app.log.events('authn_login_throttled')).toMatchObject([
-      { level: 40, owasp: 'authn_login_fail_max', username: 'admin', bucket: 'pair', retryAfter: 1, refused: 1 },
+      {
+        level: 40,
+        owasp: 'authn_login_fail_max',
+        username: 'admin',
+        bucket: 'pair',
+        retryAfter: 1,
+        refused: 1,
+      },
     ]);
     const { items } = (await app.auth.audit?.({ outcome: 'refused' })) ?? { items: [] };
     expect(items).toMatchObject([{ action: 'login', actor: 'admin', detail: { bucket: 'pair' } }]);
@@ -153,15 +181,21 @@ describe('a browser that has logged in before', () => {
       .getSetCookie()
       .map((each) => each.split(';')[0])
       .join('; ');
-  const signIn = (headers: Record<string, string> = {}): Promise<Answer> => postForm(app.login, { username: 'admin', password }, headers);
+  const signIn = (headers: Record<string, string> = {}): Promise<Answer> =>
+    postForm(app.login, { username: 'admin', password }, headers);
   const device = async (): Promise<string> => cookiesOf(await signIn()).split('; ')[1] ?? '';
 
   it('has a cookie that is HttpOnly, Lax, lasts 180 days and is no session', async () => {
     await start({});
     const line = (await signIn()).headers.getSetCookie()[1];
-    expect(line).toMatch(/^taskflow_token_device=[\w-]+\.[\w-]{43}; Path=\/; Max-Age=15552000; HttpOnly; SameSite=Lax$/);
+    expect(line).toMatch(
+      /^taskflow_token_device=[\w-]+\.[\w-]{43}; Path=\/; Max-Age=15552000; HttpOnly; SameSite=Lax$/,
+    );
     const value = line?.split(';')[0]?.split('=')[1] ?? '';
-    for (const headers of [{ Cookie: `taskflow_token=${value}` }, { Authorization: `Bearer ${value}` }] as Record<string, string>[])
+    for (const headers of [
+      { Cookie: `taskflow_token=${value}` },
+      { Authorization: `Bearer ${value}` },
+    ] as Record<string, string>[])
       expect((await ask(app.url, { headers })).json).toEqual({ name: null });
   });
 
@@ -172,14 +206,18 @@ describe('a browser that has logged in before', () => {
     await failTimes(10);
     expect((await signIn()).status).toBe(429);
     expect((await signIn({ Cookie: cookie })).status).toBe(303);
-    expect((await postJson(app.login, { username: 'admin', password }, { Cookie: cookie })).status).toBe(200);
+    expect(
+      (await postJson(app.login, { username: 'admin', password }, { Cookie: cookie })).status,
+    ).toBe(200);
   });
 
   it('has five attempts of its own before it must wait', async () => {
     stoppedClock();
     await start({ throttle: fast });
     const cookie = await device();
-    expect(await failTimes(7, 'admin', { Cookie: cookie })).toEqual([401, 401, 401, 401, 401, 429, 429]);
+    expect(await failTimes(7, 'admin', { Cookie: cookie })).toEqual([
+      401, 401, 401, 401, 401, 429, 429,
+    ]);
     expect((await fail('admin')).status).toBe(401);
   });
 
@@ -189,11 +227,15 @@ describe('a browser that has logged in before', () => {
       .register('team', staticUser('admin', cheapHash(password)))
       .register('staff', staticUser('admin', cheapHash('another')));
     await start({ strategies, throttle: { ...fast, pair: 2 } });
-    const cookie = cookiesOf(await postForm(app.login, { username: 'admin', password, strategy: 'team' })).split('; ')[1] ?? '';
+    const cookie =
+      cookiesOf(await postForm(app.login, { username: 'admin', password, strategy: 'team' })).split(
+        '; ',
+      )[1] ?? '';
     await failTimes(2, 'admin');
     await failTimes(2, 'bob');
     expect((await fail('bob', { Cookie: cookie })).status).toBe(429);
-    const named = (strategy: string) => postJson(app.login, { username: 'admin', password: 'wrong', strategy }, { Cookie: cookie });
+    const named = (strategy: string) =>
+      postJson(app.login, { username: 'admin', password: 'wrong', strategy }, { Cookie: cookie });
     expect((await named('staff')).status).toBe(429);
     expect((await named('team')).status).toBe(401);
     const forged = cookie.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'));
@@ -206,7 +248,11 @@ describe('a browser that has logged in before', () => {
       .register('staff', staticUser('admin', cheapHash('another')));
     await start({ strategies, throttle: fast });
     const cookie = await device();
-    const answer = await postJson(app.login, { username: 'admin', password: 'another' }, { Cookie: cookie });
+    const answer = await postJson(
+      app.login,
+      { username: 'admin', password: 'another' },
+      { Cookie: cookie },
+    );
     expect(answer.status).toBe(200);
   });
 
@@ -214,8 +260,13 @@ describe('a browser that has logged in before', () => {
     await start({});
     const first = await signIn();
     const idOf = (cookies: string): unknown =>
-      JSON.parse(Buffer.from(/_device=([\w-]+)\./.exec(cookies)?.[1] ?? '', 'base64url').toString())[2];
-    const out = await ask(`${app.base}/auth/logout`, { method: 'POST', headers: { Cookie: cookiesOf(first) } });
+      JSON.parse(
+        Buffer.from(/_device=([\w-]+)\./.exec(cookies)?.[1] ?? '', 'base64url').toString(),
+      )[2];
+    const out = await ask(`${app.base}/auth/logout`, {
+      method: 'POST',
+      headers: { Cookie: cookiesOf(first) },
+    });
     const again = await signIn({ Cookie: cookiesOf(first) });
     expect(idOf(cookiesOf(again))).toBe(idOf(cookiesOf(first)));
     expect(idOf(cookiesOf(out))).toBe(idOf(cookiesOf(first)));
@@ -232,7 +283,9 @@ describe('a failed login', () => {
           return false;
         },
       })
-      .register('hanging', { authenticate_user: (name) => (name === 'hanger' ? new Promise(() => {}) : false) });
+      .register('hanging', {
+        authenticate_user: (name) => (name === 'hanger' ? new Promise(() => {}) : false),
+      });
 
   it('looks the same for an unknown user, a wrong password, an unknown strategy, a throw and a time-out, to the byte', async () => {
     await start({ strategies: strategies(), throttle: fast });
@@ -254,8 +307,12 @@ describe('a failed login', () => {
 
   it('is not answered before the floor, but a success is', async () => {
     await start({});
-    expect(await quickest(0, () => postJson(app.login, { username: 'nobody', password: 'x' }), 1)).toBeGreaterThanOrEqual(298);
-    expect(await quickest(250, () => postJson(app.login, { username: 'admin', password }))).toBeLessThan(250);
+    expect(
+      await quickest(0, () => postJson(app.login, { username: 'nobody', password: 'x' }), 1),
+    ).toBeGreaterThanOrEqual(298);
+    expect(
+      await quickest(250, () => postJson(app.login, { username: 'admin', password })),
+    ).toBeLessThan(250);
   });
 
   it('asks every strategy for a known name with a wrong password, as for an unknown one', async () => {
@@ -297,7 +354,9 @@ describe('a failed login', () => {
       .register('admin', staticUser('admin', cheapHash(password)));
     await start({ strategies: hanging, throttle: false });
     await Promise.all(Array.from({ length: 100 }, () => fail()));
-    expect(app.log.events('authn_strategy_error').some(({ timeout }) => timeout === true)).toBe(true);
+    expect(app.log.events('authn_strategy_error').some(({ timeout }) => timeout === true)).toBe(
+      true,
+    );
     const before = asked;
     expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
     // The registry skips a strategy that has sixteen or more hanging calls.
@@ -310,9 +369,14 @@ describe('a failed login', () => {
     process.on('unhandledRejection', note);
     const late: AuthStrategy = {
       authenticate_user: (name) =>
-        new Promise((resolve, reject) => setTimeout(() => (name === 'rejects' ? reject(new Error('late')) : resolve(true)), 300)),
+        new Promise((resolve, reject) =>
+          setTimeout(() => (name === 'rejects' ? reject(new Error('late')) : resolve(true)), 300),
+        ),
     };
-    await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('late', late), throttle: fast });
+    await start({
+      strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('late', late),
+      throttle: fast,
+    });
     const answers = await Promise.all([fail('rejects'), fail('resolves')]);
     expect(answers.map(({ status }) => status)).toEqual([401, 401]);
     await new Promise((resolve) => setTimeout(resolve, 350));
@@ -327,7 +391,11 @@ describe('five hundred logins at once', () => {
       strategies: staticUser('admin', 'a plain password'),
       throttle: { ...fast, pair: 1e6, address: 1e6, account: 1e6, global: 1e6, queue: 8 },
     });
-    await waitFor(async () => (await postJson(app.login, { username: 'admin', password: 'a plain password' })).status === 200);
+    await waitFor(
+      async () =>
+        (await postJson(app.login, { username: 'admin', password: 'a plain password' })).status ===
+        200,
+    );
     /** Milliseconds that 95 of 100 requests to another route take at most. */
     const usual = async (): Promise<number> => {
       const times: number[] = [];
@@ -342,18 +410,25 @@ describe('five hundred logins at once', () => {
     expect(busy).toBeLessThan(500 + 10 * quiet);
     expect(statuses.filter((status) => status === 401).length).toBeLessThan(40);
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(440);
-    expect(app.log.events('authn_login_throttled')).toMatchObject([{ bucket: 'queue', owasp: 'excess_rate_limit_exceeded' }]);
+    expect(app.log.events('authn_login_throttled')).toMatchObject([
+      { bucket: 'queue', owasp: 'excess_rate_limit_exceeded' },
+    ]);
   });
 });
 
 describe('right passwords at once', () => {
   it.each<[string, AuthOptions['strategies']]>([
-    ['a strategy that takes 50 ms', { authenticate_user: () => new Promise<boolean>((resolve) => setTimeout(resolve, 50, true)) }],
+    [
+      'a strategy that takes 50 ms',
+      { authenticate_user: () => new Promise<boolean>((resolve) => setTimeout(resolve, 50, true)) },
+    ],
     ['a hash that takes about as long', ['admin', scryptHash(password, { ln: 14, r: 8, p: 2 })]],
   ])('all log in from one address: %s', async (_case, strategies) => {
     await start({ strategies });
     await logIn(app.base);
-    const answers = await Promise.all(Array.from({ length: 10 }, () => postJson(app.login, { username: 'admin', password })));
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => postJson(app.login, { username: 'admin', password })),
+    );
     expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(200));
     expect(app.log.events('authn_login_throttled')).toEqual([]);
   });
@@ -364,7 +439,9 @@ describe('a guess that a full queue cuts short', () => {
     // It stands still: each second that passes lets another guess through.
     turnableClock();
     const first = counting();
-    const strategies = new StrategyRegistry().register('first', first).register('second', staticUser('admin', 'a plain password'));
+    const strategies = new StrategyRegistry()
+      .register('first', first)
+      .register('second', staticUser('admin', 'a plain password'));
     await start({ strategies, throttle: { ...fast, queue: 1, global: 1000 } });
     await postJson(app.login, { username: 'warm up', password: 'x' });
     first.asked = 0;
@@ -381,7 +458,9 @@ describe('what a login writes', () => {
     await logIn(app.base);
     await logIn(app.base);
     await fail('Typed-My-Pa55word');
-    expect(app.log.lines.map(({ event }) => event).filter((event) => String(event).startsWith('authn'))).toEqual([
+    expect(
+      app.log.lines.map(({ event }) => event).filter((event) => String(event).startsWith('authn')),
+    ).toEqual([
       'authn_login_fail',
       'authn_login_fail',
       'authn_login_successafterfail',
@@ -389,7 +468,9 @@ describe('what a login writes', () => {
       'authn_login_fail',
     ]);
     expect(app.log.events('authn_login_fail').map(({ attempt }) => attempt)).toEqual([1, 2, 1]);
-    expect(app.log.events('authn_login_successafterfail')).toMatchObject([{ failures: 2, via: 'form' }]);
+    expect(app.log.events('authn_login_successafterfail')).toMatchObject([
+      { failures: 2, via: 'form' },
+    ]);
     const page = await app.auth.audit?.({});
     expect(page?.items.map(({ action, outcome, actor }) => [action, outcome, actor])).toEqual([
       ['login', 'failed', undefined],
@@ -403,19 +484,26 @@ describe('what a login writes', () => {
 
   describe('if a familiar strategy rejects the login first', () => {
     const written = async (): Promise<unknown> => [
-      app.log.lines.map(({ event }) => event).filter((event) => String(event).startsWith('authn_login')),
+      app.log.lines
+        .map(({ event }) => event)
+        .filter((event) => String(event).startsWith('authn_login')),
       (await app.auth.audit?.({}))?.items.map(({ outcome }) => outcome).reverse(),
     ];
     /** Starts an app whose strategy `team` is familiar, but not the other one. */
     const startFamiliar = async (other: AuthStrategy): Promise<void> => {
-      const strategies = new StrategyRegistry().register('team', staticUser('admin', cheapHash(password))).register('staff', other);
+      const strategies = new StrategyRegistry()
+        .register('team', staticUser('admin', cheapHash(password)))
+        .register('staff', other);
       await start({ strategies, throttle: fast });
       expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
     };
 
     it('is one success and no failure if another strategy accepts it, and the rejection stays counted', async () => {
       await startFamiliar(staticUser('admin', cheapHash('another')));
-      for (let n = 0; n < 2; n++) expect((await postJson(app.login, { username: 'admin', password: 'another' })).status).toBe(200);
+      for (let n = 0; n < 2; n++)
+        expect((await postJson(app.login, { username: 'admin', password: 'another' })).status).toBe(
+          200,
+        );
       const success = 'authn_login_success';
       expect(await written()).toEqual([Array(3).fill(success), ['done', 'done', 'done']]);
       expect((await fail()).status).toBe(401);
@@ -423,7 +511,9 @@ describe('what a login writes', () => {
         [success, success, success, 'authn_login_fail'],
         ['done', 'done', 'done', 'failed'],
       ]);
-      expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'bad_credentials', attempt: 3 }]);
+      expect(app.log.events('authn_login_fail')).toMatchObject([
+        { reason: 'bad_credentials', attempt: 3 },
+      ]);
     });
 
     it('is one failure if no strategy accepts it, with the reason that one of them failed', async () => {
@@ -437,17 +527,22 @@ describe('what a login writes', () => {
         ['authn_login_success', 'authn_login_fail'],
         ['done', 'failed'],
       ]);
-      expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'strategy_error', attempt: 1 }]);
+      expect(app.log.events('authn_login_fail')).toMatchObject([
+        { reason: 'strategy_error', attempt: 1 },
+      ]);
     });
 
     it('is one failure if the limit for strangers keeps it from the other strategies', async () => {
       stoppedClock();
       const other = counting();
       await startFamiliar(other);
-      for (let n = 0; n < 5; n++) await postJson(app.login, { username: 'admin', password: 'wrong', strategy: 'staff' });
+      for (let n = 0; n < 5; n++)
+        await postJson(app.login, { username: 'admin', password: 'wrong', strategy: 'staff' });
       [other.asked, app.log.lines.length] = [0, 0];
       expect([(await fail()).status, other.asked]).toEqual([401, 0]);
-      expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'bad_credentials', attempt: 1 }]);
+      expect(app.log.events('authn_login_fail')).toMatchObject([
+        { reason: 'bad_credentials', attempt: 1 },
+      ]);
     });
   });
 });

@@ -3,9 +3,12 @@ import { isSafeNext } from '../../src/auth/next.js';
 import { nexts } from '../attacks/corpus.js';
 
 describe('isSafeNext', () => {
-  it.each(nexts.refuse.map((next) => [JSON.stringify(next), next]))('refuses %s', (_shown, next) => {
-    expect(isSafeNext(next)).toBe(false);
-  });
+  it.each(nexts.refuse.map((next) => [JSON.stringify(next), next]))(
+    'refuses %s',
+    (_shown, next) => {
+      expect(isSafeNext(next)).toBe(false);
+    },
+  );
 
   it.each(nexts.accept)('accepts %s', (next) => {
     expect(isSafeNext(next)).toBe(true);

@@ -18,7 +18,12 @@ import { type Served, serve } from '../helpers/serve.js';
 
 /** What a browser sends for a page on plain HTTP, and over HTTPS. */
 const opening = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
-const navigating = { ...opening, 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document', 'Sec-Fetch-Site': 'none' };
+const navigating = {
+  ...opening,
+  'Sec-Fetch-Mode': 'navigate',
+  'Sec-Fetch-Dest': 'document',
+  'Sec-Fetch-Site': 'none',
+};
 
 let served: Served;
 let unguarded: Served;
@@ -114,32 +119,47 @@ describe('requireAuth', () => {
   it.each([
     ['over HTTPS', navigating],
     ['on plain HTTP', opening],
-  ])("redirects a visitor to the login page, with the requested URL in next, in mode 'redirect', %s", async (_case, headers) => {
-    const answer = await get('/reports?from=2026', headers);
-    expect([answer.status, answer.headers.get('location')]).toEqual([302, '/tasks/auth/login?next=%2Freports%3Ffrom%3D2026']);
-  });
+  ])(
+    "redirects a visitor to the login page, with the requested URL in next, in mode 'redirect', %s",
+    async (_case, headers) => {
+      const answer = await get('/reports?from=2026', headers);
+      expect([answer.status, answer.headers.get('location')]).toEqual([
+        302,
+        '/tasks/auth/login?next=%2Freports%3Ffrom%3D2026',
+      ]);
+    },
+  );
 
   it.each<[string, Record<string, string>]>([
     ['fetch', { Accept: '*/*', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }],
     ['fetch of HTML', { Accept: 'text/html', 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Dest': 'empty' }],
-    ['fetch of HTML in a browser that sends only Sec-Fetch-Dest', { Accept: 'text/html', 'Sec-Fetch-Dest': 'empty' }],
+    [
+      'fetch of HTML in a browser that sends only Sec-Fetch-Dest',
+      { Accept: 'text/html', 'Sec-Fetch-Dest': 'empty' },
+    ],
     ['EventSource on plain HTTP', { Accept: 'text/event-stream' }],
     ['XMLHttpRequest of a library', { Accept: 'text/html', 'X-Requested-With': 'XMLHttpRequest' }],
     ['curl', { Accept: '*/*' }],
     ['a client without Accept', {}],
   ])("answers %s with 401 in JSON in mode 'redirect'", async (_case, headers) => {
     const answer = await get('/reports', headers);
-    expect([answer.status, answer.headers.get('content-type'), answer.headers.get('location')]).toEqual([
-      401,
-      expect.stringContaining('application/problem+json'),
-      undefined,
-    ]);
+    expect([
+      answer.status,
+      answer.headers.get('content-type'),
+      answer.headers.get('location'),
+    ]).toEqual([401, expect.stringContaining('application/problem+json'), undefined]);
   });
 
   it('leads back to the page after the login', async () => {
-    const answer = await postForm(`${served.url}/tasks/auth/login`, { username: 'admin', password, next: '/reports?from=2026' });
+    const answer = await postForm(`${served.url}/tasks/auth/login`, {
+      username: 'admin',
+      password,
+      next: '/reports?from=2026',
+    });
     expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/reports?from=2026']);
-    expect((await ask(`${served.url}/reports`, { headers: { cookie: answer.cookie ?? '' } })).text).toBe('admin');
+    expect(
+      (await ask(`${served.url}/reports`, { headers: { cookie: answer.cookie ?? '' } })).text,
+    ).toBe('admin');
   });
 
   it("answers an anonymous request with 401 in JSON in mode '401', never with a page", async () => {
@@ -151,7 +171,9 @@ describe('requireAuth', () => {
   });
 
   it('says so when a token was sent and is not valid', async () => {
-    const answer = await ask(`${served.url}/api/reports`, { headers: { Authorization: 'Bearer x.y.z' } });
+    const answer = await ask(`${served.url}/api/reports`, {
+      headers: { Authorization: 'Bearer x.y.z' },
+    });
     expect(answer.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
   });
 
@@ -165,14 +187,18 @@ describe('requireAuth', () => {
   it("shows a person without the role a page with the style of the login in mode 'redirect', and a script problem+json", async () => {
     const { cookie } = await logIn(`${served.url}/tasks`, 'vera', 'three');
     const page = await get('/settings', { ...navigating, cookie });
-    expect([page.status, page.headers.get('content-type'), page.headers.get('cache-control')]).toEqual([
-      403,
-      expect.stringContaining('text/html'),
-      'no-store',
-    ]);
+    expect([
+      page.status,
+      page.headers.get('content-type'),
+      page.headers.get('cache-control'),
+    ]).toEqual([403, expect.stringContaining('text/html'), 'no-store']);
     const style = /<link rel="stylesheet" href="([^"]+)">/.exec(page.body)?.[1] ?? '';
     expect((await ask(served.url + style)).status).toBe(200);
-    const script = await get('/settings', { cookie, 'Sec-Fetch-Mode': 'cors', 'Sec-Fetch-Site': 'same-origin' });
+    const script = await get('/settings', {
+      cookie,
+      'Sec-Fetch-Mode': 'cors',
+      'Sec-Fetch-Site': 'same-origin',
+    });
     expect([script.status, JSON.parse(script.body)]).toMatchObject([403, { code: 'FORBIDDEN' }]);
   });
 
@@ -186,16 +212,25 @@ describe('requireAuth', () => {
   it('refuses what another site makes the browser send with its cookie, whatever Bearer a proxy adds', async () => {
     const admin = await logIn(`${served.url}/tasks`);
     const from = (site: string, more: Record<string, string> = {}) =>
-      ask(`${served.url}/api/reports`, { method: 'POST', headers: { ...admin, 'Sec-Fetch-Site': site, ...more } });
+      ask(`${served.url}/api/reports`, {
+        method: 'POST',
+        headers: { ...admin, 'Sec-Fetch-Site': site, ...more },
+      });
     expect((await from('cross-site')).json).toMatchObject({ status: 403, code: 'CROSS_ORIGIN' });
-    expect((await from('cross-site', { Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln' })).json).toMatchObject({
+    expect(
+      (await from('cross-site', { Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln' })).json,
+    ).toMatchObject({
       code: 'CROSS_ORIGIN',
     });
     expect((await from('same-origin')).status).toBe(200);
     const token = `Bearer ${admin.cookie.split('=')[1]}`;
     expect(
-      (await ask(`${served.url}/api/reports`, { method: 'POST', headers: { 'Sec-Fetch-Site': 'cross-site', Authorization: token } }))
-        .status,
+      (
+        await ask(`${served.url}/api/reports`, {
+          method: 'POST',
+          headers: { 'Sec-Fetch-Site': 'cross-site', Authorization: token },
+        })
+      ).status,
     ).toBe(200);
   });
 
@@ -226,14 +261,24 @@ describe('a response behind requireAuth', () => {
     'own-header': 'private, max-age=60',
     'own-raw-header': 'private, max-age=60',
   };
-  it.each(Object.entries(cached))('is sent with the right Cache-Control: %s has %s, also for HEAD', async (name, expected) => {
-    const headers = await logIn(`${served.url}/tasks`);
-    for (const method of ['GET', 'HEAD'])
-      expect([method, (await get(`/cached/${name}`, { ...headers }, method)).headers.get('cache-control')]).toEqual([method, expected]);
-  });
+  it.each(Object.entries(cached))(
+    'is sent with the right Cache-Control: %s has %s, also for HEAD',
+    async (name, expected) => {
+      const headers = await logIn(`${served.url}/tasks`);
+      for (const method of ['GET', 'HEAD'])
+        expect([
+          method,
+          (await get(`/cached/${name}`, { ...headers }, method)).headers.get('cache-control'),
+        ]).toEqual([method, expected]);
+    },
+  );
 
   it('is sent with no-store over HTTP/2 too', async () => {
-    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: false });
+    const auth = createAuth({
+      strategies: ['admin', cheapHash(password)],
+      secretKey,
+      logger: false,
+    });
     const app = new Koa();
     app.use(sessionToken(auth));
     app.use(requireAuth('401'));
@@ -245,7 +290,9 @@ describe('a response behind requireAuth', () => {
     const client = connect(`http://127.0.0.1:${(server.address() as { port: number }).port}`);
     const { cookie } = await logIn(`${served.url}/tasks`);
     const stream = client.request({ ':path': '/', cookie });
-    const headers = await new Promise<Record<string, unknown>>((resolve) => stream.on('response', resolve as never));
+    const headers = await new Promise<Record<string, unknown>>((resolve) =>
+      stream.on('response', resolve as never),
+    );
     expect([headers[':status'], headers['cache-control']]).toEqual([200, 'no-store']);
     stream.resume();
     client.close();
@@ -256,7 +303,14 @@ describe('a response behind requireAuth', () => {
 describe('several logins in one app', () => {
   const log = recordingLogger();
   const login = (path: string, user: string, more: Partial<AuthOptions> = {}): Auth =>
-    createAuth({ strategies: [[user, cheapHash(password)]], secretKey, path, logger: log.logger, throttle: { floor: 0 }, ...more });
+    createAuth({
+      strategies: [[user, cheapHash(password)]],
+      secretKey,
+      path,
+      logger: log.logger,
+      throttle: { floor: 0 },
+      ...more,
+    });
   const open: Served[] = [];
   afterAll(() => Promise.all(open.map((each) => each.close())));
 
@@ -288,22 +342,36 @@ describe('several logins in one app', () => {
     return { Authorization: `Bearer ${(json as { token: string }).token}` };
   };
 
-  it.each(['staff before shop', 'shop before staff'])('accept only their own sessions, by cookie and by Bearer: %s', async (order) => {
-    const [staff, shop] = [login('/staff', 'boss'), login('/shop', 'kim')];
-    const url = await start(...((order.startsWith('staff') ? [staff, shop] : [shop, staff]) as [Auth, Auth]), staff, shop);
-    const [boss, kim] = [await logIn(`${url}/staff`, 'boss'), await logIn(`${url}/shop`, 'kim')];
-    const [bossToken, kimToken] = [await bearer(`${url}/staff`, 'boss'), await bearer(`${url}/shop`, 'kim')];
-    const statuses = async (path: string): Promise<number[]> =>
-      Promise.all([boss, kim, bossToken, kimToken].map(async (headers) => (await ask(url + path, { headers })).status));
-    expect(await statuses('/admin')).toEqual([200, 401, 200, 401]);
-    expect(await statuses('/orders')).toEqual([401, 200, 401, 200]);
-    const both = { cookie: `${boss.cookie}; ${kim.cookie}` };
-    expect([(await ask(`${url}/admin`, { headers: both })).text, (await ask(`${url}/orders`, { headers: both })).text]).toEqual([
-      'boss',
-      'kim',
-    ]);
-    expect((await ask(`${url}/last`, { headers: both })).json).toEqual({ name: 'boss' });
-  });
+  it.each(['staff before shop', 'shop before staff'])(
+    'accept only their own sessions, by cookie and by Bearer: %s',
+    async (order) => {
+      const [staff, shop] = [login('/staff', 'boss'), login('/shop', 'kim')];
+      const url = await start(
+        ...((order.startsWith('staff') ? [staff, shop] : [shop, staff]) as [Auth, Auth]),
+        staff,
+        shop,
+      );
+      const [boss, kim] = [await logIn(`${url}/staff`, 'boss'), await logIn(`${url}/shop`, 'kim')];
+      const [bossToken, kimToken] = [
+        await bearer(`${url}/staff`, 'boss'),
+        await bearer(`${url}/shop`, 'kim'),
+      ];
+      const statuses = async (path: string): Promise<number[]> =>
+        Promise.all(
+          [boss, kim, bossToken, kimToken].map(
+            async (headers) => (await ask(url + path, { headers })).status,
+          ),
+        );
+      expect(await statuses('/admin')).toEqual([200, 401, 200, 401]);
+      expect(await statuses('/orders')).toEqual([401, 200, 401, 200]);
+      const both = { cookie: `${boss.cookie}; ${kim.cookie}` };
+      expect([
+        (await ask(`${url}/admin`, { headers: both })).text,
+        (await ask(`${url}/orders`, { headers: both })).text,
+      ]).toEqual(['boss', 'kim']);
+      expect((await ask(`${url}/last`, { headers: both })).json).toEqual({ name: 'boss' });
+    },
+  );
 
   it('get 500 and a log line from a guard that names none of them', async () => {
     const [staff, shop] = [login('/staff', 'boss'), login('/shop', 'kim')];
@@ -311,20 +379,27 @@ describe('several logins in one app', () => {
     const answer = await ask(`${url}/unnamed`, { headers: await logIn(`${url}/staff`, 'boss') });
     expect(answer.status).toBe(500);
     expect(
-      log.lines.some(({ level, err }) => level === 50 && String((err as { message: string }).message).includes('several logins')),
+      log.lines.some(
+        ({ level, err }) =>
+          level === 50 && String((err as { message: string }).message).includes('several logins'),
+      ),
     ).toBe(true);
   });
 
   it('get 500 from a guard that names a login which has not read the request', async () => {
     const [staff, other] = [login('/staff', 'boss'), login('/other', 'kim')];
     const url = await start(staff, staff, other, staff);
-    expect((await ask(`${url}/admin`, { headers: await logIn(`${url}/staff`, 'boss') })).status).toBe(500);
+    expect(
+      (await ask(`${url}/admin`, { headers: await logIn(`${url}/staff`, 'boss') })).status,
+    ).toBe(500);
   });
 
   it('get 500 if their tokens cannot be distinguished', async () => {
     const [staff, shop] = [login('/tasks', 'boss'), login('/tasks', 'kim')];
     const url = await start(staff, shop, staff, shop);
-    expect((await ask(`${url}/admin`, { headers: await logIn(`${url}/tasks`, 'boss') })).status).toBe(500);
+    expect(
+      (await ask(`${url}/admin`, { headers: await logIn(`${url}/tasks`, 'boss') })).status,
+    ).toBe(500);
   });
 
   it('need no name under koa-mount, where each request has one login', async () => {
@@ -334,7 +409,10 @@ describe('several logins in one app', () => {
       ['/one', 'boss'],
       ['/two', 'kim'],
     ] as const) {
-      const auth = login('/tasks', user, { cookie: { name: user }, secretKey: `${secretKey}${user}` });
+      const auth = login('/tasks', user, {
+        cookie: { name: user },
+        secretKey: `${secretKey}${user}`,
+      });
       const inner = new Koa();
       inner.use(sessionToken(auth)).use(loginRoutes(auth)).use(requireAuth('redirect'));
       inner.use((ctx) => {

@@ -18,7 +18,10 @@ const users: AuthOptions['strategies'] = [
 ];
 let served: Served | undefined;
 
-async function appWith(options: Partial<AuthOptions> = {}, { proxy = false } = {}): Promise<string> {
+async function appWith(
+  options: Partial<AuthOptions> = {},
+  { proxy = false } = {},
+): Promise<string> {
   const auth = createAuth({ strategies: users, secretKey, logger: false, ...options });
   const app = new Koa({ proxy });
   app.use(sessionToken(auth));
@@ -53,7 +56,9 @@ describe('sessionToken', () => {
 
   it('reads the session from a Bearer token, in any case of the word', async () => {
     const url = await appWith();
-    const { token } = (await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })).json as { token: string };
+    const { token } = (
+      await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })
+    ).json as { token: string };
     expect(await nameAt(url, { Authorization: `Bearer ${token}` })).toBe('bob');
     expect(await nameAt(url, { Authorization: `bearer ${token}` })).toBe('bob');
   });
@@ -70,7 +75,9 @@ describe('sessionToken', () => {
 
   it('takes a token nowhere else', async () => {
     const url = await appWith();
-    const { token } = (await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })).json as { token: string };
+    const { token } = (
+      await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })
+    ).json as { token: string };
     expect(await nameAt(`${url}/?access_token=${token}`, { 'X-Auth-Token': token })).toBeNull();
   });
 
@@ -86,7 +93,9 @@ describe('sessionToken', () => {
 
   it('knows no session of another mount with the same key', async () => {
     const url = await appWith();
-    const { token } = (await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })).json as { token: string };
+    const { token } = (
+      await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })
+    ).json as { token: string };
     await served?.close();
     const other = await appWith({ path: '/admin/jobs' });
     expect(await nameAt(other, { Authorization: `Bearer ${token}` })).toBeNull();
@@ -116,7 +125,10 @@ describe('sessionToken', () => {
     const token = await tokenOfBob();
     const url = await appWith({ store: broken });
     const answer = await ask(url, { headers: { Authorization: `Bearer ${token}` } });
-    expect([answer.status, (answer.json as { code: string }).code]).toEqual([503, 'STORE_UNAVAILABLE']);
+    expect([answer.status, (answer.json as { code: string }).code]).toEqual([
+      503,
+      'STORE_UNAVAILABLE',
+    ]);
     expect(await nameAt(url, {})).toBeNull();
   });
 
@@ -152,7 +164,11 @@ describe('sessionToken', () => {
 describe('the session cookie', () => {
   afterEach(() => served?.close());
 
-  const setCookie = async (url: string, headers: Record<string, string> = {}, path = '/tasks'): Promise<string | undefined> =>
+  const setCookie = async (
+    url: string,
+    headers: Record<string, string> = {},
+    path = '/tasks',
+  ): Promise<string | undefined> =>
     (
       await ask(`${url}${path}/auth/login`, {
         method: 'POST',
@@ -175,15 +191,21 @@ describe('the session cookie', () => {
   });
 
   it('does not believe X-Forwarded-Proto without app.proxy', async () => {
-    expect(await setCookie(await appWith(), { 'X-Forwarded-Proto': 'https' })).not.toContain('Secure');
+    expect(await setCookie(await appWith(), { 'X-Forwarded-Proto': 'https' })).not.toContain(
+      'Secure',
+    );
   });
 
   it('can be Secure over a plain socket, for a proxy the app does not know of', async () => {
-    expect(await setCookie(await appWith({ cookie: { secure: true } }))).toMatch(/^__Host-.*; Secure$/);
+    expect(await setCookie(await appWith({ cookie: { secure: true } }))).toMatch(
+      /^__Host-.*; Secure$/,
+    );
   });
 
   it('has a name of its own for each mount', async () => {
-    expect(await setCookie(await appWith({ path: '/admin/jobs' }), {}, '/admin/jobs')).toMatch(/^taskflow_token_[0-9a-f]{8}=/);
+    expect(await setCookie(await appWith({ path: '/admin/jobs' }), {}, '/admin/jobs')).toMatch(
+      /^taskflow_token_[0-9a-f]{8}=/,
+    );
   });
 });
 
@@ -201,10 +223,17 @@ describe('sessionOf', () => {
 
   it('throws INTERNAL if no sessionToken has read the request, because the app is wrong and not the visitor', () => {
     for (const ctx of [{ state: {} }, { state: {}, req: {} }])
-      expect(() => sessionOf(ctx)).toThrow(expect.objectContaining({ code: 'INTERNAL', status: 500 }));
+      expect(() => sessionOf(ctx)).toThrow(
+        expect.objectContaining({ code: 'INTERNAL', status: 500 }),
+      );
   });
 
-  it.each([undefined, null, {}, () => 1])('throws INVALID_INPUT for %p in place of the context', (ctx) => {
-    expect(() => sessionOf(ctx as never)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
-  });
+  it.each([undefined, null, {}, () => 1])(
+    'throws INVALID_INPUT for %p in place of the context',
+    (ctx) => {
+      expect(() => sessionOf(ctx as never)).toThrow(
+        expect.objectContaining({ code: 'INVALID_INPUT' }),
+      );
+    },
+  );
 });

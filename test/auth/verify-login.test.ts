@@ -26,14 +26,22 @@ async function start(options: Partial<AuthOptions>): Promise<LoginApp> {
   return app;
 }
 
-const signIn = (app: LoginApp, username = 'alice', given = 'old'): Promise<Answer> => postJson(app.login, { username, password: given });
-const bearerOf = ({ json }: Answer): { Authorization: string } => ({ Authorization: `Bearer ${(json as { token: string }).token}` });
+const signIn = (app: LoginApp, username = 'alice', given = 'old'): Promise<Answer> =>
+  postJson(app.login, { username, password: given });
+const bearerOf = ({ json }: Answer): { Authorization: string } => ({
+  Authorization: `Bearer ${(json as { token: string }).token}`,
+});
 const nameAt = async (app: LoginApp, headers: Record<string, string>): Promise<unknown> =>
   ((await ask(app.url, { headers })).json as { name: unknown }).name;
 const rolesAt = async (app: LoginApp, answer: Answer): Promise<unknown> =>
-  ((await ask(`${app.base}/auth/session`, { headers: bearerOf(answer) })).json as { roles: unknown }).roles;
+  (
+    (await ask(`${app.base}/auth/session`, { headers: bearerOf(answer) })).json as {
+      roles: unknown;
+    }
+  ).roles;
 
-const faultsOf = (app: LoginApp): unknown[] => app.log.events('authn_strategy_error').filter(({ level }) => level === 50);
+const faultsOf = (app: LoginApp): unknown[] =>
+  app.log.events('authn_strategy_error').filter(({ level }) => level === 50);
 
 interface Row {
   password: string;
@@ -56,7 +64,9 @@ function slowTable(row: Row, withFind = true): AuthStrategy & { asked: number } 
   if (!withFind) return strategy;
   return Object.assign(strategy, {
     find_user: async (username: string): Promise<KnownUser | undefined> =>
-      username === 'alice' ? { version: row.version, ...(row.roles && { roles: row.roles }) } : undefined,
+      username === 'alice'
+        ? { version: row.version, ...(row.roles && { roles: row.roles }) }
+        : undefined,
   });
 }
 
@@ -64,7 +74,12 @@ describe('a login under way', () => {
   /**
    * Starts a login, changes something while the password is checked, and resolves to the answer.
    */
-  const during = async (app: LoginApp, strategy: { asked: number }, change: () => unknown, username = 'alice'): Promise<Answer> => {
+  const during = async (
+    app: LoginApp,
+    strategy: { asked: number },
+    change: () => unknown,
+    username = 'alice',
+  ): Promise<Answer> => {
     const answer = signIn(app, username);
     await waitFor(() => strategy.asked > 0);
     await sleep(0.02);
@@ -76,7 +91,9 @@ describe('a login under way', () => {
     const row = { password: 'old', version: '1' };
     const strategy = slowTable(row);
     const app = await start({ strategies: strategy });
-    const answer = await during(app, strategy, () => Object.assign(row, { password: 'new', version: '2' }));
+    const answer = await during(app, strategy, () =>
+      Object.assign(row, { password: 'new', version: '2' }),
+    );
     expect(answer.status).toBe(401);
     expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'user_changed' }]);
     expect((await signIn(app, 'alice', 'new')).status).toBe(200);
@@ -86,7 +103,12 @@ describe('a login under way', () => {
     const row = { password: 'old', version: '1' };
     const strategy = slowTable(row);
     const app = await start({ strategies: strategy });
-    const answer = await during(app, strategy, () => Object.assign(row, { password: 'new', version: '2' }), 'ALICE');
+    const answer = await during(
+      app,
+      strategy,
+      () => Object.assign(row, { password: 'new', version: '2' }),
+      'ALICE',
+    );
     expect(answer.status).toBe(401);
     const later = await signIn(app, 'ALICE', 'new');
     expect([later.status, await nameAt(app, bearerOf(later))]).toEqual([200, 'alice']);
@@ -96,14 +118,22 @@ describe('a login under way', () => {
     ['with find_user', true, 'alice'],
     ['without find_user', false, 'alice'],
     ['without find_user, under another spelling of the name', false, 'ALICE'],
-  ])('opens no session when signOutEverywhere comes during the check, %s', async (_case, withFind, username) => {
-    const strategy = slowTable({ password: 'old', version: '1' }, withFind);
-    const app = await start({ strategies: strategy });
-    const answer = await during(app, strategy, () => app.auth.signOutEverywhere('default', 'alice'), username);
-    expect(answer.status).toBe(401);
-    const later = await signIn(app, username);
-    expect(await nameAt(app, bearerOf(later))).toBe('alice');
-  });
+  ])(
+    'opens no session when signOutEverywhere comes during the check, %s',
+    async (_case, withFind, username) => {
+      const strategy = slowTable({ password: 'old', version: '1' }, withFind);
+      const app = await start({ strategies: strategy });
+      const answer = await during(
+        app,
+        strategy,
+        () => app.auth.signOutEverywhere('default', 'alice'),
+        username,
+      );
+      expect(answer.status).toBe(401);
+      const later = await signIn(app, username);
+      expect(await nameAt(app, bearerOf(later))).toBe('alice');
+    },
+  );
 
   it('keeps no session for longer than a second when another process signs the user out during the check', async () => {
     /** Milliseconds that the session was kept. */
@@ -112,9 +142,12 @@ describe('a login under way', () => {
       const strategy = slowTable({ password: 'old', version: '1' });
       const app = await start({ strategies: strategy, store });
       const other = await start({ strategies: strategy, store });
-      const answer = await during(app, strategy, () => other.auth.signOutEverywhere('default', 'alice'));
+      const answer = await during(app, strategy, () =>
+        other.auth.signOutEverywhere('default', 'alice'),
+      );
       const answered = performance.now();
-      if (answer.status === 200) await waitFor(async () => (await nameAt(app, bearerOf(answer))) === null, promptly);
+      if (answer.status === 200)
+        await waitFor(async () => (await nameAt(app, bearerOf(answer))) === null, promptly);
       else expect(answer.status).toBe(401);
       return performance.now() - answered;
     };
@@ -135,7 +168,10 @@ describe('a login under way', () => {
 
   it('gets the roles of find_user when the verdict names none, and the difference is logged', async () => {
     const app = await start({
-      strategies: { authenticate_user: () => true, find_user: () => ({ version: '1', roles: ['viewer'] }) },
+      strategies: {
+        authenticate_user: () => true,
+        find_user: () => ({ version: '1', roles: ['viewer'] }),
+      },
     });
     expect(await rolesAt(app, await signIn(app))).toEqual(['viewer']);
     expect(faultsOf(app)).toHaveLength(1);
@@ -188,7 +224,8 @@ describe('a login under way', () => {
     let fails = false;
     const store = {
       ...inner,
-      get: (key: string) => (fails && key.includes('revoked') ? Promise.reject(new Error('down')) : inner.get(key)),
+      get: (key: string) =>
+        fails && key.includes('revoked') ? Promise.reject(new Error('down')) : inner.get(key),
     };
     const app = await start({
       store,
@@ -208,31 +245,47 @@ describe('a login under way', () => {
     ['wrong', 'of a stranger'],
     ['right', 'from a familiar network'],
     ['wrong', 'from a familiar network'],
-  ])('is 503 with a %s password %s when no call of the store succeeds after the check, and a line says why', async (given, place) => {
-    const inner = memoryStore();
-    let fails = false;
-    const down = <Args extends unknown[], Answer>(call: (...args: Args) => Promise<Answer>) => {
-      return async (...args: Args): Promise<Answer> => {
-        if (fails) throw new Error('down');
-        return call(...args);
+  ])(
+    'is 503 with a %s password %s when no call of the store succeeds after the check, and a line says why',
+    async (given, place) => {
+      const inner = memoryStore();
+      let fails = false;
+      const down = <Args extends unknown[], Answer>(call: (...args: Args) => Promise<Answer>) => {
+        return async (...args: Args): Promise<Answer> => {
+          if (fails) throw new Error('down');
+          return call(...args);
+        };
       };
-    };
-    const { get, set, replace, increment, list } = inner;
-    const app = await start({
-      store: { ...inner, get: down(get), set: down(set), replace: down(replace), increment: down(increment), list: down(list) },
-      strategies: {
-        authenticate_user: (_username, typed) => {
-          fails = typed !== 'first';
-          return typed !== 'wrong';
+      const { get, set, replace, increment, list } = inner;
+      const app = await start({
+        store: {
+          ...inner,
+          get: down(get),
+          set: down(set),
+          replace: down(replace),
+          increment: down(increment),
+          list: down(list),
         },
-      },
-    });
-    if (place === 'from a familiar network') expect((await signIn(app, 'alice', 'first')).status).toBe(200);
-    const answer = await signIn(app, 'alice', given);
-    expect([answer.status, (answer.json as { code: string }).code]).toEqual([503, 'STORE_UNAVAILABLE']);
-    expect(app.log.lines.filter(({ level, msg }) => level === 50 && msg === 'request failed')).toHaveLength(1);
-    if (given === 'wrong') await waitFor(() => app.log.events('authn_login_fail').length === 1);
-  });
+        strategies: {
+          authenticate_user: (_username, typed) => {
+            fails = typed !== 'first';
+            return typed !== 'wrong';
+          },
+        },
+      });
+      if (place === 'from a familiar network')
+        expect((await signIn(app, 'alice', 'first')).status).toBe(200);
+      const answer = await signIn(app, 'alice', given);
+      expect([answer.status, (answer.json as { code: string }).code]).toEqual([
+        503,
+        'STORE_UNAVAILABLE',
+      ]);
+      expect(
+        app.log.lines.filter(({ level, msg }) => level === 50 && msg === 'request failed'),
+      ).toHaveLength(1);
+      if (given === 'wrong') await waitFor(() => app.log.events('authn_login_fail').length === 1);
+    },
+  );
 });
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
@@ -257,7 +310,10 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
     const views = keep(await openStore());
     const { pass } = turnableClock();
     const strategies: AuthStrategy = { authenticate_user: () => true };
-    const [slow, fast] = [await start({ strategies, store: views.one }), await start({ strategies, store: views.two })];
+    const [slow, fast] = [
+      await start({ strategies, store: views.one }),
+      await start({ strategies, store: views.two }),
+    ];
     /** Runs on the host whose clock is 40 seconds ahead. */
     const onFast = async <T>(act: () => Promise<T>): Promise<T> => {
       pass(40);
@@ -273,7 +329,10 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
     ]) {
       const old = [await sessionOn(slow), await onFast(() => sessionOn(fast))];
       for (const session of old)
-        expect([await nameOn(slow, session), await onFast(() => nameOn(fast, session))]).toEqual(['alice', 'alice']);
+        expect([await nameOn(slow, session), await onFast(() => nameOn(fast, session))]).toEqual([
+          'alice',
+          'alice',
+        ]);
       await signOut();
       const fresh = [await sessionOn(slow), await onFast(() => sessionOn(fast))];
       for (const session of old) {
@@ -281,25 +340,39 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
         await waitFor(async () => (await onFast(() => nameAt(fast, session))) === null, promptly);
       }
       for (const session of fresh)
-        expect([await nameOn(slow, session), await onFast(() => nameOn(fast, session))]).toEqual(['alice', 'alice']);
+        expect([await nameOn(slow, session), await onFast(() => nameOn(fast, session))]).toEqual([
+          'alice',
+          'alice',
+        ]);
     }
   });
 });
 
 describe('signOutEverywhere', () => {
   it('ends the sessions of every spelling of a name that a strategy accepts for one user', async () => {
-    const app = await start({ strategies: { authenticate_user: (username) => username.toLowerCase() === 'alice' } });
+    const app = await start({
+      strategies: { authenticate_user: (username) => username.toLowerCase() === 'alice' },
+    });
     const sessions = [bearerOf(await signIn(app, 'alice')), bearerOf(await signIn(app, 'ALICE'))];
     await app.auth.signOutEverywhere('default', 'Alice');
-    expect(await Promise.all(sessions.map((session) => nameAt(app, session)))).toEqual([null, null]);
+    expect(await Promise.all(sessions.map((session) => nameAt(app, session)))).toEqual([
+      null,
+      null,
+    ]);
   });
 
   it.each<[string, (auth: Auth) => Promise<void>]>([
     ['an unknown strategy', (auth) => auth.signOutEverywhere('nowhere', 'alice')],
     ['swapped arguments', (auth) => auth.signOutEverywhere('alice', 'default')],
-    ['one argument', (auth) => (auth.signOutEverywhere as (name: string) => Promise<void>)('alice')],
+    [
+      'one argument',
+      (auth) => (auth.signOutEverywhere as (name: string) => Promise<void>)('alice'),
+    ],
     ['an empty name', (auth) => auth.signOutEverywhere('default', '')],
-    ['a name that is no text', (auth) => auth.signOutEverywhere('default', { name: 'alice' } as unknown as string)],
+    [
+      'a name that is no text',
+      (auth) => auth.signOutEverywhere('default', { name: 'alice' } as unknown as string),
+    ],
   ])('rejects %s', async (_case, call) => {
     const app = await start({});
     await expect(call(app.auth)).rejects.toThrow(/signOutEverywhere/);
@@ -308,18 +381,27 @@ describe('signOutEverywhere', () => {
   it('is 400 over HTTP for a strategy that is not registered', async () => {
     const app = await start({});
     const session = bearerOf(await signIn(app, 'admin', password));
-    const answer = await ask(`${app.base}/auth/sessions?username=vera&strategy=nowhere`, { method: 'DELETE', headers: session });
+    const answer = await ask(`${app.base}/auth/sessions?username=vera&strategy=nowhere`, {
+      method: 'DELETE',
+      headers: session,
+    });
     expect(answer.status).toBe(400);
   });
 });
 
 describe('find_user', () => {
   /** A thenable that is no Promise, as query builders return. */
-  const thenable = <T>(then: (resolve: (value: T) => void) => void): PromiseLike<T> => ({ then }) as unknown as PromiseLike<T>;
+  const thenable = <T>(then: (resolve: (value: T) => void) => void): PromiseLike<T> =>
+    ({ then }) as unknown as PromiseLike<T>;
   const query = <T>(value: T): PromiseLike<T> => thenable((resolve) => resolve(value));
 
   it('may return any thenable, and so may authenticate_user', async () => {
-    const app = await start({ strategies: { authenticate_user: () => query(true), find_user: () => query({ version: '1' }) } });
+    const app = await start({
+      strategies: {
+        authenticate_user: () => query(true),
+        find_user: () => query({ version: '1' }),
+      },
+    });
     const answer = await signIn(app);
     expect([answer.status, await nameAt(app, bearerOf(answer))]).toEqual([200, 'alice']);
   });
@@ -333,7 +415,9 @@ describe('find_user', () => {
         return new Promise(() => {});
       },
     };
-    const app = await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy) });
+    const app = await start({
+      strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy),
+    });
     expect((await signIn(app)).status).toBe(401);
     expect(signals[0]?.aborted).toBe(true);
   });
@@ -348,7 +432,9 @@ describe('find_user', () => {
         return undefined;
       },
     };
-    const app = await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy) });
+    const app = await start({
+      strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy),
+    });
     expect((await signIn(app)).status).toBe(401);
     await waitFor(() => aborted !== undefined);
     expect(aborted).toBe(true);
@@ -374,18 +460,23 @@ describe('find_user', () => {
     'returns another shape': () => ({ version: 7 }) as unknown as KnownUser,
   };
 
-  it.each(Object.entries(failing))('does not block logins of other strategies when it %s', async (_case, find_user) => {
-    // Long enough for the administrator's own hash on a machine with other load.
-    const strategies = new StrategyRegistry({ timeLimit: 3 })
-      .register('table', { authenticate_user: () => true, find_user })
-      .register('admin', staticUser('admin', cheapHash(password)));
-    const app = await start({ strategies, throttle: false });
-    const statuses = await Promise.all(Array.from({ length: 100 }, async () => (await signIn(app)).status));
-    // Some find the queue of the other strategy's password checks full.
-    expect(statuses.filter((status) => status !== 401 && status !== 429)).toEqual([]);
-    expect((await signIn(app, 'admin', password)).status).toBe(200);
-    expect(faultsOf(app).length).toBeGreaterThan(0);
-  });
+  it.each(Object.entries(failing))(
+    'does not block logins of other strategies when it %s',
+    async (_case, find_user) => {
+      // Long enough for the administrator's own hash on a machine with other load.
+      const strategies = new StrategyRegistry({ timeLimit: 3 })
+        .register('table', { authenticate_user: () => true, find_user })
+        .register('admin', staticUser('admin', cheapHash(password)));
+      const app = await start({ strategies, throttle: false });
+      const statuses = await Promise.all(
+        Array.from({ length: 100 }, async () => (await signIn(app)).status),
+      );
+      // Some find the queue of the other strategy's password checks full.
+      expect(statuses.filter((status) => status !== 401 && status !== 429)).toEqual([]);
+      expect((await signIn(app, 'admin', password)).status).toBe(200);
+      expect(faultsOf(app).length).toBeGreaterThan(0);
+    },
+  );
 
   it('runs for a limited number of users at once, however many requests arrive', async () => {
     let [running, most] = [0, 0];
@@ -411,7 +502,10 @@ describe('find_user', () => {
       authenticate_user: (username) => (username === 'alice' ? true : new Promise(() => {})),
       find_user: () => ({ version: '1' }),
     };
-    const app = await start({ strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy), throttle: false });
+    const app = await start({
+      strategies: new StrategyRegistry({ timeLimit: 0.1 }).register('table', strategy),
+      throttle: false,
+    });
     const session = bearerOf(await signIn(app));
     await Promise.all(Array.from({ length: 16 }, () => signIn(app, 'stranger')));
     expect((await signIn(app)).status).toBe(401);

@@ -21,7 +21,11 @@ describe('The arguments of the client', () => {
   beforeEach(() => {
     requests = [];
     const send = async (url: string | URL | Request, init?: RequestInit): Promise<Response> => {
-      requests.push([init?.method ?? 'GET', String(url), init?.body ? (JSON.parse(String(init.body)) as unknown) : undefined]);
+      requests.push([
+        init?.method ?? 'GET',
+        String(url),
+        init?.body ? (JSON.parse(String(init.body)) as unknown) : undefined,
+      ]);
       return new Response('{"items":[],"nextCursor":null}', { status: 200 });
     };
     client = createClient('/tasks', { fetch: send as typeof fetch });
@@ -56,22 +60,42 @@ describe('The arguments of the client', () => {
     ['half a surrogate pair', 'a\ud800'],
   ];
   const byName = ['get', 'logs', 'retry', 'cancel', 'run', 'rerun', 'endSession'] as const;
-  const alsoByName = ['pauseQueue', 'resumeQueue', 'pauseSchedule', 'resumeSchedule', 'runSchedule'] as const;
+  const alsoByName = [
+    'pauseQueue',
+    'resumeQueue',
+    'pauseSchedule',
+    'resumeSchedule',
+    'runSchedule',
+  ] as const;
 
-  it.each([...byName, ...alsoByName].flatMap((method) => names.map(([name, value]) => [method, name, value] as const)))(
-    'refuse %s of %s and send nothing',
-    async (method, _name, value) => {
-      expect(await thrownBy(() => client[method](value as never))).toEqual(invalid);
-      expect(requests).toEqual([]);
-    },
-  );
+  it.each(
+    [...byName, ...alsoByName].flatMap((method) =>
+      names.map(([name, value]) => [method, name, value] as const),
+    ),
+  )('refuse %s of %s and send nothing', async (method, _name, value) => {
+    expect(await thrownBy(() => client[method](value as never))).toEqual(invalid);
+    expect(requests).toEqual([]);
+  });
 
   it.each<[string, (client: TaskClient) => unknown]>([
     ['ids that are undefined', (of) => of.bulk({ action: 'delete', ids: undefined as never })],
-    ['a filter that is undefined beside ids', (of) => of.bulk({ action: 'delete', ids: [id], filter: undefined as never })],
-    ['a condition that is undefined', (of) => of.bulk({ action: 'delete', filter: { status: ['failed'], name: undefined as never } })],
-    ['a dryRun that is undefined', (of) => of.bulk({ action: 'delete', filter: 'all', dryRun: undefined as never })],
-    ['an expect that is undefined', (of) => of.bulk({ action: 'delete', filter: 'all', expect: undefined as never })],
+    [
+      'a filter that is undefined beside ids',
+      (of) => of.bulk({ action: 'delete', ids: [id], filter: undefined as never }),
+    ],
+    [
+      'a condition that is undefined',
+      (of) =>
+        of.bulk({ action: 'delete', filter: { status: ['failed'], name: undefined as never } }),
+    ],
+    [
+      'a dryRun that is undefined',
+      (of) => of.bulk({ action: 'delete', filter: 'all', dryRun: undefined as never }),
+    ],
+    [
+      'an expect that is undefined',
+      (of) => of.bulk({ action: 'delete', filter: 'all', expect: undefined as never }),
+    ],
     ['a bulk command without a body', (of) => of.bulk(undefined as never)],
     ['a bulk retry without a body', (of) => of.bulkRetry(undefined as never)],
     ['a retry of failures without a body', (of) => of.retryFailed(undefined as never)],
@@ -83,7 +107,10 @@ describe('The arguments of the client', () => {
     ['a query in a Map', (of) => of.list(new Map([['name', 'x']]) as never)],
     ['a query that is not awaited', (of) => of.list(Promise.resolve({}) as never)],
     ['a signal in place of the query', (of) => of.list(new AbortController().signal as never)],
-    ['options in place of the signal', (of) => of.list({}, { signal: new AbortController().signal } as never)],
+    [
+      'options in place of the signal',
+      (of) => of.list({}, { signal: new AbortController().signal } as never),
+    ],
     ['a reason in place of the body', (of) => of.retry(id, 'because' as never)],
     ['arguments in place of the body', (of) => of.rerun(id, ['x'] as never)],
     ['a topic that is no list', (of) => of.changes({ topics: 'tasks' as never })],
@@ -91,10 +118,16 @@ describe('The arguments of the client', () => {
     ['a signal in place of the options', (of) => of.changes(new AbortController().signal as never)],
     ['a body that is a list', (of) => of.bulk([] as never)],
     ['a body that is null', (of) => of.bulkRetry(null as never)],
-    ['a name that is undefined', (of) => of.retryFailed({ since: '-1h', name: undefined as never })],
+    [
+      'a name that is undefined',
+      (of) => of.retryFailed({ since: '-1h', name: undefined as never }),
+    ],
     ['args that are undefined', (of) => of.rerun(id, { args: undefined as never })],
     ['a misspelt dryRun', (of) => of.deleteHistory('-1d', { dryrun: true } as never)],
-    ['a dryRun of history that is undefined', (of) => of.deleteHistory('-1d', { dryRun: undefined as never })],
+    [
+      'a dryRun of history that is undefined',
+      (of) => of.deleteHistory('-1d', { dryRun: undefined as never }),
+    ],
     ['options of history that are a boolean', (of) => of.deleteHistory('-1d', true as never)],
     ['sessions of a user that is undefined', (of) => of.endSessions({ username: undefined })],
     ['a session of a user that is undefined', (of) => of.endSession(id, { username: undefined })],
@@ -114,7 +147,11 @@ describe('The arguments of the client', () => {
     expect(requests).toEqual([
       ['GET', '/tasks?status=failed&from=1970-01-01T00%3A00%3A00.000Z', undefined],
       ['DELETE', '/tasks/history?before=1970-01-01T00%3A00%3A00.000Z&dryRun=true', undefined],
-      ['POST', '/tasks/bulk', { action: 'retry', filter: { from: from.toISOString() }, dryRun: true }],
+      [
+        'POST',
+        '/tasks/bulk',
+        { action: 'retry', filter: { from: from.toISOString() }, dryRun: true },
+      ],
     ]);
   });
 });

@@ -3,7 +3,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { build } from 'esbuild';
 import Koa from 'koa';
 import { taskAdmin } from '../../src/admin.js';
-import { type Change, createClient, ProblemError, type TaskClient } from '../../src/client/client.js';
+import {
+  type Change,
+  createClient,
+  ProblemError,
+  type TaskClient,
+} from '../../src/client/client.js';
 import { TaskManager } from '../../src/manager.js';
 import { taskLog } from '../../src/tasks/context.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
@@ -13,13 +18,18 @@ import { password } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { waitFor } from '../helpers/wait.js';
 
-const problem = (code: string, status: number) => expect.objectContaining({ name: 'ProblemError', code, status });
+const problem = (code: string, status: number) =>
+  expect.objectContaining({ name: 'ProblemError', code, status });
 
 describe('the client', () => {
   let app: AdminApp;
   let client: TaskClient;
   const token = async (): Promise<string> =>
-    ((await postJson(`${app.base}/auth/login`, { username: 'admin', password })).json as { token: string }).token;
+    (
+      (await postJson(`${app.base}/auth/login`, { username: 'admin', password })).json as {
+        token: string;
+      }
+    ).token;
 
   beforeAll(async () => {
     app = await serveAdmin({ displayFuncArgs: true });
@@ -30,18 +40,27 @@ describe('the client', () => {
       [1, 2],
       [3, 4],
     ]);
-    await waitFor(async () => (await app.tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 3);
+    await waitFor(
+      async () => (await app.tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 3,
+    );
   });
   afterAll(() => app.close());
 
   it('asks for lists, details and figures, with every filter', async () => {
-    const { items, total } = await client.list({ status: ['success', 'failed'], tag: ['kind:sum'], sort: 'createdAt', limit: 1 });
+    const { items, total } = await client.list({
+      status: ['success', 'failed'],
+      tag: ['kind:sum'],
+      sort: 'createdAt',
+      limit: 1,
+    });
     expect([items.length, total]).toEqual([1, 2]);
     const task = await client.get(items[0]?.id ?? '');
     expect(task).toMatchObject({ name: 'add', args: [1, 2], result: 3 });
     expect((await client.logs(task.id, { level: 'warn', limit: 5 })).items).toEqual([]);
     expect((await client.metrics({ from: '-1h', step: 60 })).counts.success).toBe(2);
-    expect((await client.failures({ limit: 5 })).items).toMatchObject([{ name: 'failing', count: 1 }]);
+    expect((await client.failures({ limit: 5 })).items).toMatchObject([
+      { name: 'failing', count: 1 },
+    ]);
     expect((await client.functions()).items.map(({ name }) => name)).toEqual(['add', 'failing']);
     expect((await client.queues()).items).toMatchObject([{ name: 'default', paused: false }]);
     expect((await client.schedules()).items).toMatchObject([{ name: 'hourly' }]);
@@ -69,8 +88,13 @@ describe('the client', () => {
     expect(await client.resumeQueue('default')).toEqual({ queue: 'default', paused: false });
     expect(await client.pauseSchedule('hourly')).toEqual({ schedule: 'hourly', paused: true });
     expect(await client.resumeSchedule('hourly')).toEqual({ schedule: 'hourly', paused: false });
-    await expect(client.removeSchedule('hourly')).rejects.toMatchObject({ status: 409, code: 'SCHEDULE_DEFINED' });
-    expect(await client.bulk({ action: 'retry', filter: { status: ['failed'] }, dryRun: true })).toMatchObject({ count: 2, dryRun: true });
+    await expect(client.removeSchedule('hourly')).rejects.toMatchObject({
+      status: 409,
+      code: 'SCHEDULE_DEFINED',
+    });
+    expect(
+      await client.bulk({ action: 'retry', filter: { status: ['failed'] }, dryRun: true }),
+    ).toMatchObject({ count: 2, dryRun: true });
     expect(await client.bulkRetry({ ids: [id, waiting.id] })).toMatchObject({ dispatched: 2 });
     await waitFor(async () => (await client.list({ status: ['pending', 'running'] })).total === 0);
     expect(await client.retryFailed({ since: '-1h' })).toMatchObject({ dispatched: 2 });
@@ -86,25 +110,34 @@ describe('the client', () => {
     await expect(nowhere.list()).rejects.toThrow(problem('NETWORK', 0));
     // The answer may be all that was lost.
     const calls = [nowhere.list(), nowhere.cancel('some-task'), nowhere.deleteHistory('-1h')];
-    const failed = await Promise.all(calls.map((call: Promise<unknown>) => call.catch((error: unknown) => error)));
+    const failed = await Promise.all(
+      calls.map((call: Promise<unknown>) => call.catch((error: unknown) => error)),
+    );
     expect(failed).toMatchObject([{ maybeDone: false }, { maybeDone: true }, { maybeDone: true }]);
     const aborted = AbortSignal.abort(new Error('never mind'));
     await expect(client.list({}, aborted)).rejects.toThrow('never mind');
   });
 
-  it.each([true, undefined])('rejects with what the server said about the effect of a call: maybeDone %s', async (maybeDone) => {
-    const failing = new Koa();
-    failing.use((ctx) => {
-      ctx.status = 503;
-      ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
-    });
-    const { url, close } = await serve(failing);
-    const error = await createClient(`${url}/tasks`)
-      .cancel('some-task')
-      .catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code: 'ENGINE_UNAVAILABLE', status: 503, maybeDone: maybeDone === true });
-    await close();
-  });
+  it.each([true, undefined])(
+    'rejects with what the server said about the effect of a call: maybeDone %s',
+    async (maybeDone) => {
+      const failing = new Koa();
+      failing.use((ctx) => {
+        ctx.status = 503;
+        ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
+      });
+      const { url, close } = await serve(failing);
+      const error = await createClient(`${url}/tasks`)
+        .cancel('some-task')
+        .catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({
+        code: 'ENGINE_UNAVAILABLE',
+        status: 503,
+        maybeDone: maybeDone === true,
+      });
+      await close();
+    },
+  );
 
   it('asks for a token each time where it is given a function', async () => {
     let asked = 0;
@@ -162,7 +195,8 @@ describe('the changes of a client', () => {
   let controller: AbortController;
   let changes: Change[];
   const follow = async (options: Parameters<TaskClient['changes']>[0] = {}): Promise<void> => {
-    for await (const change of client.changes({ wait, signal: controller.signal, ...options })) changes.push(change);
+    for await (const change of client.changes({ wait, signal: controller.signal, ...options }))
+      changes.push(change);
   };
   const of = <T extends Change['type']>(type: T) =>
     changes.filter((change): change is Extract<Change, { type: T }> => change.type === type);
@@ -252,7 +286,9 @@ describe('the changes of a client', () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     speak();
     await waitFor(() => of('log').flatMap(({ lines }) => lines).length === 2);
-    expect(of('log').flatMap(({ task, lines }) => lines.map(({ message }) => [task, message]))).toEqual([
+    expect(
+      of('log').flatMap(({ task, lines }) => lines.map(({ message }) => [task, message])),
+    ).toEqual([
       [id, 'hello'],
       [id, 'bye'],
     ]);

@@ -40,7 +40,9 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
 
     it('counts without losing one, and begins again after its time', async () => {
       const { store, other } = under;
-      await Promise.all(Array.from({ length: 50 }, (_, n) => (n % 2 ? store : other).increment('n', 60)));
+      await Promise.all(
+        Array.from({ length: 50 }, (_, n) => (n % 2 ? store : other).increment('n', 60)),
+      );
       expect(await store.increment('n', 60)).toBe(51);
       const life = await seenAlive(async (seconds) => {
         const key = `for ${seconds} s`;
@@ -56,7 +58,9 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.replace('b', { n: 0 }, { n: 1 }, 60)).toBe(false);
       expect(await store.replace('b', undefined, { n: 0 }, 60)).toBe(true);
       expect(await other.replace('b', undefined, { n: 9 }, 60)).toBe(false);
-      const tries = Array.from({ length: 20 }, (_, n) => (n % 2 ? store : other).replace('b', { n: 0 }, { n: n + 1 }, 60));
+      const tries = Array.from({ length: 20 }, (_, n) =>
+        (n % 2 ? store : other).replace('b', { n: 0 }, { n: n + 1 }, 60),
+      );
       expect((await Promise.all(tries)).filter(Boolean)).toHaveLength(1);
       expect(await store.get('b')).not.toEqual({ n: 0 });
       expect(await store.replace('short', undefined, 1, 0.3)).toBe(true);
@@ -101,7 +105,10 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       });
       await sleep(life + 0.05);
       await store.append(`for ${life} s`, { n: 3 }, 60);
-      expect(await other.page(`for ${life} s`)).toEqual({ items: [{ n: 3 }, { n: 2 }], nextCursor: null });
+      expect(await other.page(`for ${life} s`)).toEqual({
+        items: [{ n: 3 }, { n: 2 }],
+        nextCursor: null,
+      });
     });
 
     it('reads a log newest first, page by page', async () => {
@@ -121,7 +128,8 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       const controller = new AbortController();
       const seen: StoreEntry[][] = [];
       const watching = (async () => {
-        for await (const entries of other.watch('revoked:', controller.signal)) seen.push([...entries]);
+        for await (const entries of other.watch('revoked:', controller.signal))
+          seen.push([...entries]);
       })();
       await waitFor(() => seen.length === 1);
       await store.set('else:c', 1, 60);
@@ -132,7 +140,10 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
         await waitFor(() => seen.length === changes.length + 1);
       });
       expect(took).toBeLessThan(1000);
-      expect(seen.map((entries) => entries.map(({ key, value }) => [key, value]))).toEqual([[['revoked:a', 1]], ...changes]);
+      expect(seen.map((entries) => entries.map(({ key, value }) => [key, value]))).toEqual([
+        [['revoked:a', 1]],
+        ...changes,
+      ]);
       expect(seen[1]?.[0]?.expiresAt).toBeGreaterThan(Date.now());
       controller.abort();
       await watching;
@@ -151,7 +162,9 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
         if (entries.length === 0) break;
         batches.push(entries);
       }
-      expect(batches.flat().map(({ key, value }) => [key, value])).toEqual(wanted.map((key) => [key, { key }]));
+      expect(batches.flat().map(({ key, value }) => [key, value])).toEqual(
+        wanted.map((key) => [key, { key }]),
+      );
       for (const batch of batches) expect(batch.length).toBeLessThanOrEqual(10);
       expect(batches[0]?.[0]?.expiresAt).toBeGreaterThan(Date.now() + 50_000);
       expect(await store.list('nothing:', undefined, 10)).toEqual([]);
@@ -170,10 +183,14 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
     it('notifies a watcher that asks for no list only of later changes', async () => {
       const { store, other } = under;
       await store.set('later:a', 1, 60);
-      const changes = other.watch('later:', AbortSignal.timeout(5000), { list: false })[Symbol.asyncIterator]();
+      const changes = other
+        .watch('later:', AbortSignal.timeout(5000), { list: false })
+        [Symbol.asyncIterator]();
       expect((await changes.next()).value).toEqual([]);
       await store.set('later:b', 2, 60);
-      expect(((await changes.next()).value as StoreEntry[]).map(({ key }) => key)).toEqual(['later:b']);
+      expect(((await changes.next()).value as StoreEntry[]).map(({ key }) => key)).toEqual([
+        'later:b',
+      ]);
       await changes.return?.();
     });
 

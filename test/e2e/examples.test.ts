@@ -13,7 +13,11 @@ describe('the example of web and workers', () => {
   });
   /** Port 1 refuses connections. */
   function run(script: string, env: Record<string, string> = {}): Child {
-    const child = startProcess(process.execPath, [`examples/bullmq/${script}`], { PORT: '0', REDIS_PORT: '1', ...env });
+    const child = startProcess(process.execPath, [`examples/bullmq/${script}`], {
+      PORT: '0',
+      REDIS_PORT: '1',
+      ...env,
+    });
     children.push(child);
     return child;
   }
@@ -36,7 +40,11 @@ describe('the example of web and workers', () => {
       const other = createServer().listen(0, '127.0.0.1');
       await new Promise((resolve) => other.once('listening', resolve));
       const port = String((other.address() as { port: number }).port);
-      const child = startProcess(process.execPath, [`examples/${script}`], { PORT: port, REDIS_PORT: '1', DATABASE: ':memory:' });
+      const child = startProcess(process.execPath, [`examples/${script}`], {
+        PORT: port,
+        REDIS_PORT: '1',
+        DATABASE: ':memory:',
+      });
       children.push(child);
       await waitFor(() => child.lines.some((line) => line.startsWith(`Port ${port} is in use.`)));
       expect(await child.ended).toBe(1);
@@ -44,17 +52,25 @@ describe('the example of web and workers', () => {
     },
   );
 
-  (hasRedis ? it : it.skip)('of existing queues ends with one signal after the connection to Redis is lost', async () => {
-    const redis = await RedisServer.start();
-    const env = { PORT: '0', REDIS_PORT: String(redis.port) };
-    const [web, worker] = ['web.js', 'worker.js'].map((script) =>
-      startProcess(process.execPath, [`examples/existing-bullmq/${script}`], env),
-    ) as [Child, Child];
-    children.push(web, worker);
-    await waitFor(() => web.lines.some((line) => line.startsWith('Redis ')) && worker.lines.includes('working'));
-    await redis.remove();
-    await waitFor(() => web.lines.some((line) => line.includes('cannot be used for the attached queues')));
-    for (const child of [web, worker]) child.process.kill('SIGINT');
-    expect(await Promise.all([web.ended, worker.ended])).toEqual([0, 0]);
-  });
+  (hasRedis ? it : it.skip)(
+    'of existing queues ends with one signal after the connection to Redis is lost',
+    async () => {
+      const redis = await RedisServer.start();
+      const env = { PORT: '0', REDIS_PORT: String(redis.port) };
+      const [web, worker] = ['web.js', 'worker.js'].map((script) =>
+        startProcess(process.execPath, [`examples/existing-bullmq/${script}`], env),
+      ) as [Child, Child];
+      children.push(web, worker);
+      await waitFor(
+        () =>
+          web.lines.some((line) => line.startsWith('Redis ')) && worker.lines.includes('working'),
+      );
+      await redis.remove();
+      await waitFor(() =>
+        web.lines.some((line) => line.includes('cannot be used for the attached queues')),
+      );
+      for (const child of [web, worker]) child.process.kill('SIGINT');
+      expect(await Promise.all([web.ended, worker.ended])).toEqual([0, 0]);
+    },
+  );
 });

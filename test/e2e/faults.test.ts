@@ -32,14 +32,18 @@ describe('a disk that fails', () => {
     ]);
     child = full;
     const failure = await waitFor(() => full.lines.find((line) => line.startsWith('failed')));
-    expect(failure).toMatch(/^failed ENGINE_UNAVAILABLE the task database could not be written: the disk (failed|is full)/);
+    expect(failure).toMatch(
+      /^failed ENGINE_UNAVAILABLE the task database could not be written: the disk (failed|is full)/,
+    );
     await sleep(0.5);
     expect(full.lines).not.toContain('recovered');
     execFileSync('prlimit', ['--pid', String(full.process.pid), '--fsize=unlimited:unlimited']);
     await waitFor(() => full.lines.includes('recovered'));
     expect(await full.ended).toBe(0);
     const tasks = new TaskManager({ database, logger: false });
-    const states = await Promise.all(full.lines.filter(isId).map(async (id) => (await tasks.get(id))?.status));
+    const states = await Promise.all(
+      full.lines.filter(isId).map(async (id) => (await tasks.get(id))?.status),
+    );
     expect(states.length).toBeGreaterThan(5);
     expect(new Set(states)).toEqual(new Set(['success']));
     await tasks.stop();

@@ -13,7 +13,10 @@ const amount = Number(process.env.TASKS ?? 6) * 1000;
   it('end all tasks, and lose none, while workers are killed again and again', async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });
-    const again = tasks.define<[ms: number]>('again', { requeueOnInterrupt: true, maxInterrupts: 9 });
+    const again = tasks.define<[ms: number]>('again', {
+      requeueOnInterrupt: true,
+      maxInterrupts: 9,
+    });
     const once = tasks.define<[ms: number]>('once');
     const urls = await Promise.all([on.web(), on.web()]);
     const living = await on.startedWorkers(3);
@@ -32,7 +35,10 @@ const amount = Number(process.env.TASKS ?? 6) * 1000;
       ids.push(...(await task.enqueueMany(Array.from({ length: 500 }, () => [1]))));
     }
     await killing;
-    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0, 200);
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0,
+      200,
+    );
     const { counts } = await tasks.aggregate('statsSnapshot');
     expect(counts).toMatchObject({ pending: 0, running: 0, failed: 0, cancelled: 0 });
     expect(counts.success + counts.interrupted).toBe(amount);
@@ -42,7 +48,10 @@ const amount = Number(process.env.TASKS ?? 6) * 1000;
     expect(new Set(ids).size).toBe(amount);
     for (const url of urls) {
       const { json } = await ask(`${url}/metrics`, { headers: await logIn(url) });
-      expect((json as { counts: object }).counts).toMatchObject({ success: counts.success, interrupted: counts.interrupted });
+      expect((json as { counts: object }).counts).toMatchObject({
+        success: counts.success,
+        interrupted: counts.interrupted,
+      });
     }
   }, 300_000);
 });

@@ -1,4 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  jest,
+} from '@jest/globals';
 import Koa from 'koa';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import {
@@ -73,7 +82,8 @@ afterEach(async () => {
 describe('the login page in a browser', () => {
   it('is used by keyboard alone: the cursor waits in the name, then in the password, and Enter sends', async () => {
     // Chromium gives a field its focus with the first frame, after the load event.
-    const focused = (id: string) => page.waitForFunction((wanted) => document.activeElement?.id === wanted, id);
+    const focused = (id: string) =>
+      page.waitForFunction((wanted) => document.activeElement?.id === wanted, id);
     await page.goto(`${served.url}/reports?from=1`);
     await focused('username');
     await page.keyboard.type('alice');
@@ -107,7 +117,9 @@ describe('the login page in a browser', () => {
 
   it('tells a password manager what is what', async () => {
     await page.goto(`${served.url}/tasks/auth/login`);
-    const fields = await page.$$eval('input', (inputs) => inputs.map(({ id, type, autocomplete }) => [id, type, autocomplete]));
+    const fields = await page.$$eval('input', (inputs) =>
+      inputs.map(({ id, type, autocomplete }) => [id, type, autocomplete]),
+    );
     expect(fields).toEqual([
       ['username', 'text', 'username'],
       ['password', 'password', 'current-password'],
@@ -157,7 +169,9 @@ describe('the login page in a browser', () => {
     await enter();
     await expire();
     await page.goto(`${served.url}/reports`);
-    await page.getByText('Your session has expired. Sign in again to go on where you were.').waitFor();
+    await page
+      .getByText('Your session has expired. Sign in again to go on where you were.')
+      .waitFor();
     await enter();
     await page.goto(`${served.url}/tasks/auth/logout`);
     await expire();
@@ -175,7 +189,9 @@ describe('the login page in a browser', () => {
     const session = await logIn(`${served.url}/tasks`, 'alice', password);
     await ask(`${served.url}/tasks/auth/sessions`, { method: 'DELETE', headers: session });
     await page.goto(`${served.url}/reports`);
-    await page.getByText('Your session was ended. Sign in again to go on where you were.').waitFor();
+    await page
+      .getByText('Your session was ended. Sign in again to go on where you were.')
+      .waitFor();
   });
 
   it('leaves no session in the jar after a logout', async () => {
@@ -185,7 +201,9 @@ describe('the login page in a browser', () => {
     await page.click('button[type=submit]');
     await page.getByText('Hello alice').waitFor();
     await page.goto(`${served.url}/tasks/auth/logout`);
-    expect((await context.cookies()).map(({ name, httpOnly }) => [name, httpOnly])).toEqual([['taskflow_token_device', true]]);
+    expect((await context.cookies()).map(({ name, httpOnly }) => [name, httpOnly])).toEqual([
+      ['taskflow_token_device', true],
+    ]);
   });
 
   it('is not opened by the form of another site, over plain HTTP too', async () => {
@@ -219,7 +237,11 @@ describe('the login page in a browser', () => {
       await page.click('button[type=submit]');
       await page.locator('.error').waitFor();
       expect(await accessibilityFaults(page)).toEqual([]);
-      expect(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth)).toBe(true);
+      expect(
+        await page.evaluate(
+          () => document.documentElement.scrollWidth <= document.documentElement.clientWidth,
+        ),
+      ).toBe(true);
     },
   );
 
@@ -247,7 +269,9 @@ describe('the login page in a browser', () => {
       await submit(page);
     }
     expect(await page.textContent('button[type=submit]')).toMatch(/^Sign in \(in \d+ s\)$/);
-    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>('button[type=submit]')?.disabled);
+    await page.waitForFunction(
+      () => !document.querySelector<HTMLButtonElement>('button[type=submit]')?.disabled,
+    );
     expect(complaints).toEqual([]);
   });
 
@@ -266,9 +290,15 @@ describe('the login page in a browser', () => {
   });
 
   it('shows an error in the style of the login, with the name of the request', async () => {
-    const refused = await context.request.fetch(`${served.url}/tasks/auth/logout`, { headers: { 'Sec-Fetch-Site': 'cross-site' } });
-    await page.setContent((await refused.text()).replace('<head>', `<head><base href="${served.url}">`));
+    const refused = await context.request.fetch(`${served.url}/tasks/auth/logout`, {
+      headers: { 'Sec-Fetch-Site': 'cross-site' },
+    });
+    await page.setContent(
+      (await refused.text()).replace('<head>', `<head><base href="${served.url}">`),
+    );
     expect(await page.textContent('.faint')).toMatch(/^CROSS_ORIGIN · request \S+$/);
-    expect(await page.getAttribute('link[rel=stylesheet]', 'href')).toMatch(/^\/tasks\/auth\/assets\/login-[0-9a-f]+\.css$/);
+    expect(await page.getAttribute('link[rel=stylesheet]', 'href')).toMatch(
+      /^\/tasks\/auth\/assets\/login-[0-9a-f]+\.css$/,
+    );
   });
 });

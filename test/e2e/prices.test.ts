@@ -15,7 +15,10 @@ describe('the example of prices', () => {
   });
 
   it('streams events of an app without tasks to a page, behind a login', async () => {
-    child = startProcess(process.execPath, ['examples/prices/app.js'], { PORT: '0', ADMIN_PASSWORD: 'Canary-Pa55word' });
+    child = startProcess(process.execPath, ['examples/prices/app.js'], {
+      PORT: '0',
+      ADMIN_PASSWORD: 'Canary-Pa55word',
+    });
     const { lines } = child;
     const address = await waitFor(() => /Prices +(http\S+)/.exec(lines.join('\n'))?.[1]);
     expect((await ask(`${address}prices`)).status).toBe(401);
@@ -26,12 +29,19 @@ describe('the example of prices', () => {
     await page.fill('input[name=password]', 'Canary-Pa55word');
     await page.click('button[type=submit]');
     await page.waitForFunction(() => document.getElementById('state')?.textContent === 'live');
-    await page.waitForFunction(() => /^\d+\.\d\d$/.test(document.getElementById('price')?.textContent ?? ''));
+    await page.waitForFunction(() =>
+      /^\d+\.\d\d$/.test(document.getElementById('price')?.textContent ?? ''),
+    );
     const first = await page.textContent('#price');
-    await page.waitForFunction((before) => document.getElementById('price')?.textContent !== before, first);
+    await page.waitForFunction(
+      (before) => document.getElementById('price')?.textContent !== before,
+      first,
+    );
     expect(child.lines.join('\n')).not.toContain('Canary');
     // Signed out in another tab: this page learns of it by the stream alone.
-    const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
+    const cookie = (await page.context().cookies())
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; ');
     await ask(`${address}tasks/auth/logout`, { method: 'POST', headers: { Cookie: cookie } });
     await page.waitForURL(/auth\/login/);
   });

@@ -53,7 +53,9 @@ describe('several processes on one file', () => {
     expect(ids.length).toBeGreaterThan(250);
     expect(ids.length).toBeLessThan(1000);
     await worker('run');
-    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0);
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0,
+    );
     const states = await Promise.all(ids.map(async (id) => (await tasks.get(id))?.status));
     expect(states.filter((status) => status !== 'success' && status !== 'interrupted')).toEqual([]);
     const { counts } = await tasks.aggregate('metrics', {});
@@ -72,7 +74,11 @@ describe('several processes on one file', () => {
     await waitFor(async () => (await pids()).length === 2);
     expect((await pids()).sort()).toEqual([victim.process.pid, other.process.pid].sort());
     await tasks.define<[ms: number]>('once').enqueue(3000);
-    await waitFor(async () => (await tasks.aggregate('workers')).some(({ running, slots }) => running === 1 && slots === 20));
+    await waitFor(async () =>
+      (await tasks.aggregate('workers')).some(
+        ({ running, slots }) => running === 1 && slots === 20,
+      ),
+    );
     await kill(victim);
     await waitFor(async () => (await pids()).length === 1, 20);
     expect(await pids()).toEqual([other.process.pid]);
@@ -80,7 +86,10 @@ describe('several processes on one file', () => {
 
   it('marks what a killed process ran as interrupted, or runs it again where that is allowed', async () => {
     const once = tasks.define<[ms: number]>('once');
-    const again = tasks.define<[ms: number]>('again', { requeueOnInterrupt: true, maxInterrupts: 2 });
+    const again = tasks.define<[ms: number]>('again', {
+      requeueOnInterrupt: true,
+      maxInterrupts: 2,
+    });
     const victim = await worker();
     const lost = await once.enqueue(60_000);
     const kept = await again.enqueue(60_000);
@@ -88,7 +97,11 @@ describe('several processes on one file', () => {
     await kill(victim);
     await worker();
     await inState(lost, 'interrupted');
-    expect(await tasks.get(lost)).toMatchObject({ attempt: 1, attempts: [{ status: 'interrupted' }], error: { name: 'Interrupted' } });
+    expect(await tasks.get(lost)).toMatchObject({
+      attempt: 1,
+      attempts: [{ status: 'interrupted' }],
+      error: { name: 'Interrupted' },
+    });
     await waitFor(async () => (await tasks.get(kept))?.attempt === 2);
     expect(await tasks.get(kept)).toMatchObject({
       status: 'running',
@@ -166,7 +179,11 @@ describe('several processes on one file', () => {
     const { id: seen = '' } = await waitFor(() => before.events[0]);
     const enqueued = performance.now();
     const shown = await other.define<[n: number]>('quick').enqueue(1);
-    await waitFor(() => before.of<{ upserts: { id: string }[] }>('tasks').some(({ upserts }) => upserts.some(({ id }) => id === shown)));
+    await waitFor(() =>
+      before
+        .of<{ upserts: { id: string }[] }>('tasks')
+        .some(({ upserts }) => upserts.some(({ id }) => id === shown)),
+    );
     expect(performance.now() - enqueued).toBeLessThan(promptly * 1000);
     before.close();
     const missed = await quick.enqueue(2);
@@ -174,7 +191,9 @@ describe('several processes on one file', () => {
     const after = await openStream(second?.url ?? '', { 'Last-Event-ID': seen });
     await waitFor(() => after.of('tasks').length > 0);
     expect(after.of('hello')[0]).toMatchObject({ resumed: true });
-    const rows = after.of<{ upserts: { id: string; status: string }[] }>('tasks').flatMap(({ upserts }) => upserts);
+    const rows = after
+      .of<{ upserts: { id: string; status: string }[] }>('tasks')
+      .flatMap(({ upserts }) => upserts);
     expect(rows.find(({ id }) => id === missed)).toMatchObject({ status: 'success' });
     after.close();
     await Promise.all([first?.close(), second?.close(), other.stop()]);

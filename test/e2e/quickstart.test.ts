@@ -8,9 +8,15 @@ describe('npm start', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let child: Child;
   const start = (env: Record<string, string> = {}): void => {
-    child = startProcess('npm', ['start'], { PORT: '0', DATABASE: folder.file('quickstart.db'), npm_config_loglevel: 'error', ...env });
+    child = startProcess('npm', ['start'], {
+      PORT: '0',
+      DATABASE: folder.file('quickstart.db'),
+      npm_config_loglevel: 'error',
+      ...env,
+    });
   };
-  const said = (pattern: RegExp): Promise<string> => waitFor(() => pattern.exec(child.lines.join('\n'))?.[1]);
+  const said = (pattern: RegExp): Promise<string> =>
+    waitFor(() => pattern.exec(child.lines.join('\n'))?.[1]);
 
   beforeEach(() => {
     folder = temporaryFolder();
@@ -29,9 +35,13 @@ describe('npm start', () => {
     const session = await logIn(address, 'admin', password);
     const seen = new Set<string>();
     await waitFor(async () => {
-      const { items } = (await ask(address, { headers: session })).json as { items: { status: string; source: string }[] };
+      const { items } = (await ask(address, { headers: session })).json as {
+        items: { status: string; source: string }[];
+      };
       for (const { status, source } of items) seen.add(status).add(source);
-      return ['pending', 'running', 'success', 'failed', 'cancelled', 'scheduled'].every((each) => seen.has(each));
+      return ['pending', 'running', 'success', 'failed', 'cancelled', 'scheduled'].every((each) =>
+        seen.has(each),
+      );
     });
     child.process.kill('SIGTERM');
     expect(await child.ended).not.toBe('SIGKILL');

@@ -52,7 +52,9 @@ import { sleep, waitFor } from '../helpers/wait.js';
     await waitFor(async () => (await tasks.get(id))?.status === 'running');
     await sleep(8);
     expect(await tasks.get(id)).toMatchObject({ status: 'running', attempt: 1 });
-    expect((await tasks.aggregate('workers')).filter(({ lastSign }) => lastSign > 6)).toHaveLength(1);
+    expect((await tasks.aggregate('workers')).filter(({ lastSign }) => lastSign > 6)).toHaveLength(
+      1,
+    );
     await waitFor(async () => (await tasks.get(id))?.status === 'success');
     expect((await tasks.get(id))?.attempts).toHaveLength(1);
   });
@@ -103,8 +105,11 @@ import { sleep, waitFor } from '../helpers/wait.js';
     loading = false;
     await load;
     expect(refused).toBeGreaterThan(5);
-    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0);
-    for (const id of stored) expect((await tasks.get(id))?.status).toMatch(/^(success|interrupted)$/);
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0,
+    );
+    for (const id of stored)
+      expect((await tasks.get(id))?.status).toMatch(/^(success|interrupted)$/);
     expect(seen).toBeGreaterThan(seenBefore);
     const said = lines.map(({ msg }) => String(msg));
     expect(said.filter((text) => /Redis is unreachable/.test(text))).toHaveLength(1);
@@ -117,7 +122,10 @@ import { sleep, waitFor } from '../helpers/wait.js';
     const mail = tasks.define<[to: string]>('send mail', { queue: 'mail:out' });
     const [first = ''] = await mail.enqueueMany([['a'], ['b']]);
     await mail.with({ runIn: 3600 }).enqueue('c');
-    const queue = new Queue('mail%3Aout', { connection: on.redis.connection, prefix: '{koa-taskflow}' });
+    const queue = new Queue('mail%3Aout', {
+      connection: on.redis.connection,
+      prefix: '{koa-taskflow}',
+    });
     expect([await queue.getWaitingCount(), await queue.getDelayedCount()]).toEqual([2, 1]);
     expect(await queue.getJob(first)).toMatchObject({ name: 'send mail', data: ['a'] });
     mail.handle((to) => {
@@ -125,7 +133,9 @@ import { sleep, waitFor } from '../helpers/wait.js';
       return { sent: to };
     });
     await tasks.start();
-    await waitFor(async () => (await queue.getCompletedCount()) + (await queue.getFailedCount()) === 2);
+    await waitFor(
+      async () => (await queue.getCompletedCount()) + (await queue.getFailedCount()) === 2,
+    );
     expect(await queue.getJob(first)).toMatchObject({ returnvalue: { sent: 'a' } });
     const [failed] = await queue.getFailed();
     expect(failed).toMatchObject({ data: ['b'], failedReason: 'no such address' });

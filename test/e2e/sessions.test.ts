@@ -12,7 +12,12 @@ describe('web processes on one file', () => {
   const users = [`admin ${cheapHash(password)}`, `vera ${cheapHash('three')}`];
 
   const web = async (...names: string[]): Promise<string> => {
-    const child = startScript('web.js', folder.file('tasks.db'), secretKey, ...(names.length > 0 ? names : users));
+    const child = startScript(
+      'web.js',
+      folder.file('tasks.db'),
+      secretKey,
+      ...(names.length > 0 ? names : users),
+    );
     children.push(child);
     return `${await waitFor(() => child.lines.find((line) => line.startsWith('http')))}/tasks`;
   };
@@ -20,7 +25,8 @@ describe('web processes on one file', () => {
     child.process.kill('SIGKILL');
     await child.ended;
   };
-  const statusAt = async (base: string, headers: Record<string, string>): Promise<number> => (await ask(base, { headers })).status;
+  const statusAt = async (base: string, headers: Record<string, string>): Promise<number> =>
+    (await ask(base, { headers })).status;
 
   beforeEach(() => {
     folder = temporaryFolder();
@@ -52,9 +58,12 @@ describe('web processes on one file', () => {
     const [one, two] = [await web(), await web()];
     const sessions = [await logIn(one), await logIn(two)];
     const [first, second] = sessions;
-    expect((await ask(`${one}/auth/sessions`, { method: 'DELETE', headers: first ?? {} })).status).toBe(204);
+    expect(
+      (await ask(`${one}/auth/sessions`, { method: 'DELETE', headers: first ?? {} })).status,
+    ).toBe(204);
     await waitFor(async () => (await statusAt(two, second ?? {})) === 401, promptly);
-    const fail = (base: string) => postJson(`${base}/auth/login`, { username: 'vera', password: 'wrong' });
+    const fail = (base: string) =>
+      postJson(`${base}/auth/login`, { username: 'vera', password: 'wrong' });
     for (let n = 0; n < 5; n++) expect((await fail(n % 2 ? one : two)).status).toBe(401);
     expect((await fail(one)).status).toBe(429);
     const audit = (await ask(`${two}/audit?limit=500`, { headers: await logIn(two) })).json as {

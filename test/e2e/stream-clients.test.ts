@@ -25,7 +25,9 @@ function followByPackage(url: string): Follower {
   const source = new EventSource(url);
   const seen: Seen[] = [];
   for (const event of ['hello', 'tasks'])
-    source.addEventListener(event, ({ lastEventId, data }) => seen.push({ event, id: lastEventId, data: String(data) }));
+    source.addEventListener(event, ({ lastEventId, data }) =>
+      seen.push({ event, id: lastEventId, data: String(data) }),
+    );
   return { seen: () => seen, close: () => source.close() };
 }
 
@@ -37,7 +39,9 @@ async function followByBrowser(url: string): Promise<Follower> {
     const all: Seen[] = [];
     const source = new window.EventSource(address);
     for (const event of ['hello', 'tasks'])
-      source.addEventListener(event, ({ lastEventId, data }) => all.push({ event, id: lastEventId, data: String(data) }));
+      source.addEventListener(event, ({ lastEventId, data }) =>
+        all.push({ event, id: lastEventId, data: String(data) }),
+      );
     Object.assign(window, { all });
   }, url);
   return {
@@ -94,7 +98,8 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
       await enqueue(1);
       await serveAgain();
     };
-    const greeted = async () => (await follower.seen()).filter(({ event }) => event === 'hello').length;
+    const greeted = async () =>
+      (await follower.seen()).filter(({ event }) => event === 'hello').length;
     for (const interrupt of [cutter.cut, restart, cutter.cut]) {
       await enqueue(10);
       const before = await greeted();
@@ -105,12 +110,16 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
     }
     const got = async () =>
       (await follower.seen()).flatMap(({ event, data }) =>
-        event === 'tasks' ? (JSON.parse(data) as { upserts: { id: string }[] }).upserts.map(({ id }) => id) : [],
+        event === 'tasks'
+          ? (JSON.parse(data) as { upserts: { id: string }[] }).upserts.map(({ id }) => id)
+          : [],
       );
     await waitFor(async () => new Set(await got()).size === ids.length);
     expect((await got()).sort()).toEqual([...ids].sort());
     const seen = await follower.seen();
-    const greetings = seen.filter(({ event }) => event === 'hello').map(({ data }) => (JSON.parse(data) as { resumed: boolean }).resumed);
+    const greetings = seen
+      .filter(({ event }) => event === 'hello')
+      .map(({ data }) => (JSON.parse(data) as { resumed: boolean }).resumed);
     expect(greetings).toEqual([false, true, true, true]);
     const numbers = seen.filter(({ event }) => event === 'tasks').map(({ id }) => Number(id));
     expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));

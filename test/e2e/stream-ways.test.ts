@@ -1,6 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { type ClientHttp2Session, connect, constants, createSecureServer, type Http2SecureServer } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  connect,
+  constants,
+  createSecureServer,
+  type Http2SecureServer,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa, { type Middleware } from 'koa';
@@ -17,7 +23,9 @@ import { promptly, waitFor } from '../helpers/wait.js';
 
 /** Where a program is that only some of these tests need; with `CI=true` they fail without it. */
 function program(name: string): string | undefined {
-  return [...(process.env.PATH ?? '').split(':'), '/usr/sbin'].map((folder) => `${folder}/${name}`).find((path) => existsSync(path));
+  return [...(process.env.PATH ?? '').split(':'), '/usr/sbin']
+    .map((folder) => `${folder}/${name}`)
+    .find((path) => existsSync(path));
 }
 const itNeeds = (name: string) => (program(name) || process.env.CI ? it : it.skip);
 
@@ -65,9 +73,13 @@ describe('the live stream', () => {
         server { listen 127.0.0.1:${port}; location / { proxy_pass ${served.url}; } }
       }`;
     writeFileSync(folder.file('nginx.conf'), configuration);
-    const nginx = spawn(program('nginx') ?? 'nginx', ['-c', folder.file('nginx.conf'), '-e', folder.file('error.log')], {
-      stdio: 'ignore',
-    });
+    const nginx = spawn(
+      program('nginx') ?? 'nginx',
+      ['-c', folder.file('nginx.conf'), '-e', folder.file('error.log')],
+      {
+        stdio: 'ignore',
+      },
+    );
     ended.push(async () => {
       nginx.kill('SIGTERM');
       await new Promise((resolve) => nginx.once('exit', resolve));
@@ -83,7 +95,10 @@ describe('the live stream', () => {
     await expectQuick(`${served.url}/tasks`);
     // Which does compress: a list is.
     const list = await fetch(`${served.url}/tasks`, { headers: { 'Accept-Encoding': 'gzip' } });
-    expect([list.headers.get('content-encoding'), (await list.json()) as object]).toMatchObject(['gzip', { total: 1 }]);
+    expect([list.headers.get('content-encoding'), (await list.json()) as object]).toMatchObject([
+      'gzip',
+      { total: 1 },
+    ]);
   });
 
   it('comes at once under koa-mount', async () => {
@@ -111,9 +126,16 @@ describe('the live stream', () => {
         '-subj',
         '/CN=localhost',
       ];
-      const { status } = spawnSync(program('openssl') ?? 'openssl', [...request, '-keyout', key, '-out', cert], { stdio: 'ignore' });
+      const { status } = spawnSync(
+        program('openssl') ?? 'openssl',
+        [...request, '-keyout', key, '-out', cert],
+        { stdio: 'ignore' },
+      );
       if (status !== 0) return;
-      server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, app(admin()).callback());
+      server = createSecureServer(
+        { key: readFileSync(key), cert: readFileSync(cert) },
+        app(admin()).callback(),
+      );
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
       session = connect(url, { rejectUnauthorized: false });
@@ -133,38 +155,61 @@ describe('the live stream', () => {
       stream.on('error', () => {});
       return { text: () => text };
     };
-    const send = async (method: string, path: string, body?: string): Promise<{ status: number; json: unknown }> => {
-      const headers = { ':method': method, ':path': path, ...(body !== undefined && { 'content-type': 'application/json' }) };
+    const send = async (
+      method: string,
+      path: string,
+      body?: string,
+    ): Promise<{ status: number; json: unknown }> => {
+      const headers = {
+        ':method': method,
+        ':path': path,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      };
       const stream = session.request(headers, { endStream: body === undefined });
       if (body !== undefined) stream.end(body);
-      const status = new Promise<number>((resolve) => stream.once('response', (answer) => resolve(Number(answer[':status']))));
+      const status = new Promise<number>((resolve) =>
+        stream.once('response', (answer) => resolve(Number(answer[':status']))),
+      );
       let text = '';
       for await (const chunk of stream.setEncoding('utf8')) text += chunk as string;
       return { status: await status, json: JSON.parse(text) as unknown };
     };
 
-    itNeeds('openssl')('comes fifty times over one connection, which goes on when the streams end', async () => {
-      const streams = Array.from({ length: 50 }, open);
-      await waitFor(() => streams.every(({ text }) => text().includes('event: hello')));
-      const id = await tasks.define('noop').enqueue();
-      await waitFor(() => streams.every(({ text }) => text().includes(id)), promptly);
-      expect(session.destroyed).toBe(false);
-      expect((await send('GET', '/tasks?limit=1')).json).toMatchObject({ total: 1 });
-      await tasks.stop();
-      expect((await send('GET', '/tasks/health')).status).toBe(503);
-    });
+    itNeeds('openssl')(
+      'comes fifty times over one connection, which goes on when the streams end',
+      async () => {
+        const streams = Array.from({ length: 50 }, open);
+        await waitFor(() => streams.every(({ text }) => text().includes('event: hello')));
+        const id = await tasks.define('noop').enqueue();
+        await waitFor(() => streams.every(({ text }) => text().includes(id)), promptly);
+        expect(session.destroyed).toBe(false);
+        expect((await send('GET', '/tasks?limit=1')).json).toMatchObject({ total: 1 });
+        await tasks.stop();
+        expect((await send('GET', '/tasks/health')).status).toBe(503);
+      },
+    );
 
-    itNeeds('openssl')('has the whole API beside it: bodies whose length no header tells, and those that are refused', async () => {
-      const id = await tasks.define<[n: number]>('noop').with({ runIn: 60 }).enqueue(1);
-      expect(await send('POST', `/tasks/${id}/cancel`, '{"reason":"not needed"}')).toMatchObject({
-        status: 202,
-        json: { status: 'cancelled' },
-      });
-      expect(await send('POST', `/tasks/${id}/rerun`, '{"args":[2]}')).toMatchObject({ status: 201 });
-      expect(await send('POST', `/tasks/${id}/retry`)).toMatchObject({ status: 202 });
-      expect(await send('POST', '/tasks/bulk', '{"action":"burn"}')).toMatchObject({ status: 400, json: { code: 'INVALID_INPUT' } });
-      expect(await send('POST', `/tasks/${id}/cancel`, 'x'.repeat(200_000))).toMatchObject({ status: 413 });
-      expect(await send('GET', '/tasks?limit=1')).toMatchObject({ status: 200 });
-    });
+    itNeeds('openssl')(
+      'has the whole API beside it: bodies whose length no header tells, and those that are refused',
+      async () => {
+        const id = await tasks.define<[n: number]>('noop').with({ runIn: 60 }).enqueue(1);
+        expect(await send('POST', `/tasks/${id}/cancel`, '{"reason":"not needed"}')).toMatchObject({
+          status: 202,
+          json: { status: 'cancelled' },
+        });
+        expect(await send('POST', `/tasks/${id}/rerun`, '{"args":[2]}')).toMatchObject({
+          status: 201,
+        });
+        expect(await send('POST', `/tasks/${id}/retry`)).toMatchObject({ status: 202 });
+        expect(await send('POST', '/tasks/bulk', '{"action":"burn"}')).toMatchObject({
+          status: 400,
+          json: { code: 'INVALID_INPUT' },
+        });
+        expect(await send('POST', `/tasks/${id}/cancel`, 'x'.repeat(200_000))).toMatchObject({
+          status: 413,
+        });
+        expect(await send('GET', '/tasks?limit=1')).toMatchObject({ status: 200 });
+      },
+    );
   });
 });

@@ -45,7 +45,8 @@ describe('three processes of which one is killed again and again', () => {
     for (const child of living) child.process.kill('SIGTERM');
     tasks = new TaskManager({ database, logger: false });
     const names = ['once', 'again'];
-    const open = async (name: string): Promise<number> => (await tasks.find({ limit: 1, name, status: ['pending', 'running'] })).total;
+    const open = async (name: string): Promise<number> =>
+      (await tasks.find({ limit: 1, name, status: ['pending', 'running'] })).total;
     await waitFor(async () => (await Promise.all(names.map(open))).every((n) => n === 0));
 
     const ids = children.flatMap(({ lines }) => lines.filter((line) => /^[0-9a-f]{8}-/.test(line)));
@@ -57,11 +58,17 @@ describe('three processes of which one is killed again and again', () => {
       states.set(state, (states.get(state) ?? 0) + 1);
     }
     // Whatever resolved is there, and has ended; what was cut off is said to be.
-    expect([...states.keys()].filter((state) => !['once success', 'once interrupted', 'again success'].includes(state))).toEqual([]);
+    expect(
+      [...states.keys()].filter(
+        (state) => !['once success', 'once interrupted', 'again success'].includes(state),
+      ),
+    ).toEqual([]);
     expect(states.get('once interrupted') ?? 0).toBeGreaterThan(0);
 
     const begun = readFileSync(starts, 'utf8').trim().split('\n');
-    const startsOfOnce = begun.filter((line) => line.startsWith('once ')).map((line) => line.split(' ')[1]);
+    const startsOfOnce = begun
+      .filter((line) => line.startsWith('once '))
+      .map((line) => line.split(' ')[1]);
     expect(startsOfOnce.length).toBe(new Set(startsOfOnce).size);
     // No attempt of any task was begun twice.
     expect(begun.length).toBe(new Set(begun).size);

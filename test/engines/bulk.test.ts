@@ -7,29 +7,44 @@ import { loggerOption } from '../../src/options.js';
 import { mostByFilter } from '../../src/tasks/engine.js';
 import { hasRedis, RedisForEach } from '../helpers/redis.js';
 
-(hasRedis ? describe : describe.skip)('a command by filter to more tasks than a process keeps in memory', () => {
-  const forEach = new RedisForEach();
+(hasRedis ? describe : describe.skip)(
+  'a command by filter to more tasks than a process keeps in memory',
+  () => {
+    const forEach = new RedisForEach();
 
-  it('says that it covers the newest tasks only, although it takes as many as it may', async () => {
-    const pending = mostByFilter + 100;
-    const engine = new JobEngine({
-      ...{ connection: forEach.redis.connection, prefix: 'bulk', logger: loggerOption('logger', false) },
-      ...{ lockDuration: 20_000, kept: { age: 3600, count: 1000 }, statistics: { minutes: 3_600_000, hours: 3_600_000 } },
-      window: { ended: 1000, pending },
-    });
-    const tasks = new TaskManager({ engine, logger: false });
-    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
-    const work = tasks.define('work');
-    for (let n = 0; n < 3; n++) await work.enqueueMany(Array.from({ length: 4000 }, () => [] as []));
-    const by = { actor: 'test', dryRun: true };
-    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'work' } }, by);
-    expect(outcome).toMatchObject({ found: { relation: 'gte' }, scope: 'window' });
-    expect(outcome.results).toHaveLength(mostByFilter);
-    // A filter that BullMQ's sets know covers all tasks.
-    const all = await tasks.control({ action: 'cancel', filter: { status: ['pending'] } }, by);
-    expect({ found: all.found, scope: all.scope }).toEqual({ found: { count: 12_000, relation: 'eq' }, scope: undefined });
-  }, 60_000);
-});
+    it('says that it covers the newest tasks only, although it takes as many as it may', async () => {
+      const pending = mostByFilter + 100;
+      const engine = new JobEngine({
+        ...{
+          connection: forEach.redis.connection,
+          prefix: 'bulk',
+          logger: loggerOption('logger', false),
+        },
+        ...{
+          lockDuration: 20_000,
+          kept: { age: 3600, count: 1000 },
+          statistics: { minutes: 3_600_000, hours: 3_600_000 },
+        },
+        window: { ended: 1000, pending },
+      });
+      const tasks = new TaskManager({ engine, logger: false });
+      forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+      const work = tasks.define('work');
+      for (let n = 0; n < 3; n++)
+        await work.enqueueMany(Array.from({ length: 4000 }, () => [] as []));
+      const by = { actor: 'test', dryRun: true };
+      const outcome = await tasks.control({ action: 'cancel', filter: { name: 'work' } }, by);
+      expect(outcome).toMatchObject({ found: { relation: 'gte' }, scope: 'window' });
+      expect(outcome.results).toHaveLength(mostByFilter);
+      // A filter that BullMQ's sets know covers all tasks.
+      const all = await tasks.control({ action: 'cancel', filter: { status: ['pending'] } }, by);
+      expect({ found: all.found, scope: all.scope }).toEqual({
+        found: { count: 12_000, relation: 'eq' },
+        scope: undefined,
+      });
+    }, 60_000);
+  },
+);
 
 describe('a command to many tasks whose engine becomes unavailable', () => {
   it.each([
@@ -43,7 +58,11 @@ describe('a command to many tasks whose engine becomes unavailable', () => {
       return ids.map((id) => ({ id, ok: false, code: 'TASK_NOT_FOUND' }));
     };
     const ids = Array.from({ length: 1000 }, (_, n) => `id-${n}`);
-    const failing = commandTasks({ act } as BulkParts, { action: 'cancel', ids }, { actor: 'test' });
+    const failing = commandTasks(
+      { act } as BulkParts,
+      { action: 'cancel', ids },
+      { actor: 'test' },
+    );
     await expect(failing).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE', maybeDone });
   });
 });

@@ -41,7 +41,8 @@ describe('the rooms of the engines', () => {
   });
 
   it.each(['engines', 'testing'])('has no file of more than 350 lines in %s', (folder) => {
-    const lines = (file: string): number => readFileSync(join('src', file), 'utf8').split('\n').length - 1;
+    const lines = (file: string): number =>
+      readFileSync(join('src', file), 'utf8').split('\n').length - 1;
     expect([...importsIn(folder).keys()].filter((file) => lines(file) > 350)).toEqual([]);
   });
 });

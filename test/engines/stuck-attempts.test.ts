@@ -20,7 +20,8 @@ describe('handlers that do not stop when their attempt is given up', () => {
   });
 
   /** Lines about slots, by level. */
-  const about = (level: number) => log.lines.filter((line) => line.level === level && 'stuck' in line);
+  const about = (level: number) =>
+    log.lines.filter((line) => line.level === level && 'stuck' in line);
   const [info, warn, error] = [30, 40, 50];
 
   it('are logged once for each attempt, and again when they end', async () => {
@@ -30,7 +31,9 @@ describe('handlers that do not stop when their attempt is given up', () => {
     await tasks.start();
     const first = await hanging.enqueue();
     await waitFor(() => about(warn).length === 1);
-    expect(about(warn)).toMatchObject([{ taskId: first, task: 'hanging', attempt: 1, stuck: 1, slots: 2 }]);
+    expect(about(warn)).toMatchObject([
+      { taskId: first, task: 'hanging', attempt: 1, stuck: 1, slots: 2 },
+    ]);
     expect(about(error)).toEqual([]);
     const second = await deaf.enqueue();
     await waitFor(async () => (await tasks.get(second))?.status === 'running');
@@ -63,7 +66,10 @@ describe('handlers that do not stop when their attempt is given up', () => {
     await waitFor(async () => (await tasks.get(ids[0]))?.status === 'running');
     await tasks.control({ action: 'cancel', ids: [ids[0]] }, { actor: 'test' });
     await sleep(0.3);
-    expect(await Promise.all(ids.map(async (id) => (await tasks.get(id))?.status))).toEqual(['running', 'running']);
+    expect(await Promise.all(ids.map(async (id) => (await tasks.get(id))?.status))).toEqual([
+      'running',
+      'running',
+    ]);
   });
 
   it('may write a line after the manager has stopped, which changes nothing', async () => {

@@ -8,7 +8,12 @@ const slowness = Number(process.env.TEST_SLOW_PAGES ?? 0);
 
 export async function startBrowser(): Promise<Browser> {
   if (!hasChromium()) throw new Error('no Chromium; run node scripts/setup-tests.js');
-  const browser = await startChromium('--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync');
+  const browser = await startChromium(
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-component-update',
+    '--disable-sync',
+  );
   if (slowness > 0) slowDown(browser);
   return browser;
 }
@@ -22,7 +27,12 @@ function slowDown(browser: Browser): void {
     context.newPage = async () => {
       const page = await newPage();
       const session = await context.newCDPSession(page);
-      const line = { offline: false, latency: slowness, downloadThroughput: -1, uploadThroughput: -1 };
+      const line = {
+        offline: false,
+        latency: slowness,
+        downloadThroughput: -1,
+        uploadThroughput: -1,
+      };
       await session.send('Network.emulateNetworkConditions', line);
       await session.send('Emulation.setCPUThrottlingRate', { rate: 3 });
       return page;
@@ -43,8 +53,12 @@ export async function accessibilityFaults(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   return page.evaluate(async () => {
     const { violations } = await (
-      globalThis as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
+      globalThis as unknown as {
+        axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+      }
     ).axe.run();
-    return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 120)}`));
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ html }) => `${id}: ${html.slice(0, 120)}`),
+    );
   });
 }

@@ -19,7 +19,9 @@ export function watchSecret(secret: string): void {
 
 /** Notes where a text holds what it must not; {@link takeLeaks} tells. */
 export function searchForCanaries(text: string, where: string): void {
-  for (const canary of canaries) if (text.includes(canary)) found.push(`${where} holds ${canary.slice(0, 12)}…: ${text.slice(0, 300)}`);
+  for (const canary of canaries)
+    if (text.includes(canary))
+      found.push(`${where} holds ${canary.slice(0, 12)}…: ${text.slice(0, 300)}`);
 }
 
 /** What was found since the last time; every test file asks at its end. */

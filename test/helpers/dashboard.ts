@@ -1,8 +1,19 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import Koa from 'koa';
-import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import type {
+  Browser,
+  BrowserContext,
+  BrowserContextOptions,
+  Locator,
+  Page,
+} from 'playwright-core';
 import { bullmqEngine } from '../../src/engines/bullmq/engine.js';
-import { type EmbeddedManagerOptions, TaskManager, type TaskManagerOptions, taskAdmin } from '../../src/index.js';
+import {
+  type EmbeddedManagerOptions,
+  TaskManager,
+  type TaskManagerOptions,
+  taskAdmin,
+} from '../../src/index.js';
 import { startBrowser } from './browser.js';
 import { cheapHash, password, secretKey } from './passwords.js';
 import { RedisServer } from './redis.js';
@@ -32,7 +43,15 @@ export class Dashboard {
   async start(options: TaskManagerOptions, displayFuncArgs: boolean): Promise<void> {
     this.tasks = new TaskManager({ logger: false, ...options });
     const app = new Koa();
-    app.use(taskAdmin(this.tasks, { auth: users, secretKey, title: 'Test shop', displayFuncArgs, logger: false }));
+    app.use(
+      taskAdmin(this.tasks, {
+        auth: users,
+        secretKey,
+        title: 'Test shop',
+        displayFuncArgs,
+        logger: false,
+      }),
+    );
     this.served = await serve(app);
     await this.tasks.start();
   }
@@ -48,7 +67,10 @@ export class Dashboard {
     page.setDefaultTimeout(pageTimeout);
     page.on('console', (message) => {
       // What the browser itself says of an answer that is no success, or of a server that is gone, is what some tests are about.
-      if ((message.type() === 'error' || message.type() === 'warning') && !message.text().startsWith('Failed to load resource'))
+      if (
+        (message.type() === 'error' || message.type() === 'warning') &&
+        !message.text().startsWith('Failed to load resource')
+      )
         this.complaints.push(message.text());
     });
     page.on('pageerror', (error) => this.complaints.push(error.message));
@@ -61,7 +83,10 @@ export class Dashboard {
   }
 
   /** Signs in, and waits for the page that was asked for. */
-  async signIn(search = '', { page = this.page, username = 'admin', pass = password } = {}): Promise<void> {
+  async signIn(
+    search = '',
+    { page = this.page, username = 'admin', pass = password } = {},
+  ): Promise<void> {
     await page.goto(this.url + search);
     await page.fill('#username', username);
     await page.fill('#password', pass);
@@ -91,13 +116,18 @@ export class Dashboard {
 
   /** Waits until the first row is of a function. */
   async becomes(name: string): Promise<void> {
-    await this.page.waitForFunction((wanted) => document.querySelector('tr[data-task] a')?.textContent === wanted, name);
+    await this.page.waitForFunction(
+      (wanted) => document.querySelector('tr[data-task] a')?.textContent === wanted,
+      name,
+    );
   }
 
   /** Waits until the list shows what its address asks for, and this many rows. */
   async hasRows(n: number, page = this.page): Promise<void> {
     await page.waitForFunction(
-      (wanted) => document.querySelector('.list-top')?.ariaBusy === 'false' && document.querySelectorAll('tr[data-task]').length === wanted,
+      (wanted) =>
+        document.querySelector('.list-top')?.ariaBusy === 'false' &&
+        document.querySelectorAll('tr[data-task]').length === wanted,
       n,
     );
   }
@@ -105,13 +135,18 @@ export class Dashboard {
   /** The ids of the tasks in the list, in the order shown, once the list has loaded. */
   async shownIds(page = this.page): Promise<string[]> {
     await page.locator('.list-top[aria-busy=false]').waitFor();
-    return page.locator('tr[data-task]').evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.task ?? ''));
+    return page
+      .locator('tr[data-task]')
+      .evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.task ?? ''));
   }
 }
 
 /** A dashboard for each test of a file, in one browser. */
 export function useDashboard(
-  options: Omit<EmbeddedManagerOptions, 'retentionDays' | 'retentionCount' | 'stats' | 'pollInterval'> = { database: ':memory:' },
+  options: Omit<
+    EmbeddedManagerOptions,
+    'retentionDays' | 'retentionCount' | 'stats' | 'pollInterval'
+  > = { database: ':memory:' },
   displayFuncArgs = true,
 ): Dashboard {
   const dashboard = new Dashboard();
@@ -123,7 +158,14 @@ export function useDashboard(
     if (!redis) return options;
     const { database: _, ...others } = options;
     runs += 1;
-    return { ...others, engine: bullmqEngine({ connection: redis.connection, prefix: `dashboard-${runs}`, logger: false }) };
+    return {
+      ...others,
+      engine: bullmqEngine({
+        connection: redis.connection,
+        prefix: `dashboard-${runs}`,
+        logger: false,
+      }),
+    };
   };
   beforeAll(async () => {
     dashboard.browser = await startBrowser();

@@ -18,21 +18,40 @@ export class JobProcesses {
   managers: TaskManager[] = [];
 
   /** A process that runs tasks, or with `run: false` one that does not. */
-  async worker(options: { run?: boolean; concurrency?: number; amount?: number; prefix?: string; port?: number } = {}): Promise<Child> {
-    const child = startScript('job-worker.js', JSON.stringify({ port: this.redis.port, ...quickLocks, ...options }));
+  async worker(
+    options: {
+      run?: boolean;
+      concurrency?: number;
+      amount?: number;
+      prefix?: string;
+      port?: number;
+    } = {},
+  ): Promise<Child> {
+    const child = startScript(
+      'job-worker.js',
+      JSON.stringify({ port: this.redis.port, ...quickLocks, ...options }),
+    );
     this.children.push(child);
     await waitFor(() => child.lines.includes('started'), 30);
     return child;
   }
 
   /** Tasks of this process, which runs none unless it is started to. */
-  manager(logger: Parameters<typeof loggerOption>[1] = false, prefix = 'jobs', port = this.redis.port): TaskManager {
+  manager(
+    logger: Parameters<typeof loggerOption>[1] = false,
+    prefix = 'jobs',
+    port = this.redis.port,
+  ): TaskManager {
     const made = new TaskManager({ engine: this.engine(logger, prefix, port), logger });
     this.managers.push(made);
     return made;
   }
 
-  engine(logger: Parameters<typeof loggerOption>[1] = false, prefix = 'jobs', port = this.redis.port): JobEngine {
+  engine(
+    logger: Parameters<typeof loggerOption>[1] = false,
+    prefix = 'jobs',
+    port = this.redis.port,
+  ): JobEngine {
     return new JobEngine({
       connection: { host: '127.0.0.1', port },
       ...{ prefix, logger: loggerOption('logger', logger), ...quickLocks },
@@ -62,11 +81,18 @@ export class JobProcesses {
 
 /** Lines of a process that begin with a word, without it. */
 export function said(child: Child, word: string): string[] {
-  return child.lines.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1));
+  return child.lines
+    .filter((line) => line.startsWith(`${word} `))
+    .map((line) => line.slice(word.length + 1));
 }
 
 /** Resolves once a task is in a state. */
-export function inState(tasks: TaskManager, id: string, status: TaskDetail['status'], seconds = 20): Promise<TaskDetail> {
+export function inState(
+  tasks: TaskManager,
+  id: string,
+  status: TaskDetail['status'],
+  seconds = 20,
+): Promise<TaskDetail> {
   return waitFor(async () => {
     const task = await tasks.get(id).catch(() => undefined);
     return task?.status === status ? task : undefined;

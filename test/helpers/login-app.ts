@@ -22,7 +22,12 @@ export async function serveLogin(
   koa: { proxy?: boolean; maxIpsCount?: number } = {},
 ): Promise<LoginApp> {
   const log = recordingLogger();
-  const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: log.logger, ...options });
+  const auth = createAuth({
+    strategies: ['admin', cheapHash(password)],
+    secretKey,
+    logger: log.logger,
+    ...options,
+  });
   const app = new Koa(koa);
   app.silent = true;
   app.use(sessionToken(auth));

@@ -3,7 +3,11 @@ import { engineKeys } from '../../src/engines/bullmq/keys.js';
 import { MarkedJobs } from '../../src/engines/bullmq/read/marked-jobs.js';
 
 /** Counts the tasks of the default queue all the time, as open dashboards do. Returns all numbers of failed ones. */
-export async function failedWhile(redis: Redis, prefix: string, act: () => Promise<void>): Promise<number[]> {
+export async function failedWhile(
+  redis: Redis,
+  prefix: string,
+  act: () => Promise<void>,
+): Promise<number[]> {
   const connections = Array.from({ length: 3 }, () => redis.duplicate());
   const failed = new Set<number>();
   let isOver = false;

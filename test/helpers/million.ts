@@ -8,12 +8,17 @@ export function multiplyTasks(path: string, times: number): void {
   const database = new DatabaseSync(path);
   try {
     // Written once: what is copied is there twice else, and the disk of all other tests is busy with it.
-    database.exec('PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN IMMEDIATE');
+    database.exec(
+      'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN IMMEDIATE',
+    );
     const columns = database
       .prepare("SELECT name FROM pragma_table_info('task')")
       .all()
       .map((row) => String((row as { name: string }).name));
-    const one = database.prepare('SELECT max(seq) AS last, count(*) AS n FROM task').get() as { last: number; n: number };
+    const one = database.prepare('SELECT max(seq) AS last, count(*) AS n FROM task').get() as {
+      last: number;
+      n: number;
+    };
     const taken: Record<string, string> = {
       // Each copy has a number of its own, before those that are there, and an id of an earlier second.
       seq: `seq + each.k * ${one.last}`,

@@ -7,7 +7,13 @@ import { createAuth, TaskManager } from '../../src/index.js';
  */
 
 /** What was done wrong, and the error that says so: its name, its code, and what its message names. */
-export type Mistake = [mistake: string, make: () => unknown, name: string, code: string, names: RegExp];
+export type Mistake = [
+  mistake: string,
+  make: () => unknown,
+  name: string,
+  code: string,
+  names: RegExp,
+];
 
 /** Passes what the types would refuse: many apps are JavaScript. */
 export function wrong<T>(value: unknown): T {
@@ -30,7 +36,8 @@ export const send = (options?: object) => manager().task('send', noop, options);
 export const by = { actor: 'ada' };
 export const user: [string, string] = ['admin', 'correct horse battery'];
 export const secretKey = 'abcdefghijklmnopqrstuvwxyz0123456789';
-export const login = (options: object) => createAuth({ strategies: user, secretKey, logger: false, ...options });
+export const login = (options: object) =>
+  createAuth({ strategies: user, secretKey, logger: false, ...options });
 
 /** Declares a test of each mistake. */
 export function describeMistakes(part: string, mistakes: readonly Mistake[]): void {

@@ -1,10 +1,18 @@
 import { scryptSync } from 'node:crypto';
 
 /** A scrypt hash of a cost that the test chooses. */
-export function scryptHash(password: string, { ln, r, p }: { ln: number; r: number; p: number }): string {
+export function scryptHash(
+  password: string,
+  { ln, r, p }: { ln: number; r: number; p: number },
+): string {
   const salt = Buffer.from('0123456789abcdef');
   const N = 2 ** ln;
-  const key = scryptSync(password.normalize('NFC'), salt, 32, { N, r, p, maxmem: 128 * N * r * 2 + 2 ** 20 });
+  const key = scryptSync(password.normalize('NFC'), salt, 32, {
+    N,
+    r,
+    p,
+    maxmem: 128 * N * r * 2 + 2 ** 20,
+  });
   const encode = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '');
   return `$scrypt$ln=${ln},r=${r},p=${p}$${encode(salt)}$${encode(key)}`;
 }

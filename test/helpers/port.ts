@@ -6,10 +6,16 @@ import type { Batch, BatchResult } from '../../src/engines/tables/write/batch.js
 import { type Logger, loggerOption } from '../../src/options.js';
 
 /** What a test does in the place of a commit; `commit` is the real one. */
-export type Commit = (batch: Batch, commit: (batch: Batch) => Promise<BatchResult>) => Promise<BatchResult>;
+export type Commit = (
+  batch: Batch,
+  commit: (batch: Batch) => Promise<BatchResult>,
+) => Promise<BatchResult>;
 
 /** The embedded engine, in memory or on a file, with commits that a test delays or makes fail. */
-export function engineWithCommits(apply: Commit, { path, logger }: { path?: string; logger?: Logger } = {}): TableEngine {
+export function engineWithCommits(
+  apply: Commit,
+  { path, logger }: { path?: string; logger?: Logger } = {},
+): TableEngine {
   const wrapped = (port: WritePort): WritePort => ({
     apply: (batch) => apply(batch, (sent) => port.apply(sent)),
     hold: (busy) => port.hold(busy),

@@ -12,8 +12,16 @@ export interface Child {
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-export function startProcess(command: string, args: readonly string[], env: Record<string, string> = {}): Child {
-  const child = spawn(command, args, { cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startProcess(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Child {
+  const child = spawn(command, args, {
+    cwd: root,
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const lines: string[] = [];
   let rest = '';
   const take = (chunk: Buffer): void => {
@@ -23,11 +31,16 @@ export function startProcess(command: string, args: readonly string[], env: Reco
   };
   child.stdout.on('data', take);
   child.stderr.on('data', take);
-  const ended = new Promise<number | string>((resolve) => child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown')));
+  const ended = new Promise<number | string>((resolve) =>
+    child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown')),
+  );
   return { process: child, lines, ended };
 }
 
 /** Runs a script of test/helpers/scripts. */
 export function startScript(name: string, ...args: string[]): Child {
-  return startProcess(process.execPath, [fileURLToPath(new URL(`./scripts/${name}`, import.meta.url)), ...args]);
+  return startProcess(process.execPath, [
+    fileURLToPath(new URL(`./scripts/${name}`, import.meta.url)),
+    ...args,
+  ]);
 }

@@ -11,7 +11,10 @@ export interface RawAnswer {
 }
 
 /** Sends bytes as they are, which no HTTP client would, and resolves to the first answer. */
-export function sendRaw(url: string, request: string | Buffer | readonly (string | Buffer)[]): Promise<RawAnswer> {
+export function sendRaw(
+  url: string,
+  request: string | Buffer | readonly (string | Buffer)[],
+): Promise<RawAnswer> {
   const { port } = new URL(url);
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
@@ -26,8 +29,15 @@ export function sendRaw(url: string, request: string | Buffer | readonly (string
 }
 
 /** One request line and headers, with `Connection: close`. */
-export function requestText(method: string, target: string, headers: Record<string, string> = {}, host = 'app.example'): string {
-  const lines = Object.entries({ Host: host, Connection: 'close', ...headers }).map(([name, value]) => `${name}: ${value}`);
+export function requestText(
+  method: string,
+  target: string,
+  headers: Record<string, string> = {},
+  host = 'app.example',
+): string {
+  const lines = Object.entries({ Host: host, Connection: 'close', ...headers }).map(
+    ([name, value]) => `${name}: ${value}`,
+  );
   return `${method} ${target} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`;
 }
 
@@ -36,7 +46,15 @@ function parse(text: string): RawAnswer {
   const [head = '', ...rest] = text.split('\r\n\r\n');
   const [line = '', ...fields] = head.split('\r\n');
   const headers = new Map(
-    fields.map((field) => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 1).trim()]),
+    fields.map((field) => [
+      field.slice(0, field.indexOf(':')).toLowerCase(),
+      field.slice(field.indexOf(':') + 1).trim(),
+    ]),
   );
-  return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(line)?.[1] ?? 0), headers, body: rest.join('\r\n\r\n'), text };
+  return {
+    status: Number(/^HTTP\/1\.1 (\d{3})/.exec(line)?.[1] ?? 0),
+    headers,
+    body: rest.join('\r\n\r\n'),
+    text,
+  };
 }

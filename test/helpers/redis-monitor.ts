@@ -24,7 +24,9 @@ export async function monitorRedis(port: number): Promise<RedisMonitor> {
   return {
     commands: () => {
       const lines = text.slice(0, text.lastIndexOf('\r\n') + 1).split('\r\n');
-      const commands = lines.map((line) => [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word = '']) => word));
+      const commands = lines.map((line) =>
+        [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word = '']) => word),
+      );
       return commands.filter(({ length }) => length > 0);
     },
     async close() {

@@ -18,7 +18,10 @@ export class RedisProcesses {
 
   /** One of this process. */
   manager(logger: BullmqEngineOptions['logger'] = false): TaskManager {
-    const made = new TaskManager({ engine: bullmqEngine({ connection: this.place, logger }), logger });
+    const made = new TaskManager({
+      engine: bullmqEngine({ connection: this.place, logger }),
+      logger,
+    });
     this.managers.push(made);
     return made;
   }

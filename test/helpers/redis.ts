@@ -12,7 +12,8 @@ import { freePort } from './free-port.js';
 import { waitFor } from './wait.js';
 
 /** Whether there is a Redis on this machine; with `CI=true` there must be. */
-export const hasRedis = process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
+export const hasRedis =
+  process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
 
 /** What a Sentinel of a test's own watches, and how a client finds by it which Redis is written. */
 export interface Sentinel {
@@ -69,7 +70,18 @@ export class RedisServer {
   }
 
   async start(): Promise<void> {
-    const settings = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--dir', this.#folder.path];
+    const settings = [
+      '--port',
+      String(this.port),
+      '--bind',
+      '127.0.0.1',
+      '--save',
+      '',
+      '--appendonly',
+      'yes',
+      '--dir',
+      this.#folder.path,
+    ];
     this.#server = spawn('redis-server', [...settings, ...this.#options], { stdio: 'ignore' });
     await waitFor(() => this.#answers());
   }

@@ -75,7 +75,10 @@ export class EngineProcess {
     return new Promise((resolve, reject) => {
       this.#listeners.set(call, ({ value, error }) => {
         this.#listeners.delete(call);
-        if (error) reject(error.code ? new TaskflowError(error.code, error.message) : new Error(error.message));
+        if (error)
+          reject(
+            error.code ? new TaskflowError(error.code, error.message) : new Error(error.message),
+          );
         else resolve(value);
       });
       this.#child.send({ call, engine, method, args });
@@ -90,7 +93,8 @@ export class EngineProcess {
       waiting.push(message);
       wake();
     });
-    const unwatch = (): boolean => this.#child.send({ call, engine, method: 'unwatch', args: [call] });
+    const unwatch = (): boolean =>
+      this.#child.send({ call, engine, method: 'unwatch', args: [call] });
     this.#child.send({ call, engine, method: 'watch', args: [after] });
     if (signal.aborted) unwatch();
     else signal.addEventListener('abort', unwatch);

@@ -22,10 +22,58 @@ export interface Schema {
 
 /** What people send who mean harm, or who have made a mistake. */
 export const hostile: readonly unknown[] = [
-  ...["' OR 1=1 --", '"', '\\', '%00', '\0', '\u202e', '💥', '{{7*7}}', '<script>alert(1)</script>', '../../etc/passwd'],
-  ...['__proto__', 'constructor', 'NaN', '-1', '1e309', '0x10', '9007199254740993', 'null', 'undefined', '*', '%', '_', 'a'.repeat(5000)],
-  ...['=1+1', '\r\nX-Evil: 1', '-99999999999d', '2026-02-31', '0000-00-00T00:00:00Z', 'true', '[]', '[object Object]', '\ud800', ''],
-  ...[null, true, -1, 0.5, 1e300, Number.MAX_SAFE_INTEGER, [], [[]], {}, { $gt: '' }, { length: 5 }],
+  ...[
+    "' OR 1=1 --",
+    '"',
+    '\\',
+    '%00',
+    '\0',
+    '\u202e',
+    '💥',
+    '{{7*7}}',
+    '<script>alert(1)</script>',
+    '../../etc/passwd',
+  ],
+  ...[
+    '__proto__',
+    'constructor',
+    'NaN',
+    '-1',
+    '1e309',
+    '0x10',
+    '9007199254740993',
+    'null',
+    'undefined',
+    '*',
+    '%',
+    '_',
+    'a'.repeat(5000),
+  ],
+  ...[
+    '=1+1',
+    '\r\nX-Evil: 1',
+    '-99999999999d',
+    '2026-02-31',
+    '0000-00-00T00:00:00Z',
+    'true',
+    '[]',
+    '[object Object]',
+    '\ud800',
+    '',
+  ],
+  ...[
+    null,
+    true,
+    -1,
+    0.5,
+    1e300,
+    Number.MAX_SAFE_INTEGER,
+    [],
+    [[]],
+    {},
+    { $gt: '' },
+    { length: 5 },
+  ],
 ];
 
 /** Values that a schema allows. */
@@ -39,9 +87,15 @@ export function valuesOf(schema: Schema, resolve: (ref: string) => Schema): fc.A
     case 'string':
       return schema.pattern
         ? fc.stringMatching(new RegExp(schema.pattern, 'u'))
-        : fc.string({ minLength: schema.minLength ?? 0, maxLength: Math.min(schema.maxLength ?? 30, 200) });
+        : fc.string({
+            minLength: schema.minLength ?? 0,
+            maxLength: Math.min(schema.maxLength ?? 30, 200),
+          });
     case 'integer':
-      return fc.integer({ min: schema.minimum ?? -1000, max: Math.min(schema.maximum ?? 1000, 2 ** 31 - 1) });
+      return fc.integer({
+        min: schema.minimum ?? -1000,
+        max: Math.min(schema.maximum ?? 1000, 2 ** 31 - 1),
+      });
     case 'number':
       return fc.double({ min: schema.minimum ?? 0, max: schema.maximum ?? 1000, noNaN: true });
     case 'boolean':
@@ -52,8 +106,13 @@ export function valuesOf(schema: Schema, resolve: (ref: string) => Schema): fc.A
         maxLength: Math.min(schema.maxItems ?? 3, 3),
       });
     case 'object': {
-      const members = Object.entries(schema.properties ?? {}).map(([name, each]) => [name, valuesOf(each, resolve)]);
-      return fc.record(Object.fromEntries(members), { requiredKeys: schema.required ?? [] } as { requiredKeys: never[] });
+      const members = Object.entries(schema.properties ?? {}).map(([name, each]) => [
+        name,
+        valuesOf(each, resolve),
+      ]);
+      return fc.record(Object.fromEntries(members), { requiredKeys: schema.required ?? [] } as {
+        requiredKeys: never[];
+      });
     }
     default:
       return fc.jsonValue();
@@ -62,11 +121,16 @@ export function valuesOf(schema: Schema, resolve: (ref: string) => Schema): fc.A
 
 /** The same, with one thing or another put in the place of a value. */
 export function spoiled(values: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
-  return fc.tuple(values, fc.constantFrom(...hostile), fc.nat(), fc.boolean()).map(([value, bad, at, extra]) => {
-    if (typeof value !== 'object' || value === null) return bad;
-    const names = Object.keys(value);
-    if (extra || names.length === 0) return Array.isArray(value) ? [...value, bad] : { ...value, [String(bad).slice(0, 20)]: bad };
-    const name = names[at % names.length] ?? '';
-    return Array.isArray(value) ? value.with(Number(name), bad) : { ...value, [name]: bad };
-  });
+  return fc
+    .tuple(values, fc.constantFrom(...hostile), fc.nat(), fc.boolean())
+    .map(([value, bad, at, extra]) => {
+      if (typeof value !== 'object' || value === null) return bad;
+      const names = Object.keys(value);
+      if (extra || names.length === 0)
+        return Array.isArray(value)
+          ? [...value, bad]
+          : { ...value, [String(bad).slice(0, 20)]: bad };
+      const name = names[at % names.length] ?? '';
+      return Array.isArray(value) ? value.with(Number(name), bad) : { ...value, [name]: bad };
+    });
 }

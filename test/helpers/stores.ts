@@ -19,7 +19,9 @@ async function inMemory(): Promise<TwoViews> {
 
 async function inSqlite(): Promise<TwoViews> {
   const folder = temporaryFolder();
-  const managers = [1, 2].map(() => new TaskManager({ database: folder.file('tasks.db'), logger: false }));
+  const managers = [1, 2].map(
+    () => new TaskManager({ database: folder.file('tasks.db'), logger: false }),
+  );
   const [one, two] = managers.map(({ store }) => store) as [SharedStore, SharedStore];
   // The file has its tables before two processes meet there.
   await one.get('nothing');

@@ -14,7 +14,10 @@ export interface OpenStream {
 }
 
 /** Opens a stream and gathers its events. */
-export async function openStream(url: string, headers: Record<string, string> = {}): Promise<OpenStream> {
+export async function openStream(
+  url: string,
+  headers: Record<string, string> = {},
+): Promise<OpenStream> {
   const controller = new AbortController();
   const response = await fetch(url, { headers, signal: controller.signal, redirect: 'manual' });
   const events: ServerEvent[] = [];
@@ -28,7 +31,9 @@ export async function openStream(url: string, headers: Record<string, string> = 
     }),
   );
   const ended = (async () => {
-    if (counted) for await (const event of readEvents(counted as ReadableStream<Uint8Array>)) events.push(event);
+    if (counted)
+      for await (const event of readEvents(counted as ReadableStream<Uint8Array>))
+        events.push(event);
   })().catch(() => {});
   return {
     status: response.status,

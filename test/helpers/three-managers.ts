@@ -4,11 +4,27 @@ import type { Tasks } from '../../src/testing/index.js';
 import type { EngineProcess } from './remote-engine.js';
 
 /** Three managers on one file that look like one: what one enqueues, another runs here, and the third shows and commands. */
-export function threeManagers(options: EmbeddedManagerOptions, [enqueuing, showing]: readonly [EngineProcess, EngineProcess]): Tasks {
-  const { database = '', pollInterval, retentionDays: _days, retentionCount: _count, stats: _stats, ...rest } = options;
-  const enqueues = new TaskManager({ ...rest, engine: enqueuing.engine({ database, pollInterval: pollInterval ?? 0.25 }) });
+export function threeManagers(
+  options: EmbeddedManagerOptions,
+  [enqueuing, showing]: readonly [EngineProcess, EngineProcess],
+): Tasks {
+  const {
+    database = '',
+    pollInterval,
+    retentionDays: _days,
+    retentionCount: _count,
+    stats: _stats,
+    ...rest
+  } = options;
+  const enqueues = new TaskManager({
+    ...rest,
+    engine: enqueuing.engine({ database, pollInterval: pollInterval ?? 0.25 }),
+  });
   const runs = new TaskManager(options);
-  const shows = new TaskManager({ ...rest, engine: showing.engine({ database, pollInterval: pollInterval ?? 0.25 }) });
+  const shows = new TaskManager({
+    ...rest,
+    engine: showing.engine({ database, pollInterval: pollInterval ?? 0.25 }),
+  });
   const all = [enqueues, runs, shows];
   const run = new Map<string, unknown>();
   const facade: Record<string, unknown> = {
@@ -22,12 +38,20 @@ export function threeManagers(options: EmbeddedManagerOptions, [enqueuing, showi
       return { ...task, handle: (handler: never) => void declared.handle(handler) };
     },
     schedule: (name: string, task: Task<never>, rule: never) =>
-      runs.schedule(name, (typeof task === 'function' ? task : run.get(task.name)) as Task<never>, rule),
+      runs.schedule(
+        name,
+        (typeof task === 'function' ? task : run.get(task.name)) as Task<never>,
+        rule,
+      ),
     on: (status: never, listener: never) => {
       for (const each of all) each.on(status, listener);
     },
     start: async (how: { run?: boolean } = {}) => {
-      await Promise.all([enqueues.start({ run: false }), runs.start(how), shows.start({ run: false })]);
+      await Promise.all([
+        enqueues.start({ run: false }),
+        runs.start(how),
+        shows.start({ run: false }),
+      ]);
     },
     stop: async (how: object) => {
       // The one that runs tasks first: until its handlers have ended, they may use the other two.

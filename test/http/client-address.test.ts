@@ -7,22 +7,44 @@ import { type Served, serve } from '../helpers/serve.js';
 let served: Served | undefined;
 afterEach(() => served?.close());
 
-async function addressOf(options: { proxy?: boolean; maxIpsCount?: number }, forwarded?: string): Promise<string> {
+async function addressOf(
+  options: { proxy?: boolean; maxIpsCount?: number },
+  forwarded?: string,
+): Promise<string> {
   const app = new Koa(options);
   app.use((ctx) => {
     ctx.body = clientAddress(ctx);
   });
   served = await serve(app);
-  return (await ask(served.url, { headers: forwarded === undefined ? {} : { 'X-Forwarded-For': forwarded } })).text;
+  return (
+    await ask(served.url, {
+      headers: forwarded === undefined ? {} : { 'X-Forwarded-For': forwarded },
+    })
+  ).text;
 }
 
 describe('clientAddress', () => {
   it.each([
     ['the socket, whatever the header says, without app.proxy', {}, '6.6.6.6', '127.0.0.1'],
     ['the socket, with app.proxy and no header', { proxy: true }, undefined, '127.0.0.1'],
-    ['the last entry, where nobody says how many proxies there are', { proxy: true }, '6.6.6.6, 203.0.113.7', '203.0.113.7'],
-    ['the entry that the counted proxy wrote', { proxy: true, maxIpsCount: 1 }, '6.6.6.6, 203.0.113.7', '203.0.113.7'],
-    ['the one before the second proxy', { proxy: true, maxIpsCount: 2 }, '6.6.6.6, 203.0.113.7, 10.0.0.2', '203.0.113.7'],
+    [
+      'the last entry, where nobody says how many proxies there are',
+      { proxy: true },
+      '6.6.6.6, 203.0.113.7',
+      '203.0.113.7',
+    ],
+    [
+      'the entry that the counted proxy wrote',
+      { proxy: true, maxIpsCount: 1 },
+      '6.6.6.6, 203.0.113.7',
+      '203.0.113.7',
+    ],
+    [
+      'the one before the second proxy',
+      { proxy: true, maxIpsCount: 2 },
+      '6.6.6.6, 203.0.113.7, 10.0.0.2',
+      '203.0.113.7',
+    ],
     ['the address without its port', { proxy: true }, '203.0.113.7:4711', '203.0.113.7'],
     ['IPv6 without brackets and port', { proxy: true }, '[2001:db8::7]:4711', '2001:db8::7'],
     ['IPv4 where it is mapped into IPv6', { proxy: true }, '::ffff:203.0.113.7', '203.0.113.7'],

@@ -10,11 +10,17 @@ const rows: typeof origins = [
 ];
 
 describe('refuseCrossOrigin', () => {
-  it.each(rows)('decides %s with Sec-Fetch-Site %s and Origin %s at %j: %s (%s)', (method, site, origin, host, verdict) => {
-    const headers = { ...(site !== null && { 'sec-fetch-site': site }), ...(origin !== null && { origin }) };
-    const ctx = { method, host, req: { headers } } as unknown as Context;
-    const check = (): void => refuseCrossOrigin(ctx, ['https://trusted.example']);
-    if (verdict === 'allow') expect(check).not.toThrow();
-    else expect(check).toThrow(expect.objectContaining({ code: 'CROSS_ORIGIN', status: 403 }));
-  });
+  it.each(rows)(
+    'decides %s with Sec-Fetch-Site %s and Origin %s at %j: %s (%s)',
+    (method, site, origin, host, verdict) => {
+      const headers = {
+        ...(site !== null && { 'sec-fetch-site': site }),
+        ...(origin !== null && { origin }),
+      };
+      const ctx = { method, host, req: { headers } } as unknown as Context;
+      const check = (): void => refuseCrossOrigin(ctx, ['https://trusted.example']);
+      if (verdict === 'allow') expect(check).not.toThrow();
+      else expect(check).toThrow(expect.objectContaining({ code: 'CROSS_ORIGIN', status: 403 }));
+    },
+  );
 });

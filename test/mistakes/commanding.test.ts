@@ -1,8 +1,20 @@
 import { by, describeMistakes, manager, noop, send, wrong } from '../helpers/mistakes.js';
 
 describeMistakes('queries, commands and schedules', [
-  ['a missing await', () => manager().get(wrong(Promise.resolve('id'))), 'TypeError', 'INVALID_INPUT', /^id is a promise/],
-  ['a misspelt condition', () => manager().find(wrong({ stauts: ['failed'] })), 'TypeError', 'INVALID_INPUT', /stauts.*status/],
+  [
+    'a missing await',
+    () => manager().get(wrong(Promise.resolve('id'))),
+    'TypeError',
+    'INVALID_INPUT',
+    /^id is a promise/,
+  ],
+  [
+    'a misspelt condition',
+    () => manager().find(wrong({ stauts: ['failed'] })),
+    'TypeError',
+    'INVALID_INPUT',
+    /stauts.*status/,
+  ],
   [
     'a state of another library',
     () => manager().find(wrong({ status: ['completed'] })),
@@ -10,8 +22,20 @@ describeMistakes('queries, commands and schedules', [
     'INVALID_INPUT',
     /status.*completed/,
   ],
-  ['id for ids', () => manager().control(wrong({ action: 'cancel', id: 'x' }), by), 'TypeError', 'INVALID_INPUT', /"id".*ids/],
-  ['ids that are undefined', () => manager().control(wrong({ action: 'cancel', ids: undefined }), by), 'TypeError', 'INVALID_INPUT', /ids/],
+  [
+    'id for ids',
+    () => manager().control(wrong({ action: 'cancel', id: 'x' }), by),
+    'TypeError',
+    'INVALID_INPUT',
+    /"id".*ids/,
+  ],
+  [
+    'ids that are undefined',
+    () => manager().control(wrong({ action: 'cancel', ids: undefined }), by),
+    'TypeError',
+    'INVALID_INPUT',
+    /ids/,
+  ],
   [
     'a misspelt filter',
     () => manager().control(wrong({ action: 'delete', filter: { nam: 'x' } }), by),
@@ -40,7 +64,13 @@ describeMistakes('queries, commands and schedules', [
     'INVALID_INPUT',
     /every.*'nightly'.*seconds/,
   ],
-  ['a wrong cron', () => manager().schedule('nightly', noop, { cron: '0 99 * * *' }), 'RangeError', 'INVALID_INPUT', /0 99 \* \* \*/],
+  [
+    'a wrong cron',
+    () => manager().schedule('nightly', noop, { cron: '0 99 * * *' }),
+    'RangeError',
+    'INVALID_INPUT',
+    /0 99 \* \* \*/,
+  ],
   [
     'a task of another manager',
     () => manager().schedule('nightly', send(), { every: 60 }),
@@ -48,8 +78,20 @@ describeMistakes('queries, commands and schedules', [
     'INVALID_INPUT',
     /'nightly'.*'send'/,
   ],
-  ['tags for tag', () => manager().find(wrong({ tags: ['a'] })), 'TypeError', 'INVALID_INPUT', /"tags".*Did you mean "tag"/],
-  ['a condition that is a function', () => manager().find(wrong(noop)), 'TypeError', 'INVALID_INPUT', /^query is a function.*\{ status: /],
+  [
+    'tags for tag',
+    () => manager().find(wrong({ tags: ['a'] })),
+    'TypeError',
+    'INVALID_INPUT',
+    /"tags".*Did you mean "tag"/,
+  ],
+  [
+    'a condition that is a function',
+    () => manager().find(wrong(noop)),
+    'TypeError',
+    'INVALID_INPUT',
+    /^query is a function.*\{ status: /,
+  ],
   [
     'the time in milliseconds',
     () => manager().find(wrong({ from: 1_800_000_000_000 })),
@@ -57,7 +99,13 @@ describeMistakes('queries, commands and schedules', [
     'INVALID_INPUT',
     /^query\.from is 1800000000000.*Date/,
   ],
-  ['an invalid Date', () => manager().find({ from: new Date('x') }), 'TypeError', 'INVALID_INPUT', /^query\.from is an invalid Date/],
+  [
+    'an invalid Date',
+    () => manager().find({ from: new Date('x') }),
+    'TypeError',
+    'INVALID_INPUT',
+    /^query\.from is an invalid Date/,
+  ],
   [
     'tasks for ids',
     () => manager().control(wrong({ action: 'cancel', ids: [{ id: 'x' }] }), by),

@@ -14,20 +14,25 @@ describe('memoryStore', () => {
     await store.set('short', 1, 10);
     await store.set('middle', 1, 50);
     await store.set('new', 1, 20);
-    expect(await Promise.all(['long', 'short', 'middle', 'new'].map((key) => store.get(key)))).toEqual([1, undefined, 1, 1]);
+    expect(
+      await Promise.all(['long', 'short', 'middle', 'new'].map((key) => store.get(key))),
+    ).toEqual([1, undefined, 1, 1]);
   });
 
   it('drops what may be dropped before all else: the lowest rank first, the oldest of it, and none before its time', async () => {
     const clock = { now: 1_000_000 };
     const store = memoryStore({ maxKeys: 5, now: () => clock.now });
-    const put = (key: string, rank: number, notBefore = 0) => store.replace(key, undefined, key, 1000, { rank, notBefore });
+    const put = (key: string, rank: number, notBefore = 0) =>
+      store.replace(key, undefined, key, 1000, { rank, notBefore });
     await store.set('session', 'session', 1);
     await put('block', 1, clock.now + 5000);
     await put('high', 49);
     await put('old', 2);
     await put('new', 2);
     const kept = async () => {
-      const found = await Promise.all(['session', 'block', 'high', 'old', 'new', 'a', 'b'].map((key) => store.get(key)));
+      const found = await Promise.all(
+        ['session', 'block', 'high', 'old', 'new', 'a', 'b'].map((key) => store.get(key)),
+      );
       return found.filter((value) => value !== undefined);
     };
     await put('a', 1);
@@ -46,8 +51,11 @@ describe('memoryStore', () => {
 
   it('refuses a write when every entry may be dropped later, and none now', async () => {
     const store = memoryStore({ maxKeys: 2, now: () => 0 });
-    for (const key of ['a', 'b']) await store.replace(key, undefined, 1, 60, { rank: 1, notBefore: 1 });
-    await expect(store.replace('c', undefined, 1, 60)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    for (const key of ['a', 'b'])
+      await store.replace(key, undefined, 1, 60, { rank: 1, notBefore: 1 });
+    await expect(store.replace('c', undefined, 1, 60)).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+    });
     expect(await store.get('a')).toBe(1);
   });
 

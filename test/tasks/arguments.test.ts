@@ -27,7 +27,11 @@ describe('encodeArguments', () => {
     ['undefined inside an array', [[1, undefined]], 'args[0][1] is undefined'],
     ['a hole in an array', [new Array(1)], 'args[0][0] is undefined'],
     ['undefined before another argument', [undefined, 1], 'args[0] is undefined'],
-    ['a Date deep inside', [{ user: { 'born at': [new Date()] } }], 'args[0].user["born at"][0] is a Date'],
+    [
+      'a Date deep inside',
+      [{ user: { 'born at': [new Date()] } }],
+      'args[0].user["born at"][0] is a Date',
+    ],
     ['a cycle', [cycle], 'args[0].self is a circular reference'],
     ['an object with toJSON', [{ toJSON: () => 1 }], 'args[0].toJSON is a function'],
     ['a symbol as a key', [{ [Symbol('x')]: 1 }], 'symbol as a key'],
@@ -35,7 +39,9 @@ describe('encodeArguments', () => {
     ['a Proxy', [new Proxy({}, {})], 'args[0] is a Proxy'],
   ])('refuses %s and says where it is', (_case, args, message) => {
     expect(() => encode(...args)).toThrow(TypeError);
-    expect(() => encode(...args)).toThrow(expect.objectContaining({ message: expect.stringContaining(message) }));
+    expect(() => encode(...args)).toThrow(
+      expect.objectContaining({ message: expect.stringContaining(message) }),
+    );
   });
 
   it('drops trailing undefined arguments', () => {
@@ -54,11 +60,14 @@ describe('encodeArguments', () => {
 
   it('carries whatever it accepts without a change', () => {
     fc.assert(
-      fc.property(fc.array(fc.jsonValue({ noUnicodeString: false } as object), { maxLength: 3 }), (args) => {
-        const text = encodeArguments('t', args, 1_000_000);
-        // JSON has no negative zero; it comes back as zero, which is equal.
-        expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(args)));
-      }),
+      fc.property(
+        fc.array(fc.jsonValue({ noUnicodeString: false } as object), { maxLength: 3 }),
+        (args) => {
+          const text = encodeArguments('t', args, 1_000_000);
+          // JSON has no negative zero; it comes back as zero, which is equal.
+          expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(args)));
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -66,7 +75,14 @@ describe('encodeArguments', () => {
   it('never takes anything that comes back different', () => {
     fc.assert(
       fc.property(
-        fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withNullPrototype: false }),
+        fc.anything({
+          withBigInt: true,
+          withDate: true,
+          withMap: true,
+          withSet: true,
+          withTypedArray: true,
+          withNullPrototype: false,
+        }),
         (value) => {
           let text: string;
           try {

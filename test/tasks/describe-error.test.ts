@@ -15,7 +15,8 @@ const hostileProxy = (target: object): object =>
     ownKeys: refusesAll,
     getOwnPropertyDescriptor: refusesAll,
   });
-const withGetter = (key: string): Error => Object.defineProperty(new Error('x'), key, { get: refusesAll });
+const withGetter = (key: string): Error =>
+  Object.defineProperty(new Error('x'), key, { get: refusesAll });
 const cycle: Record<string, unknown> = { a: 1 };
 cycle.self = cycle;
 
@@ -48,17 +49,41 @@ describe('what is kept of a thrown value', () => {
     ],
     ['a list', ['a', 1n], { name: 'object', message: '["a","1"]' }],
     ['an object without a prototype', Object.create(null), { name: 'object', message: '{}' }],
-    ['an object that holds itself', cycle, { name: 'object', message: '{"a":1,"self":"[circular]"}' }],
-    ['an object that has a message', { message: 'not found', code: -32601 }, { name: 'Error', message: 'not found', code: '-32601' }],
-    ['a message that is an object', { message: { reason: 'x' } }, { name: 'Error', message: '{"reason":"x"}' }],
-    ['a subclass without a name', new HttpError('teapot'), { name: 'HttpError', message: 'teapot' }],
+    [
+      'an object that holds itself',
+      cycle,
+      { name: 'object', message: '{"a":1,"self":"[circular]"}' },
+    ],
+    [
+      'an object that has a message',
+      { message: 'not found', code: -32601 },
+      { name: 'Error', message: 'not found', code: '-32601' },
+    ],
+    [
+      'a message that is an object',
+      { message: { reason: 'x' } },
+      { name: 'Error', message: '{"reason":"x"}' },
+    ],
+    [
+      'a subclass without a name',
+      new HttpError('teapot'),
+      { name: 'HttpError', message: 'teapot' },
+    ],
     [
       'a name that is cut within a surrogate pair',
       { name: `${'N'.repeat(199)}\u{1f600}`, message: 'x' },
       { name: `${'N'.repeat(199)}\ufffd`, message: 'x' },
     ],
-    ['a frozen error', Object.freeze(new RangeError('cold')), { name: 'RangeError', message: 'cold' }],
-    ['an error of another realm', runInNewContext('new TypeError("far")'), { name: 'TypeError', message: 'far' }],
+    [
+      'a frozen error',
+      Object.freeze(new RangeError('cold')),
+      { name: 'RangeError', message: 'cold' },
+    ],
+    [
+      'an error of another realm',
+      runInNewContext('new TypeError("far")'),
+      { name: 'TypeError', message: 'far' },
+    ],
     [
       'a DOMException, whose number is no code of its own',
       new DOMException('late', 'TimeoutError'),
@@ -69,12 +94,18 @@ describe('what is kept of a thrown value', () => {
       Object.assign(new Error('no file'), { code: 'ENOENT', errno: -2 }),
       { name: 'Error', message: 'no file', code: 'ENOENT' },
     ],
-    ['a text with NUL and half a pair', new Error('a\0b\ud800c'), { name: 'Error', message: 'a\ufffdb\ufffdc' }],
+    [
+      'a text with NUL and half a pair',
+      new Error('a\0b\ud800c'),
+      { name: 'Error', message: 'a\ufffdb\ufffdc' },
+    ],
   ])('of %s', (_case, thrown, kept) => {
     const { stack, fingerprint, ...error } = described(thrown);
     expect(error).toEqual(kept);
     expect(fingerprint).toMatch(/^[0-9a-f]{16}$/);
-    expect(typeof stack === 'string').toBe(typeof thrown === 'object' && thrown !== null && 'stack' in thrown);
+    expect(typeof stack === 'string').toBe(
+      typeof thrown === 'object' && thrown !== null && 'stack' in thrown,
+    );
   });
 
   it.each<[string, unknown]>([
@@ -103,18 +134,24 @@ describe('what is kept of a thrown value', () => {
 
   it('keeps each cause with its code and stack, down to the innermost', () => {
     const root = Object.assign(new TypeError('no route'), { code: 'EHOSTUNREACH' });
-    const error = described(new Error('could not bill', { cause: new RangeError('no answer', { cause: root }) }));
+    const error = described(
+      new Error('could not bill', { cause: new RangeError('no answer', { cause: root }) }),
+    );
     expect(all(error).map(({ name, message, code }) => [name, message, code])).toEqual([
       ['Error', 'could not bill', undefined],
       ['RangeError', 'no answer', undefined],
       ['TypeError', 'no route', 'EHOSTUNREACH'],
     ]);
-    for (const { name, stack } of all(error)) expect(stack).toMatch(new RegExp(`^${name}: .*\n +at .*describe-error`));
+    for (const { name, stack } of all(error))
+      expect(stack).toMatch(new RegExp(`^${name}: .*\n +at .*describe-error`));
     expect(error.truncated).toBeUndefined();
   });
 
   it('keeps causes that are not errors, and members of any kind', () => {
-    expect(described(new Error('x', { cause: { status: 402 } })).cause).toMatchObject({ name: 'object', message: '{"status":402}' });
+    expect(described(new Error('x', { cause: { status: 402 } })).cause).toMatchObject({
+      name: 'object',
+      message: '{"status":402}',
+    });
     expect(described(new Error('x', { cause: null })).cause).toBeUndefined();
     const { errors } = described(new AggregateError([new Error('one'), 'two'], 'x'));
     expect(errors?.map(({ name, message }) => [name, message])).toEqual([
@@ -124,8 +161,12 @@ describe('what is kept of a thrown value', () => {
   });
 
   it('keeps a list of errors as members, but no other list of that name', () => {
-    expect(described(Object.assign(new Error('x'), { errors: [new Error('field')] })).errors).toHaveLength(1);
-    expect(described(Object.assign(new Error('x'), { errors: [{ field: 'a' }] })).errors).toBeUndefined();
+    expect(
+      described(Object.assign(new Error('x'), { errors: [new Error('field')] })).errors,
+    ).toHaveLength(1);
+    expect(
+      described(Object.assign(new Error('x'), { errors: [{ field: 'a' }] })).errors,
+    ).toBeUndefined();
   });
 
   it('stops at a circular cause', () => {
@@ -139,13 +180,19 @@ describe('what is kept of a thrown value', () => {
   });
 
   it('leaves out attached properties, which may hold whole requests', () => {
-    expect(JSON.stringify(described(new HttpError('teapot')))).not.toContain('secret of the response');
+    expect(JSON.stringify(described(new HttpError('teapot')))).not.toContain(
+      'secret of the response',
+    );
   });
 
   it.each<[string, () => unknown]>([
     [
       'of a chain of 10,000 causes',
-      () => Array.from({ length: 10_000 }).reduce<Error>((cause, _, n) => new Error(`level ${n}`, { cause }), new Error('root')),
+      () =>
+        Array.from({ length: 10_000 }).reduce<Error>(
+          (cause, _, n) => new Error(`level ${n}`, { cause }),
+          new Error('root'),
+        ),
     ],
     [
       'of 10,000 members',
@@ -188,10 +235,15 @@ describe('what is kept of a thrown value', () => {
   });
 
   it('cuts a huge message, and keeps the frames of its stack', () => {
-    const error = described(new Error('y'.repeat(5_000_000), { cause: new Error('z'.repeat(5_000_000)) }));
+    const error = described(
+      new Error('y'.repeat(5_000_000), { cause: new Error('z'.repeat(5_000_000)) }),
+    );
     expect(characters(error)).toBeLessThan(40_000);
     for (const { stack } of all(error)) expect(stack).toMatch(/\n +at .*describe-error/);
-    const object = described({ list: Array.from({ length: 100_000 }, (_, n) => ({ n })), text: 'x'.repeat(1_000_000) });
+    const object = described({
+      list: Array.from({ length: 100_000 }, (_, n) => ({ n })),
+      text: 'x'.repeat(1_000_000),
+    });
     expect(object.message.length).toBeLessThan(9000);
     expect(object.message).toContain('99950 more');
   });

@@ -38,7 +38,12 @@ function written(options: LoggerOptions = {}) {
 }
 
 /** What the log says of a task that throws. */
-async function failed(thrown: unknown, logger: Logger, lines: readonly Line[], options = {}): Promise<Line> {
+async function failed(
+  thrown: unknown,
+  logger: Logger,
+  lines: readonly Line[],
+  options = {},
+): Promise<Line> {
   tasks = new TaskManager({ database: ':memory:', logger });
   const bad = tasks.task(
     'bad',
@@ -57,26 +62,44 @@ const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNR
 describe('the log line of a failed attempt', () => {
   it.each([
     ['an app', () => written()],
-    ['an app with a serializer for something else', () => written({ serializers: { req: () => 'req' } })],
+    [
+      'an app with a serializer for something else',
+      () => written({ serializers: { req: () => 'req' } }),
+    ],
     [
       'a child logger',
       () => {
         const { logger, lines } = written();
-        return { logger: logger.child({ part: 'tasks' }, { serializers: { req: () => 'r' } }), lines };
+        return {
+          logger: logger.child({ part: 'tasks' }, { serializers: { req: () => 'r' } }),
+          lines,
+        };
       },
     ],
   ])('has class, code, message, stack and cause with the pino of %s', async (_case, make) => {
     const { lines, logger } = make();
-    const thrown = Object.assign(new CardError('could not bill', { cause: refused }), { code: 'E_BILL' });
+    const thrown = Object.assign(new CardError('could not bill', { cause: refused }), {
+      code: 'E_BILL',
+    });
     const { err, msg } = await failed(thrown, logger, lines);
     expect(msg).toBe('task failed');
-    expect(err).toMatchObject({ type: 'CardError', code: 'E_BILL', message: 'could not bill: connect ECONNREFUSED' });
-    expect(err.stack).toMatch(/could not bill\n +at .*failure-log[\s\S]*caused by: Error: connect ECONNREFUSED/);
+    expect(err).toMatchObject({
+      type: 'CardError',
+      code: 'E_BILL',
+      message: 'could not bill: connect ECONNREFUSED',
+    });
+    expect(err.stack).toMatch(
+      /could not bill\n +at .*failure-log[\s\S]*caused by: Error: connect ECONNREFUSED/,
+    );
     expect(JSON.stringify(err)).not.toContain('Bearer of the app');
   });
 
   it('gives the same fields to a serializer of the app', async () => {
-    const err = (error: Error & { code?: string }) => ({ is: error.name, text: error.message, code: (error.cause as typeof error).code });
+    const err = (error: Error & { code?: string }) => ({
+      is: error.name,
+      text: error.message,
+      code: (error.cause as typeof error).code,
+    });
     const { lines, logger } = written({ serializers: { err } });
     expect((await failed(new RangeError('x', { cause: refused }), logger, lines)).err).toEqual({
       is: 'RangeError',
@@ -87,7 +110,11 @@ describe('the log line of a failed attempt', () => {
 
   it('names the members of an AggregateError once', async () => {
     const { lines, logger } = written();
-    const { err } = await failed(new AggregateError([new RangeError('one'), 'two'], 'none'), logger, lines);
+    const { err } = await failed(
+      new AggregateError([new RangeError('one'), 'two'], 'none'),
+      logger,
+      lines,
+    );
     expect(err.aggregateErrors?.map(({ type, message }) => [type, message])).toEqual([
       ['RangeError', 'one'],
       ['string', 'two'],
@@ -139,7 +166,10 @@ describe('the log line of a failed attempt', () => {
     ],
   ])('is written also for a frozen error of %s', async (_case, options) => {
     const { lines, logger } = written();
-    expect((await failed(new Error('x'), logger, lines, options)).err).toMatchObject({ type: 'RangeError', message: 'broken' });
+    expect((await failed(new Error('x'), logger, lines, options)).err).toMatchObject({
+      type: 'RangeError',
+      message: 'broken',
+    });
   });
 });
 
@@ -147,7 +177,11 @@ describe('the log line of a cancelled attempt', () => {
   it('is no failure, whatever the handler throws when its signal is aborted', async () => {
     const { lines, logger } = written();
     tasks = new TaskManager({ database: ':memory:', logger });
-    const endless = tasks.task('endless', () => setTimeout(60_000, undefined, { signal: taskContext().signal }), { retries: 3 });
+    const endless = tasks.task(
+      'endless',
+      () => setTimeout(60_000, undefined, { signal: taskContext().signal }),
+      { retries: 3 },
+    );
     await tasks.start();
     const id = await endless.enqueue();
     await waitFor(async () => (await tasks?.get(id))?.status === 'running');

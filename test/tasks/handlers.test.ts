@@ -22,7 +22,9 @@ async function ran(handler: () => unknown) {
   const task = manager.task('each', handler);
   await manager.start();
   const id = await task.enqueue();
-  await waitFor(async () => !['pending', 'running'].includes((await manager.get(id))?.status ?? ''));
+  await waitFor(
+    async () => !['pending', 'running'].includes((await manager.get(id))?.status ?? ''),
+  );
   const ended = await manager.get(id);
   if (!ended) throw new Error('the task is gone');
   return { ended, lines: log.lines, again: () => task.enqueue(), manager };
@@ -41,7 +43,8 @@ describe('a handler', () => {
     const wrong = handler as () => void;
     expect(() => manager.task('a', wrong)).toThrow(TypeError);
     expect(() => manager.define('b').handle(wrong)).toThrow(TypeError);
-    if (typeof handler === 'function') expect(() => manager.schedule('c', wrong, { every: 60 })).toThrow(TypeError);
+    if (typeof handler === 'function')
+      expect(() => manager.schedule('c', wrong, { every: 60 })).toThrow(TypeError);
     // A refused definition leaves its name free.
     expect(() => manager.task('a', () => 1)).not.toThrow();
   });
@@ -51,7 +54,10 @@ describe('a handler', () => {
     ['an async generator', () => later()],
     ['a promise of a generator', async () => now()],
   ])('that returns %s fails, because its work was not done', async (_case, handler) => {
-    expect((await ran(handler)).ended).toMatchObject({ status: 'failed', error: { name: 'TypeError' } });
+    expect((await ran(handler)).ended).toMatchObject({
+      status: 'failed',
+      error: { name: 'TypeError' },
+    });
   });
 
   it.each<[string, () => unknown, RegExp]>([
@@ -60,18 +66,27 @@ describe('a handler', () => {
     ['a web stream', () => new Blob(['x']).stream(), /a ReadableStream/],
     ['an iterator', () => new Map([[1, 2]]).values(), /an iterator/],
     ['a function', () => () => 1, /a function/],
-  ])('that returns %s succeeds without a result, and the task says why', async (_case, handler, reason) => {
-    const { ended } = await ran(handler);
-    expect(ended).toMatchObject({ status: 'success', result: null });
-    expect(ended.resultOmitted).toMatch(reason);
-  });
+  ])(
+    'that returns %s succeeds without a result, and the task says why',
+    async (_case, handler, reason) => {
+      const { ended } = await ran(handler);
+      expect(ended).toMatchObject({ status: 'success', result: null });
+      expect(ended.resultOmitted).toMatch(reason);
+    },
+  );
 });
 
 describe('taskProgress', () => {
-  it.each([Number.NaN, Number.POSITIVE_INFINITY, '50%', undefined])('throws a TypeError for %p', async (value) => {
-    expect((await ran(() => taskProgress(value as number))).ended).toMatchObject({ status: 'failed', error: { name: 'TypeError' } });
-    expect(() => taskProgress(value as number)).toThrow(TypeError);
-  });
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, '50%', undefined])(
+    'throws a TypeError for %p',
+    async (value) => {
+      expect((await ran(() => taskProgress(value as number))).ended).toMatchObject({
+        status: 'failed',
+        error: { name: 'TypeError' },
+      });
+      expect(() => taskProgress(value as number)).toThrow(TypeError);
+    },
+  );
 
   it('takes a percentage for the end, and warns once for each task name', async () => {
     const { ended, lines, again, manager } = await ran(() => {

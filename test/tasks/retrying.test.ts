@@ -21,7 +21,9 @@ async function failTwice(options: TaskOptions) {
   await manager.start();
   const ids = [await bad.enqueue(), await bad.enqueue()];
   await waitFor(async () => (await manager.aggregate('statsSnapshot')).counts.failed === 2);
-  const attempts = await Promise.all(ids.map(async (id) => (await manager.get(id))?.attempts.length));
+  const attempts = await Promise.all(
+    ids.map(async (id) => (await manager.get(id))?.attempts.length),
+  );
   return { attempts, warnings: log.lines.filter(({ option }) => option !== undefined) };
 }
 
@@ -31,13 +33,21 @@ describe('retryOn', () => {
     ["'yes'", 'yes', 'a string'],
     ['nothing', undefined, 'undefined'],
     ['a promise', Promise.resolve(true), 'a promise that is not awaited'],
-    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise that is not awaited'],
-  ])('that returns %s retries nothing, and one warning for the task name says why', async (_case, answer, returned) => {
-    const retryOn = (() => (typeof answer === 'function' ? (answer as () => unknown)() : answer)) as () => boolean;
-    const { attempts, warnings } = await failTwice({ retryOn });
-    expect(attempts).toEqual([1, 1]);
-    expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'retryOn', returned }]);
-  });
+    [
+      'a promise that rejects',
+      () => Promise.reject(new Error('late')),
+      'a promise that is not awaited',
+    ],
+  ])(
+    'that returns %s retries nothing, and one warning for the task name says why',
+    async (_case, answer, returned) => {
+      const retryOn = (() =>
+        typeof answer === 'function' ? (answer as () => unknown)() : answer) as () => boolean;
+      const { attempts, warnings } = await failTwice({ retryOn });
+      expect(attempts).toEqual([1, 1]);
+      expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'retryOn', returned }]);
+    },
+  );
 
   it.each<[string, unknown]>([
     ['an error class', TypeError],
@@ -52,7 +62,9 @@ describe('retryOn', () => {
     ['no function', true],
   ])('is refused at the definition if it is %s', (_case, retryOn) => {
     tasks = new TaskManager({ database: ':memory:', logger: false });
-    expect(() => tasks?.task('bad', () => 1, { retryOn: retryOn as () => boolean })).toThrow(TypeError);
+    expect(() => tasks?.task('bad', () => 1, { retryOn: retryOn as () => boolean })).toThrow(
+      TypeError,
+    );
   });
 });
 
@@ -61,20 +73,34 @@ describe('backoff', () => {
     ['NaN', () => Number.NaN, 'NaN'],
     ['a negative number', () => -1, '-1'],
     ['a text', () => '5', 'a string'],
-    ['a promise that rejects', () => Promise.reject(new Error('late')), 'a promise that is not awaited'],
-  ])('that returns %s waits for the delay, and one warning for the task name says so', async (_case, backoff, returned) => {
-    const { attempts, warnings } = await failTwice({ delay: 0.01, backoff: backoff as () => number });
-    expect(attempts).toEqual([2, 2]);
-    expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'backoff', returned }]);
-  });
+    [
+      'a promise that rejects',
+      () => Promise.reject(new Error('late')),
+      'a promise that is not awaited',
+    ],
+  ])(
+    'that returns %s waits for the delay, and one warning for the task name says so',
+    async (_case, backoff, returned) => {
+      const { attempts, warnings } = await failTwice({
+        delay: 0.01,
+        backoff: backoff as () => number,
+      });
+      expect(attempts).toEqual([2, 2]);
+      expect(warnings).toMatchObject([{ level: 40, task: 'bad', option: 'backoff', returned }]);
+    },
+  );
 
   it('logs one warning if it returns milliseconds', async () => {
     const { warnings } = await failTwice({ maxDelay: 0.01, backoff: () => 30_000 });
-    expect(warnings).toMatchObject([{ level: 40, option: "backoff of task 'bad'", seconds: 30_000 }]);
+    expect(warnings).toMatchObject([
+      { level: 40, option: "backoff of task 'bad'", seconds: 30_000 },
+    ]);
   });
 
   it('is refused at the definition if it is an async function', () => {
     tasks = new TaskManager({ database: ':memory:', logger: false });
-    expect(() => tasks?.task('bad', () => 1, { backoff: (async () => 1) as unknown as () => number })).toThrow(TypeError);
+    expect(() =>
+      tasks?.task('bad', () => 1, { backoff: (async () => 1) as unknown as () => number }),
+    ).toThrow(TypeError);
   });
 });

@@ -6,12 +6,16 @@ const at = (iso: string): number => Date.parse(iso);
 describe('a timetable', () => {
   it('counts an interval from one fixed moment, so that lateness does not add up', () => {
     const { next } = readTimetable('t', { every: 10 }, 1000);
-    expect([next(1000), next(10_999), next(11_000), next(35_123)]).toEqual([11_000, 11_000, 21_000, 41_000]);
+    expect([next(1000), next(10_999), next(11_000), next(35_123)]).toEqual([
+      11_000, 11_000, 21_000, 41_000,
+    ]);
   });
 
   it('counts an interval from the run before, whatever process asks', () => {
     const { next } = readTimetable('t', { every: 10 }, 1234);
-    expect([next(25_000, 5000), next(5000, 5000), next(14_999, 5000)]).toEqual([35_000, 15_000, 15_000]);
+    expect([next(25_000, 5000), next(5000, 5000), next(14_999, 5000)]).toEqual([
+      35_000, 15_000, 15_000,
+    ]);
   });
 
   it('follows a cron expression in its own time zone, also over a change of the clocks', () => {
@@ -27,7 +31,11 @@ describe('a timetable', () => {
     ['an interval of 0', { every: 0 }, RangeError],
     ['an empty expression', { cron: '' }, RangeError],
     ['an expression that is a number', { cron: 5 as unknown as string }, TypeError],
-    ['a time zone that is null', { cron: '* * * * *', timezone: null as unknown as string }, TypeError],
+    [
+      'a time zone that is null',
+      { cron: '* * * * *', timezone: null as unknown as string },
+      TypeError,
+    ],
     ['a time zone without cron', { every: 1, timezone: 'UTC' }, TypeError],
     ['an unknown option', { every: 1, evry: 1 }, TypeError],
   ])('is refused with %s', (_case, options, Kind) => {
@@ -63,10 +71,17 @@ describe('a timetable', () => {
     expect(() => readTimetable('t', { cron }, 0)).toThrow(why);
   });
 
-  it.each(['0 3 * * *', ' 0  3 * * * ', '*/15 9-17 * * MON-FRI', '30 0 3 1,15 * *', '0 0 L * *', '0 0 29 2 *', '0 0 * * 7'])(
-    'accepts the cron %j',
-    (cron) => {
-      expect(readTimetable('t', { cron }, 0).next(at('2026-11-29T00:00:00Z'))).toEqual(expect.any(Number));
-    },
-  );
+  it.each([
+    '0 3 * * *',
+    ' 0  3 * * * ',
+    '*/15 9-17 * * MON-FRI',
+    '30 0 3 1,15 * *',
+    '0 0 L * *',
+    '0 0 29 2 *',
+    '0 0 * * 7',
+  ])('accepts the cron %j', (cron) => {
+    expect(readTimetable('t', { cron }, 0).next(at('2026-11-29T00:00:00Z'))).toEqual(
+      expect.any(Number),
+    );
+  });
 });

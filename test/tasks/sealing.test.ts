@@ -19,7 +19,9 @@ describe('a sealer', () => {
   it('opens what an older key of the list sealed, and says which key is missing', () => {
     const sealed = createSealer([older]).seal('[1]', 'a');
     expect(createSealer([newer, older]).open(sealed, 'a')).toBe('[1]');
-    expect(() => createSealer([newer]).open(sealed, 'a')).toThrow(/the key '[0-9a-f]{8}' that encrypted this is not among/);
+    expect(() => createSealer([newer]).open(sealed, 'a')).toThrow(
+      /the key '[0-9a-f]{8}' that encrypted this is not among/,
+    );
   });
 
   it('leaves alone what is not sealed', () => {
@@ -32,7 +34,8 @@ describe('a sealer', () => {
     const sealed = seal('["a long enough argument"]', 'a');
     const at = sealed.length - 10;
     const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'B' : 'A') + sealed.slice(at + 1);
-    for (const text of [changed, `${sealed.slice(0, 30)}"`]) expect(() => open(text, 'a')).toThrow('has been changed');
+    for (const text of [changed, `${sealed.slice(0, 30)}"`])
+      expect(() => open(text, 'a')).toThrow('has been changed');
     expect(() => open(sealed, 'b')).toThrow('has been changed');
   });
 });
@@ -49,7 +52,9 @@ describe('encryptionKeys', () => {
     const waiting = await echo.with({ runIn: 0.2 }).enqueue('rosebud');
     await first.stop();
     const file = await openDatabase(database);
-    const texts = file.all('SELECT args, result FROM task').flatMap(({ args, result }) => [String(args), String(result)]);
+    const texts = file
+      .all('SELECT args, result FROM task')
+      .flatMap(({ args, result }) => [String(args), String(result)]);
     expect(texts.join()).not.toContain('rosebud');
     file.close();
 
@@ -77,7 +82,10 @@ describe('encryptionKeys', () => {
     await third.start();
     await third.control({ action: 'retry', ids: [waiting] }, { actor: 'test' });
     await waitFor(async () => (await third.get(waiting))?.status === 'success');
-    expect(await third.get(waiting)).toMatchObject({ args: ['rosebud'], result: { word: 'rosebud' } });
+    expect(await third.get(waiting)).toMatchObject({
+      args: ['rosebud'],
+      result: { word: 'rosebud' },
+    });
     await third.stop();
     folder.remove();
   });
@@ -89,7 +97,9 @@ describe('encryptionKeys', () => {
     ['the same key twice', [older, older], RangeError],
     ['a number', 5, TypeError],
   ])('are refused with %s, without the key in the error', (_case, encryptionKeys, Kind) => {
-    expect(() => new TaskManager({ database: ':memory:', encryptionKeys: encryptionKeys as never })).toThrow(Kind);
+    expect(
+      () => new TaskManager({ database: ':memory:', encryptionKeys: encryptionKeys as never }),
+    ).toThrow(Kind);
     try {
       new TaskManager({ database: ':memory:', encryptionKeys: encryptionKeys as never });
     } catch (error) {

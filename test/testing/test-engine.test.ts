@@ -22,8 +22,15 @@ describe('testEngine', () => {
     });
     await tasks.start();
     const id = await add.enqueue(1, 2);
-    expect(await tasks.get(id)).toMatchObject({ status: 'success', result: 3, createdAt: '2030-01-01T00:00:00.000Z', duration: 0 });
-    expect((await tasks.logs(id, {})).map(({ message, at }) => [message, at])).toEqual([['adding', '2030-01-01T00:00:00.000Z']]);
+    expect(await tasks.get(id)).toMatchObject({
+      status: 'success',
+      result: 3,
+      createdAt: '2030-01-01T00:00:00.000Z',
+      duration: 0,
+    });
+    expect((await tasks.logs(id, {})).map(({ message, at }) => [message, at])).toEqual([
+      ['adding', '2030-01-01T00:00:00.000Z'],
+    ]);
   });
 
   it('runs nothing before the start, and then everything in order', async () => {
@@ -127,11 +134,18 @@ describe('testEngine', () => {
   it('goes on while the global timers are replaced', async () => {
     jest.useFakeTimers();
     try {
-      const flaky = tasks.task('flaky', () => Promise.reject(new Error('no')), { retries: 1, delay: 60 });
+      const flaky = tasks.task('flaky', () => Promise.reject(new Error('no')), {
+        retries: 1,
+        delay: 60,
+      });
       await tasks.start();
       const id = await flaky.enqueue();
       await engine.advance(60);
-      expect(await tasks.get(id)).toMatchObject({ status: 'failed', attempt: 2, endedAt: '2030-01-01T00:01:00.000Z' });
+      expect(await tasks.get(id)).toMatchObject({
+        status: 'failed',
+        attempt: 2,
+        endedAt: '2030-01-01T00:01:00.000Z',
+      });
     } finally {
       jest.useRealTimers();
     }

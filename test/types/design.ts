@@ -52,7 +52,12 @@ const strategies = new StrategyRegistry()
     },
   });
 
-const auth = createAuth({ strategies, secretKey: process.env.TASKFLOW_SECRET_KEY, tokenExpiry: 3600, logger });
+const auth = createAuth({
+  strategies,
+  secretKey: process.env.TASKFLOW_SECRET_KEY,
+  tokenExpiry: 3600,
+  logger,
+});
 
 app.use(sessionToken(auth));
 app.use(loginRoutes(auth));
@@ -78,7 +83,11 @@ const id: string = await sendEmail.enqueue('ada@example.com');
 await sendEmail.with({ runIn: 60, priority: 5 }).enqueue('ada@example.com');
 await sendEmail.with({ queue: 'bulk' }).enqueueMany([['a@x.org'], ['b@x.org']]);
 
-tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: 'Europe/Berlin', args: ['eu'] });
+tasks.schedule('nightly_report', report, {
+  cron: '0 3 * * *',
+  timezone: 'Europe/Berlin',
+  args: ['eu'],
+});
 tasks.on('failed', (task) => alert(task));
 
 app.use(backgroundTasks(tasks));
@@ -94,11 +103,19 @@ resize.handle((file) => file.length);
 await tasks.start({ run: false });
 await tasks.stop({ timeout: 10 });
 
-const own = createAuth({ strategies: ['admin', 'secret'], home: '/tasks/dashboard', store: tasks.store });
+const own = createAuth({
+  strategies: ['admin', 'secret'],
+  home: '/tasks/dashboard',
+  store: tasks.store,
+});
 app.use(sessionToken(own));
 app.use(loginRoutes(own));
 app.use(dashboardRoutes(tasks, { path: '/tasks', access: own, title: 'Shop' }));
-router.get('/tasks/dashboard/stream', requireAuth('401'), sseStream(taskEvents(tasks), { access: own }));
+router.get(
+  '/tasks/dashboard/stream',
+  requireAuth('401'),
+  sseStream(taskEvents(tasks), { access: own }),
+);
 app.use(router.routes() as unknown as Koa.Middleware);
 app.use(taskRoutes(tasks, { path: '/tasks', access: own, displayFuncArgs: false }));
 
@@ -114,10 +131,20 @@ taskAdmin(tasks, {
 taskAdmin(tasks, { auth: strategies });
 taskAdmin(tasks, { auth: { authenticate_user: (username) => username === 'x' } });
 taskAdmin(tasks, { auth: own });
-taskAdmin(tasks, { auth: { who: () => ({ name: 'ci', roles: ['operator'], ambient: false, strategy: 'tokens' }) } });
-createAuth({
-  strategies: { authenticate_user: () => true, find_user: (_name, { signal }) => (signal.aborted ? undefined : { version: '1' }) },
+taskAdmin(tasks, {
+  auth: { who: () => ({ name: 'ci', roles: ['operator'], ambient: false, strategy: 'tokens' }) },
 });
-taskAdmin(tasks, { auth: { who: (ctx) => (ctx.state.user ? { name: 'x', roles: ['viewer'] } : undefined), loginUrl: () => '/sign-in' } });
+createAuth({
+  strategies: {
+    authenticate_user: () => true,
+    find_user: (_name, { signal }) => (signal.aborted ? undefined : { version: '1' }),
+  },
+});
+taskAdmin(tasks, {
+  auth: {
+    who: (ctx) => (ctx.state.user ? { name: 'x', roles: ['viewer'] } : undefined),
+    loginUrl: () => '/sign-in',
+  },
+});
 
 export { id };

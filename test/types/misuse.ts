@@ -44,7 +44,11 @@ void tasks.define<[file: string]>('d').enqueue(1);
 tasks.define<[file: string]>('e').handle((n: number) => n);
 
 // Parameters are of kinds that JSON carries.
-tasks.task('plain', (user: { name: string }, list: readonly number[], maybe: string | null) => [user, list, maybe]);
+tasks.task('plain', (user: { name: string }, list: readonly number[], maybe: string | null) => [
+  user,
+  list,
+  maybe,
+]);
 // @ts-expect-error a Date
 tasks.task('date', (at: Date) => at);
 // @ts-expect-error a Date or a text
@@ -89,7 +93,10 @@ tasks.schedule('b', () => {}, { every: 5, cron: '* * * * *' });
 tasks.on('done', () => {});
 
 // The login.
-const auth = createAuth({ strategies: ['admin', process.env.PASSWORD], secretKey: process.env.KEY });
+const auth = createAuth({
+  strategies: ['admin', process.env.PASSWORD],
+  secretKey: process.env.KEY,
+});
 // @ts-expect-error strategies are required
 createAuth({});
 // @ts-expect-error no such option
@@ -152,7 +159,10 @@ taskAdmin(tasks, { auth: { who: () => ({ name: 'ada' }) } });
 void createAuth({ strategies: ['a', 'b'] }).signOutEverywhere('alice');
 
 // What a task may do, and when.
-tasks.task('patient', () => 1, { backoff: (tryNumber, error) => (error instanceof RangeError ? tryNumber : 60), retryOn: () => true });
+tasks.task('patient', () => 1, {
+  backoff: (tryNumber, error) => (error instanceof RangeError ? tryNumber : 60),
+  retryOn: () => true,
+});
 // @ts-expect-error a backoff answers seconds
 tasks.task('patient', () => 1, { backoff: () => 'soon' });
 // @ts-expect-error retryOn answers whether
@@ -170,11 +180,20 @@ send.enqueueIn(node, 'ada@example.com');
 declare const better: {
   readonly inTransaction: boolean;
   exec(sql: string): unknown;
-  prepare(sql: string): { run(...values: unknown[]): unknown; get(...values: unknown[]): unknown; all(...values: unknown[]): unknown[] };
+  prepare(sql: string): {
+    run(...values: unknown[]): unknown;
+    get(...values: unknown[]): unknown;
+    all(...values: unknown[]): unknown[];
+  };
 };
 // @ts-expect-error a connection of better-sqlite3 is of another SQLite library
 send.enqueueIn(better, 'ada@example.com');
-tasks.schedule('often', send, { every: 60, args: ['ada@example.com'], overlap: true, catchUp: false });
+tasks.schedule('often', send, {
+  every: 60,
+  args: ['ada@example.com'],
+  overlap: true,
+  catchUp: false,
+});
 // @ts-expect-error the arguments of a run are required
 tasks.schedule('often', send, { every: 60, overlap: true });
 void tasks.control({ action: 'pause', queue: 'bulk' }, { actor: 'ada' });
@@ -183,7 +202,10 @@ void tasks.control({ action: 'rerun', queue: 'bulk' }, { actor: 'ada' });
 // @ts-expect-error ids are a list
 void tasks.control({ action: 'retry', ids: 'x' }, { actor: 'ada' });
 void tasks.control({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: true });
-void tasks.control({ action: 'cancel', filter: { status: ['failed'], to: new Date() } }, { actor: 'ada', reason: undefined });
+void tasks.control(
+  { action: 'cancel', filter: { status: ['failed'], to: new Date() } },
+  { actor: 'ada', reason: undefined },
+);
 // @ts-expect-error ids is misspelt
 void tasks.control({ action: 'cancel', id: 'x' }, { actor: 'ada' });
 // @ts-expect-error ids are undefined
@@ -213,7 +235,14 @@ void tasks.control({ action: 'cancel', filter: 'all' }, {});
 // @ts-expect-error a dry run that is undefined would be none
 void tasks.control({ action: 'cancel', filter: 'all' }, { actor: 'ada', dryRun: undefined });
 void tasks.find();
-void tasks.find({ status: ['failed'], tag: ['tenant:7'], from: '-6h', to: new Date(), sort: '-endedAt', name: undefined });
+void tasks.find({
+  status: ['failed'],
+  tag: ['tenant:7'],
+  from: '-6h',
+  to: new Date(),
+  sort: '-endedAt',
+  name: undefined,
+});
 // @ts-expect-error no such key to sort by
 void tasks.find({ limit: 5, sort: 'created_at' });
 // @ts-expect-error no such condition

@@ -15,16 +15,23 @@ const allowed: Record<string, readonly string[]> = {
 
 /** Imports of a room that it may not have, such as `kit/time.tsx → state/view.js`. */
 function wrongArrows(room: string): string[] {
-  const files = readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file));
+  const files = readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).filter(
+    (file) => /\.tsx?$/.test(file),
+  );
   expect(files).not.toEqual([]);
   return files.flatMap((file) => {
     const path = join(root, room, file);
-    const targets = [...readFileSync(path, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, to = '']) =>
-      resolve(path, '..', to),
-    );
+    const targets = [
+      ...readFileSync(path, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g),
+    ].map(([, to = '']) => resolve(path, '..', to));
     return targets
       .map((target) => relative(root, target))
-      .filter((target) => ![room, '../client', ...(allowed[room] ?? [])].some((each) => target.startsWith(`${each}/`)))
+      .filter(
+        (target) =>
+          ![room, '../client', ...(allowed[room] ?? [])].some((each) =>
+            target.startsWith(`${each}/`),
+          ),
+      )
       .map((target) => `${room}/${file} → ${target}`);
   });
 }

@@ -113,6 +113,8 @@ describe('backgroundTasks', () => {
 
   it('refuses a single task in place of the manager', () => {
     const misuse = send as unknown as Parameters<typeof backgroundTasks>[0];
-    expect(() => backgroundTasks(misuse)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    expect(() => backgroundTasks(misuse)).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT' }),
+    );
   });
 });

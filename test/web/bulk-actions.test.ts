@@ -29,12 +29,17 @@ describe('an action on many tasks', () => {
   let broken: boolean;
   const post = async (path: string, body: object) => {
     const answer = await postJson(`${api}${path}`, body);
-    return { status: answer.status, ...(answer.json as BulkAnswer & { code?: string; detail?: string }) };
+    return {
+      status: answer.status,
+      ...(answer.json as BulkAnswer & { code?: string; detail?: string }),
+    };
   };
   const failing = async (name: string, amount: number): Promise<string[]> => {
     const ids: string[] = [];
     for (let n = 0; n < amount; n++) {
-      ids.push(await tasks.enqueue([tasksByName[name]?.prepare(n) as never]).then(([id = '']) => id));
+      ids.push(
+        await tasks.enqueue([tasksByName[name]?.prepare(n) as never]).then(([id = '']) => id),
+      );
       await engine.advance(60);
     }
     return ids;
@@ -53,7 +58,10 @@ describe('an action on many tasks', () => {
     };
     tasksByName = { mail: tasks.task('mail', work), charge: tasks.task('charge', work) };
     await tasks.start();
-    const access = { who: () => ({ name: 'ada', roles: ['operator'] }), record: (event: AuditEvent) => void recorded.push(event) };
+    const access = {
+      who: () => ({ name: 'ada', roles: ['operator'] }),
+      record: (event: AuditEvent) => void recorded.push(event),
+    };
     const app = new Koa();
     app.use(taskRoutes(tasks, { access, logger: false }));
     served = await serve(app);
@@ -66,7 +74,11 @@ describe('an action on many tasks', () => {
   it('retries by ids, each once, and gives a reason for each one skipped', async () => {
     const [first = '', second = ''] = await failing('mail', 2);
     broken = false;
-    expect(await post('/bulk-retry', { ids: [second] })).toMatchObject({ status: 200, dispatched: 1, skipped: 0 });
+    expect(await post('/bulk-retry', { ids: [second] })).toMatchObject({
+      status: 200,
+      dispatched: 1,
+      skipped: 0,
+    });
     const answer = await post('/bulk-retry', { ids: [first, first, second, nobody] });
     expect(answer).toEqual({
       status: 200,
@@ -82,8 +94,16 @@ describe('an action on many tasks', () => {
       remaining: 0,
       dryRun: false,
     });
-    expect((await tasks.get(first))?.attempts.map(({ status }) => status)).toEqual(['failed', 'success']);
-    expect(recorded.at(-1)).toMatchObject({ action: 'bulk_retry', outcome: 'done', tasks: [first], detail: { dispatched: 1, skipped: 2 } });
+    expect((await tasks.get(first))?.attempts.map(({ status }) => status)).toEqual([
+      'failed',
+      'success',
+    ]);
+    expect(recorded.at(-1)).toMatchObject({
+      action: 'bulk_retry',
+      outcome: 'done',
+      tasks: [first],
+      detail: { dispatched: 1, skipped: 2 },
+    });
   });
 
   it('by filter counts in a dry run, which leaves no trace, and is done when that many are still found', async () => {
@@ -91,14 +111,26 @@ describe('an action on many tasks', () => {
     const [other = ''] = await failing('charge', 1);
     const filter = { status: ['failed', 'success'], name: 'mail' };
     const counted = await post('/bulk', { action: 'delete', filter, dryRun: true });
-    expect(counted).toMatchObject({ status: 200, count: 3, dispatched: 3, remaining: 0, dryRun: true });
+    expect(counted).toMatchObject({
+      status: 200,
+      count: 3,
+      dispatched: 3,
+      remaining: 0,
+      dryRun: true,
+    });
     expect(recorded).toEqual([]);
     await failing('mail', 1);
     const changed = await post('/bulk', { action: 'delete', filter, expect: counted.count });
     expect([changed.status, changed.code]).toEqual([409, 'COUNT_CHANGED']);
     expect(changed.detail).toMatch(/is now 4, not 3. Nothing was done/);
-    expect(recorded.at(-1)).toMatchObject({ action: 'bulk', outcome: 'refused', detail: { code: 'COUNT_CHANGED' } });
-    expect(await post('/bulk', { action: 'delete', filter, expect: 4, reason: 'old' })).toMatchObject({ status: 200, dispatched: 4 });
+    expect(recorded.at(-1)).toMatchObject({
+      action: 'bulk',
+      outcome: 'refused',
+      detail: { code: 'COUNT_CHANGED' },
+    });
+    expect(
+      await post('/bulk', { action: 'delete', filter, expect: 4, reason: 'old' }),
+    ).toMatchObject({ status: 200, dispatched: 4 });
     for (const id of ids) expect(await tasks.get(id)).toBeUndefined();
     expect(await statusOf(other)).toBe('failed');
     expect(recorded.at(-1)).toMatchObject({
@@ -110,7 +142,8 @@ describe('an action on many tasks', () => {
   it('takes every filter of a list', async () => {
     const [one = '', two = ''] = await failing('mail', 2);
     const { fingerprint, createdAt } = (await tasks.get(two)) ?? { fingerprint: '', createdAt: '' };
-    const found = async (filter: object) => (await post('/bulk', { action: 'retry', filter, dryRun: true })).results.map(({ id }) => id);
+    const found = async (filter: object) =>
+      (await post('/bulk', { action: 'retry', filter, dryRun: true })).results.map(({ id }) => id);
     expect(await found({ fingerprint })).toEqual([one, two]);
     expect(await found({ from: createdAt })).toEqual([two]);
     expect(await found({ to: createdAt, queue: 'default' })).toEqual([one]);
@@ -120,13 +153,19 @@ describe('an action on many tasks', () => {
 
   it('cancels what waits', async () => {
     await tasksByName.mail?.with({ runIn: 60 }).enqueue(1);
-    expect(await post('/bulk', { action: 'cancel', filter: 'all', expect: 1 })).toMatchObject({ dispatched: 1 });
+    expect(await post('/bulk', { action: 'cancel', filter: 'all', expect: 1 })).toMatchObject({
+      dispatched: 1,
+    });
   });
 
   it('spreads retries over the seconds given', async () => {
     const ids = await failing('mail', 3);
-    expect(await post('/bulk', { action: 'retry', ids, spread: 90 })).toMatchObject({ dispatched: 3 });
-    const times = await Promise.all(ids.map(async (id) => Date.parse((await tasks.get(id))?.runAt ?? '')));
+    expect(await post('/bulk', { action: 'retry', ids, spread: 90 })).toMatchObject({
+      dispatched: 3,
+    });
+    const times = await Promise.all(
+      ids.map(async (id) => Date.parse((await tasks.get(id))?.runAt ?? '')),
+    );
     expect(times.map((time) => time - (times[0] ?? 0))).toEqual([0, 30_000, 60_000]);
   });
 
@@ -136,13 +175,27 @@ describe('an action on many tasks', () => {
     const fresh = await failing('mail', 2);
     const charge = await failing('charge', 1);
     broken = false;
-    expect(await post('/retry-failed', { since: '-40m', name: 'mail', dryRun: true })).toMatchObject({ count: 2, dispatched: 2 });
-    expect(await post('/retry-failed', { since: '-40m', name: 'mail', expect: 1 })).toMatchObject({ status: 409, code: 'COUNT_CHANGED' });
+    expect(
+      await post('/retry-failed', { since: '-40m', name: 'mail', dryRun: true }),
+    ).toMatchObject({ count: 2, dispatched: 2 });
+    expect(await post('/retry-failed', { since: '-40m', name: 'mail', expect: 1 })).toMatchObject({
+      status: 409,
+      code: 'COUNT_CHANGED',
+    });
     const answer = await post('/retry-failed', { since: '-40m', name: 'mail' });
     expect(answer.results.map(({ id }) => id)).toEqual(fresh);
-    expect([await statusOf(old[0] ?? ''), await statusOf(charge[0] ?? '')]).toEqual(['failed', 'failed']);
-    expect(recorded.at(-1)).toMatchObject({ action: 'retry_failed', detail: { since: '-40m', function: 'mail', dispatched: 2 } });
-    expect(await post('/retry-failed', { since: '-2h' })).toMatchObject({ dispatched: 2, remaining: 0 });
+    expect([await statusOf(old[0] ?? ''), await statusOf(charge[0] ?? '')]).toEqual([
+      'failed',
+      'failed',
+    ]);
+    expect(recorded.at(-1)).toMatchObject({
+      action: 'retry_failed',
+      detail: { since: '-40m', function: 'mail', dispatched: 2 },
+    });
+    expect(await post('/retry-failed', { since: '-2h' })).toMatchObject({
+      dispatched: 2,
+      remaining: 0,
+    });
   });
 
   it('deletes the history before a time, and says how much', async () => {
@@ -153,7 +206,11 @@ describe('an action on many tasks', () => {
     expect([answer.status, answer.json]).toEqual([200, { deleted: 3, more: false }]);
     for (const id of old) expect(await tasks.get(id)).toBeUndefined();
     expect(await statusOf(kept)).toBe('failed');
-    expect(recorded.at(-1)).toMatchObject({ action: 'delete_history', outcome: 'done', detail: { deleted: 3 } });
+    expect(recorded.at(-1)).toMatchObject({
+      action: 'delete_history',
+      outcome: 'done',
+      detail: { deleted: 3 },
+    });
     expect((await ask(`${api}/history`, { method: 'DELETE' })).status).toBe(400);
     expect((await ask(`${api}/history?before=yesterday`, { method: 'DELETE' })).status).toBe(400);
   });
@@ -165,24 +222,56 @@ describe('an action on many tasks', () => {
     ['/bulk', { action: 'retry', ids: [nobody], filter: 'all' }, /either ids or filter/],
     ['/bulk', { action: 'retry', filter: 'all' }, /^expect is required with filter/],
     ['/bulk', { action: 'retry', filter: {}, expect: 1 }, /^filter has no condition; .* 'all'/],
-    ['/bulk', { action: 'retry', filter: { status: [] }, expect: 1 }, /^filter.status must be a state or a list/],
-    ['/bulk', { action: 'retry', filter: { tag: [] }, expect: 1 }, /^filter.tag must be a tag or a list/],
+    [
+      '/bulk',
+      { action: 'retry', filter: { status: [] }, expect: 1 },
+      /^filter.status must be a state or a list/,
+    ],
+    [
+      '/bulk',
+      { action: 'retry', filter: { tag: [] }, expect: 1 },
+      /^filter.tag must be a tag or a list/,
+    ],
     ['/bulk', { action: 'retry', filter: { q: '' }, expect: 1 }, /^filter.q must be a string/],
-    ['/bulk', { action: 'retry', filter: { name: null }, expect: 1 }, /^filter.name must be a string/],
+    [
+      '/bulk',
+      { action: 'retry', filter: { name: null }, expect: 1 },
+      /^filter.name must be a string/,
+    ],
     ['/bulk', { action: 'cancel', ids: [nobody], spread: 5 }, /spread belongs to retry/],
-    ['/bulk', { action: 'retry', ids: [nobody], spread: -1 }, /^spread must be a number of seconds/],
+    [
+      '/bulk',
+      { action: 'retry', ids: [nobody], spread: -1 },
+      /^spread must be a number of seconds/,
+    ],
     ['/bulk', { action: 'retry', ids: [] }, /^ids must have at least one id/],
-    ['/bulk', { action: 'retry', ids: Array(1001).fill(nobody) }, /^ids must have at most 1,000 ids/],
+    [
+      '/bulk',
+      { action: 'retry', ids: Array(1001).fill(nobody) },
+      /^ids must have at most 1,000 ids/,
+    ],
     ['/bulk', { action: 'retry', ids: ['../x'] }, /"..\/x", which is not the id of a task/],
     ['/bulk', { action: 'retry', ids: 'all' }, /^ids must be a list/],
-    ['/bulk', { action: 'retry', filter: { status: ['gone'] }, expect: 1 }, /^filter.status\[0\] must be one of/],
+    [
+      '/bulk',
+      { action: 'retry', filter: { status: ['gone'] }, expect: 1 },
+      /^filter.status\[0\] must be one of/,
+    ],
     [
       '/bulk',
       { action: 'retry', filter: { stat: 1 }, expect: 1 },
       /^filter has an unknown key "stat"\. Did you mean "status"\? Allowed: status, name/,
     ],
-    ['/bulk', { action: 'retry', filter: 'everything', expect: 1 }, /^filter must be an object of conditions/],
-    ['/bulk', { action: 'retry', filter: ['failed'], expect: 1 }, /^filter must be an object of conditions/],
+    [
+      '/bulk',
+      { action: 'retry', filter: 'everything', expect: 1 },
+      /^filter must be an object of conditions/,
+    ],
+    [
+      '/bulk',
+      { action: 'retry', filter: ['failed'], expect: 1 },
+      /^filter must be an object of conditions/,
+    ],
     ['/bulk-retry', { id: nobody }, /^Unknown member "id" in the body/],
     ['/retry-failed', {}, /^since must be a time/],
     ['/retry-failed', { since: '99999999999d' }, /^since must be a time/],
@@ -194,7 +283,10 @@ describe('an action on many tasks', () => {
 
   it('goes on where one call ends: at most 10,000 tasks each, and the rest is told', async () => {
     const waiting = tasks.define<[n: number]>('waiting');
-    for (let part = 0; part < 11; part++) await waiting.with({ runIn: 86_400 }).enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
+    for (let part = 0; part < 11; part++)
+      await waiting
+        .with({ runIn: 86_400 })
+        .enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
     const filter = { name: 'waiting' };
     expect(await post('/bulk', { action: 'cancel', filter, dryRun: true })).toMatchObject({
       count: 11_000,
@@ -203,10 +295,15 @@ describe('an action on many tasks', () => {
     });
     const first = await post('/bulk', { action: 'cancel', filter, expect: 11_000 });
     expect(first).toMatchObject({ dispatched: 10_000, skipped: 0, remaining: 1000 });
-    expect(await post('/bulk', { action: 'cancel', filter, expect: first.remaining })).toMatchObject({ dispatched: 1000, remaining: 0 });
+    expect(
+      await post('/bulk', { action: 'cancel', filter, expect: first.remaining }),
+    ).toMatchObject({ dispatched: 1000, remaining: 0 });
     const before = new Date(Date.now() + 86_400_000).toISOString();
     const deleted = await ask(`${api}/history?before=${before}`, { method: 'DELETE' });
     expect(deleted.json).toEqual({ deleted: 10_000, more: true });
-    expect((await ask(`${api}/history?before=${before}`, { method: 'DELETE' })).json).toEqual({ deleted: 1000, more: false });
+    expect((await ask(`${api}/history?before=${before}`, { method: 'DELETE' })).json).toEqual({
+      deleted: 1000,
+      more: false,
+    });
   });
 });

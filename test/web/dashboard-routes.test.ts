@@ -3,7 +3,11 @@ import { connect } from 'node:net';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
 import { TaskManager } from '../../src/manager.js';
-import { type DashboardFacts, type DashboardOptions, dashboardRoutes } from '../../src/web/dashboard-routes.js';
+import {
+  type DashboardFacts,
+  type DashboardOptions,
+  dashboardRoutes,
+} from '../../src/web/dashboard-routes.js';
 import { ask } from '../helpers/client.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { sleep } from '../helpers/wait.js';
@@ -29,14 +33,26 @@ describe('dashboardRoutes', () => {
     const url = await appWith();
     const page = await ask(`${url}/tasks/dashboard`);
     expect(page.status).toBe(200);
-    expect(page.headers.get('Content-Security-Policy')).toContain("default-src 'none'; script-src 'self'");
+    expect(page.headers.get('Content-Security-Policy')).toContain(
+      "default-src 'none'; script-src 'self'",
+    );
     expect(page.headers.get('Cache-Control')).toBe('no-store');
     expect(page.text).not.toMatch(/<script(?![^>]* (src|type="application\/json"))|style=|onclick/);
     for (const [, path] of page.text.matchAll(/(?:href|src)="([^"]+)"/g)) {
       const asset = await ask(url + path);
-      expect([path, asset.status, asset.headers.get('Cache-Control')]).toEqual([path, 200, 'public, max-age=31536000, immutable']);
+      expect([path, asset.status, asset.headers.get('Cache-Control')]).toEqual([
+        path,
+        200,
+        'public, max-age=31536000, immutable',
+      ]);
     }
-    for (const path of ['/', '/tasks', '/tasks/metrics', '/tasks/dashboard/', '/tasks/dashboard/stream'])
+    for (const path of [
+      '/',
+      '/tasks',
+      '/tasks/metrics',
+      '/tasks/dashboard/',
+      '/tasks/dashboard/stream',
+    ])
       expect((await ask(url + path)).text).toBe('elsewhere');
   });
 
@@ -65,15 +81,20 @@ describe('dashboardRoutes', () => {
     await served?.close();
     const without = await appWith({ access: nobody });
     const answer = await ask(`${without}/tasks/dashboard`);
-    expect([answer.status, answer.headers.get('Content-Type')]).toEqual([401, 'text/html; charset=utf-8']);
+    expect([answer.status, answer.headers.get('Content-Type')]).toEqual([
+      401,
+      'text/html; charset=utf-8',
+    ]);
   });
 
   it('takes the theme that was chosen', async () => {
     const url = await appWith();
-    expect((await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme=dark' } })).text).toContain(
-      '<html lang="en" data-theme="dark">',
-    );
-    expect((await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme="><script>' } })).text).toContain('<html lang="en">');
+    expect(
+      (await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme=dark' } })).text,
+    ).toContain('<html lang="en" data-theme="dark">');
+    expect(
+      (await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme="><script>' } })).text,
+    ).toContain('<html lang="en">');
   });
 
   it('brings the tasks that its address lists, as the list itself would answer', async () => {
@@ -83,20 +104,27 @@ describe('dashboardRoutes', () => {
     await mail.enqueue();
     const url = await appWith();
     const listOf = async (query: string) => {
-      const [, facts = ''] = /id="facts">(.+)<\/script>/.exec((await ask(`${url}/tasks/dashboard${query}`)).text) ?? [];
+      const [, facts = ''] =
+        /id="facts">(.+)<\/script>/.exec((await ask(`${url}/tasks/dashboard${query}`)).text) ?? [];
       return (JSON.parse(facts) as DashboardFacts).list;
     };
     expect(await listOf('')).toMatchObject({ total: 2, nextCursor: null });
-    expect(await listOf('?view=tasks&tag=tenant:7&tz=UTC&task=x')).toMatchObject({ total: 1, items: [{ tags: { tenant: '7' } }] });
+    expect(await listOf('?view=tasks&tag=tenant:7&tz=UTC&task=x')).toMatchObject({
+      total: 1,
+      items: [{ tags: { tenant: '7' } }],
+    });
     expect(await listOf('?view=failures')).toBeNull();
     // What is wrong with it the page says by itself.
     expect(await listOf('?view=tasks&status=broken')).toBeNull();
   });
 
-  it.each(['logo.png', '//evil.example/x.png', 'https://evil.example/x.png', 'javascript:alert(1)', 'data:text/html,x'])(
-    'refuses the logo %s',
-    (logo) => {
-      expect(() => dashboardRoutes(tasks, { logo, logger: false })).toThrow(/logo/);
-    },
-  );
+  it.each([
+    'logo.png',
+    '//evil.example/x.png',
+    'https://evil.example/x.png',
+    'javascript:alert(1)',
+    'data:text/html,x',
+  ])('refuses the logo %s', (logo) => {
+    expect(() => dashboardRoutes(tasks, { logo, logger: false })).toThrow(/logo/);
+  });
 });

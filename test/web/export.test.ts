@@ -16,7 +16,9 @@ beforeAll(async () => {
   app = await serveAdmin();
   const quiet = app.tasks.task('quiet', () => {});
   await quiet.enqueueMany(Array.from({ length: 1200 }, () => [] as []));
-  await waitFor(async () => (await app.tasks.find({ limit: 1, status: ['success'] })).total === 1200);
+  await waitFor(
+    async () => (await app.tasks.find({ limit: 1, status: ['success'] })).total === 1200,
+  );
   session = await logIn(app.base);
 });
 afterAll(() => app.close());
@@ -26,7 +28,9 @@ describe('GET P/export', () => {
     const { text, headers } = await ask(`${app.base}/export?format=csv`, { headers: session });
     const rows = text.trimEnd().split('\r\n');
     expect(rows).toHaveLength(1202);
-    expect(rows[0]).toBe('id,name,status,queue,priority,createdAt,startedAt,endedAt,duration,attempt,error');
+    expect(rows[0]).toBe(
+      'id,name,status,queue,priority,createdAt,startedAt,endedAt,duration,attempt,error',
+    );
     expect(new Set(rows.map((row) => row.split(',')[0])).size).toBe(1202);
     expect(headers.get('Content-Disposition')).toBe('attachment; filename="tasks.csv"');
     expect(headers.get('Content-Type')).toContain('text/csv');
@@ -52,7 +56,9 @@ describe('GET P/export', () => {
       headers: { ...session, 'Content-Type': 'application/json' },
       body: JSON.stringify({ reason: '=cmd()' }),
     });
-    const { text, headers } = await ask(`${app.base}/audit/export?format=csv&action=pause`, { headers: session });
+    const { text, headers } = await ask(`${app.base}/audit/export?format=csv&action=pause`, {
+      headers: session,
+    });
     expect(headers.get('Content-Disposition')).toBe('attachment; filename="audit.csv"');
     const [head, row = '', ...none] = text.split('\r\n');
     expect(head).toBe('at,actor,action,outcome,ip,requestId,tasks,detail,strategy');
@@ -99,12 +105,15 @@ describe('GET P/export', () => {
     await Promise.all([served.close(), tasks.stop()]);
   });
 
-  it.each(['', '?format=xml', '?format=csv&format=ndjson', '?format=csv&status=none', '?format=csv&limit=5'])(
-    'refuses %s',
-    async (query) => {
-      expect((await ask(`${app.base}/export${query}`, { headers: session })).status).toBe(400);
-    },
-  );
+  it.each([
+    '',
+    '?format=xml',
+    '?format=csv&format=ndjson',
+    '?format=csv&status=none',
+    '?format=csv&limit=5',
+  ])('refuses %s', async (query) => {
+    expect((await ask(`${app.base}/export${query}`, { headers: session })).status).toBe(400);
+  });
 });
 
 describe('a cell of a CSV', () => {

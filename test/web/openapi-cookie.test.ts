@@ -24,40 +24,64 @@ afterEach(async () => {
 });
 afterAll(() => tasks.stop());
 
-const cases: Record<string, { path?: string; cookie?: object; prefix?: string; https?: boolean }> = {
-  'as it is by default': {},
-  'over HTTPS': { https: true },
-  'with a name of its own': { cookie: { name: 'shop' } },
-  'with a name of its own over HTTPS': { cookie: { name: 'shop' }, https: true },
-  'for a domain over HTTPS': { cookie: { domain: 'localhost' }, https: true },
-  'at another path': { path: '/admin/jobs' },
-  'under koa-mount': { prefix: '/shop' },
-};
+const cases: Record<string, { path?: string; cookie?: object; prefix?: string; https?: boolean }> =
+  {
+    'as it is by default': {},
+    'over HTTPS': { https: true },
+    'with a name of its own': { cookie: { name: 'shop' } },
+    'with a name of its own over HTTPS': { cookie: { name: 'shop' }, https: true },
+    'for a domain over HTTPS': { cookie: { domain: 'localhost' }, https: true },
+    'at another path': { path: '/admin/jobs' },
+    'under koa-mount': { prefix: '/shop' },
+  };
 
 describe('the cookie that P/openapi.json names', () => {
-  it.each(Object.entries(cases))('is the one that a sign-in sets, %s', async (_case, { path = '/tasks', cookie, prefix = '', https }) => {
-    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, path, cookie, store: tasks.store, logger: false });
-    const app = new Koa();
-    app.proxy = true;
-    const admin = taskAdmin(tasks, { path, auth, logger: false });
-    app.use(prefix ? mount(prefix, admin) : admin);
-    const { url } = await open(app);
-    const headers: Record<string, string> = https ? { 'X-Forwarded-Proto': 'https' } : {};
-    const base = url + prefix + path;
-    const login = await postForm(`${base}/auth/login`, { username: 'admin', password }, headers);
-    const set = login.cookie?.split('=')[0];
-    const { json } = await ask(`${base}/openapi.json`, { headers: { ...headers, Cookie: login.cookie ?? '' } });
-    const { components, security } = json as Described;
-    expect(set).toMatch(/taskflow|shop/);
-    expect([components.securitySchemes.cookie?.name, security]).toEqual([set, [{ bearer: [] }, { cookie: [] }]]);
-  });
+  it.each(Object.entries(cases))(
+    'is the one that a sign-in sets, %s',
+    async (_case, { path = '/tasks', cookie, prefix = '', https }) => {
+      const auth = createAuth({
+        strategies: ['admin', cheapHash(password)],
+        secretKey,
+        path,
+        cookie,
+        store: tasks.store,
+        logger: false,
+      });
+      const app = new Koa();
+      app.proxy = true;
+      const admin = taskAdmin(tasks, { path, auth, logger: false });
+      app.use(prefix ? mount(prefix, admin) : admin);
+      const { url } = await open(app);
+      const headers: Record<string, string> = https ? { 'X-Forwarded-Proto': 'https' } : {};
+      const base = url + prefix + path;
+      const login = await postForm(`${base}/auth/login`, { username: 'admin', password }, headers);
+      const set = login.cookie?.split('=')[0];
+      const { json } = await ask(`${base}/openapi.json`, {
+        headers: { ...headers, Cookie: login.cookie ?? '' },
+      });
+      const { components, security } = json as Described;
+      expect(set).toMatch(/taskflow|shop/);
+      expect([components.securitySchemes.cookie?.name, security]).toEqual([
+        set,
+        [{ bearer: [] }, { cookie: [] }],
+      ]);
+    },
+  );
 
   it("is the one that the app's own login names", async () => {
     const app = new Koa();
-    app.use(taskAdmin(tasks, { auth: { who: () => ({ name: 'ada', roles: ['admin'] }), cookieName: () => 'own' }, logger: false }));
+    app.use(
+      taskAdmin(tasks, {
+        auth: { who: () => ({ name: 'ada', roles: ['admin'] }), cookieName: () => 'own' },
+        logger: false,
+      }),
+    );
     const { url } = await open(app);
     const { components, security } = (await ask(`${url}/tasks/openapi.json`)).json as Described;
-    expect([components.securitySchemes.cookie?.name, security]).toEqual(['own', [{ bearer: [] }, { cookie: [] }]]);
+    expect([components.securitySchemes.cookie?.name, security]).toEqual([
+      'own',
+      [{ bearer: [] }, { cookie: [] }],
+    ]);
   });
 
   it("is absent if the app's own login names none, or if there is no login", async () => {

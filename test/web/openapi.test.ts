@@ -50,7 +50,9 @@ beforeAll(async () => {
   app = await serveAdmin({ displayFuncArgs: true, throttle: false });
   bearer = await signIn('admin', password);
   viewer = await signIn('vera', 'three');
-  document = (await (await fetch(`${app.base}/openapi.json`, { headers: bearer })).json()) as Document;
+  document = (await (
+    await fetch(`${app.base}/openapi.json`, { headers: bearer })
+  ).json()) as Document;
   const rich = app.tasks.task('rich', () => ({ of: 'things' }), { tags: { tenant: '7' } });
   app.tasks.schedule('hourly', rich, { every: 3600 });
   await rich.enqueueMany([[], [], []]);
@@ -64,14 +66,23 @@ describe('P/openapi.json', () => {
   it('passes a linter without a word', async () => {
     const source = JSON.stringify({ ...document, servers: [{ url: 'https://shop.internal' }] });
     // A sign-out that is a link ends in a redirect, and in nothing else.
-    const config = await createConfig({ extends: ['recommended'], rules: { 'operation-2xx-response': 'off' } });
+    const config = await createConfig({
+      extends: ['recommended'],
+      rules: { 'operation-2xx-response': 'off' },
+    });
     const problems = await lintFromString({ source, config });
-    expect(problems.map(({ ruleId, message, location }) => [ruleId, message, location[0]?.pointer])).toEqual([]);
+    expect(
+      problems.map(({ ruleId, message, location }) => [ruleId, message, location[0]?.pointer]),
+    ).toEqual([]);
   });
 
   it('tells of every route that is mounted, and of no other', async () => {
     const tasks = new TaskManager({ database: ':memory:', logger: false });
-    const access = createAuth({ strategies: { authenticate_user: () => false }, secretKey, logger: false });
+    const access = createAuth({
+      strategies: { authenticate_user: () => false },
+      secretKey,
+      logger: false,
+    });
     const mounted = [
       loginRoutes(access),
       dashboardRoutes(tasks, { access }),
@@ -90,7 +101,9 @@ describe('P/openapi.json', () => {
 
   it('names the paths as they are seen from outside', async () => {
     const mounted = await serveAdmin({ path: '/jobs', auth: null }, { mounted: '/inner' });
-    const { paths, servers } = (await (await fetch(`${mounted.base}/openapi.json`)).json()) as Document & { servers: { url: string }[] };
+    const { paths, servers } = (await (
+      await fetch(`${mounted.base}/openapi.json`)
+    ).json()) as Document & { servers: { url: string }[] };
     expect(Object.keys(paths)).toContain('/inner/jobs/{id}/retry');
     expect(Object.keys(paths).filter((path) => path.includes('auth'))).toEqual([]);
     expect(servers).toEqual([{ url: mounted.url }]);
@@ -107,24 +120,37 @@ interface Case {
   as: 'admin' | 'viewer' | 'nobody' | 'liar';
 }
 
-const resolve = (ref: string): Schema => document.components.schemas[ref.split('/').at(-1) ?? ''] ?? {};
+const resolve = (ref: string): Schema =>
+  document.components.schemas[ref.split('/').at(-1) ?? ''] ?? {};
 
 function casesOf({ parameters = [], requestBody }: Operation): fc.Arbitrary<Case> {
   const values = (where: 'path' | 'query'): fc.Arbitrary<Record<string, unknown>> => {
     const some = parameters.filter((each) => each.in === where);
     const requiredKeys = some.filter(({ required }) => required).map(({ name }) => name);
     const valid = fc.record(
-      Object.fromEntries(some.map(({ name, schema }) => [name, where === 'path' ? pathValue() : valuesOf(schema, resolve)])),
+      Object.fromEntries(
+        some.map(({ name, schema }) => [
+          name,
+          where === 'path' ? pathValue() : valuesOf(schema, resolve),
+        ]),
+      ),
       { requiredKeys } as { requiredKeys: never[] },
     );
-    return where === 'path' ? valid : fc.oneof({ weight: 2, arbitrary: valid }, spoiled(valid) as typeof valid);
+    return where === 'path'
+      ? valid
+      : fc.oneof({ weight: 2, arbitrary: valid }, spoiled(valid) as typeof valid);
   };
   const [schema] = Object.values(requestBody?.content ?? {}).map((each) => each.schema);
   const body = schema ? valuesOf(schema, resolve) : fc.constant(undefined);
   return fc.record({
     path: values('path'),
     query: values('query'),
-    body: fc.oneof({ weight: 3, arbitrary: body }, spoiled(body), fc.constantFrom(...hostile), fc.constant(undefined)),
+    body: fc.oneof(
+      { weight: 3, arbitrary: body },
+      spoiled(body),
+      fc.constantFrom(...hostile),
+      fc.constant(undefined),
+    ),
     type: fc.oneof(
       { weight: 6, arbitrary: fc.constant('application/json') },
       fc.constantFrom('text/plain', 'application/xml', 'x', 'multipart/form-data'),
@@ -141,7 +167,9 @@ const isWellFormed = (text: string): boolean => !/\p{Cs}/u.test(text);
 
 /** What stands in a path: what there is, what there is not, and what nobody should write there. */
 function pathValue(): fc.Arbitrary<unknown> {
-  const texts = hostile.filter((each): each is string => typeof each === 'string' && isWellFormed(each));
+  const texts = hostile.filter(
+    (each): each is string => typeof each === 'string' && isWellFormed(each),
+  );
   return fc.oneof(
     fc.nat().map((n) => ids[n % ids.length] ?? ''),
     fc.constantFrom('default', 'hourly', '01900000-0000-7000-8000-000000000000'),
@@ -151,16 +179,31 @@ function pathValue(): fc.Arbitrary<unknown> {
 }
 let ids: string[] = [];
 
-async function send(path: string, method: string, { query, body, type, as, path: inPath }: Case): Promise<Response | undefined> {
-  const filled = path.replace(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(String(inPath[name])));
+async function send(
+  path: string,
+  method: string,
+  { query, body, type, as, path: inPath }: Case,
+): Promise<Response | undefined> {
+  const filled = path.replace(/\{(\w+)\}/g, (_all, name: string) =>
+    encodeURIComponent(String(inPath[name])),
+  );
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query))
     for (const each of Array.isArray(value) ? value : [value]) search.append(name, textOf(each));
   const url = `${app.url}${filled}${search.size > 0 ? `?${search}` : ''}`;
   // A path of dots is another path before it is ever sent; one of a fixed name is another route.
-  if (new URL(url).pathname !== filled || (path.endsWith('{id}') && fixed.has(filled))) return undefined;
-  const who = { admin: bearer, viewer, nobody: {}, liar: { Authorization: 'Bearer eyJhbGciOiJub25lIn0.e30.' } }[as];
-  const headers: Record<string, string> = { ...who, ...(body !== undefined && method !== 'get' && { 'Content-Type': type }) };
+  if (new URL(url).pathname !== filled || (path.endsWith('{id}') && fixed.has(filled)))
+    return undefined;
+  const who = {
+    admin: bearer,
+    viewer,
+    nobody: {},
+    liar: { Authorization: 'Bearer eyJhbGciOiJub25lIn0.e30.' },
+  }[as];
+  const headers: Record<string, string> = {
+    ...who,
+    ...(body !== undefined && method !== 'get' && { 'Content-Type': type }),
+  };
   return fetch(url, {
     method: method.toUpperCase(),
     headers,
@@ -169,7 +212,8 @@ async function send(path: string, method: string, { query, body, type, as, path:
   });
 }
 
-const textOf = (value: unknown): string => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+const textOf = (value: unknown): string =>
+  typeof value === 'object' ? JSON.stringify(value) : String(value);
 let fixed: Set<string>;
 
 describe('every route of the document', () => {
@@ -177,7 +221,8 @@ describe('every route of the document', () => {
   addFormats.default(ajv);
   const validators = new Map<Schema, ValidateFunction>();
   const validate = (schema: Schema, value: unknown): string => {
-    const known = validators.get(schema) ?? ajv.compile({ ...schema, components: document.components });
+    const known =
+      validators.get(schema) ?? ajv.compile({ ...schema, components: document.components });
     validators.set(schema, known);
     return known(value) ? '' : ajv.errorsText(known.errors);
   };
@@ -199,11 +244,18 @@ describe('every route of the document', () => {
             sent += 1;
             seen.set(response.status, (seen.get(response.status) ?? 0) + 1);
             const told = operation.responses[response.status];
-            expect([operation.operationId, response.status, told !== undefined]).toEqual([operation.operationId, response.status, true]);
+            expect([operation.operationId, response.status, told !== undefined]).toEqual([
+              operation.operationId,
+              response.status,
+              true,
+            ]);
             expect(response.status).toBeLessThan(500);
             const isGuarded = operation.security === undefined;
             if (isGuarded && (each.as === 'nobody' || each.as === 'liar'))
-              expect([operation.operationId, response.status]).toEqual([operation.operationId, 401]);
+              expect([operation.operationId, response.status]).toEqual([
+                operation.operationId,
+                401,
+              ]);
             const type = response.headers.get('content-type')?.split(';')[0] ?? '';
             if (type === 'text/event-stream') return response.body?.cancel();
             const text = await response.text();
@@ -221,10 +273,15 @@ describe('every route of the document', () => {
           { numRuns: cases, interruptAfterTimeLimit: 60_000 },
         );
         // Some end the very session they are asked with.
-        if (operation.tags.includes('login')) [bearer, viewer] = await Promise.all([signIn('admin', password), signIn('vera', 'three')]);
+        if (operation.tags.includes('login'))
+          [bearer, viewer] = await Promise.all([
+            signIn('admin', password),
+            signIn('vera', 'three'),
+          ]);
       }
     }
     expect(sent).toBeGreaterThan(cases * 30);
-    for (const status of [200, 202, 400, 401, 403, 404, 415]) expect([status, seen.get(status) ?? 0]).not.toEqual([status, 0]);
+    for (const status of [200, 202, 400, 401, 403, 404, 415])
+      expect([status, seen.get(status) ?? 0]).not.toEqual([status, 0]);
   }, 240_000);
 });

@@ -40,7 +40,9 @@ beforeAll(async () => {
   await fail.enqueueMany([[1], [22], [333]]);
   await elsewhere.enqueue();
   await tasks.control({ action: 'pause', queue: 'slow' }, { actor: 'test' });
-  await waitFor(async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 5);
+  await waitFor(
+    async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 5,
+  );
 });
 afterAll(async () => {
   await Promise.all([served.close(), tasks.stop()]);
@@ -48,14 +50,28 @@ afterAll(async () => {
 
 describe('GET P/functions', () => {
   it('tells what is registered with its settings and figures, and what only has tasks', async () => {
-    const { body } = await get<{ items: { name: string; settings: object; counts: object; successRate: number }[] }>('/functions');
+    const { body } = await get<{
+      items: { name: string; settings: object; counts: object; successRate: number }[];
+    }>('/functions');
     expect(body.items.map(({ name }) => name)).toEqual(['add', 'elsewhere', 'fail "hard"\\']);
     expect(body.items[0]).toMatchObject({
-      settings: { handled: true, queue: 'sums', retries: 2, timeout: 5, backoff: 'function', concurrency: null, tags: { of: 'x' } },
+      settings: {
+        handled: true,
+        queue: 'sums',
+        retries: 2,
+        timeout: 5,
+        backoff: 'function',
+        concurrency: null,
+        tags: { of: 'x' },
+      },
       counts: { success: 2 },
       successRate: 1,
     });
-    expect(body.items[1]).toMatchObject({ settings: { handled: false, backoff: 1 }, counts: { pending: 1 }, successRate: null });
+    expect(body.items[1]).toMatchObject({
+      settings: { handled: false, backoff: 1 },
+      counts: { pending: 1 },
+      successRate: null,
+    });
     expect(body.items[2]).toMatchObject({ counts: { failed: 3 }, successRate: 0 });
     const past = await get<{ items: { counts: object }[] }>('/functions?from=-2d&to=-1d');
     expect(past.body.items[0]).toMatchObject({ counts: { success: 0 } });
@@ -66,8 +82,20 @@ describe('GET P/queues', () => {
   it('tells each queue, whether it is paused, and its figures', async () => {
     const { body } = await get<{ items: object[] }>('/queues');
     expect(body.items).toMatchObject([
-      { name: 'default', paused: false, pause: null, oldestReadyAt: expect.any(String), counts: { failed: 3, pending: 1 } },
-      { name: 'slow', paused: true, oldestReadyAt: null, counts: { pending: 0 }, successRate: null },
+      {
+        name: 'default',
+        paused: false,
+        pause: null,
+        oldestReadyAt: expect.any(String),
+        counts: { failed: 3, pending: 1 },
+      },
+      {
+        name: 'slow',
+        paused: true,
+        oldestReadyAt: null,
+        counts: { pending: 0 },
+        successRate: null,
+      },
       { name: 'sums', paused: false, counts: { success: 2 } },
     ]);
   });
@@ -75,28 +103,47 @@ describe('GET P/queues', () => {
 
 describe('GET P/schedules', () => {
   it('tells the next five runs of each, in its own time zone', async () => {
-    const { body } = await get<{ items: { name: string; rule: string; nextRunAt: string; nextRuns: string[] }[] }>('/schedules');
+    const { body } = await get<{
+      items: { name: string; rule: string; nextRunAt: string; nextRuns: string[] }[];
+    }>('/schedules');
     const [nightly, often] = body.items;
-    expect(nightly).toMatchObject({ name: 'nightly', task: 'add', rule: '0 3 * * * Europe/Berlin', paused: false, lastRunAt: null });
-    const hours = nightly?.nextRuns.map((at) => new Date(at).toLocaleTimeString('en-GB', { timeZone: 'Europe/Berlin' }));
+    expect(nightly).toMatchObject({
+      name: 'nightly',
+      task: 'add',
+      rule: '0 3 * * * Europe/Berlin',
+      paused: false,
+      lastRunAt: null,
+    });
+    const hours = nightly?.nextRuns.map((at) =>
+      new Date(at).toLocaleTimeString('en-GB', { timeZone: 'Europe/Berlin' }),
+    );
     expect(hours).toEqual(Array(5).fill('03:00:00'));
     const times = often?.nextRuns.map((at) => Date.parse(at)) ?? [];
     expect(times[0]).toBe(Date.parse(often?.nextRunAt ?? ''));
-    expect(times.map((time) => time - (times[0] ?? 0))).toEqual([0, 600_000, 1_200_000, 1_800_000, 2_400_000]);
+    expect(times.map((time) => time - (times[0] ?? 0))).toEqual([
+      0, 600_000, 1_200_000, 1_800_000, 2_400_000,
+    ]);
   });
 });
 
 describe('GET P/workers', () => {
   it('tells the processes', async () => {
     const { body } = await get<{ items: object[] }>('/workers');
-    expect(body.items).toMatchObject([{ pid: process.pid, slots: 7, running: 0, stuck: 0, stuckAttempts: [] }]);
+    expect(body.items).toMatchObject([
+      { pid: process.pid, slots: 7, running: 0, stuck: 0, stuckAttempts: [] },
+    ]);
   });
 });
 
 describe('GET P/failures', () => {
   it('groups failures that differ in numbers alone, with when, how often and which last', async () => {
-    const { body } = await get<{ items: { fingerprint: string; trend: number[] }[]; nextCursor: null }>('/failures');
-    expect(body.items).toMatchObject([{ name: 'fail "hard"\\', error: { name: 'RangeError' }, count: 3, failed: 3 }]);
+    const { body } = await get<{
+      items: { fingerprint: string; trend: number[] }[];
+      nextCursor: null;
+    }>('/failures');
+    expect(body.items).toMatchObject([
+      { name: 'fail "hard"\\', error: { name: 'RangeError' }, count: 3, failed: 3 },
+    ]);
     expect(body.nextCursor).toBeNull();
     const list = await get<{ total: number }>(`?fingerprint=${body.items[0]?.fingerprint}`);
     expect(list.body.total).toBe(3);
@@ -113,10 +160,14 @@ describe('GET P/metrics/prometheus', () => {
     const { text, headers } = await get('/metrics/prometheus');
     expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(text).toContain('koa_taskflow_tasks{function="add",status="success"} 2\n');
-    expect(text).toContain('koa_taskflow_ended_total{function="fail \\"hard\\"\\\\",status="failed"} 3\n');
+    expect(text).toContain(
+      'koa_taskflow_ended_total{function="fail \\"hard\\"\\\\",status="failed"} 3\n',
+    );
     expect(text).toContain('koa_taskflow_queue_tasks{queue="default",status="pending"} 1\n');
     expect(text).toContain('koa_taskflow_queue_paused{queue="slow"} 1\n');
-    expect(text).toContain('koa_taskflow_attempt_duration_seconds_bucket{function="add",le="+Inf"} 2\n');
+    expect(text).toContain(
+      'koa_taskflow_attempt_duration_seconds_bucket{function="add",le="+Inf"} 2\n',
+    );
     expect(text).toContain('koa_taskflow_attempt_duration_seconds_count{function="add"} 2\n');
     expect(text).toContain('koa_taskflow_worker_slots 7\n');
     expect(text).toContain('koa_taskflow_worker_slots_stuck 0\n');
@@ -125,7 +176,9 @@ describe('GET P/metrics/prometheus', () => {
       const [, kind, family = ''] = /^# (HELP|TYPE) (\w+) /.exec(line) ?? [];
       if (kind === 'TYPE') families.add(family);
       else if (kind === undefined)
-        expect(line).toMatch(/^koa_taskflow_\w+(\{(\w+="([^"\\\n]|\\["\\n])*",?)+\})? -?\d+(\.\d+)?(e[+-]?\d+)?$/);
+        expect(line).toMatch(
+          /^koa_taskflow_\w+(\{(\w+="([^"\\\n]|\\["\\n])*",?)+\})? -?\d+(\.\d+)?(e[+-]?\d+)?$/,
+        );
     }
     expect(families.size).toBe(8);
   });
@@ -148,15 +201,21 @@ describe('GET P/metrics/prometheus', () => {
         expect(block).not.toMatch(/[{,](le|quantile)="/);
         continue;
       }
-      const histograms = new Map<string, { bounds: number[]; counts: number[]; rest: Record<string, number> }>();
+      const histograms = new Map<
+        string,
+        { bounds: number[]; counts: number[]; rest: Record<string, number> }
+      >();
       for (const sample of samples) {
-        const [, suffix = '', labels = '', value = ''] = /^[a-z_]+_(bucket|sum|count)\{(.*)\} (\S+)$/.exec(sample) ?? [];
+        const [, suffix = '', labels = '', value = ''] =
+          /^[a-z_]+_(bucket|sum|count)\{(.*)\} (\S+)$/.exec(sample) ?? [];
         const of = labels.replace(/,?le="[^"]*"$/, '');
         const histogram = histograms.get(of) ?? { bounds: [], counts: [], rest: {} };
         histograms.set(of, histogram);
         if (suffix !== 'bucket') histogram.rest[suffix] = Number(value);
         else {
-          histogram.bounds.push(Number((/le="([^"]*)"$/.exec(labels)?.[1] ?? '').replace('+Inf', 'Infinity')));
+          histogram.bounds.push(
+            Number((/le="([^"]*)"$/.exec(labels)?.[1] ?? '').replace('+Inf', 'Infinity')),
+          );
           histogram.counts.push(Number(value));
         }
       }
@@ -177,7 +236,11 @@ describe('a request', () => {
     ['', 'text/html, */*;q=0.1', 200],
     ['', 'application/*', 200],
     ['', 'application/json;q=0', 406],
-    ['/metrics/prometheus', 'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5', 200],
+    [
+      '/metrics/prometheus',
+      'application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5',
+      200,
+    ],
     ['/metrics/prometheus', 'application/json', 406],
     ['/export?format=csv', 'text/csv', 200],
     ['/export?format=csv', 'image/png', 406],
@@ -205,10 +268,13 @@ describe('a request', () => {
     expect(head.headers.get('content-type')).toBe(whole.headers.get('content-type'));
   });
 
-  it.each(['/functions?x=1', '/schedules?from=-6h', '/workers?a', '/openapi.json?v=2', '/metrics/prometheus?step=60'])(
-    'for %s is refused for a parameter that there is not',
-    async (path) => {
-      expect((await get(path)).body.code).toBe('INVALID_INPUT');
-    },
-  );
+  it.each([
+    '/functions?x=1',
+    '/schedules?from=-6h',
+    '/workers?a',
+    '/openapi.json?v=2',
+    '/metrics/prometheus?step=60',
+  ])('for %s is refused for a parameter that there is not', async (path) => {
+    expect((await get(path)).body.code).toBe('INVALID_INPUT');
+  });
 });

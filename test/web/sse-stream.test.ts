@@ -105,7 +105,8 @@ describe('sseStream', () => {
     const requests = new AsyncLocalStorage<string>();
     const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
     const seen: Record<string, unknown[]> = { iterable: [], emitter: [], own: [] };
-    const note = (source: 'iterable' | 'emitter' | 'own'): void => void seen[source]?.push(requests.getStore() ?? 'no request');
+    const note = (source: 'iterable' | 'emitter' | 'own'): void =>
+      void seen[source]?.push(requests.getStore() ?? 'no request');
     async function* shared(): AsyncGenerator<StreamEvent> {
       for await (const event of counting()) {
         note('iterable');
@@ -126,8 +127,13 @@ describe('sseStream', () => {
     router.get('/emitter', sseStream(emitterEvents(emitter, ['a'])));
     router.get('/own', sseStream(own));
     const url = await use(inRequest, router.routes() as unknown as Middleware);
-    const streams = await Promise.all(['iterable', 'emitter', 'own'].map((path) => openStream(`${url}/${path}`)));
-    await waitFor(() => Object.values(seen).every(({ length }) => length > 0) && (seen.iterable?.length ?? 0) > 2);
+    const streams = await Promise.all(
+      ['iterable', 'emitter', 'own'].map((path) => openStream(`${url}/${path}`)),
+    );
+    await waitFor(
+      () =>
+        Object.values(seen).every(({ length }) => length > 0) && (seen.iterable?.length ?? 0) > 2,
+    );
     for (const stream of streams) stream.close();
     await waitFor(() => seen.emitter?.length === 2);
     expect(new Set(seen.iterable)).toEqual(new Set(['no request']));
@@ -138,15 +144,26 @@ describe('sseStream', () => {
   it('aborts the signal of a source in the context of its request when another request ends the session', async () => {
     const requests = new AsyncLocalStorage<string>();
     const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
-    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: false });
+    const auth = createAuth({
+      strategies: ['admin', cheapHash(password)],
+      secretKey,
+      logger: false,
+    });
     const seen: unknown[] = [];
     const source = async function* ({ signal }: StreamClient): AsyncGenerator<StreamEvent> {
       yield { event: 'begun', data: 1 };
-      await new Promise((resolve) => signal.addEventListener('abort', () => resolve(seen.push(requests.getStore()))));
+      await new Promise((resolve) =>
+        signal.addEventListener('abort', () => resolve(seen.push(requests.getStore()))),
+      );
     };
     const router = new Router();
     router.get('/stream', requireAuth('401'), sseStream(source, { access: auth }));
-    const url = await use(inRequest, sessionToken(auth), loginRoutes(auth), router.routes() as unknown as Middleware);
+    const url = await use(
+      inRequest,
+      sessionToken(auth),
+      loginRoutes(auth),
+      router.routes() as unknown as Middleware,
+    );
     const { cookie } = await logIn(`${url}/tasks`);
     const stream = await openStream(`${url}/stream`, { cookie });
     await waitFor(() => stream.of('begun').length === 1);
@@ -211,7 +228,10 @@ describe('sseStream', () => {
     });
     const url = await use(quiet);
     const refused = await ask(url, { headers: { Accept: 'application/json' } });
-    expect([refused.status, (refused.json as { code: string }).code]).toEqual([406, 'NOT_ACCEPTABLE']);
+    expect([refused.status, (refused.json as { code: string }).code]).toEqual([
+      406,
+      'NOT_ACCEPTABLE',
+    ]);
     const pings = heldTimers('setInterval', 15_000);
     const response = await fetch(url, { headers: { Accept: 'text/event-stream' } });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -229,11 +249,11 @@ describe('sseStream', () => {
     const url = await use(sseStream(counting(), { streams: { perUser: 2 } }));
     const streams = [await openStream(url), await openStream(url)];
     const answer = await ask(url);
-    expect([answer.status, (answer.json as { code: string }).code, answer.headers.get('Retry-After')]).toEqual([
-      503,
-      'TOO_MANY_STREAMS',
-      '10',
-    ]);
+    expect([
+      answer.status,
+      (answer.json as { code: string }).code,
+      answer.headers.get('Retry-After'),
+    ]).toEqual([503, 'TOO_MANY_STREAMS', '10']);
     streams[0]?.close();
     const third = await waitFor(async () => {
       const next = await openStream(url);
@@ -255,7 +275,9 @@ describe('sseStream', () => {
       }),
     );
     const { port } = new URL(url);
-    const socket = connect(Number(port), '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    const socket = connect(Number(port), '127.0.0.1', () =>
+      socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'),
+    );
     socket.pause();
     await sleep(0.5);
     const stalled = taken;
@@ -276,7 +298,11 @@ describe('sseStream', () => {
     );
     const stream = await openStream(url);
     await waitFor(() => stream.events.length === 2);
-    expect(stream.events.map(({ data }) => JSON.parse(data) === texts[0] || JSON.parse(data) === texts[1])).toEqual([true, true]);
+    expect(
+      stream.events.map(
+        ({ data }) => JSON.parse(data) === texts[0] || JSON.parse(data) === texts[1],
+      ),
+    ).toEqual([true, true]);
     stream.close();
   });
 
@@ -293,7 +319,9 @@ describe('sseStream', () => {
       }),
     );
     served = await serve(app);
-    const socket = connect(Number(new URL(served.url).port), '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    const socket = connect(Number(new URL(served.url).port), '127.0.0.1', () =>
+      socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'),
+    );
     await new Promise((resolve) => socket.once('data', resolve));
     socket.resetAndDestroy();
     await waitFor(() => gone);
@@ -314,10 +342,13 @@ describe('sseStream', () => {
       }),
     );
     const timers = heldTimers('setTimeout', 30_000);
-    const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'));
+    const socket = connect(Number(new URL(url).port), '127.0.0.1', () =>
+      socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'),
+    );
     socket.on('error', () => {});
     socket.pause();
-    const open = () => new Promise<number>((resolve) => served?.server.getConnections((_error, n) => resolve(n)));
+    const open = () =>
+      new Promise<number>((resolve) => served?.server.getConnections((_error, n) => resolve(n)));
     await waitFor(async () => (await open()) === 1 && timers.length > 0);
     await sleep(0.3);
     expect(await open()).toBe(1);
@@ -330,8 +361,16 @@ describe('sseStream', () => {
 describe('sseStream behind a login', () => {
   afterEach(() => served?.close());
 
-  const guarded = async (options: { tokenExpiry?: number } = {}, guard: Middleware[] = [requireAuth('401')]): Promise<string> => {
-    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: false, ...options });
+  const guarded = async (
+    options: { tokenExpiry?: number } = {},
+    guard: Middleware[] = [requireAuth('401')],
+  ): Promise<string> => {
+    const auth = createAuth({
+      strategies: ['admin', cheapHash(password)],
+      secretKey,
+      logger: false,
+      ...options,
+    });
     const router = new Router();
     router.get('/stream', ...(guard as never[]), sseStream(counting(), { access: auth }) as never);
     return use(sessionToken(auth), loginRoutes(auth), router.routes() as unknown as Middleware);
@@ -341,7 +380,10 @@ describe('sseStream behind a login', () => {
     for (const guard of [[requireAuth('401')], []]) {
       const url = await guarded({}, guard);
       const answer = await ask(`${url}/stream`);
-      expect([answer.status, (answer.json as { code: string }).code]).toEqual([401, 'UNAUTHENTICATED']);
+      expect([answer.status, (answer.json as { code: string }).code]).toEqual([
+        401,
+        'UNAUTHENTICATED',
+      ]);
       await served?.close();
     }
   });

@@ -15,7 +15,8 @@ it('a slot held by a handler that did not stop shows in GET P/workers, GET P/met
   app.use(taskAdmin(tasks, { auth: null, logger: false }));
   const served = await serve(app);
   const client = createClient(`${served.url}/tasks`);
-  const prometheus = async (): Promise<string> => (await fetch(`${served.url}/tasks/metrics/prometheus`)).text();
+  const prometheus = async (): Promise<string> =>
+    (await fetch(`${served.url}/tasks/metrics/prometheus`)).text();
   expect((await client.metrics()).workers).toEqual({ count: 1, slots: 2, stuck: 0 });
   await hanging.enqueue();
   await waitFor(async () => (await client.workers()).items[0]?.stuck === 1);

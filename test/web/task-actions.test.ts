@@ -18,14 +18,19 @@ const add = tasks.task('add', (a: number, b: number) => {
 tasks.schedule('hourly', add, { every: 3600, args: [1, 1] });
 const recorded: AuditEvent[] = [];
 const access = {
-  who: (ctx: Koa.Context) => ({ name: ctx.get('X-Test-User'), roles: ctx.get('X-Test-User') === 'ada' ? ['operator'] : ['viewer'] }),
+  who: (ctx: Koa.Context) => ({
+    name: ctx.get('X-Test-User'),
+    roles: ctx.get('X-Test-User') === 'ada' ? ['operator'] : ['viewer'],
+  }),
   record: (event: AuditEvent) => void recorded.push(event),
 };
 const ada = { 'X-Test-User': 'ada' };
 let served: Served;
 let api: string;
 const post = (path: string, body?: unknown, headers: Record<string, string> = ada) =>
-  body === undefined ? ask(api + path, { method: 'POST', headers }) : postJson(api + path, body as object, headers);
+  body === undefined
+    ? ask(api + path, { method: 'POST', headers })
+    : postJson(api + path, body as object, headers);
 const code = (answer: { json: unknown }): string => (answer.json as { code: string }).code;
 const done = (id: string) => waitFor(async () => (await tasks.get(id))?.status === 'success');
 
@@ -54,16 +59,21 @@ describe('POST P/:id/rerun', () => {
     await done(made.id);
     expect(await tasks.get(made.id)).toMatchObject({ result: 3, rerunOf: id });
     expect(await tasks.get(id)).toMatchObject({ rerunAs: made.id });
-    expect(recorded).toMatchObject([{ action: 'rerun', actor: 'ada', outcome: 'done', tasks: [id] }]);
+    expect(recorded).toMatchObject([
+      { action: 'rerun', actor: 'ada', outcome: 'done', tasks: [id] },
+    ]);
   });
 
   it('takes other arguments', async () => {
     const id = await add.enqueue(1, 2);
     await done(id);
-    const made = (await post(`/${id}/rerun`, { args: [20, 22], reason: 'wrong numbers' })).json as TaskSummary;
+    const made = (await post(`/${id}/rerun`, { args: [20, 22], reason: 'wrong numbers' }))
+      .json as TaskSummary;
     await done(made.id);
     expect((await tasks.get(made.id))?.result).toBe(42);
-    expect(recorded).toMatchObject([{ action: 'rerun', outcome: 'done', detail: { rerunAs: made.id, reason: 'wrong numbers' } }]);
+    expect(recorded).toMatchObject([
+      { action: 'rerun', outcome: 'done', detail: { rerunAs: made.id, reason: 'wrong numbers' } },
+    ]);
   });
 
   it('refuses a task that has not ended, arguments that are no list, and those that are too long', async () => {
@@ -72,7 +82,12 @@ describe('POST P/:id/rerun', () => {
     expect([early.status, code(early)]).toEqual([409, 'TASK_STATE_CONFLICT']);
     const ended = await add.enqueue(1, 2);
     await done(ended);
-    const bodies = [{ args: { a: 1 } }, { args: 'x' }, { args: ['x'.repeat(2000)] }, { argument: [] }];
+    const bodies = [
+      { args: { a: 1 } },
+      { args: 'x' },
+      { args: ['x'.repeat(2000)] },
+      { argument: [] },
+    ];
     for (const body of bodies) {
       const answer = await post(`/${ended}/rerun`, body);
       expect([answer.status, code(answer)]).toEqual([400, 'INVALID_INPUT']);
@@ -94,7 +109,10 @@ describe('GET P/:id/logs', () => {
     const lines = async (query: string) => (await page(query)).items.map(({ message }) => message);
     expect(await lines('')).toEqual(['adding 3 and 4', 'slowly']);
     expect(await lines('?after=1')).toEqual(['slowly']);
-    expect(await page('?limit=1')).toMatchObject({ items: [{ n: 1, message: 'adding 3 and 4' }], nextAfter: 1 });
+    expect(await page('?limit=1')).toMatchObject({
+      items: [{ n: 1, message: 'adding 3 and 4' }],
+      nextAfter: 1,
+    });
     expect((await page('?limit=1&after=1')).nextAfter).toBeNull();
     expect(await lines('?level=warn')).toEqual(['slowly']);
     expect(await lines('?level=error')).toEqual([]);
@@ -106,7 +124,9 @@ describe('GET P/:id/logs', () => {
   });
 
   it('answers 404 for a task that is not there, and 400 for a number that is none', async () => {
-    expect(code(await ask(`${api}/01890000-0000-7000-8000-000000000000/logs`, { headers: ada }))).toBe('TASK_NOT_FOUND');
+    expect(
+      code(await ask(`${api}/01890000-0000-7000-8000-000000000000/logs`, { headers: ada })),
+    ).toBe('TASK_NOT_FOUND');
     expect(code(await ask(`${api}/x/logs`, { headers: ada }))).toBe('TASK_NOT_FOUND');
     expect(code(await ask(`${api}/x/logs?after=-1`, { headers: ada }))).toBe('INVALID_INPUT');
   });
@@ -114,12 +134,21 @@ describe('GET P/:id/logs', () => {
 
 describe('queues and schedules over HTTP', () => {
   it('pauses a queue, so that none of its tasks starts, and resumes it', async () => {
-    expect((await post('/queues/default/pause', { reason: 'the bank is down' })).json).toEqual({ queue: 'default', paused: true });
-    expect(recorded.at(-1)).toMatchObject({ action: 'pause', detail: { queue: 'default', reason: 'the bank is down' } });
+    expect((await post('/queues/default/pause', { reason: 'the bank is down' })).json).toEqual({
+      queue: 'default',
+      paused: true,
+    });
+    expect(recorded.at(-1)).toMatchObject({
+      action: 'pause',
+      detail: { queue: 'default', reason: 'the bank is down' },
+    });
     const id = await add.enqueue(1, 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect((await tasks.get(id))?.status).toBe('pending');
-    expect((await post('/queues/default/resume')).json).toEqual({ queue: 'default', paused: false });
+    expect((await post('/queues/default/resume')).json).toEqual({
+      queue: 'default',
+      paused: false,
+    });
     await done(id);
     expect(recorded).toMatchObject([
       { action: 'pause', actor: 'ada', outcome: 'done', detail: { queue: 'default' } },
@@ -129,22 +158,37 @@ describe('queues and schedules over HTTP', () => {
 
   it('runs a schedule now, pauses and resumes it', async () => {
     const answer = await post('/schedules/hourly/run');
-    expect([answer.status, answer.json]).toEqual([202, expect.objectContaining({ name: 'add', source: 'scheduled' })]);
-    expect((await post('/schedules/hourly/pause')).json).toEqual({ schedule: 'hourly', paused: true });
-    expect((await post('/schedules/hourly/resume')).json).toEqual({ schedule: 'hourly', paused: false });
+    expect([answer.status, answer.json]).toEqual([
+      202,
+      expect.objectContaining({ name: 'add', source: 'scheduled' }),
+    ]);
+    expect((await post('/schedules/hourly/pause')).json).toEqual({
+      schedule: 'hourly',
+      paused: true,
+    });
+    expect((await post('/schedules/hourly/resume')).json).toEqual({
+      schedule: 'hourly',
+      paused: false,
+    });
   });
 
   it('refuses to remove a schedule that a running process defines, and records it', async () => {
     const answer = await post('/schedules/hourly/remove', { reason: 'old' });
     expect([answer.status, code(answer)]).toEqual([409, 'SCHEDULE_DEFINED']);
-    expect(recorded).toMatchObject([{ action: 'remove', outcome: 'refused', detail: { schedule: 'hourly', reason: 'old' } }]);
+    expect(recorded).toMatchObject([
+      { action: 'remove', outcome: 'refused', detail: { schedule: 'hourly', reason: 'old' } },
+    ]);
   });
 
   it('answers 404 for a schedule that is not there, and 403 to a viewer', async () => {
     const unknown = await post('/schedules/nightly/run');
     expect([unknown.status, code(unknown)]).toEqual([404, 'NOT_FOUND']);
     const vera = { 'X-Test-User': 'vera' };
-    for (const path of ['/schedules/hourly/run', '/queues/default/pause', '/01890000-0000-7000-8000-000000000000/rerun'])
+    for (const path of [
+      '/schedules/hourly/run',
+      '/queues/default/pause',
+      '/01890000-0000-7000-8000-000000000000/rerun',
+    ])
       expect((await post(path, undefined, vera)).status).toBe(403);
     expect(recorded.map(({ action, outcome }) => [action, outcome])).toEqual([
       ['run', 'refused'],

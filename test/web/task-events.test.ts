@@ -41,7 +41,10 @@ describe('the live events of the tasks', () => {
     await tasks.start();
     const stream = await openStream(served.url);
     await waitFor(() => stream.of('metrics').length > 0);
-    expect(stream.events[0]).toMatchObject({ event: 'hello', id: String((await tasks.describe()).rev) });
+    expect(stream.events[0]).toMatchObject({
+      event: 'hello',
+      id: String((await tasks.describe()).rev),
+    });
     expect(stream.of('hello')[0]).toEqual({
       serverTime: expect.stringMatching(/Z$/),
       version: expect.stringMatching(/^\d/),
@@ -49,10 +52,14 @@ describe('the live events of the tasks', () => {
     });
     const id = await add.enqueue(1);
     await waitFor(() =>
-      stream.of<TasksData>('tasks').some(({ upserts }) => upserts.some((task) => task.id === id && task.status === 'success')),
+      stream
+        .of<TasksData>('tasks')
+        .some(({ upserts }) => upserts.some((task) => task.id === id && task.status === 'success')),
     );
     expect(stream.events.at(-1)?.id).toBe(String((await tasks.describe()).rev));
-    await waitFor(() => stream.of<{ counts: { success: number } }>('metrics').at(-1)?.counts.success === 1);
+    await waitFor(
+      () => stream.of<{ counts: { success: number } }>('metrics').at(-1)?.counts.success === 1,
+    );
     stream.close();
   });
 
@@ -78,7 +85,9 @@ describe('the live events of the tasks', () => {
     await waitFor(() => second.of('tasks').length > 0);
     expect(second.events[0]?.id).toBe(lastEventId);
     expect(second.of('hello')[0]).toMatchObject({ resumed: true });
-    expect(second.of<TasksData>('tasks')[0]?.upserts.map(({ id, status }) => [id, status])).toEqual(ids.map((id) => [id, 'success']));
+    expect(second.of<TasksData>('tasks')[0]?.upserts.map(({ id, status }) => [id, status])).toEqual(
+      ids.map((id) => [id, 'success']),
+    );
     second.close();
   });
 
@@ -98,13 +107,16 @@ describe('the live events of the tasks', () => {
     stream.close();
   });
 
-  it.each(['1', '9007199254740991', 'abc', '-1', ''])('begin anew after the id %j, which this database never gave', async (id) => {
-    await tasks.define('noop').enqueue();
-    const stream = await openStream(served.url, id ? { 'Last-Event-ID': id } : {});
-    await waitFor(() => stream.events.length > 0);
-    expect(stream.of('hello')[0]).toMatchObject({ resumed: false });
-    stream.close();
-  });
+  it.each(['1', '9007199254740991', 'abc', '-1', ''])(
+    'begin anew after the id %j, which this database never gave',
+    async (id) => {
+      await tasks.define('noop').enqueue();
+      const stream = await openStream(served.url, id ? { 'Last-Event-ID': id } : {});
+      await waitFor(() => stream.events.length > 0);
+      expect(stream.of('hello')[0]).toMatchObject({ resumed: false });
+      stream.close();
+    },
+  );
 
   it('tell at most ten times a second, however much happens', async () => {
     const add = tasks.task('add', (a: number) => a);
@@ -126,9 +138,11 @@ describe('the live events of the tasks', () => {
   it('tell a client that fell behind everything it missed, at once', async () => {
     const noop = tasks.define('noop');
     const controller = new AbortController();
-    const events = taskEvents(tasks)({ lastEventId: undefined, query: new URLSearchParams('topics=tasks'), signal: controller.signal })[
-      Symbol.asyncIterator
-    ]();
+    const events = taskEvents(tasks)({
+      lastEventId: undefined,
+      query: new URLSearchParams('topics=tasks'),
+      signal: controller.signal,
+    })[Symbol.asyncIterator]();
     const next = async (): Promise<StreamEvent> => (await events.next()).value as StreamEvent;
     expect((await next()).event).toBe('hello');
     // Stored after the greeting and before the client has asked for more.
@@ -156,7 +170,13 @@ describe('the live events of the tasks', () => {
       await sleep(0.15);
     }
     await waitFor(() => streams.every((stream) => stream.of('tasks').length === 3));
-    expect(new Set(streams.map((stream) => JSON.stringify(stream.events.filter(({ event }) => event === 'tasks')))).size).toBe(1);
+    expect(
+      new Set(
+        streams.map((stream) =>
+          JSON.stringify(stream.events.filter(({ event }) => event === 'tasks')),
+        ),
+      ).size,
+    ).toBe(1);
     for (const stream of streams) stream.close();
   });
 
@@ -172,8 +192,12 @@ describe('the live events of the tasks', () => {
     const id = await talk.enqueue();
     await waitFor(async () => (await tasks.logs(id, {})).length >= 1);
     const stream = await openStream(`${served.url}/?task=${id}&topics=metrics`);
-    await waitFor(() => stream.of<{ lines: unknown[] }>('log').flatMap(({ lines }) => lines).length >= 3);
-    const lines = stream.of<{ id: string; lines: { n: number; message: string }[] }>('log').flatMap((event) => event.lines);
+    await waitFor(
+      () => stream.of<{ lines: unknown[] }>('log').flatMap(({ lines }) => lines).length >= 3,
+    );
+    const lines = stream
+      .of<{ id: string; lines: { n: number; message: string }[] }>('log')
+      .flatMap((event) => event.lines);
     expect(lines.every(({ message }) => message === 'tick')).toBe(true);
     expect(lines.map(({ n }) => n)).toEqual(lines.map((_, index) => (lines[0]?.n ?? 0) + index));
     expect(stream.of('tasks')).toEqual([]);
@@ -194,7 +218,9 @@ describe('the live events of the tasks', () => {
     await waitFor(async () => (await tasks.logs(id, {})).length >= 1);
     const controller = new AbortController();
     const query = new URLSearchParams({ topics: 'metrics', task: id });
-    const events = taskEvents(tasks)({ lastEventId: undefined, query, signal: controller.signal })[Symbol.asyncIterator]();
+    const events = taskEvents(tasks)({ lastEventId: undefined, query, signal: controller.signal })[
+      Symbol.asyncIterator
+    ]();
     const seen: number[] = [];
     for (let taken = 0; taken < 6; ) {
       const { event, data } = (await events.next()).value as StreamEvent;
@@ -222,7 +248,10 @@ describe('the live events of the tasks', () => {
     '?task=nothing',
     `?${Array.from({ length: 21 }, (_, n) => `task=01890000-0000-7000-8000-0000000000${String(n).padStart(2, '0')}`).join('&')}`,
   ])('refuse %s with 400 before they begin', async (query) => {
-    expect((await ask(served.url + query)).json).toMatchObject({ status: 400, code: 'INVALID_INPUT' });
+    expect((await ask(served.url + query)).json).toMatchObject({
+      status: 400,
+      code: 'INVALID_INPUT',
+    });
   });
 
   it('reads the data that all clients share in an empty context', async () => {
@@ -233,7 +262,8 @@ describe('the live events of the tasks', () => {
         const value: unknown = Reflect.get(target, key, target);
         if (typeof value !== 'function') return value;
         return (...args: unknown[]): unknown => {
-          if (key === 'aggregate' || key === 'watch') seen.push(requests.getStore() ?? 'no request');
+          if (key === 'aggregate' || key === 'watch')
+            seen.push(requests.getStore() ?? 'no request');
           return value.apply(target, args);
         };
       },

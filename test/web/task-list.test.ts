@@ -23,7 +23,8 @@ interface Page {
 
 const get = (query: string) => ask(`${served.url}/tasks${query}`);
 /** Which of the tasks a query shows, in its order. */
-const shown = async (query: string): Promise<number[]> => ((await get(query)).json as Page).items.map(({ id }) => ids.indexOf(id));
+const shown = async (query: string): Promise<number[]> =>
+  ((await get(query)).json as Page).items.map(({ id }) => ids.indexOf(id));
 
 beforeAll(async () => {
   const app = new Koa();
@@ -36,7 +37,9 @@ beforeAll(async () => {
     await mail.with({ queue: 'bulk', tags: { tenant: '8' }, runIn: 3600 }).enqueue('bob'),
     await charge.with({ queue: 'money' }).enqueue('4242'),
   ];
-  await waitFor(async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 3);
+  await waitFor(
+    async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 3,
+  );
   await waitFor(async () => (await tasks.find({ limit: 1, q: 'declined' })).total === 2);
 });
 afterAll(async () => {
@@ -103,7 +106,10 @@ describe('the list over HTTP', () => {
   it.each([
     ['?sort=args', /sort must be one of createdAt, /],
     ['?tag=:7', /tag must be a key, or key:value/],
-    [`?${Array.from({ length: 11 }, (_, n) => `tag=k${n}`).join('&')}`, /tag may be given at most ten times/],
+    [
+      `?${Array.from({ length: 11 }, (_, n) => `tag=k${n}`).join('&')}`,
+      /tag may be given at most ten times/,
+    ],
     ['?fingerprint=xyz', /fingerprint must be the 16 hexadecimal digits/],
     ['?q=', /q must be a string of 1 to 4,096 characters/],
     [`?q=${'a'.repeat(4097)}`, /q must be a string of 1 to 4,096 characters/],
@@ -134,7 +140,11 @@ describe('the list over HTTP', () => {
       `?sort=name&cursor=${made}`,
     ]) {
       const { status, json } = await get(query);
-      expect([query, status, (json as { code: string }).code]).toEqual([query, 400, 'INVALID_CURSOR']);
+      expect([query, status, (json as { code: string }).code]).toEqual([
+        query,
+        400,
+        'INVALID_CURSOR',
+      ]);
     }
     expect((await get(`?sort=name&cursor=${nextCursor}`)).status).toBe(200);
   });

@@ -48,7 +48,9 @@ beforeAll(async () => {
     await bad.enqueue('4111'),
     await add.with({ runIn: 3600 }).enqueue(3, 4),
   ];
-  await waitFor(async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 2);
+  await waitFor(
+    async () => (await tasks.find({ limit: 1, status: ['success', 'failed'] })).total === 2,
+  );
 });
 afterAll(async () => {
   await Promise.all([served.close(), shown.close(), tasks.stop()]);
@@ -81,7 +83,10 @@ describe('GET P', () => {
       error: null,
       fingerprint: null,
     });
-    expect(items[1]).toMatchObject({ status: 'failed', error: { name: 'Error', message: 'declined' } });
+    expect(items[1]).toMatchObject({
+      status: 'failed',
+      error: { name: 'Error', message: 'declined' },
+    });
   });
 
   it('filters by state, repeatably, and by name', async () => {
@@ -96,7 +101,10 @@ describe('GET P', () => {
 
   it('goes on where a cursor says, with any limit', async () => {
     const first = (await get('?limit=2')).json as { items: TaskSummary[]; nextCursor: string };
-    const second = (await get(`?limit=500&cursor=${first.nextCursor}`)).json as { items: TaskSummary[]; nextCursor: null };
+    const second = (await get(`?limit=500&cursor=${first.nextCursor}`)).json as {
+      items: TaskSummary[];
+      nextCursor: null;
+    };
     expect([...first.items, ...second.items].map(({ id }) => id)).toEqual([...ids].reverse());
     expect(second.nextCursor).toBeNull();
   });
@@ -148,10 +156,13 @@ describe('GET P/:id', () => {
     expect((await ask(`${shown.url}/tasks/${ids[1]}`)).json).toMatchObject({ args: ['4111'] });
   });
 
-  it.each(['/01890000-0000-7000-8000-000000000000', '/nothing', '/__proto__', '/%00', '/%'])('answers %s with 404', async (path) => {
-    const answer = await get(path);
-    expect([answer.status, code(answer)]).toEqual([404, 'TASK_NOT_FOUND']);
-  });
+  it.each(['/01890000-0000-7000-8000-000000000000', '/nothing', '/__proto__', '/%00', '/%'])(
+    'answers %s with 404',
+    async (path) => {
+      const answer = await get(path);
+      expect([answer.status, code(answer)]).toEqual([404, 'TASK_NOT_FOUND']);
+    },
+  );
 });
 
 describe('GET P/metrics', () => {
@@ -165,7 +176,9 @@ describe('GET P/metrics', () => {
       series: [{ success: 1, failed: 1 }],
     });
     expect((await get('/metrics?from=-1h&step=60')).status).toBe(200);
-    expect((await get('/metrics?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z')).json).toMatchObject({ successRate: null, series: [] });
+    expect(
+      (await get('/metrics?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z')).json,
+    ).toMatchObject({ successRate: null, series: [] });
   });
 
   it.each([
@@ -187,22 +200,34 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     const id = await bad.enqueue('x');
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     const answer = await ask(`${api}/${id}/retry`, { method: 'POST', headers: as('admin') });
-    expect([answer.status, answer.json]).toEqual([202, expect.objectContaining({ id, status: 'pending', attempt: 1, maxAttempts: 2 })]);
+    expect([answer.status, answer.json]).toEqual([
+      202,
+      expect.objectContaining({ id, status: 'pending', attempt: 1, maxAttempts: 2 }),
+    ]);
     await waitFor(async () => (await tasks.get(id))?.attempts.length === 2);
   });
 
   it('cancels a pending task', async () => {
     const id = await add.with({ runIn: 60 }).enqueue(1, 1);
-    expect((await ask(`${api}/${id}/cancel`, { method: 'POST', headers: as('admin') })).json).toMatchObject({ id, status: 'cancelled' });
+    expect(
+      (await ask(`${api}/${id}/cancel`, { method: 'POST', headers: as('admin') })).json,
+    ).toMatchObject({ id, status: 'cancelled' });
   });
 
   it('answers 409 in a state that does not allow it, and 404 for what it does not know', async () => {
     const retry = await ask(`${api}/${ids[0]}/retry`, { method: 'POST', headers: as('admin') });
     expect([retry.status, code(retry)]).toEqual([409, 'TASK_STATE_CONFLICT']);
-    expect((await ask(`${api}/${ids[0]}/cancel`, { method: 'POST', headers: as('admin') })).status).toBe(409);
-    expect(code(await ask(`${api}/01890000-0000-7000-8000-000000000000/retry`, { method: 'POST', headers: as('admin') }))).toBe(
-      'TASK_NOT_FOUND',
-    );
+    expect(
+      (await ask(`${api}/${ids[0]}/cancel`, { method: 'POST', headers: as('admin') })).status,
+    ).toBe(409);
+    expect(
+      code(
+        await ask(`${api}/01890000-0000-7000-8000-000000000000/retry`, {
+          method: 'POST',
+          headers: as('admin'),
+        }),
+      ),
+    ).toBe('TASK_NOT_FOUND');
   });
 
   it('refuses a viewer, and tells the audit of what was done and of what was refused', async () => {
@@ -225,9 +250,15 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     expect((await postJson(to, { reason: 'mended' }, as('admin'))).status).toBe(409);
     expect((await postJson(to, { reason: 1 }, as('admin'))).status).toBe(400);
     expect((await postJson(to, { ids: [] }, as('admin'))).status).toBe(400);
-    expect((await ask(to, { method: 'POST', body: 'reason=x', headers: { ...as('admin'), 'Content-Type': 'text/plain' } })).status).toBe(
-      415,
-    );
+    expect(
+      (
+        await ask(to, {
+          method: 'POST',
+          body: 'reason=x',
+          headers: { ...as('admin'), 'Content-Type': 'text/plain' },
+        })
+      ).status,
+    ).toBe(415);
   });
 
   it('refuses what another site makes a browser send', async () => {
@@ -243,7 +274,16 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
 
 describe('the rest of P', () => {
   it('answers nobody with 401 everywhere but at health, also on paths that are not there', async () => {
-    for (const path of ['', '/metrics', `/${ids[0]}`, '/dashboard/stream', '/audit', '/no/such/path', '/', '/auth/login']) {
+    for (const path of [
+      '',
+      '/metrics',
+      `/${ids[0]}`,
+      '/dashboard/stream',
+      '/audit',
+      '/no/such/path',
+      '/',
+      '/auth/login',
+    ]) {
       const answer = await ask(api + path);
       expect([path, answer.status, code(answer)]).toEqual([path, 401, 'UNAUTHENTICATED']);
     }
@@ -251,7 +291,8 @@ describe('the rest of P', () => {
   });
 
   it('answers somebody with 404 on paths that are not there', async () => {
-    for (const path of ['/audit/x', '/no/such/path', '/', '/METRICS', '/exports']) expect((await get(path)).status).toBe(404);
+    for (const path of ['/audit/x', '/no/such/path', '/', '/METRICS', '/exports'])
+      expect((await get(path)).status).toBe(404);
   });
 
   it('answers a wrong method with 405, behind the guard but at health and for OPTIONS', async () => {
@@ -269,7 +310,8 @@ describe('the rest of P', () => {
   });
 
   it('leaves other paths to the app', async () => {
-    for (const path of ['/', '/tasksX', '/TASKS', '/task']) expect((await ask(served.url + path)).text).toBe('elsewhere');
+    for (const path of ['/', '/tasksX', '/TASKS', '/task'])
+      expect((await ask(served.url + path)).text).toBe('elsewhere');
   });
 
   it('says 503 at health, and nothing else, when the engine is gone', async () => {
@@ -277,8 +319,14 @@ describe('the rest of P', () => {
     const app = new Koa();
     app.use(taskRoutes(gone, { logger: false }));
     const server = await serve(app);
-    expect(await ask(`${server.url}/tasks/health`)).toMatchObject({ status: 503, json: { status: 'unavailable' } });
-    expect(await ask(`${server.url}/tasks`)).toMatchObject({ status: 503, json: { code: 'ENGINE_UNAVAILABLE' } });
+    expect(await ask(`${server.url}/tasks/health`)).toMatchObject({
+      status: 503,
+      json: { status: 'unavailable' },
+    });
+    expect(await ask(`${server.url}/tasks`)).toMatchObject({
+      status: 503,
+      json: { code: 'ENGINE_UNAVAILABLE' },
+    });
     expect((await ask(`${server.url}/tasks`)).text).not.toContain('/no/such/folder');
     await server.close();
   });

@@ -5,8 +5,21 @@ import { packageFile } from '../../package-files.js';
 /** Everything that is needed to derive a key from a password, other than the password. */
 export type Recipe =
   | { algorithm: 'scrypt'; N: number; r: number; p: number; salt: Buffer; length: number }
-  | { algorithm: 'argon2id' | 'argon2i'; memory: number; passes: number; lanes: number; salt: Buffer; length: number }
-  | { algorithm: 'pbkdf2'; digest: 'sha256' | 'sha512'; iterations: number; salt: Buffer; length: number };
+  | {
+      algorithm: 'argon2id' | 'argon2i';
+      memory: number;
+      passes: number;
+      lanes: number;
+      salt: Buffer;
+      length: number;
+    }
+  | {
+      algorithm: 'pbkdf2';
+      digest: 'sha256' | 'sha512';
+      iterations: number;
+      salt: Buffer;
+      length: number;
+    };
 
 /** Derives the key on libuv's threads, so that the event loop is not blocked. */
 export async function derive(password: string, recipe: Recipe): Promise<Buffer> {
@@ -16,18 +29,25 @@ export async function derive(password: string, recipe: Recipe): Promise<Buffer> 
     case 'pbkdf2':
       return new Promise((resolve, reject) => {
         const { salt, iterations, length, digest } = recipe;
-        crypto.pbkdf2(password, salt, iterations, length, digest, (error, key) => (error ? reject(error) : resolve(key)));
+        crypto.pbkdf2(password, salt, iterations, length, digest, (error, key) =>
+          error ? reject(error) : resolve(key),
+        );
       });
     default:
       return argon2()(password, recipe);
   }
 }
 
-function scrypt(password: string, { N, r, p, salt, length }: Extract<Recipe, { algorithm: 'scrypt' }>): Promise<Buffer> {
+function scrypt(
+  password: string,
+  { N, r, p, salt, length }: Extract<Recipe, { algorithm: 'scrypt' }>,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     // Node refuses more than 32 MiB without this limit.
     const maxmem = 128 * N * r + 128 * r * p + 2 ** 20;
-    crypto.scrypt(password, salt, length, { N, r, p, maxmem }, (error, key) => (error ? reject(error) : resolve(key)));
+    crypto.scrypt(password, salt, length, { N, r, p, maxmem }, (error, key) =>
+      error ? reject(error) : resolve(key),
+    );
   });
 }
 
@@ -38,7 +58,14 @@ type Argon2 = (password: string, recipe: Argon2Recipe) => Promise<Buffer>;
 interface NodeArgon2 {
   argon2?(
     algorithm: string,
-    parameters: { message: string; nonce: Buffer; memory: number; passes: number; parallelism: number; tagLength: number },
+    parameters: {
+      message: string;
+      nonce: Buffer;
+      memory: number;
+      passes: number;
+      parallelism: number;
+      tagLength: number;
+    },
     done: (error: Error | null, key: Buffer) => void,
   ): void;
 }
@@ -58,17 +85,25 @@ export function argon2(): Argon2 {
 function nodeArgon2(): Argon2 | undefined {
   const { argon2: own } = crypto as NodeArgon2;
   if (!own) return undefined;
-  return (message, { algorithm, salt: nonce, memory, passes, lanes: parallelism, length: tagLength }) =>
+  return (
+    message,
+    { algorithm, salt: nonce, memory, passes, lanes: parallelism, length: tagLength },
+  ) =>
     new Promise((resolve, reject) => {
       const parameters = { message, nonce, memory, passes, parallelism, tagLength };
-      own(algorithm, parameters, (error, key) => (error ? reject(error) : resolve(Buffer.from(key))));
+      own(algorithm, parameters, (error, key) =>
+        error ? reject(error) : resolve(Buffer.from(key)),
+      );
     });
 }
 
 function packageArgon2(): Argon2 {
   const { hashRaw } = optional<{
     hashRaw(password: string, options: object): Promise<Uint8Array>;
-  }>('@node-rs/argon2', 'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: npm install @node-rs/argon2');
+  }>(
+    '@node-rs/argon2',
+    'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: npm install @node-rs/argon2',
+  );
   return async (password, { algorithm, salt, memory, passes, lanes, length }) =>
     Buffer.from(
       await hashRaw(password, {
@@ -86,7 +121,10 @@ function packageArgon2(): Argon2 {
 
 /** Returns bcrypt of the optional package. It also runs on libuv's threads. */
 export function bcrypt(): { verify(password: string, hash: string): Promise<boolean> } {
-  return optional('@node-rs/bcrypt', 'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt');
+  return optional(
+    '@node-rs/bcrypt',
+    'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt',
+  );
 }
 
 const require = createRequire(packageFile('package.json'));

@@ -8,8 +8,14 @@ const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
     'LDAP or Dovecot (RFC 2307)',
     /^\{(s?sha\d*|s?md[45]|crypt|cleartext|plain|smd5|[a-z0-9]+-crypt|[a-z0-9]+-md5|ntlm?|lanman)([.-]\w+)?\}/i,
   ],
-  ['Spring Security or Dovecot', /^\{(noop|ldap|bcrypt|scrypt|argon2\w*|pbkdf2|sha-?(1|224|256|384|512)|ssha-?\d+)([@.-][\w-]+)?\}/i],
-  ['Django', /^(pbkdf2_sha\d+|argon2|bcrypt|bcrypt_sha256|scrypt|md5|sha1|unsalted_\w+|crypt)\$.*\$/s],
+  [
+    'Spring Security or Dovecot',
+    /^\{(noop|ldap|bcrypt|scrypt|argon2\w*|pbkdf2|sha-?(1|224|256|384|512)|ssha-?\d+)([@.-][\w-]+)?\}/i,
+  ],
+  [
+    'Django',
+    /^(pbkdf2_sha\d+|argon2|bcrypt|bcrypt_sha256|scrypt|md5|sha1|unsalted_\w+|crypt)\$.*\$/s,
+  ],
   ['Werkzeug', /^(scrypt:\d|pbkdf2:sha\d|(md5|sha\d+)\$[^$]+\$[0-9a-f]+$)/i],
   ['PostgreSQL', /^(SCRAM-SHA-256\$\d+:|md5[0-9a-f]{32}$)/],
   ['MySQL', /^\*[0-9A-F]{40}$/],

@@ -21,7 +21,10 @@ const memoryBudget = 128 * 1024 * 1024;
  * every file read and DNS lookup of the process: with all four in use, a file read took over a
  * second.
  */
-const maxRunning = Math.max(1, Math.min(availableParallelism(), (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2));
+const maxRunning = Math.max(
+  1,
+  Math.min(availableParallelism(), (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2),
+);
 
 /** The login attempt that a hash is computed for. */
 export interface HashLimits {
@@ -110,7 +113,11 @@ export interface QueuedHash<T> {
  * with {@link HashQueueFull}, without any work, if the login attempt of the given context may not
  * wait. No login waits for a hash in the `background` yet.
  */
-export function queueHash<T>(memory: number, compute: () => Promise<T>, wanted: AuthContext | 'background' | undefined): QueuedHash<T> {
+export function queueHash<T>(
+  memory: number,
+  compute: () => Promise<T>,
+  wanted: AuthContext | 'background' | undefined,
+): QueuedHash<T> {
   const background = wanted === 'background';
   const attempt = background || wanted === undefined ? undefined : limitsOf.get(wanted);
   const isFirst = attempt !== undefined && !attempt.admitted && !isFree(memory);
@@ -150,7 +157,12 @@ function refuseWhenFull({ address, queue, trusted }: HashLimits): void {
 }
 
 function queueFull(): HashQueueFull {
-  return new HashQueueFull(Math.max(1, Math.ceil(((queues.trusted.length + queues.login.length) * usualDuration) / maxRunning)));
+  return new HashQueueFull(
+    Math.max(
+      1,
+      Math.ceil(((queues.trusted.length + queues.login.length) * usualDuration) / maxRunning),
+    ),
+  );
 }
 
 /**
@@ -172,7 +184,11 @@ function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull
 function moveUp(): void {
   for (const entry of [...behind]) {
     const { job, queue, timer } = entry;
-    if (queues.login.length >= queue || (job.address !== undefined && waitingAddresses.has(job.address))) continue;
+    if (
+      queues.login.length >= queue ||
+      (job.address !== undefined && waitingAddresses.has(job.address))
+    )
+      continue;
     clearTimeout(timer);
     behind.splice(behind.indexOf(entry), 1);
     enqueue(queues.login, job);

@@ -33,7 +33,8 @@ interface PaddingOptions {
   now?: () => number;
 }
 
-const waitFor = (ms: number, signal: AbortSignal): Promise<unknown> => setTimeout(ms, undefined, { signal });
+const waitFor = (ms: number, signal: AbortSignal): Promise<unknown> =>
+  setTimeout(ms, undefined, { signal });
 
 /** Pads the checks of passwords that are configured together. */
 export function paddedChecks(
@@ -55,7 +56,10 @@ export function paddedChecks(
     if (isMeasuring) return;
     isMeasuring = true;
     try {
-      await costliest.matches('', { context: 'background', onTime: (ms) => note(costliest.format, ms) });
+      await costliest.matches('', {
+        context: 'background',
+        onTime: (ms) => note(costliest.format, ms),
+      });
     } catch {
       // The next failure measures again. Until then the last measurement is used.
     } finally {
@@ -80,7 +84,10 @@ export function paddedChecks(
         times.push(ms);
         note(stored.format, ms);
       };
-      const same = await stored.matches(password, { context, onTime: isMixed ? onTime : undefined });
+      const same = await stored.matches(password, {
+        context,
+        onTime: isMixed ? onTime : undefined,
+      });
       if (same || !isMixed) return same;
       const target = usual();
       const missing = times.reduce((sum, ms) => sum + Math.max(0, target - ms), 0);

@@ -30,7 +30,11 @@ export interface PasswordHash {
 }
 
 /** Runs work as soon as the queue allows, and reports how long the work itself took. */
-async function queued<T>(memory: number, work: () => Promise<T>, { context, onTime }: CheckOptions): Promise<T> {
+async function queued<T>(
+  memory: number,
+  work: () => Promise<T>,
+  { context, onTime }: CheckOptions,
+): Promise<T> {
   const timed = async (): Promise<T> => {
     const started = performance.now();
     try {
@@ -67,18 +71,34 @@ type Parsed = PasswordHash | string | undefined;
 
 /** `$scrypt$ln=15,r=8,p=3$salt$hash` */
 function parseScrypt(text: string): Parsed {
-  const pattern = new RegExp(`^\\$scrypt\\$ln=(\\d{1,2}),r=(\\d{1,2}),p=(\\d{1,2})\\$(${base64}{11,86})\\$(${base64}{22,86})$`);
+  const pattern = new RegExp(
+    `^\\$scrypt\\$ln=(\\d{1,2}),r=(\\d{1,2}),p=(\\d{1,2})\\$(${base64}{11,86})\\$(${base64}{22,86})$`,
+  );
   const [, ln, r, p, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (ln === undefined) return undefined;
-  const recipe = { algorithm: 'scrypt', N: 2 ** Number(ln), r: Number(r), p: Number(p), ...saltOf(salt, key) } as const;
-  if (Number(ln) < 1 || Number(ln) > 20 || recipe.r < 1 || recipe.p < 1 || 128 * recipe.N * recipe.r > 2 ** 30)
+  const recipe = {
+    algorithm: 'scrypt',
+    N: 2 ** Number(ln),
+    r: Number(r),
+    p: Number(p),
+    ...saltOf(salt, key),
+  } as const;
+  if (
+    Number(ln) < 1 ||
+    Number(ln) > 20 ||
+    recipe.r < 1 ||
+    recipe.p < 1 ||
+    128 * recipe.N * recipe.r > 2 ** 30
+  )
     return 'a scrypt hash with ln from 1 to 20, r and p from 1, and at most 1 GiB of memory';
   return derived(recipe, key);
 }
 
 /** `$argon2id$v=19$m=47104,t=1,p=1$salt$hash` */
 function parseArgon2(text: string): Parsed {
-  const pattern = new RegExp(`^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})\\$(${base64}{11,86})\\$(${base64}{22,86})$`);
+  const pattern = new RegExp(
+    `^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})\\$(${base64}{11,86})\\$(${base64}{22,86})$`,
+  );
   const [, algorithm, m, t, p, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (algorithm === undefined) return undefined;
   const recipe = {
@@ -88,7 +108,13 @@ function parseArgon2(text: string): Parsed {
     lanes: Number(p),
     ...saltOf(salt, key),
   } as const;
-  if (recipe.passes < 1 || recipe.passes > 20 || recipe.lanes < 1 || recipe.memory < 8 * recipe.lanes || recipe.memory > 2 ** 20)
+  if (
+    recipe.passes < 1 ||
+    recipe.passes > 20 ||
+    recipe.lanes < 1 ||
+    recipe.memory < 8 * recipe.lanes ||
+    recipe.memory > 2 ** 20
+  )
     return 'an argon2 hash with t from 1 to 20, p from 1, and m from 8 p to 1048576 (1 GiB)';
   argon2();
   return derived(recipe, key);
@@ -96,7 +122,8 @@ function parseArgon2(text: string): Parsed {
 
 /** `$pbkdf2-sha256$i=600000$salt$hash`, and as passlib writes it: no `i=`, and `.` for `+`. */
 function parsePbkdf2(text: string): Parsed {
-  const pattern = /^\$pbkdf2-(sha256|sha512)\$(?:i=)?(\d{1,9})\$([A-Za-z0-9+/.]{11,86})\$([A-Za-z0-9+/.]{22,86})$/;
+  const pattern =
+    /^\$pbkdf2-(sha256|sha512)\$(?:i=)?(\d{1,9})\$([A-Za-z0-9+/.]{11,86})\$([A-Za-z0-9+/.]{22,86})$/;
   const [, digest, iterations, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (digest === undefined) return undefined;
   const plain = (encoded: string): string => encoded.replaceAll('.', '+');
@@ -106,7 +133,8 @@ function parsePbkdf2(text: string): Parsed {
     iterations: Number(iterations),
     ...saltOf(plain(salt), plain(key)),
   } as const;
-  if (recipe.iterations < 1 || recipe.iterations > 10_000_000) return 'a pbkdf2 hash with 1 to 10000000 iterations';
+  if (recipe.iterations < 1 || recipe.iterations > 10_000_000)
+    return 'a pbkdf2 hash with 1 to 10000000 iterations';
   return derived(recipe, plain(key));
 }
 
@@ -164,14 +192,23 @@ export function memoryOf(recipe: Recipe): number {
 function strengthOf(recipe: Recipe): Pick<PasswordHash, 'cost' | 'weakness'> {
   if (recipe.algorithm === 'scrypt') {
     const work = recipe.N * recipe.r * recipe.p;
-    return { cost: work / 3400, weakness: work < 2 ** 15 * 8 * 3 ? 'scrypt with less work than ln=15, r=8, p=3' : undefined };
+    return {
+      cost: work / 3400,
+      weakness: work < 2 ** 15 * 8 * 3 ? 'scrypt with less work than ln=15, r=8, p=3' : undefined,
+    };
   }
   if (recipe.algorithm === 'pbkdf2') {
     const least = recipe.digest === 'sha256' ? 600_000 : 210_000;
-    const weakness = recipe.iterations < least ? `pbkdf2-${recipe.digest} with fewer than ${least} iterations` : undefined;
+    const weakness =
+      recipe.iterations < least
+        ? `pbkdf2-${recipe.digest} with fewer than ${least} iterations`
+        : undefined;
     return { cost: recipe.iterations / 2000, weakness };
   }
   const work = recipe.memory * recipe.passes;
   const weak = recipe.memory < 19_456 || work < 38_912;
-  return { cost: work / 3400, weakness: weak ? `${recipe.algorithm} with less work than m=19456, t=2` : undefined };
+  return {
+    cost: work / 3400,
+    weakness: weak ? `${recipe.algorithm} with less work than m=19456, t=2` : undefined,
+  };
 }

@@ -3,7 +3,13 @@ import { typeError, wrongSecret, wrongSecretType } from '../../options.js';
 import { derive, type Recipe } from './algorithms.js';
 import { doubtfulHashOf, foreignHashOf } from './foreign-hash.js';
 import { queueHash } from './hash-queue.js';
-import { type CheckOptions, derivedHash, memoryOf, type PasswordHash, parseHash } from './password-hash.js';
+import {
+  type CheckOptions,
+  derivedHash,
+  memoryOf,
+  type PasswordHash,
+  parseHash,
+} from './password-hash.js';
 
 /** A configured password. Nothing of it can be enumerated, inspected or serialised. */
 export interface StoredPassword {
@@ -39,9 +45,12 @@ const digest = (text: string | Buffer): Buffer => createHash('sha256').update(te
  */
 export function storePassword(username: string, password: unknown): StoredPassword {
   const option = `password of '${username}'`;
-  if (password === undefined) throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
-  if (typeof password !== 'string' || password === '') throw wrongSecretType(option, password, 'a string that is not empty');
-  if (Buffer.byteLength(password) > maxBytes) throw wrongSecret(option, 'at most 1024 bytes long', RangeError);
+  if (password === undefined)
+    throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
+  if (typeof password !== 'string' || password === '')
+    throw wrongSecretType(option, password, 'a string that is not empty');
+  if (Buffer.byteLength(password) > maxBytes)
+    throw wrongSecret(option, 'at most 1024 bytes long', RangeError);
   const system = foreignHashOf(password);
   if (system !== undefined)
     throw wrongSecret(
@@ -49,7 +58,9 @@ export function storePassword(username: string, password: unknown): StoredPasswo
       `plain text or a hash that is supported, not a hash of ${system}; make one: npx koa-taskflow hash`,
       TypeError,
     );
-  return password.startsWith('$') ? givenHash(parseHash(option, password), password) : hashedHere(username, password);
+  return password.startsWith('$')
+    ? givenHash(parseHash(option, password), password)
+    : hashedHere(username, password);
 }
 
 /**
@@ -67,7 +78,8 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
     weakness: hash.weakness,
     version: () => version,
     async matches(password, options) {
-      for (const spelling of spellingsOf(password)) if (await hash.verify(spelling, options)) return true;
+      for (const spelling of spellingsOf(password))
+        if (await hash.verify(spelling, options)) return true;
       return false;
     },
   };
@@ -79,7 +91,11 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
  */
 function hashedHere(username: string, password: string): StoredPassword {
   const recipe = { ...made, salt: digest(`koa-taskflow user ${username}`).subarray(0, 16) };
-  const queued = queueHash(memoryOf(recipe), deriveOnce(password.normalize('NFKC'), recipe), 'background');
+  const queued = queueHash(
+    memoryOf(recipe),
+    deriveOnce(password.normalize('NFKC'), recipe),
+    'background',
+  );
   const { cost, format } = derivedHash(recipe, Buffer.alloc(made.length));
   const shape = doubtfulHashOf(password);
   let version: string | undefined;
@@ -101,7 +117,8 @@ function hashedHere(username: string, password: string): StoredPassword {
       const password = typed.normalize('NFKC');
       // As often as a configured hash is checked, so that the time of a failure does not reveal
       // which users have one.
-      for (let left = spellingsOf(typed).size; left > 0; left--) if (await hash.verify(password, options)) return true;
+      for (let left = spellingsOf(typed).size; left > 0; left--)
+        if (await hash.verify(password, options)) return true;
       return false;
     },
   };

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
-import { booleanOption, optionsObject, rangeError, stringOption, wrongType } from '../../options.js';
+import {
+  booleanOption,
+  optionsObject,
+  rangeError,
+  stringOption,
+  wrongType,
+} from '../../options.js';
 
 /** Name and attributes of the session cookie. */
 export interface CookieOptions {
@@ -62,20 +68,28 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
   } = optionsObject<CookieOptions>('cookie', options, ['name', 'secure', 'sameSite', 'domain']);
   stringOption('cookie.name', name, undefined, {
     pattern: /^(?!__(Host|Secure)-)[\w.-]{1,64}$/i,
-    accepted: "up to 64 letters, digits, '_', '.' or '-', without the prefix __Host- (which is added)",
+    accepted:
+      "up to 64 letters, digits, '_', '.' or '-', without the prefix __Host- (which is added)",
   });
-  stringOption('cookie.domain', domain, undefined, { pattern: /^[a-z0-9.-]+$/i, accepted: 'a host name' });
+  stringOption('cookie.domain', domain, undefined, {
+    pattern: /^[a-z0-9.-]+$/i,
+    accepted: 'a host name',
+  });
   if (secure !== 'auto') booleanOption('cookie.secure', secure, true);
-  if (!Object.hasOwn(sameSiteNames, sameSite)) throw wrongType('cookie.sameSite', sameSite, "'strict', 'lax' or 'none'");
+  if (!Object.hasOwn(sameSiteNames, sameSite))
+    throw wrongType('cookie.sameSite', sameSite, "'strict', 'lax' or 'none'");
   if (sameSite === 'none' && secure !== true)
-    throw rangeError("cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise");
+    throw rangeError(
+      "cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise",
+    );
 
   const isSecure = (ctx: Context): boolean => (secure === 'auto' ? ctx.secure : secure);
   const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>
     `${cookieName}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}${domain === undefined ? '' : `; Domain=${domain}`}`;
 
   const named = (bareName: string): Cookie => {
-    const fullName = (isSecurely: boolean): string => (isSecurely && domain === undefined ? `__Host-${bareName}` : bareName);
+    const fullName = (isSecurely: boolean): string =>
+      isSecurely && domain === undefined ? `__Host-${bareName}` : bareName;
     return {
       nameFor: (ctx) => fullName(isSecure(ctx)),
       read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
@@ -84,7 +98,9 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
       write: (ctx, value, seconds) => {
         const cookieName = fullName(isSecure(ctx));
         if (cookieName.length + value.length > maxCookieBytes)
-          throw new Error(`a cookie of ${cookieName.length + value.length} bytes would be dropped by browsers`);
+          throw new Error(
+            `a cookie of ${cookieName.length + value.length} bytes would be dropped by browsers`,
+          );
         ctx.append('Set-Cookie', line(cookieName, value, Math.ceil(seconds), isSecure(ctx)));
       },
       clear: (ctx) => {
@@ -111,7 +127,8 @@ function valuesOf(header: string, name: string): readonly string[] {
   const values = new Set<string>();
   for (const part of header.split(';')) {
     const equals = part.indexOf('=');
-    if (equals > 0 && part.slice(0, equals).trim() === name) values.add(part.slice(equals + 1).trim());
+    if (equals > 0 && part.slice(0, equals).trim() === name)
+      values.add(part.slice(equals + 1).trim());
   }
   return [...values];
 }

@@ -130,9 +130,12 @@ export class SessionReader {
 
   #find(ctx: Context, bearer: string | undefined): Found | Promise<Found> {
     const { log, ownStore, revocations } = this.#deps;
-    const candidates = this.#currentOf(this.#tokensOf(ctx, bearer), (session) => log.reused(requestInfo(ctx), session, 'expired'));
+    const candidates = this.#currentOf(this.#tokensOf(ctx, bearer), (session) =>
+      log.reused(requestInfo(ctx), session, 'expired'),
+    );
     if (candidates.length === 0) return undefined;
-    const choose = (): Found | Promise<Found> => this.#choose(ctx, candidates, bearer === undefined);
+    const choose = (): Found | Promise<Found> =>
+      this.#choose(ctx, candidates, bearer === undefined);
     const [owned, following] = [ownStore(), revocations.ready()];
     return owned || following ? Promise.all([owned, following]).then(choose) : choose();
   }
@@ -147,7 +150,8 @@ export class SessionReader {
       const session = tokens.read(token);
       if (!session) continue;
       if (!tokens.isCurrent(session)) onExpired(session);
-      else if (session.issuedAt.getTime() >= (found.get(session.id)?.issuedAt.getTime() ?? 0)) found.set(session.id, session);
+      else if (session.issuedAt.getTime() >= (found.get(session.id)?.issuedAt.getTime() ?? 0))
+        found.set(session.id, session);
     }
     return [...found.values()];
   }

@@ -74,7 +74,12 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
   const open = (value: string): DeviceCookie | undefined => {
     const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
     if (text === undefined || signature === undefined) return undefined;
-    if (!keys.some((key) => timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, audience, text))))) return undefined;
+    if (
+      !keys.some((key) =>
+        timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, audience, text))),
+      )
+    )
+      return undefined;
     const device = readFields(JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields);
     if (!device || device.expires * 1000 <= now()) return undefined;
     // A login of the future was made before the clock was set back. It would otherwise stay valid
@@ -85,10 +90,37 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     const devices = cookie.read(ctx).flatMap((value) => open(value) ?? []);
     return devices.length === 1 ? devices[0] : undefined;
   };
-  const write = (ctx: Context, { strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut }: DeviceCookie): void => {
-    const fields: Fields = [strategy, nameId, id, sessionEnd, expires, username, version, loginAt, signOut];
+  const write = (
+    ctx: Context,
+    {
+      strategy,
+      nameId,
+      id,
+      sessionEnd,
+      expires,
+      username,
+      version,
+      loginAt,
+      signOut,
+    }: DeviceCookie,
+  ): void => {
+    const fields: Fields = [
+      strategy,
+      nameId,
+      id,
+      sessionEnd,
+      expires,
+      username,
+      version,
+      loginAt,
+      signOut,
+    ];
     const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
-    cookie.write(ctx, `${text}.${macOf(keys[0], audience, text)}`, expires - Math.floor(now() / 1000));
+    cookie.write(
+      ctx,
+      `${text}.${macOf(keys[0], audience, text)}`,
+      expires - Math.floor(now() / 1000),
+    );
   };
   return {
     read,

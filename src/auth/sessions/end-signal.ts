@@ -42,7 +42,16 @@ interface EndSignalDeps {
  * request ends: with `'expired'` at its time, with `'revoked'` if it is ended before, and with
  * `'unavailable'` if it cannot be known any more whether the session is valid.
  */
-export function endSignals({ reader, tokens, revocations, users, sessions, log, logger, idleTimeout }: EndSignalDeps) {
+export function endSignals({
+  reader,
+  tokens,
+  revocations,
+  users,
+  sessions,
+  log,
+  logger,
+  idleTimeout,
+}: EndSignalDeps) {
   const watch = async (ctx: Context, stops: (() => void)[], end: End): Promise<void> => {
     const session = await reader.of(ctx);
     if (!session) return end('revoked');
@@ -51,7 +60,8 @@ export function endSignals({ reader, tokens, revocations, users, sessions, log, 
     // It may have been ended between reading it and listening.
     if (revocations.has(session, signOut)) return end('revoked');
     // With an idle timeout, another tab or process may have renewed the session meanwhile.
-    const newerExpiry = async (): Promise<number> => (idleTimeout === undefined ? 0 : sessions.expiryOf(session));
+    const newerExpiry = async (): Promise<number> =>
+      idleTimeout === undefined ? 0 : sessions.expiryOf(session);
     const isSameUser = async (): Promise<boolean> => {
       await revocations.ready();
       return users.unchanged(session, tokens.versionOf(session));

@@ -94,7 +94,8 @@ export function followStore({ store, prefix, take, begun, complete }: FollowDeps
     const current = watch ?? (await begin());
     for (;;) {
       const entries = await askStore(() => store.list(prefix, current.after, batchSize));
-      if (watch !== current) throw storeUnavailable(new Error('the changes of the store broke off'));
+      if (watch !== current)
+        throw storeUnavailable(new Error('the changes of the store broke off'));
       const last = entries.at(-1);
       if (!last) break;
       take(entries);

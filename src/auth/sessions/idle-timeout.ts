@@ -26,7 +26,14 @@ interface RenewalDeps {
  * the session, and never beyond its end. Requests that a page sends by itself (the stream, reads by
  * script) do not count as use, so that a page that is left open does not keep a session alive.
  */
-export function idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout }: RenewalDeps) {
+export function idleRenewal({
+  tokens,
+  cookie,
+  sessions,
+  log,
+  tokenExpiry,
+  idleTimeout,
+}: RenewalDeps) {
   return function renew(ctx: Context, session: Session): Session {
     const now = Date.now();
     if (now - session.issuedAt.getTime() < renewalInterval || !isUse(ctx)) return session;

@@ -58,7 +58,9 @@ export class OpenSessions {
   }
 
   /** Returns one open session of a user. */
-  async find(user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined> {
+  async find(
+    user: Pick<Session, 'username' | 'strategy' | 'id'>,
+  ): Promise<SessionRecord | undefined> {
     const found = await this.#deps.list.find(user);
     return found && this.#isOpen(found) ? found : undefined;
   }
@@ -89,7 +91,8 @@ export class OpenSessions {
     const others = open.filter(({ id }) => id !== opened.id);
     // If two simultaneous logins see each other, only the later one ends the earlier one.
     const willEndThisOne = (record: SessionRecord): boolean =>
-      open.indexOf(record) < own && record.startedAt > opened.authenticatedAt.getTime() - simultaneous;
+      open.indexOf(record) < own &&
+      record.startedAt > opened.authenticatedAt.getTime() - simultaneous;
     const surplus = others
       .slice(maxSessions - 1)
       .filter((record) => !willEndThisOne(record))

@@ -89,7 +89,12 @@ export function sameUser(username: string): string {
  * Follows the revocations of a store, so that a check needs no round trip. An entry is dropped when
  * its session would have expired anyway, and not before.
  */
-export function followRevocations({ store, prefix, tokenExpiry, now }: RevocationsDeps): Revocations {
+export function followRevocations({
+  store,
+  prefix,
+  tokenExpiry,
+  now,
+}: RevocationsDeps): Revocations {
   /**
    * By session id or user: when the entry may be dropped, and up to which login it ends sessions of
    * the user.
@@ -139,7 +144,8 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
   const restore = async (): Promise<void> => {
     for (const [key, { read, expiresAt, upTo }] of revoked) {
       const ttl = (expiresAt - now()) / 1000;
-      if (read < reads && ttl > 0) await askStore(() => store.replace(prefix + key, undefined, upTo, ttl));
+      if (read < reads && ttl > 0)
+        await askStore(() => store.replace(prefix + key, undefined, upTo, ttl));
     }
   };
 
@@ -152,7 +158,10 @@ export function followRevocations({ store, prefix, tokenExpiry, now }: Revocatio
     complete: () => void restore().catch(() => undefined),
   });
 
-  const has = ({ id, strategy, username, authenticatedAt }: Revocable, signOut: number): boolean => {
+  const has = (
+    { id, strategy, username, authenticatedAt }: Revocable,
+    signOut: number,
+  ): boolean => {
     if (revoked.size === 0) return false;
     if (revoked.has(keyOf.id(id))) return true;
     const ended = users > 0 ? revoked.get(keyOf.user(strategy, username)) : undefined;

@@ -70,10 +70,18 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
   const touched = new LRUCache<string, number>({ max: 100_000 });
   const ages = forwardClock(now);
   const userPrefix = (username: string): string => `${prefix}${encodeURIComponent(username)}:`;
-  const keyOf = ({ username, strategy, id }: Pick<Session, 'username' | 'strategy' | 'id'>): string =>
+  const keyOf = ({
+    username,
+    strategy,
+    id,
+  }: Pick<Session, 'username' | 'strategy' | 'id'>): string =>
     `${userPrefix(username)}${strategy}:${id}`;
 
-  const write = async (session: Session, signOut: number, { ip, userAgent }: UsedFrom): Promise<void> => {
+  const write = async (
+    session: Session,
+    signOut: number,
+    { ip, userAgent }: UsedFrom,
+  ): Promise<void> => {
     const { id, username, strategy, authenticatedAt, expiresAt } = session;
     touched.set(id, ages());
     const record: SessionRecord = {
@@ -90,7 +98,9 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
     const left = (record.expiresAt - now()) / 1000;
     if (left > 0) await store.set(keyOf(session), { ...record }, left);
   };
-  const find = async (user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined> =>
+  const find = async (
+    user: Pick<Session, 'username' | 'strategy' | 'id'>,
+  ): Promise<SessionRecord | undefined> =>
     (await askStore(() => store.get(keyOf(user)))) as SessionRecord | undefined;
 
   return {
@@ -101,7 +111,8 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
       write(session, signOut, from()).catch(() => touched.delete(session.id));
     },
     async of(username, strategy) {
-      const under = strategy === undefined ? userPrefix(username) : `${userPrefix(username)}${strategy}:`;
+      const under =
+        strategy === undefined ? userPrefix(username) : `${userPrefix(username)}${strategy}:`;
       const records: SessionRecord[] = [];
       for (let after: string | undefined; records.length < maxListed; ) {
         const entries = await askStore(() => store.list(under, after, batchSize));
@@ -111,12 +122,16 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
         after = last.key;
       }
       return records.sort(
-        (one, other) => other.lastUsedAt - one.lastUsedAt || other.startedAt - one.startedAt || (one.id < other.id ? -1 : 1),
+        (one, other) =>
+          other.lastUsedAt - one.lastUsedAt ||
+          other.startedAt - one.startedAt ||
+          (one.id < other.id ? -1 : 1),
       );
     },
     find,
     forget(records) {
-      const remove = async (record: SessionRecord): Promise<unknown> => store.replace(keyOf(record), { ...record }, undefined, 1);
+      const remove = async (record: SessionRecord): Promise<unknown> =>
+        store.replace(keyOf(record), { ...record }, undefined, 1);
       for (const record of records.slice(0, maxForgotten)) remove(record).catch(() => {});
     },
     async expiryOf(session) {

@@ -66,7 +66,14 @@ export class SessionOpener {
     return opened;
   }
 
-  #create({ version, signOut, authenticatedAt, username, strategy, roles }: Verified): OpenedSession {
+  #create({
+    version,
+    signOut,
+    authenticatedAt,
+    username,
+    strategy,
+    roles,
+  }: Verified): OpenedSession {
     const { tokens, tokenExpiry, idleTimeout = tokenExpiry } = this.#deps;
     const seconds = Math.min(tokenExpiry, idleTimeout);
     const session: Session = {

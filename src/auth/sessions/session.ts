@@ -15,6 +15,9 @@ export interface Session {
 }
 
 /** Returns when the last token of a session expires, however often it is renewed. */
-export function endOf({ authenticatedAt }: Pick<Session, 'authenticatedAt'>, tokenExpiry: number): Date {
+export function endOf(
+  { authenticatedAt }: Pick<Session, 'authenticatedAt'>,
+  tokenExpiry: number,
+): Date {
   return new Date(authenticatedAt.getTime() + tokenExpiry * 1000);
 }

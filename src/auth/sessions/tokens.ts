@@ -1,4 +1,10 @@
-import { createHash, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createSecretKey,
+  type KeyObject,
+  timingSafeEqual,
+} from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { outOfRange } from '../../options.js';
 import { isRoleList, isUserName } from '../strategies/strategy.js';
@@ -71,7 +77,13 @@ interface TokensOptions {
 /**
  * Makes the tokens of a login: a compact JWS with HS256 (RFC 7515), of exactly the shape made here.
  */
-export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = Number.POSITIVE_INFINITY, now }: TokensOptions): Tokens {
+export function createTokens({
+  secretKeys,
+  audience,
+  tokenExpiry,
+  idleTimeout = Number.POSITIVE_INFINITY,
+  now,
+}: TokensOptions): Tokens {
   const keys = secretKeys.map(signingKey);
   const [first] = keys;
   if (!first) throw outOfRange('secretKey', secretKeys, 'a list with at least one key');
@@ -85,12 +97,16 @@ export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = 
     const [, header, payload, signature] = /^([\w-]+)\.([\w-]+)\.([\w-]{43})$/.exec(token) ?? [];
     const key = header === undefined ? undefined : byHeader.get(header);
     if (!key || payload === undefined || signature === undefined) return undefined;
-    if (!timingSafeEqual(Buffer.from(signature), Buffer.from(mac(key, `${header}.${payload}`)))) return undefined;
+    if (!timingSafeEqual(Buffer.from(signature), Buffer.from(mac(key, `${header}.${payload}`))))
+      return undefined;
     return readClaims(payload, { audience, tokenExpiry, idleTimeout });
   };
 
   return {
-    keyIds: keys.map(({ header }) => (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid),
+    keyIds: keys.map(
+      ({ header }) =>
+        (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid,
+    ),
     isOurs: (text) => byHeader.has(text.split('.', 1)[0] ?? ''),
     versionOf: (session) => extras.get(session)?.version ?? '',
     signOutOf: (session) => extras.get(session)?.signOut ?? 0,
@@ -113,7 +129,10 @@ export function createTokens({ secretKeys, audience, tokenExpiry, idleTimeout = 
 
 function signingKey(secret: string): SigningKey {
   const kid = createHash('sha256').update('kid').update(secret).digest('base64url').slice(0, 8);
-  return { key: createSecretKey(Buffer.from(secret)), header: encode({ alg: 'HS256', typ: 'JWT', kid }) };
+  return {
+    key: createSecretKey(Buffer.from(secret)),
+    header: encode({ alg: 'HS256', typ: 'JWT', kid }),
+  };
 }
 
 function mac(key: KeyObject, text: string): string {
@@ -147,22 +166,33 @@ const claimNames = ['sub', 'iat', 'exp', 'jti', 'aud', 'auth_time', 'strategy', 
  */
 function readClaims(
   payload: string,
-  { audience, tokenExpiry, idleTimeout }: { audience: string; tokenExpiry: number; idleTimeout: number },
+  {
+    audience,
+    tokenExpiry,
+    idleTimeout,
+  }: { audience: string; tokenExpiry: number; idleTimeout: number },
 ): Session | undefined {
   const text = Buffer.from(payload, 'base64url').toString();
   let claims: Record<string, unknown>;
   try {
     const parsed: unknown = JSON.parse(text);
-    if (typeof parsed !== 'object' || parsed === null || JSON.stringify(parsed) !== text) return undefined;
+    if (typeof parsed !== 'object' || parsed === null || JSON.stringify(parsed) !== text)
+      return undefined;
     claims = parsed as Record<string, unknown>;
   } catch {
     return undefined;
   }
   const { sub, iat, exp, jti, aud, auth_time, strategy, roles, sv, after } = claims;
   const names = Object.keys(claims).filter((name) => name !== 'after');
-  if (names.length !== claimNames.length || !claimNames.every((name) => Object.hasOwn(claims, name))) return undefined;
-  if (Object.hasOwn(claims, 'after') && !(Number.isSafeInteger(after) && Number(after) > 0)) return undefined;
-  if (!isUserName(sub) || !isTime(iat) || !isTime(exp) || !isTime(auth_time) || aud !== audience) return undefined;
+  if (
+    names.length !== claimNames.length ||
+    !claimNames.every((name) => Object.hasOwn(claims, name))
+  )
+    return undefined;
+  if (Object.hasOwn(claims, 'after') && !(Number.isSafeInteger(after) && Number(after) > 0))
+    return undefined;
+  if (!isUserName(sub) || !isTime(iat) || !isTime(exp) || !isTime(auth_time) || aud !== audience)
+    return undefined;
   if (
     typeof jti !== 'string' ||
     !/^[\w-]{16,64}$/.test(jti) ||
@@ -193,5 +223,7 @@ function isTime(value: unknown): value is number {
 
 function isCurrent({ issuedAt, expiresAt, authenticatedAt }: Session, now: number): boolean {
   const soon = now + clockSkew * 1000;
-  return now < expiresAt.getTime() && issuedAt.getTime() <= soon && authenticatedAt.getTime() <= soon;
+  return (
+    now < expiresAt.getTime() && issuedAt.getTime() <= soon && authenticatedAt.getTime() <= soon
+  );
 }

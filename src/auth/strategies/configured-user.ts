@@ -1,7 +1,13 @@
 import type { Role } from '../../http/access.js';
 import { optionsObject, wrongSecretType, wrongType } from '../../options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
-import { type AuthStrategy, isUserName, type KnownUser, rolesOption, type Verdict } from './strategy.js';
+import {
+  type AuthStrategy,
+  isUserName,
+  type KnownUser,
+  rolesOption,
+  type Verdict,
+} from './strategy.js';
 
 /** Options of one configured user. */
 export interface UserOptions {
@@ -10,7 +16,11 @@ export interface UserOptions {
 }
 
 /** One user: name, password (plain text or a PHC hash string), options. */
-export type UserEntry = readonly [username: string, password: string | undefined, options?: UserOptions];
+export type UserEntry = readonly [
+  username: string,
+  password: string | undefined,
+  options?: UserOptions,
+];
 
 /** A configured user, checked. */
 export interface User {
@@ -50,8 +60,13 @@ export function knownUser(user: User | undefined): KnownUser | undefined | Promi
 }
 
 /** Keeps the warnings about the passwords of a strategy, for {@link passwordWarningsOf}. */
-export function withWarnings(users: ReadonlyMap<string, User>, strategy: AuthStrategy): AuthStrategy {
-  const warnings = [...users].flatMap(([name, { password }]) => (password.weakness ? [`user '${name}': ${password.weakness}`] : []));
+export function withWarnings(
+  users: ReadonlyMap<string, User>,
+  strategy: AuthStrategy,
+): AuthStrategy {
+  const warnings = [...users].flatMap(([name, { password }]) =>
+    password.weakness ? [`user '${name}': ${password.weakness}`] : [],
+  );
   weak.set(strategy, warnings);
   return strategy;
 }
@@ -59,10 +74,22 @@ export function withWarnings(users: ReadonlyMap<string, User>, strategy: AuthStr
 /** Checks one entry of a configuration. */
 export function readUser(entry: unknown, name: string): User {
   if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3) {
-    throw wrongSecretType(name, entry, "a list of a name, a password and options, such as ['alice', password, { roles: ['viewer'] }]");
+    throw wrongSecretType(
+      name,
+      entry,
+      "a list of a name, a password and options, such as ['alice', password, { roles: ['viewer'] }]",
+    );
   }
   const [username, password, options] = entry as readonly unknown[];
-  if (!isUserName(username)) throw wrongType('username', username, 'a string of 1 to 256 printable characters');
-  const { roles } = optionsObject<UserOptions>(`user '${username}'`, options as UserOptions | undefined, ['roles']);
-  return { password: storePassword(username, password), roles: rolesOption(`roles of '${username}'`, roles) };
+  if (!isUserName(username))
+    throw wrongType('username', username, 'a string of 1 to 256 printable characters');
+  const { roles } = optionsObject<UserOptions>(
+    `user '${username}'`,
+    options as UserOptions | undefined,
+    ['roles'],
+  );
+  return {
+    password: storePassword(username, password),
+    roles: rolesOption(`roles of '${username}'`, roles),
+  };
 }

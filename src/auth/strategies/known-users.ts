@@ -28,7 +28,10 @@ export interface KnownUsers {
    * Whether a user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the
    * strategy fails.
    */
-  unchanged(user: Pick<Session, 'strategy' | 'username'>, version: string): boolean | Promise<boolean>;
+  unchanged(
+    user: Pick<Session, 'strategy' | 'username'>,
+    version: string,
+  ): boolean | Promise<boolean>;
 }
 
 /** Milliseconds for which an answer that took a promise is used. */
@@ -73,17 +76,24 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
     const same = last?.version === version && last.roles === text;
     const tags = same ? last.tags : keys.map((key) => macOf(key, version, text).slice(0, 8));
     if (!same) versions.set(id, { version, roles: text, tags });
-    if (Object.isFrozen(found) && (roles === undefined || Object.isFrozen(roles))) ofAnswer.set(found, tags);
+    if (Object.isFrozen(found) && (roles === undefined || Object.isFrozen(roles)))
+      ofAnswer.set(found, tags);
     return tags;
   };
 
-  const ask = (strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined> => {
+  const ask = (
+    strategy: string,
+    username: string,
+  ): KnownUser | undefined | Promise<KnownUser | undefined> => {
     const answer = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
     // The answer is kept longer than the request that asks first.
     return answer ?? runInEmptyContext(() => askStrategy(strategy, username));
   };
 
-  const askStrategy = (strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined> => {
+  const askStrategy = (
+    strategy: string,
+    username: string,
+  ): KnownUser | undefined | Promise<KnownUser | undefined> => {
     const candidate = registry.get(strategy);
     const found = candidate && registry.find(candidate, username);
     if (!(found instanceof Promise)) return checked(found);
@@ -113,12 +123,17 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
           runInEmptyContext(() => Promise.resolve(found)),
         );
       const { version, roles } = found;
-      return { version, roles: roles && [...roles], tag: tagsOf(strategy, username, found)[0] ?? '' };
+      return {
+        version,
+        roles: roles && [...roles],
+        tag: tagsOf(strategy, username, found)[0] ?? '',
+      };
     },
     unchanged({ strategy, username }, version) {
       const candidate = registry.get(strategy);
       if (!candidate?.find_user) return candidate !== undefined && version === '';
-      const same = (found: KnownUser | undefined): boolean => found !== undefined && tagsOf(strategy, username, found).includes(version);
+      const same = (found: KnownUser | undefined): boolean =>
+        found !== undefined && tagsOf(strategy, username, found).includes(version);
       try {
         const found = ask(strategy, username);
         return found instanceof Promise ? found.then(same, fail) : same(found);
@@ -138,6 +153,8 @@ function checked(found: KnownUser | undefined): KnownUser | undefined {
   if (found === undefined || found === null) return undefined;
   const { version, roles } = found;
   if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
-    throw new TypeError('find_user must return undefined, or { version, roles? } with a string and a list of at most 32 role names');
+    throw new TypeError(
+      'find_user must return undefined, or { version, roles? } with a string and a list of at most 32 role names',
+    );
   return found;
 }

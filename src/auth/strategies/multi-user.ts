@@ -1,6 +1,13 @@
 import { rangeError, wrongSecretType } from '../../options.js';
 import { paddedChecks } from '../passwords/padding.js';
-import { knownUser, readUser, type User, type UserEntry, verdictOf, withWarnings } from './configured-user.js';
+import {
+  knownUser,
+  readUser,
+  type User,
+  type UserEntry,
+  verdictOf,
+  withWarnings,
+} from './configured-user.js';
 import type { AuthStrategy, Verdict } from './strategy.js';
 
 /**
@@ -17,7 +24,11 @@ export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
 /** Makes the strategy of {@link multiUser} from an option of that name. */
 export function usersOf(entries: readonly UserEntry[], option: string): AuthStrategy {
   if (!Array.isArray(entries) || entries.length === 0)
-    throw wrongSecretType(option, entries, "a list such as [['alice', password]], with at least one user");
+    throw wrongSecretType(
+      option,
+      entries,
+      "a list such as [['alice', password]], with at least one user",
+    );
   const users = new Map<string, User>();
   for (const [index, entry] of (entries as readonly UserEntry[]).entries()) {
     const user = readUser(entry, `${option}[${index}]`);

@@ -3,7 +3,14 @@ import type { Role } from '../../http/access.js';
 import { numberOption, optionsObject, rangeError, typeError, wrongType } from '../../options.js';
 import { kindOf } from '../../show-value.js';
 import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-queue.js';
-import { type AuthContext, type AuthStrategy, isRoleList, isStrategy, isUserName, type KnownUser } from './strategy.js';
+import {
+  type AuthContext,
+  type AuthStrategy,
+  isRoleList,
+  isStrategy,
+  isUserName,
+  type KnownUser,
+} from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
 
 /** The credentials of a login. */
@@ -50,8 +57,14 @@ export class StrategyRegistry {
   readonly #timeLimit: number;
 
   constructor(options?: RegistryOptions) {
-    const { timeLimit } = optionsObject<RegistryOptions>('StrategyRegistry', options, ['timeLimit']);
-    this.#timeLimit = numberOption('timeLimit', timeLimit, 10, { above: true, max: 315_360_000, unit: 'seconds' });
+    const { timeLimit } = optionsObject<RegistryOptions>('StrategyRegistry', options, [
+      'timeLimit',
+    ]);
+    this.#timeLimit = numberOption('timeLimit', timeLimit, 10, {
+      above: true,
+      max: 315_360_000,
+      unit: 'seconds',
+    });
   }
 
   /** Seconds that a strategy may take. */
@@ -67,14 +80,21 @@ export class StrategyRegistry {
    */
   register(name: string, strategy: AuthStrategy): this {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
-      throw wrongType('name of a strategy', name, "up to 64 letters, digits, '_', '.' or '-', with a letter or digit first");
+      throw wrongType(
+        'name of a strategy',
+        name,
+        "up to 64 letters, digits, '_', '.' or '-', with a letter or digit first",
+      );
     }
     if (!isStrategy(strategy)) {
       const kind = kindOf(strategy);
       const found = kind === 'an object' ? 'an object without the method authenticate_user' : kind;
-      throw typeError(`strategy '${name}' is ${found}; it must be a strategy, such as staticUser('admin', password)`);
+      throw typeError(
+        `strategy '${name}' is ${found}; it must be a strategy, such as staticUser('admin', password)`,
+      );
     }
-    if (this.#strategies.has(name)) throw rangeError(`a strategy named '${name}' is already registered; use another name`);
+    if (this.#strategies.has(name))
+      throw rangeError(`a strategy named '${name}' is already registered; use another name`);
     this.#strategies.set(name, strategy);
     return this;
   }
@@ -91,7 +111,10 @@ export class StrategyRegistry {
    * Resolves to the user that the credentials belong to, or to `undefined`. A strategy that fails
    * is skipped. Rejects only if too many passwords are being checked for this one to wait.
    */
-  async authenticate({ username, password, strategy }: Credentials, context: AttemptContext): Promise<Authenticated | undefined> {
+  async authenticate(
+    { username, password, strategy }: Credentials,
+    context: AttemptContext,
+  ): Promise<Authenticated | undefined> {
     const names = strategy === undefined ? this.names() : [strategy];
     for (const name of names) {
       const candidate = this.#strategies.get(name);
@@ -126,7 +149,10 @@ export class StrategyRegistry {
    * too many calls that do. `find_user` runs in an empty AsyncLocalStorage context, because its
    * answer serves all requests of the user.
    */
-  find(strategy: AuthStrategy, username: string): KnownUser | undefined | Promise<KnownUser | undefined> {
+  find(
+    strategy: AuthStrategy,
+    username: string,
+  ): KnownUser | undefined | Promise<KnownUser | undefined> {
     return runInEmptyContext(() => this.#callsOf(strategy).find(username));
   }
 
@@ -158,13 +184,23 @@ export class StrategyRegistry {
 function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'strategy'> | undefined {
   if (verdict === false) return undefined;
   if (verdict === true) return { username: typed, roles: full };
-  if (typeof verdict !== 'object' || verdict === null || (verdict as { ok?: unknown }).ok !== true) {
+  if (
+    typeof verdict !== 'object' ||
+    verdict === null ||
+    (verdict as { ok?: unknown }).ok !== true
+  ) {
     throw new TypeError('the strategy answered neither true, false nor an object with ok: true');
   }
   const { username = typed, roles = full } = verdict as { username?: unknown; roles?: unknown };
-  if (!isUserName(username)) throw new TypeError('the strategy returned a username that is not 1 to 256 printable characters');
+  if (!isUserName(username))
+    throw new TypeError(
+      'the strategy returned a username that is not 1 to 256 printable characters',
+    );
   // Copied before it is checked, so that what was checked is what is used.
   const copy: unknown = Array.isArray(roles) ? [...(roles as unknown[])] : roles;
-  if (!isRoleList(copy)) throw new TypeError('the strategy returned roles that are not a list of at most 32 names of 64 characters');
+  if (!isRoleList(copy))
+    throw new TypeError(
+      'the strategy returned roles that are not a list of at most 32 names of 64 characters',
+    );
   return { username, roles: copy };
 }

@@ -6,7 +6,11 @@ import { staticUser } from './static-user.js';
 import { type AuthStrategy, isStrategy } from './strategy.js';
 
 /** The forms of the option `strategies`: a registry, one strategy, one user, or a list of users. */
-export type Strategies = StrategyRegistry | AuthStrategy | readonly [username: string, password: string | undefined] | readonly UserEntry[];
+export type Strategies =
+  | StrategyRegistry
+  | AuthStrategy
+  | readonly [username: string, password: string | undefined]
+  | readonly UserEntry[];
 
 /** The accepted forms, for error messages. */
 const forms =
@@ -21,10 +25,15 @@ const forms =
  * @throws TypeError or RangeError with code INVALID_INPUT for anything else, never with its text,
  * which may be a password.
  */
-export function resolveStrategies(option: string, value: Strategies, others = ''): StrategyRegistry {
+export function resolveStrategies(
+  option: string,
+  value: Strategies,
+  others = '',
+): StrategyRegistry {
   const accepted = forms + others;
   if (value instanceof StrategyRegistry) {
-    if (value.names().length === 0) throw rangeError(`${option} is a registry without a strategy; register one first`);
+    if (value.names().length === 0)
+      throw rangeError(`${option} is a registry without a strategy; register one first`);
     return value;
   }
   const registry = new StrategyRegistry();
@@ -39,7 +48,13 @@ function fromList(option: string, list: readonly unknown[], accepted: string): A
     if (list.length !== 2) throw wrongType(option, list, accepted);
     return staticUser(first, second as string | undefined);
   }
-  if (list.length === 0) throw rangeError(`${option} is an empty list, so no user could sign in; it must be ${accepted}`);
-  if (list.some(isStrategy)) throw typeError(`${option} is a list of strategies; register each under a name in a StrategyRegistry`);
+  if (list.length === 0)
+    throw rangeError(
+      `${option} is an empty list, so no user could sign in; it must be ${accepted}`,
+    );
+  if (list.some(isStrategy))
+    throw typeError(
+      `${option} is a list of strategies; register each under a name in a StrategyRegistry`,
+    );
   return usersOf(list as readonly UserEntry[], option);
 }

@@ -1,5 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { knownUser, readUser, type UserOptions, verdictOf, withWarnings } from './configured-user.js';
+import {
+  knownUser,
+  readUser,
+  type UserOptions,
+  verdictOf,
+  withWarnings,
+} from './configured-user.js';
 import type { AuthStrategy, Verdict } from './strategy.js';
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
@@ -10,7 +16,11 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
  * @throws TypeError if the password is `undefined` ("password of 'admin' is not set") or not a
  * string.
  */
-export function staticUser(username: string, password: string | undefined, options?: UserOptions): AuthStrategy {
+export function staticUser(
+  username: string,
+  password: string | undefined,
+  options?: UserOptions,
+): AuthStrategy {
   const user = readUser([username, password, options], 'user');
   const expectedName = digest(username);
 

@@ -101,7 +101,9 @@ class HangingCalls {
   /** @throws Error if too many calls hang. */
   refuseIfMany(): void {
     if (this.#hanging >= maxHanging)
-      throw new Error(`${maxHanging} calls of ${this.#name} have not ended within their time limit; it is not called until one ends`);
+      throw new Error(
+        `${maxHanging} calls of ${this.#name} have not ended within their time limit; it is not called until one ends`,
+      );
   }
 
   count(asking: Promise<unknown>): void {

@@ -55,14 +55,21 @@ export interface AuthStrategy {
    * Checks the credentials exactly as they were typed. May return the verdict or any thenable of
    * it. If it throws or rejects, the error is logged and the login is rejected.
    */
-  authenticate_user(username: string, password: string, context: AuthContext): Verdict | PromiseLike<Verdict>;
+  authenticate_user(
+    username: string,
+    password: string,
+    context: AuthContext,
+  ): Verdict | PromiseLike<Verdict>;
   /**
    * Optional. Returns the state of a user, or `undefined` if there is no such user; may return any
    * thenable of it. The name is the canonical one, or the one typed into a login. A login asks
    * before and after the password check, and a version that changed in between rejects the login.
    * When the version or the roles change, the sessions of the user end.
    */
-  find_user?(username: string, context: FindUserContext): KnownUser | undefined | PromiseLike<KnownUser | undefined>;
+  find_user?(
+    username: string,
+    context: FindUserContext,
+  ): KnownUser | undefined | PromiseLike<KnownUser | undefined>;
 }
 
 /**
@@ -71,13 +78,19 @@ export interface AuthStrategy {
  */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
-    (typeof value === 'object' || typeof value === 'function') && value !== null && typeof (value as { then?: unknown }).then === 'function'
+    (typeof value === 'object' || typeof value === 'function') &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === 'function'
   );
 }
 
 /** Whether a value is a strategy. */
 export function isStrategy(value: unknown): value is AuthStrategy {
-  return typeof value === 'object' && value !== null && typeof (value as { authenticate_user?: unknown }).authenticate_user === 'function';
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as { authenticate_user?: unknown }).authenticate_user === 'function'
+  );
 }
 
 /** Excludes control characters and lone surrogates. */
@@ -91,11 +104,16 @@ export function isUserName(value: unknown): value is string {
 /** Checks the roles that a configuration gives a user. Throws for anything but a list of names. */
 export function rolesOption(option: string, roles: unknown): readonly Role[] | undefined {
   if (roles === undefined) return undefined;
-  if (!isRoleList(roles)) throw wrongType(option, roles, "a list of at most 32 role names, such as ['viewer']");
+  if (!isRoleList(roles))
+    throw wrongType(option, roles, "a list of at most 32 role names, such as ['viewer']");
   return [...roles];
 }
 
 /** Whether a value is a list of at most 32 role names. */
 export function isRoleList(roles: unknown): roles is readonly Role[] {
-  return Array.isArray(roles) && roles.length <= 32 && roles.every((role) => isUserName(role) && role.length <= 64);
+  return (
+    Array.isArray(roles) &&
+    roles.length <= 32 &&
+    roles.every((role) => isUserName(role) && role.length <= 64)
+  );
 }

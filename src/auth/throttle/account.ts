@@ -2,7 +2,17 @@
  * Letters with a stroke and ligatures, which Unicode does not decompose although directories and
  * databases fold them.
  */
-const folded: Readonly<Record<string, string>> = { ø: 'o', ł: 'l', đ: 'd', ð: 'd', ħ: 'h', ŧ: 't', ı: 'i', æ: 'ae', œ: 'oe' };
+const folded: Readonly<Record<string, string>> = {
+  ø: 'o',
+  ł: 'l',
+  đ: 'd',
+  ð: 'd',
+  ħ: 'h',
+  ŧ: 't',
+  ı: 'i',
+  æ: 'ae',
+  œ: 'oe',
+};
 
 /**
  * What the root collation of Unicode (UTS 10) takes for equal without accents and case, as
@@ -54,7 +64,11 @@ function isIgnored(character: string): boolean {
  * Each is compared once: a flood of names must not cost as many comparisons as it has characters.
  */
 function toPlain(character: string): string {
-  const known = plainOf.get(character) ?? folded[character] ?? plain.find((each) => collator.compare(each, character) === 0) ?? character;
+  const known =
+    plainOf.get(character) ??
+    folded[character] ??
+    plain.find((each) => collator.compare(each, character) === 0) ??
+    character;
   plainOf.set(character, known);
   return known;
 }

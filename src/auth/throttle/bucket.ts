@@ -51,7 +51,11 @@ export type Outcome = 'failed' | 'succeeded' | 'withdrawn';
 const skew = 60_000;
 
 /** Returns the stored state as far as it still counts at `now`. */
-function liveState(state: BucketState | undefined, rule: BucketRule, now: number): BucketState | undefined {
+function liveState(
+  state: BucketState | undefined,
+  rule: BucketRule,
+  now: number,
+): BucketState | undefined {
   if (!state || now >= state.since + rule.window * 1000) return undefined;
   // The clock was set back. The count holds, but a block must not last for the length of the jump.
   const jumped = state.since > now + skew || state.until > now + rule.longest * 1000 + skew;
@@ -59,7 +63,11 @@ function liveState(state: BucketState | undefined, rule: BucketRule, now: number
 }
 
 /** Whether an attempt would be refused now; changes nothing. */
-export function refusalOf(state: BucketState | undefined, rule: BucketRule, now: number): Refused | undefined {
+export function refusalOf(
+  state: BucketState | undefined,
+  rule: BucketRule,
+  now: number,
+): Refused | undefined {
   const live = liveState(state, rule, now);
   if (!live || now >= live.until) return undefined;
   return { admitted: false, until: live.until, open: live.open > 0 };
@@ -69,21 +77,33 @@ export function refusalOf(state: BucketState | undefined, rule: BucketRule, now:
  * Counts one attempt before its password is checked, so that many attempts at once cannot exceed
  * the limit.
  */
-export function take(state: BucketState | undefined, rule: BucketRule, now: number): Admitted | Refused {
+export function take(
+  state: BucketState | undefined,
+  rule: BucketRule,
+  now: number,
+): Admitted | Refused {
   const refused = refusalOf(state, rule, now);
   if (refused) return refused;
   const live = liveState(state, rule, now);
   const n = (live?.n ?? 0) + 1;
   const since = live && !rule.rolling ? live.since : now;
   const until = n < rule.limit ? 0 : rule.blockedUntil(n, since, now);
-  return { admitted: true, state: { n, open: (live?.open ?? 0) + 1, since, until, failed: (live?.failed ?? 0) + 1 } };
+  return {
+    admitted: true,
+    state: { n, open: (live?.open ?? 0) + 1, since, until, failed: (live?.failed ?? 0) + 1 },
+  };
 }
 
 /**
  * The state after an attempt that left the state `taken` has ended; `undefined` if nothing is left
  * to count.
  */
-export function settle(state: BucketState, rule: BucketRule, taken: BucketState, outcome: Outcome): BucketState | undefined {
+export function settle(
+  state: BucketState,
+  rule: BucketRule,
+  taken: BucketState,
+  outcome: Outcome,
+): BucketState | undefined {
   // The attempt belongs to a window that is over.
   if (!rule.rolling && state.since !== taken.since) return state;
   const open = Math.max(0, state.open - 1);
@@ -92,7 +112,13 @@ export function settle(state: BucketState, rule: BucketRule, taken: BucketState,
   if (n <= 0) return undefined;
   // This attempt must not end a block that a later attempt started.
   const until = n < rule.limit || state.until === taken.until ? 0 : state.until;
-  return { ...state, n, open, until, failed: outcome === 'succeeded' ? 0 : Math.max(0, state.failed - 1) };
+  return {
+    ...state,
+    n,
+    open,
+    until,
+    failed: outcome === 'succeeded' ? 0 : Math.max(0, state.failed - 1),
+  };
 }
 
 /**
@@ -111,10 +137,22 @@ export function doubling(limit: number): BucketRule {
 
 /** Allows `limit` attempts in a window, given in seconds, and then no more until it ends. */
 export function upTo(limit: number, window: number): BucketRule {
-  return { window, rolling: false, limit, longest: window, blockedUntil: (_n, since) => since + window * 1000 };
+  return {
+    window,
+    rolling: false,
+    limit,
+    longest: window,
+    blockedUntil: (_n, since) => since + window * 1000,
+  };
 }
 
 /** Allows `limit` attempts in a window, given in seconds, and then one every `pause` seconds. */
 export function thenOneEach(limit: number, window: number, pause: number): BucketRule {
-  return { window, rolling: false, limit, longest: pause, blockedUntil: (_n, _since, now) => now + pause * 1000 };
+  return {
+    window,
+    rolling: false,
+    limit,
+    longest: pause,
+    blockedUntil: (_n, _since, now) => now + pause * 1000,
+  };
 }

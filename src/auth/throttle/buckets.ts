@@ -1,6 +1,15 @@
 import type { SharedStore, StoreValue } from '../../store/shared-store.js';
 import { askStore, storeUnavailable } from '../time-limit.js';
-import { type Admitted, type BucketRule, type BucketState, type Outcome, type Refused, refusalOf, settle, take } from './bucket.js';
+import {
+  type Admitted,
+  type BucketRule,
+  type BucketState,
+  type Outcome,
+  type Refused,
+  refusalOf,
+  settle,
+  take,
+} from './bucket.js';
 
 /** Buckets in a store. Every method rejects with STORE_UNAVAILABLE if the store does not answer. */
 export interface Buckets {
@@ -9,7 +18,13 @@ export interface Buckets {
   /** Counts an attempt, or refuses it and writes nothing. */
   take(key: string, rule: BucketRule, now: number): Promise<Admitted | Refused>;
   /** Notes how an attempt that left the state `taken` ended. */
-  settle(key: string, rule: BucketRule, taken: BucketState, outcome: Outcome, now: number): Promise<void>;
+  settle(
+    key: string,
+    rule: BucketRule,
+    taken: BucketState,
+    outcome: Outcome,
+    now: number,
+  ): Promise<void>;
 }
 
 /** How often other processes may change a bucket first before this one gives up. */
@@ -19,12 +34,22 @@ const maxRaces = 100;
 export function bucketsIn(store: SharedStore, prefix: string): Buckets {
   const inTurn = turns();
   const read = async (key: string): Promise<StoreValue | undefined> => store.get(prefix + key);
-  const stateOf = (value: StoreValue | undefined): BucketState | undefined => value as unknown as BucketState | undefined;
+  const stateOf = (value: StoreValue | undefined): BucketState | undefined =>
+    value as unknown as BucketState | undefined;
 
-  const replace = (key: string, before: StoreValue | undefined, state: BucketState | undefined, { window }: BucketRule, now: number) => {
+  const replace = (
+    key: string,
+    before: StoreValue | undefined,
+    state: BucketState | undefined,
+    { window }: BucketRule,
+    now: number,
+  ) => {
     if (!state) return store.replace(prefix + key, before, undefined, 1);
     const left = Math.max(state.since + window * 1000, state.until) - now;
-    return store.replace(prefix + key, before, { ...state }, Math.max(1, left / 1000), { rank: state.n, notBefore: state.until });
+    return store.replace(prefix + key, before, { ...state }, Math.max(1, left / 1000), {
+      rank: state.n,
+      notBefore: state.until,
+    });
   };
 
   /**
@@ -35,7 +60,9 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
     key: string,
     rule: BucketRule,
     now: number,
-    change: (state: BucketState | undefined) => { state: BucketState | undefined; answer: T } | { unchanged: T },
+    change: (
+      state: BucketState | undefined,
+    ) => { state: BucketState | undefined; answer: T } | { unchanged: T },
   ): Promise<T> =>
     inTurn(key, () =>
       askStore(async () => {
@@ -50,7 +77,8 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
     );
 
   return {
-    refusalOf: (key, rule, now) => askStore(async () => refusalOf(stateOf(await read(key)), rule, now)),
+    refusalOf: (key, rule, now) =>
+      askStore(async () => refusalOf(stateOf(await read(key)), rule, now)),
     take: (key, rule, now) =>
       alter<Admitted | Refused>(key, rule, now, (state) => {
         const taken = take(state, rule, now);
@@ -59,7 +87,9 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
     settle: (key, rule, taken, outcome, now) =>
       alter<void>(key, rule, now, (state) => {
         const after = state && settle(state, rule, taken, outcome);
-        return state === undefined || after === state ? { unchanged: undefined } : { state: after, answer: undefined };
+        return state === undefined || after === state
+          ? { unchanged: undefined }
+          : { state: after, answer: undefined };
       }),
   };
 }

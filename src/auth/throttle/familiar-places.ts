@@ -60,7 +60,10 @@ export interface FamiliarPlaces {
    */
   groupsOf(attempt: PlacedAttempt): Promise<readonly AttemptGroup[]>;
   /** Remembers the network of a login. If the store fails, the login succeeds all the same. */
-  rememberNetwork(attempt: Pick<PlacedAttempt, 'username' | 'address'>, user: Verified): Promise<void>;
+  rememberNetwork(
+    attempt: Pick<PlacedAttempt, 'username' | 'address'>,
+    user: Verified,
+  ): Promise<void>;
 }
 
 /** Networks that are kept of one name. */
@@ -91,13 +94,27 @@ interface FamiliarDeps {
 }
 
 /** The familiar browsers and networks of a login. */
-export function familiarPlaces({ store, prefix, registry, users, revocations, now }: FamiliarDeps): FamiliarPlaces {
-  const keyOf = (strategy: string, typedName: string): string => `${prefix}${strategy}:${nameId(typedName)}`;
+export function familiarPlaces({
+  store,
+  prefix,
+  registry,
+  users,
+  revocations,
+  now,
+}: FamiliarDeps): FamiliarPlaces {
+  const keyOf = (strategy: string, typedName: string): string =>
+    `${prefix}${strategy}:${nameId(typedName)}`;
 
-  const holds = async (strategy: string, { username, version, loginAt, signOut }: FamiliarLogin): Promise<boolean> => {
+  const holds = async (
+    strategy: string,
+    { username, version, loginAt, signOut }: FamiliarLogin,
+  ): Promise<boolean> => {
     await revocations.ready();
     // Bound to the user and not to a session: a logout ends nothing of it.
-    if (revocations.has({ id: '', strategy, username, authenticatedAt: new Date(loginAt) }, signOut)) return false;
+    if (
+      revocations.has({ id: '', strategy, username, authenticatedAt: new Date(loginAt) }, signOut)
+    )
+      return false;
     try {
       return await users.unchanged({ strategy, username }, version);
     } catch {
@@ -106,38 +123,63 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, no
     }
   };
 
-  const familiarOf = async (strategy: string, { username: typedName, address, device }: PlacedAttempt): Promise<Familiar | undefined> => {
+  const familiarOf = async (
+    strategy: string,
+    { username: typedName, address, device }: PlacedAttempt,
+  ): Promise<Familiar | undefined> => {
     if (!registry.get(strategy)) return undefined;
     // A browser is known by its cookie wherever it is; a network only if the browser is not.
-    if (device?.strategy === strategy && isNamed(device, typedName) && (await holds(strategy, device)))
+    if (
+      device?.strategy === strategy &&
+      isNamed(device, typedName) &&
+      (await holds(strategy, device))
+    )
       return { by: 'device', id: device.id, strategy, username: device.username };
     const id = networkOf(address);
     const networks = networksIn(await askStore(() => store.get(keyOf(strategy, typedName))), now());
     const known = networks.find(({ network }) => network === id);
-    return known && (await holds(strategy, known)) ? { by: 'network', id, strategy, username: known.username } : undefined;
+    return known && (await holds(strategy, known))
+      ? { by: 'network', id, strategy, username: known.username }
+      : undefined;
   };
 
   return {
     async groupsOf(attempt) {
       const names = attempt.strategy === undefined ? registry.names() : [attempt.strategy];
       const found = await Promise.all(names.map((name) => familiarOf(name, attempt)));
-      const familiar = names.flatMap((name, n) => (found[n] ? [{ strategies: [name], familiar: found[n] }] : []));
+      const familiar = names.flatMap((name, n) =>
+        found[n] ? [{ strategies: [name], familiar: found[n] }] : [],
+      );
       const others = names.filter((_name, n) => found[n] === undefined);
-      return others.length === 0 ? familiar : [...familiar, { strategies: others, familiar: undefined }];
+      return others.length === 0
+        ? familiar
+        : [...familiar, { strategies: others, familiar: undefined }];
     },
-    async rememberNetwork({ username: typedName, address }, { strategy, username, version, signOut, authenticatedAt }) {
+    async rememberNetwork(
+      { username: typedName, address },
+      { strategy, username, version, signOut, authenticatedAt },
+    ) {
       const network = networkOf(address);
       const key = keyOf(strategy, typedName);
-      const login: KnownNetwork = { network, username, version, signOut, loginAt: authenticatedAt.getTime() };
+      const login: KnownNetwork = {
+        network,
+        username,
+        version,
+        signOut,
+        loginAt: authenticatedAt.getTime(),
+      };
       try {
         for (let race = 0; race < maxRaces; race++) {
           const before = await askStore(() => store.get(key));
           const networks = networksIn(before, now());
           const same = networks.find((each) => each.network === network);
           if (same && isFresh(same, login)) return;
-          const others = networks.filter((each) => each !== same).sort((one, other) => other.loginAt - one.loginAt);
+          const others = networks
+            .filter((each) => each !== same)
+            .sort((one, other) => other.loginAt - one.loginAt);
           const after = [login, ...others].slice(0, maxNetworks).map((each) => ({ ...each }));
-          if (await askStore(() => store.replace(key, before, after, lifetime / 1000, droppable))) return;
+          if (await askStore(() => store.replace(key, before, after, lifetime / 1000, droppable)))
+            return;
         }
       } catch {
         // The next login remembers it.
@@ -148,7 +190,10 @@ export function familiarPlaces({ store, prefix, registry, users, revocations, no
 
 /** Whether a network need not be written again: it is written once a day at most. */
 function isFresh(known: KnownNetwork, login: KnownNetwork): boolean {
-  const same = known.username === login.username && known.version === login.version && known.signOut === login.signOut;
+  const same =
+    known.username === login.username &&
+    known.version === login.version &&
+    known.signOut === login.signOut;
   return same && login.loginAt >= known.loginAt && login.loginAt - known.loginAt < day;
 }
 
@@ -164,7 +209,10 @@ export function nameId(typedName: string): string {
  * Whether a typed name is that of the user of a device: the name that was typed at the login, or
  * the canonical one.
  */
-function isNamed({ nameId: id, username }: { nameId: string; username: string }, typedName: string): boolean {
+function isNamed(
+  { nameId: id, username }: { nameId: string; username: string },
+  typedName: string,
+): boolean {
   return id === nameId(typedName) || username === typedName;
 }
 

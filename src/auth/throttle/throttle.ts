@@ -5,7 +5,15 @@ import { numberOption, optionsObject } from '../../options.js';
 import { forwardClock } from '../forward-clock.js';
 import { macOf } from '../keys.js';
 import { accountOf } from './account.js';
-import { type BucketRule, type BucketState, doubling, type Outcome, type Refused, thenOneEach, upTo } from './bucket.js';
+import {
+  type BucketRule,
+  type BucketState,
+  doubling,
+  type Outcome,
+  type Refused,
+  thenOneEach,
+  upTo,
+} from './bucket.js';
 import type { Buckets } from './buckets.js';
 import { WaitingLines } from './waiting-lines.js';
 
@@ -55,9 +63,20 @@ export type ThrottleLimits = { readonly [K in keyof Required<ThrottleOptions>]: 
 /** Reads the option `throttle`; `false` leaves only the bound of the queue. */
 export function throttleOption(value: ThrottleOptions | false | undefined): ThrottleLimits | false {
   if (value === false) return false;
-  const given = optionsObject<ThrottleOptions>('throttle', value, ['pair', 'address', 'account', 'global', 'queue', 'floor']);
+  const given = optionsObject<ThrottleOptions>('throttle', value, [
+    'pair',
+    'address',
+    'account',
+    'global',
+    'queue',
+    'floor',
+  ]);
   const whole = (name: keyof ThrottleOptions, fallback: number): number =>
-    numberOption(`throttle.${name}`, given[name], fallback, { min: 1, max: 1_000_000, integer: true });
+    numberOption(`throttle.${name}`, given[name], fallback, {
+      min: 1,
+      max: 1_000_000,
+      integer: true,
+    });
   return {
     pair: whole('pair', 5),
     address: whole('address', 30),
@@ -84,7 +103,14 @@ const logInterval = 60_000;
 const waiting = { timeout: 5000, perLine: 100, total: 1000 } as const;
 
 /** The limit that refused an attempt. */
-export type BucketName = 'pair' | 'address' | 'account' | 'device' | 'familiar' | 'global' | 'queue';
+export type BucketName =
+  | 'pair'
+  | 'address'
+  | 'account'
+  | 'device'
+  | 'familiar'
+  | 'global'
+  | 'queue';
 
 /**
  * A browser or network that has logged in as the user before. Attempts from elsewhere must not lock
@@ -180,13 +206,24 @@ const passed = async (): Promise<void> => {};
  * Makes the limits of a login, and decides what each counts (OWASP ASVS 6.3.1, NIST 800-63B section
  * 3.2.2).
  */
-export function createThrottle({ limits, buckets, familiarBuckets = buckets, key, now }: ThrottleDeps): Throttle {
+export function createThrottle({
+  limits,
+  buckets,
+  familiarBuckets = buckets,
+  key,
+  now,
+}: ThrottleDeps): Throttle {
   const logged = new LRUCache<string, { until: number; at: number; silent: number }>({ max: 1000 });
   const ages = forwardClock(now);
   const lines = new WaitingLines(waiting);
   let second = { at: 0, attempts: 0 };
 
-  const refuse = (name: BucketName, bucketKey: string, until: number, onThrottled: OnThrottled): TaskflowError => {
+  const refuse = (
+    name: BucketName,
+    bucketKey: string,
+    until: number,
+    onThrottled: OnThrottled,
+  ): TaskflowError => {
     const retryAfter = Math.max(1, Math.ceil((until - now()) / 1000));
     const last = logged.get(bucketKey);
     if (last && now() < last.until && ages() - last.at < logInterval) last.silent += 1;
@@ -201,15 +238,24 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
 
   const end = async (taken: readonly TakenBucket[], outcome: Outcome): Promise<void> => {
     try {
-      await Promise.all(taken.map(({ table, key: bucketKey, rule, state }) => table.settle(bucketKey, rule, state, outcome, now())));
+      await Promise.all(
+        taken.map(({ table, key: bucketKey, rule, state }) =>
+          table.settle(bucketKey, rule, state, outcome, now()),
+        ),
+      );
     } finally {
       for (const { key: bucketKey } of taken) lines.signal(bucketKey);
     }
   };
 
   /** Asks every bucket before it counts in any, so that a refused attempt leaves no trace. */
-  const count = async (wanted: readonly Bucket[], isLimitedInAll: boolean): Promise<TakenBucket[] | RefusedBy> => {
-    const refusals = await Promise.all(wanted.map(({ table, key: bucketKey, rule }) => table.refusalOf(bucketKey, rule, now())));
+  const count = async (
+    wanted: readonly Bucket[],
+    isLimitedInAll: boolean,
+  ): Promise<TakenBucket[] | RefusedBy> => {
+    const refusals = await Promise.all(
+      wanted.map(({ table, key: bucketKey, rule }) => table.refusalOf(bucketKey, rule, now())),
+    );
     for (const [n, bucket] of wanted.entries()) {
       const refused = refusals[n];
       if (refused) return { ...refused, name: bucket.name, key: bucket.key };
@@ -267,16 +313,29 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
   /**
    * Counts an attempt. If it is refused, waits for attempts under way that may make room for it.
    */
-  const admit = async (wanted: readonly Bucket[], isLimitedInAll: boolean, onThrottled: OnThrottled): Promise<TakenBucket[]> => {
+  const admit = async (
+    wanted: readonly Bucket[],
+    isLimitedInAll: boolean,
+    onThrottled: OnThrottled,
+  ): Promise<TakenBucket[]> => {
     const again = (): Promise<TakenBucket[] | RefusedBy> => count(wanted, isLimitedInAll);
     let answer = await again();
-    if (isRefused(answer) && answer.open) answer = await lines.wait(answer.key, answer, again, (last) => !isRefused(last) || !last.open);
+    if (isRefused(answer) && answer.open)
+      answer = await lines.wait(
+        answer.key,
+        answer,
+        again,
+        (last) => !isRefused(last) || !last.open,
+      );
     if (isRefused(answer)) throw refuse(answer.name, answer.key, answer.until, onThrottled);
     return answer;
   };
 
   /** The address comes first: one that is blocked learns nothing about the other limits. */
-  const bucketsOf = ({ username, address, familiar }: Attempt, { pair, account, address: perAddress }: ThrottleLimits): Bucket[] => {
+  const bucketsOf = (
+    { username, address, familiar }: Attempt,
+    { pair, account, address: perAddress }: ThrottleLimits,
+  ): Bucket[] => {
     const network = networkOf(address);
     const ofAddress = addressBucket(network, perAddress);
     const hourly = thenOneEach(account, 3600, 30);
@@ -288,7 +347,11 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
     });
     if (!familiar) {
       const name = accountOf(username);
-      return [ofAddress, bucket('pair', doubling(pair), name, network), bucket('account', hourly, name)];
+      return [
+        ofAddress,
+        bucket('pair', doubling(pair), name, network),
+        bucket('account', hourly, name),
+      ];
     }
     const { by, id, strategy } = familiar;
     const user = [strategy, familiar.username];
@@ -307,7 +370,11 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
   return {
     async enter(attempt, onThrottled) {
       if (!limits) return { attempt: 1, succeeded: passed, failed: passed, withdrawn: passed };
-      const taken = await admit(bucketsOf(attempt, limits), attempt.familiar === undefined, onThrottled);
+      const taken = await admit(
+        bucketsOf(attempt, limits),
+        attempt.familiar === undefined,
+        onThrottled,
+      );
       const own = taken.find(({ name }) => name === 'pair' || name === 'device');
       return {
         attempt: own?.state.failed ?? 1,
@@ -317,9 +384,14 @@ export function createThrottle({ limits, buckets, familiarBuckets = buckets, key
       };
     },
     async malformed(address, onThrottled) {
-      if (limits) await end(await admit([addressBucket(networkOf(address), limits.address)], false, onThrottled), 'failed');
+      if (limits)
+        await end(
+          await admit([addressBucket(networkOf(address), limits.address)], false, onThrottled),
+          'failed',
+        );
     },
-    busy: (retryAfter, onThrottled) => refuse('queue', 'queue', now() + retryAfter * 1000, onThrottled),
+    busy: (retryAfter, onThrottled) =>
+      refuse('queue', 'queue', now() + retryAfter * 1000, onThrottled),
   };
 }
 
@@ -328,6 +400,11 @@ function isRefused(answer: TakenBucket[] | RefusedBy): answer is RefusedBy {
 }
 
 function throttled(retryAfter: number): TaskflowError {
-  const wait = retryAfter < 90 ? `${retryAfter} second${retryAfter === 1 ? '' : 's'}` : `${Math.ceil(retryAfter / 60)} minutes`;
-  return new TaskflowError('THROTTLED', `Too many attempts. Try again in ${wait}.`, { headers: { 'Retry-After': String(retryAfter) } });
+  const wait =
+    retryAfter < 90
+      ? `${retryAfter} second${retryAfter === 1 ? '' : 's'}`
+      : `${Math.ceil(retryAfter / 60)} minutes`;
+  return new TaskflowError('THROTTLED', `Too many attempts. Try again in ${wait}.`, {
+    headers: { 'Retry-After': String(retryAfter) },
+  });
 }

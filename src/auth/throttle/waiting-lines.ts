@@ -51,7 +51,12 @@ export class WaitingLines {
    * Waits in the line of `key`, and calls `again` until its answer `isFinal` or the time is over.
    * Resolves to the last answer; to `refused` if the line is full or `again` was never called.
    */
-  async wait<T>(key: string, refused: T, again: () => Promise<T>, isFinal: (answer: T) => boolean): Promise<T> {
+  async wait<T>(
+    key: string,
+    refused: T,
+    again: () => Promise<T>,
+    isFinal: (answer: T) => boolean,
+  ): Promise<T> {
     const line = this.#lines.get(key) ?? { queue: [], wake: () => {}, signalled: false, length: 0 };
     if (line.length >= this.#limits.perLine || this.#total >= this.#limits.total) return refused;
     this.#lines.set(key, line);

@@ -1,4 +1,12 @@
-import { durationWarnings, type Logger, loggerOption, numberOption, optionsObject, secondsOption, stringOption } from '../../options.js';
+import {
+  durationWarnings,
+  type Logger,
+  loggerOption,
+  numberOption,
+  optionsObject,
+  secondsOption,
+  stringOption,
+} from '../../options.js';
 import type { TaskEngine } from '../../tasks/engine.js';
 import { type StatsOptions, statsOption } from '../stats-option.js';
 import type { RedisConnection } from './connection/connection-option.js';
@@ -78,11 +86,23 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
       accepted: 'text of 1 to 100 characters without braces, colons and spaces',
     }),
     logger,
-    lockDuration: secondsOption('lockDuration', given.lockDuration, 20, { warn, min: 5, max: 3600 }) * 1000,
-    stalledInterval: secondsOption('stalledInterval', given.stalledInterval, 5, { warn, min: 1, max: 3600 }) * 1000,
+    lockDuration:
+      secondsOption('lockDuration', given.lockDuration, 20, { warn, min: 5, max: 3600 }) * 1000,
+    stalledInterval:
+      secondsOption('stalledInterval', given.stalledInterval, 5, { warn, min: 1, max: 3600 }) *
+      1000,
     kept: {
-      age: numberOption('retentionDays', given.retentionDays, 7, { above: true, max: 36_500, unit: 'days' }) * 86_400,
-      count: numberOption('retentionCount', given.retentionCount, 100_000, { min: 1, max: 10_000_000, integer: true }),
+      age:
+        numberOption('retentionDays', given.retentionDays, 7, {
+          above: true,
+          max: 36_500,
+          unit: 'days',
+        }) * 86_400,
+      count: numberOption('retentionCount', given.retentionCount, 100_000, {
+        min: 1,
+        max: 10_000_000,
+        integer: true,
+      }),
     },
     statistics: statsOption(given.stats),
   });

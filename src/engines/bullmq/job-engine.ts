@@ -24,9 +24,22 @@ import type {
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import type { RedisConnection } from './connection/connection-option.js';
-import { type Connections, endConnection, isAnswer, isConnectionError, logOutages, openConnections } from './connection/connections.js';
+import {
+  type Connections,
+  endConnection,
+  isAnswer,
+  isConnectionError,
+  logOutages,
+  openConnections,
+} from './connection/connections.js';
 import { RedisHealth } from './connection/health.js';
-import { commanding, type Effect, hasStopped, RedisCalls, storing } from './connection/redis-calls.js';
+import {
+  commanding,
+  type Effect,
+  hasStopped,
+  RedisCalls,
+  storing,
+} from './connection/redis-calls.js';
 import { RedisClock } from './connection/redis-clock.js';
 import { withinTime } from './connection/redis-connection.js';
 import { commandActions, EngineCommands } from './control/engine-commands.js';
@@ -120,7 +133,9 @@ export class JobEngine implements TaskEngine {
     this.#health = new RedisHealth({ redis, clock, probe: keys.probe, logger });
     this.#calls = new RedisCalls(redis, this.#health);
     this.#limitWarnings = new LimitWarnings(logger);
-    const catalog = new QueueCatalog(redis, keys, (entry, defined) => this.#limitWarnings.compare(entry, defined));
+    const catalog = new QueueCatalog(redis, keys, (entry, defined) =>
+      this.#limitWarnings.compare(entry, defined),
+    );
     this.#stored = { redis, keys, catalog, marked: new MarkedJobs(redis, keys) };
     this.#changes = new ChangeNotes(redis, keys);
     this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });
@@ -132,7 +147,8 @@ export class JobEngine implements TaskEngine {
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
-      cancelHere: (members) => this.#execution?.executor.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
+      cancelHere: (members) =>
+        this.#execution?.executor.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
     });
     this.#presence = new Presence({
       ...{ redis, keys, clock, logger },
@@ -141,7 +157,14 @@ export class JobEngine implements TaskEngine {
       restore: () => Promise.all([catalog.restore(), this.#scheduler.seen()]),
     });
     this.#statistics = new Statistics({ redis, keys, logger, kept: options.statistics });
-    this.#retention = new Retention({ ...this.#stored, queues: this.#queues, changes: this.#changes, kept, name: this.#name, logger });
+    this.#retention = new Retention({
+      ...this.#stored,
+      queues: this.#queues,
+      changes: this.#changes,
+      kept,
+      name: this.#name,
+      logger,
+    });
     this.#scheduler = new Scheduler({
       ...{ redis, patient, keys, clock, name: this.#name, logger },
       enqueue: (task) => this.#enqueueRun(task),
@@ -151,7 +174,12 @@ export class JobEngine implements TaskEngine {
       },
     });
     this.#reads = new EngineReads({
-      ...{ ask: this.#calls.ask, source: this.#stored, queues: this.#queues, statistics: this.#statistics },
+      ...{
+        ask: this.#calls.ask,
+        source: this.#stored,
+        queues: this.#queues,
+        statistics: this.#statistics,
+      },
       window: () => this.#window.open(),
       queueStates: () => this.#commands.queueStates(),
       workers: () => this.#presence.list(),
@@ -178,7 +206,9 @@ export class JobEngine implements TaskEngine {
     try {
       // A process starts during an outage too, and runs tasks as soon as Redis is reachable.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
-      await this.#calls.ask(() => Promise.all([this.#presence.beat(), this.#commands.poll()])).catch(unlessUnreachable);
+      await this.#calls
+        .ask(() => Promise.all([this.#presence.beat(), this.#commands.poll()]))
+        .catch(unlessUnreachable);
     } catch (error) {
       this.#health.close();
       await this.#presence.leave().catch(() => undefined);
@@ -190,8 +220,22 @@ export class JobEngine implements TaskEngine {
     if (!runner) return;
     const { logger, lockDuration, kept } = this.#options;
     this.#execution = new Execution({
-      ...{ runner, logger, lockDuration, kept, limitWarnings: this.#limitWarnings, catalog, presence: this.#presence },
-      ...{ keys, asking, redis: patient, changes: new ChangeNotes(patient, keys), name: this.#name },
+      ...{
+        runner,
+        logger,
+        lockDuration,
+        kept,
+        limitWarnings: this.#limitWarnings,
+        catalog,
+        presence: this.#presence,
+      },
+      ...{
+        keys,
+        asking,
+        redis: patient,
+        changes: new ChangeNotes(patient, keys),
+        name: this.#name,
+      },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       cancelTasks: () => this.#commands.poll(),
@@ -205,7 +249,15 @@ export class JobEngine implements TaskEngine {
   #settle(): void {
     const { logger, lockDuration, stalledInterval = 5000, kept } = this.#options;
     this.#settler = new Settler({
-      ...{ ...this.#stored, changes: this.#changes, name: this.#name, logger, lockDuration, stalledInterval, kept },
+      ...{
+        ...this.#stored,
+        changes: this.#changes,
+        name: this.#name,
+        logger,
+        lockDuration,
+        stalledInterval,
+        kept,
+      },
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       runsHere: (queue, jobId) => this.#execution?.executor.runs(queue, jobId) ?? false,
@@ -252,7 +304,10 @@ export class JobEngine implements TaskEngine {
     this.#presence.checkSoon();
     // Redis stores them in one transaction, which takes a fraction of a millisecond per task.
     const longer = tasks.length;
-    const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), { ...effect, longer });
+    const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), {
+      ...effect,
+      longer,
+    });
     this.#added(tasks, ids);
     return ids;
   }
@@ -267,7 +322,8 @@ export class JobEngine implements TaskEngine {
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {
     this.#execution?.serve();
     if (this.#observer?.wants('pending'))
-      for (const [n, task] of tasks.entries()) if (ids[n] === task.id) this.#observer.tell(pendingSummary(task));
+      for (const [n, task] of tasks.entries())
+        if (ids[n] === task.id) this.#observer.tell(pendingSummary(task));
   }
 
   schedule(schedule: Schedule): void {
@@ -279,7 +335,10 @@ export class JobEngine implements TaskEngine {
     return this.#calls.ask(async () => (await this.#window.open()).find(query));
   }
 
-  get(id: string, options: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+  get(
+    id: string,
+    options: { logLines?: number | undefined } = {},
+  ): Promise<TaskDetail | undefined> {
     return this.#reads.get(id, options);
   }
 
@@ -287,14 +346,21 @@ export class JobEngine implements TaskEngine {
     return this.#reads.logs(id, query);
   }
 
-  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    ...query: Aggregates[K]['query']
+  ): Promise<Aggregates[K]['answer']> {
     return this.#reads.aggregate(kind, query);
   }
 
   describe(): Promise<EngineDescription> {
     return this.#calls.ask(async () => {
       const revs = this.#window.open().then((window) => window.revs());
-      const [{ rev, oldestRev }, queues, schedules] = await Promise.all([revs, this.#commands.queueStates(), this.#scheduler.states()]);
+      const [{ rev, oldestRev }, queues, schedules] = await Promise.all([
+        revs,
+        this.#commands.queueStates(),
+        this.#scheduler.states(),
+      ]);
       return { engine: 'bullmq', rev, oldestRev, queues, schedules };
     });
   }
@@ -316,6 +382,7 @@ export class JobEngine implements TaskEngine {
 
 /** Ignores an error that says that Redis is unreachable, because the log already has it. */
 function unlessUnreachable(error: unknown): void {
-  const isUnanswered = error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
+  const isUnanswered =
+    error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
   if (!isUnanswered && !isConnectionError(error)) throw error;
 }

@@ -97,5 +97,8 @@ function escapedName(label: string, task: string | undefined): string {
 }
 
 function escaped(name: string): string {
-  return name.replace(/[%:/~{}]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  return name.replace(
+    /[%:/~{}]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 }

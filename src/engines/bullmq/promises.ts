@@ -16,7 +16,11 @@ export interface PromisedOptions {
 }
 
 /** Returns what the engine on Redis promises with some options. */
-export function redisPromises({ lockDuration, stalledInterval = 5000, window = usualLimits }: PromisedOptions): EnginePromises {
+export function redisPromises({
+  lockDuration,
+  stalledInterval = 5000,
+  window = usualLimits,
+}: PromisedOptions): EnginePromises {
   return {
     stored: 'server',
     crashFoundWithin: (lockDuration + stalledInterval) / 1000,

@@ -6,7 +6,15 @@ import type { CopyFailure } from './backup.js';
 import { ThreadGuard } from './thread-guard.js';
 
 /** Copies one database and ends. */
-async function main({ from, to, guard: shared }: { from: string; to: string; guard: SharedArrayBuffer }): Promise<void> {
+async function main({
+  from,
+  to,
+  guard: shared,
+}: {
+  from: string;
+  to: string;
+  guard: SharedArrayBuffer;
+}): Promise<void> {
   const guard = new ThreadGuard(shared);
   try {
     const database = await guard.runAsync(() => openDatabase(from));

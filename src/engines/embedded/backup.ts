@@ -15,12 +15,21 @@ const threadFile = packageFile('dist/engines/embedded/backup-thread.js');
 export function copyFileOnThread(from: string, to: string): Promise<void> {
   return new Promise((done, reject) => {
     const { shared, release } = guardThread();
-    const thread = new Worker(threadFile, { workerData: { from, to, guard: shared }, execArgv: [] });
+    const thread = new Worker(threadFile, {
+      workerData: { from, to, guard: shared },
+      execArgv: [],
+    });
     thread.once('message', (failed: CopyFailure | undefined) =>
       failed === undefined ? done() : reject(new TaskflowError(failed.code, failed.message)),
     );
     const failed = (cause?: unknown): void =>
-      reject(new TaskflowError('ENGINE_UNAVAILABLE', `the backup '${to}' could not be written: its thread ended`, { cause }));
+      reject(
+        new TaskflowError(
+          'ENGINE_UNAVAILABLE',
+          `the backup '${to}' could not be written: its thread ended`,
+          { cause },
+        ),
+      );
     thread.once('error', failed);
     thread.once('exit', () => {
       release();

@@ -13,7 +13,11 @@ export function weightOf(write: Write): number {
       return weightOfTasks(write.template.values);
     case 'finish': {
       const { result, logs = [] } = write;
-      return base + (result.status === 'success' ? (result.result?.length ?? 0) : 32 * base) + weightOfLines(logs);
+      return (
+        base +
+        (result.status === 'success' ? (result.result?.length ?? 0) : 32 * base) +
+        weightOfLines(logs)
+      );
     }
     case 'log':
       return weightOfLines(write.logs);
@@ -40,7 +44,10 @@ function weightOfTasks(values: readonly (string | number | null)[]): number {
   let weight = 0;
   for (let from = 0; from < values.length; from += packedWidth) {
     const [tags, args] = [values[from + packedAt.tags], values[from + packedAt.args]];
-    weight += base + (typeof args === 'string' ? args.length : 0) + (typeof tags === 'string' ? tags.length : 0);
+    weight +=
+      base +
+      (typeof args === 'string' ? args.length : 0) +
+      (typeof tags === 'string' ? tags.length : 0);
   }
   return weight;
 }

@@ -1,6 +1,12 @@
 import { TaskflowError } from '../../errors.js';
 import type { Command, CommandBy, Outcome } from '../../tasks/engine.js';
-import { allowedStates, type BulkParts, commandTasks, previewByState, type TasksCommand } from '../bulk.js';
+import {
+  allowedStates,
+  type BulkParts,
+  commandTasks,
+  previewByState,
+  type TasksCommand,
+} from '../bulk.js';
 import type { Reader } from '../tables/read/reader.js';
 import { toSummary } from '../tables/schema/rows.js';
 import type { Clock } from './clock.js';
@@ -50,7 +56,9 @@ export class Commands {
   async #rerun({ ids, args }: Rerun): Promise<Outcome> {
     const { commits, clock } = this.#parts;
     const newIds = ids.map(() => clock.newTaskId());
-    return { results: await commits.submit<'rerun'>({ kind: 'rerun', ids, newIds, args, at: clock.now() }) };
+    return {
+      results: await commits.submit<'rerun'>({ kind: 'rerun', ids, newIds, args, at: clock.now() }),
+    };
   }
 
   async #toQueue({ queue, action }: QueueCommand, { actor, reason }: CommandBy): Promise<Outcome> {
@@ -61,7 +69,10 @@ export class Commands {
     return { results: [], known: true };
   }
 
-  async #toSchedule({ schedule: name, action }: ScheduleCommand, { actor, reason }: CommandBy): Promise<Outcome> {
+  async #toSchedule(
+    { schedule: name, action }: ScheduleCommand,
+    { actor, reason }: CommandBy,
+  ): Promise<Outcome> {
     const { commits, clock, schedulesChanged } = this.#parts;
     if (action === 'remove') return this.#removeSchedule(name);
     if (action === 'run') return this.#runSchedule(name);
@@ -73,9 +84,16 @@ export class Commands {
 
   async #removeSchedule(name: string): Promise<Outcome> {
     const { commits, clock } = this.#parts;
-    const outcome = await commits.submit<'removeSchedule'>({ kind: 'removeSchedule', name, at: clock.now() });
+    const outcome = await commits.submit<'removeSchedule'>({
+      kind: 'removeSchedule',
+      name,
+      at: clock.now(),
+    });
     if (outcome === 'defined')
-      throw new TaskflowError('SCHEDULE_DEFINED', 'A running process defines this schedule, or did so less than a minute ago.');
+      throw new TaskflowError(
+        'SCHEDULE_DEFINED',
+        'A running process defines this schedule, or did so less than a minute ago.',
+      );
     return { results: [], known: outcome === 'removed' };
   }
 
@@ -92,15 +110,24 @@ export class Commands {
 }
 
 /** What a command to many tasks needs of the tables. */
-function bulkParts({ reader, commits, at }: Pick<CommandsParts, 'reader' | 'commits'> & { at: number }): BulkParts {
-  const act = ({ action: kind }: TasksCommand, ids: readonly string[], delays?: readonly number[]) =>
+function bulkParts({
+  reader,
+  commits,
+  at,
+}: Pick<CommandsParts, 'reader' | 'commits'> & { at: number }): BulkParts {
+  const act = (
+    { action: kind }: TasksCommand,
+    ids: readonly string[],
+    delays?: readonly number[],
+  ) =>
     kind === 'retry'
       ? commits.submit<'retry'>({ kind, ids, at, ...(delays && { delays }) })
       : commits.submit<typeof kind>({ kind, ids, at });
   return {
     find: (query) => reader.find(query),
     count: (filter) => reader.count(filter),
-    preview: async (action, ids, tasks) => previewByState(ids, tasks ?? reader.summaries(ids), allowedStates[action]),
+    preview: async (action, ids, tasks) =>
+      previewByState(ids, tasks ?? reader.summaries(ids), allowedStates[action]),
     allowed: (action, status) => allowedStates[action](status),
     act,
   };

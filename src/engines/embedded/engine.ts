@@ -46,7 +46,14 @@ const longestTimer = 2 ** 31 - 1;
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
 export class EmbeddedEngine extends TableEngine {
   constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {
-    super({ storage: database === inMemory ? memoryBackend : fileBackend({ path: database, pollInterval, logger }), logger, retention });
+    super({
+      storage:
+        database === inMemory
+          ? memoryBackend
+          : fileBackend({ path: database, pollInterval, logger }),
+      logger,
+      retention,
+    });
   }
 }
 
@@ -81,7 +88,10 @@ function fileBackend(options: FileOptions): StorageBackend {
   };
 }
 
-async function openFile({ path, pollInterval, logger }: FileOptions, changed: () => void): Promise<OpenTables> {
+async function openFile(
+  { path, pollInterval, logger }: FileOptions,
+  changed: () => void,
+): Promise<OpenTables> {
   await checkFile(path);
   const port = await threadPort(path, { logger });
   try {
@@ -89,7 +99,10 @@ async function openFile({ path, pollInterval, logger }: FileOptions, changed: ()
     const database = await openDatabase(path);
     prepareConnection(database);
     const timers = [
-      setInterval(changePoll({ database, watch, logger, changed }), Math.min(pollInterval * 1000, longestTimer)),
+      setInterval(
+        changePoll({ database, watch, logger, changed }),
+        Math.min(pollInterval * 1000, longestTimer),
+      ),
       setInterval(() => watch.isPresent(), watchInterval),
     ];
     for (const timer of timers) timer.unref();

@@ -2,7 +2,12 @@ import { realpathSync } from 'node:fs';
 import { TaskflowError } from '../../errors.js';
 import { wrongType } from '../../options.js';
 import type { AppConnection, NewTask } from '../../tasks/engine.js';
-import { type ConnectionClass, type Database, layoutVersion, type Row } from '../tables/schema/database.js';
+import {
+  type ConnectionClass,
+  type Database,
+  layoutVersion,
+  type Row,
+} from '../tables/schema/database.js';
 import { Counters } from '../tables/write/counters.js';
 import { Inserter } from '../tables/write/insert.js';
 import { packTasks } from '../tables/write/packed-tasks.js';
@@ -77,7 +82,8 @@ function wrapConnection(connection: AppConnection): Database {
 
 function checkConnection(path: string, connection: AppConnection, database: Database): void {
   if (!connection.isOpen) refuse('this connection is closed');
-  if (!connection.isTransaction) refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
+  if (!connection.isTransaction)
+    refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
   const { file } = database.all('PRAGMA database_list').find(({ name }) => name === 'main') ?? {};
   if (typeof file !== 'string' || file === '' || !isSameFile(file, path))
     refuse(`this connection is to another file; the task database is '${path}'`);

@@ -44,7 +44,11 @@ export class FileWatch {
   /** @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used. */
   check(): void {
     if (this.isPresent() && this.#unreadable === undefined) return;
-    throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database cannot be used: ${this.#why}`, { reported: true });
+    throw new TaskflowError(
+      'ENGINE_UNAVAILABLE',
+      `the task database cannot be used: ${this.#why}`,
+      { reported: true },
+    );
   }
 
   /** Notes that a read of the database failed. A lock that was held for too long says nothing about the file. */
@@ -72,8 +76,13 @@ export class FileWatch {
     set();
     const after = this.#why;
     if ((after === undefined) === (before === undefined)) return;
-    if (after === undefined) this.#logger.info({ database: this.#path }, 'the task database can be used again');
-    else this.#logger.error({ database: this.#path, reason: after }, 'the task database cannot be used');
+    if (after === undefined)
+      this.#logger.info({ database: this.#path }, 'the task database can be used again');
+    else
+      this.#logger.error(
+        { database: this.#path, reason: after },
+        'the task database cannot be used',
+      );
   }
 
   #look(): string | undefined {
@@ -81,10 +90,13 @@ export class FileWatch {
       for (const [index, ending] of endings.entries()) {
         const file = this.#path + ending;
         const identity = identityOf(file);
-        if (identity === undefined) return `'${file}' was deleted while it was open; restore it, then restart this process`;
-        if (identity !== this.#identities[index]) return `'${file}' was replaced while it was open; restart this process`;
+        if (identity === undefined)
+          return `'${file}' was deleted while it was open; restore it, then restart this process`;
+        if (identity !== this.#identities[index])
+          return `'${file}' was replaced while it was open; restart this process`;
       }
-      if (statSync(this.#path).size === 0) return `'${this.#path}' was emptied while it was open; restore it, then restart this process`;
+      if (statSync(this.#path).size === 0)
+        return `'${this.#path}' was emptied while it was open; restore it, then restart this process`;
       return undefined;
     } catch (error) {
       return `its files cannot be checked: ${(error as Error).message}`;

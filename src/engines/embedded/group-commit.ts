@@ -1,6 +1,14 @@
 import { TaskflowError } from '../../errors.js';
 import type { TaskStatus } from '../../tasks/types.js';
-import type { BatchResult, Claim, Write, WriteFailure, WriteOf, WriteOutcome, Written } from '../tables/write/batch.js';
+import type {
+  BatchResult,
+  Claim,
+  Write,
+  WriteFailure,
+  WriteOf,
+  WriteOutcome,
+  Written,
+} from '../tables/write/batch.js';
 import { weightOf } from './batch-weight.js';
 import type { Clock } from './clock.js';
 import type { WritePort } from './write-port.js';
@@ -67,7 +75,10 @@ export class GroupCommit {
 
   /** Resolves when the write is durable. */
   submit<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Promise<Written[K]> {
-    if (this.#closed) return Promise.reject(new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'));
+    if (this.#closed)
+      return Promise.reject(
+        new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'),
+      );
     return new Promise((resolve, reject) => {
       const settle = (outcome: WriteOutcome): void => {
         if (outcome.ok) resolve(outcome.value as Written[K]);
@@ -173,13 +184,22 @@ export class GroupCommit {
     return [{ write: handBack, weight: 0, settle, fail }, ...batch];
   }
 
-  async #flush(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
+  async #flush(
+    batch: readonly Pending[],
+    claim: Claim | undefined,
+    limited: boolean,
+  ): Promise<void> {
     const { port, clock, wanted, onDue, onClaimFailed, onCommitted } = this.#parts;
     const limit = claim?.limit ?? 0;
     let answer: Promise<BatchResult>;
     let result: BatchResult;
     try {
-      answer = port.apply({ writes: batch.map(({ write }) => write), claim, at: clock.now(), wanted: wanted() });
+      answer = port.apply({
+        writes: batch.map(({ write }) => write),
+        claim,
+        at: clock.now(),
+        wanted: wanted(),
+      });
     } catch (error) {
       if (batch.length + (claim ? 1 : 0) > 1) return this.#flushEach(batch, claim, limited);
       answer = Promise.reject(error);
@@ -208,20 +228,30 @@ export class GroupCommit {
   }
 
   /** Sends the writes of a batch that could not be sent one by one, so that it fails only for those that cannot be sent alone. */
-  async #flushEach(batch: readonly Pending[], claim: Claim | undefined, limited: boolean): Promise<void> {
+  async #flushEach(
+    batch: readonly Pending[],
+    claim: Claim | undefined,
+    limited: boolean,
+  ): Promise<void> {
     for (const each of batch) await this.#flush([each], undefined, false);
     if (claim) await this.#flush([], claim, limited);
   }
 
   /** Begins the tasks that were claimed and tells the callers; of many in two turns, so that the first have their next batch written meanwhile. */
-  async #deliver(batch: readonly Pending[], { claimed, outcomes, begun, expired }: BatchResult): Promise<void> {
+  async #deliver(
+    batch: readonly Pending[],
+    { claimed, outcomes, begun, expired }: BatchResult,
+  ): Promise<void> {
     const parts = !this.#diskBound && claimed.length + outcomes.length > resultsAtOnce ? 2 : 1;
     for (let part = 0; part < parts; part++) {
       const of = (length: number, end: number): number => Math.floor((length * end) / parts);
       const some = claimed.slice(of(claimed.length, part), of(claimed.length, part + 1));
       this.#reserved -= some.length;
-      this.#parts.onClaimed(part === 0 ? { claimed: some, begun, expired } : { claimed: some, begun: [], expired: [] });
-      for (let index = of(batch.length, part); index < of(batch.length, part + 1); index++) batch[index]?.settle(outcomes[index] ?? done);
+      this.#parts.onClaimed(
+        part === 0 ? { claimed: some, begun, expired } : { claimed: some, begun: [], expired: [] },
+      );
+      for (let index = of(batch.length, part); index < of(batch.length, part + 1); index++)
+        batch[index]?.settle(outcomes[index] ?? done);
       if (part + 1 === parts) return;
       // Before the turn in which the rest is told, so that what comes of these is on its way by then.
       this.#schedule();
@@ -241,5 +271,8 @@ function writeError({ message, errcode }: WriteFailure): TaskflowError {
     11: 'the file is damaged',
   };
   const why = errcode === undefined ? undefined : known[errcode];
-  return new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be written: ${why ? `${why} (${message})` : message}`);
+  return new TaskflowError(
+    'ENGINE_UNAVAILABLE',
+    `the task database could not be written: ${why ? `${why} (${message})` : message}`,
+  );
 }

@@ -55,7 +55,8 @@ export class Maintenance {
     this.#repeat(intervals.search, () => this.#makeSearchable(storage));
     this.#repeat(intervals.delays, () => this.#restartDelays(storage));
     const { age, count } = this.#parts.retention;
-    if (age !== undefined || count !== undefined) this.#repeat(intervals.prune, () => this.#prune(storage));
+    if (age !== undefined || count !== undefined)
+      this.#repeat(intervals.prune, () => this.#prune(storage));
     this.#repeat(intervals.prune, () => this.#dropExpired(storage));
     this.#repeat(intervals.prune, () => this.#dropStatistics(storage));
   }
@@ -97,7 +98,8 @@ export class Maintenance {
   }
 
   async #restartDelays(storage: Storage): Promise<void> {
-    if (await restartFutureDelays({ ...storage, clock: this.#parts.clock })) this.#parts.dueEarlier?.();
+    if (await restartFutureDelays({ ...storage, clock: this.#parts.clock }))
+      this.#parts.dueEarlier?.();
   }
 
   async #prune({ commits }: Storage): Promise<void> {
@@ -106,14 +108,24 @@ export class Maintenance {
     while (!this.#stopped && deleted === steps.prune) {
       const at = this.#parts.clock.now();
       const endedBefore = age === undefined ? null : at - age;
-      deleted = await commits.submit<'prune'>({ kind: 'prune', endedBefore, keep: count ?? null, limit: steps.prune, at });
+      deleted = await commits.submit<'prune'>({
+        kind: 'prune',
+        endedBefore,
+        keep: count ?? null,
+        limit: steps.prune,
+        at,
+      });
       await this.#pause();
     }
   }
 
   async #dropExpired({ reader, commits }: Storage): Promise<void> {
     while (!this.#stopped && reader.hasExpired(this.#parts.clock.now())) {
-      await commits.submit<'dropExpired'>({ kind: 'dropExpired', limit: steps.expired, at: this.#parts.clock.now() });
+      await commits.submit<'dropExpired'>({
+        kind: 'dropExpired',
+        limit: steps.expired,
+        at: this.#parts.clock.now(),
+      });
       await this.#pause();
     }
   }
@@ -129,13 +141,21 @@ export class Maintenance {
       hoursBefore: startOf('day', this.#parts.clock.now() - hours),
     };
     while (!this.#stopped && reader.hasOldStatistics(before.minutesBefore, before.hoursBefore)) {
-      await commits.submit<'dropStatistics'>({ kind: 'dropStatistics', ...before, limit: steps.statistics });
+      await commits.submit<'dropStatistics'>({
+        kind: 'dropStatistics',
+        ...before,
+        limit: steps.statistics,
+      });
       await this.#pause();
     }
     if (this.#parts.clock.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
     this.#nextPartitions = this.#parts.clock.now() + intervals.partitions;
     for (let after: number | null = 0; after !== null && !this.#stopped; ) {
-      after = await commits.submit<'dropPartitions'>({ kind: 'dropPartitions', after, limit: steps.partitions });
+      after = await commits.submit<'dropPartitions'>({
+        kind: 'dropPartitions',
+        after,
+        limit: steps.partitions,
+      });
       await this.#pause();
     }
   }

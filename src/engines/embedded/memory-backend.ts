@@ -13,7 +13,10 @@ export const memoryBackend: StorageBackend = {
     return { port, database, close: () => port.close() };
   },
   enqueueIn: () => {
-    throw new TaskflowError('ENGINE_UNAVAILABLE', 'enqueueIn: the tasks are in memory, so no other connection can reach them');
+    throw new TaskflowError(
+      'ENGINE_UNAVAILABLE',
+      'enqueueIn: the tasks are in memory, so no other connection can reach them',
+    );
   },
   async backup({ database }, path) {
     copyDatabase(database, path);

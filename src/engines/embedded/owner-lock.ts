@@ -33,7 +33,10 @@ export class OwnerLocks implements Owners {
       this.#own = own;
     } catch (cause) {
       own?.close();
-      const why = (cause as { code?: unknown }).code === 'EEXIST' ? 'it is a file; move it away' : (cause as Error).message;
+      const why =
+        (cause as { code?: unknown }).code === 'EEXIST'
+          ? 'it is a file; move it away'
+          : (cause as Error).message;
       const text = `'${this.#folder}', the folder in which each process holds a lock, cannot be used: ${why}`;
       throw new TaskflowError('ENGINE_UNAVAILABLE', text, { cause });
     }

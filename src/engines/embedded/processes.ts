@@ -28,7 +28,11 @@ export class ProcessList {
     this.#write(self);
     const { database, logger } = this.#parts;
     const other = otherApp(database, self);
-    if (other) logger.warn({ app: self.app, other }, 'another app uses the same task database; give each app a file of its own');
+    if (other)
+      logger.warn(
+        { app: self.app, other },
+        'another app uses the same task database; give each app a file of its own',
+      );
   }
 
   /** Changes the entry of this process, if it is on the list. */
@@ -57,7 +61,8 @@ export class ProcessList {
     this.#failed = false;
     this.#parts.commits.submit<'register'>({ kind: 'register', worker }).catch((err) => {
       this.#failed = true;
-      if (!isReported(err)) this.#parts.logger.error({ err }, 'the list of processes could not be written');
+      if (!isReported(err))
+        this.#parts.logger.error({ err }, 'the list of processes could not be written');
     });
   }
 }

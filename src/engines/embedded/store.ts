@@ -19,38 +19,74 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
     expiresAt: Number(row.expires_at),
   });
   /** The entries under a prefix after a key; all of them with a limit of -1. */
-  const listed = (database: Database, prefix: string, after: string | undefined, limit: number): StoreEntry[] => {
+  const listed = (
+    database: Database,
+    prefix: string,
+    after: string | undefined,
+    limit: number,
+  ): StoreEntry[] => {
     const range = `key ${after === undefined ? '>=' : '>'} ? AND key < ? AND expires_at > ?`;
     const query = `SELECT key, value, expires_at FROM shared WHERE ${range} ORDER BY key LIMIT ?`;
-    return database.all(query, after ?? prefix, `${prefix}\u{10ffff}`, Date.now(), limit).map(toEntry);
+    return database
+      .all(query, after ?? prefix, `${prefix}\u{10ffff}`, Date.now(), limit)
+      .map(toEntry);
   };
   return {
     async get(key) {
       const { database } = await open();
-      const row = database.get('SELECT value FROM shared WHERE key = ? AND expires_at > ?', key, Date.now());
+      const row = database.get(
+        'SELECT value FROM shared WHERE key = ? AND expires_at > ?',
+        key,
+        Date.now(),
+      );
       return row && parse(row.value);
     },
     async set(key, value, ttl) {
       const { commits } = await open();
       const at = Date.now();
-      await commits.submit<'set'>({ kind: 'set', key, value: JSON.stringify(value), expiresAt: at + Math.round(ttl * 1000), at });
+      await commits.submit<'set'>({
+        kind: 'set',
+        key,
+        value: JSON.stringify(value),
+        expiresAt: at + Math.round(ttl * 1000),
+        at,
+      });
     },
     async increment(key, ttl) {
       const { commits } = await open();
       const at = Date.now();
-      return commits.submit<'increment'>({ kind: 'increment', key, expiresAt: at + Math.round(ttl * 1000), at });
+      return commits.submit<'increment'>({
+        kind: 'increment',
+        key,
+        expiresAt: at + Math.round(ttl * 1000),
+        at,
+      });
     },
     async replace(key, before, value, ttl) {
       const { commits } = await open();
       const at = Date.now();
-      const textOf = (json: StoreValue | undefined): string | null => (json === undefined ? null : JSON.stringify(json));
+      const textOf = (json: StoreValue | undefined): string | null =>
+        json === undefined ? null : JSON.stringify(json);
       const [was, is] = [textOf(before), textOf(value)];
-      return commits.submit<'replace'>({ kind: 'replace', key, before: was, value: is, expiresAt: at + Math.round(ttl * 1000), at });
+      return commits.submit<'replace'>({
+        kind: 'replace',
+        key,
+        before: was,
+        value: is,
+        expiresAt: at + Math.round(ttl * 1000),
+        at,
+      });
     },
     async append(log, entry, ttl) {
       const { commits } = await open();
       const at = Date.now();
-      await commits.submit<'append'>({ kind: 'append', log, entry: JSON.stringify(entry), expiresAt: at + Math.round(ttl * 1000), at });
+      await commits.submit<'append'>({
+        kind: 'append',
+        log,
+        entry: JSON.stringify(entry),
+        expiresAt: at + Math.round(ttl * 1000),
+        at,
+      });
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const { database } = await open();
@@ -63,7 +99,10 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
         limit + 1,
       );
       const items = rows.slice(0, limit);
-      return { items: items.map((row) => parse(row.entry)), nextCursor: rows.length > limit ? String(items.at(-1)?.n) : null };
+      return {
+        items: items.map((row) => parse(row.entry)),
+        nextCursor: rows.length > limit ? String(items.at(-1)?.n) : null,
+      };
     },
     async list(prefix, after, limit) {
       const { database } = await open();
@@ -71,13 +110,20 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
     },
     async *watch(prefix, signal, { list = true } = {}) {
       const { database, changed } = await open();
-      const latest = (): number => Number(database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
+      const latest = (): number =>
+        Number(database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
       let rev = latest();
       yield list ? listed(database, prefix, undefined, -1) : [];
       while (!signal.aborted && !changed.closed) {
         const now = latest();
         const rows =
-          now === rev ? [] : database.all('SELECT key, value, expires_at FROM shared WHERE rev > ? AND rev <= ? ORDER BY rev', rev, now);
+          now === rev
+            ? []
+            : database.all(
+                'SELECT key, value, expires_at FROM shared WHERE rev > ? AND rev <= ? ORDER BY rev',
+                rev,
+                now,
+              );
         rev = now;
         const entries = rows.map(toEntry).filter(({ key }) => key.startsWith(prefix));
         if (entries.length > 0) yield entries;

@@ -71,7 +71,16 @@ interface Opened extends OpenTables {
 
 /** Runs the tasks of tables that are written in batches, wherever those are kept: any number of processes may have them open. */
 export class TableEngine implements TaskEngine {
-  readonly can: ReadonlySet<Action> = new Set(['retry', 'rerun', 'cancel', 'delete', 'run', 'pause', 'resume', 'remove']);
+  readonly can: ReadonlySet<Action> = new Set([
+    'retry',
+    'rerun',
+    'cancel',
+    'delete',
+    'run',
+    'pause',
+    'resume',
+    'remove',
+  ]);
   readonly promises: EnginePromises;
   readonly store: SharedStore;
   readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
@@ -105,8 +114,16 @@ export class TableEngine implements TaskEngine {
     this.#transitions = new Transitions(logger);
     this.#maintenance = new Maintenance({ logger, clock, retention, dueEarlier: wake });
     this.#claims = new ClaimTimer({ logger, clock, look: wake });
-    this.#scheduler = new ScheduleTimers({ logger, clock, wake, made: (row) => this.#transitions.ofRows([row]) });
-    this.store = embeddedStore(async () => ({ ...(await this.#openChecked()), changed: this.#changed }));
+    this.#scheduler = new ScheduleTimers({
+      logger,
+      clock,
+      wake,
+      made: (row) => this.#transitions.ofRows([row]),
+    });
+    this.store = embeddedStore(async () => ({
+      ...(await this.#openChecked()),
+      changed: this.#changed,
+    }));
     const { enqueueIn, backup } = storage;
     if (enqueueIn) this.enqueueIn = enqueueIn;
     if (backup) this.backup = async (path) => backup(await this.#open(), path);
@@ -126,14 +143,24 @@ export class TableEngine implements TaskEngine {
     const { port, commits, processes } = opened;
     await this.#storage.owners?.take(this.#owner);
     await this.#watchProcesses(opened, () => {
-      const self = describeWorker(this.#owner, runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
+      const self = describeWorker(this.#owner, runner?.concurrency ?? 0, {
+        tasks,
+        schedules: this.#scheduler.names(),
+      });
       processes.add({ ...self, startedAt: this.#time.now() });
     });
     this.#maintenance.start(opened);
     if (!runner) return;
     port.hold(true);
     this.#executor = new Executor({
-      ...{ owner: this.#owner, runner, commits, transitions: this.#transitions, clock: this.#time, logger: this.#logger },
+      ...{
+        owner: this.#owner,
+        runner,
+        commits,
+        transitions: this.#transitions,
+        clock: this.#time,
+        logger: this.#logger,
+      },
       stuckChanged: (stuck) => processes.update(stuck),
     });
     if (this.#stopping) throw hasStopped();
@@ -147,15 +174,33 @@ export class TableEngine implements TaskEngine {
   }
 
   /** Takes over from dead processes before this one registers, and looks for more of them from then on. */
-  async #watchProcesses({ reader, commits, processes }: Opened, register: () => void): Promise<void> {
+  async #watchProcesses(
+    { reader, commits, processes }: Opened,
+    register: () => void,
+  ): Promise<void> {
     const { owners } = this.#storage;
     if (!owners) {
       register();
       return;
     }
-    const [owner, clock, logger, transitions] = [this.#owner, this.#time, this.#logger, this.#transitions];
+    const [owner, clock, logger, transitions] = [
+      this.#owner,
+      this.#time,
+      this.#logger,
+      this.#transitions,
+    ];
     const wake = (): void => this.#wake();
-    const recovery = new Recovery({ owner, owners, reader, commits, processes, transitions, clock, logger, wake });
+    const recovery = new Recovery({
+      owner,
+      owners,
+      reader,
+      commits,
+      processes,
+      transitions,
+      clock,
+      logger,
+      wake,
+    });
     await recovery.look();
     register();
     this.#every('looking for dead processes', async () => {
@@ -226,7 +271,10 @@ export class TableEngine implements TaskEngine {
     return (await this.#openChecked()).reader.logs(id, query);
   }
 
-  async aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  async aggregate<K extends keyof Aggregates>(
+    kind: K,
+    ...query: Aggregates[K]['query']
+  ): Promise<Aggregates[K]['answer']> {
     const { database, reader } = await this.#openChecked();
     const now = this.#time.now();
     const lastSign = (owner: string): number => this.#storage.owners?.lastSign(owner, now) ?? 0;

@@ -37,13 +37,19 @@ export class Transitions {
   /** Reports what a command did. A running task that is to be cancelled has made no transition yet. */
   ofResults(results: Outcome['results']): void {
     for (const result of results)
-      if (result.ok && result.task.status !== 'running' && this.#observer?.wants(result.task.status)) this.#observer.tell(result.task);
+      if (
+        result.ok &&
+        result.task.status !== 'running' &&
+        this.#observer?.wants(result.task.status)
+      )
+        this.#observer.tell(result.task);
   }
 
   /** Reports tasks that were stored. `ids` are those of the tasks that stand for them, if any was a duplicate. */
   ofNew(tasks: readonly NewTask[], ids: readonly string[] | undefined): void {
     if (!this.#observer?.wants('pending')) return;
-    for (const [index, task] of tasks.entries()) if (!ids || ids[index] === task.id) this.#observer.tell(pendingSummary(task));
+    for (const [index, task] of tasks.entries())
+      if (!ids || ids[index] === task.id) this.#observer.tell(pendingSummary(task));
   }
 }
 

@@ -3,7 +3,13 @@ import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { packageFile } from '../../package-files.js';
-import { type Database, inMemory, openDatabase, prepareConnection, unusable } from '../tables/schema/database.js';
+import {
+  type Database,
+  inMemory,
+  openDatabase,
+  prepareConnection,
+  unusable,
+} from '../tables/schema/database.js';
 import { layOut } from '../tables/schema/layout.js';
 import type { Batch, BatchResult } from '../tables/write/batch.js';
 import { Writer } from '../tables/write/writer.js';
@@ -19,7 +25,11 @@ export interface WritePort {
 }
 
 /** Messages from the writing thread. A result that is too large for one string comes as it is. */
-export type FromThread = { ready: true } | { failed: string } | { result: string | BatchResult } | { unanswered: string };
+export type FromThread =
+  | { ready: true }
+  | { failed: string }
+  | { result: string | BatchResult }
+  | { unanswered: string };
 
 const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
@@ -35,7 +45,11 @@ interface Waiting {
 export async function threadPort(path: string, { logger }: { logger: Logger }): Promise<WritePort> {
   const port = new ThreadPort(path, logger);
   await port.start();
-  return { apply: (batch) => port.apply(batch), hold: (busy) => port.hold(busy), close: () => port.close() };
+  return {
+    apply: (batch) => port.apply(batch),
+    hold: (busy) => port.hold(busy),
+    close: () => port.close(),
+  };
 }
 
 /**
@@ -62,7 +76,10 @@ class ThreadPort implements WritePort {
     this.#starting = new Promise((resolve, reject) => {
       const { shared, release } = guardThread();
       // Without the flags of the process: a loader or an --input-type of the app must not apply to this file.
-      const thread = new Worker(threadFile, { workerData: { path: this.#path, guard: shared }, execArgv: [] });
+      const thread = new Worker(threadFile, {
+        workerData: { path: this.#path, guard: shared },
+        execArgv: [],
+      });
       let cause: unknown;
       thread.on('message', (message: FromThread) => {
         if ('failed' in message) reject(unusable(this.#path, message.failed));
@@ -90,7 +107,10 @@ class ThreadPort implements WritePort {
   // Not async: a batch that cannot be sent throws before anything waits for its answer.
   apply(batch: Batch): Promise<BatchResult> {
     const thread = this.#thread;
-    if (!thread) return Promise.reject(this.#closed ? closed() : unanswered('is being started again', { maybeDone: false }));
+    if (!thread)
+      return Promise.reject(
+        this.#closed ? closed() : unanswered('is being started again', { maybeDone: false }),
+      );
     thread.postMessage(
       packed(
         batch,
@@ -126,7 +146,12 @@ class ThreadPort implements WritePort {
     if ('unanswered' in message) {
       const why = `the thread that writes the task database gave no answer (${message.unanswered}). ${unknown}`;
       first?.reject(new TaskflowError('ENGINE_UNAVAILABLE', why, { maybeDone: true }));
-    } else first?.resolve(typeof message.result === 'string' ? (JSON.parse(message.result) as BatchResult) : message.result);
+    } else
+      first?.resolve(
+        typeof message.result === 'string'
+          ? (JSON.parse(message.result) as BatchResult)
+          : message.result,
+      );
   }
 
   #ended(cause: unknown): void {
@@ -160,12 +185,16 @@ class ThreadPort implements WritePort {
 const unknown = 'It is not known whether this was stored.';
 
 /** The log has it already: once for all batches that meet it. */
-function unanswered(what: string, { maybeDone, cause }: { maybeDone: boolean; cause?: unknown }): TaskflowError {
+function unanswered(
+  what: string,
+  { maybeDone, cause }: { maybeDone: boolean; cause?: unknown },
+): TaskflowError {
   const message = `the thread that writes the task database ${what}. ${maybeDone ? unknown : 'Nothing was stored.'}`;
   return new TaskflowError('ENGINE_UNAVAILABLE', message, { cause, maybeDone, reported: true });
 }
 
-const closed = (): TaskflowError => new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed');
+const closed = (): TaskflowError =>
+  new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed');
 
 /** Writes on this thread, on a connection that the reader shares: what a database in memory needs. */
 export async function memoryPort(): Promise<{ port: WritePort; database: Database }> {

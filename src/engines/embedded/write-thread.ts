@@ -1,5 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Database, openDatabase, prepareConnection, sqliteCode } from '../tables/schema/database.js';
+import {
+  type Database,
+  openDatabase,
+  prepareConnection,
+  sqliteCode,
+} from '../tables/schema/database.js';
 import { layOut } from '../tables/schema/layout.js';
 import { argsLength } from '../tables/schema/rows.js';
 import type { Batch } from '../tables/write/batch.js';
@@ -29,7 +34,9 @@ function whenFree(guard: ThreadGuard, work: () => void): void {
 /** JSON is sent faster than a structured clone of the same value, but must fit into one string. */
 function resultOf(writer: Writer, message: string | Batch): FromThread {
   try {
-    const result = writer.apply(typeof message === 'string' ? (JSON.parse(message) as Batch) : message);
+    const result = writer.apply(
+      typeof message === 'string' ? (JSON.parse(message) as Batch) : message,
+    );
     return {
       result: packed(
         result,
@@ -56,7 +63,13 @@ function close(database: Database): void {
 }
 
 /** The thread that alone writes the database of its process. */
-async function main({ path, guard: shared }: { path: string; guard: SharedArrayBuffer }): Promise<void> {
+async function main({
+  path,
+  guard: shared,
+}: {
+  path: string;
+  guard: SharedArrayBuffer;
+}): Promise<void> {
   const guard = new ThreadGuard(shared);
   const answer = (message: FromThread): void => parentPort?.postMessage(message);
   try {

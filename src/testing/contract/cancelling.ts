@@ -31,21 +31,36 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     }
     await sleep(runIn + 0.15);
     expect(ran).toBe(false);
-    expect(await tasks.get(id)).toMatchObject({ status: 'cancelled', attempt: 0, attempts: [], startedAt: null, duration: null });
+    expect(await tasks.get(id)).toMatchObject({
+      status: 'cancelled',
+      attempt: 0,
+      attempts: [],
+      startedAt: null,
+      duration: null,
+    });
   });
 
   it('aborts the signal of a running task that is cancelled, and records it when it ends', async () => {
     const obedient = tasks.task('obedient', () => {
       const { signal } = taskContext();
-      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      return new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason)),
+      );
     });
     await tasks.start();
     const id = await obedient.enqueue();
     await ended(id, 'running');
     const { results } = await tasks.control({ action: 'cancel', ids: [id] }, by);
-    expect(results[0]).toMatchObject({ ok: true, task: { status: 'running', engineState: 'cancelling' } });
+    expect(results[0]).toMatchObject({
+      ok: true,
+      task: { status: 'running', engineState: 'cancelling' },
+    });
     const task = await ended(id, 'cancelled');
-    expect(task).toMatchObject({ error: null, result: null, attempts: [{ number: 1, status: 'cancelled' }] });
+    expect(task).toMatchObject({
+      error: null,
+      result: null,
+      attempts: [{ number: 1, status: 'cancelled' }],
+    });
     expect((await tasks.control({ action: 'cancel', ids: [id] }, by)).results[0]).toMatchObject({
       ok: false,
       code: 'TASK_STATE_CONFLICT',
@@ -88,9 +103,15 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     );
     await tasks.start();
     const id = await flaky.enqueue();
-    await waitFor(async () => (await tasks.get(id))?.attempts.length === 1 && (await tasks.get(id))?.status === 'pending');
+    await waitFor(
+      async () =>
+        (await tasks.get(id))?.attempts.length === 1 && (await tasks.get(id))?.status === 'pending',
+    );
     await tasks.control({ action: 'cancel', ids: [id] }, by);
-    expect(await tasks.get(id)).toMatchObject({ status: 'cancelled', attempts: [{ number: 1, status: 'failed' }] });
+    expect(await tasks.get(id)).toMatchObject({
+      status: 'cancelled',
+      attempts: [{ number: 1, status: 'failed' }],
+    });
   });
 
   it('marks what a cancelled task still logs after its end as late', async () => {
@@ -120,7 +141,9 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
       () => {
         runs += 1;
         const { signal } = taskContext();
-        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('stopped'))));
+        return new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(new Error('stopped'))),
+        );
       },
       { retries: 5 },
     );
@@ -154,8 +177,13 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     ]);
     expect(await tasks.get(id)).toBeUndefined();
     expect(await tasks.logs(id, {})).toEqual([]);
-    expect((await tasks.find({ limit: 10, tag: ['tenant'] })).items.map((task) => task.id)).toEqual([waiting]);
-    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ failed: 0, pending: 1 });
+    expect((await tasks.find({ limit: 10, tag: ['tenant'] })).items.map((task) => task.id)).toEqual(
+      [waiting],
+    );
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+      failed: 0,
+      pending: 1,
+    });
     const { rev } = await tasks.describe();
     for await (const changes of tasks.watch(before, new AbortController().signal)) {
       expect(changes.removed).toEqual([id]);

@@ -8,7 +8,8 @@ export function describeCommanding({ runner, manager }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
   let tasks: Tasks;
-  const countOf = async (query: Parameters<Tasks['find']>[0]): Promise<number> => (await tasks.find(query)).total;
+  const countOf = async (query: Parameters<Tasks['find']>[0]): Promise<number> =>
+    (await tasks.find(query)).total;
   const said = ({ results }: Outcome): unknown[] =>
     results.map((result: CommandResult) => (result.ok ? result.id : [result.id, result.code]));
 
@@ -17,17 +18,25 @@ export function describeCommanding({ runner, manager }: Suite): void {
   });
 
   it('does one thing to all tasks that a filter finds and that allow it, the oldest first, and to no other', async () => {
-    const [mail, other] = [tasks.define<[n: number]>('mail', { tags: { tenant: '7' } }), tasks.define('other')];
+    const [mail, other] = [
+      tasks.define<[n: number]>('mail', { tags: { tenant: '7' } }),
+      tasks.define('other'),
+    ];
     const ids = await mail.enqueueMany([[1], [2], [3]]);
     const kept = [await other.enqueue(), await mail.with({ tags: { tenant: '8' } }).enqueue(4)];
     const [, second = ''] = ids;
     await tasks.control({ action: 'cancel', ids: [second] }, by);
-    const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail', tag: ['tenant:7'] } }, by);
+    const outcome = await tasks.control(
+      { action: 'cancel', filter: { name: 'mail', tag: ['tenant:7'] } },
+      by,
+    );
     expect(said(outcome)).toEqual([ids[0], ids[2]]);
     expect(outcome.found).toEqual({ count: 2, relation: 'eq' });
     for (const id of ids) expect((await tasks.get(id))?.status).toBe('cancelled');
     for (const id of kept) expect((await tasks.get(id))?.status).toBe('pending');
-    expect(said(await tasks.control({ action: 'delete', filter: { status: ['success'] } }, by))).toEqual([]);
+    expect(
+      said(await tasks.control({ action: 'delete', filter: { status: ['success'] } }, by)),
+    ).toEqual([]);
     expect(said(await tasks.control({ action: 'delete', filter: 'all' }, by))).toEqual(ids);
     expect(await countOf({ limit: 1 })).toBe(2);
   });
@@ -40,8 +49,13 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const all = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, dry);
     expect([said(all), all.found]).toEqual([ids, { count: 2, relation: 'eq' }]);
     expect(said(await tasks.control({ action: 'retry', filter: 'all' }, dry))).toEqual([]);
-    expect(said(await tasks.control({ action: 'cancel', ids: [nobody, first] }, dry))).toEqual([[nobody, 'TASK_NOT_FOUND'], first]);
-    expect(said(await tasks.control({ action: 'delete', ids: [first] }, dry))).toEqual([[first, 'TASK_STATE_CONFLICT']]);
+    expect(said(await tasks.control({ action: 'cancel', ids: [nobody, first] }, dry))).toEqual([
+      [nobody, 'TASK_NOT_FOUND'],
+      first,
+    ]);
+    expect(said(await tasks.control({ action: 'delete', ids: [first] }, dry))).toEqual([
+      [first, 'TASK_STATE_CONFLICT'],
+    ]);
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(2);
   });
 
@@ -52,14 +66,19 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const { found } = await tasks.control({ action: 'cancel', filter }, { ...by, dryRun: true });
     await mail.enqueue();
     const changed = expect.objectContaining({ code: 'COUNT_CHANGED' });
-    await expect(tasks.control({ action: 'cancel', filter }, { ...by, expect: found?.count ?? 0 })).rejects.toThrow(changed);
+    await expect(
+      tasks.control({ action: 'cancel', filter }, { ...by, expect: found?.count ?? 0 }),
+    ).rejects.toThrow(changed);
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(3);
-    expect((await tasks.control({ action: 'cancel', filter }, { ...by, expect: 3 })).results).toHaveLength(3);
+    expect(
+      (await tasks.control({ action: 'cancel', filter }, { ...by, expect: 3 })).results,
+    ).toHaveLength(3);
   });
 
   it('takes 10,000 tasks of a filter at once, the oldest, and says how many it found', async () => {
     const mail = tasks.define<[n: number]>('mail');
-    for (let part = 0; part < 11; part++) await mail.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
+    for (let part = 0; part < 11; part++)
+      await mail.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
     const oldest = { limit: 1, sort: 'createdAt' } as const;
     // An engine may answer with a part of the tasks while it reads them, and then says so.
     await waitFor(async () => !(await tasks.find(oldest)).limited);
@@ -96,7 +115,12 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(items).toHaveLength(1);
     expect(nextCursor).toBeNull();
     const [kind] = items;
-    expect(kind).toMatchObject({ name: 'charge', error: { name: 'RangeError' }, count: 3, failed: 3 });
+    expect(kind).toMatchObject({
+      name: 'charge',
+      error: { name: 'RangeError' },
+      count: 3,
+      failed: 3,
+    });
     expect(kind?.error.message).toMatch(/^order \d+ is too large$/);
     expect(ids).toContain(kind?.lastTaskId);
     const first = Date.parse(kind?.first ?? '');
@@ -111,7 +135,10 @@ export function describeCommanding({ runner, manager }: Suite): void {
     await tasks.control({ action: 'retry', ids: ids.slice(0, 2) }, by);
     await waitFor(async () => (await countOf({ limit: 1, status: ['success'] })) === 2);
     await tasks.control({ action: 'delete', ids: ids.slice(2) }, by);
-    expect((await tasks.aggregate('failures', { limit: 10 })).items[0]).toMatchObject({ count: 3, failed: 0 });
+    expect((await tasks.aggregate('failures', { limit: 10 })).items[0]).toMatchObject({
+      count: 3,
+      failed: 0,
+    });
     expect(await countOf({ limit: 1, fingerprint: kind?.fingerprint })).toBe(0);
   });
 
@@ -123,10 +150,14 @@ export function describeCommanding({ runner, manager }: Suite): void {
       throw new Error('x');
     });
     await tasks.start();
-    const failed = async (id: string) => waitFor(async () => (await tasks.get(id))?.status === 'failed');
+    const failed = async (id: string) =>
+      waitFor(async () => (await tasks.get(id))?.status === 'failed');
     for (const kind of ['a', 'b', 'c']) await failed(await bad.enqueue(kind));
     await failed(await worse.enqueue());
-    const messages = async (query: { name?: string; from?: string | undefined }): Promise<string[]> => {
+    const messages = async (query: {
+      name?: string;
+      from?: string | undefined;
+    }): Promise<string[]> => {
       const all: string[] = [];
       let cursor: string | undefined;
       do {
@@ -141,7 +172,9 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const { items, nextCursor } = await tasks.aggregate('failures', { limit: 2 });
     expect(await messages({ from: items[1]?.last })).toEqual(['worse x', 'bad c']);
     for (const cursor of ['x', movedTo(nextCursor, 'x')])
-      await expect(tasks.aggregate('failures', { limit: 1, cursor })).rejects.toThrow(expect.objectContaining({ code: 'INVALID_CURSOR' }));
+      await expect(tasks.aggregate('failures', { limit: 1, cursor })).rejects.toThrow(
+        expect.objectContaining({ code: 'INVALID_CURSOR' }),
+      );
   });
 
   it('lists the processes that have the tasks open, with their slots and what they run', async () => {
@@ -150,7 +183,9 @@ export function describeCommanding({ runner, manager }: Suite): void {
     await tasks.start();
     const id = await slow.enqueue();
     await waitFor(async () => (await tasks.get(id))?.status === 'running');
-    const worker = await waitFor(async () => (await tasks.aggregate('workers')).find(({ running }) => running === 1));
+    const worker = await waitFor(async () =>
+      (await tasks.aggregate('workers')).find(({ running }) => running === 1),
+    );
     expect(worker.pid).toBe(process.pid);
     expect(worker.slots).toBeGreaterThan(0);
     expect(worker.host).toMatch(/./);
@@ -158,6 +193,8 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(worker.lastSign).toBeLessThan(5);
     expect(Date.parse(worker.startedAt)).toBeLessThanOrEqual(Date.now());
     open();
-    await waitFor(async () => (await tasks.aggregate('workers')).every(({ running }) => running === 0));
+    await waitFor(async () =>
+      (await tasks.aggregate('workers')).every(({ running }) => running === 0),
+    );
   });
 }

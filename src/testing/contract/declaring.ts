@@ -4,7 +4,13 @@ import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 
 /** The promises that the public functions of one manager show on any engine. The others need processes or a storage of their own. */
-export type PromiseOfManager = 'concurrencyPer' | 'maxQueues' | 'priorityOver' | 'idempotencyPer' | 'deletionFreesKey' | 'maxBatch';
+export type PromiseOfManager =
+  | 'concurrencyPer'
+  | 'maxQueues'
+  | 'priorityOver'
+  | 'idempotencyPer'
+  | 'deletionFreesKey'
+  | 'maxBatch';
 
 /** A test, with its name. */
 type Declared = readonly [behaviour: string, test: (promises: EnginePromises) => Promise<void>];
@@ -66,7 +72,11 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
         await note.with({ priority: 5 }).enqueue('second');
         await tasks.start();
         await waitFor(() => order.length === 4);
-        expect(order).toEqual(priorityOver === 'all' ? ['first', 'second', 'before', 'plain'] : ['before', 'first', 'second', 'plain']);
+        expect(order).toEqual(
+          priorityOver === 'all'
+            ? ['first', 'second', 'before', 'plain']
+            : ['before', 'first', 'second', 'plain'],
+        );
       },
     ],
     idempotencyPer: [
@@ -99,8 +109,12 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
         if (maxBatch) {
           const text = 'x'.repeat(1_000_000);
           const large = Math.ceil(maxBatch.bytes / text.length);
-          await expect(note.enqueueMany(Array.from({ length: most + 1 }, () => []))).rejects.toThrow(invalid);
-          await expect(note.enqueueMany(Array.from({ length: large }, () => [text]))).rejects.toThrow(invalid);
+          await expect(
+            note.enqueueMany(Array.from({ length: most + 1 }, () => [])),
+          ).rejects.toThrow(invalid);
+          await expect(
+            note.enqueueMany(Array.from({ length: large }, () => [text])),
+          ).rejects.toThrow(invalid);
           expect(await total()).toBe(0);
         }
         await note.enqueueMany(Array.from({ length: most }, () => []));
@@ -109,5 +123,6 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
     ],
   };
 
-  for (const [behaviour, test] of Object.values(declared)) it(behaviour, () => test(tasks.promises));
+  for (const [behaviour, test] of Object.values(declared))
+    it(behaviour, () => test(tasks.promises));
 }

@@ -54,7 +54,8 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
 
   it('says since when the first task of a queue waits that could run, whatever its priority', async () => {
     const waits = tasks.define('waits', { queue: 'bulk' });
-    const oldest = async (): Promise<string | undefined> => (await tasks.aggregate('waits')).find(({ queue }) => queue === 'bulk')?.since;
+    const oldest = async (): Promise<string | undefined> =>
+      (await tasks.aggregate('waits')).find(({ queue }) => queue === 'bulk')?.since;
     await waits.with({ runIn: 60 }).enqueue();
     // One that waits for its time does not wait for us.
     expect(await oldest()).toBeUndefined();
@@ -65,7 +66,9 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     await waits.enqueue();
     expect(await oldest()).toBe((await tasks.get(first))?.runAt);
     await tasks.control({ action: 'cancel', ids: [first] }, by);
-    expect(Date.parse((await oldest()) ?? '')).toBeGreaterThan(Date.parse((await tasks.get(first))?.createdAt ?? ''));
+    expect(Date.parse((await oldest()) ?? '')).toBeGreaterThan(
+      Date.parse((await tasks.get(first))?.createdAt ?? ''),
+    );
   });
 
   it('starts nothing of a paused queue until it is resumed, and everything else', async () => {
@@ -82,7 +85,10 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     });
     await tasks.control({ action: 'resume', queue: 'bulk' }, by);
     await ended(id, 'success');
-    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toMatchObject({ paused: false, pause: null });
+    expect((await tasks.describe()).queues.find(({ name }) => name === 'bulk')).toMatchObject({
+      paused: false,
+      pause: null,
+    });
   });
 
   it('starts a waiting task at once when told to', async () => {
@@ -92,6 +98,9 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     const { results } = await tasks.control({ action: 'run', ids: [id] }, by);
     expect(results[0]).toMatchObject({ ok: true });
     await ended(id, 'success');
-    expect((await tasks.control({ action: 'run', ids: [id] }, by)).results[0]).toMatchObject({ ok: false, status: 'success' });
+    expect((await tasks.control({ action: 'run', ids: [id] }, by)).results[0]).toMatchObject({
+      ok: false,
+      status: 'success',
+    });
   });
 }

@@ -31,12 +31,19 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     );
     await tasks.start();
     const task = await ended(await flaky.enqueue(), 'failed');
-    expect(task.attempts.map(({ number, status, error }) => [number, status, error?.message])).toEqual([
+    expect(
+      task.attempts.map(({ number, status, error }) => [number, status, error?.message]),
+    ).toEqual([
       [1, 'failed', 'attempt 1'],
       [2, 'failed', 'attempt 2'],
       [3, 'failed', 'attempt 3'],
     ]);
-    expect(task).toMatchObject({ attempt: 3, maxAttempts: 3, error: { name: 'RangeError', message: 'attempt 3' }, result: null });
+    expect(task).toMatchObject({
+      attempt: 3,
+      maxAttempts: 3,
+      error: { name: 'RangeError', message: 'attempt 3' },
+      result: null,
+    });
     expect(task.stack).toContain('RangeError: attempt 3');
     expect(task.fingerprint).toMatch(/^[0-9a-f]{16}$/);
     const [first = 0, second = 0, third = 0] = times;
@@ -73,7 +80,11 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     await ended(id, 'failed');
     healthy = true;
     const { results } = await tasks.control({ action: 'retry', ids: [id] }, by);
-    expect(results[0]).toMatchObject({ id, ok: true, task: { id, status: 'pending', maxAttempts: 4 } });
+    expect(results[0]).toMatchObject({
+      id,
+      ok: true,
+      task: { id, status: 'pending', maxAttempts: 4 },
+    });
     const task = await ended(id, 'success');
     expect(task.attempts.map(({ number, status }) => [number, status])).toEqual([
       [1, 'failed'],
@@ -104,12 +115,20 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     );
     await tasks.start();
     const { attempts, logs } = await ended(await flaky.enqueue(), 'failed');
-    expect(attempts.map(({ number, error }) => [number, error?.message, error?.stack?.includes(`error of ${number}`)])).toEqual([
+    expect(
+      attempts.map(({ number, error }) => [
+        number,
+        error?.message,
+        error?.stack?.includes(`error of ${number}`),
+      ]),
+    ).toEqual([
       [1, 'error of 1', true],
       [2, 'error of 2', true],
     ]);
     const [first, second] = attempts;
-    expect(Date.parse(second?.startedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(first?.endedAt ?? ''));
+    expect(Date.parse(second?.startedAt ?? '')).toBeGreaterThanOrEqual(
+      Date.parse(first?.endedAt ?? ''),
+    );
     expect(logs.map(({ attempt, message }) => [attempt, message])).toEqual([
       [1, 'line of 1'],
       [2, 'line of 2'],
@@ -122,7 +141,9 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
       () => {
         const { attempt } = taskContext();
         const refused = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
-        throw new AggregateError([new RangeError(`member of ${attempt}`)], 'no mirror answered', { cause: refused });
+        throw new AggregateError([new RangeError(`member of ${attempt}`)], 'no mirror answered', {
+          cause: refused,
+        });
       },
       { retries: 1 },
     );
@@ -130,11 +151,17 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     const { error, attempts } = await ended(await flaky.enqueue(), 'failed');
     expect(attempts).toHaveLength(2);
     for (const [n, kept] of [...attempts.map((attempt) => attempt.error), error].entries()) {
-      expect(kept).toMatchObject({ cause: { message: 'refused', code: 'ECONNREFUSED' }, errors: [{ name: 'RangeError' }] });
+      expect(kept).toMatchObject({
+        cause: { message: 'refused', code: 'ECONNREFUSED' },
+        errors: [{ name: 'RangeError' }],
+      });
       expect(kept?.errors?.[0]?.message).toBe(`member of ${Math.min(2, n + 1)}`);
       expect(kept?.cause?.stack).toContain('Error: refused');
     }
-    expect((await tasks.find({ limit: 1 })).items[0]?.error).toEqual({ name: 'AggregateError', message: 'no mirror answered' });
+    expect((await tasks.find({ limit: 1 })).items[0]?.error).toEqual({
+      name: 'AggregateError',
+      message: 'no mirror answered',
+    });
   });
 
   it('drops code and causes when a later attempt succeeds', async () => {
@@ -169,7 +196,11 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
 
   it('waits for no longer than maxDelay, and for its delay where a function fails', async () => {
     const patient = tasks.task('patient', fail, { retries: 1, backoff: () => 3600, maxDelay: 0.1 });
-    const broken = tasks.task('broken', fail, { retries: 1, delay: 0.05, backoff: () => Number.NaN });
+    const broken = tasks.task('broken', fail, {
+      retries: 1,
+      delay: 0.05,
+      backoff: () => Number.NaN,
+    });
     await tasks.start();
     const ids = [await patient.enqueue(), await broken.enqueue()];
     for (const id of ids) expect((await ended(id, 'failed')).attempts).toHaveLength(2);
@@ -200,16 +231,20 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
       () => {
         const { signal, attempt } = taskContext();
         if (attempt === 2) return 'in time';
-        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('told to stop'))));
+        return new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(new Error('told to stop'))),
+        );
       },
       { timeout: 0.1, retries: 1 },
     );
     await tasks.start();
     const task = await ended(await slow.enqueue(), 'success');
-    expect(task.attempts.map(({ status, error }) => [status, error?.name, error?.message])).toEqual([
-      ['failed', 'TimeoutError', 'the attempt took longer than 0.1 seconds'],
-      ['success', undefined, undefined],
-    ]);
+    expect(task.attempts.map(({ status, error }) => [status, error?.name, error?.message])).toEqual(
+      [
+        ['failed', 'TimeoutError', 'the attempt took longer than 0.1 seconds'],
+        ['success', undefined, undefined],
+      ],
+    );
   });
 
   it('fails an attempt that ignores its time-out after its grace, and marks what it still logs as late', async () => {
@@ -245,12 +280,17 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
       'finishing',
       () => {
         const { signal } = taskContext();
-        return new Promise((resolve) => signal.addEventListener('abort', () => resolve('wrapped up')));
+        return new Promise((resolve) =>
+          signal.addEventListener('abort', () => resolve('wrapped up')),
+        );
       },
       { timeout: 0.05, retries: 1 },
     );
     await tasks.start();
-    expect(await ended(await finishing.enqueue(), 'success')).toMatchObject({ attempt: 1, result: 'wrapped up' });
+    expect(await ended(await finishing.enqueue(), 'success')).toMatchObject({
+      attempt: 1,
+      result: 'wrapped up',
+    });
   });
 
   it('does not start a task whose deadline has passed, and does not try it again beyond it', async () => {
@@ -267,7 +307,13 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     await sleep(0.05);
     await tasks.start();
     const { name, message, fingerprint } = deadlineError('urgent');
-    expect(await ended(missed, 'failed')).toMatchObject({ attempt: 0, attempts: [], error: { name, message }, fingerprint, stack: null });
+    expect(await ended(missed, 'failed')).toMatchObject({
+      attempt: 0,
+      attempts: [],
+      error: { name, message },
+      fingerprint,
+      stack: null,
+    });
     expect(ran).toBe(0);
     const task = await ended(await urgent.enqueue(), 'failed');
     expect(task.attempts.length).toBeLessThan(12);
@@ -280,7 +326,10 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     await tasks.control({ action: 'cancel', ids: [id] }, by);
     await tasks.start();
     await tasks.control({ action: 'retry', ids: [id] }, by);
-    expect(await ended(id, 'success')).toMatchObject({ id, attempts: [{ number: 1, status: 'success' }] });
+    expect(await ended(id, 'success')).toMatchObject({
+      id,
+      attempts: [{ number: 1, status: 'success' }],
+    });
   });
 
   it('never doubles what is retried twice, in one command or in two', async () => {
@@ -323,7 +372,9 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     });
     expect(await tasks.get(id)).toMatchObject({ status: 'success', rerunAs: made });
     const edited = await tasks.control({ action: 'rerun', ids: [id], args: [20, 22] }, by);
-    expect(await ended(edited.results[0]?.ok ? edited.results[0].task.id : '', 'success')).toMatchObject({ args: [20, 22], result: 42 });
+    expect(
+      await ended(edited.results[0]?.ok ? edited.results[0].task.id : '', 'success'),
+    ).toMatchObject({ args: [20, 22], result: 42 });
   });
 
   it('reruns nothing that has not ended', async () => {

@@ -29,7 +29,9 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     );
     await requests.run('the request that starts', () => tasks.start());
     const names = ['one', 'two', 'three', 'four'];
-    const now = await Promise.all(names.map((name) => requests.run(name, () => look.enqueue(name))));
+    const now = await Promise.all(
+      names.map((name) => requests.run(name, () => look.enqueue(name))),
+    );
     const later = await requests.run('five', () => look.with({ runIn: 0.1 }).enqueue('five'));
     for (const id of [...now, later]) await ended(id, 'success');
     expect(seen).toHaveLength(4 * 5);
@@ -47,16 +49,25 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     await tasks.start();
     await ended(await requests.run('a request', () => parent.enqueue()), 'success');
     const waiting = await child.with({ runIn: 60 }).enqueue();
-    await requests.run('an admin', () => tasks.control({ action: 'cancel', ids: [waiting] }, { actor: 'test' }));
+    await requests.run('an admin', () =>
+      tasks.control({ action: 'cancel', ids: [waiting] }, { actor: 'test' }),
+    );
     await waitFor(() => seen.length === 8);
     expect(new Set(seen.map((each) => JSON.stringify(each)))).toEqual(
-      new Set(['pending', 'running', 'success', 'cancelled'].map((status) => JSON.stringify([status, undefined, '']))),
+      new Set(
+        ['pending', 'running', 'success', 'cancelled'].map((status) =>
+          JSON.stringify([status, undefined, '']),
+        ),
+      ),
     );
   });
 
   it('keeps what a handler enters from its children, the next task and the next attempt', async () => {
     const seen: unknown[] = [];
-    const child = tasks.task('child', () => void seen.push([requests.getStore(), taskContext().name]));
+    const child = tasks.task(
+      'child',
+      () => void seen.push([requests.getStore(), taskContext().name]),
+    );
     const parent = tasks.task(
       'parent',
       async () => {
@@ -85,9 +96,16 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
       tasks.schedule('often', tick, { every: 0.05 });
       tasks.schedule('seldom', tick, { every: 3600 });
     });
-    await waitFor(async () => (await tasks.describe()).schedules.some(({ name }) => name === 'seldom'));
-    await requests.run('an admin', () => tasks.control({ action: 'run', schedule: 'seldom' }, { actor: 'test' }));
-    await waitFor(async () => (await tasks.find({ schedule: 'seldom', status: ['success'], limit: 1 })).total > 0);
+    await waitFor(async () =>
+      (await tasks.describe()).schedules.some(({ name }) => name === 'seldom'),
+    );
+    await requests.run('an admin', () =>
+      tasks.control({ action: 'run', schedule: 'seldom' }, { actor: 'test' }),
+    );
+    await waitFor(
+      async () =>
+        (await tasks.find({ schedule: 'seldom', status: ['success'], limit: 1 })).total > 0,
+    );
     await waitFor(() => seen.length > 3);
     expect(new Set(seen)).toEqual(new Set([undefined]));
   });
@@ -109,7 +127,9 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     await tasks.start();
     const id = await obedient.enqueue();
     await ended(id, 'running');
-    await requests.run('an admin', () => tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' }));
+    await requests.run('an admin', () =>
+      tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' }),
+    );
     await ended(id, 'cancelled');
     expect(seen).toEqual([[undefined, 'obedient']]);
   });

@@ -28,7 +28,10 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     once = (more) => task.with({ idempotencyKey: 'k', ...more }).enqueue();
   };
   /** Enqueues a task with the key, and returns its id once it runs. */
-  const running = async (handler: () => unknown, options: Parameters<Tasks['task']>[2] = {}): Promise<string> => {
+  const running = async (
+    handler: () => unknown,
+    options: Parameters<Tasks['task']>[2] = {},
+  ): Promise<string> => {
     define(handler, options);
     await tasks.start();
     const id = await once();
@@ -37,7 +40,9 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
   };
   const obeying = (): Promise<unknown> => {
     const { signal } = taskContext();
-    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    return new Promise((_resolve, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason)),
+    );
   };
 
   beforeEach(() => {
@@ -75,7 +80,11 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     expect([second]).not.toContain(await long.enqueue());
     // The work is the other task's now: running the cancelled one as well would do it twice.
     const { results } = await tasks.control({ action: 'retry', ids: [second] }, by);
-    expect(results[0]).toMatchObject({ ok: false, code: 'TASK_STATE_CONFLICT', status: 'cancelled' });
+    expect(results[0]).toMatchObject({
+      ok: false,
+      code: 'TASK_STATE_CONFLICT',
+      status: 'cancelled',
+    });
   });
 
   it('keeps the idempotency key of a task that failed: it is retried, not stored again', async () => {
@@ -106,7 +115,11 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
         define(() => Promise.reject(new Error('down')), { retries: 1, delay: 60 });
         await tasks.start();
         const id = await once();
-        await waitFor(async () => (await tasks.get(id))?.attempts.length === 1 && (await tasks.get(id))?.status === 'pending');
+        await waitFor(
+          async () =>
+            (await tasks.get(id))?.attempts.length === 1 &&
+            (await tasks.get(id))?.status === 'pending',
+        );
         await cancel(id);
         return id;
       },

@@ -40,7 +40,12 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
       [1, 'first', true],
       [1, 'second', true],
     ]);
-    expect([logs[2]?.level, logs[2]?.fields, result, status]).toEqual(['warn', { n: 2 }, 'done', 'success']);
+    expect([logs[2]?.level, logs[2]?.fields, result, status]).toEqual([
+      'warn',
+      { n: 2 },
+      'done',
+      'success',
+    ]);
   });
 
   it('keeps what a failed attempt logs while the next one runs, under its own number', async () => {
@@ -99,7 +104,11 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
     const quick = tasks.task('quick', () => 1, { timeout: 60 });
     await tasks.start();
     const workerWith = (stuck: number): Promise<ProcessInfo> =>
-      waitFor(async () => (await tasks.aggregate('workers')).find((worker) => worker.slots === 3 && worker.stuck === stuck));
+      waitFor(async () =>
+        (await tasks.aggregate('workers')).find(
+          (worker) => worker.slots === 3 && worker.stuck === stuck,
+        ),
+      );
     expect((await workerWith(0)).stuckAttempts).toEqual([]);
     const timedOut = await hanging.enqueue();
     await ended(timedOut, 'failed');

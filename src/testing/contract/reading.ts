@@ -34,7 +34,8 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
 
   it('ends a watch when its signal aborts or the engine stops', async () => {
     const drain = async (signal: AbortSignal): Promise<string> => {
-      for await (const _changes of tasks.watch((await tasks.describe()).rev, signal)) return 'changed';
+      for await (const _changes of tasks.watch((await tasks.describe()).rev, signal))
+        return 'changed';
       return 'ended';
     };
     const controller = new AbortController();
@@ -52,7 +53,8 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     const controller = new AbortController();
     const told: string[] = [];
     const watching = (async () => {
-      for await (const changes of tasks.watch(rev, controller.signal)) told.push(...changes.upserts.map(({ id }) => id));
+      for await (const changes of tasks.watch(rev, controller.signal))
+        told.push(...changes.upserts.map(({ id }) => id));
     })();
     const ids: string[] = [];
     for (let n = 0; n < 400; n++) ids.push(await noop.enqueue());
@@ -70,7 +72,10 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
       expect(changes.dropped).toBe(120);
       expect(changes.upserts.map((task) => task.id)).toEqual(ids.slice(120));
       expect(changes.revs.upserts).toEqual([...changes.revs.upserts].sort((a, b) => a - b));
-      expect([changes.revs.upserts.length, changes.revs.upserts.at(-1)]).toEqual([500, changes.rev]);
+      expect([changes.revs.upserts.length, changes.revs.upserts.at(-1)]).toEqual([
+        500,
+        changes.rev,
+      ]);
       break;
     }
   });
@@ -83,7 +88,9 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     const ids: string[] = [];
     for (let n = 0; n < 7; n++) ids.push(await a.enqueue(), await b.enqueue());
     await tasks.start();
-    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0);
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0,
+    );
     const pages = async (query: { status?: TaskStatus[]; name?: string }): Promise<string[]> => {
       const found: string[] = [];
       let cursor: string | undefined;
@@ -95,11 +102,16 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
       return found;
     };
     expect(await pages({})).toEqual([...ids].reverse());
-    expect(await pages({ status: ['failed'] })).toEqual(ids.filter((_, n) => n % 2 === 1).reverse());
+    expect(await pages({ status: ['failed'] })).toEqual(
+      ids.filter((_, n) => n % 2 === 1).reverse(),
+    );
     expect(await pages({ status: ['failed', 'success'] })).toEqual([...ids].reverse());
     expect(await pages({ name: 'a' })).toEqual(ids.filter((_, n) => n % 2 === 0).reverse());
     expect(await pages({ name: 'a', status: ['failed'] })).toEqual([]);
-    expect(await tasks.find({ limit: 1, name: 'b' })).toMatchObject({ total: 7, totalRelation: 'eq' });
+    expect(await tasks.find({ limit: 1, name: 'b' })).toMatchObject({
+      total: 7,
+      totalRelation: 'eq',
+    });
   });
 
   it('counts states, and measures durations within 2.2 %', async () => {
@@ -111,11 +123,22 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     const ids = await timed.with({ queue: 'slow' }).enqueueMany([[50], [60], [300]]);
     await Promise.all(ids.map((id) => ended(id, 'success')));
     await ended(await bad.enqueue(), 'failed');
-    const durations = (await Promise.all(ids.map((id) => tasks.get(id)))).map((task) => task?.duration ?? 0).sort((x, y) => x - y);
+    const durations = (await Promise.all(ids.map((id) => tasks.get(id))))
+      .map((task) => task?.duration ?? 0)
+      .sort((x, y) => x - y);
     const metrics = await tasks.aggregate('metrics', {});
-    expect(metrics.counts).toEqual({ pending: 0, running: 0, success: 3, failed: 1, interrupted: 0, cancelled: 0 });
+    expect(metrics.counts).toEqual({
+      pending: 0,
+      running: 0,
+      success: 3,
+      failed: 1,
+      interrupted: 0,
+      cancelled: 0,
+    });
     expect(metrics.successRate).toBe(0.75);
-    const { durations: measured } = metrics.functions.find((each) => each.name === 'timed') ?? { durations: undefined };
+    const { durations: measured } = metrics.functions.find((each) => each.name === 'timed') ?? {
+      durations: undefined,
+    };
     expect(measured).toMatchObject({ min: durations[0], max: durations[2] });
     // Quantiles are accurate to 2.2 %, and whole milliseconds.
     const middle = durations[1] ?? 0;
@@ -128,7 +151,11 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     const recent = await tasks.aggregate('metrics', { from: '-60s' });
     expect(recent.counts).toMatchObject({ success: 3, failed: 1 });
     expect((await tasks.aggregate('metrics', { from: '-2h', to: '-1h' })).successRate).toBeNull();
-    expect(await tasks.aggregate('statsSnapshot')).toMatchObject({ running: 0, pending: 0, perMinute: 4 });
+    expect(await tasks.aggregate('statsSnapshot')).toMatchObject({
+      running: 0,
+      pending: 0,
+      perMinute: 4,
+    });
   });
 
   it('finds tasks by queue, tag, fingerprint, time, word and the beginning of an id, and by several at once', async () => {
@@ -137,11 +164,20 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
       throw new Error(`card ${order} was declined by Mastodon bank`);
     });
     await tasks.start();
-    const sent = await send.with({ queue: 'bulk', tags: { tenant: '7', customer: 'Ada Lovelace, London' } }).enqueue('a');
-    const other = await send.with({ tags: { tenant: '8', urgent: 'yes', paid: 'yes' } }).enqueue('b');
+    const sent = await send
+      .with({ queue: 'bulk', tags: { tenant: '7', customer: 'Ada Lovelace, London' } })
+      .enqueue('a');
+    const other = await send
+      .with({ tags: { tenant: '8', urgent: 'yes', paid: 'yes' } })
+      .enqueue('b');
     await sleep(0.01);
     const [one = '', two = ''] = await charge.enqueueMany([[1], [2]]);
-    await Promise.all([ended(sent, 'success'), ended(other, 'success'), ended(one, 'failed'), ended(two, 'failed')]);
+    await Promise.all([
+      ended(sent, 'success'),
+      ended(other, 'success'),
+      ended(one, 'failed'),
+      ended(two, 'failed'),
+    ]);
     const ids = async (query: FindQuery): Promise<string[]> => {
       const page = await tasks.find({ limit: 10, ...query });
       expect(page.total).toBe(page.items.length);
@@ -175,7 +211,8 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(await ids({ q: 'mastodon" OR *' })).toEqual([]);
     expect(await ids({ q: 'send_email' })).toEqual([other, sent]);
     // A letter that some word indexes take for two words.
-    for (const odd of ['mastodon\u19b0bank', '_', '\u19b0', '\ud800']) expect(await ids({ q: odd })).toEqual([]);
+    for (const odd of ['mastodon\u19b0bank', '_', '\u19b0', '\ud800'])
+      expect(await ids({ q: odd })).toEqual([]);
   });
 
   it('sorts by every key, both ways, and repeats and skips none over its pages', async () => {
@@ -184,11 +221,21 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
       throw new Error('x');
     });
     await tasks.start();
-    const made = [...(await quick.enqueueMany([[40], [5], [20]])), ...(await bad.enqueueMany([[], []]))];
+    const made = [
+      ...(await quick.enqueueMany([[40], [5], [20]])),
+      ...(await bad.enqueueMany([[], []])),
+    ];
     for (const id of made) await waitFor(async () => (await tasks.get(id))?.endedAt);
     made.push(await quick.with({ runIn: 60 }).enqueue(1), await bad.with({ runIn: 60 }).enqueue());
     await tasks.control({ action: 'cancel', ids: [made[6] ?? ''] }, by);
-    for (const sort of ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const) {
+    for (const sort of [
+      'createdAt',
+      'startedAt',
+      'endedAt',
+      'duration',
+      'name',
+      'status',
+    ] as const) {
       for (const by of [sort, `-${sort}`] as const) {
         const items: TaskSummary[] = [];
         let cursor: string | undefined;
@@ -209,15 +256,21 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     await tasks.define('noop').enqueueMany([[], []]);
     const { nextCursor } = await tasks.find({ limit: 1 });
     const invalid = expect.objectContaining({ code: 'INVALID_CURSOR' });
-    await expect(tasks.find({ limit: 1, sort: 'duration', cursor: nextCursor ?? '' })).rejects.toThrow(invalid);
-    for (const cursor of ['x', movedTo(nextCursor, 'x')]) await expect(tasks.find({ limit: 1, cursor })).rejects.toThrow(invalid);
+    await expect(
+      tasks.find({ limit: 1, sort: 'duration', cursor: nextCursor ?? '' }),
+    ).rejects.toThrow(invalid);
+    for (const cursor of ['x', movedTo(nextCursor, 'x')])
+      await expect(tasks.find({ limit: 1, cursor })).rejects.toThrow(invalid);
   });
 }
 
 /** Which of two comes first: by the key, what has none last, ties by id. */
 function inOrder(a: TaskSummary, b: TaskSummary, key: SortKey, turn: number): number {
-  const [x, y] = [a, b].map((task) => (key === 'status' ? taskStatuses.indexOf(task.status) : task[key]));
+  const [x, y] = [a, b].map((task) =>
+    key === 'status' ? taskStatuses.indexOf(task.status) : task[key],
+  );
   const tie = turn * (a.id < b.id ? -1 : 1);
-  if (x === null || x === undefined || y === null || y === undefined) return Number(x === null) - Number(y === null) || tie;
+  if (x === null || x === undefined || y === null || y === undefined)
+    return Number(x === null) - Number(y === null) || tie;
   return x === y ? tie : turn * (x < y ? -1 : 1);
 }

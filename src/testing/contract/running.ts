@@ -33,7 +33,15 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
       result: { sum: 3 },
       progress: null,
     });
-    expect(task.attempts).toEqual([{ number: 1, status: 'success', startedAt: task.startedAt, endedAt: task.endedAt, error: null }]);
+    expect(task.attempts).toEqual([
+      {
+        number: 1,
+        status: 'success',
+        startedAt: task.startedAt,
+        endedAt: task.endedAt,
+        error: null,
+      },
+    ]);
     expect([task.createdAt, task.startedAt, task.endedAt].map(String)).toEqual(
       [task.createdAt, task.startedAt, task.endedAt].map(String).sort(),
     );
@@ -108,11 +116,16 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(logs[1]?.fields).toBeNull();
     expect(logs[2]?.fields).toEqual({ big: '1', at: { name: 'Error', message: 'x' } });
     expect((await tasks.logs(id, { after: 4 })).map(({ n }) => n)).toEqual([5, 6]);
-    const found = async (query: Parameters<Tasks['logs']>[1]) => (await tasks.logs(id, query)).map(({ n }) => n);
+    const found = async (query: Parameters<Tasks['logs']>[1]) =>
+      (await tasks.logs(id, query)).map(({ n }) => n);
     const all = logs.map(({ n }) => n);
     expect(await found({ level: 'trace' })).toEqual(all);
-    expect(await found({ level: 'warn' })).toEqual(logs.filter(({ level }) => level === 'warn' || level === 'error').map(({ n }) => n));
-    expect(await found({ attempt: 1 })).toEqual(logs.filter(({ attempt }) => attempt === 1).map(({ n }) => n));
+    expect(await found({ level: 'warn' })).toEqual(
+      logs.filter(({ level }) => level === 'warn' || level === 'error').map(({ n }) => n),
+    );
+    expect(await found({ attempt: 1 })).toEqual(
+      logs.filter(({ attempt }) => attempt === 1).map(({ n }) => n),
+    );
     expect(await found({ q: '"BIG":"1"' })).toEqual([3, 6]);
     expect(await found({ q: '%' })).toEqual([]);
   });
@@ -138,7 +151,9 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     });
     await tasks.start();
     const id = await talk.enqueue();
-    await waitFor(async () => (await tasks.logs(id)).length === 1 && (await tasks.get(id))?.progress !== null);
+    await waitFor(
+      async () => (await tasks.logs(id)).length === 1 && (await tasks.get(id))?.progress !== null,
+    );
     expect((await tasks.logs(id))[0]?.message).toBe('one\ufffdtwo');
     expect((await tasks.get(id))?.progressText).toBe('three\ufffdfour');
     open();
@@ -220,10 +235,20 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     await tasks.control({ action: 'cancel', ids: [waiting] }, by);
     await waitFor(() => seen.length === 8);
     expect(seen.filter((line) => line.startsWith('bad'))).toEqual(
-      ['bad pending', 'bad running', 'bad failed'].sort((a, b) => seen.indexOf(a) - seen.indexOf(b)),
+      ['bad pending', 'bad running', 'bad failed'].sort(
+        (a, b) => seen.indexOf(a) - seen.indexOf(b),
+      ),
     );
     expect(new Set(seen)).toEqual(
-      new Set(['good pending', 'good running', 'good success', 'bad pending', 'bad running', 'bad failed', 'good cancelled']),
+      new Set([
+        'good pending',
+        'good running',
+        'good success',
+        'bad pending',
+        'bad running',
+        'bad failed',
+        'good cancelled',
+      ]),
     );
   });
 
@@ -269,7 +294,10 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
 
   it('starts the ready tasks of other names although one is held up by its own limit', async () => {
     const gates = [gate(), gate()];
-    const held = tasks.task('held', (n: number) => gates[n]?.passed, { concurrency: 1, priority: 9 });
+    const held = tasks.task('held', (n: number) => gates[n]?.passed, {
+      concurrency: 1,
+      priority: 9,
+    });
     const free = tasks.task('free', () => 1);
     await tasks.start();
     const [first = '', second = ''] = await held.enqueueMany([[0], [1]]);
@@ -300,7 +328,11 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
       const task = await tasks.get(id);
       return typeof task?.progress === 'number' && task;
     });
-    expect(running).toMatchObject({ status: 'running', progress: 0.4, progressText: '40 of 100 rows' });
+    expect(running).toMatchObject({
+      status: 'running',
+      progress: 0.4,
+      progressText: '40 of 100 rows',
+    });
     open();
     expect((await ended(id, 'success')).progress).toBe(1);
     await waitFor(() => told === 1);
@@ -331,9 +363,15 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     const id = await secret.enqueue('rosebud');
     await ended(id, 'failed');
     await tasks.control({ action: 'retry', ids: [id] }, by);
-    expect(await ended(id, 'success')).toMatchObject({ args: ['rosebud'], result: { word: 'rosebud' } });
+    expect(await ended(id, 'success')).toMatchObject({
+      args: ['rosebud'],
+      result: { word: 'rosebud' },
+    });
     expect(seen).toEqual(['rosebud', 'rosebud']);
     const { results } = await tasks.control({ action: 'rerun', ids: [id], args: ['sled'] }, by);
-    expect(await ended(results[0]?.ok ? results[0].task.id : '', 'success')).toMatchObject({ args: ['sled'], result: { word: 'sled' } });
+    expect(await ended(results[0]?.ok ? results[0].task.id : '', 'success')).toMatchObject({
+      args: ['sled'],
+      result: { word: 'sled' },
+    });
   });
 }

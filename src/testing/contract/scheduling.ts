@@ -32,9 +32,15 @@ export function describeScheduling({ runner, manager }: Suite): void {
       return found !== undefined && found.lastTaskId !== null && found;
     });
     expect(often).toMatchObject({ task: 'tick', rule: 'every 0.1', paused: false });
-    expect(Date.parse(often.nextRunAt ?? '')).toBeGreaterThan(Date.parse(often.lastRunAt ?? '') - 100);
+    expect(Date.parse(often.nextRunAt ?? '')).toBeGreaterThan(
+      Date.parse(often.lastRunAt ?? '') - 100,
+    );
     const nightly = (await tasks.describe()).schedules.find(({ name }) => name === 'nightly');
-    expect(nightly).toMatchObject({ rule: '0 3 * * * Europe/Berlin', lastRunAt: null, lastTaskId: null });
+    expect(nightly).toMatchObject({
+      rule: '0 3 * * * Europe/Berlin',
+      lastRunAt: null,
+      lastTaskId: null,
+    });
     expect(nightly?.nextRunAt).toMatch(/T0[12]:00:00.000Z$/);
     const history = await tasks.find({ limit: 10, schedule: 'often' });
     expect(history.items.map(({ source }) => source)).toContain('scheduled');
@@ -51,7 +57,11 @@ export function describeScheduling({ runner, manager }: Suite): void {
     tasks.schedule('together', tasks.task('wide', hold), { every: 0.05, overlap: true });
     await tasks.start();
     await waitFor(async () => (await tasks.find({ limit: 1, name: 'wide' })).total >= 3);
-    await waitFor(async () => (await tasks.describe()).schedules.some(({ name, skipped }) => name === 'alone' && skipped > 1));
+    await waitFor(async () =>
+      (await tasks.describe()).schedules.some(
+        ({ name, skipped }) => name === 'alone' && skipped > 1,
+      ),
+    );
     expect((await tasks.find({ limit: 10, name: 'slow' })).total).toBe(1);
     for (const release of releases) release();
     await waitFor(async () => (await tasks.find({ limit: 1, name: 'slow' })).total >= 2);
@@ -64,16 +74,23 @@ export function describeScheduling({ runner, manager }: Suite): void {
     tasks.schedule('nightly', tick, { cron: '0 3 * * *' });
     await tasks.start();
     await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'ticking' })).total >= 1);
-    expect(await tasks.control({ action: 'pause', schedule: 'ticking' }, by)).toMatchObject({ known: true });
+    expect(await tasks.control({ action: 'pause', schedule: 'ticking' }, by)).toMatchObject({
+      known: true,
+    });
     await sleep(0.1);
     const { total } = await tasks.find({ limit: 1, schedule: 'ticking' });
     await sleep(0.3);
     expect((await tasks.find({ limit: 1, schedule: 'ticking' })).total).toBe(total);
-    expect((await tasks.describe()).schedules.find(({ name }) => name === 'ticking')).toMatchObject({ paused: true, nextRunAt: null });
+    expect((await tasks.describe()).schedules.find(({ name }) => name === 'ticking')).toMatchObject(
+      { paused: true, nextRunAt: null },
+    );
     await tasks.control({ action: 'resume', schedule: 'ticking' }, by);
     await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'ticking' })).total > total);
     const outcome = await tasks.control({ action: 'run', schedule: 'nightly' }, by);
-    expect(outcome).toMatchObject({ known: true, results: [{ ok: true, task: { name: 'tick', source: 'scheduled' } }] });
+    expect(outcome).toMatchObject({
+      known: true,
+      results: [{ ok: true, task: { name: 'tick', source: 'scheduled' } }],
+    });
     expect((await tasks.find({ limit: 10, schedule: 'nightly' })).total).toBe(1);
   });
 
@@ -83,18 +100,26 @@ export function describeScheduling({ runner, manager }: Suite): void {
     await tasks.start();
     await waitFor(async () => (await tasks.describe()).schedules.length === 1);
     for (const action of ['run', 'pause', 'resume'] as const)
-      await expect(tasks.control({ action, schedule: 'nightyl' }, by)).rejects.toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
-    expect((await tasks.describe()).schedules).toMatchObject([{ name: 'nightly', paused: false, lastRunAt: null }]);
+      await expect(tasks.control({ action, schedule: 'nightyl' }, by)).rejects.toThrow(
+        expect.objectContaining({ code: 'NOT_FOUND' }),
+      );
+    expect((await tasks.describe()).schedules).toMatchObject([
+      { name: 'nightly', paused: false, lastRunAt: null },
+    ]);
   });
 
   it('pauses a queue before its first task', async () => {
     await tasks.start();
-    expect(await tasks.control({ action: 'pause', queue: 'later' }, by)).toMatchObject({ known: true });
+    expect(await tasks.control({ action: 'pause', queue: 'later' }, by)).toMatchObject({
+      known: true,
+    });
     await tasks.task('tick', () => 1, { queue: 'later' }).enqueue();
     await sleep(0.3);
     expect((await tasks.find({ queue: 'later' })).items).toMatchObject([{ status: 'pending' }]);
     await tasks.control({ action: 'resume', queue: 'later' }, by);
-    await waitFor(async () => (await tasks.find({ queue: 'later', status: 'success' })).total === 1);
+    await waitFor(
+      async () => (await tasks.find({ queue: 'later', status: 'success' })).total === 1,
+    );
   });
 
   it('begins with a schedule that is added after the start', async () => {

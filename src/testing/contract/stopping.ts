@@ -24,13 +24,19 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     await ended(id, 'running');
     await tasks.stop({ timeout: 5 });
     expect(succeeded).toBe(true);
-    await expect(slow.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await expect(slow.enqueue()).rejects.toThrow(
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }),
+    );
   });
 
   it('runs to its end at a stop, or leaves to wait, what it was about to take', async () => {
     const told = { running: 0, success: 0 };
     // However far the taking is by the time of the stop; where a server is slow to hand out, until one was taken in time.
-    for (let turns = 0; turns < 12 || (told.running === 0 && turns < 1000); turns += 1 + (turns >> 2)) {
+    for (
+      let turns = 0;
+      turns < 12 || (told.running === 0 && turns < 1000);
+      turns += 1 + (turns >> 2)
+    ) {
       const each = manager();
       const slow = each.task('slow', () => sleep(0.05));
       for (const status of ['running', 'success'] as const)
@@ -39,7 +45,8 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
         });
       await each.start();
       const stored = slow.enqueue();
-      for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < turns; turn++)
+        await new Promise((resolve) => setImmediate(resolve));
       await Promise.all([each.stop({ timeout: 5 }), stored]);
     }
     expect(told.running).toBeGreaterThan(0);
@@ -52,7 +59,9 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
       tasks.on(status, ({ name: task, error }) => told.push(`${task} ${status} ${error?.name}`));
     const obedient = (): Promise<unknown> => {
       const { signal } = taskContext();
-      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      return new Promise((_resolve, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason)),
+      );
     };
     const once = tasks.task('once', obedient);
     const again = tasks.task('again', obedient, { requeueOnInterrupt: true, retries: 3 });
@@ -62,7 +71,11 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     await Promise.all(ids.map((id) => ended(id, 'running')));
     told.length = 0;
     await tasks.stop({ timeout: 0.05 });
-    expect(told.sort()).toEqual(['again pending Interrupted', 'deaf interrupted Interrupted', 'once interrupted Interrupted']);
+    expect(told.sort()).toEqual([
+      'again pending Interrupted',
+      'deaf interrupted Interrupted',
+      'once interrupted Interrupted',
+    ]);
   });
 
   it('lets running handlers enqueue, read and command until the drain ends, and starts nothing new', async () => {
@@ -80,7 +93,8 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
       seen.push((await tasks.find({ name: 'child', limit: 5 })).total);
     });
     const told: string[] = [];
-    for (const status of ['success', 'failed', 'interrupted'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    for (const status of ['success', 'failed', 'interrupted'] as const)
+      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     await tasks.start();
     await ended(await parent.enqueue(), 'running');
     const stopped = tasks.stop({ timeout: 10 });
@@ -94,12 +108,15 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
 
   it('hands back a task whose handler fails because the drain has ended', async () => {
     const told: string[] = [];
-    for (const status of ['failed', 'interrupted'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    for (const status of ['failed', 'interrupted'] as const)
+      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     const noop = tasks.define('noop');
     const { passed, open } = gate();
     let refused: unknown;
     const late = tasks.task('late', async () => {
-      await new Promise<void>((resolve) => taskContext().signal.addEventListener('abort', () => resolve()));
+      await new Promise<void>((resolve) =>
+        taskContext().signal.addEventListener('abort', () => resolve()),
+      );
       await passed;
       await noop.enqueue().catch((error: unknown) => {
         refused = error;
@@ -119,6 +136,8 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     await tasks.stop();
-    await expect(noop.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await expect(noop.enqueue()).rejects.toThrow(
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }),
+    );
   });
 }

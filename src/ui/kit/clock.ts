@@ -63,7 +63,11 @@ function offset(minutes: number): string {
 
 /** The zone as column headers of times name it, such as `UTC+1`. */
 export const zoneLabel = computed(() => {
-  if (timeZone.value === undefined) return `UTC${offset(-new Date(now.peek()).getTimezoneOffset())}`;
-  const parts = new Intl.DateTimeFormat('en', { timeZone: timeZone.value, timeZoneName: 'shortOffset' }).formatToParts(now.peek());
+  if (timeZone.value === undefined)
+    return `UTC${offset(-new Date(now.peek()).getTimezoneOffset())}`;
+  const parts = new Intl.DateTimeFormat('en', {
+    timeZone: timeZone.value,
+    timeZoneName: 'shortOffset',
+  }).formatToParts(now.peek());
   return (parts.find(({ type }) => type === 'timeZoneName')?.value ?? 'UTC').replace('GMT', 'UTC');
 });

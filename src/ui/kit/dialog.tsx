@@ -62,7 +62,10 @@ export function Dialog({ environment }: { environment: string }) {
  * Submits the form of a dialog: it stays open while `act` runs, shows its error in place, and
  * closes when it succeeds.
  */
-export function useSubmit(close: () => void, act: () => Promise<void>): { busy: boolean; error: string; submit: (event: Event) => void } {
+export function useSubmit(
+  close: () => void,
+  act: () => Promise<void>,
+): { busy: boolean; error: string; submit: (event: Event) => void } {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState('');
   const run = async (): Promise<void> => {
@@ -130,11 +133,23 @@ interface ConfirmProps {
 }
 
 function Confirm({ confirmation, close, environment }: ConfirmProps) {
-  const { title, body, button, keep = 'Cancel', danger, asksReason, typed, fields, act } = confirmation;
+  const {
+    title,
+    body,
+    button,
+    keep = 'Cancel',
+    danger,
+    asksReason,
+    typed,
+    fields,
+    act,
+  } = confirmation;
   const [reason, setReason] = useState('');
   const [words, setWords] = useState('');
   const [progress] = useState(() => signal(''));
-  const { busy, error, submit } = useSubmit(close, () => act(reason === '' ? undefined : reason, progress));
+  const { busy, error, submit } = useSubmit(close, () =>
+    act(reason === '' ? undefined : reason, progress),
+  );
   return (
     <form onSubmit={submit}>
       <h2>
@@ -145,13 +160,21 @@ function Confirm({ confirmation, close, environment }: ConfirmProps) {
       {asksReason && (
         <label class="field">
           Reason, for the audit (optional)
-          <input value={reason} maxLength={500} onInput={(event) => setReason(event.currentTarget.value)} />
+          <input
+            value={reason}
+            maxLength={500}
+            onInput={(event) => setReason(event.currentTarget.value)}
+          />
         </label>
       )}
       {typed !== undefined && (
         <label class="field">
           Type <strong>{typed}</strong> to confirm
-          <input value={words} autocomplete="off" onInput={(event) => setWords(event.currentTarget.value)} />
+          <input
+            value={words}
+            autocomplete="off"
+            onInput={(event) => setWords(event.currentTarget.value)}
+          />
         </label>
       )}
       {progress.value !== '' && <p role="status">{progress.value}</p>}
@@ -160,7 +183,11 @@ function Confirm({ confirmation, close, environment }: ConfirmProps) {
         <button type="button" autofocus onClick={close}>
           {keep}
         </button>
-        <button type="submit" class={danger ? 'danger' : 'primary'} disabled={busy || (typed !== undefined && words !== typed)}>
+        <button
+          type="submit"
+          class={danger ? 'danger' : 'primary'}
+          disabled={busy || (typed !== undefined && words !== typed)}
+        >
           {busy ? 'Working…' : button()}
         </button>
       </div>

@@ -6,7 +6,8 @@ export function duration(seconds: number | null | undefined): string {
   if (positive < 60) return `${(Math.floor(positive * 10) / 10).toFixed(1)} s`;
   const whole = Math.floor(positive);
   if (whole < 3600) return `${Math.floor(whole / 60)}m ${whole % 60}s`;
-  if (whole < 86_400) return `${Math.floor(whole / 3600)}h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`;
+  if (whole < 86_400)
+    return `${Math.floor(whole / 3600)}h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`;
   return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3600)}h`;
 }
 
@@ -40,22 +41,30 @@ type Zone = string | undefined;
 /**
  * Creates each format once per zone, since they are costly. In the local zone, some need no format.
  */
-function formats(options: Intl.DateTimeFormatOptions, plain?: (date: Date) => string): (date: Date, zone: Zone) => string {
+function formats(
+  options: Intl.DateTimeFormatOptions,
+  plain?: (date: Date) => string,
+): (date: Date, zone: Zone) => string {
   const made = new Map<Zone, Intl.DateTimeFormat>();
   return (date, zone) => {
     if (plain && zone === undefined && isPlain()) return plain(date);
-    const format = made.get(zone) ?? new Intl.DateTimeFormat(language(), { ...options, timeZone: zone });
+    const format =
+      made.get(zone) ?? new Intl.DateTimeFormat(language(), { ...options, timeZone: zone });
     made.set(zone, format);
     return format.format(date);
   };
 }
 
-const digits = (...parts: number[]): string => parts.map((part) => String(part).padStart(2, '0')).join(':');
+const digits = (...parts: number[]): string =>
+  parts.map((part) => String(part).padStart(2, '0')).join(':');
 
-const clock = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }, (date) =>
-  digits(date.getHours(), date.getMinutes(), date.getSeconds()),
+const clock = formats(
+  { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' },
+  (date) => digits(date.getHours(), date.getMinutes(), date.getSeconds()),
 );
-const short = formats({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }, (date) => digits(date.getHours(), date.getMinutes()));
+const short = formats({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }, (date) =>
+  digits(date.getHours(), date.getMinutes()),
+);
 const day = formats({ month: 'short', day: 'numeric' });
 const dayOfYear = formats({ year: 'numeric', month: 'short', day: 'numeric' });
 const year = formats({ year: 'numeric' });
@@ -63,7 +72,8 @@ const full = formats({ dateStyle: 'medium', timeStyle: 'long' });
 
 /** Whether two moments are on the same day. */
 export function isSameDay(a: number, b: number, zone: Zone): boolean {
-  const dayOf = (moment: number): string => (zone === undefined ? new Date(moment).toDateString() : dayOfYear(new Date(moment), zone));
+  const dayOf = (moment: number): string =>
+    zone === undefined ? new Date(moment).toDateString() : dayOfYear(new Date(moment), zone);
   return dayOf(a) === dayOf(b);
 }
 
@@ -126,7 +136,11 @@ export function percent(share: number | null): string {
 
 /** Bytes in words. */
 export function bytes(n: number): string {
-  return n < 1024 ? `${n} B` : n < 1_048_576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1_048_576).toFixed(1)} MB`;
+  return n < 1024
+    ? `${n} B`
+    : n < 1_048_576
+      ? `${(n / 1024).toFixed(1)} KB`
+      : `${(n / 1_048_576).toFixed(1)} MB`;
 }
 
 /**

@@ -23,7 +23,8 @@ export function notify(text: string, more: Pick<Notice, 'undo' | 'link'> = {}): 
  * Returns the text of an error. If the server is at fault, it names the request, as the log does.
  */
 export function describeError(error: unknown): string {
-  if (!(error instanceof ProblemError)) return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof ProblemError))
+    return error instanceof Error ? error.message : String(error);
   const { status, message, code, requestId } = error;
   if (status === 403) return `${message} Your role does not allow it.`;
   return status >= 500 ? `${message} (${code}, request ${requestId ?? 'unknown'})` : message;

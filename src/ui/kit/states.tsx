@@ -3,12 +3,24 @@ import type { ComponentChildren } from 'preact';
 import { ProblemError } from '../../client/client.js';
 
 /** Shows in place what could not be loaded and why, with a button that tries again. */
-export function Failure({ error, what, again }: { error: unknown; what: string; again: () => void }) {
+export function Failure({
+  error,
+  what,
+  again,
+}: {
+  error: unknown;
+  what: string;
+  again: () => void;
+}) {
   const problem = error instanceof ProblemError ? error : undefined;
   return (
     <div class="empty" role="alert">
       <p>
-        <strong>{problem?.status === 501 ? `${what}: this engine cannot do that.` : `${what} could not be loaded.`}</strong>
+        <strong>
+          {problem?.status === 501
+            ? `${what}: this engine cannot do that.`
+            : `${what} could not be loaded.`}
+        </strong>
       </p>
       <p>{error instanceof Error ? error.message : String(error)}</p>
       {problem && (
@@ -61,7 +73,9 @@ export function When<T>({ source, what, children }: WhenProps<T>) {
   const error = source.error.value;
   return (
     <>
-      {error !== undefined && <Failure error={error} what={what} again={() => void source.load()} />}
+      {error !== undefined && (
+        <Failure error={error} what={what} again={() => void source.load()} />
+      )}
       {value !== undefined ? children(value) : error === undefined && <Skeleton />}
     </>
   );

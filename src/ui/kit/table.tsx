@@ -63,7 +63,11 @@ function Row<T>({ row, columns }: { row: T; columns: readonly Column<T>[] }) {
             {cell(row)}
           </th>
         ) : (
-          <td key={header} data-label={hideLabel || header === '' ? undefined : header} class={className}>
+          <td
+            key={header}
+            data-label={hideLabel || header === '' ? undefined : header}
+            class={className}
+          >
             {cell(row)}
           </td>
         );

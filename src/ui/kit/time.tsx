@@ -2,7 +2,13 @@ import { now, timeZone, today } from './clock.js';
 import { axisTime, fullTime, preciseTime, relative, time } from './formats.js';
 
 /** A time in the zone of the page. */
-export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock' | 'minute' | 'relative' | 'full' | 'precise' }) {
+export function Time({
+  at,
+  form = 'clock',
+}: {
+  at: string | null;
+  form?: 'clock' | 'minute' | 'relative' | 'full' | 'precise';
+}) {
   if (at === null) return null;
   const zone = timeZone.value;
   const text = {
@@ -22,6 +28,7 @@ export function Time({ at, form = 'clock' }: { at: string | null; form?: 'clock'
 export function showTimeTitles(): void {
   document.addEventListener('pointermove', ({ target }) => {
     const time = target instanceof Element && target.closest('time');
-    if (time) time.title = `${relative(time.dateTime, now.peek())} · ${fullTime(time.dateTime, timeZone.peek())}`;
+    if (time)
+      time.title = `${relative(time.dateTime, now.peek())} · ${fullTime(time.dateTime, timeZone.peek())}`;
   });
 }

@@ -14,7 +14,9 @@ import { SharedStream } from './shared-stream.js';
 /** The state of the stream. */
 const state = signal<'connecting' | 'live' | 'offline'>('connecting');
 /** The state that the header shows. */
-export const connection = computed(() => (state.value === 'live' && paused.value ? 'paused' : state.value));
+export const connection = computed(() =>
+  state.value === 'live' && paused.value ? 'paused' : state.value,
+);
 /**
  * Since when the page is offline, and when the next attempt is, in milliseconds of the server's
  * clock.
@@ -121,7 +123,10 @@ function reached(): void {
 function onDisconnect(retryIn: number): void {
   batch(() => {
     state.value = 'offline';
-    offline.value = { since: offline.peek()?.since ?? serverNow(), nextTry: serverNow() + retryIn * 1000 };
+    offline.value = {
+      since: offline.peek()?.since ?? serverNow(),
+      nextTry: serverNow() + retryIn * 1000,
+    };
   });
 }
 
@@ -148,7 +153,8 @@ function takeStats(change: StatsSnapshot): void {
 function takeTasks(change: TasksChange): void {
   for (const { always } of listeners) always?.(change);
   if (paused.value) {
-    for (const id of [...change.upserts.map((task) => task.id), ...change.removed]) if (missedTasks.size < maxMissed) missedTasks.add(id);
+    for (const id of [...change.upserts.map((task) => task.id), ...change.removed])
+      if (missedTasks.size < maxMissed) missedTasks.add(id);
     missed.value = missedTasks.size;
     return;
   }

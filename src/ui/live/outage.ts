@@ -30,11 +30,18 @@ export function watchOutages(): void {
 }
 
 function noteOutage(error: unknown): void {
-  if (!(error instanceof ProblemError) || !codes.includes(error.code) || outage.peek() !== undefined) return;
+  if (
+    !(error instanceof ProblemError) ||
+    !codes.includes(error.code) ||
+    outage.peek() !== undefined
+  )
+    return;
   outage.value = { since: serverNow(), why: error.message };
   const timer = setInterval(() => void ask(), interval);
   const ask = async (): Promise<void> => {
-    const { ok } = await fetch(client.url('/health'), { cache: 'no-store' }).catch(() => ({ ok: false }));
+    const { ok } = await fetch(client.url('/health'), { cache: 'no-store' }).catch(() => ({
+      ok: false,
+    }));
     if (!ok || outage.peek() === undefined) return;
     clearInterval(timer);
     outage.value = undefined;

@@ -20,7 +20,10 @@ interface Pages<T> {
  * A list whose first page is kept fresh while further ones are added: what moves out of the first
  * page stays, and nothing is there twice.
  */
-export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: readonly T[]; more: (() => void) | undefined } {
+export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): {
+  items: readonly T[];
+  more: (() => void) | undefined;
+} {
   const [kept, keep] = useState<Page<T> | undefined>(undefined);
   useEffect(() => {
     keep(undefined);
@@ -29,7 +32,8 @@ export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): { items: re
   const first = source.value.value;
   // The first page is fresher than the ones that were added.
   const byKey = new Map<string, T>();
-  for (const item of [...(first?.items ?? []), ...(kept?.items ?? [])]) if (!byKey.has(keyOf(item))) byKey.set(keyOf(item), item);
+  for (const item of [...(first?.items ?? []), ...(kept?.items ?? [])])
+    if (!byKey.has(keyOf(item))) byKey.set(keyOf(item), item);
   const shown = [...byKey.values()];
   const next = (kept ?? first)?.nextCursor ?? null;
   const add = async (cursor: string): Promise<void> => {

@@ -118,7 +118,8 @@ export class SharedStream {
     const heardAll = lastEventId === this.#lastEventId;
     this.#lastEventId = lastEventId;
     this.#caughtUp = true;
-    if (change) this.#listener.take(change.type === 'hello' ? { ...change, resumed: heardAll } : change);
+    if (change)
+      this.#listener.take(change.type === 'hello' ? { ...change, resumed: heardAll } : change);
   }
 
   /**
@@ -138,9 +139,12 @@ export class SharedStream {
   #beat(): void {
     const { change, at } = this.#state ?? {};
     const past = Date.now() - (at ?? 0);
-    const say = (now: Change | undefined): void => this.#say({ kind: 'beats', change: now, lastEventId: this.#lastEventId });
-    if (change?.type === 'hello') say({ ...change, serverTime: new Date(Date.parse(change.serverTime) + past).toISOString() });
-    else if (change?.type === 'lost') say({ ...change, cause: undefined, retryIn: Math.max(0, change.retryIn - past / 1000) });
+    const say = (now: Change | undefined): void =>
+      this.#say({ kind: 'beats', change: now, lastEventId: this.#lastEventId });
+    if (change?.type === 'hello')
+      say({ ...change, serverTime: new Date(Date.parse(change.serverTime) + past).toISOString() });
+    else if (change?.type === 'lost')
+      say({ ...change, cause: undefined, retryIn: Math.max(0, change.retryIn - past / 1000) });
     else say(undefined);
   }
 
@@ -158,7 +162,8 @@ export class SharedStream {
 
   #watch(): void {
     if (this.#reading) this.#beat();
-    else if (!document.hidden && Date.now() - this.#lastBeat > heartbeatTimeout) void this.#wait(true);
+    else if (!document.hidden && Date.now() - this.#lastBeat > heartbeatTimeout)
+      void this.#wait(true);
   }
 
   /** Waits for the lock of the reading tab, or takes it from a tab that sleeps. */
@@ -185,7 +190,12 @@ export class SharedStream {
       const { signal } = this.#controller;
       const wait = (seconds: number): Promise<void> => this.#pause(seconds, signal);
       try {
-        for await (const change of client.changes({ follow: this.#wanted(), lastEventId: this.#lastEventId, signal, wait })) {
+        for await (const change of client.changes({
+          follow: this.#wanted(),
+          lastEventId: this.#lastEventId,
+          signal,
+          wait,
+        })) {
           this.#say({ kind: 'change', change });
           this.#take(change);
         }
@@ -205,7 +215,8 @@ export class SharedStream {
   }
 
   async #fail(error: unknown): Promise<void> {
-    const { status, message } = error instanceof ProblemError ? error : new ProblemError(0, 'NETWORK', String(error));
+    const { status, message } =
+      error instanceof ProblemError ? error : new ProblemError(0, 'NETWORK', String(error));
     this.#say({ kind: 'failed', status, text: message });
     this.#listener.failed(status, message);
     const again = new Promise<void>((resolve) => {

@@ -23,7 +23,17 @@ type Item = FunctionList['items'][number];
 /** The settings of a function that differ from the defaults. */
 function settingsOf({ settings }: Item): string[] {
   if (!settings) return ['not defined in this process'];
-  const { handled, queue, priority, retries, delay, backoff, timeout, concurrency, requeueOnInterrupt } = settings;
+  const {
+    handled,
+    queue,
+    priority,
+    retries,
+    delay,
+    backoff,
+    timeout,
+    concurrency,
+    requeueOnInterrupt,
+  } = settings;
   return [
     handled ? '' : 'runs in another process',
     queue === 'default' ? '' : `queue ${queue}`,
@@ -50,7 +60,8 @@ const columns: readonly Column<Item>[] = [
   },
   {
     header: 'Ended',
-    cell: ({ counts: { success, failed, interrupted, cancelled } }) => whole(success + failed + interrupted + cancelled),
+    cell: ({ counts: { success, failed, interrupted, cancelled } }) =>
+      whole(success + failed + interrupted + cancelled),
   },
   { header: 'Failed', cell: (item) => <FailedCount item={item} /> },
   { header: 'Success', cell: ({ successRate }) => percent(successRate) },
@@ -64,7 +75,10 @@ const columns: readonly Column<Item>[] = [
     const { seconds, words } = stretchOf(view.value.range);
     if (!may('retry') || counts.failed === 0) return null;
     return (
-      <button type="button" onClick={() => void retryFailedSince(seconds, `in the last ${words}`, name)}>
+      <button
+        type="button"
+        onClick={() => void retryFailedSince(seconds, `in the last ${words}`, name)}
+      >
         Retry failed…
       </button>
     );

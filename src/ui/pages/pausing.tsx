@@ -19,7 +19,15 @@ export function PauseNote({ pause }: { pause: Pause }) {
 }
 
 /** The button that pauses or resumes, whichever applies. */
-export function PauseButton({ paused, pause, resume }: { paused: boolean; pause: () => void; resume: () => void }) {
+export function PauseButton({
+  paused,
+  pause,
+  resume,
+}: {
+  paused: boolean;
+  pause: () => void;
+  resume: () => void;
+}) {
   if (paused)
     return may('resume') ? (
       <button type="button" class="primary" onClick={resume}>

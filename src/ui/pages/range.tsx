@@ -13,8 +13,14 @@ type Stretch = keyof typeof stretches;
 const standard: Stretch = '-24h';
 
 /** The period that the address names. */
-export function stretchOf(range: string | undefined): { range: Stretch; words: string; seconds: number; step: number } {
-  const known = range !== undefined && Object.hasOwn(stretches, range) ? (range as Stretch) : standard;
+export function stretchOf(range: string | undefined): {
+  range: Stretch;
+  words: string;
+  seconds: number;
+  step: number;
+} {
+  const known =
+    range !== undefined && Object.hasOwn(stretches, range) ? (range as Stretch) : standard;
   return { range: known, ...stretches[known] };
 }
 

@@ -15,20 +15,35 @@ const pause = 3000;
  * The last runs of a function or of one of its schedules, the newest on the right, as links to
  * their tasks.
  */
-export function RunHistory({ name, schedule, limit }: { name: string; schedule?: string; limit: number }) {
+export function RunHistory({
+  name,
+  schedule,
+  limit,
+}: {
+  name: string;
+  schedule?: string;
+  limit: number;
+}) {
   const [runs, setRuns] = useState<readonly TaskSummary[]>([]);
   useEffect(() => {
     const controller = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const load = async (): Promise<void> => {
       const of = schedule === undefined ? { name } : { schedule };
-      const { items } = await client.list({ ...of, status: [...endings], limit }, controller.signal);
+      const { items } = await client.list(
+        { ...of, status: [...endings], limit },
+        controller.signal,
+      );
       setRuns([...items].reverse());
     };
     inTurn(load);
     const unlisten = listen({
       tasks({ upserts }) {
-        if (timer !== undefined || !upserts.some((task) => task.name === name && task.endedAt !== null)) return;
+        if (
+          timer !== undefined ||
+          !upserts.some((task) => task.name === name && task.endedAt !== null)
+        )
+          return;
         timer = setTimeout(() => {
           timer = undefined;
           inTurn(load);
@@ -45,7 +60,12 @@ export function RunHistory({ name, schedule, limit }: { name: string; schedule?:
   return (
     <span class="run-history">
       {runs.map(({ id, status, createdAt }) => (
-        <ChangeLink key={id} change={{ task: id }} class={`mark ${status}`} title={`${status}, ${relative(createdAt, serverNow())}`}>
+        <ChangeLink
+          key={id}
+          change={{ task: id }}
+          class={`mark ${status}`}
+          title={`${status}, ${relative(createdAt, serverNow())}`}
+        >
           <span class="unseen">{`${status}, ${relative(createdAt, serverNow())}`}</span>
         </ChangeLink>
       ))}

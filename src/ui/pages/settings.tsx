@@ -30,8 +30,8 @@ async function deleteHistory(amount: number, unit: keyof typeof units): Promise<
     title: `Delete ${number}?`,
     body: () => (
       <p>
-        Delete <strong>{number}</strong> that ended more than {words} ago from <strong>{bootstrap.title}</strong>? This cannot be undone.
-        Waiting and running tasks stay.
+        Delete <strong>{number}</strong> that ended more than {words} ago from{' '}
+        <strong>{bootstrap.title}</strong>? This cannot be undone. Waiting and running tasks stay.
       </p>
     ),
     button: () => `Delete ${number}`,
@@ -73,7 +73,11 @@ function History() {
           value={amount}
           onInput={(event) => setAmount(event.currentTarget.valueAsNumber)}
         />
-        <select aria-label="Unit" value={unit} onChange={(event) => setUnit(event.currentTarget.value as keyof typeof units)}>
+        <select
+          aria-label="Unit"
+          value={unit}
+          onChange={(event) => setUnit(event.currentTarget.value as keyof typeof units)}
+        >
           {Object.entries(units).map(([value, word]) => (
             <option key={value} value={value}>
               {word}
@@ -101,7 +105,12 @@ function Zones() {
   return (
     <label class="field">
       Time zone of all times (now {zone.value})
-      <input list="zones" value={text} aria-invalid={!isZone(text)} onInput={(event) => choose(event.currentTarget.value)} />
+      <input
+        list="zones"
+        value={text}
+        aria-invalid={!isZone(text)}
+        onInput={(event) => choose(event.currentTarget.value)}
+      />
       <datalist id="zones">
         {names.map((name) => (
           <option key={name} value={name} />
@@ -120,14 +129,24 @@ export function SettingsPage() {
         <fieldset class="states">
           <legend>Theme</legend>
           {themes.map((each) => (
-            <button key={each} type="button" class="chip" aria-pressed={theme.value === each} onClick={() => setTheme(each)}>
+            <button
+              key={each}
+              type="button"
+              class="chip"
+              aria-pressed={theme.value === each}
+              onClick={() => setTheme(each)}
+            >
               {each}
             </button>
           ))}
         </fieldset>
         <Zones />
         <label class="check">
-          <input type="checkbox" checked={shortcutsOn.value} onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)} />
+          <input
+            type="checkbox"
+            checked={shortcutsOn.value}
+            onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)}
+          />
           Single letters are shortcuts
         </label>
       </section>
@@ -136,7 +155,9 @@ export function SettingsPage() {
         <h2 id="about">About</h2>
         <p>
           koa-taskflow {bootstrap.version}, environment <strong>{bootstrap.title}</strong>.{' '}
-          {bootstrap.user === null ? 'Users do not sign in.' : `You are ${ownName}${bootstrap.mayAct ? '' : '. Your role is read only'}.`}
+          {bootstrap.user === null
+            ? 'Users do not sign in.'
+            : `You are ${ownName}${bootstrap.mayAct ? '' : '. Your role is read only'}.`}
         </p>
         <p>
           <a href={client.url('/openapi.json')}>The API as OpenAPI</a>

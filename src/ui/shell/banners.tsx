@@ -14,7 +14,8 @@ function Offline() {
   return (
     <div class="banner warn offline" role="status">
       <span>
-        Connection lost {age((now.value - since) / 1000)} ago — showing <Time at={new Date(since).toISOString()} />. Trying again
+        Connection lost {age((now.value - since) / 1000)} ago — showing{' '}
+        <Time at={new Date(since).toISOString()} />. Trying again
         {left > 0 ? ` in ${left} s` : ' now'}.
       </span>
       <button type="button" onClick={retryNow}>
@@ -28,18 +29,22 @@ function Offline() {
 export function Banners() {
   return (
     <div class="banners">
-      {bootstrap.user === null && <p class="banner exposed">Open to everyone who can reach this address</p>}
+      {bootstrap.user === null && (
+        <p class="banner exposed">Open to everyone who can reach this address</p>
+      )}
       <Offline />
       {outage.value !== undefined && (
         <p class="banner warn" role="alert">
-          The tasks have been unreachable for {age((now.value - outage.value.since) / 1000)}. {outage.value.why} This page may be out of
-          date. It reloads when the outage is over. The log of the app says more.
+          The tasks have been unreachable for {age((now.value - outage.value.since) / 1000)}.{' '}
+          {outage.value.why} This page may be out of date. It reloads when the outage is over. The
+          log of the app says more.
         </p>
       )}
       {stats.value?.paused.map(({ queue, by, at, reason }) => (
         <div key={queue} class="banner warn" role="status">
           <span>
-            Queue <strong>{queue}</strong> is paused by {by || 'an unknown user'} since <Time at={at} />
+            Queue <strong>{queue}</strong> is paused by {by || 'an unknown user'} since{' '}
+            <Time at={at} />
             {reason && `: ${reason}`}
           </span>
           {may('resume') && (
@@ -58,7 +63,9 @@ export function Banners() {
         </div>
       )}
       {ignoredParameters.length > 0 && (
-        <p class="banner">Ignored in the address, because the value is not valid: {ignoredParameters.join(', ')}.</p>
+        <p class="banner">
+          Ignored in the address, because the value is not valid: {ignoredParameters.join(', ')}.
+        </p>
       )}
     </div>
   );

@@ -18,7 +18,8 @@ import { SignIn } from './sign-in.js';
 
 const eager = { OverviewPage, TasksPage };
 
-const isEager = (component: string): component is keyof typeof eager => Object.hasOwn(eager, component);
+const isEager = (component: string): component is keyof typeof eager =>
+  Object.hasOwn(eager, component);
 
 /** The component of a page. */
 function Content({ name }: { name: PageName }) {

@@ -9,7 +9,12 @@ import { page, show } from '../state/view.js';
 import { showHelp } from './help.js';
 import { openPalette } from './palette.js';
 
-const words = { live: 'Live', connecting: 'Connecting…', offline: 'Connection lost', paused: 'Paused' };
+const words = {
+  live: 'Live',
+  connecting: 'Connecting…',
+  offline: 'Connection lost',
+  paused: 'Paused',
+};
 
 /** Switches between the zone of the browser and UTC, and drops a zone that the address names. */
 export function toggleZone(): void {
@@ -29,23 +34,43 @@ export function Header() {
       <span class={`connection ${connection.value}`} role="status">
         {words[connection.value]}
       </span>
-      <button type="button" class={paused.value ? 'primary' : ''} aria-pressed={paused.value} onClick={togglePause}>
+      <button
+        type="button"
+        class={paused.value ? 'primary' : ''}
+        aria-pressed={paused.value}
+        onClick={togglePause}
+      >
         {paused.value ? `Resume${missed.value > 0 ? ` +${whole(missed.value)}` : ''}` : 'Pause'}
       </button>
       <button type="button" class="quiet" onClick={openPalette} title="Ctrl K" aria-label="Go to…">
         Go to…
       </button>
-      <button type="button" class="quiet" onClick={toggleZone} title="u" aria-label={`Time zone: ${zoneLabel.value}`}>
+      <button
+        type="button"
+        class="quiet"
+        onClick={toggleZone}
+        title="u"
+        aria-label={`Time zone: ${zoneLabel.value}`}
+      >
         {zoneLabel.value}
       </button>
       <button type="button" class="quiet on-desk" onClick={nextTheme} title="d">
         Theme: {theme.value}
       </button>
-      <button type="button" class="quiet on-desk" onClick={showHelp} aria-label="Keyboard shortcuts" title="?">
+      <button
+        type="button"
+        class="quiet on-desk"
+        onClick={showHelp}
+        aria-label="Keyboard shortcuts"
+        title="?"
+      >
         ?
       </button>
       {bootstrap.user !== null && (
-        <span class="user" title={bootstrap.roles.length > 0 ? bootstrap.roles.join(', ') : 'read only'}>
+        <span
+          class="user"
+          title={bootstrap.roles.length > 0 ? bootstrap.roles.join(', ') : 'read only'}
+        >
           {ownName}
         </span>
       )}

@@ -5,7 +5,10 @@ import { shortcutsOn } from '../state/preferences.js';
 const keys: readonly (readonly [keys: string, what: string])[] = [
   ['Ctrl K, ⌘ K', 'go to a page, a function, a queue, a task'],
   ['/', 'search'],
-  [`g then ${pageNames.map((name) => pages[name].key).join(' ')}`, pageNames.map((name) => pages[name].label.toLowerCase()).join(', ')],
+  [
+    `g then ${pageNames.map((name) => pages[name].key).join(' ')}`,
+    pageNames.map((name) => pages[name].label.toLowerCase()).join(', '),
+  ],
   ['j k, ↓ ↑', 'next row, previous row; next or previous task if one is open'],
   ['Enter', 'open the task of the row'],
   ['x, Shift x', 'select a row, select all rows up to it'],
@@ -39,7 +42,11 @@ export function showHelp(): void {
         ))}
       </dl>
       <label class="check">
-        <input type="checkbox" checked={shortcutsOn.value} onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)} />
+        <input
+          type="checkbox"
+          checked={shortcutsOn.value}
+          onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)}
+        />
         Single letters are shortcuts
       </label>
       <div class="dialog-buttons">

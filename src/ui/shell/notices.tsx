@@ -67,7 +67,12 @@ export function Notices() {
 
 function Dismiss() {
   return (
-    <button type="button" class="quiet" aria-label="Dismiss" onClick={() => (notice.value = undefined)}>
+    <button
+      type="button"
+      class="quiet"
+      aria-label="Dismiss"
+      onClick={() => (notice.value = undefined)}
+    >
       ✕
     </button>
   );

@@ -18,16 +18,34 @@ const isId = (text: string): boolean => /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(text
 
 function places(text: string): Place[] {
   const all: Place[] = [
-    ...offeredPages(bootstrap).map((name) => ({ text: pages[name].label, kind: 'page', go: () => goTo({ view: name }) })),
+    ...offeredPages(bootstrap).map((name) => ({
+      text: pages[name].label,
+      kind: 'page',
+      go: () => goTo({ view: name }),
+    })),
     { text: 'Pause or resume', kind: 'action', go: togglePause },
     { text: 'Next theme', kind: 'action', go: nextTheme },
-    ...functions.value.map((name) => ({ text: name, kind: 'function', go: () => goTo({ view: 'tasks', name }) })),
-    ...queues.value.map((queue) => ({ text: queue, kind: 'queue', go: () => goTo({ view: 'tasks', queue }) })),
+    ...functions.value.map((name) => ({
+      text: name,
+      kind: 'function',
+      go: () => goTo({ view: 'tasks', name }),
+    })),
+    ...queues.value.map((queue) => ({
+      text: queue,
+      kind: 'queue',
+      go: () => goTo({ view: 'tasks', queue }),
+    })),
   ];
   const wanted = text.trim().toLowerCase();
-  const found = all.filter(({ text: each, kind }) => wanted.split(/\s+/).every((word) => `${each} ${kind}`.toLowerCase().includes(word)));
+  const found = all.filter(({ text: each, kind }) =>
+    wanted.split(/\s+/).every((word) => `${each} ${kind}`.toLowerCase().includes(word)),
+  );
   if (isId(wanted)) return [{ text: wanted, kind: 'task', go: () => show({ task: wanted }) }];
-  const search: Place = { text: `Search for “${text.trim()}”`, kind: 'search', go: () => goTo({ view: 'tasks', q: text.trim() }) };
+  const search: Place = {
+    text: `Search for “${text.trim()}”`,
+    kind: 'search',
+    go: () => goTo({ view: 'tasks', q: text.trim() }),
+  };
   return [...found.slice(0, maxShown), ...(wanted === '' ? [] : [search])];
 }
 
@@ -78,7 +96,13 @@ function Palette({ close }: { close: () => void }) {
         {found.map((place, n) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox input handles the keys.
           // biome-ignore lint/a11y/useFocusableInteractive: in the ARIA combobox pattern, focus stays in the input.
-          <div key={`${place.kind} ${place.text}`} id={`place-${n}`} role="option" aria-selected={n === at} onClick={() => choose(place)}>
+          <div
+            key={`${place.kind} ${place.text}`}
+            id={`place-${n}`}
+            role="option"
+            aria-selected={n === at}
+            onClick={() => choose(place)}
+          >
             <span>{place.text}</span> <span class="faint">{place.kind}</span>
           </div>
         ))}

@@ -32,19 +32,25 @@ function move(by: 1 | -1): void {
   }
   const links = rows();
   const at = links.indexOf(document.activeElement as HTMLElement);
-  const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by))];
+  const next =
+    links[
+      at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by))
+    ];
   next?.focus();
   next?.closest('tr')?.scrollIntoView({ block: 'nearest' });
 }
 
 /** The id of the open task, or of the row with the focus. */
 function presentId(): string | undefined {
-  return view.peek().task ?? document.activeElement?.closest<HTMLElement>('tr[data-task]')?.dataset.task;
+  return (
+    view.peek().task ?? document.activeElement?.closest<HTMLElement>('tr[data-task]')?.dataset.task
+  );
 }
 
 function onTask(act: (task: ReturnType<typeof shownTasks>[number]) => void): void {
   const id = presentId();
-  const task = opened.peek()?.id === id ? opened.peek() : shownTasks().find((each) => each.id === id);
+  const task =
+    opened.peek()?.id === id ? opened.peek() : shownTasks().find((each) => each.id === id);
   if (task) act(task);
 }
 
@@ -106,7 +112,8 @@ export function listenToKeys(): void {
       document.querySelector('dialog[open]')
     )
       return;
-    if (event.key === 'Escape') return isField(event.target) ? (event.target as HTMLElement).blur() : closeTopmost();
+    if (event.key === 'Escape')
+      return isField(event.target) ? (event.target as HTMLElement).blur() : closeTopmost();
     if (isField(event.target) || !shortcutsOn.value) return;
     const pageAfterG = Date.now() - afterG < second ? pageOfKey.get(event.key) : undefined;
     if (pageAfterG) {
@@ -115,7 +122,10 @@ export function listenToKeys(): void {
     } else if (event.key === 'g') afterG = Date.now();
     else if (view.peek().task !== undefined && /^[1-4]$/.test(event.key))
       show({ tab: tabs[Number(event.key) - 1] ?? 'summary' }, { replace: true });
-    else if ((event.key === 'ArrowDown' || event.key === 'ArrowUp') && document.activeElement?.closest('tr[data-task]'))
+    else if (
+      (event.key === 'ArrowDown' || event.key === 'ArrowUp') &&
+      document.activeElement?.closest('tr[data-task]')
+    )
       move(event.key === 'ArrowDown' ? 1 : -1);
     else if (Object.hasOwn(single, event.key)) single[event.key]?.(event);
     else return;
@@ -124,7 +134,10 @@ export function listenToKeys(): void {
   // A menu closes when the user clicks elsewhere.
   document.addEventListener('click', (event) => {
     for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu[open]'))
-      if (!menu.contains(event.target as Node) || (event.target as Element).closest('.menu-items a, .menu-items > button'))
+      if (
+        !menu.contains(event.target as Node) ||
+        (event.target as Element).closest('.menu-items a, .menu-items > button')
+      )
         menu.open = false;
   });
 }

@@ -4,13 +4,22 @@ import { base, bootstrap } from '../state/bootstrap.js';
 
 /** Submits the login form, which sets the cookie. Returns the error text, or an empty string. */
 async function signIn(form: HTMLFormElement): Promise<string> {
-  const body = new URLSearchParams([...new FormData(form)].map(([name, value]): [string, string] => [name, String(value)]));
-  const response = await fetch(bootstrap.loginUrl ?? '', { method: 'POST', body, redirect: 'manual' }).catch(() => undefined);
+  const body = new URLSearchParams(
+    [...new FormData(form)].map(([name, value]): [string, string] => [name, String(value)]),
+  );
+  const response = await fetch(bootstrap.loginUrl ?? '', {
+    method: 'POST',
+    body,
+    redirect: 'manual',
+  }).catch(() => undefined);
   if (!response) return 'The server is unreachable.';
   // A successful login redirects to the requested page.
   if (response.type === 'opaqueredirect') return '';
-  if (response.status === 429) return `Too many attempts. Try again in ${response.headers.get('Retry-After') ?? 'some'} s.`;
-  return response.status === 401 ? 'Invalid username or password.' : `Signing in failed (${response.status}).`;
+  if (response.status === 429)
+    return `Too many attempts. Try again in ${response.headers.get('Retry-After') ?? 'some'} s.`;
+  return response.status === 401
+    ? 'Invalid username or password.'
+    : `Signing in failed (${response.status}).`;
 }
 
 /** Asks the user to sign in again over the page when the session has ended. */
@@ -63,11 +72,23 @@ export function SignIn() {
           )}
           <label class="field">
             Username
-            <input name="username" autocomplete="username" defaultValue={bootstrap.user ?? ''} required maxLength={256} />
+            <input
+              name="username"
+              autocomplete="username"
+              defaultValue={bootstrap.user ?? ''}
+              required
+              maxLength={256}
+            />
           </label>
           <label class="field">
             Password
-            <input name="password" type="password" autocomplete="current-password" required maxLength={1024} />
+            <input
+              name="password"
+              type="password"
+              autocomplete="current-password"
+              required
+              maxLength={1024}
+            />
           </label>
           <div class="dialog-buttons">
             <button type="submit" class="primary" disabled={busy}>

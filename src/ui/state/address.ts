@@ -2,7 +2,14 @@ import type { TaskStatus } from '../../client/client.js';
 import { statuses } from '../kit/statuses.js';
 import { type PageName, pageNames } from './pages.js';
 
-export const sortKeys = ['createdAt', 'startedAt', 'endedAt', 'duration', 'name', 'status'] as const;
+export const sortKeys = [
+  'createdAt',
+  'startedAt',
+  'endedAt',
+  'duration',
+  'name',
+  'status',
+] as const;
 
 /** The sort order of a list. `-` sorts in descending order. */
 export type Sort = `${'' | '-'}${(typeof sortKeys)[number]}`;
@@ -144,7 +151,11 @@ export function viewQuery({ others, ...view }: View): string {
 
 /** Whether a list shows less than everything. */
 export function isFiltered(filter: Filter): boolean {
-  return filterNames.some((name) => (lists.includes(name) ? (filter[name] as readonly string[]).length > 0 : filter[name] !== undefined));
+  return filterNames.some((name) =>
+    lists.includes(name)
+      ? (filter[name] as readonly string[]).length > 0
+      : filter[name] !== undefined,
+  );
 }
 
 /** The filters of a view, as the API takes them. */

@@ -1,7 +1,9 @@
 import { createClient, type DashboardFacts } from '../../client/client.js';
 
 /** The data that the server puts into the page. */
-export const bootstrap: DashboardFacts = JSON.parse(document.getElementById('facts')?.textContent ?? '{}') as DashboardFacts;
+export const bootstrap: DashboardFacts = JSON.parse(
+  document.getElementById('facts')?.textContent ?? '{}',
+) as DashboardFacts;
 
 /** The path of the API. The dashboard is at `base/dashboard`. */
 export const base = location.pathname.replace(/\/dashboard$/, '');

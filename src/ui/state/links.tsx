@@ -14,7 +14,13 @@ export function ChangeLink({ change, ...rest }: LinkProps & { change: Partial<Vi
 
 /** A link to a complete address of the dashboard. */
 export function AddressLink({ href, ...rest }: LinkProps & { href: string }) {
-  return <Link {...rest} href={href} follow={() => show(readView(new URL(href, location.href).search).view)} />;
+  return (
+    <Link
+      {...rest}
+      href={href}
+      follow={() => show(readView(new URL(href, location.href).search).view)}
+    />
+  );
 }
 
 /** The name of a function, as a link to its tasks. */

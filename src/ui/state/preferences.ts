@@ -4,7 +4,11 @@ import { isZone } from './address.js';
 const saves: (() => void)[] = [];
 
 /** A setting that this browser keeps. Filters are no settings: the address holds them. */
-function preference<T>(name: string, otherwise: T, isValid: (value: unknown) => boolean): Signal<T> {
+function preference<T>(
+  name: string,
+  otherwise: T,
+  isValid: (value: unknown) => boolean,
+): Signal<T> {
   const key = `tf-${name}`;
   const kept = signal(read(key, otherwise, isValid));
   saves.push(() => {
@@ -34,10 +38,18 @@ export const shortcutsOn = preference('shortcuts', true, isBoolean);
 /** Whether the page is paused, so that it shows no changes. */
 export const paused = preference('paused', false, isBoolean);
 /** The time zone of all times: `local`, `UTC`, or the name of one. */
-export const zonePreference = preference<string>('zone', 'local', (value) => typeof value === 'string' && isZone(value));
-export const pageSize = preference<number>('rows', 50, (value) => [50, 100, 200].includes(value as number));
+export const zonePreference = preference<string>(
+  'zone',
+  'local',
+  (value) => typeof value === 'string' && isZone(value),
+);
+export const pageSize = preference<number>('rows', 50, (value) =>
+  [50, 100, 200].includes(value as number),
+);
 /** The width of the open task: 0 to 2. */
-export const panelWidth = preference<number>('panel', 0, (value) => [0, 1, 2].includes(value as number));
+export const panelWidth = preference<number>('panel', 0, (value) =>
+  [0, 1, 2].includes(value as number),
+);
 /** Whether long lines of a log are wrapped. */
 export const wrapsLog = preference('wrap', true, isBoolean);
 

@@ -66,9 +66,15 @@ export function show(
 }
 
 /** Changes the filters or the sort order, and shows the first page of the list. */
-export function filterBy(change: Partial<Filter> & { sort?: Sort }, options: { replace?: boolean } = {}): void {
+export function filterBy(
+  change: Partial<Filter> & { sort?: Sort },
+  options: { replace?: boolean } = {},
+): void {
   const onList = view.peek().view === 'tasks';
-  show({ ...change, view: 'tasks', cursor: undefined }, { ...options, replace: (options.replace ?? false) && onList, before: [] });
+  show(
+    { ...change, view: 'tasks', cursor: undefined },
+    { ...options, replace: (options.replace ?? false) && onList, before: [] },
+  );
 }
 
 /** Follows Back and Forward of the browser. */

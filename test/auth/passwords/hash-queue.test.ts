@@ -1,6 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, it, jest } from '@jest/globals';
-import { type HashLimits, HashQueueFull, limitHashes, queueHash } from '../../../src/auth/passwords/hash-queue.js';
+import {
+  type HashLimits,
+  HashQueueFull,
+  limitHashes,
+  queueHash,
+} from '../../../src/auth/passwords/hash-queue.js';
 import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 import { sleep } from '../../helpers/wait.js';
 
@@ -42,7 +47,10 @@ function hashOf(attempt: Partial<HashLimits>, compute: () => Promise<number>): P
 describe('the queue of password hashes', () => {
   it('runs two at once on a machine of two cores, and never more than the memory allows', async () => {
     const hashes = gatedHashes();
-    const results = Array.from({ length: 6 }, () => queueHash(32 * MiB, hashes.compute, undefined).result);
+    const results = Array.from(
+      { length: 6 },
+      () => queueHash(32 * MiB, hashes.compute, undefined).result,
+    );
     await sleep(0.01);
     expect(hashes.running()).toBeGreaterThanOrEqual(1);
     await hashes.finish();
@@ -50,7 +58,10 @@ describe('the queue of password hashes', () => {
     expect(hashes.most()).toBeLessThanOrEqual(2);
 
     const heavy = gatedHashes();
-    const both = [queueHash(100 * MiB, heavy.compute, undefined).result, queueHash(100 * MiB, heavy.compute, undefined).result];
+    const both = [
+      queueHash(100 * MiB, heavy.compute, undefined).result,
+      queueHash(100 * MiB, heavy.compute, undefined).result,
+    ];
     await sleep(0.01);
     expect(heavy.running()).toBe(1);
     await heavy.finish();
@@ -70,7 +81,8 @@ describe('the queue of password hashes', () => {
   it('lets each network have one hash waiting, and holds its others back until that one has started', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
-    const ask = (address: string, name: string) => hashOf({ address }, hashes.compute).then(() => order.push(name));
+    const ask = (address: string, name: string) =>
+      hashOf({ address }, hashes.compute).then(() => order.push(name));
     const accepted = [1, 2, 3, 4, 5].map((n) => ask('10.0.0.1', `first ${n}`));
     await expect(ask('10.0.0.1', 'first 6')).rejects.toBeInstanceOf(HashQueueFull);
     const other = ask('10.0.0.2', 'second');
@@ -80,9 +92,13 @@ describe('the queue of password hashes', () => {
   });
 
   it('refuses after five seconds a hash that waited behind another of its network, without any work', async () => {
-    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'] });
+    jest.useFakeTimers({
+      doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'],
+    });
     const hashes = gatedHashes();
-    const [running, waiting, behind] = [1, 2, 3].map(() => hashOf({ address: '10.0.0.1' }, hashes.compute));
+    const [running, waiting, behind] = [1, 2, 3].map(() =>
+      hashOf({ address: '10.0.0.1' }, hashes.compute),
+    );
     const refused = expect(behind).rejects.toBeInstanceOf(HashQueueFull);
     await jest.advanceTimersByTimeAsync(5000);
     jest.useRealTimers();
@@ -98,7 +114,9 @@ describe('the queue of password hashes', () => {
     const first = queueHash(100 * MiB, hashes.compute, context).result;
     const others = [1, 2, 3].map((n) => hashOf({ address: `10.0.0.${n}` }, hashes.compute));
     const second = queueHash(100 * MiB, hashes.compute, context).result;
-    await expect(hashOf({ address: '10.0.0.4' }, hashes.compute)).rejects.toBeInstanceOf(HashQueueFull);
+    await expect(hashOf({ address: '10.0.0.4' }, hashes.compute)).rejects.toBeInstanceOf(
+      HashQueueFull,
+    );
     await hashes.finish();
     expect(await Promise.all([first, second, ...others])).toEqual([1, 1, 1, 1, 1]);
   });
@@ -106,7 +124,8 @@ describe('the queue of password hashes', () => {
   it('lets a browser that has logged in before go first, past a queue that is full of strangers', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
-    const ask = (name: string, trusted: boolean) => hashOf({ address: name, trusted }, hashes.compute).then(() => order.push(name));
+    const ask = (name: string, trusted: boolean) =>
+      hashOf({ address: name, trusted }, hashes.compute).then(() => order.push(name));
     const strangers = ['running', 'first', 'second', 'third'].map((name) => ask(name, false));
     await expect(ask('fourth', false)).rejects.toBeInstanceOf(HashQueueFull);
     const owner = ask('owner', true);
@@ -116,7 +135,9 @@ describe('the queue of password hashes', () => {
   });
 
   it('goes on after a hash that failed', async () => {
-    await expect(queueHash(MiB, () => Promise.reject(new Error('broken')), undefined).result).rejects.toThrow('broken');
+    await expect(
+      queueHash(MiB, () => Promise.reject(new Error('broken')), undefined).result,
+    ).rejects.toThrow('broken');
     expect(await queueHash(MiB, async () => 7, undefined).result).toBe(7);
   });
 
@@ -127,7 +148,9 @@ describe('the queue of password hashes', () => {
       await sleep(0);
       return seen.push(requests.getStore());
     };
-    await Promise.all([1, 2, 3].map((n) => requests.run(n, () => queueHash(100 * MiB, compute, undefined).result)));
+    await Promise.all(
+      [1, 2, 3].map((n) => requests.run(n, () => queueHash(100 * MiB, compute, undefined).result)),
+    );
     expect(seen).toEqual([1, 2, 3]);
   });
 });

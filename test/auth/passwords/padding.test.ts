@@ -30,7 +30,10 @@ function storedAs(format: string, ms: number, { cost = ms, spellings = 1 } = {})
 function padded(all: readonly StoredPassword[]) {
   const clock = { now: 0 };
   const waits: number[] = [];
-  const checks = paddedChecks(all, { wait: async (ms) => void waits.push(ms), now: () => clock.now });
+  const checks = paddedChecks(all, {
+    wait: async (ms) => void waits.push(ms),
+    now: () => clock.now,
+  });
   return { checks, waits, clock };
 }
 

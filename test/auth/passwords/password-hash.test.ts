@@ -15,14 +15,26 @@ const saltText = 'A'.repeat(22);
 
 const made: [string, () => Promise<string>][] = [
   ['scrypt', async () => cheapHash('secret')],
-  ['argon2id', () => argon2Hash('secret', { algorithm: 2, memoryCost: 256, timeCost: 1, parallelism: 1 })],
-  ['argon2i', () => argon2Hash('secret', { algorithm: 1, memoryCost: 256, timeCost: 3, parallelism: 1 })],
+  [
+    'argon2id',
+    () => argon2Hash('secret', { algorithm: 2, memoryCost: 256, timeCost: 1, parallelism: 1 }),
+  ],
+  [
+    'argon2i',
+    () => argon2Hash('secret', { algorithm: 1, memoryCost: 256, timeCost: 3, parallelism: 1 }),
+  ],
   ['bcrypt ($2b$)', () => bcryptHash('secret', 4)],
-  ['bcrypt ($2y$, as htpasswd writes it)', async () => (await bcryptHash('secret', 4)).replace(/^\$2b/, '$2y')],
+  [
+    'bcrypt ($2y$, as htpasswd writes it)',
+    async () => (await bcryptHash('secret', 4)).replace(/^\$2b/, '$2y'),
+  ],
   ['bcrypt ($2a$)', async () => (await bcryptHash('secret', 4)).replace(/^\$2b/, '$2a')],
   ['pbkdf2-sha256', async () => pbkdf2('sha256', 32)],
   ['pbkdf2-sha512', async () => pbkdf2('sha512', 64)],
-  ['pbkdf2-sha256 as passlib writes it', async () => pbkdf2('sha256', 32).replace('i=', '').replaceAll('+', '.')],
+  [
+    'pbkdf2-sha256 as passlib writes it',
+    async () => pbkdf2('sha256', 32).replace('i=', '').replaceAll('+', '.'),
+  ],
 ];
 
 describe('a configured hash', () => {
@@ -46,7 +58,10 @@ describe('a configured hash', () => {
     ['SHA-crypt', '$5$abcdefgh$abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG'],
     ['argon2d', `$argon2d$v=19$m=65536,t=3,p=4$${saltText}$${key}`],
     ['argon2id of an old version', `$argon2id$v=16$m=65536,t=3,p=4$${saltText}$${key}`],
-    ['argon2id with its parameters in another order', `$argon2id$v=19$t=3,m=65536,p=4$${saltText}$${key}`],
+    [
+      'argon2id with its parameters in another order',
+      `$argon2id$v=19$t=3,m=65536,p=4$${saltText}$${key}`,
+    ],
     ['argon2id without a hash', `$argon2id$v=19$m=65536,t=3,p=4$${saltText}`],
     ['a salt that is too short', `$argon2id$v=19$m=65536,t=3,p=4$AA$${key}`],
     ['bcrypt cut by one character', `$2b$12$${'a'.repeat(52)}`],
@@ -55,7 +70,9 @@ describe('a configured hash', () => {
     ['a line break at its end', `$scrypt$ln=15,r=8,p=3$${saltText}$${key}\n`],
   ])('is refused when it is %s, and is never taken for a plain password', (_case, text) => {
     expect(() => parseHash('password', text)).toThrow(TypeError);
-    expect(() => storePassword('alice', text)).toThrow(expect.not.objectContaining({ message: expect.stringContaining(text.slice(3)) }));
+    expect(() => storePassword('alice', text)).toThrow(
+      expect.not.objectContaining({ message: expect.stringContaining(text.slice(3)) }),
+    );
   });
 
   it.each([

@@ -5,7 +5,8 @@ import { startProcess } from '../../helpers/process.js';
 
 describe('a configured password', () => {
   it('has the same version after a restart, and another one when it changes', async () => {
-    const version = async (name: string, text: string): Promise<string> => storePassword(name, text).version();
+    const version = async (name: string, text: string): Promise<string> =>
+      storePassword(name, text).version();
     const [one, again, changed, others] = await Promise.all([
       version('alice', 'secret'),
       version('alice', 'secret'),
@@ -19,8 +20,12 @@ describe('a configured password', () => {
 
   it('is hashed before the others that wait when somebody logs in', async () => {
     const order: string[] = [];
-    const users = ['a', 'b', 'c', 'd', 'e'].map((name) => ({ name, stored: storePassword(name, `password of ${name}`) }));
-    for (const { name, stored } of users) void Promise.resolve(stored.version()).then(() => order.push(name));
+    const users = ['a', 'b', 'c', 'd', 'e'].map((name) => ({
+      name,
+      stored: storePassword(name, `password of ${name}`),
+    }));
+    for (const { name, stored } of users)
+      void Promise.resolve(stored.version()).then(() => order.push(name));
     expect(await users.at(-1)?.stored.matches('password of e')).toBe(true);
     expect(order.slice(0, 4)).toContain('e');
   });
@@ -28,13 +33,19 @@ describe('a configured password', () => {
   it.each([
     ['composed', 'wrong caf\u00e9', 1],
     ['decomposed', 'wrong cafe\u0301', 2],
-  ])('takes as many checks as a hash does if the accents of a wrong password are %s', async (_case, typed, checks) => {
-    for (const stored of [storePassword('alice', 'secret'), storePassword('bob', cheapHash('secret'))]) {
-      const times: number[] = [];
-      expect(await stored.matches(typed, { onTime: (ms) => times.push(ms) })).toBe(false);
-      expect(times).toHaveLength(checks);
-    }
-  });
+  ])(
+    'takes as many checks as a hash does if the accents of a wrong password are %s',
+    async (_case, typed, checks) => {
+      for (const stored of [
+        storePassword('alice', 'secret'),
+        storePassword('bob', cheapHash('secret')),
+      ]) {
+        const times: number[] = [];
+        expect(await stored.matches(typed, { onTime: (ms) => times.push(ms) })).toBe(false);
+        expect(times).toHaveLength(checks);
+      }
+    },
+  );
 
   it('is not in the memory of the process once it is hashed', async () => {
     // The password is made of parts, so that the program's own text does not hold it.
@@ -115,12 +126,18 @@ describe('a configured text of another system', () => {
     expect(await stored.matches(text)).toBe(true);
   });
 
-  it.each(['correct horse battery staple', '{curly} braces', 'scrypt: my favourite', 'md5', 'a:b', '*asterisk*', 'pbkdf2', "it's $5"])(
-    'is no hash, and accepted without a warning: %s',
-    (text) => {
-      expect(storePassword('alice', text).weakness).toBeUndefined();
-    },
-  );
+  it.each([
+    'correct horse battery staple',
+    '{curly} braces',
+    'scrypt: my favourite',
+    'md5',
+    'a:b',
+    '*asterisk*',
+    'pbkdf2',
+    "it's $5",
+  ])('is no hash, and accepted without a warning: %s', (text) => {
+    expect(storePassword('alice', text).weakness).toBeUndefined();
+  });
 });
 
 describe('hashPassword', () => {

@@ -31,44 +31,81 @@ const signIn = async (
 };
 
 describe('the cookies of a login', () => {
-  it.each<[string, CookieOptions | undefined, { proxy?: boolean }, Record<string, string>, string]>([
-    ['over plain HTTP', undefined, {}, {}, 'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax'],
+  it.each<[string, CookieOptions | undefined, { proxy?: boolean }, Record<string, string>, string]>(
     [
-      'over HTTPS that a trusted proxy ends',
-      undefined,
-      { proxy: true },
-      https,
-      '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure',
+      [
+        'over plain HTTP',
+        undefined,
+        {},
+        {},
+        'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax',
+      ],
+      [
+        'over HTTPS that a trusted proxy ends',
+        undefined,
+        { proxy: true },
+        https,
+        '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure',
+      ],
+      [
+        'with X-Forwarded-Proto in capitals and a list',
+        undefined,
+        { proxy: true },
+        { 'X-Forwarded-Proto': 'HTTPS, http' },
+        '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure',
+      ],
+      [
+        'with X-Forwarded-Proto and no trust in it',
+        undefined,
+        {},
+        https,
+        'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax',
+      ],
+      [
+        'always Secure',
+        { secure: true },
+        {},
+        {},
+        '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure',
+      ],
+      [
+        'never Secure',
+        { secure: false },
+        { proxy: true },
+        https,
+        'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax',
+      ],
+      [
+        'of a domain',
+        { secure: true, domain: 'example.com' },
+        {},
+        {},
+        'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure; Domain=example.com',
+      ],
+      [
+        'for other sites too',
+        { secure: true, sameSite: 'none' },
+        {},
+        {},
+        '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=None; Secure',
+      ],
+      [
+        'strict, under another name',
+        { sameSite: 'strict', name: 'sid' },
+        {},
+        {},
+        'sid=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Strict',
+      ],
     ],
-    [
-      'with X-Forwarded-Proto in capitals and a list',
-      undefined,
-      { proxy: true },
-      { 'X-Forwarded-Proto': 'HTTPS, http' },
-      '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure',
-    ],
-    ['with X-Forwarded-Proto and no trust in it', undefined, {}, https, 'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax'],
-    ['always Secure', { secure: true }, {}, {}, '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure'],
-    ['never Secure', { secure: false }, { proxy: true }, https, 'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax'],
-    [
-      'of a domain',
-      { secure: true, domain: 'example.com' },
-      {},
-      {},
-      'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure; Domain=example.com',
-    ],
-    [
-      'for other sites too',
-      { secure: true, sameSite: 'none' },
-      {},
-      {},
-      '__Host-taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=None; Secure',
-    ],
-    ['strict, under another name', { sameSite: 'strict', name: 'sid' }, {}, {}, 'sid=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Strict'],
-  ])('are as they should be %s', async (_case, cookie, koa, headers, expected) => {
+  )('are as they should be %s', async (_case, cookie, koa, headers, expected) => {
     const [session, device] = await signIn({ cookie }, koa, headers);
     expect(session).toBe(expected);
-    expect(device).toBe(expected.replace('_token=', '_token_device=').replace('sid=', 'sid_device=').replace('86400', '15552000'));
+    expect(device).toBe(
+      expected
+        .replace('_token=', '_token_device=')
+        .replace('sid=', 'sid_device=')
+        .replace('86400', '15552000'),
+    );
   });
 
   it('are read under the name with the prefix alone where they are Secure, so that plain HTTP plants none', async () => {
@@ -76,7 +113,8 @@ describe('the cookies of a login', () => {
     const answer = await postForm(app.login, { username: 'admin', password }, https);
     const value = answer.cookie?.split('=')[1] ?? '';
     const nameWith = async (cookie: string, headers: Record<string, string>): Promise<unknown> =>
-      ((await ask(app.url, { headers: { ...headers, Cookie: cookie } })).json as { name: unknown }).name;
+      ((await ask(app.url, { headers: { ...headers, Cookie: cookie } })).json as { name: unknown })
+        .name;
     expect(await nameWith(`__Host-taskflow_token=${value}`, https)).toBe('admin');
     expect(await nameWith(`taskflow_token=${value}`, https)).toBeNull();
     expect(await nameWith(`taskflow_token=${value}`, {})).toBe('admin');
@@ -87,10 +125,19 @@ describe('the cookies of a login', () => {
     app = await serveLogin();
     const good = (await logIn(app.base)).cookie;
     const nameWith = async (before: number): Promise<unknown> => {
-      const cookies = [...Array.from({ length: before }, (_, n) => `taskflow_token=forged${n}`), good];
-      return ((await ask(app.url, { headers: { Cookie: cookies.join('; ') } })).json as { name: unknown }).name;
+      const cookies = [
+        ...Array.from({ length: before }, (_, n) => `taskflow_token=forged${n}`),
+        good,
+      ];
+      return (
+        (await ask(app.url, { headers: { Cookie: cookies.join('; ') } })).json as { name: unknown }
+      ).name;
     };
-    expect([await nameWith(0), await nameWith(8), await nameWith(300)]).toEqual(['admin', 'admin', 'admin']);
+    expect([await nameWith(0), await nameWith(8), await nameWith(300)]).toEqual([
+      'admin',
+      'admin',
+      'admin',
+    ]);
   });
 
   it('have a name of their own for each mount, so that two dashboards of a host do not sign each other out', async () => {
@@ -106,19 +153,41 @@ describe('the cookies of a login', () => {
     expect(one).not.toBe(two);
   });
 
-  const roles = (character: string): string[] => Array.from({ length: 32 }, (_, n) => String(n).padStart(64, character));
+  const roles = (character: string): string[] =>
+    Array.from({ length: 32 }, (_, n) => String(n).padStart(64, character));
 
   it('have room for 32 roles of 64 letters and a username of 256', async () => {
-    app = await serveLogin({ strategies: { authenticate_user: () => ({ ok: true, username: 'u'.repeat(256), roles: roles('r') }) } });
+    app = await serveLogin({
+      strategies: {
+        authenticate_user: () => ({ ok: true, username: 'u'.repeat(256), roles: roles('r') }),
+      },
+    });
     const answer = await postForm(app.login, { username: 'admin', password });
     expect(answer.status).toBe(303);
     expect(answer.cookie?.length).toBeLessThanOrEqual(4096);
-    expect((await ask(app.url, { headers: { Cookie: answer.cookie ?? '' } })).json).toEqual({ name: 'u'.repeat(256) });
+    expect((await ask(app.url, { headers: { Cookie: answer.cookie ?? '' } })).json).toEqual({
+      name: 'u'.repeat(256),
+    });
   });
 
   it.each<[string, AuthStrategy]>([
-    ['the verdict', { authenticate_user: () => ({ ok: true, username: '\u{1f600}'.repeat(256), roles: roles('\u00e9') }) }],
-    ['find_user', { authenticate_user: () => ({ ok: true }), find_user: () => ({ version: '1', roles: roles('\u20ac') }) }],
+    [
+      'the verdict',
+      {
+        authenticate_user: () => ({
+          ok: true,
+          username: '\u{1f600}'.repeat(256),
+          roles: roles('\u00e9'),
+        }),
+      },
+    ],
+    [
+      'find_user',
+      {
+        authenticate_user: () => ({ ok: true }),
+        find_user: () => ({ version: '1', roles: roles('\u20ac') }),
+      },
+    ],
   ])(
     'are not made larger than a browser keeps: a login that %s makes too large gets 403, and the log names the limit',
     async (_case, strategy) => {
@@ -128,7 +197,9 @@ describe('the cookies of a login', () => {
       expect(page.text).toContain('The login could not be completed');
       const script = await postJson(app.login, { username: 'admin', password });
       expect([script.status, (script.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
-      const named = app.log.events('authn_strategy_error').filter(({ err }) => JSON.stringify(err ?? null).includes('4096'));
+      const named = app.log
+        .events('authn_strategy_error')
+        .filter(({ err }) => JSON.stringify(err ?? null).includes('4096'));
       expect(named.map(({ level }) => level)).toEqual([50, 50]);
       await waitFor(() => app.log.events('authn_login_fail').length === 2);
       expect(app.log.lines.filter(({ msg }) => msg === 'request failed')).toEqual([]);
@@ -137,7 +208,11 @@ describe('the cookies of a login', () => {
 
   it('are read without a fault however large they are', async () => {
     const log = recordingLogger();
-    const auth = createAuth({ strategies: ['admin', cheapHash(password)], secretKey, logger: log.logger });
+    const auth = createAuth({
+      strategies: ['admin', cheapHash(password)],
+      secretKey,
+      logger: log.logger,
+    });
     const koa = new Koa().use(sessionToken(auth)).use(loginRoutes(auth)).use(requireAuth('401'));
     koa.use((ctx) => {
       ctx.body = ctx.state.session?.username;
@@ -147,16 +222,32 @@ describe('the cookies of a login', () => {
     try {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
       const login = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
-      const [session = '', device = ''] = login.headers.getSetCookie().map((line) => line.split(';')[0] ?? '');
+      const [session = '', device = ''] = login.headers
+        .getSetCookie()
+        .map((line) => line.split(';')[0] ?? '');
       const statuses = async (Cookie: string): Promise<number[]> => {
-        const get = async (path: string): Promise<number> => (await ask(url + path, { headers: { Cookie } })).status;
-        const guess = await postJson(`${url}/tasks/auth/login`, { username: 'admin', password: 'wrong' }, { Cookie });
-        return [await get('/'), await get('/tasks/auth/login'), await get('/tasks/auth/session'), guess.status];
+        const get = async (path: string): Promise<number> =>
+          (await ask(url + path, { headers: { Cookie } })).status;
+        const guess = await postJson(
+          `${url}/tasks/auth/login`,
+          { username: 'admin', password: 'wrong' },
+          { Cookie },
+        );
+        return [
+          await get('/'),
+          await get('/tasks/auth/login'),
+          await get('/tasks/auth/session'),
+          guess.status,
+        ];
       };
       const long = 'x'.repeat(100 * 1024);
       expect(await statuses(`${session}${long}`)).toEqual([401, 200, 401, 401]);
-      expect(await statuses(`taskflow_token=${'a.'.repeat(5000)}; ${device}${long}`)).toEqual([401, 200, 401, 401]);
-      expect(await statuses(`taskflow_token${long}=1;${'=;'.repeat(1000)}`)).toEqual([401, 200, 401, 401]);
+      expect(await statuses(`taskflow_token=${'a.'.repeat(5000)}; ${device}${long}`)).toEqual([
+        401, 200, 401, 401,
+      ]);
+      expect(await statuses(`taskflow_token${long}=1;${'=;'.repeat(1000)}`)).toEqual([
+        401, 200, 401, 401,
+      ]);
       expect(await statuses(`other=${long}; ${session}`)).toEqual([200, 302, 200, 401]);
       expect(log.lines.filter(({ level }) => Number(level) >= 50)).toEqual([]);
     } finally {

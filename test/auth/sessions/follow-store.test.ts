@@ -10,19 +10,33 @@ import { promptly, sleep, waitFor } from '../../helpers/wait.js';
 
 const keep = closeAfterEach();
 const idOf = (n: number): string => `session-${String(n).padStart(8, '0')}`;
-const sessionOf = (id: string) => ({ id, strategy: 'team', username: 'alice', authenticatedAt: new Date() });
-const follow = (store: SharedStore) => followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
+const sessionOf = (id: string) => ({
+  id,
+  strategy: 'team',
+  username: 'alice',
+  authenticatedAt: new Date(),
+});
+const follow = (store: SharedStore) =>
+  followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
 
 async function fill(store: SharedStore, count: number): Promise<void> {
   for (let n = 0; n < count; n += 500) {
-    const some = Array.from({ length: Math.min(500, count - n) }, (_, i) => `revoked:id:${idOf(n + i)}`);
+    const some = Array.from(
+      { length: Math.min(500, count - n) },
+      (_, i) => `revoked:id:${idOf(n + i)}`,
+    );
     // A store that answers too late on a busy machine is asked again.
-    await waitFor(() => Promise.all(some.map((key) => store.set(key, 0, 3600))).catch(() => undefined));
+    await waitFor(() =>
+      Promise.all(some.map((key) => store.set(key, 0, 3600))).catch(() => undefined),
+    );
   }
 }
 
 /** A store whose calls of `list` may be made to fail, and are counted. */
-function withList(store: SharedStore, list: (call: number) => Promise<void>): SharedStore & { after: (string | undefined)[] } {
+function withList(
+  store: SharedStore,
+  list: (call: number) => Promise<void>,
+): SharedStore & { after: (string | undefined)[] } {
   const after: (string | undefined)[] = [];
   return {
     ...store,
@@ -35,42 +49,45 @@ function withList(store: SharedStore, list: (call: number) => Promise<void>): Sh
   };
 }
 
-describe.each(everyStore)('a process that starts with many revocations in the %s store', (_name, openStore) => {
-  it('reads them all, including those that are added meanwhile, without blocking the event loop', async () => {
-    const { one, two } = keep(await openStore());
-    const count = 5000;
-    await fill(one, count);
-    /** Milliseconds of the longest pause of the event loop meanwhile. */
-    const start = async (added: string): Promise<number> => {
-      const revocations = follow(two);
-      let [longest, last] = [0, performance.now()];
-      const timer = setInterval(() => {
-        longest = Math.max(longest, performance.now() - last);
-        last = performance.now();
-      }, 1);
-      const ready = revocations.ready();
-      const during = one.set(`revoked:id:${added}`, 0, 3600);
-      await ready;
-      clearInterval(timer);
-      await during;
-      for (let n = 0; n < count; n++) expect(revocations.has(sessionOf(idOf(n)), 0)).toBe(true);
-      expect(revocations.has(sessionOf('another-0123456789'), 0)).toBe(false);
-      await waitFor(() => revocations.has(sessionOf(added), 0), promptly);
-      return longest;
-    };
-    // Other programs on the machine also cause pauses, and answers of the store that are too late,
-    // but not in each try.
-    let least = Number.POSITIVE_INFINITY;
-    for (let n = 0; n < 8 && least >= 250; n++) {
-      const longest = await start(idOf(99_000 + n)).catch((error: TaskflowError) => {
-        if (error.code !== 'STORE_UNAVAILABLE') throw error;
-        return least;
-      });
-      least = Math.min(least, longest);
-    }
-    expect(least).toBeLessThan(250);
-  });
-});
+describe.each(everyStore)(
+  'a process that starts with many revocations in the %s store',
+  (_name, openStore) => {
+    it('reads them all, including those that are added meanwhile, without blocking the event loop', async () => {
+      const { one, two } = keep(await openStore());
+      const count = 5000;
+      await fill(one, count);
+      /** Milliseconds of the longest pause of the event loop meanwhile. */
+      const start = async (added: string): Promise<number> => {
+        const revocations = follow(two);
+        let [longest, last] = [0, performance.now()];
+        const timer = setInterval(() => {
+          longest = Math.max(longest, performance.now() - last);
+          last = performance.now();
+        }, 1);
+        const ready = revocations.ready();
+        const during = one.set(`revoked:id:${added}`, 0, 3600);
+        await ready;
+        clearInterval(timer);
+        await during;
+        for (let n = 0; n < count; n++) expect(revocations.has(sessionOf(idOf(n)), 0)).toBe(true);
+        expect(revocations.has(sessionOf('another-0123456789'), 0)).toBe(false);
+        await waitFor(() => revocations.has(sessionOf(added), 0), promptly);
+        return longest;
+      };
+      // Other programs on the machine also cause pauses, and answers of the store that are too late,
+      // but not in each try.
+      let least = Number.POSITIVE_INFINITY;
+      for (let n = 0; n < 8 && least >= 250; n++) {
+        const longest = await start(idOf(99_000 + n)).catch((error: TaskflowError) => {
+          if (error.code !== 'STORE_UNAVAILABLE') throw error;
+          return least;
+        });
+        least = Math.min(least, longest);
+      }
+      expect(least).toBeLessThan(250);
+    });
+  },
+);
 
 describe('a list of revocations that takes long', () => {
   let loaded: SharedStore;
@@ -95,9 +112,16 @@ describe('a list of revocations that takes long', () => {
     });
     const revocations = follow(store);
     await expect(revocations.ready()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
-    expect(() => revocations.has(sessionOf(idOf(0)), 0)).toThrow(expect.objectContaining({ code: 'STORE_UNAVAILABLE' }));
+    expect(() => revocations.has(sessionOf(idOf(0)), 0)).toThrow(
+      expect.objectContaining({ code: 'STORE_UNAVAILABLE' }),
+    );
     await revocations.ready();
-    expect(store.after.slice(0, 4)).toEqual([undefined, `revoked:id:${idOf(999)}`, `revoked:id:${idOf(1999)}`, `revoked:id:${idOf(1999)}`]);
+    expect(store.after.slice(0, 4)).toEqual([
+      undefined,
+      `revoked:id:${idOf(999)}`,
+      `revoked:id:${idOf(1999)}`,
+      `revoked:id:${idOf(1999)}`,
+    ]);
     expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
   });
 

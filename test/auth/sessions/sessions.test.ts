@@ -44,7 +44,13 @@ async function* silence(): AsyncGenerator<{ event: string; data: number }> {
  */
 async function start(options: Partial<AuthOptions> = {}): Promise<string> {
   log = recordingLogger();
-  auth = createAuth({ strategies: users, secretKey, logger: log.logger, throttle: { floor: 0 }, ...options });
+  auth = createAuth({
+    strategies: users,
+    secretKey,
+    logger: log.logger,
+    throttle: { floor: 0 },
+    ...options,
+  });
   const stream = sseStream(() => silence(), { access: auth, logger: false });
   const app = new Koa();
   app.silent = true;
@@ -62,11 +68,20 @@ async function start(options: Partial<AuthOptions> = {}): Promise<string> {
 
 const nameAt = async (url: string, headers: Record<string, string>): Promise<unknown> =>
   ((await ask(url, { headers })).json as { name: unknown }).name;
-const sessionsOf = async (url: string, headers: Record<string, string>, query = ''): Promise<Record<string, unknown>[]> =>
-  ((await ask(`${url}/tasks/auth/sessions${query}`, { headers })).json as { items: Record<string, unknown>[] }).items;
+const sessionsOf = async (
+  url: string,
+  headers: Record<string, string>,
+  query = '',
+): Promise<Record<string, unknown>[]> =>
+  (
+    (await ask(`${url}/tasks/auth/sessions${query}`, { headers })).json as {
+      items: Record<string, unknown>[];
+    }
+  ).items;
 const end = (url: string, headers: Record<string, string>, rest = ''): Promise<Answer> =>
   ask(`${url}/tasks/auth/sessions${rest}`, { method: 'DELETE', headers });
-const as = (url: string, name = 'admin', pass = password): Promise<{ cookie: string }> => logIn(`${url}/tasks`, name, pass);
+const as = (url: string, name = 'admin', pass = password): Promise<{ cookie: string }> =>
+  logIn(`${url}/tasks`, name, pass);
 
 /** So often a stream looks whether its session still holds. */
 const quickLooks = (): void => quickTimers('setInterval', 5000);
@@ -82,7 +97,11 @@ describe('auth/sessions', () => {
     const url = await start();
     const first = await as(url);
     await as(url, 'vera', 'three');
-    const second = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password }, { 'User-Agent': 'Second/1.0' });
+    const second = await postForm(
+      `${url}/tasks/auth/login`,
+      { username: 'admin', password },
+      { 'User-Agent': 'Second/1.0' },
+    );
     const items = await sessionsOf(url, first);
     expect(items).toHaveLength(2);
     const time = expect.stringMatching(/^\d{4}-.*Z$/);
@@ -134,7 +153,11 @@ describe('auth/sessions', () => {
     for (const session of before) expect(await nameAt(url, session)).toBeNull();
     expect(await nameAt(url, after)).toBe('admin');
     expect(await nameAt(url, namesake)).toBe('admin');
-    expect(log.events('session_expired').at(-1)).toMatchObject({ reason: 'logout_all', username: 'admin', strategy: 'team' });
+    expect(log.events('session_expired').at(-1)).toMatchObject({
+      reason: 'logout_all',
+      username: 'admin',
+      strategy: 'team',
+    });
   });
 
   it('does not say that a session expired if its user ended it', async () => {
@@ -142,14 +165,22 @@ describe('auth/sessions', () => {
     const url = await start({ tokenExpiry: 600 });
     for (const rest of ['', 'own']) {
       const entered = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
-      const [session = '', device = ''] = entered.headers.getSetCookie().map((line) => line.split(';')[0] ?? '');
+      const [session = '', device = ''] = entered.headers
+        .getSetCookie()
+        .map((line) => line.split(';')[0] ?? '');
       const headers = { cookie: `${session}; ${device}` };
-      const id = rest === '' ? '' : `/${String((await sessionsOf(url, headers)).find(({ current }) => current)?.id)}`;
+      const id =
+        rest === ''
+          ? ''
+          : `/${String((await sessionsOf(url, headers)).find(({ current }) => current)?.id)}`;
       const answer = await end(url, headers, id);
-      const kept = answer.headers.getSetCookie().find((line) => line.includes('_device=')) ?? device;
+      const kept =
+        answer.headers.getSetCookie().find((line) => line.includes('_device=')) ?? device;
       pass(601);
       const notice = async (cookie: string): Promise<boolean> =>
-        (await ask(`${url}/tasks/auth/login`, { headers: { cookie } })).text.includes('has expired');
+        (await ask(`${url}/tasks/auth/login`, { headers: { cookie } })).text.includes(
+          'has expired',
+        );
       expect([await notice(device), await notice(kept.split(';')[0] ?? '')]).toEqual([true, false]);
     }
   });
@@ -169,7 +200,9 @@ describe('auth/sessions', () => {
     expect(await sessionsOf(url, admin, '?username=vera')).toMatchObject([{ username: 'vera' }]);
     const refused = await end(url, vera, '?username=admin');
     expect([refused.status, (refused.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
-    expect((await ask(`${url}/tasks/auth/sessions?username=admin`, { headers: vera })).status).toBe(403);
+    expect((await ask(`${url}/tasks/auth/sessions?username=admin`, { headers: vera })).status).toBe(
+      403,
+    );
     const own = (await sessionsOf(url, admin))[0];
     expect((await end(url, vera, `/${String(own?.id)}`)).status).toBe(404);
     expect((await end(url, admin, '?username=vera')).status).toBe(204);
@@ -179,7 +212,10 @@ describe('auth/sessions', () => {
   it('refuses requests from another site and unknown parameters', async () => {
     const url = await start();
     const session = await as(url);
-    const foreign = await ask(`${url}/tasks/auth/sessions`, { method: 'DELETE', headers: { ...session, 'Sec-Fetch-Site': 'same-site' } });
+    const foreign = await ask(`${url}/tasks/auth/sessions`, {
+      method: 'DELETE',
+      headers: { ...session, 'Sec-Fetch-Site': 'same-site' },
+    });
     expect([foreign.status, await nameAt(url, session)]).toEqual([403, 'admin']);
     for (const query of ['?user=x', '?username=', '?username=a&username=b', '?username=a%00'])
       expect([query, (await end(url, session, query)).status]).toEqual([query, 400]);
@@ -189,7 +225,11 @@ describe('auth/sessions', () => {
 
 describe('maxSessions', () => {
   const signIn = async (url: string, strategy?: string): Promise<Record<string, string>> => {
-    const { json } = await postJson(`${url}/tasks/auth/login`, { username: 'admin', password, ...(strategy && { strategy }) });
+    const { json } = await postJson(`${url}/tasks/auth/login`, {
+      username: 'admin',
+      password,
+      ...(strategy && { strategy }),
+    });
     return { Authorization: `Bearer ${(json as { token: string }).token}` };
   };
 
@@ -205,34 +245,57 @@ describe('maxSessions', () => {
     await nameAt(url, sessions[0] ?? {});
     pass(100);
     const fourth = await signIn(url);
-    expect(await Promise.all([...sessions, fourth].map((session) => nameAt(url, session)))).toEqual(['admin', null, 'admin', 'admin']);
-    expect(log.events('session_expired')).toMatchObject([{ reason: 'max_sessions', username: 'admin', strategy: 'default' }]);
+    expect(await Promise.all([...sessions, fourth].map((session) => nameAt(url, session)))).toEqual(
+      ['admin', null, 'admin', 'admin'],
+    );
+    expect(log.events('session_expired')).toMatchObject([
+      { reason: 'max_sessions', username: 'admin', strategy: 'default' },
+    ]);
   });
 
   it('counts each user of each strategy separately', async () => {
-    const strategies = new StrategyRegistry().register('team', multiUser(users)).register('staff', multiUser(users));
+    const strategies = new StrategyRegistry()
+      .register('team', multiUser(users))
+      .register('staff', multiUser(users));
     const url = await start({ strategies, maxSessions: 1 });
     const [team, vera] = [await signIn(url, 'team'), await as(url, 'vera', 'three')];
     const staff = await signIn(url, 'staff');
-    expect(await Promise.all([team, vera, staff].map((session) => nameAt(url, session)))).toEqual(['admin', 'vera', 'admin']);
+    expect(await Promise.all([team, vera, staff].map((session) => nameAt(url, session)))).toEqual([
+      'admin',
+      'vera',
+      'admin',
+    ]);
   });
 
   it.each(everyStore)(
     'is not exceeded by many logins at once, in two processes, and keeps the list short: %s',
     async (_name, openStore) => {
       const views = keep(await openStore());
-      const options = { maxSessions: 5, throttle: false, strategies: { authenticate_user: () => true } } as const;
-      const urls = [await start({ ...options, store: views.one }), await start({ ...options, store: views.two })];
-      const sessions = await Promise.all(Array.from({ length: 40 }, (_, n) => signIn(urls[n % 2] ?? '')));
+      const options = {
+        maxSessions: 5,
+        throttle: false,
+        strategies: { authenticate_user: () => true },
+      } as const;
+      const urls = [
+        await start({ ...options, store: views.one }),
+        await start({ ...options, store: views.two }),
+      ];
+      const sessions = await Promise.all(
+        Array.from({ length: 40 }, (_, n) => signIn(urls[n % 2] ?? '')),
+      );
       const last = await signIn(urls[0] ?? '');
       const names = await waitFor(async () => {
-        const found = await Promise.all([...sessions, last].map((session) => nameAt(urls[0] ?? '', session)));
+        const found = await Promise.all(
+          [...sessions, last].map((session) => nameAt(urls[0] ?? '', session)),
+        );
         return found.filter((name) => name !== null).length <= 5 && found;
       });
       expect(names.at(-1)).toBe('admin');
       expect(await sessionsOf(urls[1] ?? '', last)).toHaveLength(5);
       // What has ended is removed from the store, so that a login does not read more and more.
-      await waitFor(async () => (await views.one.list('auth:/tasks:session:', undefined, 100)).length === 5);
+      await waitFor(
+        async () => (await views.one.list('auth:/tasks:session:', undefined, 100)).length === 5,
+      );
     },
   );
 
@@ -250,7 +313,12 @@ describe('maxSessions', () => {
         return store.list(prefix, after, limit);
       },
     };
-    const url = await start({ store: meeting, maxSessions: 1, throttle: false, strategies: { authenticate_user: () => true } });
+    const url = await start({
+      store: meeting,
+      maxSessions: 1,
+      throttle: false,
+      strategies: { authenticate_user: () => true },
+    });
     const sessions = await Promise.all([signIn(url), signIn(url)]);
     expect(sessions.map(({ Authorization }) => Authorization)).not.toContain('Bearer undefined');
     const names = await Promise.all(sessions.map((session) => nameAt(url, session)));
@@ -260,25 +328,42 @@ describe('maxSessions', () => {
   it('is 100 by default, and the list has pages', async () => {
     const url = await start({ throttle: false, strategies: { authenticate_user: () => true } });
     let session = await signIn(url);
-    for (let n = 0; n < 11; n++) [session = {}] = await Promise.all(Array.from({ length: 10 }, () => signIn(url)));
+    for (let n = 0; n < 11; n++)
+      [session = {}] = await Promise.all(Array.from({ length: 10 }, () => signIn(url)));
     session = await signIn(url);
-    const page = async (query: string): Promise<{ items: { id: string }[]; nextCursor: string | null }> =>
+    const page = async (
+      query: string,
+    ): Promise<{ items: { id: string }[]; nextCursor: string | null }> =>
       (await ask(`${url}/tasks/auth/sessions${query}`, { headers: session })).json as never;
     const all = await page('');
     expect([all.items.length, all.nextCursor]).toEqual([100, null]);
     const seen: string[] = [];
     for (let cursor: string | null = ''; cursor !== null; ) {
-      const next: { items: { id: string }[]; nextCursor: string | null } = await page(`?limit=33${cursor && `&cursor=${cursor}`}`);
+      const next: { items: { id: string }[]; nextCursor: string | null } = await page(
+        `?limit=33${cursor && `&cursor=${cursor}`}`,
+      );
       seen.push(...next.items.map(({ id }) => id));
       cursor = next.nextCursor;
     }
     expect(seen).toEqual(all.items.map(({ id }) => id));
-    for (const query of ['?limit=0', '?limit=501', '?limit=x', '?limit=1&limit=2', '?cursor=x', '?page=2'])
-      expect([query, (await ask(`${url}/tasks/auth/sessions${query}`, { headers: session })).status]).toEqual([query, 400]);
+    for (const query of [
+      '?limit=0',
+      '?limit=501',
+      '?limit=x',
+      '?limit=1&limit=2',
+      '?cursor=x',
+      '?page=2',
+    ])
+      expect([
+        query,
+        (await ask(`${url}/tasks/auth/sessions${query}`, { headers: session })).status,
+      ]).toEqual([query, 400]);
   });
 
   it.each([0, -1, 1.5, 10_001, '5'])('refuses %j', (maxSessions) => {
-    expect(() => createAuth({ strategies: users, maxSessions: maxSessions as number })).toThrow(/maxSessions/);
+    expect(() => createAuth({ strategies: users, maxSessions: maxSessions as number })).toThrow(
+      /maxSessions/,
+    );
   });
 });
 
@@ -315,7 +400,11 @@ describe('a logout', () => {
   it('ends the session in this process and answers 503 if the store does not answer', async () => {
     const store = memoryStore();
     const url = await start({
-      store: { ...store, set: (key, value, ttl) => (key.includes('revoked') ? new Promise(() => {}) : store.set(key, value, ttl)) },
+      store: {
+        ...store,
+        set: (key, value, ttl) =>
+          key.includes('revoked') ? new Promise(() => {}) : store.set(key, value, ttl),
+      },
     });
     const session = await as(url);
     const answer = await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
@@ -326,7 +415,10 @@ describe('a logout', () => {
   it('ends every session that the request carries, also if two came together', async () => {
     const url = await start();
     const [one, other] = [await as(url), await as(url, 'vera', 'three')];
-    const answer = await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: { Cookie: `${one.cookie}; ${other.cookie}` } });
+    const answer = await ask(`${url}/tasks/auth/logout`, {
+      method: 'POST',
+      headers: { Cookie: `${one.cookie}; ${other.cookie}` },
+    });
     expect(answer.status).toBe(303);
     expect([await nameAt(url, one), await nameAt(url, other)]).toEqual([null, null]);
   });
@@ -355,28 +447,47 @@ describe('a user who is changed', () => {
     'gets other roles': [['admin', cheapHash(password), { roles: ['viewer'] }]],
   };
 
-  it.each(Object.entries(changing))('has no session left after a restart when the user %s', async (_case, changed) => {
-    const url = await start();
-    const session = await as(url);
-    expect(await nameAt(await start(), session)).toBe('admin');
-    expect(await nameAt(await start({ strategies: changed }), session)).toBeNull();
-  });
+  it.each(Object.entries(changing))(
+    'has no session left after a restart when the user %s',
+    async (_case, changed) => {
+      const url = await start();
+      const session = await as(url);
+      expect(await nameAt(await start(), session)).toBe('admin');
+      expect(await nameAt(await start({ strategies: changed }), session)).toBeNull();
+    },
+  );
 
   it('keeps a session over a restart with the same plain password, and loses it with another', async () => {
     const url = await start({ strategies: ['admin', 'a plain password'] });
     const session = await as(url, 'admin', 'a plain password');
-    expect(await nameAt(await start({ strategies: ['admin', 'a plain password'] }), session)).toBe('admin');
-    expect(await nameAt(await start({ strategies: ['admin', 'another password'] }), session)).toBeNull();
+    expect(await nameAt(await start({ strategies: ['admin', 'a plain password'] }), session)).toBe(
+      'admin',
+    );
+    expect(
+      await nameAt(await start({ strategies: ['admin', 'another password'] }), session),
+    ).toBeNull();
   });
 
   it('has no session if the strategy that accepted the user is not registered any more', async () => {
-    const url = await start({ strategies: new StrategyRegistry().register('team', multiUser(users)) });
+    const url = await start({
+      strategies: new StrategyRegistry().register('team', multiUser(users)),
+    });
     const session = await as(url);
-    expect(await nameAt(await start({ strategies: new StrategyRegistry().register('staff', multiUser(users)) }), session)).toBeNull();
+    expect(
+      await nameAt(
+        await start({ strategies: new StrategyRegistry().register('staff', multiUser(users)) }),
+        session,
+      ),
+    ).toBeNull();
   });
 
   /** A database of one user, whose row can be changed. */
-  const database = (row: { known: KnownUser | undefined; fails?: boolean; asked: number; sync?: boolean }): AuthStrategy => ({
+  const database = (row: {
+    known: KnownUser | undefined;
+    fails?: boolean;
+    asked: number;
+    sync?: boolean;
+  }): AuthStrategy => ({
     authenticate_user: (name, given) => name === 'admin' && given === password,
     find_user() {
       row.asked += 1;
@@ -396,7 +507,10 @@ describe('a user who is changed', () => {
     expect(await nameAt(url, session)).toBeNull();
     await stream.ended;
     expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"revoked"}' });
-    expect(log.events('session_expired')[0]).toMatchObject({ reason: 'user_changed', username: 'admin' });
+    expect(log.events('session_expired')[0]).toMatchObject({
+      reason: 'user_changed',
+      username: 'admin',
+    });
   });
 
   it('calls find_user once in 30 seconds if it returns a promise, however many requests come', async () => {
@@ -413,12 +527,20 @@ describe('a user who is changed', () => {
   });
 
   it('answers 503 and keeps the session if find_user fails', async () => {
-    const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, fails: false, sync: true };
+    const row = {
+      known: { version: '1' } as KnownUser | undefined,
+      asked: 0,
+      fails: false,
+      sync: true,
+    };
     const url = await start({ strategies: database(row) });
     const session = await as(url);
     row.fails = true;
     const answer = await ask(url, { headers: session });
-    expect([answer.status, (answer.json as { code: string }).code]).toEqual([503, 'STORE_UNAVAILABLE']);
+    expect([answer.status, (answer.json as { code: string }).code]).toEqual([
+      503,
+      'STORE_UNAVAILABLE',
+    ]);
     row.fails = false;
     row.known = { version: 7 } as unknown as KnownUser;
     expect((await ask(url, { headers: session })).status).toBe(503);
@@ -427,22 +549,35 @@ describe('a user who is changed', () => {
   });
 
   it('signs users in and out while find_user of a strategy fails', async () => {
-    const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, fails: false, sync: true };
-    const strategies = new StrategyRegistry().register('directory', database(row)).register('static', multiUser(users));
+    const row = {
+      known: { version: '1' } as KnownUser | undefined,
+      asked: 0,
+      fails: false,
+      sync: true,
+    };
+    const strategies = new StrategyRegistry()
+      .register('directory', database(row))
+      .register('static', multiUser(users));
     const url = await start({ strategies });
     const login = `${url}/tasks/auth/login`;
     const [first, second] = [await as(url), await as(url)];
     row.fails = true;
     expect((await ask(login, { headers: { ...first, Accept: 'text/html' } })).status).toBe(200);
-    expect((await postForm(login, { username: 'vera', password: 'three' }, first)).status).toBe(303);
-    expect((await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: second })).status).toBe(303);
+    expect((await postForm(login, { username: 'vera', password: 'three' }, first)).status).toBe(
+      303,
+    );
+    expect(
+      (await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: second })).status,
+    ).toBe(303);
     row.fails = false;
     expect([await nameAt(url, first), await nameAt(url, second)]).toEqual([null, null]);
   });
 
   it('gets no session if find_user does not know the user that authenticate_user accepted', async () => {
     const url = await start({ strategies: database({ known: undefined, asked: 0 }) });
-    expect((await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status).toBe(401);
+    expect(
+      (await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status,
+    ).toBe(401);
     expect(log.events('authn_strategy_error')[0]).toMatchObject({ level: 50, strategy: 'default' });
   });
 });
@@ -465,8 +600,15 @@ describe('idleTimeout', () => {
   let url: string;
   let pass: (seconds: number) => void;
   const page = { Accept: 'text/html' };
-  const cookieAfter = async (session: { cookie: string }, init: RequestInit = {}, path = '/'): Promise<{ cookie: string }> => {
-    const answer = await ask(url + path, { ...init, headers: { ...session, ...(init.headers as object) } });
+  const cookieAfter = async (
+    session: { cookie: string },
+    init: RequestInit = {},
+    path = '/',
+  ): Promise<{ cookie: string }> => {
+    const answer = await ask(url + path, {
+      ...init,
+      headers: { ...session, ...(init.headers as object) },
+    });
     return answer.cookie?.startsWith('taskflow_token=') ? { cookie: answer.cookie } : session;
   };
 
@@ -493,14 +635,20 @@ describe('idleTimeout', () => {
     const second = await cookieAfter(first, { headers: page });
     expect(second).not.toEqual(first);
     pass(599);
-    const third = await cookieAfter(second, { method: 'POST', headers: { 'Sec-Fetch-Site': 'same-origin' } });
+    const third = await cookieAfter(second, {
+      method: 'POST',
+      headers: { 'Sec-Fetch-Site': 'same-origin' },
+    });
     expect(third).not.toEqual(second);
     pass(599);
     expect(await nameAt(url, third)).toBe('admin');
     expect(await sessionsOf(url, third)).toHaveLength(1);
     const claims = ({ cookie }: { cookie: string }): Record<string, unknown> =>
       JSON.parse(Buffer.from(cookie.split('.')[1] ?? '', 'base64url').toString());
-    expect([claims(third).jti, claims(third).auth_time]).toEqual([claims(first).jti, claims(first).auth_time]);
+    expect([claims(third).jti, claims(third).auth_time]).toEqual([
+      claims(first).jti,
+      claims(first).auth_time,
+    ]);
   });
 
   it('does not restart for requests that a page sends by itself, of another site, or with a Bearer token', async () => {
@@ -513,7 +661,9 @@ describe('idleTimeout', () => {
       { Accept: 'text/html', 'Sec-Fetch-Dest': 'image' },
     ])
       expect(await cookieAfter(session, { headers })).toEqual(session);
-    expect(await cookieAfter(session, { method: 'POST', headers: { 'Sec-Fetch-Site': 'cross-site' } })).toEqual(session);
+    expect(
+      await cookieAfter(session, { method: 'POST', headers: { 'Sec-Fetch-Site': 'cross-site' } }),
+    ).toEqual(session);
     const bearer = { Authorization: `Bearer ${session.cookie.split('=')[1]}`, Accept: 'text/html' };
     expect((await ask(url, { headers: bearer })).headers.getSetCookie()).toEqual([]);
   });
@@ -542,7 +692,9 @@ describe('idleTimeout', () => {
     pass(590);
     expect(await nameAt(url, second)).toBeNull();
     // Nor in a process that was started since, and knows of it from the store alone.
-    expect(await nameAt(await start({ store, idleTimeout: 600, tokenExpiry: 3600 }), second)).toBeNull();
+    expect(
+      await nameAt(await start({ store, idleTimeout: 600, tokenExpiry: 3600 }), second),
+    ).toBeNull();
   });
 
   it('acts on sessions that were opened before it was set', async () => {
@@ -630,7 +782,12 @@ describe('the list of revocations', () => {
     const { followRevocations } = await import('../../../src/auth/sessions/revocations.js');
     // What the store holds is not what is measured.
     const store: SharedStore = { ...memoryStore(), set: async () => {} };
-    const revocations = followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
+    const revocations = followRevocations({
+      store,
+      prefix: 'revoked:',
+      tokenExpiry: 3600,
+      now: Date.now,
+    });
     await revocations.ready();
     globalThis.gc?.();
     const before = process.memoryUsage().heapUsed;

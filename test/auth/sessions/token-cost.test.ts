@@ -12,7 +12,12 @@ jest.unstable_mockModule('node:crypto', () => ({
 }));
 const { createTokens } = await import('../../../src/auth/sessions/tokens.js');
 
-const tokens = createTokens({ secretKeys: [secretKey], audience: '/tasks', tokenExpiry: 3600, now: Date.now });
+const tokens = createTokens({
+  secretKeys: [secretKey],
+  audience: '/tasks',
+  tokenExpiry: 3600,
+  now: Date.now,
+});
 const at = new Date();
 const good = tokens.sign(
   {

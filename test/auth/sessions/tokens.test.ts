@@ -31,17 +31,24 @@ function verify(by: Tokens, token: string): Session | undefined {
 const tokens = tokensAt(now);
 const good = tokens.sign(session, 'v1');
 const [header = '', payload = '', signature = ''] = good.split('.');
-const encode = (value: unknown): string => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
-const mac = (text: string, key = secretKey): string => createHmac('sha256', key).update(text).digest('base64url');
+const encode = (value: unknown): string =>
+  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+const mac = (text: string, key = secretKey): string =>
+  createHmac('sha256', key).update(text).digest('base64url');
 const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
 /** A token with another payload and a signature that is right for it. */
-const signed = (body: unknown): string => `${header}.${encode(body)}.${mac(`${header}.${encode(body)}`)}`;
-const signedHeader = (head: unknown): string => `${encode(head)}.${payload}.${mac(`${encode(head)}.${payload}`)}`;
+const signed = (body: unknown): string =>
+  `${header}.${encode(body)}.${mac(`${header}.${encode(body)}`)}`;
+const signedHeader = (head: unknown): string =>
+  `${encode(head)}.${payload}.${mac(`${encode(head)}.${payload}`)}`;
 const kid = createHash('sha256').update('kid').update(secretKey).digest('base64url').slice(0, 8);
 
 describe('session tokens', () => {
   beforeEach(() => {
-    jest.useFakeTimers({ now, doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'setTimeout'] });
+    jest.useFakeTimers({
+      now,
+      doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'setTimeout'],
+    });
   });
   afterEach(() => {
     jest.useRealTimers();
@@ -52,7 +59,11 @@ describe('session tokens', () => {
   });
 
   it('makes a token that an independent JWT library verifies', async () => {
-    const { payload: read, protectedHeader } = await jwtVerify(good, new TextEncoder().encode(secretKey), { audience: '/tasks' });
+    const { payload: read, protectedHeader } = await jwtVerify(
+      good,
+      new TextEncoder().encode(secretKey),
+      { audience: '/tasks' },
+    );
     expect(protectedHeader).toEqual({ alg: 'HS256', typ: 'JWT', kid });
     expect(read).toMatchObject({
       sub: 'alice',
@@ -83,7 +94,10 @@ describe('session tokens', () => {
     ['is cut by one character', good.slice(0, -1)],
     ['is longer than 4 KiB', `${header}.${'A'.repeat(5000)}.${signature}`],
     ['has its parts swapped', `${signature}.${header}.${payload}`],
-    ['was signed with another key', `${header}.${payload}.${mac(`${header}.${payload}`, otherKey)}`],
+    [
+      'was signed with another key',
+      `${header}.${payload}.${mac(`${header}.${payload}`, otherKey)}`,
+    ],
     ['says alg none', `${encode({ alg: 'none', typ: 'JWT', kid })}.${payload}.`],
     ['says alg none and has a signature', signedHeader({ alg: 'none', typ: 'JWT', kid })],
     ['says HS512', signedHeader({ alg: 'HS512', typ: 'JWT', kid })],
@@ -93,7 +107,10 @@ describe('session tokens', () => {
     ['has its header in another order', signedHeader({ typ: 'JWT', alg: 'HS256', kid })],
     ['has no exp', signed({ ...claims, exp: undefined })],
     ['has exp as text', signed({ ...claims, exp: String(claims.exp) })],
-    ['has exp beyond all numbers', signed(JSON.stringify(claims).replace(/"exp":[\d.]+/, '"exp":1e999'))],
+    [
+      'has exp beyond all numbers',
+      signed(JSON.stringify(claims).replace(/"exp":[\d.]+/, '"exp":1e999')),
+    ],
     ['lasts longer than is allowed today', signed({ ...claims, exp: now / 1000 + 3602 })],
     ['was issued in an hour', signed({ ...claims, iat: now / 1000 + 3599 })],
     ['was authenticated after it was issued', signed({ ...claims, auth_time: now / 1000 + 5 })],
@@ -105,7 +122,10 @@ describe('session tokens', () => {
     ['has roles as text', signed({ ...claims, roles: 'admin' })],
     ['has 33 roles', signed({ ...claims, roles: Array.from({ length: 33 }, () => 'x') })],
     ['has a claim more', signed({ ...claims, nbf: 1 })],
-    ['has a claim twice', signed(JSON.stringify(claims).replace('"sub":"alice"', '"sub":"alice","sub":"root"'))],
+    [
+      'has a claim twice',
+      signed(JSON.stringify(claims).replace('"sub":"alice"', '"sub":"alice","sub":"root"')),
+    ],
     ['has white space in its claims', signed(` ${JSON.stringify(claims)}`)],
     ['has a list for claims', signed([])],
     ['has null for claims', signed('null')],
@@ -120,7 +140,9 @@ describe('session tokens', () => {
     for (let bit = 0; bit < 256; bit++) {
       const flipped = Buffer.from(bytes);
       flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      expect(verify(tokens, `${header}.${payload}.${flipped.toString('base64url')}`)).toBeUndefined();
+      expect(
+        verify(tokens, `${header}.${payload}.${flipped.toString('base64url')}`),
+      ).toBeUndefined();
     }
   });
 
@@ -128,10 +150,16 @@ describe('session tokens', () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const twins = [...alphabet].filter(
       (last) =>
-        last !== signature.at(-1) && Buffer.from(signature.slice(0, -1) + last, 'base64url').equals(Buffer.from(signature, 'base64url')),
+        last !== signature.at(-1) &&
+        Buffer.from(signature.slice(0, -1) + last, 'base64url').equals(
+          Buffer.from(signature, 'base64url'),
+        ),
     );
     expect(twins).toHaveLength(3);
-    for (const twin of twins) expect(verify(tokens, `${header}.${payload}.${signature.slice(0, -1)}${twin}`)).toBeUndefined();
+    for (const twin of twins)
+      expect(
+        verify(tokens, `${header}.${payload}.${signature.slice(0, -1)}${twin}`),
+      ).toBeUndefined();
   });
 
   it.each([
@@ -146,7 +174,12 @@ describe('session tokens', () => {
 
   it('checks the time again for a token it has seen before', () => {
     let time = now;
-    const clocked = createTokens({ secretKeys: [secretKey], audience: '/tasks', tokenExpiry: 3600, now: () => time });
+    const clocked = createTokens({
+      secretKeys: [secretKey],
+      audience: '/tasks',
+      tokenExpiry: 3600,
+      now: () => time,
+    });
     expect(verify(clocked, good)).toBeDefined();
     time = now + 3_600_000;
     expect(verify(clocked, good)).toBeUndefined();
@@ -175,7 +208,8 @@ describe('secretKey', () => {
     } catch (error) {
       const { message } = error as Error;
       expect(message).toContain('secretKey');
-      for (const key of [value].flat()) if (String(key).length > 8) expect(message).not.toContain(String(key));
+      for (const key of [value].flat())
+        if (String(key).length > 8) expect(message).not.toContain(String(key));
     }
   });
 });

@@ -52,9 +52,14 @@ describe('the work that requests share in a login', () => {
     });
     served = await serve(app);
     const session = await logIn(`${served.url}/tasks`, 'ada', password);
-    const answers = await Promise.all(['one', 'two'].map((path) => ask(`${served.url}/${path}`, { headers: session })));
+    const answers = await Promise.all(
+      ['one', 'two'].map((path) => ask(`${served.url}/${path}`, { headers: session })),
+    );
     expect(answers.map(({ json }) => json)).toEqual([{ name: 'ada' }, { name: 'ada' }]);
-    await ask(`${served.url}/tasks/auth/logout`, { method: 'POST', headers: { ...session, origin: served.url } });
+    await ask(`${served.url}/tasks/auth/logout`, {
+      method: 'POST',
+      headers: { ...session, origin: served.url },
+    });
     expect(seen.authenticate_user).toEqual(['/tasks/auth/login']);
     expect(new Set(seen.find_user)).toEqual(new Set(['no request']));
     expect(new Set(seen.watch)).toEqual(new Set(['no request']));

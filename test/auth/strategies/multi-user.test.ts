@@ -43,15 +43,22 @@ describe('staticUser', () => {
   });
 
   it('gives the roles it was made with', async () => {
-    expect(await staticUser('a', 'pw', { roles: ['viewer'] }).authenticate_user('a', 'pw', context)).toEqual({
+    expect(
+      await staticUser('a', 'pw', { roles: ['viewer'] }).authenticate_user('a', 'pw', context),
+    ).toEqual({
       ok: true,
       roles: ['viewer'],
     });
   });
 
   it('holds no password that could be printed', async () => {
-    const strategies = [staticUser('admin', 'Canary-Pa55word'), multiUser([['bob', 'Canary-Pa55word']])];
-    expect(inspect(strategies, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain('Canary');
+    const strategies = [
+      staticUser('admin', 'Canary-Pa55word'),
+      multiUser([['bob', 'Canary-Pa55word']]),
+    ];
+    expect(
+      inspect(strategies, { depth: Number.POSITIVE_INFINITY, showHidden: true }),
+    ).not.toContain('Canary');
     expect(JSON.stringify(strategies)).not.toContain('Canary');
     await strategies[0]?.authenticate_user('admin', 'x', context);
   });
@@ -61,13 +68,19 @@ describe('staticUser', () => {
     ['an empty password', '', /password of 'admin'/],
     ['a number', 12345678 as unknown as string, /password of 'admin'/],
     ['a hash of a format that is not known', '$2b$12$abcdefghijklmnopqrstuv', /\$scrypt\$/],
-    ['a hash of absurd cost', `$scrypt$ln=30,r=8,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`, /1 GiB|ln from 1 to 20/],
+    [
+      'a hash of absurd cost',
+      `$scrypt$ln=30,r=8,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`,
+      /1 GiB|ln from 1 to 20/,
+    ],
   ])('refuses %s at once', (_case, password, message) => {
     expect(() => staticUser('admin', password)).toThrow(message);
   });
 
   it('never prints the value of a wrong password', () => {
-    expect(() => staticUser('admin', '$canary$value')).toThrow(expect.not.objectContaining({ message: expect.stringContaining('canary') }));
+    expect(() => staticUser('admin', '$canary$value')).toThrow(
+      expect.not.objectContaining({ message: expect.stringContaining('canary') }),
+    );
   });
 });
 
@@ -79,14 +92,18 @@ describe('multiUser', () => {
     ]);
     expect(await strategy.authenticate_user('alice', 'one', context)).toBe(true);
     expect(await strategy.authenticate_user('alice', 'two', context)).toBe(false);
-    expect(await strategy.authenticate_user('bob', 'two', context)).toEqual({ ok: true, roles: [] });
+    expect(await strategy.authenticate_user('bob', 'two', context)).toEqual({
+      ok: true,
+      roles: [],
+    });
     expect(await strategy.authenticate_user('constructor', 'one', context)).toBe(false);
   });
 
   it('works as hard for an unknown name as for a known one', async () => {
     const strategy = multiUser([['alice', 'one']]);
     await strategy.authenticate_user('alice', 'x', context);
-    const workFor = (name: string) => leastWork(() => strategy.authenticate_user(name, 'x', context));
+    const workFor = (name: string) =>
+      leastWork(() => strategy.authenticate_user(name, 'x', context));
     await workFor('nobody');
     const [known, unknown] = [await workFor('alice'), await workFor('nobody')];
     expect(unknown).toBeGreaterThan(known / 4);
@@ -97,7 +114,8 @@ describe('multiUser', () => {
       ['alice', cheapHash('one')],
       ['bob', scryptHash('two', { ln: 15, r: 8, p: 1 })],
     ]);
-    const timed = (name: string, password = 'x') => quickest(0, () => strategy.authenticate_user(name, password, context), 3);
+    const timed = (name: string, password = 'x') =>
+      quickest(0, () => strategy.authenticate_user(name, password, context), 3);
     // The first check measures.
     await timed('bob');
     const known = await timed('bob');

@@ -4,7 +4,9 @@ import type { AuthStrategy, Verdict } from '../../../src/auth/strategies/strateg
 
 const context = { ip: '127.0.0.1', requestId: 'r' };
 const credentials = { username: 'alice', password: 'secret' };
-const answering = (verdict: unknown): AuthStrategy => ({ authenticate_user: () => verdict as Verdict });
+const answering = (verdict: unknown): AuthStrategy => ({
+  authenticate_user: () => verdict as Verdict,
+});
 const throwing = (error: unknown): AuthStrategy => ({
   authenticate_user() {
     throw error;
@@ -18,7 +20,11 @@ describe('StrategyRegistry', () => {
     ['a promise of true', Promise.resolve(true)],
   ])('lets in when a strategy answers %s', async (_case, verdict) => {
     const registry = new StrategyRegistry().register('team', answering(verdict));
-    expect(await registry.authenticate(credentials, context)).toEqual({ username: 'alice', strategy: 'team', roles: ['admin'] });
+    expect(await registry.authenticate(credentials, context)).toEqual({
+      username: 'alice',
+      strategy: 'team',
+      roles: ['admin'],
+    });
   });
 
   it.each([
@@ -62,26 +68,48 @@ describe('StrategyRegistry', () => {
   });
 
   it('takes name and roles from the verdict', async () => {
-    const registry = new StrategyRegistry().register('team', answering({ ok: true, username: 'Alice', roles: ['viewer'] }));
-    expect(await registry.authenticate(credentials, context)).toEqual({ username: 'Alice', strategy: 'team', roles: ['viewer'] });
+    const registry = new StrategyRegistry().register(
+      'team',
+      answering({ ok: true, username: 'Alice', roles: ['viewer'] }),
+    );
+    expect(await registry.authenticate(credentials, context)).toEqual({
+      username: 'Alice',
+      strategy: 'team',
+      roles: ['viewer'],
+    });
   });
 
   it('skips a strategy that fails and reports it, so that a broken directory does not lock out the others', async () => {
     const onError = jest.fn();
-    const registry = new StrategyRegistry().register('ldap', throwing(new Error('down'))).register('static', answering(true));
-    expect(await registry.authenticate(credentials, { ...context, onError })).toMatchObject({ strategy: 'static' });
-    expect(onError).toHaveBeenCalledWith('ldap', expect.objectContaining({ message: 'down' }), expect.any(Number));
+    const registry = new StrategyRegistry()
+      .register('ldap', throwing(new Error('down')))
+      .register('static', answering(true));
+    expect(await registry.authenticate(credentials, { ...context, onError })).toMatchObject({
+      strategy: 'static',
+    });
+    expect(onError).toHaveBeenCalledWith(
+      'ldap',
+      expect.objectContaining({ message: 'down' }),
+      expect.any(Number),
+    );
   });
 
   it('asks only the strategy that the request names', async () => {
-    const registry = new StrategyRegistry().register('a', answering(true)).register('b', answering(false));
+    const registry = new StrategyRegistry()
+      .register('a', answering(true))
+      .register('b', answering(false));
     expect(await registry.authenticate({ ...credentials, strategy: 'b' }, context)).toBeUndefined();
-    expect(await registry.authenticate({ ...credentials, strategy: '__proto__' }, context)).toBeUndefined();
+    expect(
+      await registry.authenticate({ ...credentials, strategy: '__proto__' }, context),
+    ).toBeUndefined();
   });
 
-  it.each(['__proto__', '', 'a b', '-x', 'x'.repeat(65)])('refuses the name %j for a strategy', (name) => {
-    expect(() => new StrategyRegistry().register(name, answering(true))).toThrow(TypeError);
-  });
+  it.each(['__proto__', '', 'a b', '-x', 'x'.repeat(65)])(
+    'refuses the name %j for a strategy',
+    (name) => {
+      expect(() => new StrategyRegistry().register(name, answering(true))).toThrow(TypeError);
+    },
+  );
 
   it('refuses a second strategy under a name, and an object that is none', () => {
     const registry = new StrategyRegistry().register('a', answering(true));
@@ -92,7 +120,9 @@ describe('StrategyRegistry', () => {
 
 describe('StrategyRegistry with a strategy that hangs', () => {
   beforeEach(() => {
-    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'] });
+    jest.useFakeTimers({
+      doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'],
+    });
   });
   afterEach(() => {
     jest.useRealTimers();
@@ -108,7 +138,9 @@ describe('StrategyRegistry with a strategy that hangs', () => {
         return new Promise(() => {});
       },
     };
-    const registry = new StrategyRegistry().register('hanging', hanging).register('static', answering(true));
+    const registry = new StrategyRegistry()
+      .register('hanging', hanging)
+      .register('static', answering(true));
     const found = registry.authenticate(credentials, context);
     await jest.advanceTimersByTimeAsync(10_000);
     expect(await found).toMatchObject({ strategy: 'static' });

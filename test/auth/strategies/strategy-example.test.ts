@@ -9,7 +9,10 @@ import { waitFor } from '../../helpers/wait.js';
  */
 interface Seen {
   users: string;
-  answers: Record<'right' | 'otherCase' | 'wrong' | 'unknown', [verdict: unknown, milliseconds: number]>;
+  answers: Record<
+    'right' | 'otherCase' | 'wrong' | 'unknown',
+    [verdict: unknown, milliseconds: number]
+  >;
   known: [version: string, roles: string[]];
   unknown: unknown;
 }
@@ -18,7 +21,10 @@ describe('the example of a strategy', () => {
   let seen: Seen;
 
   beforeAll(async () => {
-    const page = readFileSync(new URL('../../../docs/write-a-strategy.md', import.meta.url), 'utf8');
+    const page = readFileSync(
+      new URL('../../../docs/write-a-strategy.md', import.meta.url),
+      'utf8',
+    );
     const [, code = ''] = /```js\n([\s\S]*?)```/.exec(page) ?? [];
     const program = `${code}
       const context = { signal: new AbortController().signal, ip: '', requestId: '' };
@@ -43,7 +49,10 @@ describe('the example of a strategy', () => {
       const text = JSON.stringify([...users].map(([name, row]) => [name, Object.values(row).map(String)]));
       console.log('SEEN' + JSON.stringify({ users: text, answers, known: [version, roles], unknown: await database.find_user('nobody', context) ?? null }));
       process.exit(0);`;
-    const env = { ADMIN_PASSWORD: 'a', TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789' };
+    const env = {
+      ADMIN_PASSWORD: 'a',
+      TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789',
+    };
     const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
     const line = await waitFor(() => child.lines.find((each) => each.startsWith('SEEN')));
     seen = JSON.parse(line.slice('SEEN'.length)) as Seen;
@@ -51,12 +60,12 @@ describe('the example of a strategy', () => {
 
   it('keeps no password, and returns one canonical name for each user', () => {
     const alice = { ok: true, username: 'alice', roles: ['operator'] };
-    expect([seen.answers.right[0], seen.answers.otherCase[0], seen.answers.wrong[0], seen.answers.unknown[0]]).toEqual([
-      alice,
-      alice,
-      false,
-      false,
-    ]);
+    expect([
+      seen.answers.right[0],
+      seen.answers.otherCase[0],
+      seen.answers.wrong[0],
+      seen.answers.unknown[0],
+    ]).toEqual([alice, alice, false, false]);
     expect(seen.users).not.toContain('secret');
     expect(seen.known).toEqual([expect.stringMatching(/^[\w-]{43}$/), ['operator']]);
     expect(seen.unknown).toBeNull();

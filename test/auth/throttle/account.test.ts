@@ -7,11 +7,17 @@ describe('accountOf', () => {
     ['case, also of letters whose capitals are two', ['straße', 'STRASSE', 'Straẞe', 'strasse']],
     ['width', ['admin', '\uff41dmin', 'ＡＤＭＩＮ']],
     ['spaces', ['ann lee', ' Ann  Lee ', 'ann\u00a0lee', 'ann\tlee']],
-    ['characters without a glyph', ['alice', 'al\u200bice', 'alice\u00ad', '\ufeffalice', 'alice\ufe0f']],
+    [
+      'characters without a glyph',
+      ['alice', 'al\u200bice', 'alice\u00ad', '\ufeffalice', 'alice\ufe0f'],
+    ],
     ['strokes and ligatures', ['sorensen aeon', 'Sørensen æon', 'SØRENSEN ÆON']],
     ['the dotless and the dotted i', ['ilkin', 'ılkın', 'İLKİN']],
     ['ligatures of fonts', ['office', 'oﬃce']],
-    ['digits of other scripts', ['agent 7', 'agent \u0667', 'agent \u096d', 'agent ➆', 'AGENT \uff17']],
+    [
+      'digits of other scripts',
+      ['agent 7', 'agent \u0667', 'agent \u096d', 'agent ➆', 'AGENT \uff17'],
+    ],
     [
       'control and format characters that collations ignore',
       ['alice', 'alice\u0001', '\u007fali\u0090ce', 'al\u0601ice\ufff9', 'alice\u0640'],
@@ -37,14 +43,23 @@ describe('accountOf', () => {
     for (let code = 1; code < 0x1ffff; code++) {
       const character = String.fromCodePoint(code);
       if (/[\p{Cn}\p{Cs}\p{Co}]/u.test(character)) continue;
-      const same = ['', '7', 'a', 'd', 'g', 'o', 'r', 's', 't'].find((plain) => compare(plain, character) === 0);
-      if (same !== undefined && accountOf(`x${character}y`) !== `x${same}y`) wrong.push(code.toString(16));
+      const same = ['', '7', 'a', 'd', 'g', 'o', 'r', 's', 't'].find(
+        (plain) => compare(plain, character) === 0,
+      );
+      if (same !== undefined && accountOf(`x${character}y`) !== `x${same}y`)
+        wrong.push(code.toString(16));
     }
     expect(wrong).toEqual([]);
   });
 
   it('costs little, whatever characters a name has', () => {
-    const names = ['漢'.repeat(85), '\u0661'.repeat(128), 'ё'.repeat(128), 'ƀ'.repeat(128), '\u0090'.repeat(128)];
+    const names = [
+      '漢'.repeat(85),
+      '\u0661'.repeat(128),
+      'ё'.repeat(128),
+      'ƀ'.repeat(128),
+      '\u0090'.repeat(128),
+    ];
     for (const name of names) accountOf(name);
     const before = process.cpuUsage();
     for (let n = 0; n < 100; n++) for (const name of names) accountOf(name);
@@ -54,6 +69,7 @@ describe('accountOf', () => {
   });
 
   it('folds a name that is folded already to itself', () => {
-    for (const name of ['José', 'Straẞe', 'ϓ\u0301', 'ŉ', '\ufb4f', 'ẞ\u0345']) expect(accountOf(accountOf(name))).toBe(accountOf(name));
+    for (const name of ['José', 'Straẞe', 'ϓ\u0301', 'ŉ', '\ufb4f', 'ẞ\u0345'])
+      expect(accountOf(accountOf(name))).toBe(accountOf(name));
   });
 });

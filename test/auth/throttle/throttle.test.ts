@@ -1,6 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Buckets, bucketsIn } from '../../../src/auth/throttle/buckets.js';
-import { createThrottle, type Familiar, type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/throttle.js';
+import {
+  createThrottle,
+  type Familiar,
+  type ThrottleOptions,
+  throttleOption,
+} from '../../../src/auth/throttle/throttle.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { everyStore, keysIn, type TwoViews } from '../../helpers/stores.js';
@@ -11,9 +16,18 @@ const hours = 60 * minutes;
 
 const laptop: Familiar = { by: 'device', id: 'laptop', strategy: 'default', username: 'alice' };
 const phone: Familiar = { by: 'device', id: 'phone', strategy: 'default', username: 'alice' };
-const office: Familiar = { by: 'network', id: '203.0.113.7', strategy: 'default', username: 'alice' };
+const office: Familiar = {
+  by: 'network',
+  id: '203.0.113.7',
+  strategy: 'default',
+  username: 'alice',
+};
 
-function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets, clock = { now: Date.parse('2026-03-01T12:00:00Z') }) {
+function throttleAt(
+  options: ThrottleOptions | false = {},
+  buckets?: Buckets,
+  clock = { now: Date.parse('2026-03-01T12:00:00Z') },
+) {
   const told: [string, number, number][] = [];
   const now = (): number => clock.now;
   const throttle = createThrottle({
@@ -36,7 +50,10 @@ function throttleAt(options: ThrottleOptions | false = {}, buckets?: Buckets, cl
       return Number(headers['Retry-After']);
     }
   };
-  const failTimes = async (times: number, ...args: Parameters<typeof fail>): Promise<('in' | number)[]> => {
+  const failTimes = async (
+    times: number,
+    ...args: Parameters<typeof fail>
+  ): Promise<('in' | number)[]> => {
     const outcomes: ('in' | number)[] = [];
     for (let n = 0; n < times; n++) outcomes.push(await fail(...args));
     return outcomes;
@@ -166,7 +183,9 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
       await counted.succeeded();
       return counted.attempt;
     };
-    const outcomes = await Promise.allSettled([0, 1].flatMap((n) => Array.from({ length: 10 }, () => logIn(processes[n] as never))));
+    const outcomes = await Promise.allSettled(
+      [0, 1].flatMap((n) => Array.from({ length: 10 }, () => logIn(processes[n] as never))),
+    );
     expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([]);
   });
 
@@ -189,7 +208,14 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     await failTimes(30, 'alice', '203.0.113.7');
     expect(await fail('alice', '203.0.113.7')).not.toBe('in');
-    expect(await failTimes(6, 'alice', '203.0.113.7', laptop)).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
+    expect(await failTimes(6, 'alice', '203.0.113.7', laptop)).toEqual([
+      'in',
+      'in',
+      'in',
+      'in',
+      'in',
+      1,
+    ]);
     expect(await fail('alice', '203.0.113.7', phone)).toBe('in');
     expect(await fail('bob', '203.0.113.7', { ...laptop, username: 'bob' })).toBe('in');
     clock.now += seconds;
@@ -200,17 +226,26 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     const { fail, failTimes } = throttleAt({ global: 1000 }, make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     expect(await fail('alice', '203.0.113.9')).toBe(30);
-    expect(await failTimes(6, 'alice', '203.0.113.7', office)).toEqual(['in', 'in', 'in', 'in', 'in', 1]);
+    expect(await failTimes(6, 'alice', '203.0.113.7', office)).toEqual([
+      'in',
+      'in',
+      'in',
+      'in',
+      'in',
+      1,
+    ]);
     for (let n = 0; n < 25; n++) expect(await fail(`user ${n}`)).toBe('in');
     expect(await fail('bob', '203.0.113.7', office)).toBe(600);
   });
 
   it('lets all familiar browsers and networks of an account fail fifty times in an hour together', async () => {
     const { clock, fail } = throttleAt({ global: 1000 }, make());
-    const familiar = (n: number): Familiar => (n % 2 ? { ...laptop, id: `device ${n}` } : { ...office, id: `192.0.2.${n}` });
+    const familiar = (n: number): Familiar =>
+      n % 2 ? { ...laptop, id: `device ${n}` } : { ...office, id: `192.0.2.${n}` };
     let admitted = 0;
     for (let n = 0; n < 40; n++) {
-      for (let guess = 0; guess < 5; guess++) if ((await fail('alice', `192.0.2.${n}`, familiar(n))) === 'in') admitted += 1;
+      for (let guess = 0; guess < 5; guess++)
+        if ((await fail('alice', `192.0.2.${n}`, familiar(n))) === 'in') admitted += 1;
     }
     expect(admitted).toBe(50);
     expect(await fail('alice', '203.0.113.7')).toBe('in');
@@ -273,12 +308,15 @@ describe('the throttle', () => {
     jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
     const store = memoryStore();
     let down = false;
-    const replace: SharedStore['replace'] = (...args) => (down ? Promise.reject(new Error('down')) : store.replace(...args));
+    const replace: SharedStore['replace'] = (...args) =>
+      down ? Promise.reject(new Error('down')) : store.replace(...args);
     const { enter, fail } = throttleAt({}, bucketsIn({ ...store, replace }, ''));
     for (let n = 0; n < 5; n++) {
       const counted = await enter();
       down = true;
-      await expect(n % 2 ? counted.succeeded() : counted.failed()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      await expect(n % 2 ? counted.succeeded() : counted.failed()).rejects.toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+      });
       down = false;
     }
     const sixth = fail();
@@ -295,7 +333,9 @@ describe('the throttle', () => {
     const late = await Promise.allSettled(Array.from({ length: 10 }, () => enter()));
     expect(late.map(({ status }) => status)).toEqual(Array(10).fill('rejected'));
     for (const counted of underWay) await counted.failed();
-    expect((await Promise.allSettled(waiting)).map(({ status }) => status)).toEqual(Array(100).fill('rejected'));
+    expect((await Promise.allSettled(waiting)).map(({ status }) => status)).toEqual(
+      Array(100).fill('rejected'),
+    );
   });
 
   it('tells of a block once, and then at most once a minute how many it refused', async () => {
@@ -332,7 +372,11 @@ describe('a full table of counts in memory', () => {
     const now = (): number => clock.now;
     const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
     const store = memoryStore({ maxKeys: 500, now });
-    const { fail, failTimes } = throttleAt({ global: 1e6, address: 1e6 }, bucketsIn(store, ''), clock);
+    const { fail, failTimes } = throttleAt(
+      { global: 1e6, address: 1e6 },
+      bucketsIn(store, ''),
+      clock,
+    );
     await failTimes(20, 'victim', '192.0.2.1');
     for (let n = 0; n < 49; n++) await fail('alice', `2001:db8:${n}::1`);
     for (let n = 0; n < 30_000; n++) await fail(`name ${n}`, '198.51.100.7');
@@ -343,7 +387,9 @@ describe('a full table of counts in memory', () => {
 
   it('refuses a new count instead of dropping a block when every count in it blocks', async () => {
     const buckets = bucketsIn(memoryStore({ maxKeys: 20, now: () => 0 }), '');
-    const { enter, fail } = throttleAt({ pair: 1, account: 1, address: 1, global: 1e6 }, buckets, { now: 0 });
+    const { enter, fail } = throttleAt({ pair: 1, account: 1, address: 1, global: 1e6 }, buckets, {
+      now: 0,
+    });
     const codes = new Set<unknown>();
     for (let n = 0; n < 30; n++) {
       const failed = enter(`name ${n}`, `192.0.2.${n}`).then((counted) => counted.failed());

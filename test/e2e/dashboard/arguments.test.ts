@@ -11,7 +11,8 @@ it('keeps arguments out of every answer, event, page and export where they are n
   const answers: Promise<string>[] = [];
   page.on('response', (response) => {
     // A redirect has no body, and the answer of a page that was left may be gone.
-    if (!response.headers()['content-type']?.startsWith('text/event-stream')) answers.push(response.text().catch(() => ''));
+    if (!response.headers()['content-type']?.startsWith('text/event-stream'))
+      answers.push(response.text().catch(() => ''));
   });
   // Only the page itself can read what the stream sends.
   const streamed: string[] = [];
@@ -38,7 +39,15 @@ it('keeps arguments out of every answer, event, page and export where they are n
   await board.signIn();
   const id = await bad.enqueue(secret);
   await waitFor(async () => (await tasks.get(id))?.status === 'failed');
-  for (const search of ['', '?view=tasks', '?view=failures', '?view=schedules', '?view=functions', '?view=queues', '?view=audit'])
+  for (const search of [
+    '',
+    '?view=tasks',
+    '?view=failures',
+    '?view=schedules',
+    '?view=functions',
+    '?view=queues',
+    '?view=audit',
+  ])
     await board.visit(search);
   for (const tab of ['summary', 'logs', 'data', 'facts']) {
     await board.visit(`?tab=${tab}&task=${id}`);
@@ -47,7 +56,11 @@ it('keeps arguments out of every answer, event, page and export where they are n
   await board.visit(`?tab=data&task=${id}`);
   await board.panel.getByText('Arguments are not shown').waitFor();
   for (const format of ['csv', 'ndjson'])
-    answers.push(page.request.get(`${board.served.url}/tasks/export?format=${format}`).then((answer) => answer.text()));
+    answers.push(
+      page.request
+        .get(`${board.served.url}/tasks/export?format=${format}`)
+        .then((answer) => answer.text()),
+    );
   // The page still listens when this attempt ends.
   await tasks.control({ action: 'retry', ids: [id] }, { actor: 'test' });
   await waitFor(() => streamed.join('').includes('declined'));
@@ -57,7 +70,10 @@ it('keeps arguments out of every answer, event, page and export where they are n
   expect([...received, streamed.join('')].filter((text) => text.includes(secret))).toEqual([]);
   // Run again without a look at them, it has them all the same.
   await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
-  await page.locator('dialog[open]').getByText('If you leave this empty, the new task gets the same ones.').waitFor();
+  await page
+    .locator('dialog[open]')
+    .getByText('If you leave this empty, the new task gets the same ones.')
+    .waitFor();
   await page.locator('dialog[open]').getByRole('button', { name: 'Run as a new task' }).click();
   await page.getByText('A new charge is queued.').waitFor();
   await waitFor(async () => {

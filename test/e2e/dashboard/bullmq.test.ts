@@ -32,13 +32,22 @@ if (hasRedis) await import('./task.test.js');
 
   function run(script: string): Child {
     const file = fileURLToPath(new URL(`../../../examples/bullmq/${script}`, import.meta.url));
-    const env = { PORT: '0', REDIS_PORT: String(redis.port), ADMIN_PASSWORD: 'correct horse', TASKFLOW_SECRET_KEY: secretKey };
+    const env = {
+      PORT: '0',
+      REDIS_PORT: String(redis.port),
+      ADMIN_PASSWORD: 'correct horse',
+      TASKFLOW_SECRET_KEY: secretKey,
+    };
     const child = startProcess(process.execPath, [file], env);
     children.push(child);
     return child;
   }
   async function addressOf(child: Child): Promise<string> {
-    return (await waitFor(() => child.lines.find((line) => line.startsWith('Dashboard')))).split(/\s+/)[1] ?? '';
+    return (
+      (await waitFor(() => child.lines.find((line) => line.startsWith('Dashboard')))).split(
+        /\s+/,
+      )[1] ?? ''
+    );
   }
 
   it('shows in one web process what was enqueued in the other and runs in a worker, and cancels it there', async () => {
@@ -66,7 +75,10 @@ if (hasRedis) await import('./task.test.js');
     await row('send_welcome').locator('.badge', { hasText: 'success' }).waitFor();
     await page.keyboard.press('Escape');
     await page.goto(`${two}?view=queues`);
-    await waitFor(async () => (await page.locator('tbody tr', { hasText: String(children[2]?.process.pid) }).count()) > 0);
+    await waitFor(
+      async () =>
+        (await page.locator('tbody tr', { hasText: String(children[2]?.process.pid) }).count()) > 0,
+    );
     expect(await accessibilityFaults(page)).toEqual([]);
   });
 });

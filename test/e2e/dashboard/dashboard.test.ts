@@ -21,7 +21,11 @@ function prefixed(prefix: string, target: string): Koa.Middleware {
     const { host } = ctx.req.headers;
     const headers = { ...ctx.req.headers, 'x-forwarded-prefix': prefix, 'x-forwarded-host': host };
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      const sent = request(target + ctx.url.slice(prefix.length), { method: ctx.method, headers }, resolve).on('error', reject);
+      const sent = request(
+        target + ctx.url.slice(prefix.length),
+        { method: ctx.method, headers },
+        resolve,
+      ).on('error', reject);
       ctx.req.pipe(sent);
       ctx.res.on('close', () => sent.destroy());
     });
@@ -63,7 +67,9 @@ describe('the dashboard in a browser', () => {
   it('asks nothing of another host, five times of its own, for less than 48 KB of script and style', async () => {
     await board.tasks.task('good', () => 1).enqueue();
     await board.signIn();
-    const fresh = await board.browser.newContext({ storageState: await board.context.storageState() });
+    const fresh = await board.browser.newContext({
+      storageState: await board.context.storageState(),
+    });
     const page = await board.newPage(fresh);
     const asked: string[] = [];
     const weights: Record<string, number> = { js: 0, css: 0 };
@@ -111,7 +117,8 @@ describe('the dashboard in a browser', () => {
         const shifts: number[] = [];
         Object.assign(window, { shifts });
         new PerformanceObserver((list) => {
-          for (const shift of list.getEntries() as (PerformanceEntry & { value: number })[]) shifts.push(shift.value);
+          for (const shift of list.getEntries() as (PerformanceEntry & { value: number })[])
+            shifts.push(shift.value);
         }).observe({ type: 'layout-shift', buffered: true });
         const look = (): void => {
           if (!document.querySelector('tr[data-task]')) requestAnimationFrame(look);
@@ -125,9 +132,13 @@ describe('the dashboard in a browser', () => {
       await board.settled(page);
       // Nothing may move afterwards either.
       await page.waitForTimeout(1000);
-      const shifted = await page.evaluate(() => (window as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0));
+      const shifted = await page.evaluate(() =>
+        (window as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0),
+      );
       expect(shifted).toBeLessThan(0.02);
-      expect(await page.evaluate(() => (window as unknown as { drawnFirst: number }).drawnFirst)).toBeLessThan(600);
+      expect(
+        await page.evaluate(() => (window as unknown as { drawnFirst: number }).drawnFirst),
+      ).toBeLessThan(600);
       if (search !== '') expect(await page.locator('*').count()).toBeLessThan(1000);
       await page.close();
     }
@@ -144,7 +155,11 @@ describe('the dashboard in a browser', () => {
     await board.signIn();
     await page.locator('.health.good', { hasText: 'All is well' }).waitFor();
     for (let n = 0; n < 4; n++) await bad.enqueue(n);
-    await page.locator('.health.bad', { hasText: '4 failures in the last 15 min, all from send_email. Started' }).waitFor();
+    await page
+      .locator('.health.bad', {
+        hasText: '4 failures in the last 15 min, all from send_email. Started',
+      })
+      .waitFor();
     await page.locator('.health').getByRole('link', { name: 'Show failures' }).click();
     const kind = page.locator('tbody tr', { hasText: 'no address for order' });
     await kind.waitFor();
@@ -178,7 +193,10 @@ describe('the dashboard in a browser', () => {
     await board.context.clearCookies();
     await board.signIn('', { username: 'vera', pass: 'three' });
     expect((await offered()).filter(([, n]) => n > 0)).toEqual([]);
-    const status = await page.evaluate((task) => fetch(`/tasks/${task}/retry`, { method: 'POST' }).then((answer) => answer.status), id);
+    const status = await page.evaluate(
+      (task) => fetch(`/tasks/${task}/retry`, { method: 'POST' }).then((answer) => answer.status),
+      id,
+    );
     expect(status).toBe(403);
   });
 
@@ -208,7 +226,9 @@ describe('the dashboard in a browser', () => {
     await page.locator('html[data-theme=light]').waitFor();
     await page.reload();
     // It stands in the answer of the server, before any script has run.
-    expect(await (await page.request.get(board.url)).text()).toContain('<html lang="en" data-theme="light">');
+    expect(await (await page.request.get(board.url)).text()).toContain(
+      '<html lang="en" data-theme="light">',
+    );
     await eventually(async () => expect(await background()).toBe('rgb(245, 245, 245)'));
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.waitForSelector('#password');
@@ -281,7 +301,9 @@ describe('the dashboard in a browser', () => {
       if (tab === 'logs') await board.panel.locator('.log .line', { hasText: '<img' }).waitFor();
       expect(await page.locator('main img, main b, main i').count()).toBe(0);
     }
-    const csv = await (await page.request.get(`${board.served.url}/tasks/export?format=csv`)).text();
+    const csv = await (
+      await page.request.get(`${board.served.url}/tasks/export?format=csv`)
+    ).text();
     expect(csv).not.toMatch(/(^|,)=/m);
     expect(board.complaints).toEqual([]);
   });
@@ -291,69 +313,104 @@ describe('the dashboard in a browser', () => {
     ['dark', 834],
     ['dark', 390],
     ['light', 320],
-  ] as const)('has no fault that axe finds, in %s at %i pixels, and never scrolls sideways', async (colorScheme, width) => {
-    const { page, tasks } = board;
-    await page.emulateMedia({ colorScheme });
-    await page.setViewportSize({ width, height: 900 });
-    const bad = tasks.task(
-      'bad',
-      () => {
-        taskLog('x', { a: 1 });
-        throw new Error('a rather long message of an error, to see where it ends '.repeat(4));
-      },
-      { tags: { tenant: '7' } },
-    );
-    const flaky = tasks.task('flaky_with_a_rather_long_name_of_its_own', fail('x'), { retries: 1 });
-    tasks.schedule('nightly_report_of_all_the_things', bad, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });
-    const id = await bad.enqueue();
-    await Promise.all([flaky.enqueue(), tasks.task('good', () => ({ a: 1 })).enqueue(), tasks.define('never').enqueue()]);
-    await tasks.control({ action: 'pause', queue: 'slow' }, { actor: 'ada', reason: 'the bank is down' });
-    const sideways = () =>
-      page.evaluate(() => {
-        const { scrollWidth, clientWidth } = document.documentElement;
-        const wide = [...document.querySelectorAll('body *')].filter((element) => element.getBoundingClientRect().right > clientWidth);
-        return scrollWidth > clientWidth ? wide.map((element) => element.outerHTML.slice(0, 80)) : [];
+  ] as const)(
+    'has no fault that axe finds, in %s at %i pixels, and never scrolls sideways',
+    async (colorScheme, width) => {
+      const { page, tasks } = board;
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      const bad = tasks.task(
+        'bad',
+        () => {
+          taskLog('x', { a: 1 });
+          throw new Error('a rather long message of an error, to see where it ends '.repeat(4));
+        },
+        { tags: { tenant: '7' } },
+      );
+      const flaky = tasks.task('flaky_with_a_rather_long_name_of_its_own', fail('x'), {
+        retries: 1,
       });
-    const faults: string[] = [];
-    const look = async (what: string): Promise<void> => {
-      faults.push(...(await accessibilityFaults(page)).map((fault) => `${what}: ${fault}`));
-      faults.push(...(await sideways()).map((html) => `${what} too wide: ${html}`));
-    };
-    await page.goto(board.url);
-    await look('login');
-    await board.signIn();
-    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 2);
-    for (const name of ['overview', 'tasks', 'failures', 'schedules', 'queues', 'functions', 'audit', 'settings']) {
-      await board.visit(`?view=${name}`);
-      await page.waitForFunction(() => !document.querySelector('.skeleton'));
-      await look(name);
-    }
-    for (const tab of ['summary', 'logs', 'data', 'facts']) {
-      await board.visit(`?tab=${tab}&task=${id}&view=tasks`);
-      await board.panel.locator('[role=tabpanel]').waitFor();
-      if (tab === 'logs') await board.panel.locator('.log .line').waitFor();
-      await look(tab);
-    }
-    await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
-    await page.locator('dialog[open] textarea').waitFor();
-    await look('edit');
-    await page.keyboard.press('Escape');
-    await page.keyboard.press('Control+k');
-    await page.locator('dialog[open] [role=listbox]').waitFor();
-    await look('palette');
-    await page.keyboard.press('Escape');
-    await board.visit('?view=queues');
-    await page.locator('tr', { hasText: 'default' }).getByRole('button', { name: 'Pause…' }).click();
-    await page.locator('dialog[open]').waitFor();
-    await look('confirmation');
-    expect(faults).toEqual([]);
-    expect(board.complaints).toEqual([]);
-  });
+      tasks.schedule('nightly_report_of_all_the_things', bad, {
+        cron: '0 3 * * *',
+        timezone: 'Europe/Berlin',
+      });
+      const id = await bad.enqueue();
+      await Promise.all([
+        flaky.enqueue(),
+        tasks.task('good', () => ({ a: 1 })).enqueue(),
+        tasks.define('never').enqueue(),
+      ]);
+      await tasks.control(
+        { action: 'pause', queue: 'slow' },
+        { actor: 'ada', reason: 'the bank is down' },
+      );
+      const sideways = () =>
+        page.evaluate(() => {
+          const { scrollWidth, clientWidth } = document.documentElement;
+          const wide = [...document.querySelectorAll('body *')].filter(
+            (element) => element.getBoundingClientRect().right > clientWidth,
+          );
+          return scrollWidth > clientWidth
+            ? wide.map((element) => element.outerHTML.slice(0, 80))
+            : [];
+        });
+      const faults: string[] = [];
+      const look = async (what: string): Promise<void> => {
+        faults.push(...(await accessibilityFaults(page)).map((fault) => `${what}: ${fault}`));
+        faults.push(...(await sideways()).map((html) => `${what} too wide: ${html}`));
+      };
+      await page.goto(board.url);
+      await look('login');
+      await board.signIn();
+      await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 2);
+      for (const name of [
+        'overview',
+        'tasks',
+        'failures',
+        'schedules',
+        'queues',
+        'functions',
+        'audit',
+        'settings',
+      ]) {
+        await board.visit(`?view=${name}`);
+        await page.waitForFunction(() => !document.querySelector('.skeleton'));
+        await look(name);
+      }
+      for (const tab of ['summary', 'logs', 'data', 'facts']) {
+        await board.visit(`?tab=${tab}&task=${id}&view=tasks`);
+        await board.panel.locator('[role=tabpanel]').waitFor();
+        if (tab === 'logs') await board.panel.locator('.log .line').waitFor();
+        await look(tab);
+      }
+      await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
+      await page.locator('dialog[open] textarea').waitFor();
+      await look('edit');
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+k');
+      await page.locator('dialog[open] [role=listbox]').waitFor();
+      await look('palette');
+      await page.keyboard.press('Escape');
+      await board.visit('?view=queues');
+      await page
+        .locator('tr', { hasText: 'default' })
+        .getByRole('button', { name: 'Pause…' })
+        .click();
+      await page.locator('dialog[open]').waitFor();
+      await look('confirmation');
+      expect(faults).toEqual([]);
+      expect(board.complaints).toEqual([]);
+    },
+  );
 
   it('can retry, cancel and pause at 320 pixels', async () => {
     const { tasks } = board;
     await board.context.close();
-    const page = await board.open({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
+    const page = await board.open({
+      viewport: { width: 320, height: 640 },
+      hasTouch: true,
+      isMobile: true,
+    });
     let healthy = false;
     const flaky = tasks.task('flaky', () => {
       if (!healthy) throw new Error('x');
@@ -381,8 +438,18 @@ describe('the dashboard in a browser', () => {
   it('shows two dashboards of one host side by side, each with its sessions, one behind a proxy that puts a prefix before it', async () => {
     const { tasks } = board;
     const app = new Koa({ proxy: true });
-    app.use(taskAdmin(tasks, { path: '/one', auth: users, secretKey, title: 'First', logger: false }));
-    app.use(taskAdmin(tasks, { path: '/two', auth: users, secretKey: `${secretKey}-two`, title: 'Second', logger: false }));
+    app.use(
+      taskAdmin(tasks, { path: '/one', auth: users, secretKey, title: 'First', logger: false }),
+    );
+    app.use(
+      taskAdmin(tasks, {
+        path: '/two',
+        auth: users,
+        secretKey: `${secretKey}-two`,
+        title: 'Second',
+        logger: false,
+      }),
+    );
     const inner = await serve(app);
     // Strips its prefix, and names it, as nginx does.
     const outer = new Koa();
@@ -393,7 +460,11 @@ describe('the dashboard in a browser', () => {
     const shop = proxy.url.replace('127.0.0.1', 'localhost');
     try {
       const context = await board.browser.newContext();
-      const [first, second, third] = await Promise.all([board.newPage(context), board.newPage(context), board.newPage(context)]);
+      const [first, second, third] = await Promise.all([
+        board.newPage(context),
+        board.newPage(context),
+        board.newPage(context),
+      ]);
       const signIn = async (page: typeof first, url: string): Promise<void> => {
         await page.goto(url);
         await page.fill('#username', 'admin');
@@ -406,7 +477,8 @@ describe('the dashboard in a browser', () => {
       await signIn(third, `${shop}/shop/one/dashboard?view=tasks`);
       expect(third.url()).toBe(`${shop}/shop/one/dashboard?view=tasks`);
       await tasks.define('for_all').enqueue();
-      for (const page of [first, second, third]) await page.locator('tr[data-task]', { hasText: 'for_all' }).waitFor();
+      for (const page of [first, second, third])
+        await page.locator('tr[data-task]', { hasText: 'for_all' }).waitFor();
       await third.locator('tr[data-task] th a').click();
       await third.locator('.panel .tabs').waitFor();
       await third.getByRole('link', { name: 'Functions', exact: true }).click();
@@ -448,7 +520,10 @@ describe('the dashboard in a browser', () => {
 
     await tasks.define('never_mind').enqueue();
     await page.route('**/tasks/functions*', (route) =>
-      route.fulfill({ status: 503, json: { code: 'ENGINE_UNAVAILABLE', detail: 'The disk is full.', requestId: 'r-17' } }),
+      route.fulfill({
+        status: 503,
+        json: { code: 'ENGINE_UNAVAILABLE', detail: 'The disk is full.', requestId: 'r-17' },
+      }),
     );
     await board.visit('?view=functions');
     await page.getByText('The functions could not be loaded.').waitFor();
@@ -458,12 +533,18 @@ describe('the dashboard in a browser', () => {
     await page.locator('tbody tr', { hasText: 'bad' }).waitFor();
 
     await page.route('**/tasks/schedules', (route) =>
-      route.fulfill({ status: 501, json: { code: 'NOT_SUPPORTED', detail: 'This engine has no schedules.' } }),
+      route.fulfill({
+        status: 501,
+        json: { code: 'NOT_SUPPORTED', detail: 'This engine has no schedules.' },
+      }),
     );
     await board.visit('?view=schedules');
     await page.getByText('The schedules: this engine cannot do that.').waitFor();
     await page.route('**/tasks?**', (route) =>
-      route.fulfill({ status: 500, json: { code: 'INTERNAL', detail: 'Something went wrong here.', requestId: 'r-18' } }),
+      route.fulfill({
+        status: 500,
+        json: { code: 'INTERNAL', detail: 'Something went wrong here.', requestId: 'r-18' },
+      }),
     );
     await board.visit('?view=tasks');
     await page.getByRole('button', { name: 'Duration' }).click();
@@ -473,7 +554,9 @@ describe('the dashboard in a browser', () => {
     await board.row('never_mind').waitFor();
 
     await board.visit('?sort=sideways&status=odd&utm_source=mail&view=tasks');
-    await page.getByText('Ignored in the address, because the value is not valid: sort, status.').waitFor();
+    await page
+      .getByText('Ignored in the address, because the value is not valid: sort, status.')
+      .waitFor();
     await page.locator('.chip.failed').click();
     await page.waitForURL(`${board.url}?status=failed&utm_source=mail&view=tasks`);
   });

@@ -27,7 +27,8 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     page = await (await browser.newContext()).newPage();
     page.setDefaultTimeout(pageTimeout);
     page.on('console', (message) => {
-      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text());
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        complaints.push(message.text());
     });
     page.on('pageerror', (error) => complaints.push(error.message));
     web = run('web.js');
@@ -42,15 +43,23 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
   });
 
   function run(script: string): Child {
-    const file = fileURLToPath(new URL(`../../../examples/existing-bullmq/${script}`, import.meta.url));
-    const env = { PORT: '0', REDIS_PORT: String(redis.port), ADMIN_PASSWORD: 'correct horse', TASKFLOW_SECRET_KEY: secretKey };
+    const file = fileURLToPath(
+      new URL(`../../../examples/existing-bullmq/${script}`, import.meta.url),
+    );
+    const env = {
+      PORT: '0',
+      REDIS_PORT: String(redis.port),
+      ADMIN_PASSWORD: 'correct horse',
+      TASKFLOW_SECRET_KEY: secretKey,
+    };
     const child = startProcess(process.execPath, [file], env);
     children.push(child);
     return child;
   }
 
   async function addressOf(child: Child): Promise<string> {
-    const printed = (): string | undefined => child.lines.find((line) => line.startsWith('Dashboard'));
+    const printed = (): string | undefined =>
+      child.lines.find((line) => line.startsWith('Dashboard'));
     await waitFor(() => printed() !== undefined);
     return printed()?.split(/\s+/)[1] ?? '';
   }
@@ -144,7 +153,9 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
 
   it('sorts a job by its creation time even if it arrives later', async () => {
     await signIn('?view=tasks');
-    const [pages, mail] = ['pages', 'mail'].map((name) => new Queue(name, { connection: redis.connection }));
+    const [pages, mail] = ['pages', 'mail'].map(
+      (name) => new Queue(name, { connection: redis.connection }),
+    );
     await pages?.add('newest', {});
     await row('newest').waitFor();
     await mail?.add('older', {}, { timestamp: Date.now() - 60_000 });
@@ -172,11 +183,17 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
       .waitFor({ timeout: promptly * 1000 });
     await other.bringToFront();
     await page.getByRole('button', { name: 'Sign out' }).click();
-    await other.locator('dialog[open]', { hasText: 'Sign in' }).waitFor({ timeout: promptly * 1000 });
+    await other
+      .locator('dialog[open]', { hasText: 'Sign in' })
+      .waitFor({ timeout: promptly * 1000 });
     await page.goto(`${url.replace('/dashboard', '/auth/login')}`);
     await page.locator('#username').waitFor();
     await signIn('?view=audit');
-    await page.locator('tbody tr', { hasText: 'run' }).filter({ hasText: 'admin' }).first().waitFor();
+    await page
+      .locator('tbody tr', { hasText: 'run' })
+      .filter({ hasText: 'admin' })
+      .first()
+      .waitFor();
   });
 
   it('reports an outage while Redis is down, and recovers when it is back', async () => {
@@ -184,14 +201,17 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await signIn('?view=tasks');
     await row('send_welcome').waitFor();
     await redis.stop();
-    const health = async (): Promise<number> => (await page.request.get(url.replace('/dashboard', '/health'))).status();
+    const health = async (): Promise<number> =>
+      (await page.request.get(url.replace('/dashboard', '/health'))).status();
     await waitFor(async () => (await health()) === 503);
     await page.keyboard.press('g');
     await page.keyboard.press('f');
     await page.locator('.banner', { hasText: 'The tasks have been unreachable' }).waitFor();
     await page.getByText('_UNAVAILABLE').first().waitFor();
     // A request is rejected if its session cannot be checked.
-    const answers = await Promise.all(Array.from({ length: 20 }, () => page.request.get(url.replace('/dashboard', ''))));
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => page.request.get(url.replace('/dashboard', ''))),
+    );
     expect(new Set(answers.map((answer) => answer.status()))).toEqual(new Set([503]));
     await redis.start();
     await page.locator('tbody tr', { hasText: 'no address for order' }).waitFor();
@@ -202,7 +222,10 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
         .filter((line) => /"level":[56]0/.test(line))
         .map((line) => (JSON.parse(line) as { msg: string }).msg)
         .sort(),
-    ).toEqual(['Redis cannot be used for sessions', 'Redis cannot be used for the attached queues']);
+    ).toEqual([
+      'Redis cannot be used for sessions',
+      'Redis cannot be used for the attached queues',
+    ]);
     expect(web.lines.filter((line) => /can be used for .* again/.test(line))).toHaveLength(2);
   });
 });

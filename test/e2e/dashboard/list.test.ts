@@ -9,14 +9,23 @@ const fail = (message: string) => () => {
 };
 const names = () => board.page.locator('tr[data-task] th a').allTextContents();
 const ids = () => board.shownIds();
-const ended = (n: number) => waitFor(async () => (await board.tasks.aggregate('statsSnapshot')).counts.pending === n);
+const ended = (n: number) =>
+  waitFor(async () => (await board.tasks.aggregate('statsSnapshot')).counts.pending === n);
 
 describe('the list of tasks in a browser', () => {
   it('combines conditions in the address, so that a link shows the same rows', async () => {
     const { page, tasks } = board;
     const good = tasks.task('good', () => 1, { tags: { tenant: '7' } });
-    const bad = tasks.task('bad', fail('the printer is on fire'), { queue: 'mail', tags: { tenant: '7' } });
-    for (let n = 0; n < 3; n++) await Promise.all([good.enqueue(), bad.enqueue(), bad.with({ tags: { tenant: '8' } }).enqueue()]);
+    const bad = tasks.task('bad', fail('the printer is on fire'), {
+      queue: 'mail',
+      tags: { tenant: '7' },
+    });
+    for (let n = 0; n < 3; n++)
+      await Promise.all([
+        good.enqueue(),
+        bad.enqueue(),
+        bad.with({ tags: { tenant: '8' } }).enqueue(),
+      ]);
     // Failures are indexed for search in batches, some time after they are stored.
     await waitFor(async () => (await tasks.find({ q: 'printer fire', limit: 1 })).total === 6);
     await board.signIn('?view=tasks');
@@ -31,7 +40,9 @@ describe('the list of tasks in a browser', () => {
     await board.hasRows(3);
     await page.getByLabel('Search id').fill('printer fire');
     await page.waitForURL(/q=printer/);
-    expect(new URL(page.url()).search).toBe('?from=-1h&name=bad&q=printer+fire&queue=mail&status=failed&tag=tenant%3A7&view=tasks');
+    expect(new URL(page.url()).search).toBe(
+      '?from=-1h&name=bad&q=printer+fire&queue=mail&status=failed&tag=tenant%3A7&view=tasks',
+    );
     await board.hasRows(3);
     const shown = await ids();
     const fresh = await board.browser.newContext();
@@ -73,7 +84,10 @@ describe('the list of tasks in a browser', () => {
     await page.getByRole('button', { name: '10 new' }).waitFor();
     expect(await ids()).toEqual(first);
     await page.getByRole('button', { name: 'older' }).click();
-    await page.waitForFunction((id) => document.querySelector<HTMLElement>('tr[data-task]')?.dataset.task !== id, first[0]);
+    await page.waitForFunction(
+      (id) => document.querySelector<HTMLElement>('tr[data-task]')?.dataset.task !== id,
+      first[0],
+    );
     await board.hasRows(50);
     const second = await ids();
     await many.enqueueMany(Array.from({ length: 10 }, (_, n) => [n]));
@@ -90,8 +104,13 @@ describe('the list of tasks in a browser', () => {
     await page.goForward();
     await board.hasRows(50);
     await page.getByRole('button', { name: 'newer' }).click();
-    await page.waitForFunction((id) => document.querySelector<HTMLElement>('tr[data-task]')?.dataset.task !== id, second[0]);
-    await eventually(async () => expect((await ids()).filter((id) => second.includes(id))).toEqual([]));
+    await page.waitForFunction(
+      (id) => document.querySelector<HTMLElement>('tr[data-task]')?.dataset.task !== id,
+      second[0],
+    );
+    await eventually(async () =>
+      expect((await ids()).filter((id) => second.includes(id))).toEqual([]),
+    );
   });
 
   it('sorts by each head, with a click and with a key, and says how', async () => {
@@ -105,8 +124,10 @@ describe('the list of tasks in a browser', () => {
     await board.hasRows(6);
     const head = (name: string) => page.locator(`th[data-label="${name}"]`);
     expect(await head('Created').getAttribute('aria-sort')).toBe('descending');
-    const sorted = (name: string, order: string) => page.locator(`th[data-label="${name}"][aria-sort=${order}]`).waitFor();
-    const rows = (...wanted: string[]) => eventually(async () => expect(await names()).toEqual(wanted));
+    const sorted = (name: string, order: string) =>
+      page.locator(`th[data-label="${name}"][aria-sort=${order}]`).waitFor();
+    const rows = (...wanted: string[]) =>
+      eventually(async () => expect(await names()).toEqual(wanted));
     await head('Function').getByRole('button').click();
     await sorted('Function', 'ascending');
     await rows('a_quick', 'a_quick', 'a_quick', 'b_slow', 'b_slow', 'b_slow');
@@ -184,7 +205,9 @@ describe('the list of tasks in a browser', () => {
     await board.hasRows(4);
     expect(await page.locator('tr[data-task] input:checked').count()).toBe(0);
     await page.locator('.selection-bar').waitFor({ state: 'detached' });
-    await page.getByText('the selection was cleared', { exact: false }).waitFor({ state: 'attached' });
+    await page
+      .getByText('the selection was cleared', { exact: false })
+      .waitFor({ state: 'attached' });
     // A task that is deleted elsewhere leaves the selection.
     await page.getByLabel('Select all on this page').check();
     await page.getByText('4 tasks selected').waitFor();
@@ -214,7 +237,10 @@ describe('the list of tasks in a browser', () => {
     await page.waitForFunction(() => document.activeElement?.id === 'panel-name');
     await page.keyboard.press('Escape');
     await board.panel.waitFor({ state: 'detached' });
-    await page.waitForFunction((id) => document.activeElement?.closest<HTMLElement>('tr')?.dataset.task === id, stored[20]);
+    await page.waitForFunction(
+      (id) => document.activeElement?.closest<HTMLElement>('tr')?.dataset.task === id,
+      stored[20],
+    );
     await page.goBack();
     await board.panel.locator('h2', { hasText: 'many' }).waitFor();
     await page.goBack();

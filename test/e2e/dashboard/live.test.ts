@@ -26,7 +26,9 @@ describe('the dashboard while things change', () => {
     await board.row('wait_for_it').locator('.badge.running').waitFor(soon);
     open();
     await board.row('wait_for_it').locator('.badge.success').waitFor(soon);
-    expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(true);
+    expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(
+      true,
+    );
     expect(board.complaints).toEqual([]);
   });
 
@@ -56,13 +58,20 @@ describe('the dashboard while things change', () => {
         text: getSelection()?.toString(),
         focus: document.activeElement?.id,
         tab: document.querySelector('[role=tab][aria-selected=true]')?.id,
-        checked: [...document.querySelectorAll<HTMLInputElement>('tr[data-task] input:checked')].map(
-          (box) => box.closest('tr')?.dataset.task,
+        checked: [
+          ...document.querySelectorAll<HTMLInputElement>('tr[data-task] input:checked'),
+        ].map((box) => box.closest('tr')?.dataset.task),
+        rows: [...document.querySelectorAll<HTMLElement>('tr[data-task]')].map(
+          (row) => row.dataset.task,
         ),
-        rows: [...document.querySelectorAll<HTMLElement>('tr[data-task]')].map((row) => row.dataset.task),
       }));
     const before = await held();
-    expect(before).toMatchObject({ text: 'Error: look at me', focus: 'tab-data', tab: 'tab-summary', scroll: 400 });
+    expect(before).toMatchObject({
+      text: 'Error: look at me',
+      focus: 'tab-data',
+      tab: 'tab-summary',
+      scroll: 400,
+    });
     expect(before.checked).toHaveLength(2);
     for (let n = 0; n < 20; n++) {
       await noise.enqueueMany(Array.from({ length: 10 }, () => []));
@@ -85,7 +94,8 @@ describe('the dashboard while things change', () => {
         return { marked: row !== null && 'marked' in row, at: time?.dateTime, title: time?.title };
       });
     await page.evaluate(() => {
-      for (const row of document.querySelectorAll('tr[data-task]')) Object.assign(row, { marked: true });
+      for (const row of document.querySelectorAll('tr[data-task]'))
+        Object.assign(row, { marked: true });
     });
     const time = page.locator('tr[data-task] time').first();
     await time.hover();
@@ -114,7 +124,10 @@ describe('the dashboard while things change', () => {
     await fresh.enqueueMany(numbers(50));
     await page.getByRole('button', { name: '50 new' }).waitFor();
     await page.mouse.up();
-    await page.waitForFunction((id) => new URLSearchParams(location.search).get('task') === id, aimed);
+    await page.waitForFunction(
+      (id) => new URLSearchParams(location.search).get('task') === id,
+      aimed,
+    );
 
     await board.visit('?view=tasks');
     await board.becomes('fresh');
@@ -152,7 +165,11 @@ describe('the dashboard while things change', () => {
     const { port } = new URL(board.served.url);
     const { server } = board.served;
     await board.served.close();
-    await page.locator('.banner.offline', { hasText: /Connection lost \d+ s ago — showing \d\d:\d\d:\d\d\. Trying again/ }).waitFor();
+    await page
+      .locator('.banner.offline', {
+        hasText: /Connection lost \d+ s ago — showing \d\d:\d\d:\d\d\. Trying again/,
+      })
+      .waitFor();
     await tasks.define('while_away').enqueue();
     await new Promise<void>((resolve) => server.listen(Number(port), '127.0.0.1', resolve));
     await page.getByRole('button', { name: 'Now' }).click();
@@ -199,7 +216,8 @@ describe('the dashboard while things change', () => {
       tabs.push(tab);
     }
     for (const tab of tabs) await tab.waitForSelector('.connection.live');
-    const open = (): Promise<number> => new Promise((resolve) => served.server.getConnections((_error, n) => resolve(n)));
+    const open = (): Promise<number> =>
+      new Promise((resolve) => served.server.getConnections((_error, n) => resolve(n)));
     await eventually(async () => expect(await open()).toBeLessThanOrEqual(6));
     await tasks.define('for_all').enqueue();
     for (const tab of tabs) {
@@ -255,21 +273,31 @@ describe('the dashboard while things change', () => {
     await board.signIn('?view=failures');
     await page.locator('td[data-label="Last"] time', { hasText: /^(now|\d+ s ago)$/ }).waitFor();
     await board.visit('?view=tasks');
-    await waitFor(async () => /^[0-9.]+ s$/.test((await board.row('runs').locator('td[data-label="Duration"]').textContent()) ?? ''));
+    await waitFor(async () =>
+      /^[0-9.]+ s$/.test(
+        (await board.row('runs').locator('td[data-label="Duration"]').textContent()) ?? '',
+      ),
+    );
     open();
   });
 
-  it.each(['Asia/Kolkata', 'America/St_Johns'])('says how far the zone of the browser is from UTC: %s', async (timezoneId) => {
-    await board.context.close();
-    await board.open({ timezoneId });
-    await board.tasks.define('waits').enqueue();
-    await board.signIn('?view=tasks');
-    const head = board.page.locator('th[data-label="Created"]');
-    const parts = new Intl.DateTimeFormat('en', { timeZone: timezoneId, timeZoneName: 'shortOffset' }).formatToParts(new Date());
-    const offset = parts.find(({ type }) => type === 'timeZoneName')?.value.slice('GMT'.length);
-    expect(offset).toMatch(/^[+-]\d+:30$/);
-    expect(await head.textContent()).toContain(`Created, UTC${offset}`);
-  });
+  it.each(['Asia/Kolkata', 'America/St_Johns'])(
+    'says how far the zone of the browser is from UTC: %s',
+    async (timezoneId) => {
+      await board.context.close();
+      await board.open({ timezoneId });
+      await board.tasks.define('waits').enqueue();
+      await board.signIn('?view=tasks');
+      const head = board.page.locator('th[data-label="Created"]');
+      const parts = new Intl.DateTimeFormat('en', {
+        timeZone: timezoneId,
+        timeZoneName: 'shortOffset',
+      }).formatToParts(new Date());
+      const offset = parts.find(({ type }) => type === 'timeZoneName')?.value.slice('GMT'.length);
+      expect(offset).toMatch(/^[+-]\d+:30$/);
+      expect(await head.textContent()).toContain(`Created, UTC${offset}`);
+    },
+  );
 
   it('shows every time in the zone that was chosen: the browser’s, UTC, or another, which the address holds', async () => {
     const { tasks } = board;
@@ -279,15 +307,23 @@ describe('the dashboard while things change', () => {
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     const task = await tasks.get(id);
     const clock = (zone: string) =>
-      new Intl.DateTimeFormat('en-US', { timeZone: zone, hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(
-        new Date(task?.createdAt ?? ''),
-      );
+      new Intl.DateTimeFormat('en-US', {
+        timeZone: zone,
+        hour: '2-digit',
+        minute: '2-digit',
+        second: '2-digit',
+        hourCycle: 'h23',
+      }).format(new Date(task?.createdAt ?? ''));
     await board.signIn('?view=tasks');
     const created = board.row('bad').locator('td[data-label="Created"] time');
     await board.row('bad').waitFor();
-    await eventually(async () => expect(await created.textContent()).toContain(clock('America/New_York').slice(0, 5)));
+    await eventually(async () =>
+      expect(await created.textContent()).toContain(clock('America/New_York').slice(0, 5)),
+    );
     await page.keyboard.press('u');
-    await page.waitForFunction(() => document.querySelector('th[data-label="Created"]')?.textContent?.includes('UTC+0'));
+    await page.waitForFunction(() =>
+      document.querySelector('th[data-label="Created"]')?.textContent?.includes('UTC+0'),
+    );
     await eventually(async () => expect(await created.textContent()).toBe(clock('UTC')));
     for (const view of ['overview', 'failures', 'queues', 'audit']) {
       await board.visit(`?tz=Asia/Tokyo&view=${view}`);
@@ -297,7 +333,11 @@ describe('the dashboard while things change', () => {
           .filter((time) => /^\d\d:\d\d/.test(time.textContent ?? ''))
           .filter((time) => {
             const at = new Date(time.getAttribute('datetime') ?? '');
-            const hour = new Intl.DateTimeFormat('en-US', { timeZone: 'Asia/Tokyo', hour: '2-digit', hourCycle: 'h23' }).format(at);
+            const hour = new Intl.DateTimeFormat('en-US', {
+              timeZone: 'Asia/Tokyo',
+              hour: '2-digit',
+              hourCycle: 'h23',
+            }).format(at);
             return !time.textContent?.startsWith(hour);
           })
           .map((time) => time.outerHTML),
@@ -320,7 +360,9 @@ describe('the dashboard while things change', () => {
     await board.visit('?range=-6h&tz=Asia/Kolkata');
     await page.locator('.bars a').first().waitFor();
     const there = await marks();
-    await eventually(async () => expect(await page.locator('.bars a').first().getAttribute('aria-label')).not.toBe(bar));
+    await eventually(async () =>
+      expect(await page.locator('.bars a').first().getAttribute('aria-label')).not.toBe(bar),
+    );
     // Half an hour beside the full ones: five and a half east of Greenwich.
     const now = (timeZone: string) => {
       const [day = 0, hour = 0, minute = 0] = new Intl.DateTimeFormat('en-US', {
@@ -381,9 +423,9 @@ describe('the dashboard while things change', () => {
     expect(await icon()).not.toContain('alert');
     open();
     await page.locator('.notice', { hasText: /long [0-9a-f]{8}….{4}: failed/ }).waitFor();
-    expect(await page.evaluate(() => (window as unknown as { notices: string[] }).notices)).toEqual([
-      expect.stringMatching(/^long [0-9a-f]{8}….{4}: failed Error$/),
-    ]);
+    expect(await page.evaluate(() => (window as unknown as { notices: string[] }).notices)).toEqual(
+      [expect.stringMatching(/^long [0-9a-f]{8}….{4}: failed Error$/)],
+    );
     await waitFor(async () => (await icon())?.includes('icon-alert') === true);
     await page.evaluate(() => {
       Object.defineProperty(document, 'hidden', { get: () => false, configurable: true });

@@ -17,7 +17,13 @@ afterEach(async () => {
 /** Serves the tasks of the dashboard with another login. */
 async function serveWith(auth: TaskAdminOptions['auth']): Promise<string> {
   const app = new Koa();
-  app.use(taskAdmin(board.tasks, { auth, ...(auth instanceof StrategyRegistry && { secretKey }), logger: false }));
+  app.use(
+    taskAdmin(board.tasks, {
+      auth,
+      ...(auth instanceof StrategyRegistry && { secretKey }),
+      logger: false,
+    }),
+  );
   served = await serve(app);
   return `${served.url}/tasks/dashboard`;
 }
@@ -28,7 +34,11 @@ const twoStrategies = () =>
     .register('partners', multiUser([['ada', cheapHash('three'), { roles: ['operator'] }]]));
 
 describe('users of two strategies with the same name', () => {
-  const signInAs = async (page: Page, url: string, strategy: 'team' | 'partners'): Promise<void> => {
+  const signInAs = async (
+    page: Page,
+    url: string,
+    strategy: 'team' | 'partners',
+  ): Promise<void> => {
     await page.goto(url);
     await page.fill('#username', 'ada');
     await page.fill('#password', strategy === 'team' ? password : 'three');
@@ -61,7 +71,10 @@ describe('users of two strategies with the same name', () => {
     expect(await sessions.count()).toBe(1);
     await page.getByLabel('Strategy').selectOption('partners');
     await page.getByRole('button', { name: 'Show' }).click();
-    await sessions.filter({ hasText: 'ada (partners)' }).getByRole('button', { name: 'End…' }).click();
+    await sessions
+      .filter({ hasText: 'ada (partners)' })
+      .getByRole('button', { name: 'End…' })
+      .click();
     const dialog = page.locator('dialog[open]');
     await dialog.getByText('The session of ada (partners) ends at once').waitFor();
     await dialog.getByRole('button', { name: 'End session' }).click();
@@ -76,7 +89,10 @@ describe('users of two strategies with the same name', () => {
     await signInAs(page, url, 'partners');
     await page.locator('.user', { hasText: 'ada (partners)' }).waitFor();
     await board.context.clearCookies({ name: 'taskflow_token' });
-    await page.getByRole('navigation', { name: 'Pages of the dashboard' }).getByRole('link', { name: 'Queues' }).click();
+    await page
+      .getByRole('navigation', { name: 'Pages of the dashboard' })
+      .getByRole('link', { name: 'Queues' })
+      .click();
     const dialog = page.locator('dialog[open]', { hasText: 'Your session has ended' });
     await dialog.getByLabel('Password').fill(password);
     await dialog.getByRole('button', { name: 'Sign in' }).click();
@@ -102,9 +118,16 @@ it('shows no strategy if it is the only one', async () => {
 
 it.each<[string, Pick<Access, 'strategies'>, string]>([
   ['the strategy that the login of an app names', {}, 'eve (sso)'],
-  ['no strategy if the login of an app says that it is the only one', { strategies: () => ['sso'] }, 'eve'],
+  [
+    'no strategy if the login of an app says that it is the only one',
+    { strategies: () => ['sso'] },
+    'eve',
+  ],
 ])('shows %s', async (_case, more, shown) => {
-  const url = await serveWith({ who: () => ({ name: 'eve', roles: ['admin'], strategy: 'sso' }), ...more });
+  const url = await serveWith({
+    who: () => ({ name: 'eve', roles: ['admin'], strategy: 'sso' }),
+    ...more,
+  });
   await board.page.goto(url);
   await board.page.waitForSelector('.connection.live');
   expect(await board.page.textContent('.user')).toBe(shown);

@@ -13,7 +13,10 @@ describe('the other pages of the dashboard', () => {
     const { page, tasks } = board;
     let healthy = false;
     const bad = tasks.task('send_email', (n: number) => {
-      if (!healthy) throw new TypeError(`no address for order ${n} of user 0190f3c1-7a6b-7c2d-8e3f-${String(n).padStart(12, '0')}`);
+      if (!healthy)
+        throw new TypeError(
+          `no address for order ${n} of user 0190f3c1-7a6b-7c2d-8e3f-${String(n).padStart(12, '0')}`,
+        );
     });
     await bad.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
     await tasks.task('other', fail('else')).enqueue();
@@ -61,7 +64,9 @@ describe('the other pages of the dashboard', () => {
     await board.hasRows(1);
     const { searchParams } = new URL(page.url());
     expect(searchParams.get('view')).toBe('tasks');
-    expect(Date.parse(searchParams.get('to') ?? '') - Date.parse(searchParams.get('from') ?? '')).toBe(15 * 60_000);
+    expect(
+      Date.parse(searchParams.get('to') ?? '') - Date.parse(searchParams.get('from') ?? ''),
+    ).toBe(15 * 60_000);
     await page.goBack();
     await page.locator('.bars a').last().click();
     await page.waitForURL(/view=tasks/);
@@ -78,7 +83,10 @@ describe('the other pages of the dashboard', () => {
     await page.getByLabel('What, such as retry').fill('login');
     await page.keyboard.press('Enter');
     await page.waitForURL(/action=login/);
-    const [file] = await Promise.all([page.waitForEvent('download'), page.locator('a[href*="action=login"]', { hasText: 'CSV' }).click()]);
+    const [file] = await Promise.all([
+      page.waitForEvent('download'),
+      page.locator('a[href*="action=login"]', { hasText: 'CSV' }).click(),
+    ]);
     expect(file.suggestedFilename()).toBe('audit.csv');
     expect(file.url()).toContain('action=login');
   });
@@ -150,20 +158,31 @@ describe('the other pages of the dashboard', () => {
     const elsewhere = await board.browser.newContext();
     const other = await board.newPage(elsewhere);
     await board.signIn('?view=tasks', { page: other, username: 'vera', pass: 'three' });
-    await page.locator('tbody tr', { hasText: 'mail' }).getByRole('button', { name: 'Pause…' }).click();
+    await page
+      .locator('tbody tr', { hasText: 'mail' })
+      .getByRole('button', { name: 'Pause…' })
+      .click();
     const dialog = page.locator('dialog[open]');
     await dialog.getByLabel('Reason').fill('the bank is down');
     await dialog.getByRole('button', { name: 'Pause queue' }).click();
     for (const each of [page, other])
-      await each.locator('.banner', { hasText: /Queue mail is paused by admin since \d\d:\d\d:\d\d: the bank is down/ }).waitFor();
-    await page.locator('tbody tr', { hasText: 'mail' }).locator('.pill', { hasText: 'paused' }).waitFor();
+      await each
+        .locator('.banner', {
+          hasText: /Queue mail is paused by admin since \d\d:\d\d:\d\d: the bank is down/,
+        })
+        .waitFor();
+    await page
+      .locator('tbody tr', { hasText: 'mail' })
+      .locator('.pill', { hasText: 'paused' })
+      .waitFor();
     expect(await other.locator('.banner button').count()).toBe(0);
     for (const view of ['overview', 'failures', 'schedules']) {
       await board.visit(`?view=${view}`);
       await page.locator('.banner', { hasText: 'the bank is down' }).waitFor();
     }
     await page.getByRole('button', { name: 'Resume mail' }).click();
-    for (const each of [page, other]) await each.locator('.banner', { hasText: 'the bank is down' }).waitFor({ state: 'detached' });
+    for (const each of [page, other])
+      await each.locator('.banner', { hasText: 'the bank is down' }).waitFor({ state: 'detached' });
     await elsewhere.close();
   });
 
@@ -192,18 +211,20 @@ describe('the other pages of the dashboard', () => {
     await page.route('**/tasks/schedules', async (route) => {
       const answer = await route.fetch();
       const { items } = (await answer.json()) as { items: object[] };
-      const nextRuns = ['2027-03-27T02:00:00.000Z', '2027-03-28T01:00:00.000Z', '2027-03-29T01:00:00.000Z'];
+      const nextRuns = [
+        '2027-03-27T02:00:00.000Z',
+        '2027-03-28T01:00:00.000Z',
+        '2027-03-29T01:00:00.000Z',
+      ];
       await route.fulfill({ json: { items: items.map((item) => ({ ...item, nextRuns })) } });
     });
     await page.reload();
     await row.locator('summary').click();
     await eventually(async () => {
       const texts = await runs.allInnerTexts();
-      expect(texts.map((text) => /= .*?(\d+:\d\d:\d\d.AM)/.exec(text)?.[1]?.replace(/\s/, ' '))).toEqual([
-        '3:00:00 AM',
-        '3:00:00 AM',
-        '3:00:00 AM',
-      ]);
+      expect(
+        texts.map((text) => /= .*?(\d+:\d\d:\d\d.AM)/.exec(text)?.[1]?.replace(/\s/, ' ')),
+      ).toEqual(['3:00:00 AM', '3:00:00 AM', '3:00:00 AM']);
       expect(texts[1]).toContain('clocks change before');
     });
     await page.unroute('**/tasks/schedules');
@@ -230,7 +251,11 @@ describe('the other pages of the dashboard', () => {
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 5);
     await board.signIn();
     let presses = 0;
-    const press = async (name: string | RegExp, role: 'link' | 'button' = 'button', within = page.locator('body')): Promise<void> => {
+    const press = async (
+      name: string | RegExp,
+      role: 'link' | 'button' = 'button',
+      within = page.locator('body'),
+    ): Promise<void> => {
       presses += 1;
       await within.getByRole(role, { name }).first().click();
     };
@@ -254,8 +279,13 @@ describe('the other pages of the dashboard', () => {
     await board.signIn('?view=functions');
     const row = page.locator('tbody tr', { hasText: 'good' });
     await row.getByText('3 retries · after 1.0 s · × 2 · timeout 30.0 s').waitFor();
-    await eventually(async () => expect(await row.locator('td[data-label="Success"]').textContent()).toBe('100 %'));
-    await page.locator('tbody tr', { hasText: 'bad' }).locator('.run-history .mark.failed').waitFor();
+    await eventually(async () =>
+      expect(await row.locator('td[data-label="Success"]').textContent()).toBe('100 %'),
+    );
+    await page
+      .locator('tbody tr', { hasText: 'bad' })
+      .locator('.run-history .mark.failed')
+      .waitFor();
     await page.getByRole('link', { name: 'bad', exact: true }).click();
     await board.hasRows(1);
     expect(new URL(page.url()).search).toBe('?name=bad&view=tasks');
@@ -271,7 +301,9 @@ describe('the other pages of the dashboard', () => {
     await page.getByRole('button', { name: 'Count and delete…' }).click();
     await page.getByText('No task ended more than 1 days ago.').waitFor();
     const counted = await page.evaluate(() =>
-      fetch('/tasks/history?dryRun=true&before=2100-01-01', { method: 'DELETE' }).then((answer) => answer.json() as Promise<object>),
+      fetch('/tasks/history?dryRun=true&before=2100-01-01', { method: 'DELETE' }).then(
+        (answer) => answer.json() as Promise<object>,
+      ),
     );
     expect(counted).toEqual({ deleted: 3, more: false });
     expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(3);
@@ -290,6 +322,9 @@ describe('the other pages of the dashboard', () => {
     await page.locator('dialog[open]').getByLabel('Type Test shop to confirm').fill('Test shop');
     await button.click();
     await page.getByText('3 tasks deleted.').waitFor();
-    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 0, pending: 1 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+      success: 0,
+      pending: 1,
+    });
   });
 });

@@ -36,7 +36,11 @@ function run(...args: string[]): Child {
 
 async function web(port = '0'): Promise<{ child: Child; url: string }> {
   const script = new URL('../../helpers/scripts/web.js', import.meta.url).pathname;
-  const child = startProcess(process.execPath, [script, folder.file('tasks.db'), secretKey, `admin ${password}`], { PORT: port });
+  const child = startProcess(
+    process.execPath,
+    [script, folder.file('tasks.db'), secretKey, `admin ${password}`],
+    { PORT: port },
+  );
   children.push(child);
   await waitFor(() => child.lines.length > 0);
   return { child, url: child.lines[0] ?? '' };
@@ -73,7 +77,9 @@ describe('the dashboard of a process that runs nothing', () => {
     await web(new URL(url).port);
     await page.waitForFunction(() => document.querySelectorAll('tr[data-task]').length === 4);
     await page.waitForSelector('.connection.live');
-    expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(true);
+    expect(await page.evaluate(() => (window as unknown as { untouched: boolean }).untouched)).toBe(
+      true,
+    );
     expect(worker.process.exitCode).toBe(null);
   });
 

@@ -22,7 +22,8 @@ describe('slots held by handlers that did not stop', () => {
   it('are shown and counted with their tasks, and are gone when the handlers return, without a reload', async () => {
     const { page, tasks } = board;
     const [first, second] = [gate(), gate()];
-    const hanging = (name: string, { passed }: typeof first) => tasks.task(name, () => passed, { timeout: 0.05, cancelGrace: 0.05 });
+    const hanging = (name: string, { passed }: typeof first) =>
+      tasks.task(name, () => passed, { timeout: 0.05, cancelGrace: 0.05 });
     const workers = () => tasks.aggregate('workers');
     await page.clock.install();
     await board.signIn('?view=queues');
@@ -30,7 +31,10 @@ describe('slots held by handlers that did not stop', () => {
     await worker.getByText('0 of 3', { exact: true }).waitFor();
     expect(await worker.locator('.stuck').count()).toBe(0);
 
-    const ids = [await hanging('hangs', first).enqueue(), await hanging('hangs_too', second).enqueue()];
+    const ids = [
+      await hanging('hangs', first).enqueue(),
+      await hanging('hangs_too', second).enqueue(),
+    ];
     const note = worker.locator('.stuck summary');
     await shownSoon(note.filter({ hasText: '2 of 3 slots held by handlers that did not stop' }));
     await note.click();

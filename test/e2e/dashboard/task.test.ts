@@ -23,7 +23,8 @@ describe('one task in a browser', () => {
     await page.keyboard.press('t');
     await page.waitForURL(`${board.url}?view=tasks`);
     await board.hasRows(3);
-    const focused = () => page.evaluate(() => document.activeElement?.closest<HTMLElement>('tr')?.dataset.task);
+    const focused = () =>
+      page.evaluate(() => document.activeElement?.closest<HTMLElement>('tr')?.dataset.task);
     for (let n = 0; n < 3 && (await focused()) !== id; n++) await page.keyboard.press('j');
     expect(await focused()).toBe(id);
     await page.keyboard.press('Enter');
@@ -43,7 +44,8 @@ describe('one task in a browser', () => {
     await board.signIn();
     await page.keyboard.press('?');
     const help = page.locator('dialog[open]', { hasText: 'Keyboard shortcuts' });
-    for (const key of ['Ctrl K', '/', 'j k', 'Esc']) await help.locator('kbd', { hasText: key }).first().waitFor();
+    for (const key of ['Ctrl K', '/', 'j k', 'Esc'])
+      await help.locator('kbd', { hasText: key }).first().waitFor();
     await help.getByLabel('Single letters are shortcuts').uncheck();
     await page.keyboard.press('Escape');
     await help.waitFor({ state: 'detached' });
@@ -83,7 +85,9 @@ describe('one task in a browser', () => {
     await board.panel.locator('.error-box', { hasText: 'failed the 2. time' }).waitFor();
     await page.waitForURL(/attempt=2/);
     await page.keyboard.press('2');
-    await eventually(async () => expect(await lines().allTextContents()).toEqual([expect.stringContaining('try 2')]));
+    await eventually(async () =>
+      expect(await lines().allTextContents()).toEqual([expect.stringContaining('try 2')]),
+    );
     await board.panel.getByRole('button', { name: 'attempt 2' }).click();
     await waitFor(async () => (await lines().count()) === 3);
   });
@@ -91,16 +95,25 @@ describe('one task in a browser', () => {
   it('shows what an error was caused by and its members, each with its code and stack, and folds each', async () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', () => {
-      const refused = (host: string) => Object.assign(new Error(`connect to ${host}`), { code: 'ECONNREFUSED' });
-      const none = new AggregateError([refused('mirror-a'), refused('mirror-b')], 'no mirror answered');
+      const refused = (host: string) =>
+        Object.assign(new Error(`connect to ${host}`), { code: 'ECONNREFUSED' });
+      const none = new AggregateError(
+        [refused('mirror-a'), refused('mirror-b')],
+        'no mirror answered',
+      );
       throw new RangeError('could not bill', { cause: none });
     });
     const id = await bad.enqueue();
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     await board.signIn(`?task=${id}`);
     await board.panel.locator('.error-box', { hasText: 'RangeError: could not bill' }).waitFor();
-    const cause = board.panel.locator('.related-error', { hasText: 'Caused by AggregateError: no mirror answered' }).first();
-    const [first, second] = [cause.locator('.related-error').nth(0), cause.locator('.related-error').nth(1)];
+    const cause = board.panel
+      .locator('.related-error', { hasText: 'Caused by AggregateError: no mirror answered' })
+      .first();
+    const [first, second] = [
+      cause.locator('.related-error').nth(0),
+      cause.locator('.related-error').nth(1),
+    ];
     await first.locator('.error-code', { hasText: 'ECONNREFUSED' }).waitFor();
     await first.locator('.stack', { hasText: 'task.test' }).waitFor();
     expect(await second.locator('.stack').isVisible()).toBe(false);
@@ -125,10 +138,15 @@ describe('one task in a browser', () => {
     await board.signIn(`?tab=logs&task=${id}`);
     await lines().nth(60).waitFor();
     const log = board.panel.locator('.log');
-    const atEnd = () => log.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 30);
+    const atEnd = () =>
+      log.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 30);
     await waitFor(atEnd);
     await log.evaluate((box) => box.scrollTo(0, 10));
-    await waitFor(async () => (await board.panel.getByRole('button', { name: 'Follow' }).getAttribute('aria-pressed')) === 'false');
+    await waitFor(
+      async () =>
+        (await board.panel.getByRole('button', { name: 'Follow' }).getAttribute('aria-pressed')) ===
+        'false',
+    );
     const seen = await lines().count();
     await lines()
       .nth(seen + 5)
@@ -211,7 +229,11 @@ describe('one task in a browser', () => {
     await field.fill('{"id":"A-1"}');
     await dialog.getByText('put them in [ ]').waitFor();
     await field.fill('[{"id":"A-1","cents":5}]');
-    await eventually(async () => expect(await dialog.locator('.diff').innerText()).toMatch(/- {5}"cents": -5\s+\+ {5}"cents": 5/));
+    await eventually(async () =>
+      expect(await dialog.locator('.diff').innerText()).toMatch(
+        /- {5}"cents": -5\s+\+ {5}"cents": 5/,
+      ),
+    );
     await dialog.getByRole('button', { name: 'Run as a new task' }).click();
     await page.getByText('A new bill is queued.').waitFor();
     await board.panel.getByText('retried as').waitFor();
@@ -226,7 +248,10 @@ describe('one task in a browser', () => {
 
   it('shows arguments as a tree that opens and closes, and draws no more of a long one than is asked for', async () => {
     const { page, tasks } = board;
-    const many = tasks.task('many', (_order: { lines: { deep: { deeper: string } }[]; text: string }) => 'done');
+    const many = tasks.task(
+      'many',
+      (_order: { lines: { deep: { deeper: string } }[]; text: string }) => 'done',
+    );
     const lines = Array.from({ length: 5000 }, (_, n) => ({ deep: { deeper: `leaf ${n}` } }));
     const id = await many.enqueue({ lines, text: 'x'.repeat(100_000) });
     await waitFor(async () => (await tasks.get(id))?.status === 'success');
@@ -238,14 +263,18 @@ describe('one task in a browser', () => {
     await json.getByText('[5,000 items]').click();
     await json.getByText('{1 key}').first().waitFor();
     await eventually(async () => expect(await json.locator('summary').count()).toBe(103));
-    const first = json.locator('details', { has: page.locator('> summary', { hasText: /^\{1 key\}$/ }) }).first();
+    const first = json
+      .locator('details', { has: page.locator('> summary', { hasText: /^\{1 key\}$/ }) })
+      .first();
     await first.locator('> summary').click();
     await first.locator('details > summary').click();
     await first.getByText('leaf 0').waitFor();
     await json.getByRole('button', { name: 'Show all 5,000 items' }).click();
     await page.waitForFunction(() => document.querySelectorAll('.json summary').length > 5000);
     await json.getByRole('button', { name: /Show all [0-9.]+ KB/ }).click();
-    await page.waitForFunction(() => (document.querySelector('.json')?.textContent?.length ?? 0) > 100_000);
+    await page.waitForFunction(
+      () => (document.querySelector('.json')?.textContent?.length ?? 0) > 100_000,
+    );
     expect(board.complaints).toEqual([]);
   });
 

@@ -16,13 +16,16 @@ afterEach(() => void jest.useRealTimers());
 const board = useDashboard({ database });
 afterAll(() => folder.remove());
 
-const storedSchedules = async () => (await board.tasks.describe()).schedules.map(({ name }) => name).sort();
-const scheduleRow = (name: string, page = board.page) => page.locator('tbody tr', { hasText: name });
+const storedSchedules = async () =>
+  (await board.tasks.describe()).schedules.map(({ name }) => name).sort();
+const scheduleRow = (name: string, page = board.page) =>
+  page.locator('tbody tr', { hasText: name });
 
 /** Leaves two schedules behind: this process defines `kept_report` too, and no process has defined `old_report` for a minute. */
 async function leaveSchedule(): Promise<void> {
   const previous = new TaskManager({ database, logger: false });
-  for (const name of ['old_report', 'kept_report']) previous.schedule(name, () => {}, { every: 3600 });
+  for (const name of ['old_report', 'kept_report'])
+    previous.schedule(name, () => {}, { every: 3600 });
   board.tasks.schedule('kept_report', () => {}, { every: 3600 });
   await previous.start();
   await waitFor(async () => (await storedSchedules()).length === 2);
@@ -65,7 +68,9 @@ describe('a schedule that no process defines any more', () => {
     expect(await storedSchedules()).toEqual(['kept_report']);
 
     await board.visit('?view=audit');
-    const entry = page.locator('tbody tr', { hasText: 'schedule: old_report, reason: replaced in May' });
+    const entry = page.locator('tbody tr', {
+      hasText: 'schedule: old_report, reason: replaced in May',
+    });
     await entry.locator('td[data-label="What"]', { hasText: /^remove$/ }).waitFor();
     await entry.locator('th', { hasText: 'admin' }).waitFor();
     await entry.locator('.badge', { hasText: 'done' }).waitFor();

@@ -25,9 +25,17 @@ interface Cost {
   const { keep } = server;
 
   async function soFar(): Promise<Cost> {
-    const [stats, net] = [await server.client.info('commandstats'), await server.client.info('stats')];
-    const calls = [...stats.matchAll(/^cmdstat_(?!info)\S+:calls=(\d+)/gm)].map(([, n]) => Number(n));
-    return { commands: calls.reduce((sum, n) => sum + n, 0), sent: Number(/total_net_output_bytes:(\d+)/.exec(net)?.[1]) };
+    const [stats, net] = [
+      await server.client.info('commandstats'),
+      await server.client.info('stats'),
+    ];
+    const calls = [...stats.matchAll(/^cmdstat_(?!info)\S+:calls=(\d+)/gm)].map(([, n]) =>
+      Number(n),
+    );
+    return {
+      commands: calls.reduce((sum, n) => sum + n, 0),
+      sent: Number(/total_net_output_bytes:(\d+)/.exec(net)?.[1]),
+    };
   }
 
   async function costOfOne(run: () => Promise<void>): Promise<Cost> {
@@ -42,7 +50,8 @@ interface Cost {
     const costs: Cost[] = [];
     for (let round = 0; round < rounds; round++) costs.push(await costOfOne(run));
     const measuring = await costOfOne(async () => undefined);
-    const least = (part: keyof Cost): number => Math.min(...costs.map((cost) => cost[part])) - measuring[part];
+    const least = (part: keyof Cost): number =>
+      Math.min(...costs.map((cost) => cost[part])) - measuring[part];
     return { commands: least('commands'), sent: least('sent') };
   }
 
@@ -58,7 +67,9 @@ interface Cost {
     const commands = monitor.commands();
     await monitor.close();
     const found = commands.filter(([name = '', key = '', from, to]) => {
-      const isAll = /^(keys|smembers|hkeys|hvals|sort)$/i.test(name) || (/^[lz](rev)?range$/i.test(name) && from === '0' && to === '-1');
+      const isAll =
+        /^(keys|smembers|hkeys|hvals|sort)$/i.test(name) ||
+        (/^[lz](rev)?range$/i.test(name) && from === '0' && to === '-1');
       return isAll && !/:(dependencies|unsuccessful|active)$/.test(key);
     });
     return found.map((words) => words.join(' ').slice(0, 200));
@@ -76,7 +87,11 @@ interface Cost {
   }
 
   /** What it can be told to do. `drop` is what it does with what waits. */
-  async function act(tasks: TaskSource, ids: { done: string; bad: string; waits: string; goes: string }, drop: 'cancel' | 'delete') {
+  async function act(
+    tasks: TaskSource,
+    ids: { done: string; bad: string; waits: string; goes: string },
+    drop: 'cancel' | 'delete',
+  ) {
     await tasks.control({ action: 'rerun', ids: [ids.done] }, by);
     await tasks.control({ action: 'retry', ids: [ids.bad] }, by);
     await tasks.control({ action: drop, ids: [ids.waits] }, by);
@@ -86,7 +101,11 @@ interface Cost {
   }
 
   /** The same costs the same with few and with many. */
-  async function expectSame(fill: (amount: number) => Promise<void>, round: () => Promise<void>, amounts = sizes): Promise<void> {
+  async function expectSame(
+    fill: (amount: number) => Promise<void>,
+    round: () => Promise<void>,
+    amounts = sizes,
+  ): Promise<void> {
     await fill(amounts.few);
     const few = await costOf(round);
     await fill(amounts.many);
@@ -110,7 +129,8 @@ interface Cost {
     const later = tasks.define<[n: number]>('later', { queue: 'slow' }).with({ runIn: 3600 });
     // Ends are heard of and not asked for: how often something is asked must not count.
     const ends = new Map<string, number>();
-    for (const status of ['success', 'failed'] as const) tasks.on(status, ({ id }) => ends.set(id, (ends.get(id) ?? 0) + 1));
+    for (const status of ['success', 'failed'] as const)
+      tasks.on(status, ({ id }) => ends.set(id, (ends.get(id) ?? 0) + 1));
     await tasks.start();
     const ended = (id: string, times = 1): boolean => (ends.get(id) ?? 0) >= times;
     const fill = async (amount: number): Promise<void> => {
@@ -124,7 +144,12 @@ interface Cost {
     };
     const round = async (): Promise<void> => {
       await look(tasks, 'tenth');
-      const [done, bad, waits, goes] = [await quick.enqueue(1), await quick.enqueue(10), await later.enqueue(1), await later.enqueue(2)];
+      const [done, bad, waits, goes] = [
+        await quick.enqueue(1),
+        await quick.enqueue(10),
+        await later.enqueue(1),
+        await later.enqueue(2),
+      ];
       await waitFor(() => ended(done) && ended(bad));
       await act(tasks, { done, bad, waits, goes }, 'cancel');
       await waitFor(() => ended(bad, 2));
@@ -134,7 +159,9 @@ interface Cost {
   });
 
   it('grows neither with the jobs of attached queues that have ended nor with those that wait', async () => {
-    const [queue, slow] = ['quick', 'slow'].map((name) => keep(new Queue(name, { connection: server.redis.connection }))) as [Queue, Queue];
+    const [queue, slow] = ['quick', 'slow'].map((name) =>
+      keep(new Queue(name, { connection: server.redis.connection })),
+    ) as [Queue, Queue];
     keep(
       new Worker(
         'quick',
@@ -158,11 +185,22 @@ interface Cost {
       });
       await sleep(1);
     };
-    const add = async (on: Queue, data: number, delay = 0): Promise<string> => `${on.name}:${(await on.add('job', data, { delay })).id}`;
+    const add = async (on: Queue, data: number, delay = 0): Promise<string> =>
+      `${on.name}:${(await on.add('job', data, { delay })).id}`;
     const round = async (): Promise<void> => {
       await look(tasks, 'tenth');
-      const [done, bad, waits, delayed] = [await add(queue, 1), await add(queue, 10), await add(slow, 1), await add(slow, 2, 60_000)];
-      await Promise.all([becomes(done, 'completed'), becomes(bad, 'failed'), becomes(waits, 'waiting'), becomes(delayed, 'delayed')]);
+      const [done, bad, waits, delayed] = [
+        await add(queue, 1),
+        await add(queue, 10),
+        await add(slow, 1),
+        await add(slow, 2, 60_000),
+      ];
+      await Promise.all([
+        becomes(done, 'completed'),
+        becomes(bad, 'failed'),
+        becomes(waits, 'waiting'),
+        becomes(delayed, 'delayed'),
+      ]);
       await act(tasks, { done, bad, waits, goes: delayed }, 'delete');
       await becomes(bad, 'failed');
     };
@@ -176,14 +214,19 @@ interface Cost {
     keep(new Worker('busy', work, { connection: server.redis.connection, concurrency: 20 }));
     await queue.addBulk(Array.from({ length: history }, () => ({ name: 'job', data: 1 })));
     const tasks = keep(attachQueues([queue], { logger: false }));
-    await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === history, 150);
+    await waitFor(
+      async () => (await tasks.aggregate('statsSnapshot')).counts.success === history,
+      150,
+    );
     const asking = jest.spyOn(QueueReads.prototype, 'ask');
     // Two looks whether something has gone without a word; at each the numbers differ.
     for (const end = Date.now() + 11_500; Date.now() < end; ) {
       await queue.add('job', 1);
       await sleep(0.01);
     }
-    const names = new Set(asking.mock.calls.flatMap(([commands]) => commands.map(([name]) => name)));
+    const names = new Set(
+      asking.mock.calls.flatMap(([commands]) => commands.map(([name]) => name)),
+    );
     asking.mockRestore();
     // The queue is compared, and what has ended is not read again.
     expect([names.has('lrange'), names.has('zrevrangebyscore')]).toEqual([true, false]);

@@ -17,7 +17,10 @@ const day = 86_400;
   afterEach(() => void jest.restoreAllMocks());
 
   function manager(of: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: on.redis.connection, logger: false, ...of }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: on.redis.connection, logger: false, ...of }),
+      logger: false,
+    });
     on.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
@@ -29,7 +32,10 @@ const day = 86_400;
       names.map(async (name): Promise<string[]> => {
         if ((await on.client.pttl(name)) > 0) return [];
         const isHash = (await on.client.type(name)) === 'hash';
-        return [name, ...(isHash ? (await on.client.hkeys(name)).map((field) => `${name} ${field}`) : [])];
+        return [
+          name,
+          ...(isHash ? (await on.client.hkeys(name)).map((field) => `${name} ${field}`) : []),
+        ];
       }),
     );
     return [...new Set(all.flat().map((name) => name.replace(/\d{13,}/g, '#')))].sort();
@@ -50,7 +56,10 @@ const day = 86_400;
     tasks.schedule('daily', () => 1, { every: day });
     await tasks.start();
     const list = async () =>
-      (await tasks.describe()).schedules.map(({ name, nextRunAt }) => [name, Date.parse(nextRunAt ?? '') > Date.now()]);
+      (await tasks.describe()).schedules.map(({ name, nextRunAt }) => [
+        name,
+        Date.parse(nextRunAt ?? '') > Date.now(),
+      ]);
     const all = [
       ['daily', true],
       ['nightly', true],
@@ -74,15 +83,32 @@ const day = 86_400;
       // The jobs and what tells of them come back with no process, nor does the note of BullMQ
       // which version of it was used.
       const ofJobs = /~(stats|changes)|:(completed|events|pc|id|[\da-f-]{36})\b|meta version$/;
-      const lasting = (names: readonly string[]): string[] => names.filter((name) => !ofJobs.test(name));
+      const lasting = (names: readonly string[]): string[] =>
+        names.filter((name) => !ofJobs.test(name));
       const before = lasting(await stored());
-      expect(before).toEqual(expect.arrayContaining(['{koa-taskflow}:~queues bulk/single', '{koa-taskflow}:~schedules daily']));
+      expect(before).toEqual(
+        expect.arrayContaining([
+          '{koa-taskflow}:~queues bulk/single',
+          '{koa-taskflow}:~schedules daily',
+        ]),
+      );
       await lose();
       await eventually(async () => expect(lasting(await stored())).toEqual(before), 15);
-      expect((await web.describe()).schedules).toMatchObject([{ name: 'daily' }, { name: 'nightly' }]);
-      expect((await web.describe()).schedules.map(({ nextRunAt }) => nextRunAt)).not.toContain(null);
+      expect((await web.describe()).schedules).toMatchObject([
+        { name: 'daily' },
+        { name: 'nightly' },
+      ]);
+      expect((await web.describe()).schedules.map(({ nextRunAt }) => nextRunAt)).not.toContain(
+        null,
+      );
       expect(await web.aggregate('workers')).toHaveLength(2);
-      await waitFor(() => lines.some(({ level, msg }) => level === 50 && String(msg).startsWith('Redis has lost its data')), 15);
+      await waitFor(
+        () =>
+          lines.some(
+            ({ level, msg }) => level === 50 && String(msg).startsWith('Redis has lost its data'),
+          ),
+        15,
+      );
     }, 60_000);
   }
 
@@ -121,11 +147,19 @@ const day = 86_400;
     let gone = 0;
     const { rev } = await tasks.describe();
     const following = (async () => {
-      for await (const changes of tasks.watch(rev, stop.signal)) gone += changes.removed.length + changes.dropped;
+      for await (const changes of tasks.watch(rev, stop.signal))
+        gone += changes.removed.length + changes.dropped;
     })();
     await on.client.flushall();
-    await eventually(async () => expect(await tasks.find({ limit: 1 })).toMatchObject({ items: [], total: 0 }), 15);
-    expect((await tasks.aggregate('metrics', { series: false })).counts).toMatchObject({ success: 0, failed: 0, pending: 0 });
+    await eventually(
+      async () => expect(await tasks.find({ limit: 1 })).toMatchObject({ items: [], total: 0 }),
+      15,
+    );
+    expect((await tasks.aggregate('metrics', { series: false })).counts).toMatchObject({
+      success: 0,
+      failed: 0,
+      pending: 0,
+    });
     expect((await tasks.find({ limit: 1, q: 'noop' })).items).toEqual([]);
     // Beyond this number a change says only that there is more.
     await waitFor(() => gone >= 1000, 15);
@@ -138,7 +172,8 @@ const day = 86_400;
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const kept = await noop.enqueueMany(Array.from({ length: 20 }, () => [] as []));
-    const succeeded = (n: number) => waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
+    const succeeded = (n: number) =>
+      waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
     await succeeded(20);
     const dump = await dumped();
     await noop.enqueueMany(Array.from({ length: 5000 }, () => [] as []));
@@ -147,13 +182,23 @@ const day = 86_400;
     const loss = on.client.multi().flushall();
     for (const [name, value] of dump) loss.restore(name, 0, value);
     await loss.exec();
-    await eventually(async () => expect((await tasks.find({ limit: 100 })).items.map(({ id }) => id).sort()).toEqual([...kept].sort()), 15);
+    await eventually(
+      async () =>
+        expect((await tasks.find({ limit: 100 })).items.map(({ id }) => id).sort()).toEqual(
+          [...kept].sort(),
+        ),
+      15,
+    );
   });
 
   /** All lasting keys with their values. */
   async function dumped(): Promise<[name: string, value: Buffer][]> {
     const names = await on.client.keys('*');
-    const values = await Promise.all(names.map(async (name): Promise<[string, Buffer]> => [name, await on.client.dumpBuffer(name)]));
+    const values = await Promise.all(
+      names.map(
+        async (name): Promise<[string, Buffer]> => [name, await on.client.dumpBuffer(name)],
+      ),
+    );
     return values.filter(([, value]) => value !== null);
   }
 
@@ -161,9 +206,19 @@ const day = 86_400;
     const follow = () => {
       const store = redisStore(on.redis.connection, { logger: false });
       on.keep(store);
-      return followRevocations({ store, prefix: 'revoked:', tokenExpiry: day, now: () => Date.now() });
+      return followRevocations({
+        store,
+        prefix: 'revoked:',
+        tokenExpiry: day,
+        now: () => Date.now(),
+      });
     };
-    const session = { id: 'a-session', strategy: 'default', username: 'ada', authenticatedAt: new Date() };
+    const session = {
+      id: 'a-session',
+      strategy: 'default',
+      username: 'ada',
+      authenticatedAt: new Date(),
+    };
     const running = follow();
     await running.ready();
     await running.end(session.id, new Date(Date.now() + day * 1000));

@@ -52,7 +52,8 @@ function share(on = redis): Shared {
       keep({ close: () => made.stop({ timeout: 0.1 }) });
       return made;
     },
-    plainQueue: (name = 'default') => keep(new Queue(name, { connection: on.connection, prefix: `{${prefix}}` })),
+    plainQueue: (name = 'default') =>
+      keep(new Queue(name, { connection: on.connection, prefix: `{${prefix}}` })),
   };
 }
 
@@ -94,7 +95,9 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       await inState(tasks, id, 'interrupted');
       expect(said(worker, 'did')).toEqual([]);
       await waitFor(() => said(worker, 'did').length === 1);
-      await eventually(async () => expect(said(worker, 'log').filter((line) => line.includes('was dropped'))).toHaveLength(1));
+      await eventually(async () =>
+        expect(said(worker, 'log').filter((line) => line.includes('was dropped'))).toHaveLength(1),
+      );
       expect(await tasks.get(id)).toMatchObject({ status: 'interrupted', result: null });
     },
   ],
@@ -104,7 +107,10 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       const { manager, plainQueue } = share();
       const tasks = manager();
       await tasks.define('narrow', { concurrency: 1 }).enqueue();
-      expect([await plainQueue('default/narrow').getWaitingCount(), await plainQueue().getWaitingCount()]).toEqual([1, 0]);
+      expect([
+        await plainQueue('default/narrow').getWaitingCount(),
+        await plainQueue().getWaitingCount(),
+      ]).toEqual([1, 0]);
       expect((await tasks.describe()).queues.map(({ name }) => name)).toEqual(['default']);
       expect((await tasks.find({ queue: 'default' })).total).toBe(1);
       expect(tasks.promises.limitedTasksApart).toBe(true);
@@ -125,7 +131,10 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
         clock.pass(-60);
         await tasks.start();
         await sleep(2);
-        expect([(await tasks.get(id))?.status, tasks.promises.clockSetBack]).toEqual(['pending', 'extends']);
+        expect([(await tasks.get(id))?.status, tasks.promises.clockSetBack]).toEqual([
+          'pending',
+          'extends',
+        ]);
         clock.pass(61);
         // A worker that waits looks again after ten seconds at the latest; a new one looks at once.
         await other.start();
@@ -144,12 +153,17 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       const id = await one.define('late').enqueue();
       const queue = plainQueue();
       await waitFor(async () => (await queue.getDelayedCount()) === 1);
-      expect((await queue.getJob(id))?.delay).toBeLessThanOrEqual(one.promises.handlerFoundWithin * 1000);
+      expect((await queue.getJob(id))?.delay).toBeLessThanOrEqual(
+        one.promises.handlerFoundWithin * 1000,
+      );
       // While both run, either may take the task, and this one puts it back for longer each time.
       await one.stop();
       two.task('late', () => 1);
       await two.start();
-      expect(await inState(two, id, 'success')).toMatchObject({ attempt: 1, attempts: [{ number: 1 }] });
+      expect(await inState(two, id, 'success')).toMatchObject({
+        attempt: 1,
+        attempts: [{ number: 1 }],
+      });
     },
   ],
   shortestInterval: [
@@ -158,7 +172,8 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       const tasks = share().manager();
       const noop = tasks.task('noop', () => 1);
       const { shortestInterval } = tasks.promises;
-      for (const every of [shortestInterval, 0.05]) tasks.schedule(`every ${every}`, noop, { every, overlap: true });
+      for (const every of [shortestInterval, 0.05])
+        tasks.schedule(`every ${every}`, noop, { every, overlap: true });
       await tasks.start();
       const times = async (every: number): Promise<number[]> => {
         const { items } = await tasks.find({ schedule: `every ${every}`, limit: 200 });
@@ -168,7 +183,9 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       await sleep(1.5);
       const madeOf = async (every: number): Promise<number> => {
         const made = await times(every);
-        return (made.length - 1) / Math.round((Number(made.at(-1)) - Number(made[0])) / (every * 1000));
+        return (
+          (made.length - 1) / Math.round((Number(made.at(-1)) - Number(made[0])) / (every * 1000))
+        );
       };
       // A run that is due while this machine does something else may be left out.
       expect(await madeOf(shortestInterval)).toBeGreaterThan(0.7);
@@ -186,7 +203,9 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       expect(tasks.promises.retentionOf).toBe('engine');
       const engine = bullmqEngine({ connection: redis.connection, logger: false });
       keep({ close: () => engine.stop({ timeout: 0 }) });
-      expect(() => new TaskManager({ engine, retentionCount: 1 } as never)).toThrow(/retentionCount/);
+      expect(() => new TaskManager({ engine, retentionCount: 1 } as never)).toThrow(
+        /retentionCount/,
+      );
     },
   ],
   window: [
@@ -243,7 +262,11 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       await tasks.start();
       await inState(tasks, one, 'success');
       await eventually(async () => {
-        expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 1, cancelled: 0, failed: 0 });
+        expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+          success: 1,
+          cancelled: 0,
+          failed: 0,
+        });
       });
       expect(await tasks.get(two)).toBeUndefined();
       expect(tasks.promises.markedAsFailed).toBe(true);
@@ -266,7 +289,12 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
 
 function windowed(window: NonNullable<JobEngineOptions['window']>): TaskManager {
   const engine = new JobEngine({
-    ...{ connection: redis.connection, prefix: share().prefix, logger: loggerOption('logger', false), lockDuration: 20_000 },
+    ...{
+      connection: redis.connection,
+      prefix: share().prefix,
+      logger: loggerOption('logger', false),
+      lockDuration: 20_000,
+    },
     kept: { age: 604_800, count: 100_000 },
     statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
     window,
@@ -285,10 +313,17 @@ function windowed(window: NonNullable<JobEngineOptions['window']>): TaskManager 
     keep({ close: () => embedded.stop().finally(folder.remove) });
     const [one, other] = [embedded.promises, share().manager().promises];
     const names = Object.keys(one) as (keyof EnginePromises)[];
-    const differing = names.filter((name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]));
-    const docs = readFileSync(new URL('../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const differing = names.filter(
+      (name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]),
+    );
+    const docs = readFileSync(
+      new URL('../../../docs/from-one-file-to-redis.md', import.meta.url),
+      'utf8',
+    );
     const [, table = ''] = /^## Differences from the embedded engine$(.*?)^#/ms.exec(docs) ?? [];
-    const documented = new Set([...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, name = '']) => name));
+    const documented = new Set(
+      [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, name = '']) => name),
+    );
     expect([...documented].sort()).toEqual([...differing, 'enqueueIn', 'backup'].sort());
   });
 });

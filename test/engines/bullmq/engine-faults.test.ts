@@ -38,14 +38,21 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     jest.restoreAllMocks();
   });
 
-  function manager({ logger = false, ...of }: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
-    const made = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger, ...of }), logger });
+  function manager({
+    logger = false,
+    ...of
+  }: Partial<Parameters<typeof bullmqEngine>[0]> = {}): TaskManager {
+    const made = new TaskManager({
+      engine: bullmqEngine({ connection: redis.connection, logger, ...of }),
+      logger,
+    });
     managers.push(made);
     return made;
   }
   /** While Redis cannot be used an answer is an error. */
   const whenBack = (look: () => Promise<boolean>) => waitFor(() => look().catch(() => false), 20);
-  const succeeded = (tasks: TaskManager, n: number) => whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
+  const succeeded = (tasks: TaskManager, n: number) =>
+    whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
   const refused = (call: () => Promise<unknown>) =>
     waitFor(() =>
       call().then(
@@ -91,7 +98,9 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await redis.start();
     await whenBack(async () => Boolean(await noop.enqueue()));
     const before = (await shown.aggregate('statsSnapshot')).counts.success;
-    await whenBack(async () => (await shown.aggregate('statsSnapshot')).counts.success > before + 1);
+    await whenBack(
+      async () => (await shown.aggregate('statsSnapshot')).counts.success > before + 1,
+    );
     await waitFor(() => said(web.lines).length >= 2 && said(worker.lines).length >= 2, 10);
     expect(said(web.lines)).toEqual(lost);
     expect(said(worker.lines)).toEqual(lost);
@@ -123,12 +132,17 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await begin('--requirepass', 'unspeakable-1');
     const { logger, text } = recordingLogger();
     for (const password of ['unspeakable-2', undefined]) {
-      const tasks = manager({ logger, connection: { ...redis.connection, ...(password !== undefined && { password }) } });
+      const tasks = manager({
+        logger,
+        connection: { ...redis.connection, ...(password !== undefined && { password }) },
+      });
       const error = (await tasks.start().catch((thrown: unknown) => thrown)) as Error;
       expect(error).toEqual(unavailable);
       expect(error.message).toMatch(password ? /WRONGPASS/ : /NOAUTH/);
       expect(error.message).not.toContain('..');
-      expect(JSON.stringify([error, error.message, error.stack, String(error.cause)]) + text()).not.toMatch(/unspeakable/);
+      expect(
+        JSON.stringify([error, error.message, error.stack, String(error.cause)]) + text(),
+      ).not.toMatch(/unspeakable/);
     }
     const right = manager({ connection: { ...redis.connection, password: 'unspeakable-1' } });
     await right.start();
@@ -141,7 +155,11 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     const allowed = [...neededCommandNames, 'client|setname'].map((name) => `+${name}`);
     await client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{mine}*', '-@all', ...allowed);
     const { logger, lines } = recordingLogger();
-    const tasks = manager({ logger, connection: { ...redis.connection, username: 'app', password: 'secret' }, prefix: 'mine' });
+    const tasks = manager({
+      logger,
+      connection: { ...redis.connection, username: 'app', password: 'secret' },
+      prefix: 'mine',
+    });
     const job = tasks.task('job', (n: number) => n, { queue: 'bulk' });
     const bad = tasks.task(
       'bad',
@@ -155,17 +173,26 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await job.enqueue(1);
     await job.enqueueMany([[1], [2]]);
     await job.with({ priority: 5, tags: { a: 'b' } }).enqueue(3);
-    const [once, waits] = [await job.with({ idempotencyKey: 'x' }).enqueue(4), await job.with({ runIn: 60 }).enqueue(5)];
+    const [once, waits] = [
+      await job.with({ idempotencyKey: 'x' }).enqueue(4),
+      await job.with({ runIn: 60 }).enqueue(5),
+    ];
     expect(await job.with({ idempotencyKey: 'x' }).enqueue(4)).toBe(once);
     const failed = await bad.enqueue();
     await waitFor(async () => (await tasks.get(failed))?.status === 'failed');
     const by = { actor: 'ada' };
     for (const action of ['cancel', 'retry', 'run'] as const)
-      expect((await tasks.control({ action, ids: [waits] }, by)).results).toMatchObject([{ ok: action !== 'run' }]);
+      expect((await tasks.control({ action, ids: [waits] }, by)).results).toMatchObject([
+        { ok: action !== 'run' },
+      ]);
     for (const action of ['rerun', 'delete'] as const)
-      expect((await tasks.control({ action, ids: [failed] }, by)).results).toMatchObject([{ ok: true }]);
-    for (const action of ['pause', 'resume'] as const) await tasks.control({ action, queue: 'bulk' }, by);
-    for (const action of ['pause', 'resume'] as const) await tasks.control({ action, schedule: 'often' }, by);
+      expect((await tasks.control({ action, ids: [failed] }, by)).results).toMatchObject([
+        { ok: true },
+      ]);
+    for (const action of ['pause', 'resume'] as const)
+      await tasks.control({ action, queue: 'bulk' }, by);
+    for (const action of ['pause', 'resume'] as const)
+      await tasks.control({ action, schedule: 'often' }, by);
     await whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success >= 5);
     await tasks.find({ limit: 10, q: 'job' });
     for (const kind of ['waits', 'workers'] as const) await tasks.aggregate(kind);
@@ -183,7 +210,10 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
 
   it('documents the commands that its user needs', async () => {
     await begin();
-    const docs = readFileSync(new URL('../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const docs = readFileSync(
+      new URL('../../../docs/from-one-file-to-redis.md', import.meta.url),
+      'utf8',
+    );
     const line = docs.split('\n').find((each) => each.includes('ACL SETUSER app')) ?? '';
     const documented = [...line.matchAll(/ \+(\S+)/g)].map(([, name]) => name);
     expect(documented).toEqual(['client|setname', ...neededCommandNames]);
@@ -195,8 +225,19 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       await begin();
       await client.connect();
       const others = neededCommandNames.filter((each) => each !== name).map((each) => `+${each}`);
-      await client.call('ACL', 'SETUSER', 'app', 'on', '>unspeakable', '~{koa-taskflow}*', '-@all', ...others);
-      const tasks = manager({ connection: { ...redis.connection, username: 'app', password: 'unspeakable' } });
+      await client.call(
+        'ACL',
+        'SETUSER',
+        'app',
+        'on',
+        '>unspeakable',
+        '~{koa-taskflow}*',
+        '-@all',
+        ...others,
+      );
+      const tasks = manager({
+        connection: { ...redis.connection, username: 'app', password: 'unspeakable' },
+      });
       const error = (await tasks.start().catch((thrown: unknown) => thrown)) as Error;
       expect(error).toEqual(unavailable);
       expect(error.message).toContain(`'${name}'`);
@@ -256,7 +297,8 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       );
       await tasks.start();
       await redis.start();
-      const connections = async () => String(await client.client('LIST')).split('user=app').length - 1;
+      const connections = async () =>
+        String(await client.client('LIST')).split('user=app').length - 1;
       // For callers, for workers, and one that waits for each of two queues.
       await whenBack(async () => (await connections()) === 4);
       await allow('+info');
@@ -268,7 +310,9 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await begin();
     await client.connect();
     await client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{other}*', '+@all');
-    const tasks = manager({ connection: { ...redis.connection, username: 'app', password: 'secret' } });
+    const tasks = manager({
+      connection: { ...redis.connection, username: 'app', password: 'secret' },
+    });
     await expect(tasks.start()).rejects.toThrow('{koa-taskflow}');
   });
 
@@ -283,7 +327,9 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await refused(() => noop.enqueue());
     await expect(noop.enqueue()).rejects.toThrow(/READONLY/);
     await waitFor(() => said(lines).length === 1, 15);
-    expect(lines.find(({ level }) => level === 50)).toMatchObject({ err: { message: expect.stringMatching(/READONLY/) } });
+    expect(lines.find(({ level }) => level === 50)).toMatchObject({
+      err: { message: expect.stringMatching(/READONLY/) },
+    });
     await expect(manager().start()).rejects.toThrow(/READONLY/);
     await client.replicaof('NO', 'ONE');
     await whenBack(async () => Boolean(await noop.enqueue()));
@@ -319,22 +365,29 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await begin('--maxmemory-policy', 'allkeys-lru');
     const { logger, lines } = recordingLogger();
     await manager({ logger }).start();
-    expect(lines.filter(({ level }) => Number(level) >= 40)).toMatchObject([{ level: 50, policy: 'allkeys-lru' }]);
+    expect(lines.filter(({ level }) => Number(level) >= 40)).toMatchObject([
+      { level: 50, policy: 'allkeys-lru' },
+    ]);
   });
 
   it.each([
     [['--appendonly', 'no'], 1],
     [['--appendonly', 'no', '--save', '60', '1'], 0],
     [[], 0],
-  ])('warns once of a Redis that keeps its data in memory only, started with %j', async (options, warnings) => {
-    await begin(...options);
-    const { logger, lines } = recordingLogger();
-    const tasks = manager({ logger });
-    await tasks.start();
-    await tasks.describe();
-    await sleep(0.3);
-    expect(lines.filter(({ level, msg }) => level === 40 && /in memory only/.test(String(msg)))).toHaveLength(warnings);
-  });
+  ])(
+    'warns once of a Redis that keeps its data in memory only, started with %j',
+    async (options, warnings) => {
+      await begin(...options);
+      const { logger, lines } = recordingLogger();
+      const tasks = manager({ logger });
+      await tasks.start();
+      await tasks.describe();
+      await sleep(0.3);
+      expect(
+        lines.filter(({ level, msg }) => level === 40 && /in memory only/.test(String(msg))),
+      ).toHaveLength(warnings);
+    },
+  );
 
   it('leaves nothing behind if its start fails, so that it can be started again', async () => {
     await begin();
@@ -359,7 +412,10 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await begin();
     const [web, worker] = [recordingLogger(), recordingLogger()];
     const options = { lockDuration: 5, stalledInterval: 1 };
-    const [shown, run] = [manager({ logger: web.logger, ...options }), manager({ logger: worker.logger, ...options })];
+    const [shown, run] = [
+      manager({ logger: web.logger, ...options }),
+      manager({ logger: worker.logger, ...options }),
+    ];
     const runs: string[] = [];
     const slow = run.task('slow', async (seconds: number) => {
       runs.push(taskContext().id);
@@ -372,7 +428,10 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await shown.find({ limit: 5 });
     redis.signal('SIGSTOP');
     // Longer than a lock, and than the engine waits for Redis.
-    await Promise.all([sleep(6.5), waitFor(() => said(web.lines).length === 1 && said(worker.lines).length === 1, 20)]);
+    await Promise.all([
+      sleep(6.5),
+      waitFor(() => said(web.lines).length === 1 && said(worker.lines).length === 1, 20),
+    ]);
     redis.signal('SIGCONT');
     for (const id of ids) await whenBack(async () => (await shown.get(id))?.status === 'success');
     expect(runs.filter((id) => ids.includes(id)).sort()).toEqual([...ids].sort());
@@ -387,12 +446,22 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await begin('--repl-diskless-sync-delay', '0');
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
     const sentinel = await startSentinel(redis);
-    const watcher = new Redis({ host: '127.0.0.1', port: sentinel.connection.sentinels[0]?.port ?? 0, lazyConnect: true });
+    const watcher = new Redis({
+      host: '127.0.0.1',
+      port: sentinel.connection.sentinels[0]?.port ?? 0,
+      lazyConnect: true,
+    });
     try {
       // Until it knows the replica there is nothing to promote.
-      await waitFor(async () => ((await watcher.call('SENTINEL', 'REPLICAS', 'tasks')) as unknown[]).length === 1);
+      await waitFor(
+        async () =>
+          ((await watcher.call('SENTINEL', 'REPLICAS', 'tasks')) as unknown[]).length === 1,
+      );
       const { logger, lines } = recordingLogger();
-      const [web, worker] = [manager({ connection: sentinel.connection, logger }), manager({ connection: sentinel.connection })];
+      const [web, worker] = [
+        manager({ connection: sentinel.connection, logger }),
+        manager({ connection: sentinel.connection }),
+      ];
       const kill = gate();
       const slow = worker.task('slow', () => kill.passed);
       await web.start({ run: false });

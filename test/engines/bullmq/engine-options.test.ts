@@ -32,36 +32,141 @@ describe('the options of bullmqEngine', () => {
     ['a number as connection', { connection: 6379 }, 'TypeError', /^connection/],
     ['null as connection', { connection: null }, 'TypeError', /^connection/],
     ['a list as connection', { connection: [url] }, 'TypeError', /^connection/],
-    ['a promise as connection', { connection: Promise.resolve(url) }, 'TypeError', /^connection.*promise/],
+    [
+      'a promise as connection',
+      { connection: Promise.resolve(url) },
+      'TypeError',
+      /^connection.*promise/,
+    ],
     ['a URL object as connection', { connection: new URL(url) }, 'TypeError', /^connection/],
     ['a function as connection', { connection: () => url }, 'TypeError', /^connection/],
-    ['an http URL', { connection: `http://:${secret}@x` }, 'RangeError', /^connection.*rediss:\/\//],
-    ['an address without a scheme', { connection: '127.0.0.1:6379' }, 'RangeError', /^connection.*redis:\/\//],
-    ['a host without a scheme', { connection: 'localhost:6379' }, 'RangeError', /^connection.*redis:\/\//],
-    ['a scheme without slashes', { connection: 'redis:6379' }, 'RangeError', /^connection.*redis:\/\//],
+    [
+      'an http URL',
+      { connection: `http://:${secret}@x` },
+      'RangeError',
+      /^connection.*rediss:\/\//,
+    ],
+    [
+      'an address without a scheme',
+      { connection: '127.0.0.1:6379' },
+      'RangeError',
+      /^connection.*redis:\/\//,
+    ],
+    [
+      'a host without a scheme',
+      { connection: 'localhost:6379' },
+      'RangeError',
+      /^connection.*redis:\/\//,
+    ],
+    [
+      'a scheme without slashes',
+      { connection: 'redis:6379' },
+      'RangeError',
+      /^connection.*redis:\/\//,
+    ],
     ['a URL without a host', { connection: 'redis:///0' }, 'RangeError', /^connection.*host/],
-    ['a misspelt option in a URL', { connection: `redis://:${secret}@x?familly=6` }, 'TypeError', /^the query of connection.*"family"/],
+    [
+      'a misspelt option in a URL',
+      { connection: `redis://:${secret}@x?familly=6` },
+      'TypeError',
+      /^the query of connection.*"family"/,
+    ],
     ['no place', { connection: {} }, 'TypeError', /^connection.*host/],
     ['a port alone', { connection: { port: 6379 } }, 'TypeError', /^connection.*host/],
-    ['a host that is not set', { connection: { host: undefined, port: 6379 } }, 'TypeError', /^connection\.host.*undefined/],
-    ['a misspelt host', { connection: { hostname: 'x' } }, 'TypeError', /^connection.*"hostname".*"host"/],
-    ['a misspelt option', { connection: { host: 'x', readonly: true } }, 'TypeError', /^connection.*"readonly".*"readOnly"/],
-    ['ssl for tls', { connection: { host: 'x', ssl: true } }, 'TypeError', /^connection.*"ssl".*"tls"/],
-    ['a URL as host', { connection: { host: `redis://:${secret}@x` } }, 'RangeError', /^connection\.host.*url/],
-    ['a host with a port', { connection: { host: 'x:6379' } }, 'RangeError', /^connection\.host.*port/],
-    ['a number as password', { connection: { host: 'x', password: 12345 } }, 'TypeError', /^connection\.password is a number/],
+    [
+      'a host that is not set',
+      { connection: { host: undefined, port: 6379 } },
+      'TypeError',
+      /^connection\.host.*undefined/,
+    ],
+    [
+      'a misspelt host',
+      { connection: { hostname: 'x' } },
+      'TypeError',
+      /^connection.*"hostname".*"host"/,
+    ],
+    [
+      'a misspelt option',
+      { connection: { host: 'x', readonly: true } },
+      'TypeError',
+      /^connection.*"readonly".*"readOnly"/,
+    ],
+    [
+      'ssl for tls',
+      { connection: { host: 'x', ssl: true } },
+      'TypeError',
+      /^connection.*"ssl".*"tls"/,
+    ],
+    [
+      'a URL as host',
+      { connection: { host: `redis://:${secret}@x` } },
+      'RangeError',
+      /^connection\.host.*url/,
+    ],
+    [
+      'a host with a port',
+      { connection: { host: 'x:6379' } },
+      'RangeError',
+      /^connection\.host.*port/,
+    ],
+    [
+      'a number as password',
+      { connection: { host: 'x', password: 12345 } },
+      'TypeError',
+      /^connection\.password is a number/,
+    ],
     ['a list as tls', { connection: { host: 'x', tls: [] } }, 'TypeError', /^connection\.tls/],
-    ['no sentinel', { connection: { sentinels: [], name: 'x' } }, 'TypeError', /^connection\.sentinels/],
-    ['sentinels without a name', { connection: { sentinels: [{ host: 'x' }] } }, 'TypeError', /^connection\.name/],
-    ['a protocol that does not exist', { connection: { host: 'x', protocol: 4 } }, 'TypeError', /^connection\.protocol/],
+    [
+      'no sentinel',
+      { connection: { sentinels: [], name: 'x' } },
+      'TypeError',
+      /^connection\.sentinels/,
+    ],
+    [
+      'sentinels without a name',
+      { connection: { sentinels: [{ host: 'x' }] } },
+      'TypeError',
+      /^connection\.name/,
+    ],
+    [
+      'a protocol that does not exist',
+      { connection: { host: 'x', protocol: 4 } },
+      'TypeError',
+      /^connection\.protocol/,
+    ],
     ['an empty URL', { connection: '' }, 'RangeError', /^connection/],
-    ['a URL with a broken password', { connection: `redis://:${secret}%@x` }, 'RangeError', /^connection/],
-    ['a wrong URL among options', { connection: { url: `http://:${secret}@x` } }, 'RangeError', /^connection\.url/],
+    [
+      'a URL with a broken password',
+      { connection: `redis://:${secret}%@x` },
+      'RangeError',
+      /^connection/,
+    ],
+    [
+      'a wrong URL among options',
+      { connection: { url: `http://:${secret}@x` } },
+      'RangeError',
+      /^connection\.url/,
+    ],
     ['a number as host', { connection: { host: 127 } }, 'TypeError', /^connection\.host/],
     ['an empty host', { connection: { host: '' } }, 'TypeError', /^connection\.host/],
-    ['a port out of range', { connection: { host: 'x', port: 70_000 } }, 'RangeError', /^connection\.port.*65535/],
-    ['a port that is NaN', { connection: { host: 'x', port: Number.NaN } }, 'TypeError', /^connection\.port/],
-    ['a port that is no number', { connection: { host: 'x', port: 'redis' } }, 'TypeError', /^connection\.port.*"redis"/],
+    [
+      'a port out of range',
+      { connection: { host: 'x', port: 70_000 } },
+      'RangeError',
+      /^connection\.port.*65535/,
+    ],
+    [
+      'a port that is NaN',
+      { connection: { host: 'x', port: Number.NaN } },
+      'TypeError',
+      /^connection\.port/,
+    ],
+    [
+      'a port that is no number',
+      { connection: { host: 'x', port: 'redis' } },
+      'TypeError',
+      /^connection\.port.*"redis"/,
+    ],
     [
       'a client of another library',
       { connection: { duplicate: () => undefined, sendCommand: () => undefined } },
@@ -70,39 +175,93 @@ describe('the options of bullmqEngine', () => {
     ],
     ['a keyPrefix', { connection: { host: 'x', keyPrefix: 'app:' } }, 'RangeError', /keyPrefix/],
     ['an empty prefix', { connection: url, prefix: '' }, 'RangeError', /^prefix.*1 to 100/],
-    ['a long prefix', { connection: url, prefix: 'x'.repeat(101) }, 'RangeError', /^prefix.*100 characters.*101/],
-    ['a prefix with a colon', { connection: url, prefix: 'a:b' }, 'RangeError', /^prefix.*1 to 100/],
-    ['a lock that a reconnect outlives', { connection: url, lockDuration: 4.9 }, 'RangeError', /^lockDuration.*5 to 3600/],
-    ['a lock of a day', { connection: url, lockDuration: 86_400 }, 'RangeError', /^lockDuration.*5 to 3600/],
+    [
+      'a long prefix',
+      { connection: url, prefix: 'x'.repeat(101) },
+      'RangeError',
+      /^prefix.*100 characters.*101/,
+    ],
+    [
+      'a prefix with a colon',
+      { connection: url, prefix: 'a:b' },
+      'RangeError',
+      /^prefix.*1 to 100/,
+    ],
+    [
+      'a lock that a reconnect outlives',
+      { connection: url, lockDuration: 4.9 },
+      'RangeError',
+      /^lockDuration.*5 to 3600/,
+    ],
+    [
+      'a lock of a day',
+      { connection: url, lockDuration: 86_400 },
+      'RangeError',
+      /^lockDuration.*5 to 3600/,
+    ],
     ['a lock of NaN', { connection: url, lockDuration: Number.NaN }, 'TypeError', /^lockDuration/],
-    ['an endless lock', { connection: url, lockDuration: Number.POSITIVE_INFINITY }, 'RangeError', /^lockDuration/],
-    ['a check every 10 ms', { connection: url, stalledInterval: 0.01 }, 'RangeError', /^stalledInterval.*1 to 3600/],
+    [
+      'an endless lock',
+      { connection: url, lockDuration: Number.POSITIVE_INFINITY },
+      'RangeError',
+      /^lockDuration/,
+    ],
+    [
+      'a check every 10 ms',
+      { connection: url, stalledInterval: 0.01 },
+      'RangeError',
+      /^stalledInterval.*1 to 3600/,
+    ],
     ['no days of retention', { connection: url, retentionDays: 0 }, 'RangeError', /^retentionDays/],
-    ['endless retention', { connection: url, retentionDays: Number.POSITIVE_INFINITY }, 'RangeError', /^retentionDays.*36500/],
-    ['half a task of retention', { connection: url, retentionCount: 0.5 }, 'RangeError', /^retentionCount/],
-    ['too many tasks of retention', { connection: url, retentionCount: 1e9 }, 'RangeError', /^retentionCount.*10000000/],
+    [
+      'endless retention',
+      { connection: url, retentionDays: Number.POSITIVE_INFINITY },
+      'RangeError',
+      /^retentionDays.*36500/,
+    ],
+    [
+      'half a task of retention',
+      { connection: url, retentionCount: 0.5 },
+      'RangeError',
+      /^retentionCount/,
+    ],
+    [
+      'too many tasks of retention',
+      { connection: url, retentionCount: 1e9 },
+      'RangeError',
+      /^retentionCount.*10000000/,
+    ],
   ])('refuse %s at once', (_name, options, kind, message) => {
     const error = thrown(() => engineOf(options));
-    expect({ kind: error.constructor.name, code: error.code }).toEqual({ kind, code: 'INVALID_INPUT' });
+    expect({ kind: error.constructor.name, code: error.code }).toEqual({
+      kind,
+      code: 'INVALID_INPUT',
+    });
     expect(error.message).toMatch(message);
     expect(error.message).not.toContain(secret);
   });
 
-  it.each([{ host: 'x', db: -1 }, { host: 'x', db: 1.5 }, 'redis://127.0.0.1:6379/abc', { url: undefined }])(
-    'refuse the connection %j',
-    (connection) => {
-      expect(() => engineOf({ connection })).toThrow(/connection\.(db|url)/);
-    },
-  );
+  it.each([
+    { host: 'x', db: -1 },
+    { host: 'x', db: 1.5 },
+    'redis://127.0.0.1:6379/abc',
+    { url: undefined },
+  ])('refuse the connection %j', (connection) => {
+    expect(() => engineOf({ connection })).toThrow(/connection\.(db|url)/);
+  });
 
   it('refuse the same connections as redisStore does', () => {
     for (const connection of [{}, { hostname: 'x' }, 'localhost:6379'])
-      expect(thrown(() => redisStore(connection as never))).toMatchObject({ code: 'INVALID_INPUT' });
+      expect(thrown(() => redisStore(connection as never))).toMatchObject({
+        code: 'INVALID_INPUT',
+      });
   });
 
   it('accept every option of ioredis', () => {
     const client = new Redis({ host: '127.0.0.1', port: 1, lazyConnect: true });
-    expect(() => engineOf({ connection: { ...client.options, tls: { ca: 'x' }, commandTimeout: 5000 } })).not.toThrow();
+    expect(() =>
+      engineOf({ connection: { ...client.options, tls: { ca: 'x' }, commandTimeout: 5000 } }),
+    ).not.toThrow();
     client.disconnect();
   });
 
@@ -112,13 +271,14 @@ describe('the options of bullmqEngine', () => {
     cluster.disconnect();
   });
 
-  it.each(['redis://127.0.0.1:6379/2', 'REDIS://127.0.0.1', 'rediss://:p%40ss@redis.example.com:6380'])(
-    'accept the URL %s',
-    (connection) => {
-      expect(() => engineOf({ connection })).not.toThrow();
-      expect(() => engineOf({ connection: { url: connection } })).not.toThrow();
-    },
-  );
+  it.each([
+    'redis://127.0.0.1:6379/2',
+    'REDIS://127.0.0.1',
+    'rediss://:p%40ss@redis.example.com:6380',
+  ])('accept the URL %s', (connection) => {
+    expect(() => engineOf({ connection })).not.toThrow();
+    expect(() => engineOf({ connection: { url: connection } })).not.toThrow();
+  });
 });
 
 describe('an engine that is not used', () => {
@@ -143,17 +303,28 @@ describe('an engine that is not used', () => {
   it('makes no connection, and neither does its store or redisStore', async () => {
     const client = new Redis({ ...connection, lazyConnect: true });
     const eager = `redis://127.0.0.1:${connection.port}?lazyConnect=&enableOfflineQueue=true&maxRetriesPerRequest=9`;
-    const engines = [connection, client, eager, { url: eager }].map((each) => bullmqEngine({ connection: each, logger: false }));
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+    const engines = [connection, client, eager, { url: eager }].map((each) =>
+      bullmqEngine({ connection: each, logger: false }),
+    );
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection, logger: false }),
+      logger: false,
+    });
     tasks.task('work', () => 1);
     tasks.schedule('often', () => 1, { every: 1 });
     const store = redisStore(connection, { logger: false });
     expect(tasks.store).toBeDefined();
     await sleep(0.3);
     expect(connections).toBe(0);
-    await expect(store.get('a')).rejects.toThrow(expect.objectContaining({ code: 'STORE_UNAVAILABLE' }));
+    await expect(store.get('a')).rejects.toThrow(
+      expect.objectContaining({ code: 'STORE_UNAVAILABLE' }),
+    );
     expect(connections).toBeGreaterThan(0);
-    await Promise.all([store.close(), tasks.stop(), ...engines.map((engine) => engine.stop({ timeout: 1 }))]);
+    await Promise.all([
+      store.close(),
+      tasks.stop(),
+      ...engines.map((engine) => engine.stop({ timeout: 1 })),
+    ]);
     client.disconnect();
   });
 
@@ -179,11 +350,21 @@ describe('an engine that is not used', () => {
   it('uses no other database if Redis does not have the one of the connection', async () => {
     const redis = await RedisServer.start();
     const managerOf = (db: number) =>
-      new TaskManager({ engine: bullmqEngine({ connection: `redis://127.0.0.1:${redis.port}?db=${db}`, logger: false }), logger: false });
+      new TaskManager({
+        engine: bullmqEngine({
+          connection: `redis://127.0.0.1:${redis.port}?db=${db}`,
+          logger: false,
+        }),
+        logger: false,
+      });
     const [wrong, right] = [managerOf(99), managerOf(3)];
-    await expect(wrong.define('work').enqueue()).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await expect(wrong.define('work').enqueue()).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+    });
     await expect(wrong.start({ run: false })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
-    await expect(wrong.store.set('key', 1, 60)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await expect(wrong.store.set('key', 1, 60)).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+    });
     await right.define('work').enqueue();
     const client = new Redis(redis.connection);
     expect(await client.dbsize()).toBe(0);
@@ -197,10 +378,15 @@ describe('an engine that is not used', () => {
   it('connects then, and stops, without the time limits of the connection', async () => {
     const redis = await RedisServer.start();
     const connection = { ...redis.connection, commandTimeout: 0, socketTimeout: 1 };
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection, logger: false }),
+      logger: false,
+    });
     const id = await tasks.define('work').enqueue();
     expect((await tasks.get(id))?.status).toBe('pending');
-    expect((await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' })).results[0]?.ok).toBe(true);
+    expect(
+      (await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' })).results[0]?.ok,
+    ).toBe(true);
     await tasks.stop();
     await redis.remove();
   });
@@ -208,9 +394,14 @@ describe('an engine that is not used', () => {
   it('becomes usable when Redis does, although its first attempt to connect failed', async () => {
     const redis = await RedisServer.start();
     await redis.stop();
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: redis.connection, logger: false }),
+      logger: false,
+    });
     const work = tasks.define('work');
-    await expect(work.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await expect(work.enqueue()).rejects.toThrow(
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }),
+    );
     await redis.start();
     const id = await enqueued(work);
     expect((await tasks.get(id))?.status).toBe('pending');

@@ -1,4 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  jest,
+} from '@jest/globals';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../src/manager.js';
 import { describeEngine } from '../../../src/testing/index.js';
@@ -22,7 +31,11 @@ describeEngine(
     stores += 1;
     const prefix = `contract-${stores}`;
     return {
-      manager: (options) => new TaskManager({ ...options, engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }) }),
+      manager: (options) =>
+        new TaskManager({
+          ...options,
+          engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }),
+        }),
       cleanUp: () => undefined,
     };
   },

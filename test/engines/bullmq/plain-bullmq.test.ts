@@ -23,7 +23,10 @@ beforeEach(() => {
 });
 
 function manager(): TaskManager {
-  const made = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }), logger: false });
+  const made = new TaskManager({
+    engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }),
+    logger: false,
+  });
   keep({ close: () => made.stop({ timeout: 0.1 }) });
   return made;
 }
@@ -67,16 +70,32 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     await inState(tasks, active, 'running');
     await inState(tasks, failed, 'failed');
     await eventually(async () => {
-      expect(await queue.getJob(active)).toMatchObject({ name: 'send mail', data: ['held'], progress: 50 });
+      expect(await queue.getJob(active)).toMatchObject({
+        name: 'send mail',
+        data: ['held'],
+        progress: 50,
+      });
       expect((await queue.getJobLogs(active)).logs.join()).toContain('to held');
     });
     expect(await seen(queue, active)).toEqual(['active', 'send mail', ['held']]);
     const job = await queue.getJob(failed);
-    expect(job).toMatchObject({ name: 'send mail', data: ['nobody'], failedReason: 'no such address', attemptsMade: 1 });
-    expect([await job?.getState(), job?.stacktrace?.[0]]).toEqual(['failed', expect.stringContaining('RangeError: no such address')]);
+    expect(job).toMatchObject({
+      name: 'send mail',
+      data: ['nobody'],
+      failedReason: 'no such address',
+      attemptsMade: 1,
+    });
+    expect([await job?.getState(), job?.stacktrace?.[0]]).toEqual([
+      'failed',
+      expect.stringContaining('RangeError: no such address'),
+    ]);
     open();
     await inState(tasks, active, 'success');
-    expect(await queue.getJob(active)).toMatchObject({ data: ['held'], returnvalue: { to: 'held' }, attemptsMade: 1 });
+    expect(await queue.getJob(active)).toMatchObject({
+      data: ['held'],
+      returnvalue: { to: 'held' },
+      attemptsMade: 1,
+    });
     expect(await seen(queue, active)).toEqual(['completed', 'send mail', ['held']]);
     await inState(tasks, prioritized, 'success');
     expect(await urgent.getJob(prioritized)).toMatchObject({ returnvalue: { to: 'soon' } });
@@ -108,9 +127,19 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     expect((await tasks.find({ limit: 5, status: ['pending'] })).total).toBe(3);
     for (const queue of ['default', 'urgent']) work(run, queue);
 
-    expect(await inState(tasks, sum, 'success')).toMatchObject({ args: [1, 2], result: { sum: 3 }, attempt: 1, error: null });
+    expect(await inState(tasks, sum, 'success')).toMatchObject({
+      args: [1, 2],
+      result: { sum: 3 },
+      attempt: 1,
+      error: null,
+    });
     expect(await inState(tasks, failed, 'failed')).toMatchObject({
-      ...{ attempt: 1, error: { message: 'not today' }, result: null, stack: expect.stringContaining('TypeError: not today') },
+      ...{
+        attempt: 1,
+        error: { message: 'not today' },
+        result: null,
+        stack: expect.stringContaining('TypeError: not today'),
+      },
       attempts: [{ number: 1, status: 'failed', error: { message: 'not today' } }],
     });
     expect(await inState(tasks, empty, 'success')).toMatchObject({ result: null });
@@ -133,7 +162,11 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
         ].sort(),
       );
     });
-    expect((await tasks.find({ limit: 5, tag: ['tenant:7'], status: ['success'] })).items.map(({ id }) => id)).toEqual([sum]);
+    expect(
+      (await tasks.find({ limit: 5, tag: ['tenant:7'], status: ['success'] })).items.map(
+        ({ id }) => id,
+      ),
+    ).toEqual([sum]);
   });
 
   it('fails attempts between those that fail here, and the task has the error and the number of the last one', async () => {
@@ -150,7 +183,9 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
       if (id) await tasks.control({ action: 'run', ids: [id] }, { actor: 'test' });
       await tasks.start();
       await eventually(async () => expect(await tasks.get(made)).toMatchObject({ attempt }));
-      expect(await tasks.get(made)).toMatchObject({ error: { name: 'RangeError', message: `ours ${attempt}`, code: 'OURS' } });
+      expect(await tasks.get(made)).toMatchObject({
+        error: { name: 'RangeError', message: `ours ${attempt}`, code: 'OURS' },
+      });
       await tasks.stop();
       return made;
     };
@@ -184,26 +219,38 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
   it.each([
     ['fixed', { delay: 0.2 }, [200, 200]],
     ['doubling', { delay: 0.15, backoff: 2 }, [150, 300]],
-  ])('retries a failed task after its %s wait, as often as it may', async (_kind, options, waits) => {
-    const tasks = manager();
-    await tasks.start({ run: false });
-    const flaky = tasks.define('flaky', { retries: 2, jitter: 0, ...options });
-    const times: number[] = [];
-    work(() => {
-      times.push(Date.now());
-      throw new Error(`failure ${times.length}`);
-    });
-    const id = await flaky.enqueue();
-    expect(await inState(tasks, id, 'failed')).toMatchObject({ attempt: 3, maxAttempts: 3, error: { message: 'failure 3' } });
-    for (const [n, wait] of waits.entries()) expect((times[n + 1] ?? 0) - (times[n] ?? 0)).toBeGreaterThanOrEqual(wait - 1);
-    expect(times).toHaveLength(3);
-  });
+  ])(
+    'retries a failed task after its %s wait, as often as it may',
+    async (_kind, options, waits) => {
+      const tasks = manager();
+      await tasks.start({ run: false });
+      const flaky = tasks.define('flaky', { retries: 2, jitter: 0, ...options });
+      const times: number[] = [];
+      work(() => {
+        times.push(Date.now());
+        throw new Error(`failure ${times.length}`);
+      });
+      const id = await flaky.enqueue();
+      expect(await inState(tasks, id, 'failed')).toMatchObject({
+        attempt: 3,
+        maxAttempts: 3,
+        error: { message: 'failure 3' },
+      });
+      for (const [n, wait] of waits.entries())
+        expect((times[n + 1] ?? 0) - (times[n] ?? 0)).toBeGreaterThanOrEqual(wait - 1);
+      expect(times).toHaveLength(3);
+    },
+  );
 
   it('leaves a task that it failed for this engine to retry, and one that it retries for this engine to run', async () => {
     const [web, worker] = [manager(), manager()];
     await web.start({ run: false });
     const both = web.define('both', { retries: 1, delay: 0.3 });
-    const plainWorker = new Worker('default', async () => Promise.reject(new UnrecoverableError('never')), plain());
+    const plainWorker = new Worker(
+      'default',
+      async () => Promise.reject(new UnrecoverableError('never')),
+      plain(),
+    );
     plainWorker.on('error', () => undefined);
     const failed = await both.enqueue();
     await inState(web, failed, 'failed');
@@ -211,7 +258,11 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     worker.task('both', () => 'done', { retries: 1, delay: 0.3 });
     await worker.start();
     await web.control({ action: 'retry', ids: [failed] }, { actor: 'test' });
-    expect(await inState(web, failed, 'success')).toMatchObject({ attempt: 2, result: 'done', error: null });
+    expect(await inState(web, failed, 'success')).toMatchObject({
+      attempt: 2,
+      result: 'done',
+      error: null,
+    });
     await waitFor(async () => (await web.find({ limit: 1, status: ['success'] })).total === 1);
   });
 });

@@ -15,7 +15,10 @@ const by = { actor: 'test' };
   it('runs jobs that plain BullMQ adds for its handlers, also for a handler that is added later', async () => {
     const { connection } = forEach.redis;
     const manager = (): TaskManager => {
-      const made = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+      const made = new TaskManager({
+        engine: bullmqEngine({ connection, logger: false }),
+        logger: false,
+      });
       forEach.keep({ close: () => made.stop({ timeout: 0.1 }) });
       return made;
     };
@@ -33,14 +36,21 @@ const by = { actor: 'test' };
     await Promise.all(queues.map((queue, n) => queue.add(['mail', 'call', 'late'][n] ?? '', {})));
     await waitFor(() => ran.length === 3);
     expect(ran.sort()).toEqual(['call', 'late', 'mail']);
-    expect((await reader.describe()).queues.map(({ name }) => name)).toEqual(['default', 'later', 'limited']);
+    expect((await reader.describe()).queues.map(({ name }) => name)).toEqual([
+      'default',
+      'later',
+      'limited',
+    ]);
     await waitFor(async () => (await reader.find({ status: 'success' })).items.length === 3);
   });
 
   it('leaves the limit of a queue as the process that enqueues has set it', async () => {
     const { connection } = forEach.redis;
     const [web, worker] = [5, 2].map((concurrency) => {
-      const made = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+      const made = new TaskManager({
+        engine: bullmqEngine({ connection, logger: false }),
+        logger: false,
+      });
       forEach.keep({ close: () => made.stop({ timeout: 0.1 }) });
       return [made, made.task('call', () => concurrency, { concurrency })] as const;
     });
@@ -81,7 +91,9 @@ const by = { actor: 'test' };
       const dry = await tasks.control({ action: 'cancel', filter: 'all' }, { ...by, dryRun: true });
       expect(dry.results).toMatchObject([{ id, ok: true, task: { id, status: 'pending' } }]);
       const { rev } = await tasks.describe();
-      expect(await tasks.control({ action: 'cancel', filter: 'all' }, by)).toMatchObject({ results: [{ id, ok: true, task: { id } }] });
+      expect(await tasks.control({ action: 'cancel', filter: 'all' }, by)).toMatchObject({
+        results: [{ id, ok: true, task: { id } }],
+      });
       for await (const { upserts } of tasks.watch(rev, AbortSignal.timeout(5000))) {
         expect(upserts.map((task) => task.id)).toEqual([id]);
         break;
@@ -89,11 +101,18 @@ const by = { actor: 'test' };
       expect(await statusOf(id)).toBe('cancelled');
       const byId = await tasks.control({ action: 'retry', ids: [id] }, by);
       expect(byId.results).toMatchObject([{ id, ok: true, task: { id, status: 'pending' } }]);
-      expect(idsOf(await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, by))).toEqual([id]);
+      expect(
+        idsOf(await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, by)),
+      ).toEqual([id]);
       const rerun = await tasks.control({ action: 'rerun', ids: [id] }, by);
       const [made] = rerun.results;
-      expect(rerun.results).toMatchObject([{ id, ok: true, task: { status: 'pending', name: 'mail' } }]);
-      expect(await tasks.get((made?.ok && made.task.id) || '')).toMatchObject({ args: [{ to: 'ada' }], rerunOf: id });
+      expect(rerun.results).toMatchObject([
+        { id, ok: true, task: { status: 'pending', name: 'mail' } },
+      ]);
+      expect(await tasks.get((made?.ok && made.task.id) || '')).toMatchObject({
+        args: [{ to: 'ada' }],
+        rerunOf: id,
+      });
       expect(idsOf(await tasks.control({ action: 'delete', ids: [id] }, by))).toEqual([id]);
       expect(await statusOf(id)).toBeUndefined();
     });
@@ -153,23 +172,41 @@ const by = { actor: 'test' };
       await forEach.client.hset(`{koa-taskflow}:default:${id}`, 'data', '{broken');
       await tasks.start();
       await waitFor(async () => (await statusOf(`default:${id}`)) === 'failed');
-      expect(await tasks.get(`default:${id}`)).toMatchObject({ error: { name: 'TypeError' }, args: ['{broken'] });
+      expect(await tasks.get(`default:${id}`)).toMatchObject({
+        error: { name: 'TypeError' },
+        args: ['{broken'],
+      });
       expect((await tasks.get(`default:${id}`))?.error?.message).toMatch(/not JSON/);
     });
   });
 
   it('is the next run of a job scheduler and stays, whatever a command by filter asks', async () => {
-    await queue.upsertJobScheduler('nightly', { pattern: '0 4 * * *' }, { name: 'report', data: {} });
+    await queue.upsertJobScheduler(
+      'nightly',
+      { pattern: '0 4 * * *' },
+      { name: 'report', data: {} },
+    );
     await queue.upsertJobScheduler('cron', { pattern: '0 3 * * *' }, { name: 'report', data: {} });
     await queue.add('mail', {}, { jobId: 'mail-1', delay: 3_600_000 });
-    const runs = (await tasks.find({ name: 'report', status: 'pending' })).items.map(({ id }) => id);
-    const refused = { ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending', detail: expect.stringMatching(/job scheduler/) };
+    const runs = (await tasks.find({ name: 'report', status: 'pending' })).items.map(
+      ({ id }) => id,
+    );
+    const refused = {
+      ok: false,
+      code: 'TASK_STATE_CONFLICT',
+      status: 'pending',
+      detail: expect.stringMatching(/job scheduler/),
+    };
     for (const how of [{ ...by, dryRun: true }, by]) {
-      expect((await tasks.control({ action: 'cancel', filter: 'all' }, how)).results).toMatchObject([{ id: 'default:mail-1', ok: true }]);
+      expect((await tasks.control({ action: 'cancel', filter: 'all' }, how)).results).toMatchObject(
+        [{ id: 'default:mail-1', ok: true }],
+      );
       const { results } = await tasks.control({ action: 'cancel', ids: runs }, how);
       expect(results).toEqual([expect.objectContaining(refused), expect.objectContaining(refused)]);
     }
-    expect((await tasks.control({ action: 'cancel', filter: { name: 'report' } }, by)).results).toEqual([]);
+    expect(
+      (await tasks.control({ action: 'cancel', filter: { name: 'report' } }, by)).results,
+    ).toEqual([]);
     expect(await queue.getDelayedCount()).toBe(2);
     // The schedulers go on: each run makes the next one.
     const ran: string[] = [];
@@ -177,26 +214,38 @@ const by = { actor: 'test' };
       ran.push(taskContext().id);
     });
     await tasks.start();
-    const next = (await tasks.find({ name: 'report', status: 'pending' })).items.map(({ id }) => id);
+    const next = (await tasks.find({ name: 'report', status: 'pending' })).items.map(
+      ({ id }) => id,
+    );
     await tasks.control({ action: 'run', ids: next }, by);
     await waitFor(() => ran.length === 2);
     expect(ran.sort()).toEqual([...next].sort());
     await waitFor(async () => (await queue.getDelayedCount()) === 2);
     // A run that has ended is a task like any other.
     await waitFor(async () => (await statusOf(next[0] ?? '')) === 'success');
-    expect((await tasks.control({ action: 'delete', ids: next.slice(0, 1) }, by)).results).toMatchObject([{ ok: true }]);
+    expect(
+      (await tasks.control({ action: 'delete', ids: next.slice(0, 1) }, by)).results,
+    ).toMatchObject([{ ok: true }]);
   });
 
   it('is part of a flow and is not cancelled, and the answer says why', async () => {
     const { connection } = forEach.redis;
     const flows = new FlowProducer({ connection, prefix: '{koa-taskflow}' });
-    await flows.add({ name: 'sum', queueName: 'default', children: [{ name: 'part', queueName: 'default' }] });
+    await flows.add({
+      name: 'sum',
+      queueName: 'default',
+      children: [{ name: 'part', queueName: 'default' }],
+    });
     await flows.close();
     const ids = (await tasks.find()).items.map(({ id }) => id);
     for (const how of [{ ...by, dryRun: true }, by]) {
       expect((await tasks.control({ action: 'cancel', filter: 'all' }, how)).results).toEqual([]);
       const { results } = await tasks.control({ action: 'cancel', ids }, how);
-      const refused = { ok: false, code: 'TASK_STATE_CONFLICT', detail: expect.stringMatching(/flow/) };
+      const refused = {
+        ok: false,
+        code: 'TASK_STATE_CONFLICT',
+        detail: expect.stringMatching(/flow/),
+      };
       expect(results).toEqual([expect.objectContaining(refused), expect.objectContaining(refused)]);
     }
   });
@@ -219,10 +268,14 @@ const by = { actor: 'test' };
       children: [{ name: 'part', queueName: 'default', opts }],
     });
     const [sum, part] = [`default:${job.id}`, `default:${children[0]?.job.id}`];
-    await waitFor(async () => (await statusOf(part)) === 'failed' && (await statusOf(sum)) === parentStatus);
+    await waitFor(
+      async () => (await statusOf(part)) === 'failed' && (await statusOf(sum)) === parentStatus,
+    );
     healthy = true;
     for (const how of [{ ...by, dryRun: true }, by])
-      expect((await tasks.control({ action: 'retry', ids: [part] }, how)).results).toMatchObject([{ id: part, ok: true }]);
+      expect((await tasks.control({ action: 'retry', ids: [part] }, how)).results).toMatchObject([
+        { id: part, ok: true },
+      ]);
     await waitFor(async () => (await statusOf(part)) === 'success');
     if (parentStatus === 'failed') await tasks.control({ action: 'retry', ids: [sum] }, by);
     await waitFor(async () => (await statusOf(sum)) === 'success');
@@ -244,24 +297,38 @@ const by = { actor: 'test' };
   it.each<[string, object]>([
     ['tag', { tags: { shop: {} } }],
     ['schedule', { schedule: { name: 'nightly' } }],
-  ])('is shown and runs, although its options for this package have a %s of another form', async (_, taskflow) => {
-    const { id } = await queue.add('odd', [1], { taskflow } as JobsOptions);
-    const key = `default:${id}`;
-    expect((await tasks.find()).items).toMatchObject([{ id: key, name: 'odd', tags: {}, source: 'manual' }]);
-    expect(await tasks.get(key)).toMatchObject({ status: 'pending', tags: {} });
-    tasks.task('odd', (n: number) => n + 1);
-    await tasks.start();
-    await waitFor(async () => (await statusOf(key)) === 'success');
-    expect((await tasks.get(key))?.result).toBe(2);
-  });
+  ])(
+    'is shown and runs, although its options for this package have a %s of another form',
+    async (_, taskflow) => {
+      const { id } = await queue.add('odd', [1], { taskflow } as JobsOptions);
+      const key = `default:${id}`;
+      expect((await tasks.find()).items).toMatchObject([
+        { id: key, name: 'odd', tags: {}, source: 'manual' },
+      ]);
+      expect(await tasks.get(key)).toMatchObject({ status: 'pending', tags: {} });
+      tasks.task('odd', (n: number) => n + 1);
+      await tasks.start();
+      await waitFor(async () => (await statusOf(key)) === 'success');
+      expect((await tasks.get(key))?.result).toBe(2);
+    },
+  );
 
   it.each(['null', '{}', 'no JSON', '{"start":1,"end":2,"status":"failed","error":"text"}'])(
     'has no attempt in its details if the record of the attempt has another form: %s',
     async (record) => {
       const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
       const job = `{koa-taskflow}:default:${id}`;
-      await forEach.client.hset(job, { tfn: 1, tfa1: record, failedReason: 'why', progress: 'null' });
-      await forEach.client.rpush(`${job}:logs`, 'null', '{"at":1,"level":"info","message":"m","fields":"7"}');
+      await forEach.client.hset(job, {
+        tfn: 1,
+        tfa1: record,
+        failedReason: 'why',
+        progress: 'null',
+      });
+      await forEach.client.rpush(
+        `${job}:logs`,
+        'null',
+        '{"at":1,"level":"info","message":"m","fields":"7"}',
+      );
       expect(await tasks.get(`default:${id}`)).toMatchObject({
         ...{ status: 'pending', attempt: 1, attempts: [], error: { message: 'why' } },
         logs: [{ message: 'null' }, { message: 'm', fields: {} }],
@@ -273,12 +340,26 @@ const by = { actor: 'test' };
     const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
     const key = `{koa-taskflow}:default:${id}`;
     const opts = JSON.stringify({ delay: 1e300, attempts: 1.5, timestamp: -1 });
-    await forEach.client.hset(key, { timestamp: '1e20', opts, processedOn: '1e25', delay: 'soon', atm: '-4' });
+    await forEach.client.hset(key, {
+      timestamp: '1e20',
+      opts,
+      processedOn: '1e25',
+      delay: 'soon',
+      atm: '-4',
+    });
     await forEach.client.zadd('{koa-taskflow}:default:delayed', '+inf', id ?? '');
     const good = await queue.add('good', {}, { delay: 3_600_000 });
-    expect((await tasks.find()).items.map((task) => task.id).sort()).toEqual([`default:${id}`, `default:${good.id}`].sort());
-    expect(await tasks.get(`default:${id}`)).toMatchObject({ status: 'pending', name: 'odd', maxAttempts: 1 });
-    expect(idsOf(await tasks.control({ action: 'cancel', ids: [`default:${id}`] }, by))).toEqual([`default:${id}`]);
+    expect((await tasks.find()).items.map((task) => task.id).sort()).toEqual(
+      [`default:${id}`, `default:${good.id}`].sort(),
+    );
+    expect(await tasks.get(`default:${id}`)).toMatchObject({
+      status: 'pending',
+      name: 'odd',
+      maxAttempts: 1,
+    });
+    expect(idsOf(await tasks.control({ action: 'cancel', ids: [`default:${id}`] }, by))).toEqual([
+      `default:${id}`,
+    ]);
     expect((await tasks.find({ status: 'cancelled' })).items).toHaveLength(1);
   });
 });

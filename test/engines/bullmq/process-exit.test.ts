@@ -56,7 +56,11 @@ const states: Record<string, (redis: RedisServer) => unknown> = {
 
   for (const [state, change] of Object.entries(states))
     it(`ends by itself within a second if Redis ${state}`, async () => {
-      const child: Child = startProcess(process.execPath, ['--input-type=module', '--eval', script(on.redis.connection)]);
+      const child: Child = startProcess(process.execPath, [
+        '--input-type=module',
+        '--eval',
+        script(on.redis.connection),
+      ]);
       on.keep({
         close: async () => {
           child.process.kill('SIGKILL');

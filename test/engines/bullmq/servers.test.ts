@@ -14,7 +14,10 @@ const keep = closeAfterEach();
 const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
 
 function manager(connection: BullmqEngineOptions['connection']): TaskManager {
-  const made = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+  const made = new TaskManager({
+    engine: bullmqEngine({ connection, logger: false }),
+    logger: false,
+  });
   keep({ close: () => made.stop({ timeout: 0.1 }) });
   return made;
 }
@@ -44,14 +47,40 @@ interface Secure {
   beforeEach(async () => {
     folder = temporaryFolder();
     const [key, cert] = [folder.file('key.pem'), folder.file('cert.pem')];
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
+    const subject = [
+      '-subj',
+      '/CN=localhost',
+      '-addext',
+      'subjectAltName=DNS:localhost,IP:127.0.0.1',
+    ];
     const made = spawnSync('openssl', [
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', cert],
+      ...[
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-days',
+        '2',
+        '-keyout',
+        key,
+        '-out',
+        cert,
+      ],
       ...subject,
     ]);
     expect([made.error, made.status]).toEqual([undefined, 0]);
     const port = await freePort();
-    const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert, '--tls-auth-clients', 'no'];
+    const files = [
+      '--tls-cert-file',
+      cert,
+      '--tls-key-file',
+      key,
+      '--tls-ca-cert-file',
+      cert,
+      '--tls-auth-clients',
+      'no',
+    ];
     const redis = await RedisServer.start('--tls-port', String(port), ...files);
     keep({ close: () => redis.remove() });
     secure = { ca: readFileSync(cert, 'utf8'), port };
@@ -68,14 +97,17 @@ interface Secure {
     expect(await tasks.store.get('key')).toBe('value');
   });
 
-  it.each(['redis', 'rediss'] as const)('says how to connect if it is reached by %s and needs the other scheme', async (scheme) => {
-    const plain = scheme === 'rediss' ? await RedisServer.start() : undefined;
-    if (plain) keep({ close: () => plain.remove() });
-    const noop = manager(`${scheme}://127.0.0.1:${plain?.port ?? secure.port}`).define('noop');
-    const error = (await noop.enqueue().catch((thrown: unknown) => thrown)) as Error;
-    expect(error).toEqual(unavailable);
-    expect(error.message).toContain(scheme === 'redis' ? 'rediss://' : 'redis://');
-  });
+  it.each(['redis', 'rediss'] as const)(
+    'says how to connect if it is reached by %s and needs the other scheme',
+    async (scheme) => {
+      const plain = scheme === 'rediss' ? await RedisServer.start() : undefined;
+      if (plain) keep({ close: () => plain.remove() });
+      const noop = manager(`${scheme}://127.0.0.1:${plain?.port ?? secure.port}`).define('noop');
+      const error = (await noop.enqueue().catch((thrown: unknown) => thrown)) as Error;
+      expect(error).toEqual(unavailable);
+      expect(error.message).toContain(scheme === 'redis' ? 'rediss://' : 'redis://');
+    },
+  );
 
   it('says why a call fails if its certificate is not trusted', async () => {
     const noop = manager(`rediss://127.0.0.1:${secure.port}`).define('noop');

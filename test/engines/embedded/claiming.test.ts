@@ -39,13 +39,20 @@ describe('an idle process', () => {
     const ids = [await delayed.with({ runIn: 0.3 }).enqueue(), await flaky.enqueue()];
     await waitFor(() => failed);
     const other = await openDatabase(database);
-    other.exec("CREATE TRIGGER refuse BEFORE UPDATE OF status ON task WHEN NEW.status = 1 BEGIN SELECT RAISE(ABORT, 'not now'); END");
+    other.exec(
+      "CREATE TRIGGER refuse BEFORE UPDATE OF status ON task WHEN NEW.status = 1 BEGIN SELECT RAISE(ABORT, 'not now'); END",
+    );
     await sleep(1.2);
     other.exec('DROP TRIGGER refuse');
     other.close();
     for (const id of ids) await success(id);
-    const about = lines.map(({ msg }) => String(msg)).filter((msg) => msg.startsWith('looking for tasks'));
-    expect(about).toEqual(['looking for tasks to run failed', 'looking for tasks to run works again']);
+    const about = lines
+      .map(({ msg }) => String(msg))
+      .filter((msg) => msg.startsWith('looking for tasks'));
+    expect(about).toEqual([
+      'looking for tasks to run failed',
+      'looking for tasks to run works again',
+    ]);
   });
 
   it('runs a delayed task whose claim got no answer', async () => {
@@ -95,7 +102,11 @@ describe('an idle process', () => {
       throw new Error('the answer was lost');
     };
     tasks = new TaskManager({ engine: engineWithCommits(apply), logger: false });
-    const flaky = tasks.task('flaky', () => Promise.reject(new Error('once')), { retries: 1, delay: 0.2, jitter: 0 });
+    const flaky = tasks.task('flaky', () => Promise.reject(new Error('once')), {
+      retries: 1,
+      delay: 0.2,
+      jitter: 0,
+    });
     await tasks.start();
     const id = await flaky.enqueue();
     const first = await waitFor(async () => {
@@ -108,7 +119,11 @@ describe('an idle process', () => {
       const task = await tasks?.get(id);
       return task?.status === 'pending' ? task : undefined;
     });
-    expect(after).toMatchObject({ attempt: 1, startedAt: first.startedAt, attempts: [{ startedAt: first.startedAt }] });
+    expect(after).toMatchObject({
+      attempt: 1,
+      startedAt: first.startedAt,
+      attempts: [{ startedAt: first.startedAt }],
+    });
   });
 
   it('uses the slot of an attempt that was given up and whose handler ends while that is stored', async () => {

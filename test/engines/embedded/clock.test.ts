@@ -53,8 +53,13 @@ describe('a clock that is set', () => {
     const third = await noop.enqueue();
     await waitFor(async () => (await tasks.get(second))?.attempts.length === 1);
     clock.pass(0.1);
-    for (const id of [second, third]) expect((await success(id))?.duration).toBeGreaterThanOrEqual(0);
-    expect((await tasks.find({ limit: 3 })).items.map(({ id }) => id)).toEqual([third, second, first]);
+    for (const id of [second, third])
+      expect((await success(id))?.duration).toBeGreaterThanOrEqual(0);
+    expect((await tasks.find({ limit: 3 })).items.map(({ id }) => id)).toEqual([
+      third,
+      second,
+      first,
+    ]);
     expect((await tasks.aggregate('metrics', {})).durations.min).toBe(0);
   });
 
@@ -90,15 +95,21 @@ describe('a clock that is set', () => {
     // An idle worker notices the jump by itself, without a commit that makes it look for tasks.
     await sleep(0.5);
     clock.pass(-hour);
-    const startsAgain = async (id: string): Promise<boolean> => Date.parse((await tasks.get(id))?.runAt ?? '') - Date.now() <= 2000;
+    const startsAgain = async (id: string): Promise<boolean> =>
+      Date.parse((await tasks.get(id))?.runAt ?? '') - Date.now() <= 2000;
     for (const id of [retried, delayed]) await waitFor(() => startsAgain(id));
     clock.pass(2);
     for (const id of [retried, delayed]) await success(id);
-    expect(await tasks.get(absolute)).toMatchObject({ status: 'pending', runAt: runAt.toISOString() });
+    expect(await tasks.get(absolute)).toMatchObject({
+      status: 'pending',
+      runAt: runAt.toISOString(),
+    });
     // The deadline moved with the delay: an hour ahead of the clock it would end nothing.
     const late = await noop.with({ runIn: 60, deadline: 1 }).enqueue();
     clock.pass(-hour);
-    await waitFor(async () => Date.parse((await tasks.get(late))?.runAt ?? '') <= Date.now() + 60_000);
+    await waitFor(
+      async () => Date.parse((await tasks.get(late))?.runAt ?? '') <= Date.now() + 60_000,
+    );
     clock.pass(62);
     await waitFor(async () => (await tasks.get(late))?.status === 'failed');
   });
@@ -114,7 +125,9 @@ describe('a clock that is set', () => {
     clock.pass(-hour);
     tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
     await start();
-    await waitFor(async () => Date.parse((await tasks.get(id))?.runAt ?? '') <= Date.now() + 60_000);
+    await waitFor(
+      async () => Date.parse((await tasks.get(id))?.runAt ?? '') <= Date.now() + 60_000,
+    );
   });
 
   it('back by a few seconds pauses no retry, no delay and no interval for the length of the jump', async () => {
@@ -131,14 +144,21 @@ describe('a clock that is set', () => {
     tasks.schedule('often', noop, { every: 2 });
     await tasks.start();
     const [retried, delayed] = [await flaky.enqueue(), await noop.with({ runIn: 2 }).enqueue()];
-    await waitFor(async () => (await tasks.get(retried))?.attempts.length === 1 && schedule('often'));
+    await waitFor(
+      async () => (await tasks.get(retried))?.attempts.length === 1 && schedule('often'),
+    );
     clock.pass(-jump);
-    const isNear = (at: string | null | undefined): boolean => Date.parse(at ?? '') - Date.now() <= 2000;
-    for (const id of [retried, delayed]) await waitFor(async () => isNear((await tasks.get(id))?.runAt), lessThanTheJump);
+    const isNear = (at: string | null | undefined): boolean =>
+      Date.parse(at ?? '') - Date.now() <= 2000;
+    for (const id of [retried, delayed])
+      await waitFor(async () => isNear((await tasks.get(id))?.runAt), lessThanTheJump);
     await waitFor(async () => isNear((await schedule('often'))?.nextRunAt), lessThanTheJump);
     clock.pass(2);
     for (const id of [retried, delayed]) await success(id, lessThanTheJump);
-    await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'often' })).total > 0, lessThanTheJump);
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, schedule: 'often' })).total > 0,
+      lessThanTheJump,
+    );
   });
 
   it('back after a daily run does not make that run again within seconds', async () => {
@@ -150,7 +170,8 @@ describe('a clock that is set', () => {
     await tasks.start();
     await waitFor(() => schedule('daily'));
     clock.pass(24 * hour);
-    const ran = (): Promise<boolean> => tasks.find({ schedule: 'daily' }).then(({ items }) => items[0]?.status === 'success');
+    const ran = (): Promise<boolean> =>
+      tasks.find({ schedule: 'daily' }).then(({ items }) => items[0]?.status === 'success');
     await waitFor(ran);
     const planned = Date.parse((await schedule('daily'))?.nextRunAt ?? '');
     clock.pass(-15);
@@ -172,7 +193,12 @@ describe('a clock that is set', () => {
     const at = Date.now();
     const writer = new Writer(file);
     const restart = (delays: typeof read): unknown =>
-      writer.apply({ writes: [{ kind: 'restartDelays', delays, at: at - 5000 }], claim: undefined, at, wanted: [] }).outcomes[0];
+      writer.apply({
+        writes: [{ kind: 'restartDelays', delays, at: at - 5000 }],
+        claim: undefined,
+        at,
+        wanted: [],
+      }).outcomes[0];
     expect(restart(read.map(([seq, from]) => [seq, from - 1]))).toBeUndefined();
     expect(Date.parse((await tasks.get(id))?.runAt ?? '') - at).toBeGreaterThan(59_000);
     restart(read);
@@ -187,15 +213,22 @@ describe('a clock that is set', () => {
     tasks.schedule('good', noop, { every: hour });
     tasks.schedule('skips', noop, { every: hour, catchUp: false });
     await tasks.start();
-    const [good, skips] = [await waitFor(() => schedule('good')), await waitFor(() => schedule('skips'))];
+    const [good, skips] = [
+      await waitFor(() => schedule('good')),
+      await waitFor(() => schedule('skips')),
+    ];
     clock.pass(10.5 * hour);
     const after = await waitFor(async () => {
       const now = await schedule('good');
       return now && now.lastTaskId !== null && (await schedule('skips'))?.skipped === 1 && now;
     });
     // The interval keeps its beat.
-    expect(Date.parse(after.nextRunAt ?? '') - Date.parse(good.nextRunAt ?? '')).toBe(10 * hour * 1000);
-    expect(Date.parse((await schedule('skips'))?.nextRunAt ?? '') - Date.parse(skips.nextRunAt ?? '')).toBe(10 * hour * 1000);
+    expect(Date.parse(after.nextRunAt ?? '') - Date.parse(good.nextRunAt ?? '')).toBe(
+      10 * hour * 1000,
+    );
+    expect(
+      Date.parse((await schedule('skips'))?.nextRunAt ?? '') - Date.parse(skips.nextRunAt ?? ''),
+    ).toBe(10 * hour * 1000);
     expect((await tasks.find({ limit: 10, schedule: 'good' })).total).toBe(1);
     expect((await tasks.find({ limit: 10, schedule: 'skips' })).total).toBe(0);
     clock.pass(0.5 * hour);
@@ -234,7 +267,9 @@ describe('a clock that is set', () => {
     clock.pass(-hour);
     tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
     await start();
-    await waitFor(async () => Date.parse((await schedule('often'))?.nextRunAt ?? '') <= Date.now() + 60_000);
+    await waitFor(
+      async () => Date.parse((await schedule('often'))?.nextRunAt ?? '') <= Date.now() + 60_000,
+    );
   });
 
   it('does not move an interval of a process that is started again', async () => {
@@ -257,7 +292,10 @@ describe('a clock that is set', () => {
       await tasks.start();
       await sleep(0.1);
     }
-    expect(await schedule('daily')).toMatchObject({ nextRunAt: before.nextRunAt, lastTaskId: null });
+    expect(await schedule('daily')).toMatchObject({
+      nextRunAt: before.nextRunAt,
+      lastTaskId: null,
+    });
     await tasks.stop();
     clock.pass(4 * hour);
     tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
@@ -268,7 +306,9 @@ describe('a clock that is set', () => {
     );
     await tasks.start();
     await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'daily' })).total === 1);
-    expect(Date.parse((await schedule('daily'))?.nextRunAt ?? '') - Date.parse(before.nextRunAt ?? '')).toBe(24 * hour * 1000);
+    expect(
+      Date.parse((await schedule('daily'))?.nextRunAt ?? '') - Date.parse(before.nextRunAt ?? ''),
+    ).toBe(24 * hour * 1000);
   });
 
   it('plans anew when the rule of a schedule has changed', async () => {

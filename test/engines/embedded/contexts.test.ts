@@ -36,12 +36,17 @@ describe.each([
     });
     app.use(backgroundTasks(tasks));
     app.use((ctx) => {
-      (ctx as typeof ctx & BackgroundTasksContext).backgroundTasks.add(look, String(ctx.query.user));
+      (ctx as typeof ctx & BackgroundTasksContext).backgroundTasks.add(
+        look,
+        String(ctx.query.user),
+      );
       ctx.body = app.currentContext === ctx;
     });
     await tasks.start();
     const served = await serve(app);
-    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => ask(`${served.url}/?user=${n}`)));
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => ask(`${served.url}/?user=${n}`)),
+    );
     expect(new Set(answers.map(({ json }) => json))).toEqual(new Set([true]));
     await waitFor(() => seen.length === 40);
     expect(new Set(seen)).toEqual(new Set([undefined]));

@@ -15,8 +15,14 @@ describe('a task whose row is damaged', () => {
     folder = temporaryFolder();
     log = recordingLogger();
     ran = [];
-    tasks = new TaskManager({ database: folder.file('tasks.db'), logger: log.logger, concurrency: 2 });
-    const work = tasks.task('work', (name: string) => void ran.push(name)).with({ tags: { kind: 'test' } });
+    tasks = new TaskManager({
+      database: folder.file('tasks.db'),
+      logger: log.logger,
+      concurrency: 2,
+    });
+    const work = tasks
+      .task('work', (name: string) => void ran.push(name))
+      .with({ tags: { kind: 'test' } });
     // The damaged task is the first of the claim that takes both.
     ids = [await work.enqueue('damaged'), await work.enqueue('intact')];
     const file = await openDatabase(folder.file('tasks.db'));
@@ -33,7 +39,9 @@ describe('a task whose row is damaged', () => {
     await tasks.start();
     await waitFor(async () => (await tasks.get(ids[1] ?? ''))?.status === 'success');
     expect(ran).toEqual(['intact']);
-    expect(logged('a task could not be started')).toMatchObject([{ level: 50, taskId: ids[0], task: 'work' }]);
+    expect(logged('a task could not be started')).toMatchObject([
+      { level: 50, taskId: ids[0], task: 'work' },
+    ]);
   });
 
   it('is not reported to listeners and is logged, and listeners get the other tasks of its claim', async () => {
@@ -42,6 +50,8 @@ describe('a task whose row is damaged', () => {
     await tasks.start();
     await waitFor(() => ran.length > 0 && started.length > 0);
     expect(started).toEqual([ids[1]]);
-    expect(logged('a transition of a task could not be reported')).toMatchObject([{ level: 50, seq: 1 }]);
+    expect(logged('a transition of a task could not be reported')).toMatchObject([
+      { level: 50, seq: 1 },
+    ]);
   });
 });

@@ -58,7 +58,8 @@ describe('the database file', () => {
   it.each<[string, (path: string) => Promise<void> | void, RegExp]>([
     [
       'is no database',
-      (file) => writeFileSync(file, 'a letter to grandma, and nothing that SQLite wrote. '.repeat(20)),
+      (file) =>
+        writeFileSync(file, 'a letter to grandma, and nothing that SQLite wrote. '.repeat(20)),
       /not an SQLite database/,
     ],
     ['is too short to be one', (file) => writeFileSync(file, 'short'), /not an SQLite database/],
@@ -75,7 +76,9 @@ describe('the database file', () => {
       'belongs to another program that writes in WAL mode',
       async (file) => {
         const other = await openDatabase(file);
-        other.exec('PRAGMA journal_mode = WAL; CREATE TABLE customer (name TEXT); INSERT INTO customer VALUES (1)');
+        other.exec(
+          'PRAGMA journal_mode = WAL; CREATE TABLE customer (name TEXT); INSERT INTO customer VALUES (1)',
+        );
         other.close();
         for (const ending of ['-wal', '-shm']) rmSync(file + ending, { force: true });
       },
@@ -92,7 +95,8 @@ describe('the database file', () => {
         const files = ['', '-journal'].map((ending) => readFileSync(file + ending));
         other.exec('ROLLBACK');
         other.close();
-        for (const [index, ending] of ['', '-journal'].entries()) writeFileSync(file + ending, files[index] ?? '');
+        for (const [index, ending] of ['', '-journal'].entries())
+          writeFileSync(file + ending, files[index] ?? '');
       },
       /another program/,
     ],
@@ -100,7 +104,9 @@ describe('the database file', () => {
       'is from a pre-release',
       async (file) => {
         const older = await openDatabase(file);
-        older.exec('PRAGMA application_id = 0x746b666c; PRAGMA user_version = 6; CREATE TABLE task (seq INTEGER PRIMARY KEY)');
+        older.exec(
+          'PRAGMA application_id = 0x746b666c; PRAGMA user_version = 6; CREATE TABLE task (seq INTEGER PRIMARY KEY)',
+        );
         older.close();
       },
       /pre-release/,
@@ -127,7 +133,12 @@ describe('the database file', () => {
         .filter((entry) => entry.isFile() && !entry.name.includes('.made'))
         .map(({ name }) => [name, readFileSync(folder.file(name))]);
     const before = content();
-    await expect(start()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(message) }));
+    await expect(start()).rejects.toThrow(
+      expect.objectContaining({
+        code: 'ENGINE_UNAVAILABLE',
+        message: expect.stringMatching(message),
+      }),
+    );
     expect(content()).toEqual(before);
   });
 
@@ -135,9 +146,15 @@ describe('the database file', () => {
     const made = folder.file('made.db');
     await start(made);
     const bytes = readFileSync(made);
-    const damaged = Buffer.concat([bytes.subarray(0, 100), Buffer.alloc(bytes.length - 100, 'damaged ')]);
+    const damaged = Buffer.concat([
+      bytes.subarray(0, 100),
+      Buffer.alloc(bytes.length - 100, 'damaged '),
+    ]);
     writeFileSync(path, damaged);
-    await expect(start()).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(/cannot be used/) });
+    await expect(start()).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+      message: expect.stringMatching(/cannot be used/),
+    });
     // SQLite finds the damage only once it has opened the file, so an empty log may be beside it.
     expect(readFileSync(path).equals(damaged)).toBe(true);
   });
@@ -145,11 +162,24 @@ describe('the database file', () => {
   it.each<[string, (path: string) => void, RegExp]>([
     ['is a folder', (file) => mkdirSync(file), /is a folder/],
     ['is a named pipe', (file) => execFileSync('mkfifo', [file]), /not a regular file/],
-    ['has a file in the place of its folder of locks', (file) => writeFileSync(`${file}-owners`, ''), /-owners'.* is a file/],
-    ['is in a folder that does not exist', (file) => rmdirSync(dirname(file)), /folder does not exist/],
+    [
+      'has a file in the place of its folder of locks',
+      (file) => writeFileSync(`${file}-owners`, ''),
+      /-owners'.* is a file/,
+    ],
+    [
+      'is in a folder that does not exist',
+      (file) => rmdirSync(dirname(file)),
+      /folder does not exist/,
+    ],
   ])('is refused with a clear error when it %s', async (_case, make, message) => {
     make(path);
-    await expect(start()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringMatching(message) }));
+    await expect(start()).rejects.toThrow(
+      expect.objectContaining({
+        code: 'ENGINE_UNAVAILABLE',
+        message: expect.stringMatching(message),
+      }),
+    );
   });
 
   it('keeps its locks when other managers of the process come and go', async () => {
@@ -182,7 +212,9 @@ describe('the database file', () => {
     const copied = folder.file('copy.db');
     const [, ...ids] = await Promise.all([tasks.backup(copied), note.enqueue(1), note.enqueue(2)]);
     for (const path of [copied, folder.file('no/such/copy.db'), dirname(copied)])
-      await expect(tasks.backup(path)).rejects.toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+      await expect(tasks.backup(path)).rejects.toThrow(
+        expect.objectContaining({ code: 'INVALID_INPUT' }),
+      );
     expect(ids.length).toBe(2);
     const other = new TaskManager({ database: copied, logger: false });
     expect((await other.find({ limit: 1 })).total).toBeGreaterThanOrEqual(200);
@@ -218,7 +250,9 @@ describe('the database file', () => {
     managers.push(tasks);
     await tasks.start();
     // Node makes 1 of what is longer.
-    expect(Math.max(...intervals.mock.calls.map(([, milliseconds]) => milliseconds ?? 0))).toBe(2 ** 31 - 1);
+    expect(Math.max(...intervals.mock.calls.map(([, milliseconds]) => milliseconds ?? 0))).toBe(
+      2 ** 31 - 1,
+    );
     intervals.mockRestore();
   });
 
@@ -254,11 +288,16 @@ describe('the database file', () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.find();
     const connection = await openDatabase(path);
-    connection.run(`INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES ('gone', 'here', 1, '0.1.0', 1, 1)`);
+    connection.run(
+      `INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES ('gone', 'here', 1, '0.1.0', 1, 1)`,
+    );
     connection.close();
     // Whether that process lives cannot be found out, because its lock is a folder.
     mkdirSync(`${path}-owners/gone`, { recursive: true });
-    const failure = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining(`${path}-owners/gone`) });
+    const failure = expect.objectContaining({
+      code: 'ENGINE_UNAVAILABLE',
+      message: expect.stringContaining(`${path}-owners/gone`),
+    });
     await expect(tasks.start()).rejects.toThrow(failure);
     rmdirSync(`${path}-owners/gone`);
     await tasks.start();
@@ -273,16 +312,27 @@ describe('the database file', () => {
     await tasks.stop();
     const connection = await openDatabase(path);
     const writer = new Writer(connection);
-    const large = prepareTask({ name: 'note', settings: readSettings('note', undefined), handler: undefined }, ['x'.repeat(200_000)], {
-      argsBytes: 1_000_000,
-      sealer: createSealer([]),
-    });
+    const large = prepareTask(
+      { name: 'note', settings: readSettings('note', undefined), handler: undefined },
+      ['x'.repeat(200_000)],
+      {
+        argsBytes: 1_000_000,
+        sealer: createSealer([]),
+      },
+    );
     const write = () =>
-      writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks([large]) }], claim: undefined, at: Date.now(), wanted: [] }).outcomes;
+      writer.apply({
+        writes: [{ kind: 'enqueue', tasks: packTasks([large]) }],
+        claim: undefined,
+        at: Date.now(),
+        wanted: [],
+      }).outcomes;
     // SQLite's own limit of pages stands for the disk: the error is the very same.
     const pages = Number(connection.get('PRAGMA page_count')?.page_count);
     connection.get(`PRAGMA max_page_count = ${pages + 5}`);
-    expect(write()).toEqual([{ ok: false, error: { message: expect.stringContaining('full'), errcode: 13 } }]);
+    expect(write()).toEqual([
+      { ok: false, error: { message: expect.stringContaining('full'), errcode: 13 } },
+    ]);
     expect(connection.all('SELECT id FROM task')).toEqual([{ id: new Uint8Array(idBytes(kept)) }]);
     connection.get('PRAGMA max_page_count = 1000000');
     expect(write()).toEqual([undefined]);
@@ -298,12 +348,19 @@ describe('the database file', () => {
     connection.exec('PRAGMA busy_timeout = 100');
     const writer = new Writer(connection);
     const prepare = () =>
-      prepareTask({ name: 'note', settings: readSettings('note', undefined), handler: undefined }, [1], {
-        argsBytes: 1000,
-        sealer: createSealer([]),
-      });
+      prepareTask(
+        { name: 'note', settings: readSettings('note', undefined), handler: undefined },
+        [1],
+        {
+          argsBytes: 1000,
+          sealer: createSealer([]),
+        },
+      );
     const write = () => {
-      const writes = Array.from({ length: 20 }, () => ({ kind: 'enqueue' as const, tasks: packTasks([prepare()]) }));
+      const writes = Array.from({ length: 20 }, () => ({
+        kind: 'enqueue' as const,
+        tasks: packTasks([prepare()]),
+      }));
       const claim = { owner: 'o', names: [['note', undefined] as const], limit: 5, at: Date.now() };
       return writer.apply({ writes, claim, at: Date.now(), wanted: [] });
     };
@@ -314,7 +371,9 @@ describe('the database file', () => {
     });
     expect(took).toBeLessThan(1500);
     expect(outcomes).toHaveLength(20);
-    expect(new Set(outcomes.map((outcome) => outcome && !outcome.ok && outcome.error.errcode))).toEqual(new Set([5]));
+    expect(
+      new Set(outcomes.map((outcome) => outcome && !outcome.ok && outcome.error.errcode)),
+    ).toEqual(new Set([5]));
     expect(claimed).toEqual([]);
     other.exec('ROLLBACK');
     expect(write().claimed).toHaveLength(5);
@@ -350,7 +409,11 @@ describe('the database file', () => {
 
 describe('a database with 100,000 ended tasks', () => {
   const folder = temporaryFolder();
-  const tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false, concurrency: 1000 });
+  const tasks = new TaskManager({
+    database: folder.file('tasks.db'),
+    logger: false,
+    concurrency: 1000,
+  });
   const noop = tasks.task('noop', () => {});
   afterEach(async () => {
     await tasks.stop();
@@ -359,7 +422,8 @@ describe('a database with 100,000 ended tasks', () => {
 
   it('answers the first page as quickly as a small one, and tells a change in a change, not in the whole', async () => {
     await tasks.start();
-    for (let batch = 0; batch < 20; batch++) await noop.enqueueMany(Array.from({ length: 5000 }, () => []));
+    for (let batch = 0; batch < 20; batch++)
+      await noop.enqueueMany(Array.from({ length: 5000 }, () => []));
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 100_000);
     const find = () => tasks.find({ limit: 50, status: ['success'], name: 'noop' });
     expect(await quickest(100, find)).toBeLessThan(100);

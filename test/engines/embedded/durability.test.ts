@@ -9,7 +9,12 @@ describe('a restart', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let managers: TaskManager[];
   const open = (options: EmbeddedManagerOptions = {}): TaskManager => {
-    const made = new TaskManager({ database: folder.file('tasks.db'), logger: false, pollInterval: 0.02, ...options });
+    const made = new TaskManager({
+      database: folder.file('tasks.db'),
+      logger: false,
+      pollInterval: 0.02,
+      ...options,
+    });
     managers.push(made);
     return made;
   };
@@ -38,12 +43,18 @@ describe('a restart', () => {
   it('opens one file in many at once, the first time too', async () => {
     const many = Array.from({ length: 6 }, () => open());
     await Promise.all(many.map((each) => each.start({ run: false })));
-    expect((await Promise.all(many.map((each) => each.find({ limit: 1 })))).map(({ total }) => total)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(
+      (await Promise.all(many.map((each) => each.find({ limit: 1 })))).map(({ total }) => total),
+    ).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
   it('keeps everything that is known of every task, in whatever state', async () => {
     const first = open();
-    const good = first.task('good', (word: string) => ({ word }), { tags: { tenant: '7' }, priority: 3, queue: 'bulk' });
+    const good = first.task('good', (word: string) => ({ word }), {
+      tags: { tenant: '7' },
+      priority: 3,
+      queue: 'bulk',
+    });
     const bad = first.task(
       'bad',
       () => {
@@ -60,14 +71,25 @@ describe('a restart', () => {
       await good.with({ runIn: 3600 }).enqueue('never'),
     ];
     await first.control({ action: 'cancel', ids: [ids[3] ?? ''] }, { actor: 'test' });
-    await waitFor(async () => (await first.find({ limit: 1, status: ['success', 'failed', 'cancelled'] })).total === 3);
-    const details = (manager: TaskManager): Promise<(TaskDetail | undefined)[]> => Promise.all(ids.map((id) => manager.get(id)));
+    await waitFor(
+      async () =>
+        (await first.find({ limit: 1, status: ['success', 'failed', 'cancelled'] })).total === 3,
+    );
+    const details = (manager: TaskManager): Promise<(TaskDetail | undefined)[]> =>
+      Promise.all(ids.map((id) => manager.get(id)));
     const before = await details(first);
     await first.stop();
     const second = open();
     expect(await details(second)).toEqual(before);
-    expect(before.map((task) => task?.status)).toEqual(['success', 'failed', 'pending', 'cancelled']);
-    expect(await second.define<[word: string]>('good').with({ idempotencyKey: 'k' }).enqueue('x')).toBe(ids[0]);
+    expect(before.map((task) => task?.status)).toEqual([
+      'success',
+      'failed',
+      'pending',
+      'cancelled',
+    ]);
+    expect(
+      await second.define<[word: string]>('good').with({ idempotencyKey: 'k' }).enqueue('x'),
+    ).toBe(ids[0]);
   });
 
   it('of one process after the other loses no pending task of either', async () => {
@@ -87,7 +109,9 @@ describe('a restart', () => {
     await three.stop();
     await four.start();
     await waitFor(async () => (await four.find({ limit: 1, status: ['success'] })).total === 4);
-    expect(new Set((await four.find({ limit: 10 })).items.map(({ id }) => id))).toEqual(new Set(ids));
+    expect(new Set((await four.find({ limit: 10 })).items.map(({ id }) => id))).toEqual(
+      new Set(ids),
+    );
   });
 
   it('does not bring back what was deleted while other processes had it open', async () => {
@@ -98,18 +122,27 @@ describe('a restart', () => {
     await waitFor(async () => (await two.get(id))?.status === 'success');
     const cancelled = await work.with({ runIn: 60 }).enqueue();
     await two.control({ action: 'cancel', ids: [cancelled] }, { actor: 'test' });
-    const { results } = await two.control({ action: 'delete', ids: [id, cancelled] }, { actor: 'test' });
+    const { results } = await two.control(
+      { action: 'delete', ids: [id, cancelled] },
+      { actor: 'test' },
+    );
     expect(results.map(({ ok }) => ok)).toEqual([true, true]);
     await work.enqueue();
     await one.stop();
     await two.stop();
     const three = open();
-    expect([await three.get(id), await three.get(cancelled), (await three.find({ limit: 10 })).total]).toEqual([undefined, undefined, 1]);
+    expect([
+      await three.get(id),
+      await three.get(cancelled),
+      (await three.find({ limit: 10 })).total,
+    ]).toEqual([undefined, undefined, 1]);
   });
 
   it('does not read the history: a process starts as quickly on 20,000 tasks as on none', async () => {
     const fill = open();
-    await fill.define<[n: number]>('work').enqueueMany(Array.from({ length: 20_000 }, (_, n) => [n]));
+    await fill
+      .define<[n: number]>('work')
+      .enqueueMany(Array.from({ length: 20_000 }, (_, n) => [n]));
     await fill.stop();
     const took = await quickest(1500, () => open().start({ run: false }));
     expect(took).toBeLessThan(1500);

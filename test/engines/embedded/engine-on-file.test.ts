@@ -7,7 +7,10 @@ describeEngine(
   'embedded (on file)',
   () => {
     const folder = temporaryFolder();
-    return { manager: (options) => new TaskManager({ ...options, database: folder.file('tasks.db') }), cleanUp: folder.remove };
+    return {
+      manager: (options) => new TaskManager({ ...options, database: folder.file('tasks.db') }),
+      cleanUp: folder.remove,
+    };
   },
   { describe, it, beforeEach, afterEach, expect },
 );

@@ -15,7 +15,11 @@ describeEngine(
   () => {
     const folder = temporaryFolder();
     return {
-      manager: (options) => threeManagers({ ...options, database: folder.file('tasks.db'), pollInterval: 0.02 }, processes),
+      manager: (options) =>
+        threeManagers(
+          { ...options, database: folder.file('tasks.db'), pollInterval: 0.02 },
+          processes,
+        ),
       cleanUp: folder.remove,
     };
   },

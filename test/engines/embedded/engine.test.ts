@@ -8,14 +8,19 @@ describeEngine(
   'embedded (in memory)',
   () => {
     // A second manager in a test shares what the first one keeps, which in memory only one manager can.
-    return { manager: (options) => new TaskManager({ ...options, database: ':memory:' }), cleanUp: () => {} };
+    return {
+      manager: (options) => new TaskManager({ ...options, database: ':memory:' }),
+      cleanUp: () => {},
+    };
   },
   { describe, it, beforeEach, afterEach, expect },
 );
 
 describeStore('embedded', async () => {
   const folder = temporaryFolder();
-  const [one, two] = [0, 1].map(() => new TaskManager({ database: folder.file('tasks.db'), logger: false }));
+  const [one, two] = [0, 1].map(
+    () => new TaskManager({ database: folder.file('tasks.db'), logger: false }),
+  );
   if (!one || !two) throw new Error('no managers');
   return {
     store: one.store,

@@ -19,7 +19,9 @@ describe('a task that is enqueued within a transaction of the app', () => {
     tasks = new TaskManager({ database: path, logger: false, pollInterval: 0.02 });
     await tasks.describe();
     app = new DatabaseSync(path);
-    app.exec('PRAGMA busy_timeout = 5000; CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL)');
+    app.exec(
+      'PRAGMA busy_timeout = 5000; CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL)',
+    );
   });
   afterEach(async () => {
     await tasks.stop();
@@ -40,12 +42,17 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect(await tasks.get(id)).toBeUndefined();
     app.exec('COMMIT');
     await waitFor(() => ran.length === 1);
-    expect(await waitFor(async () => (await tasks.get(id))?.status === 'success' && tasks.get(id))).toMatchObject({
+    expect(
+      await waitFor(async () => (await tasks.get(id))?.status === 'success' && tasks.get(id)),
+    ).toMatchObject({
       args: [7],
       priority: 3,
       tags: { order: '7' },
     });
-    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 0, success: 1 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+      pending: 0,
+      success: 1,
+    });
   });
 
   it('never existed when the transaction is rolled back', async () => {
@@ -105,7 +112,10 @@ describe('a task that is enqueued within a transaction of the app', () => {
     const unopened = new TaskManager({ database: path, logger: false });
     app.exec('BEGIN IMMEDIATE');
     expect(() => unopened.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(
-      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining('start the task manager first') }),
+      expect.objectContaining({
+        code: 'ENGINE_UNAVAILABLE',
+        message: expect.stringContaining('start the task manager first'),
+      }),
     );
     app.exec('ROLLBACK');
     await unopened.stop();
@@ -119,25 +129,35 @@ describe('a task that is enqueued within a transaction of the app', () => {
     };
 
     it('is refused, even if that library has the same interface and a transaction is open', async () => {
-      refused({ inTransaction: true, exec: () => {}, prepare: () => ({ run() {}, get() {}, all: () => [] }) });
+      refused({
+        inTransaction: true,
+        exec: () => {},
+        prepare: () => ({ run() {}, get() {}, all: () => [] }),
+      });
       expect(await count()).toBe(0);
     });
 
     it('is refused for a second copy of the same package', async () => {
-      const driver = dirname(createRequire(import.meta.url).resolve('@photostructure/sqlite/package.json'));
+      const driver = dirname(
+        createRequire(import.meta.url).resolve('@photostructure/sqlite/package.json'),
+      );
       const modules = folder.file('node_modules');
       const copy = join(modules, '@photostructure/sqlite');
       for (const part of ['package.json', 'dist', `prebuilds/${process.platform}-${process.arch}`])
         cpSync(join(driver, part), join(copy, part), { recursive: true });
       symlinkSync(join(driver, '../../node-gyp-build'), join(modules, 'node-gyp-build'));
-      const { DatabaseSync: Copy } = createRequire(join(copy, 'package.json'))('./dist/index.cjs') as { DatabaseSync: typeof DatabaseSync };
+      const { DatabaseSync: Copy } = createRequire(join(copy, 'package.json'))(
+        './dist/index.cjs',
+      ) as { DatabaseSync: typeof DatabaseSync };
       const connection = new Copy(folder.file('elsewhere.db'));
       connection.exec('BEGIN IMMEDIATE');
       refused(connection);
       connection.close();
     });
 
-    const node = process.getBuiltinModule?.('node:sqlite' as 'node:fs') as unknown as { DatabaseSync: typeof DatabaseSync } | undefined;
+    const node = process.getBuiltinModule?.('node:sqlite' as 'node:fs') as unknown as
+      | { DatabaseSync: typeof DatabaseSync }
+      | undefined;
     (node ? it : it.skip)('is refused for node:sqlite', () => {
       const connection = new (node?.DatabaseSync ?? DatabaseSync)(folder.file('elsewhere.db'));
       connection.exec('BEGIN IMMEDIATE');

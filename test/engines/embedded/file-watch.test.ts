@@ -33,7 +33,8 @@ describe('an open database file', () => {
       () => 'ok',
       (error: { code?: unknown }) => error.code,
     );
-  const isRefused = async (): Promise<boolean> => (await codeOf(note.enqueue())) === 'ENGINE_UNAVAILABLE';
+  const isRefused = async (): Promise<boolean> =>
+    (await codeOf(note.enqueue())) === 'ENGINE_UNAVAILABLE';
   const logged = (msg: string): number => log.lines.filter((line) => line.msg === msg).length;
 
   it.each<[string, (file: string) => void]>([
@@ -59,7 +60,9 @@ describe('an open database file', () => {
     harm(path);
     await waitFor(isRefused, 20);
     expect(await codeOf(tasks.find({ limit: 1 }))).toBe('ENGINE_UNAVAILABLE');
-    expect(await codeOf(tasks.control({ action: 'retry', filter: 'all' }, { actor: 'ada' }))).toBe('ENGINE_UNAVAILABLE');
+    expect(await codeOf(tasks.control({ action: 'retry', filter: 'all' }, { actor: 'ada' }))).toBe(
+      'ENGINE_UNAVAILABLE',
+    );
     expect(await codeOf(tasks.store.get('session'))).toBe('ENGINE_UNAVAILABLE');
     expect(await codeOf(tasks.backup(folder.file('backup.db')))).toBe('ENGINE_UNAVAILABLE');
     await sleep(0.3);

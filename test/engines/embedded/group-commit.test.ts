@@ -5,12 +5,28 @@ import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
 import type { ClaimedRow } from '../../../src/engines/tables/schema/rows.js';
 import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
 
-const row = (seq: number): ClaimedRow => [seq, `id${seq}`, 'note', 'default', null, 1, 1, 1, 0, null, '[]'];
+const row = (seq: number): ClaimedRow => [
+  seq,
+  `id${seq}`,
+  'note',
+  'default',
+  null,
+  1,
+  1,
+  1,
+  0,
+  null,
+  '[]',
+];
 const write = { kind: 'pauseQueue', queue: 'default', paused: true, by: 'test', at: 0 } as const;
 
 /** A disk whose commits end when the test says so, in the order they came. */
 function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
-  const underWay: { batch: Batch; end(result?: Partial<BatchResult>): Promise<void>; fail(): Promise<void> }[] = [];
+  const underWay: {
+    batch: Batch;
+    end(result?: Partial<BatchResult>): Promise<void>;
+    fail(): Promise<void>;
+  }[] = [];
   const batches: Batch[] = [];
   const begun: number[] = [];
   const due: (number | null)[] = [];
@@ -61,7 +77,12 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
     onDue: (nextDue) => due.push(nextDue),
     onClaimFailed: (error) => failures.push(error),
     onCommitted: () => {},
-    handBack: () => ({ kind: 'handBack', owner: 'o', held: begun.map((seq) => [seq, 1] as const), at: 0 }),
+    handBack: () => ({
+      kind: 'handBack',
+      owner: 'o',
+      held: begun.map((seq) => [seq, 1] as const),
+      at: 0,
+    }),
     batchWeight,
   });
   const first = (): (typeof underWay)[number] => {
@@ -70,7 +91,8 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
     return found;
   };
   const submit = async (n = 1): Promise<void> => {
-    for (let each = 0; each < n; each++) void commits.submit<'pauseQueue'>(write).catch(() => undefined);
+    for (let each = 0; each < n; each++)
+      void commits.submit<'pauseQueue'>(write).catch(() => undefined);
     for (let each = 0; each < 3; each++) await turn();
   };
   /** Answers what is written from now on at once. */
@@ -188,7 +210,9 @@ describe('how commits are grouped', () => {
     await first().end();
     expect(closed).toBe(true);
     expect(underWay).toHaveLength(0);
-    await expect(commits.submit<'pauseQueue'>(write)).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await expect(commits.submit<'pauseQueue'>(write)).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+    });
   });
 
   it('reports when the next task is due in the order of the commits, even if the earlier answer is handled in two turns', async () => {
@@ -209,7 +233,10 @@ describe('how commits are grouped', () => {
     await submit();
     await first().fail();
     expect(due).toEqual([]);
-    expect(failures).toEqual([expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }), expect.any(Error)]);
+    expect(failures).toEqual([
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }),
+      expect.any(Error),
+    ]);
   });
 
   it('hands back what a commit without an answer may have claimed, before it claims again', async () => {
@@ -225,8 +252,12 @@ describe('how commits are grouped', () => {
     await submit();
     await first().end();
     const handBack = { kind: 'handBack', owner: 'o', held: [[1, 1]], at: 0 };
-    expect(batches.flatMap(({ writes }) => writes.filter(({ kind }) => kind === 'handBack'))).toEqual([handBack]);
-    expect(batches.find(({ writes }) => writes[0]?.kind === 'handBack')?.claim).toMatchObject({ limit: 9 });
+    expect(
+      batches.flatMap(({ writes }) => writes.filter(({ kind }) => kind === 'handBack')),
+    ).toEqual([handBack]);
+    expect(batches.find(({ writes }) => writes[0]?.kind === 'handBack')?.claim).toMatchObject({
+      limit: 9,
+    });
   });
 
   it('reports a claim that cannot be made, and stores the writes without it', async () => {
@@ -261,26 +292,41 @@ describe('how commits are grouped', () => {
     await submit();
     await first().fail();
     await submit();
-    await first().end({ outcomes: [{ ok: false, error: { message: 'locked', errcode: 5 } }, undefined] });
+    await first().end({
+      outcomes: [{ ok: false, error: { message: 'locked', errcode: 5 } }, undefined],
+    });
     await submit();
     await first().end();
     await submit();
     await first().end();
-    expect(batches.map(({ writes }) => writes.filter(({ kind }) => kind === 'handBack').length)).toEqual([0, 1, 1, 0]);
+    expect(
+      batches.map(({ writes }) => writes.filter(({ kind }) => kind === 'handBack').length),
+    ).toEqual([0, 1, 1, 0]);
   });
 
   it('limits batches by weight, keeps the order of the writes, and writes a larger one alone', async () => {
     const { commits, first, batches } = fakeDisk({ batchWeight: 10_000 });
     const settled: number[] = [];
     for (const [n, length] of [4000, 4000, 4000, 50_000, 100].entries()) {
-      const set = { kind: 'set', key: String(n), value: 'x'.repeat(length), expiresAt: 0, at: 0 } as const;
+      const set = {
+        kind: 'set',
+        key: String(n),
+        value: 'x'.repeat(length),
+        expiresAt: 0,
+        at: 0,
+      } as const;
       void commits.submit<'set'>(set).then(() => settled.push(n));
     }
     for (let n = 0; n < 4; n++) {
       await turn();
       await first().end({ diskBound: true });
     }
-    expect(batches.map(({ writes }) => writes.map((each) => 'key' in each && each.key))).toEqual([['0', '1'], ['2'], ['3'], ['4']]);
+    expect(batches.map(({ writes }) => writes.map((each) => 'key' in each && each.key))).toEqual([
+      ['0', '1'],
+      ['2'],
+      ['3'],
+      ['4'],
+    ]);
     expect(settled).toEqual([0, 1, 2, 3, 4]);
   });
 });

@@ -23,18 +23,27 @@ describe('retention', () => {
     await tasks.start();
     await talk.enqueueMany(Array.from({ length: n }, (_, index) => [index % 3 === 0] as [boolean]));
     await talk.with({ runIn: 3600 }).enqueue(true);
-    await waitFor(async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 1);
-    await waitFor(async () => (await tasks.find({ limit: 1, q: 'unmistakable' })).total === Math.ceil(n / 3));
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 1,
+    );
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, q: 'unmistakable' })).total === Math.ceil(n / 3),
+    );
     await tasks.stop();
   };
   const rows = async (): Promise<Record<string, unknown>> => {
     const file = await openDatabase(database);
     const count = (table: string): unknown => file.get(`SELECT count(*) AS n FROM ${table}`)?.n;
     const counts = Object.fromEntries(
-      ['task', 'attempt', 'log', 'tag', 'failure', 'failure_group', 'tombstone'].map((table) => [table, count(table)]),
+      ['task', 'attempt', 'log', 'tag', 'failure', 'failure_group', 'tombstone'].map((table) => [
+        table,
+        count(table),
+      ]),
     );
     expectSums(file);
-    expect(file.get("SELECT count(*) AS n FROM pragma_integrity_check WHERE integrity_check <> 'ok'")).toEqual({ n: 0 });
+    expect(
+      file.get("SELECT count(*) AS n FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
+    ).toEqual({ n: 0 });
     file.close();
     return counts;
   };
@@ -50,9 +59,21 @@ describe('retention', () => {
     const tasks = new TaskManager({ database, logger: false, retentionDays: 0.001 / 86_400 });
     await tasks.start({ run: false });
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 1);
-    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 1, success: 0, failed: 0 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+      pending: 1,
+      success: 0,
+      failed: 0,
+    });
     await tasks.stop();
-    expect(await rows()).toEqual({ task: 1, attempt: 0, log: 0, tag: 1, failure: 0, failure_group: 0, tombstone: 250 });
+    expect(await rows()).toEqual({
+      task: 1,
+      attempt: 0,
+      log: 0,
+      tag: 1,
+      failure: 0,
+      failure_group: 0,
+      tombstone: 250,
+    });
   });
 
   it('by count keeps the newest', async () => {
@@ -61,7 +82,9 @@ describe('retention', () => {
     const newest = (await tasks.find({ limit: 20, sort: '-endedAt' })).items.map(({ id }) => id);
     await tasks.start({ run: false });
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 21);
-    expect((await tasks.find({ limit: 30, sort: '-endedAt' })).items.slice(0, 20).map(({ id }) => id)).toEqual(newest);
+    expect(
+      (await tasks.find({ limit: 30, sort: '-endedAt' })).items.slice(0, 20).map(({ id }) => id),
+    ).toEqual(newest);
     await tasks.stop();
   });
 
@@ -73,11 +96,21 @@ describe('retention', () => {
     file.exec("UPDATE failure_group SET last_at = 0 WHERE error_message = 'unmistakable'");
     const writer = new Writer(file);
     const at = Date.now();
-    for (let n = 0; n < 5; n++) writer.apply({ writes: [{ kind: 'makeSearchable', limit: 1 }], claim: undefined, at, wanted: [] });
+    for (let n = 0; n < 5; n++)
+      writer.apply({
+        writes: [{ kind: 'makeSearchable', limit: 1 }],
+        claim: undefined,
+        at,
+        wanted: [],
+      });
     expect(file.get('SELECT count(*) AS n FROM failure_group')?.n).toBeLessThanOrEqual(10_000);
     expect(file.get('SELECT count(*) AS n FROM failure_group')?.n).toBeGreaterThan(9_700);
-    expect(file.get("SELECT n FROM failure_group WHERE error_message = 'unmistakable'")).toEqual({ n: 1 });
-    expect(file.get('SELECT min(first_at) AS first FROM failure_group WHERE last_at > 0')?.first).toBeGreaterThan(400);
+    expect(file.get("SELECT n FROM failure_group WHERE error_message = 'unmistakable'")).toEqual({
+      n: 1,
+    });
+    expect(
+      file.get('SELECT min(first_at) AS first FROM failure_group WHERE last_at > 0')?.first,
+    ).toBeGreaterThan(400);
     file.close();
   });
 

@@ -20,7 +20,8 @@ describe('a manager that starts on a file which another process has open', () =>
   /** Starts a process of an app, and returns how often it warned. */
   const start = async (app: string, names: readonly string[], run = true): Promise<number> => {
     mkdirSync(folder.file(app), { recursive: true });
-    for (const file of ['package.json', 'main.js']) writeFileSync(folder.file(`${app}/${file}`), '');
+    for (const file of ['package.json', 'main.js'])
+      writeFileSync(folder.file(`${app}/${file}`), '');
     process.argv[1] = folder.file(`${app}/main.js`);
     const log = recordingLogger();
     const manager = new TaskManager({ database: folder.file('tasks.db'), logger: log.logger });

@@ -46,12 +46,23 @@ describe('a manager', () => {
     ['describe', (manager) => manager.describe()],
     ['watch', (manager) => first(manager.watch(0, signal))],
     ['control by filter', (manager) => manager.control({ action: 'retry', filter: 'all' }, by)],
-    ['control by id', (manager) => manager.control({ action: 'retry', ids: ['01a21071-3656-7206-a6b1-2a4514f64169'] }, by)],
+    [
+      'control by id',
+      (manager) =>
+        manager.control({ action: 'retry', ids: ['01a21071-3656-7206-a6b1-2a4514f64169'] }, by),
+    ],
     [
       'a preview',
-      (manager) => manager.control({ action: 'retry', ids: ['01a21071-3656-7206-a6b1-2a4514f64169'] }, { ...by, dryRun: true }),
+      (manager) =>
+        manager.control(
+          { action: 'retry', ids: ['01a21071-3656-7206-a6b1-2a4514f64169'] },
+          { ...by, dryRun: true },
+        ),
     ],
-    ['control of a schedule', (manager) => manager.control({ action: 'pause', schedule: 'nightly' }, by)],
+    [
+      'control of a schedule',
+      (manager) => manager.control({ action: 'pause', schedule: 'nightly' }, by),
+    ],
     ['store.get', (manager) => manager.store.get('session')],
     ['store.page', (manager) => manager.store.page('audit')],
     ['store.list', (manager) => manager.store.list('session', undefined, 10)],
@@ -80,7 +91,10 @@ describe('a manager', () => {
 
   it('takes over the tasks of a dead process although the lock of another one cannot be checked', async () => {
     const add = (owner: string): void =>
-      file.run(`INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES (?, 'here', 1, '0.1.0', 1, 1)`, owner);
+      file.run(
+        `INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES (?, 'here', 1, '0.1.0', 1, 1)`,
+        owner,
+      );
     for (const owner of ['a-unknown', 'b-dead']) add(owner);
     mkdirSync(`${path}-owners/a-unknown`, { recursive: true });
     await expect(tasks.start()).rejects.toThrow(unavailable);

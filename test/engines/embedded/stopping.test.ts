@@ -10,7 +10,15 @@ import { gate, sleep, waitFor } from '../../helpers/wait.js';
 const locked = ({ writes, claim }: Batch): BatchResult => {
   const error = { message: 'database is locked', errcode: 5 };
   const outcomes = writes.map(() => ({ ok: false, error }) as const);
-  return { outcomes, claimed: [], begun: [], expired: [], nextDue: null, diskBound: true, ...(claim && { claimError: error }) };
+  return {
+    outcomes,
+    claimed: [],
+    begun: [],
+    expired: [],
+    nextDue: null,
+    diskBound: true,
+    ...(claim && { claimError: error }),
+  };
 };
 
 describe('a stop while the file is locked', () => {
@@ -40,12 +48,18 @@ describe('a stop while the file is locked', () => {
     const after = new TaskManager({ database: path, logger: false });
     const task = await after.get(id);
     await after.stop();
-    return { status: task?.status, result: task?.result, lines: task?.logs.map(({ message }) => message) };
+    return {
+      status: task?.status,
+      result: task?.result,
+      lines: task?.logs.map(({ message }) => message),
+    };
   }
-  const has = (batch: Batch, kind: string): boolean => batch.writes.some((write) => write.kind === kind);
+  const has = (batch: Batch, kind: string): boolean =>
+    batch.writes.some((write) => write.kind === kind);
 
   it('records a task that ended meanwhile, in the commit that hands back the others', async () => {
-    const apply: Commit = async (batch, commit) => (has(batch, 'finish') && !has(batch, 'recover') ? locked(batch) : commit(batch));
+    const apply: Commit = async (batch, commit) =>
+      has(batch, 'finish') && !has(batch, 'recover') ? locked(batch) : commit(batch);
     expect(await stopWith(apply)).toEqual({ status: 'success', result: 'kept', lines: ['done'] });
   });
 

@@ -33,7 +33,8 @@ describe('a schedule', () => {
     await manager.start({ run });
     return manager;
   };
-  const find = async (manager: TaskManager, wanted: string) => (await manager.describe()).schedules.find(({ name }) => name === wanted);
+  const find = async (manager: TaskManager, wanted: string) =>
+    (await manager.describe()).schedules.find(({ name }) => name === wanted);
   const remove = (manager: TaskManager, schedule: string): Promise<unknown> =>
     manager.control({ action: 'remove', schedule }, by).then(
       ({ known }) => known,
@@ -55,7 +56,12 @@ describe('a schedule', () => {
     app.use(taskAdmin(after, { auth: null, logger: false }));
     const served = await serve(app);
     const client = createClient(`${served.url}/tasks`);
-    expect((await client.schedules()).items.map(({ name, undefinedSince }) => [name, undefinedSince === null])).toEqual([
+    expect(
+      (await client.schedules()).items.map(({ name, undefinedSince }) => [
+        name,
+        undefinedSince === null,
+      ]),
+    ).toEqual([
       ['kept', true],
       ['old', false],
     ]);
@@ -89,7 +95,9 @@ describe('a schedule', () => {
     const worker = await started([]);
     const file = await openDatabase(folder.file('tasks.db'));
     await waitFor(() => file.get('SELECT 1 FROM worker'));
-    file.exec(`CREATE TRIGGER full BEFORE INSERT ON worker BEGIN SELECT RAISE(ABORT, 'no room'); END`);
+    file.exec(
+      `CREATE TRIGGER full BEFORE INSERT ON worker BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+    );
     worker.schedule('late', () => {}, { every: 3600 });
     await waitFor(() => find(worker, 'late'));
     file.exec('DROP TRIGGER full');

@@ -9,8 +9,14 @@ import { temporaryFolder } from '../../helpers/folder.js';
 import { startScript } from '../../helpers/process.js';
 
 const logger = loggerOption('logger', false);
-const set = (key: string, value: unknown) => ({ kind: 'set', key, value: value as string, expiresAt: 9e15, at: 0 }) as const;
-const batch = (...writes: Batch['writes']): Batch => ({ writes, claim: undefined, at: 0, wanted: [] });
+const set = (key: string, value: unknown) =>
+  ({ kind: 'set', key, value: value as string, expiresAt: 9e15, at: 0 }) as const;
+const batch = (...writes: Batch['writes']): Batch => ({
+  writes,
+  claim: undefined,
+  at: 0,
+  wanted: [],
+});
 
 describe('the thread that writes', () => {
   let folder: ReturnType<typeof temporaryFolder>;
@@ -69,14 +75,22 @@ describe('the thread that writes', () => {
       onClaimFailed: () => {},
       onCommitted: () => {},
     });
-    const writes = [set('a', 'x'), set('b', 1n), set('c', 'x')].map((write) => commits.submit<'set'>(write));
-    expect((await Promise.allSettled(writes)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    const writes = [set('a', 'x'), set('b', 1n), set('c', 'x')].map((write) =>
+      commits.submit<'set'>(write),
+    );
+    expect((await Promise.allSettled(writes)).map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+    ]);
     expect(await values()).toEqual({ a: 1, c: 1 });
   });
 
   it('stores a commit that is too long for JSON', async () => {
     port = await threadPort(path, { logger });
-    const { outcomes } = await port.apply(batch(set('large', 'x'.repeat(70_000_000)), set('small', 'x')));
+    const { outcomes } = await port.apply(
+      batch(set('large', 'x'.repeat(70_000_000)), set('small', 'x')),
+    );
     expect(outcomes.every((outcome) => outcome?.ok ?? true)).toBe(true);
     expect(await values()).toEqual({ large: 70_000_000, small: 1 });
   });
@@ -84,7 +98,9 @@ describe('the thread that writes', () => {
   it('can be closed while it is not running', async () => {
     const opened = await threadPort(path, { logger });
     await opened.close();
-    await expect(opened.apply(batch(set('a', 'x')))).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await expect(opened.apply(batch(set('a', 'x')))).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+    });
     await opened.close();
   });
 });

@@ -74,7 +74,12 @@ class Real {
   }
 
   write<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Written[K] {
-    const { outcomes } = this.writer.apply({ writes: [write], claim: undefined, at: this.now, wanted: [] });
+    const { outcomes } = this.writer.apply({
+      writes: [write],
+      claim: undefined,
+      at: this.now,
+      wanted: [],
+    });
     const [outcome] = outcomes;
     if (outcome && !outcome.ok) throw new Error(outcome.error.message);
     return outcome?.value as Written[K];
@@ -83,7 +88,10 @@ class Real {
   claim(owner: string, limit: number): { claimed: string[]; expired: string[] } {
     const claim = { owner, names: [...limits], limit, at: this.now };
     const { claimed, expired } = this.writer.apply({ writes: [], claim, at: this.now, wanted: [] });
-    return { claimed: claimed.map(([, id]) => idOf(id)), expired: expired.map((row) => toSummary(row).id) };
+    return {
+      claimed: claimed.map(([, id]) => idOf(id)),
+      expired: expired.map((row) => toSummary(row).id),
+    };
   }
 
   /** Number and fence of a task that runs. */
@@ -100,13 +108,25 @@ const end = (_model: Model, task: ModelTask, status: TaskStatus): void => {
   Object.assign(task, { status, cancelling: false, owner: undefined, waiting: false });
 };
 const toPending = (model: Model, task: ModelTask, runAt: number): void => {
-  Object.assign(task, { status: 'pending', cancelling: false, owner: undefined, runAt, waiting: runAt > model.now });
+  Object.assign(task, {
+    status: 'pending',
+    cancelling: false,
+    owner: undefined,
+    runAt,
+    waiting: runAt > model.now,
+  });
 };
-const pick = <T>(list: readonly T[], n: number): T | undefined => (list.length === 0 ? undefined : list[n % list.length]);
+const pick = <T>(list: readonly T[], n: number): T | undefined =>
+  list.length === 0 ? undefined : list[n % list.length];
 const isEnd = (status: TaskStatus): boolean => taskStatuses.indexOf(status) > 1;
 
 /** A step on some task in one of these states. */
-function onTask(name: string, n: number, states: readonly TaskStatus[], act: (task: ModelTask, model: Model, real: Real) => void): Step {
+function onTask(
+  name: string,
+  n: number,
+  states: readonly TaskStatus[],
+  act: (task: ModelTask, model: Model, real: Real) => void,
+): Step {
   const find = (model: Readonly<Model>) =>
     pick(
       model.tasks.filter(({ status }) => states.includes(status)),
@@ -164,11 +184,18 @@ function compare(model: Model, real: Real): void {
   for (const status of taskStatuses) {
     const ids = expected.filter((task) => task.status === status).map(({ id }) => id);
     const page = reader.find({ limit: 500, status: [status] });
-    expect([status, page.total, ...page.items.map(({ id }) => id)]).toEqual([status, ids.length, ...ids]);
+    expect([status, page.total, ...page.items.map(({ id }) => id)]).toEqual([
+      status,
+      ids.length,
+      ...ids,
+    ]);
   }
   for (const { id, attempts, status, attempt } of model.tasks) {
     const shown = reader.get(id)?.attempts.map((each) => [each.number, each.status]);
-    expect([id, shown]).toEqual([id, status === 'running' ? [...attempts, [attempt, 'running']] : attempts]);
+    expect([id, shown]).toEqual([
+      id,
+      status === 'running' ? [...attempts, [attempt, 'running']] : attempts,
+    ]);
   }
 }
 
@@ -177,67 +204,81 @@ const enqueue = (
   queue: string,
   priority: number,
   runIn: number,
-  rest: Pick<NewTask, 'attempts' | 'interrupts'> & { deadline: number | undefined; key: string | undefined },
+  rest: Pick<NewTask, 'attempts' | 'interrupts'> & {
+    deadline: number | undefined;
+    key: string | undefined;
+  },
 ): Step =>
-  step(`enqueue(${[name, queue, priority, runIn, JSON.stringify(rest)].join(', ')})`, (model, real) => {
-    const { attempts, interrupts, deadline, key } = rest;
-    const id = real.newId();
-    const runAt = real.now + runIn;
-    const deadlineAt = deadline === undefined ? undefined : runAt + deadline;
-    const idempotency = key === undefined ? undefined : { key, until: real.now + 1e12 };
-    const task: NewTask = {
-      id,
-      name,
-      args: '[]',
-      queue,
-      priority,
-      tags: priority === 0 ? {} : { queue, priority: String(priority) },
-      source: 'manual',
-      createdAt: real.now,
-      runAt,
-      attempts,
-      interrupts,
-      deadlineAt,
-      idempotency,
-    };
-    const standing = real.write<'enqueue'>({ kind: 'enqueue', tasks: packTasks([task]) });
-    const taken = key === undefined ? undefined : model.keys.get(`${name} ${key}`);
-    expect(standing?.[0] ?? id).toBe(taken ?? id);
-    if (taken !== undefined) return;
-    if (key !== undefined) model.keys.set(`${name} ${key}`, id);
-    model.tasks.push({
-      id,
-      name,
-      queue,
-      priority,
-      status: 'pending',
-      runAt,
-      waiting: runIn > 0,
-      deadlineAt,
-      series: attempts,
-      maxAttempts: attempts,
-      maxInterrupts: interrupts,
-      interrupts: 0,
-      attempt: 0,
-      attempts: [],
-      cancelling: false,
-      owner: undefined,
-      key,
-    });
-  });
+  step(
+    `enqueue(${[name, queue, priority, runIn, JSON.stringify(rest)].join(', ')})`,
+    (model, real) => {
+      const { attempts, interrupts, deadline, key } = rest;
+      const id = real.newId();
+      const runAt = real.now + runIn;
+      const deadlineAt = deadline === undefined ? undefined : runAt + deadline;
+      const idempotency = key === undefined ? undefined : { key, until: real.now + 1e12 };
+      const task: NewTask = {
+        id,
+        name,
+        args: '[]',
+        queue,
+        priority,
+        tags: priority === 0 ? {} : { queue, priority: String(priority) },
+        source: 'manual',
+        createdAt: real.now,
+        runAt,
+        attempts,
+        interrupts,
+        deadlineAt,
+        idempotency,
+      };
+      const standing = real.write<'enqueue'>({ kind: 'enqueue', tasks: packTasks([task]) });
+      const taken = key === undefined ? undefined : model.keys.get(`${name} ${key}`);
+      expect(standing?.[0] ?? id).toBe(taken ?? id);
+      if (taken !== undefined) return;
+      if (key !== undefined) model.keys.set(`${name} ${key}`, id);
+      model.tasks.push({
+        id,
+        name,
+        queue,
+        priority,
+        status: 'pending',
+        runAt,
+        waiting: runIn > 0,
+        deadlineAt,
+        series: attempts,
+        maxAttempts: attempts,
+        maxInterrupts: interrupts,
+        interrupts: 0,
+        attempt: 0,
+        attempts: [],
+        cancelling: false,
+        owner: undefined,
+        key,
+      });
+    },
+  );
 
 const claim = (owner: string, limit: number): Step =>
   step(`claim(${owner}, ${limit})`, (model, real) => {
-    for (const task of model.tasks) if (task.waiting && task.runAt <= model.now) task.waiting = false;
+    for (const task of model.tasks)
+      if (task.waiting && task.runAt <= model.now) task.waiting = false;
     const claimed: string[] = [];
     const expired: string[] = [];
     for (let late = true; late; ) {
       late = false;
       const room = new Map<string, number>();
       for (const [name, most] of limits)
-        room.set(name, (most ?? 99) - model.tasks.filter((task) => task.name === name && task.status === 'running').length);
+        room.set(
+          name,
+          (most ?? 99) -
+            model.tasks.filter((task) => task.name === name && task.status === 'running').length,
+        );
       const ready = model.tasks
-        .filter(({ name, queue, status, waiting }) => limits.has(name) && status === 'pending' && !waiting && !model.paused.has(queue))
+        .filter(
+          ({ name, queue, status, waiting }) =>
+            limits.has(name) && status === 'pending' && !waiting && !model.paused.has(queue),
+        )
         .sort((a, b) => b.priority - a.priority || (a.id < b.id ? -1 : 1))
         .filter(({ name }) => {
           const left = room.get(name) ?? 0;
@@ -259,33 +300,53 @@ const claim = (owner: string, limit: number): Step =>
     expect(real.claim(owner, limit)).toEqual({ claimed, expired });
   });
 
-const finish = (n: number, outcome: 'success' | 'failed' | 'again', wait: number, stranger: boolean): Step =>
-  onTask(`finish ${outcome} ${stranger ? 'by a stranger ' : ''}`, n, ['running'], (task, model, real) => {
-    const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
-    const result =
-      outcome === 'success'
-        ? { status: 'success' as const }
-        : { status: 'failed' as const, error, retryIn: outcome === 'again' ? wait / 1000 : undefined };
-    const owner = stranger ? 'nobody' : (task.owner ?? '');
-    real.write<'finish'>({ kind: 'finish', ...real.held(task.id), owner, at: real.now, result });
-    if (stranger) return;
-    if (task.cancelling) end(model, task, 'cancelled');
-    else if (outcome === 'success') end(model, task, 'success');
-    else if (outcome === 'failed') end(model, task, 'failed');
-    else {
-      task.attempts.push([task.attempt, 'failed']);
-      toPending(model, task, model.now + wait);
-    }
-  });
+const finish = (
+  n: number,
+  outcome: 'success' | 'failed' | 'again',
+  wait: number,
+  stranger: boolean,
+): Step =>
+  onTask(
+    `finish ${outcome} ${stranger ? 'by a stranger ' : ''}`,
+    n,
+    ['running'],
+    (task, model, real) => {
+      const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
+      const result =
+        outcome === 'success'
+          ? { status: 'success' as const }
+          : {
+              status: 'failed' as const,
+              error,
+              retryIn: outcome === 'again' ? wait / 1000 : undefined,
+            };
+      const owner = stranger ? 'nobody' : (task.owner ?? '');
+      real.write<'finish'>({ kind: 'finish', ...real.held(task.id), owner, at: real.now, result });
+      if (stranger) return;
+      if (task.cancelling) end(model, task, 'cancelled');
+      else if (outcome === 'success') end(model, task, 'success');
+      else if (outcome === 'failed') end(model, task, 'failed');
+      else {
+        task.attempts.push([task.attempt, 'failed']);
+        toPending(model, task, model.now + wait);
+      }
+    },
+  );
 
-const conflictOr = (_model: Model, task: ModelTask, allowed: boolean, ok: boolean | undefined): boolean => {
+const conflictOr = (
+  _model: Model,
+  task: ModelTask,
+  allowed: boolean,
+  ok: boolean | undefined,
+): boolean => {
   expect([task.id, ok]).toEqual([task.id, allowed]);
   return allowed;
 };
 
 const retry = (n: number): Step =>
   onTask('retry', n, taskStatuses, (task, model, real) => {
-    const holder = task.key === undefined ? task.id : (model.keys.get(`${task.name} ${task.key}`) ?? task.id);
+    const holder =
+      task.key === undefined ? task.id : (model.keys.get(`${task.name} ${task.key}`) ?? task.id);
     const allowed = isEnd(task.status) && task.status !== 'success' && holder === task.id;
     const results = real.write<'retry'>({ kind: 'retry', ids: [task.id], at: real.now });
     if (!conflictOr(model, task, allowed, results[0]?.ok)) return;
@@ -299,7 +360,8 @@ const cancel = (n: number): Step =>
   onTask('cancel', n, taskStatuses, (task, model, real) => {
     const results = real.write<'cancel'>({ kind: 'cancel', ids: [task.id], at: real.now });
     if (!conflictOr(model, task, !isEnd(task.status), results[0]?.ok)) return;
-    if (task.key !== undefined && model.keys.get(`${task.name} ${task.key}`) === task.id) model.keys.delete(`${task.name} ${task.key}`);
+    if (task.key !== undefined && model.keys.get(`${task.name} ${task.key}`) === task.id)
+      model.keys.delete(`${task.name} ${task.key}`);
     if (task.status === 'running') task.cancelling = true;
     else end(model, task, 'cancelled');
   });
@@ -307,9 +369,16 @@ const cancel = (n: number): Step =>
 const rerun = (n: number): Step =>
   onTask('rerun', n, taskStatuses, (task, model, real) => {
     const id = real.newId();
-    const results = real.write<'rerun'>({ kind: 'rerun', ids: [task.id], newIds: [id], args: undefined, at: real.now });
+    const results = real.write<'rerun'>({
+      kind: 'rerun',
+      ids: [task.id],
+      newIds: [id],
+      args: undefined,
+      at: real.now,
+    });
     if (!conflictOr(model, task, isEnd(task.status), results[0]?.ok)) return;
-    const deadlineAt = task.deadlineAt === undefined ? undefined : model.now + task.deadlineAt - task.runAt;
+    const deadlineAt =
+      task.deadlineAt === undefined ? undefined : model.now + task.deadlineAt - task.runAt;
     const fresh = {
       attempt: 0,
       attempts: [],
@@ -319,7 +388,15 @@ const rerun = (n: number): Step =>
       cancelling: false,
       key: undefined,
     };
-    model.tasks.push({ ...task, ...fresh, id, status: 'pending', runAt: model.now, waiting: false, deadlineAt });
+    model.tasks.push({
+      ...task,
+      ...fresh,
+      id,
+      status: 'pending',
+      runAt: model.now,
+      waiting: false,
+      deadlineAt,
+    });
   });
 
 const remove = (n: number): Step =>
@@ -339,7 +416,12 @@ const runNow = (n: number): Step =>
 const abandon = (n: number): Step =>
   onTask('abandon', n, ['running'], (task, model, real) => {
     if (!task.cancelling) return;
-    real.write<'abandon'>({ kind: 'abandon', ...real.held(task.id), owner: task.owner ?? '', at: real.now });
+    real.write<'abandon'>({
+      kind: 'abandon',
+      ...real.held(task.id),
+      owner: task.owner ?? '',
+      at: real.now,
+    });
     end(model, task, 'cancelled');
   });
 
@@ -350,7 +432,10 @@ const crash = (owner: string): Step =>
     for (const task of model.tasks) {
       if (task.owner !== owner) continue;
       if (task.cancelling) end(model, task, 'cancelled');
-      else if (task.interrupts >= task.maxInterrupts || (task.deadlineAt !== undefined && task.deadlineAt <= model.now))
+      else if (
+        task.interrupts >= task.maxInterrupts ||
+        (task.deadlineAt !== undefined && task.deadlineAt <= model.now)
+      )
         end(model, task, 'interrupted');
       else {
         task.attempts.push([task.attempt, 'interrupted']);
@@ -393,8 +478,12 @@ const steps = [
       deadline: fc.constantFrom(undefined, undefined, 400),
       key: fc.constantFrom(undefined, undefined, undefined, 'k1', 'k2'),
     })
-    .map(({ name, queue, priority, runIn, ...rest }) => enqueue(name, queue, priority, runIn, rest)),
-  fc.tuple(fc.constantFrom(...owners), fc.integer({ min: 1, max: 4 })).map(([owner, limit]) => claim(owner, limit)),
+    .map(({ name, queue, priority, runIn, ...rest }) =>
+      enqueue(name, queue, priority, runIn, rest),
+    ),
+  fc
+    .tuple(fc.constantFrom(...owners), fc.integer({ min: 1, max: 4 }))
+    .map(([owner, limit]) => claim(owner, limit)),
   fc
     .tuple(
       nat,
@@ -432,7 +521,15 @@ describe('the database', () => {
           await real.open();
           try {
             await fc.asyncModelRun(
-              () => ({ model: { now: real.now, tasks: [], paused: new Set<string>(), keys: new Map<string, string>() }, real }),
+              () => ({
+                model: {
+                  now: real.now,
+                  tasks: [],
+                  paused: new Set<string>(),
+                  keys: new Map<string, string>(),
+                },
+                real,
+              }),
               commands,
             );
             expect(real.database.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });

@@ -29,9 +29,15 @@ process.on('unhandledRejection', (error) => escaped.push(`unhandledRejection: ${
 /** @type {{ level: string, msg: string, [field: string]: unknown }[]} */
 const lines = [];
 /** @param {string} level */
-const line = (level) => (/** @type {object} */ fields, /** @type {string} */ msg) => void lines.push({ level, msg, ...fields });
+const line = (level) => (/** @type {object} */ fields, /** @type {string} */ msg) =>
+  void lines.push({ level, msg, ...fields });
 /** @type {any} */
-const logger = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+const logger = {
+  debug: line('debug'),
+  info: line('info'),
+  warn: line('warn'),
+  error: line('error'),
+};
 
 /** @param {string} what @returns {never} */
 const fail = (what) => {
@@ -39,7 +45,8 @@ const fail = (what) => {
 };
 /** @param {() => unknown} isDone */
 const until = async (isDone) => {
-  for (const end = performance.now() + 20_000; !(await isDone()); await sleep(10)) if (performance.now() > end) fail('it took too long');
+  for (const end = performance.now() + 20_000; !(await isDone()); await sleep(10))
+    if (performance.now() > end) fail('it took too long');
 };
 /** @param {string} msg */
 const count = (msg) => lines.filter((each) => each.msg === msg).length;
@@ -143,10 +150,18 @@ const kinds = {
     const store = memoryStore();
     store.append = () => fail('append');
     const app = new Koa();
-    const auth = createAuth({ strategies, store, secretKey: 'another key of 32 characters, or more', logger });
+    const auth = createAuth({
+      strategies,
+      store,
+      secretKey: 'another key of 32 characters, or more',
+      logger,
+    });
     app.use(sessionToken(auth)).use(loginRoutes(auth));
     const { server, url } = await serve(app);
-    await fetch(`${url}/tasks/auth/login`, { method: 'POST', body: new URLSearchParams({ username: 'ada', password: 'no' }) });
+    await fetch(`${url}/tasks/auth/login`, {
+      method: 'POST',
+      body: new URLSearchParams({ username: 'ada', password: 'no' }),
+    });
     await until(() => count('an audit row could not be stored') > 0);
     server.close();
   },
@@ -208,7 +223,8 @@ const kinds = {
     const isWorking = () => lines.filter(({ msg }) => msg.endsWith(' works again')).length;
     await until(() => isWorking() >= lines.filter(({ msg }) => msg.endsWith(' failed')).length);
     isWorkingAgain = true;
-    for (const each of [id, ended]) await until(async () => (await tasks.get(each))?.status === 'success');
+    for (const each of [id, ended])
+      await until(async () => (await tasks.get(each))?.status === 'success');
     await tasks.stop();
   },
 };
@@ -218,7 +234,9 @@ await sleep(50);
 console.log(
   JSON.stringify({
     escaped,
-    lines: lines.filter(({ level }) => level !== 'debug').map(({ level, msg, err }) => [level, msg, /** @type {any} */ (err)?.message]),
+    lines: lines
+      .filter(({ level }) => level !== 'debug')
+      .map(({ level, msg, err }) => [level, msg, /** @type {any} */ (err)?.message]),
   }),
 );
 process.exit();

@@ -48,7 +48,11 @@ const codes = new Set();
 for (let round = 0; round < Number(rounds); round++) {
   for (let n = 0; n < 10; n++) {
     if (n === 2) Atomics.store(order, 0, 1 + (round % points.length));
-    const enqueued = await Promise.allSettled([work.enqueue(), work.enqueue(), work.with({ runIn: 0.05 }).enqueue()]);
+    const enqueued = await Promise.allSettled([
+      work.enqueue(),
+      work.enqueue(),
+      work.with({ runIn: 0.05 }).enqueue(),
+    ]);
     for (const each of enqueued) {
       if (each.status === 'fulfilled') acknowledged.push(each.value);
       else codes.add(each.reason.code);
@@ -78,8 +82,11 @@ console.log(
     left: await open().catch((error) => error.code),
     mostRuns: Math.max(...runs.values()),
     codes: [...codes],
-    failed: lines.filter((line) => line === 'the thread that writes the task database failed').length,
-    worksAgain: lines.filter((line) => line === 'the thread that writes the task database works again').length,
+    failed: lines.filter((line) => line === 'the thread that writes the task database failed')
+      .length,
+    worksAgain: lines.filter(
+      (line) => line === 'the thread that writes the task database works again',
+    ).length,
     ...fatal,
   }),
 );

@@ -6,7 +6,9 @@ const built = (path) => import(String(new URL(`../../../dist/${path}`, import.me
 const { EmbeddedEngine } = /** @type {typeof import('../../../src/engines/embedded/engine.js')} */ (
   await built('engines/embedded/engine.js')
 );
-const { loggerOption } = /** @type {typeof import('../../../src/options.js')} */ (await built('options.js'));
+const { loggerOption } = /** @type {typeof import('../../../src/options.js')} */ (
+  await built('options.js')
+);
 
 /** @type {Map<number, EmbeddedEngine>} */
 const engines = new Map();
@@ -17,7 +19,8 @@ const watches = new Map();
 async function watch(call, engine, after) {
   const controller = new AbortController();
   watches.set(call, controller);
-  for await (const changes of engine.watch(after, controller.signal)) process.send?.({ call, changes });
+  for await (const changes of engine.watch(after, controller.signal))
+    process.send?.({ call, changes });
   process.send?.({ call, value: undefined });
 }
 
@@ -29,7 +32,10 @@ async function answer({ call, engine: key, method, args }) {
       retention: { age: undefined, count: undefined },
       ...args[0],
     });
-    engine.observe({ wants: () => true, tell: (task) => process.send?.({ told: task, engine: key }) });
+    engine.observe({
+      wants: () => true,
+      tell: (task) => process.send?.({ told: task, engine: key }),
+    });
     engines.set(key, engine);
     return process.send?.({ call, value: undefined });
   }
@@ -42,7 +48,9 @@ async function answer({ call, engine: key, method, args }) {
 }
 
 process.on('message', (/** @type {any} */ message) => {
-  answer(message).catch((error) => process.send?.({ call: message.call, error: { code: error.code, message: error.message } }));
+  answer(message).catch((error) =>
+    process.send?.({ call: message.call, error: { code: error.code, message: error.message } }),
+  );
 });
 // The tests are over, or were killed: engines that were not stopped would keep this process.
 process.on('disconnect', () => process.exit());

@@ -18,7 +18,9 @@ const exit = () => {
 };
 
 if (busy === 'backup') {
-  await work.enqueueMany(Array.from({ length: 1000 }, () => /** @type {[string]} */ (['x'.repeat(10_000)])));
+  await work.enqueueMany(
+    Array.from({ length: 1000 }, () => /** @type {[string]} */ (['x'.repeat(10_000)])),
+  );
   const copy = `${database}-copy`;
   void tasks.backup(copy);
   while (!existsSync(`${copy}.${process.pid}.unfinished`)) await sleep(1);

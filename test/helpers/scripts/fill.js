@@ -2,8 +2,14 @@
 import { TaskManager, taskLog } from 'koa-taskflow';
 
 const [database = '', waiting = '0', stay] = process.argv.slice(2);
-const tasks = new TaskManager({ database, logger: false, encryptionKeys: ['a key for the arguments of tasks in tests'] });
-const sum = tasks.task('sum', (/** @type {number} */ a, /** @type {number} */ b) => a + b, { tags: { tenant: '7' } });
+const tasks = new TaskManager({
+  database,
+  logger: false,
+  encryptionKeys: ['a key for the arguments of tasks in tests'],
+});
+const sum = tasks.task('sum', (/** @type {number} */ a, /** @type {number} */ b) => a + b, {
+  tags: { tenant: '7' },
+});
 const bad = tasks.task('bad', () => {
   throw new Error('broken');
 });
@@ -29,9 +35,14 @@ const open = await held.with({ idempotencyKey: 'open', idempotencyWindow: 3600 }
 await bad.enqueue();
 const retried = await flaky.enqueue('cat.jpg');
 for (const priority of [0, 5, 0, 10]) await ranked.with({ priority }).enqueue(priority);
-await held.enqueueMany(Array.from({ length: Number(waiting) }, (_, n) => /** @type {[number]} */ ([n])));
+await held.enqueueMany(
+  Array.from({ length: Number(waiting) }, (_, n) => /** @type {[number]} */ ([n])),
+);
 await tasks.control({ action: 'pause', queue: 'slow' }, { actor: 'ada', reason: 'a try' });
-await tasks.control({ action: 'pause', schedule: 'resting' }, { actor: 'ada', reason: 'too often' });
+await tasks.control(
+  { action: 'pause', schedule: 'resting' },
+  { actor: 'ada', reason: 'too often' },
+);
 await tasks.store.append('audit', { action: 'login' }, 3600);
 await tasks.store.append('audit', { action: 'cancel' }, 3600);
 await tasks.store.set('revoked:alice', { at: 1 }, 3600);
@@ -41,6 +52,14 @@ for (let busy = true; busy; ) {
   busy = counts.success + counts.failed < 3 || (await tasks.get(retried))?.attempts.length !== 1;
 }
 await tasks.control({ action: 'delete', ids: [deleted] }, { actor: 'ada' });
-console.log(JSON.stringify({ said: await tasks.describe(), done, deleted, open, retried: await tasks.get(retried) }));
+console.log(
+  JSON.stringify({
+    said: await tasks.describe(),
+    done,
+    deleted,
+    open,
+    retried: await tasks.get(retried),
+  }),
+);
 if (stay) await new Promise((resolve) => process.once('SIGTERM', resolve));
 await tasks.stop();

@@ -6,17 +6,34 @@ const built = (path) => import(String(new URL(`../../../dist/${path}`, import.me
 const { JobEngine } = /** @type {typeof import('../../../src/engines/bullmq/job-engine.js')} */ (
   await built('engines/bullmq/job-engine.js')
 );
-const { loggerOption } = /** @type {typeof import('../../../src/options.js')} */ (await built('options.js'));
+const { loggerOption } = /** @type {typeof import('../../../src/options.js')} */ (
+  await built('options.js')
+);
 
 const [options = '{}'] = process.argv.slice(2);
-const { port, prefix = 'jobs', run = true, lockDuration = 2000, stalledInterval = 300, concurrency = 20, amount = 0 } = JSON.parse(options);
+const {
+  port,
+  prefix = 'jobs',
+  run = true,
+  lockDuration = 2000,
+  stalledInterval = 300,
+  concurrency = 20,
+  amount = 0,
+} = JSON.parse(options);
 
 /** @param {string} level */
 const print =
   (level) =>
   (/** @type {any} */ fields, /** @type {string | undefined} */ message = undefined) =>
-    console.log(`log ${level} ${message} ${JSON.stringify({ ...fields, err: fields?.err?.message })}`);
-const logger = loggerOption('logger', { debug() {}, info: print('info'), warn: print('warn'), error: print('error') });
+    console.log(
+      `log ${level} ${message} ${JSON.stringify({ ...fields, err: fields?.err?.message })}`,
+    );
+const logger = loggerOption('logger', {
+  debug() {},
+  info: print('info'),
+  warn: print('warn'),
+  error: print('error'),
+});
 const engine = new JobEngine({
   connection: { host: '127.0.0.1', port },
   ...{ prefix, logger, lockDuration, stalledInterval },
@@ -35,7 +52,10 @@ const slow = async (ms) => {
   const { signal } = taskContext();
   signal.addEventListener('abort', () => say('aborted'));
   // It does not obey its signal, but ends soon after.
-  await Promise.race([wait(ms), new Promise((resolve) => signal.addEventListener('abort', () => setTimeout(resolve, 300)))]);
+  await Promise.race([
+    wait(ms),
+    new Promise((resolve) => signal.addEventListener('abort', () => setTimeout(resolve, 300))),
+  ]);
   say('did');
 };
 const once = tasks.task('once', slow);

@@ -21,7 +21,11 @@ process.on('SIGTERM', () => {
 await tasks.start();
 console.log('started');
 while (enqueuing) {
-  const ids = await Promise.all([once.enqueue(), again.enqueue(), once.with({ runIn: 0.1 }).enqueue()]);
+  const ids = await Promise.all([
+    once.enqueue(),
+    again.enqueue(),
+    once.with({ runIn: 0.1 }).enqueue(),
+  ]);
   console.log(ids.join('\n'));
   await new Promise((resolve) => setTimeout(resolve, 10));
 }

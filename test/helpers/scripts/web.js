@@ -12,5 +12,7 @@ app.use(taskAdmin(tasks, { auth, secretKey, throttle: { floor: 0 }, logger: fals
 await tasks.start({ run: false });
 const server = createServer(app.callback());
 server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () =>
-  console.log(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`),
+  console.log(
+    `http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`,
+  ),
 );

@@ -35,34 +35,53 @@ describe('the formats of the dashboard', () => {
     expect(shortId('0198f3aa-1111-7222-8333-44445555c2d4')).toBe('0198f3aa…c2d4');
   });
 
-  it.each(['en', 'en-US', 'en-GB', 'en-AU', 'en-CA', 'en-NZ', 'en-IE', 'en-IN', 'de', 'de-CH', 'fr', 'fi', 'fa'])(
-    'writes numbers and clocks in %s as Intl does, by hand or not',
-    async (language) => {
-      Object.defineProperty(globalThis, 'navigator', { value: { language }, configurable: true });
-      const { axisTime, plural, time, whole } = await import('../../../src/ui/kit/formats.js');
-      const numbers = new Intl.NumberFormat(language);
-      for (const n of [0, 7, 999, 1000, 10_000, 100_000, 1_234_567]) {
-        expect(whole(n)).toBe(numbers.format(n));
-        expect(plural(n, 'task')).toBe(`${numbers.format(n)} task${n === 1 ? '' : 's'}`);
+  it.each([
+    'en',
+    'en-US',
+    'en-GB',
+    'en-AU',
+    'en-CA',
+    'en-NZ',
+    'en-IE',
+    'en-IN',
+    'de',
+    'de-CH',
+    'fr',
+    'fi',
+    'fa',
+  ])('writes numbers and clocks in %s as Intl does, by hand or not', async (language) => {
+    Object.defineProperty(globalThis, 'navigator', { value: { language }, configurable: true });
+    const { axisTime, plural, time, whole } = await import('../../../src/ui/kit/formats.js');
+    const numbers = new Intl.NumberFormat(language);
+    for (const n of [0, 7, 999, 1000, 10_000, 100_000, 1_234_567]) {
+      expect(whole(n)).toBe(numbers.format(n));
+      expect(plural(n, 'task')).toBe(`${numbers.format(n)} task${n === 1 ? '' : 's'}`);
+    }
+    const clock = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const;
+    const [short, long] = [clock, { ...clock, second: '2-digit' } as const].map(
+      (options) => new Intl.DateTimeFormat(language, options),
+    );
+    // Each hour of a day, and of one half a year later.
+    for (let hour = 0; hour < 24; hour++) {
+      for (const date of [new Date(2026, 0, 5, hour, 7, 9), new Date(2026, 6, 5, hour, 59, 0)]) {
+        expect(time(date.toISOString(), date.getTime(), undefined)).toBe(long?.format(date));
+        expect(axisTime(date.toISOString(), undefined, false)).toBe(short?.format(date));
       }
-      const clock = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const;
-      const [short, long] = [clock, { ...clock, second: '2-digit' } as const].map((options) => new Intl.DateTimeFormat(language, options));
-      // Each hour of a day, and of one half a year later.
-      for (let hour = 0; hour < 24; hour++) {
-        for (const date of [new Date(2026, 0, 5, hour, 7, 9), new Date(2026, 6, 5, hour, 59, 0)]) {
-          expect(time(date.toISOString(), date.getTime(), undefined)).toBe(long?.format(date));
-          expect(axisTime(date.toISOString(), undefined, false)).toBe(short?.format(date));
-        }
-      }
-    },
-  );
+    }
+  });
 
   it('tells one day from the next in the local zone, and in another', async () => {
     const { isSameDay } = await import('../../../src/ui/kit/formats.js');
     const midnight = new Date(2026, 2, 1).getTime();
-    expect([isSameDay(midnight, midnight + 1000, undefined), isSameDay(midnight - 1000, midnight, undefined)]).toEqual([true, false]);
+    expect([
+      isSameDay(midnight, midnight + 1000, undefined),
+      isSameDay(midnight - 1000, midnight, undefined),
+    ]).toEqual([true, false]);
     const inTokyo = Date.parse('2026-03-01T15:00:00Z');
-    expect([isSameDay(inTokyo, inTokyo + 1000, 'Asia/Tokyo'), isSameDay(inTokyo - 1000, inTokyo, 'Asia/Tokyo')]).toEqual([true, false]);
+    expect([
+      isSameDay(inTokyo, inTokyo + 1000, 'Asia/Tokyo'),
+      isSameDay(inTokyo - 1000, inTokyo, 'Asia/Tokyo'),
+    ]).toEqual([true, false]);
   });
 
   it('says how many slots of a process are held', async () => {

@@ -6,9 +6,9 @@ describe('the address of a view', () => {
   it('is empty for the first page, and sorted and without defaults for any other', () => {
     expect(viewQuery(readView('').view)).toBe('');
     expect(viewQuery(readView('?view=overview&sort=-createdAt&tab=summary').view)).toBe('');
-    expect(viewQuery(readView('?view=tasks&status=failed&name=a&status=interrupted&from=-1h').view)).toBe(
-      '?from=-1h&name=a&status=failed&status=interrupted&view=tasks',
-    );
+    expect(
+      viewQuery(readView('?view=tasks&status=failed&name=a&status=interrupted&from=-1h').view),
+    ).toBe('?from=-1h&name=a&status=failed&status=interrupted&view=tasks');
   });
 
   it('opens the list where it holds conditions and names no page', () => {
@@ -19,7 +19,9 @@ describe('the address of a view', () => {
 
   it('opens a job of BullMQ by any id, and lists by any name', () => {
     const [task, name] = ['mäil:order/1 👩‍👩‍👧', 'n'.repeat(300)];
-    expect(readView(`?${new URLSearchParams({ task, name, queue: name, schedule: name })}`)).toMatchObject({
+    expect(
+      readView(`?${new URLSearchParams({ task, name, queue: name, schedule: name })}`),
+    ).toMatchObject({
       view: { task, name, queue: name, schedule: name },
       refused: [],
     });
@@ -27,7 +29,9 @@ describe('the address of a view', () => {
   });
 
   it('keeps what it does not know, and names what means nothing', () => {
-    const { view, refused } = readView('?utm=mail&status=odd&sort=up&tz=Mars/Base&attempt=0&fingerprint=x&view=tasks&__proto__=1');
+    const { view, refused } = readView(
+      '?utm=mail&status=odd&sort=up&tz=Mars/Base&attempt=0&fingerprint=x&view=tasks&__proto__=1',
+    );
     expect(refused).toEqual(['status', 'sort', 'tz', 'attempt', 'fingerprint']);
     expect(viewQuery(view)).toBe('?__proto__=1&utm=mail&view=tasks');
   });
@@ -52,7 +56,20 @@ describe('the address of a view', () => {
         'range',
         'x',
       ),
-      fc.oneof(fc.string(), fc.constantFrom('tasks', 'failed', '-1h', '-duration', 'logs', '3', 'UTC', '2026-11-03T14:00:00Z', 'k:v')),
+      fc.oneof(
+        fc.string(),
+        fc.constantFrom(
+          'tasks',
+          'failed',
+          '-1h',
+          '-duration',
+          'logs',
+          '3',
+          'UTC',
+          '2026-11-03T14:00:00Z',
+          'k:v',
+        ),
+      ),
     );
     fc.assert(
       fc.property(fc.array(parameter, { maxLength: 8 }), (pairs) => {

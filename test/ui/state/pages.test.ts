@@ -11,7 +11,9 @@ describe('the table of pages', () => {
   });
 
   it('offers the audit page if there is an audit or a login', () => {
-    expect(offered({ audited: false, loginUrl: null })).toEqual(pageNames.filter((name) => name !== 'audit'));
+    expect(offered({ audited: false, loginUrl: null })).toEqual(
+      pageNames.filter((name) => name !== 'audit'),
+    );
     expect(offered({ audited: true, loginUrl: null })).toEqual(pageNames);
     expect(offered({ audited: false, loginUrl: '/login' })).toEqual(pageNames);
   });

@@ -108,11 +108,29 @@ const closeTime = 1000;
  * ```
  */
 export function attachQueues(queues: readonly Queue[], options?: AttachOptions): AttachedQueues {
-  const given = optionsObject<AttachOptions>('attachQueues', options, ['history', 'keep', 'namespace', 'logger']);
-  const history = numberOption('history', given.history, 10_000, { min: 0, max: 1_000_000, integer: true });
-  const keep = numberOption('keep', given.keep, 100_000, { min: 1, max: 10_000_000, integer: true });
+  const given = optionsObject<AttachOptions>('attachQueues', options, [
+    'history',
+    'keep',
+    'namespace',
+    'logger',
+  ]);
+  const history = numberOption('history', given.history, 10_000, {
+    min: 0,
+    max: 1_000_000,
+    integer: true,
+  });
+  const keep = numberOption('keep', given.keep, 100_000, {
+    min: 1,
+    max: 10_000_000,
+    integer: true,
+  });
   const namespace = storePrefixOption('namespace', given.namespace);
-  const attached = new Attached(queuesOption(queues), { history, keep, namespace, logger: loggerOption('logger', given.logger) });
+  const attached = new Attached(queuesOption(queues), {
+    history,
+    keep,
+    namespace,
+    logger: loggerOption('logger', given.logger),
+  });
   return {
     ...checkedReader(attached, () => Date.now()),
     can: attached.can,
@@ -180,7 +198,12 @@ class Attached implements EngineReader, EngineControl {
     if (!this.#store) {
       const { namespace, logger } = this.#options;
       const connection = connectionOf([...this.#queues.values()][0]?.queue);
-      const options = { prefix: namespace, logger, option: 'namespace of attachQueues', claimsAtOnce: true };
+      const options = {
+        prefix: namespace,
+        logger,
+        option: 'namespace of attachQueues',
+        claimsAtOnce: true,
+      };
       this.#redis = connection === undefined ? undefined : openRedisStore(connection, options);
       this.#store = this.#redis ?? memoryStore();
     }
@@ -241,7 +264,8 @@ class Attached implements EngineReader, EngineControl {
     await this.#firstRead;
     const { lost } = this.#reach;
     if (lost) throw cannotUse(lost, true);
-    if (!this.#model) throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'), false);
+    if (!this.#model)
+      throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'), false);
     return this.#model;
   }
 
@@ -249,7 +273,10 @@ class Attached implements EngineReader, EngineControl {
    * Asks BullMQ. If Redis fails or does not answer in time, the error has the code
    * ENGINE_UNAVAILABLE.
    */
-  async #ask<T>(call: (model: WindowModel) => Promise<T>, milliseconds = timeouts.answer): Promise<T> {
+  async #ask<T>(
+    call: (model: WindowModel) => Promise<T>,
+    milliseconds = timeouts.answer,
+  ): Promise<T> {
     const model = await this.#ready();
     try {
       return await withinTime(call(model), milliseconds);
@@ -274,7 +301,10 @@ class Attached implements EngineReader, EngineControl {
     return this.#ask((model) => model.find(query));
   }
 
-  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined } = {}): Promise<TaskDetail | undefined> {
+  get(
+    id: string,
+    { logLines = 10_000 }: { logLines?: number | undefined } = {},
+  ): Promise<TaskDetail | undefined> {
     return this.#ask((model) => readDetail({ model, queues: this.#queues }, id, logLines));
   }
 
@@ -284,15 +314,28 @@ class Attached implements EngineReader, EngineControl {
     return this.#ask(async () => (reads ? readLog(reads, jobId, query) : []));
   }
 
-  aggregate<K extends keyof Aggregates>(kind: K, ...query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    ...query: Aggregates[K]['query']
+  ): Promise<Aggregates[K]['answer']> {
     return this.#ask(async (model): Promise<Aggregates[K]['answer']> => {
-      if (kind === 'workers') return (await listWorkers([...this.#queues.values()].map(({ queue }) => queue))) as Aggregates[K]['answer'];
+      if (kind === 'workers')
+        return (await listWorkers(
+          [...this.#queues.values()].map(({ queue }) => queue),
+        )) as Aggregates[K]['answer'];
       if (kind === 'waits') return (await model.waits()) as Aggregates[K]['answer'];
-      if (kind === 'statsSnapshot') return (await this.#statsSnapshot(model)) as Aggregates[K]['answer'];
+      if (kind === 'statsSnapshot')
+        return (await this.#statsSnapshot(model)) as Aggregates[K]['answer'];
       if (kind === 'histograms') return model.aggregate(kind, query);
       const [range] = query as Aggregates['metrics' | 'failures']['query'];
-      const read = kind === 'metrics' ? readMetrics(model, [...this.#queues.keys()], range) : model.aggregate(kind, query);
-      return { ...(await read), ...coverageOf(range.from, this.#readSince) } as Aggregates[K]['answer'];
+      const read =
+        kind === 'metrics'
+          ? readMetrics(model, [...this.#queues.keys()], range)
+          : model.aggregate(kind, query);
+      return {
+        ...(await read),
+        ...coverageOf(range.from, this.#readSince),
+      } as Aggregates[K]['answer'];
     });
   }
 
@@ -310,8 +353,18 @@ class Attached implements EngineReader, EngineControl {
       const reading = [...this.#queues].map(([name, reads]) => listSchedulers(name, reads));
       const [queues, ...lists] = await Promise.all([this.#pauses.states(), ...reading]);
       const schedulers = lists.flat();
-      this.#timetables = new Map(schedulers.map((scheduler) => [keyOf(scheduler.queue, scheduler.fields.id), timetableOf(scheduler)]));
-      return { engine: 'bullmq', ...revs, queues, schedules: schedulers.map((scheduler) => toScheduleState(scheduler, model)) };
+      this.#timetables = new Map(
+        schedulers.map((scheduler) => [
+          keyOf(scheduler.queue, scheduler.fields.id),
+          timetableOf(scheduler),
+        ]),
+      );
+      return {
+        engine: 'bullmq',
+        ...revs,
+        queues,
+        schedules: schedulers.map((scheduler) => toScheduleState(scheduler, model)),
+      };
     });
   }
 
@@ -320,7 +373,10 @@ class Attached implements EngineReader, EngineControl {
    * `describe` found.
    */
   definitions(): Definitions {
-    return { functions: [], runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count) };
+    return {
+      functions: [],
+      runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count),
+    };
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
@@ -330,7 +386,8 @@ class Attached implements EngineReader, EngineControl {
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
     return this.#ask(
-      (model) => new JobControl({ queues: this.#queues, model, pauses: this.#pauses }).control(command, by),
+      (model) =>
+        new JobControl({ queues: this.#queues, model, pauses: this.#pauses }).control(command, by),
       timeouts.command,
     );
   }

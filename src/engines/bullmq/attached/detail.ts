@@ -20,16 +20,25 @@ interface Parts {
  * Reads the details of a job. If BullMQ has removed the job, these are the details that this
  * process keeps.
  */
-export async function readDetail({ model, queues }: Parts, id: string, logLines: number): Promise<TaskDetail | undefined> {
+export async function readDetail(
+  { model, queues }: Parts,
+  id: string,
+  logLines: number,
+): Promise<TaskDetail | undefined> {
   const { queue, jobId } = partsOf(id);
   const reads = queues.get(queue);
   const [task] = reads ? await model.summaries([id]) : [];
   if (!task || !reads) return undefined;
   const kept = model.kept(id) ?? beyondWindow(task);
-  const [[job], { data, result, stacktrace }] = await Promise.all([reads.jobs([jobId]), reads.parts(jobId)]);
+  const [[job], { data, result, stacktrace }] = await Promise.all([
+    reads.jobs([jobId]),
+    reads.parts(jobId),
+  ]);
   if (!job) return { ...kept, resultOmitted: 'BullMQ has removed the job' };
   const [logs, flow] = await Promise.all([
-    logLines === 0 ? [] : readLog(reads, jobId, { before: Number.MAX_SAFE_INTEGER, limit: logLines }),
+    logLines === 0
+      ? []
+      : readLog(reads, jobId, { before: Number.MAX_SAFE_INTEGER, limit: logLines }),
     readFlow({ model, queues }, id),
   ]);
   // If the stack traces are too long to be read, the beginning that lists read is shown.
@@ -49,7 +58,16 @@ export async function readDetail({ model, queues }: Parts, id: string, logLines:
 
 /** Returns the details of a task that is not in the window. None of its attempts were recorded. */
 function beyondWindow(task: TaskSummary): TaskDetail {
-  return { ...task, args: [], attempts: [], logs: [], result: null, stack: null, rerunOf: null, rerunAs: null };
+  return {
+    ...task,
+    args: [],
+    attempts: [],
+    logs: [],
+    result: null,
+    stack: null,
+    rerunOf: null,
+    rerunAs: null,
+  };
 }
 
 function tooLong(what: string, bytes: number): string {
@@ -64,19 +82,27 @@ function parsed({ text }: JobPart): unknown {
  * Returns the attempts of a job. BullMQ stores only the time of the last attempt, so the earlier
  * attempts are those that this process has recorded.
  */
-function attemptsOf({ processedOn, finishedOn, failedReason }: JobJson, kept: TaskDetail, stacks: readonly string[]): Attempt[] {
+function attemptsOf(
+  { processedOn, finishedOn, failedReason }: JobJson,
+  kept: TaskDetail,
+  stacks: readonly string[],
+): Attempt[] {
   const seen = kept.attempts.filter(({ number }) => number < kept.attempt);
   if (processedOn === undefined || kept.attempt === 0) return [...seen];
   const status = kept.status === 'pending' ? 'failed' : (kept.status as Attempt['status']);
   const last = kept.attempts.find(({ number }) => number === kept.attempt);
-  const error = status === 'failed' && failedReason ? storedError(kept.name, failedReason, stacks.at(-1) ?? null) : null;
+  const error =
+    status === 'failed' && failedReason
+      ? storedError(kept.name, failedReason, stacks.at(-1) ?? null)
+      : null;
   return [
     ...seen,
     {
       number: kept.attempt,
       status,
       startedAt: new Date(processedOn).toISOString(),
-      endedAt: finishedOn === undefined ? (last?.endedAt ?? null) : new Date(finishedOn).toISOString(),
+      endedAt:
+        finishedOn === undefined ? (last?.endedAt ?? null) : new Date(finishedOn).toISOString(),
       error: error && { name: error.name, message: error.message, stack: error.stack },
     },
   ];

@@ -26,7 +26,10 @@ interface Branch {
  * Returns the tree that contains a job, from its topmost parent down. Returns undefined if the job
  * has neither a parent nor children.
  */
-export async function readFlow({ model, queues }: Parts, key: string): Promise<FlowNode | undefined> {
+export async function readFlow(
+  { model, queues }: Parts,
+  key: string,
+): Promise<FlowNode | undefined> {
   let top = key;
   for (let level = 0; level < max.above; level++) {
     const parent = await parentOf(queues, top);
@@ -48,24 +51,34 @@ async function parentOf(queues: Parts['queues'], key: string): Promise<string | 
 
 /** Returns the id of the task whose job has this Redis key. */
 function taskOfKey(queues: Parts['queues'], key: string): string {
-  for (const [name, { base }] of queues) if (key.startsWith(base)) return keyOf(name, key.slice(base.length));
+  for (const [name, { base }] of queues)
+    if (key.startsWith(base)) return keyOf(name, key.slice(base.length));
   // The queue is not attached. Queue names never contain a colon, and job ids rarely do.
   const [queue = '', jobId = ''] = key.split(':').slice(-2);
   return keyOf(queue, jobId);
 }
 
 /** Reads a job and its descendants. `keys` collects the ids of the jobs that were read. */
-async function readBranch(queues: Parts['queues'], key: string, levels: number, keys: string[]): Promise<Branch> {
+async function readBranch(
+  queues: Parts['queues'],
+  key: string,
+  levels: number,
+  keys: string[],
+): Promise<Branch> {
   keys.push(key);
   const left = (): number => Math.max(0, max.jobs - keys.length);
-  const { found, more } = levels === 0 || left() === 0 ? { found: [], more: 0 } : await childrenOf(queues, key);
+  const { found, more } =
+    levels === 0 || left() === 0 ? { found: [], more: 0 } : await childrenOf(queues, key);
   const shown = found.slice(0, left());
   const children: Branch[] = [];
   for (const child of shown) children.push(await readBranch(queues, child, levels - 1, keys));
   return { key, children, more: more + found.length - shown.length };
 }
 
-function nodeOf({ key, children, more }: Branch, tasks: ReadonlyMap<string, TaskSummary>): FlowNode {
+function nodeOf(
+  { key, children, more }: Branch,
+  tasks: ReadonlyMap<string, TaskSummary>,
+): FlowNode {
   const task = tasks.get(key);
   return {
     id: key,
@@ -79,8 +92,17 @@ function nodeOf({ key, children, more }: Branch, tasks: ReadonlyMap<string, Task
 }
 
 /** Returns the children of a job, whether they have ended or not, up to the limit. */
-async function childrenOf(queues: Parts['queues'], key: string): Promise<{ found: string[]; more: number }> {
+async function childrenOf(
+  queues: Parts['queues'],
+  key: string,
+): Promise<{ found: string[]; more: number }> {
   const { queue, jobId } = partsOf(key);
-  const { keys, total } = (await queues.get(queue)?.children(jobId, max.children)) ?? { keys: [], total: 0 };
-  return { found: keys.sort().map((child) => taskOfKey(queues, child)), more: Math.max(0, total - keys.length) };
+  const { keys, total } = (await queues.get(queue)?.children(jobId, max.children)) ?? {
+    keys: [],
+    total: 0,
+  };
+  return {
+    found: keys.sort().map((child) => taskOfKey(queues, child)),
+    more: Math.max(0, total - keys.length),
+  };
 }

@@ -1,6 +1,14 @@
 import { Job } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
-import type { Action, Command, CommandBy, CommandResult, Outcome, TaskFilter, TaskQuery } from '../../../tasks/engine.js';
+import type {
+  Action,
+  Command,
+  CommandBy,
+  CommandResult,
+  Outcome,
+  TaskFilter,
+  TaskQuery,
+} from '../../../tasks/engine.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { commandTasks, previewByState, type TasksCommand } from '../../bulk.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';
@@ -10,7 +18,14 @@ import type { AttachedPauses } from './pauses.js';
 import { withRejections } from './preview.js';
 
 /** The actions that attached queues support. */
-export const attachedActions: ReadonlySet<Action> = new Set(['retry', 'rerun', 'delete', 'run', 'pause', 'resume']);
+export const attachedActions: ReadonlySet<Action> = new Set([
+  'retry',
+  'rerun',
+  'delete',
+  'run',
+  'pause',
+  'resume',
+]);
 
 /**
  * The states in which each action is allowed. Waiting jobs can be deleted too, which drains a
@@ -27,7 +42,17 @@ function isAllowed(action: TasksCommand['action'], status: TaskStatus): boolean 
 }
 
 /** Job options that a rerun does not copy, because they belong to the original job only. */
-const ownOptions = ['jobId', 'delay', 'timestamp', 'repeat', 'repeatJobKey', 'parent', 'deduplication', 'debounce', 'prevMillis'];
+const ownOptions = [
+  'jobId',
+  'delay',
+  'timestamp',
+  'repeat',
+  'repeatJobKey',
+  'parent',
+  'deduplication',
+  'debounce',
+  'prevMillis',
+];
 
 interface ControlParts {
   queues: ReadonlyMap<string, QueueReads>;
@@ -40,7 +65,11 @@ interface ControlParts {
  * Applies an action to a job. Resolves to the task afterwards, or to undefined if BullMQ rejects
  * the action.
  */
-type Act = (reads: QueueReads, jobId: string, task: TaskSummary) => Promise<TaskSummary | undefined>;
+type Act = (
+  reads: QueueReads,
+  jobId: string,
+  task: TaskSummary,
+) => Promise<TaskSummary | undefined>;
 
 /** Runs commands on attached queues and their jobs through BullMQ. */
 export class JobControl {
@@ -59,15 +88,24 @@ export class JobControl {
     if ('schedule' in command) return this.#schedule(command);
     if (command.action === 'rerun') return { results: await this.#rerun(command) };
     if (!attachedActions.has(command.action))
-      throw new TaskflowError('NOT_SUPPORTED', `attachQueues does not support '${command.action}' for jobs.`);
+      throw new TaskflowError(
+        'NOT_SUPPORTED',
+        `attachQueues does not support '${command.action}' for jobs.`,
+      );
     const parts = {
       find: (query: TaskQuery) => this.#model.find(query),
       count: (filter: TaskFilter) => this.#model.count(filter),
-      preview: async (action: TasksCommand['action'], ids: readonly string[], tasks?: readonly TaskSummary[]) =>
+      preview: async (
+        action: TasksCommand['action'],
+        ids: readonly string[],
+        tasks?: readonly TaskSummary[],
+      ) =>
         withRejections(
           this.#queues,
           action,
-          previewByState(ids, tasks ?? (await this.#model.summaries(ids)), (status) => isAllowed(action, status)),
+          previewByState(ids, tasks ?? (await this.#model.summaries(ids)), (status) =>
+            isAllowed(action, status),
+          ),
         ),
       allowed: isAllowed,
       act: this.#act.bind(this),
@@ -88,7 +126,10 @@ export class JobControl {
 
   async #schedule({ action, schedule }: Extract<Command, { schedule: string }>): Promise<Outcome> {
     if (action !== 'run')
-      throw new TaskflowError('NOT_SUPPORTED', `attachQueues does not support '${action}' for job schedulers. Supported: run.`);
+      throw new TaskflowError(
+        'NOT_SUPPORTED',
+        `attachQueues does not support '${action}' for job schedulers. Supported: run.`,
+      );
     const { queue: name, jobId: key } = partsOf(schedule);
     const reads = this.#queues.get(name);
     const scheduler = await reads?.queue.getJobScheduler(key);
@@ -97,7 +138,10 @@ export class JobControl {
     const job = await reads.queue.add(scheduler.name, data ?? {}, { ...opts });
     const id = keyOf(name, job.id ?? '');
     const [task] = await this.#model.summaries([id]);
-    return { results: [task ? { id, ok: true, task } : { id, ok: false, code: 'TASK_NOT_FOUND' }], known: true };
+    return {
+      results: [task ? { id, ok: true, task } : { id, ok: false, code: 'TASK_NOT_FOUND' }],
+      known: true,
+    };
   }
 
   /**
@@ -109,22 +153,36 @@ export class JobControl {
       if (task.endedAt === null) return undefined;
       const job: Job | undefined = await reads.queue.getJob(jobId);
       if (!job) return undefined;
-      const opts = Object.fromEntries(Object.entries(job.opts).filter(([name]) => !ownOptions.includes(name)));
+      const opts = Object.fromEntries(
+        Object.entries(job.opts).filter(([name]) => !ownOptions.includes(name)),
+      );
       const made = await reads.queue.add(job.name, dataOf(job, args), opts);
       const [copy] = await this.#model.summaries([keyOf(reads.queue.name, made.id ?? '')]);
       return copy;
     });
   }
 
-  async #act({ action }: TasksCommand, ids: readonly string[], delays: readonly number[] | undefined): Promise<CommandResult[]> {
-    if (delays) throw new TaskflowError('NOT_SUPPORTED', 'attachQueues does not support spread: BullMQ retries jobs immediately.');
+  async #act(
+    { action }: TasksCommand,
+    ids: readonly string[],
+    delays: readonly number[] | undefined,
+  ): Promise<CommandResult[]> {
+    if (delays)
+      throw new TaskflowError(
+        'NOT_SUPPORTED',
+        'attachQueues does not support spread: BullMQ retries jobs immediately.',
+      );
     return this.#onJobs(ids, async (reads, jobId, task) => {
       if (!isAllowed(action, task.status)) return undefined;
       const [json] = await reads.jobs([jobId]);
       if (!json && action === 'delete') return this.#forgotten(task);
       if (!json) return undefined;
       // A job that waits only for its turn is already due.
-      if (action === 'run' && (task.engineState === 'waiting' || task.engineState === 'prioritized')) return task;
+      if (
+        action === 'run' &&
+        (task.engineState === 'waiting' || task.engineState === 'prioritized')
+      )
+        return task;
       // The job is created without its data and its stack traces, because they may be large and
       // none of these actions needs them.
       const job = Job.fromJSON(reads.queue, { ...json, data: '{}', stacktrace: '[]' }, jobId);
@@ -172,7 +230,15 @@ export class JobControl {
 function waitingAgain(task: TaskSummary): TaskSummary {
   const engineState = task.priority === 0 ? 'waiting' : 'prioritized';
   const times = { runAt: task.createdAt, startedAt: null, endedAt: null, duration: null };
-  return { ...task, ...times, status: 'pending', engineState, progress: null, error: null, fingerprint: null };
+  return {
+    ...task,
+    ...times,
+    status: 'pending',
+    engineState,
+    progress: null,
+    error: null,
+    fingerprint: null,
+  };
 }
 
 /**
@@ -196,5 +262,8 @@ function dataOf(job: Job, args: string | undefined): unknown {
  */
 function isRefusal(error: unknown): boolean {
   const { code, message } = error as { code?: unknown; message?: unknown };
-  return (typeof code === 'number' && code < 0) || (typeof message === 'string' && /locked by another worker/.test(message));
+  return (
+    (typeof code === 'number' && code < 0) ||
+    (typeof message === 'string' && /locked by another worker/.test(message))
+  );
 }

@@ -41,8 +41,18 @@ export class AttachedJobs implements JobRules {
     // An existing job is shown as it is, and hints about it are out of date.
     this.#unread.delete(keyOf(queue, jobId));
     const status = statusOfState[state];
-    const { timestamp, processedOn, finishedOn, attemptsStarted = 0, attemptsMade = 0, repeatJobKey } = json;
-    const delayedUntil = state === 'delayed' ? (dueAt ?? Math.max(timestamp, processedOn ?? 0) + (json.delay ?? 0)) : undefined;
+    const {
+      timestamp,
+      processedOn,
+      finishedOn,
+      attemptsStarted = 0,
+      attemptsMade = 0,
+      repeatJobKey,
+    } = json;
+    const delayedUntil =
+      state === 'delayed'
+        ? (dueAt ?? Math.max(timestamp, processedOn ?? 0) + (json.delay ?? 0))
+        : undefined;
     const attempt = Math.max(attemptsStarted, attemptsMade);
     const error = errorOf(json, status);
     return {
@@ -57,7 +67,8 @@ export class AttachedJobs implements JobRules {
       facts: {
         runAt: time(delayedUntil ?? timestamp),
         startedAt: processedOn === undefined ? null : time(processedOn),
-        endedAt: status === 'success' || status === 'failed' ? time(finishedOn ?? Date.now()) : null,
+        endedAt:
+          status === 'success' || status === 'failed' ? time(finishedOn ?? Date.now()) : null,
         attempt,
         maxAttempts: Math.max(1, attempt, attemptLimit(json.opts?.attempts)),
         error,
@@ -73,7 +84,10 @@ export class AttachedJobs implements JobRules {
    * Builds the row of a job that was removed before it could be read, from its notes and from what
    * was known of it. Returns `same` if the notes do not say how the job ended.
    */
-  gone({ queue, jobId, state, hint = {} }: JobNote, row: TaskSummary | undefined): WindowTask | 'same' {
+  gone(
+    { queue, jobId, state, hint = {} }: JobNote,
+    row: TaskSummary | undefined,
+  ): WindowTask | 'same' {
     const key = keyOf(queue, jobId);
     const hints = addHint(this.#unread.get(key), hint);
     this.#unread.delete(key);
@@ -85,11 +99,28 @@ export class AttachedJobs implements JobRules {
     // If a job was added since, the row is of an earlier job with the same id.
     const before = hints.isNew ? undefined : row;
     const name = before?.name ?? hints.name ?? 'unknown';
-    const createdAt = before ? Date.parse(before.createdAt) : (hints.createdAt ?? hints.startedAt ?? endedAt);
+    const createdAt = before
+      ? Date.parse(before.createdAt)
+      : (hints.createdAt ?? hints.startedAt ?? endedAt);
     const attempt = Math.max(1, (before?.attempt ?? 0) + (hints.starts ?? 0));
     return {
-      ...{ id: idOfJob(key, createdAt), name, label: queue, queue, jobId, engineState: state, status: statusOfState[state] },
-      ...{ priority: before?.priority ?? 0, tags: {}, schedule: null, progress: null, progressText: null, stack: null },
+      ...{
+        id: idOfJob(key, createdAt),
+        name,
+        label: queue,
+        queue,
+        jobId,
+        engineState: state,
+        status: statusOfState[state],
+      },
+      ...{
+        priority: before?.priority ?? 0,
+        tags: {},
+        schedule: null,
+        progress: null,
+        progressText: null,
+        stack: null,
+      },
       facts: {
         runAt: before ? Date.parse(before.runAt) : createdAt,
         startedAt: hints.startedAt ?? startOf(before),
@@ -111,20 +142,29 @@ export class AttachedJobs implements JobRules {
 
 /** Returns when a running task started. The start of an earlier run does not count. */
 function startOf(before: TaskSummary | undefined): number | null {
-  return before?.status === 'running' && before.startedAt !== null ? Date.parse(before.startedAt) : null;
+  return before?.status === 'running' && before.startedAt !== null
+    ? Date.parse(before.startedAt)
+    : null;
 }
 
 /** BullMQ's progress is a number up to 100. Any other value is shown as text. */
 function progressOf(progress: unknown): { progress: number | null; progressText: string | null } {
   if (typeof progress === 'number')
-    return { progress: progress === 0 ? null : Math.max(0, Math.min(1, progress / 100)), progressText: null };
-  if (progress === undefined || progress === null || progress === '' || progress === '0') return { progress: null, progressText: null };
+    return {
+      progress: progress === 0 ? null : Math.max(0, Math.min(1, progress / 100)),
+      progressText: null,
+    };
+  if (progress === undefined || progress === null || progress === '' || progress === '0')
+    return { progress: null, progressText: null };
   const text = typeof progress === 'string' ? progress : JSON.stringify(progress);
   return { progress: null, progressText: text.slice(0, maxProgressText) };
 }
 
 /** Returns the error of the last attempt, or null if the job runs again or has succeeded. */
-function errorOf({ name, failedReason, stacktrace }: PresentJob['job']['json'], status: TaskStatus): StoredError | null {
+function errorOf(
+  { name, failedReason, stacktrace }: PresentJob['job']['json'],
+  status: TaskStatus,
+): StoredError | null {
   if (!failedReason || status === 'running' || status === 'success') return null;
   return storedError(name, failedReason, stacksOf(stacktrace).at(-1) ?? null);
 }
@@ -135,6 +175,10 @@ function errorOf({ name, failedReason, stacktrace }: PresentJob['job']['json'], 
  */
 export function storedError(jobName: string, message: string, stack: string | null): StoredError {
   const name = /^([A-Za-z_$][\w$]*)(?::|$)/.exec(stack?.split('\n', 1)[0] ?? '')?.[1] ?? 'Error';
-  const error = { name, message: message.slice(0, maxError.message), stack: stack?.slice(0, maxError.stack) ?? null };
+  const error = {
+    name,
+    message: message.slice(0, maxError.message),
+    stack: stack?.slice(0, maxError.stack) ?? null,
+  };
   return { ...error, fingerprint: fingerprint(jobName, error) };
 }

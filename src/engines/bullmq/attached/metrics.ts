@@ -1,5 +1,11 @@
 import type { MetricsRange } from '../../../tasks/engine.js';
-import { type Counts, type Coverage, type Metrics, type Stats, taskStatuses } from '../../../tasks/types.js';
+import {
+  type Counts,
+  type Coverage,
+  type Metrics,
+  type Stats,
+  taskStatuses,
+} from '../../../tasks/types.js';
 import { noCounts, successRate } from '../../metrics.js';
 import type { WindowModel } from '../read/window-model.js';
 
@@ -8,7 +14,11 @@ import type { WindowModel } from '../read/window-model.js';
  * those of BullMQ, which may have more jobs than the window. BullMQ does not count jobs by name, so
  * the counts of functions are those of the window.
  */
-export async function readMetrics(model: WindowModel, names: readonly string[], range: MetricsRange): Promise<Metrics> {
+export async function readMetrics(
+  model: WindowModel,
+  names: readonly string[],
+  range: MetricsRange,
+): Promise<Metrics> {
   const metrics = await model.aggregate('metrics', [range]);
   const isRanged = range.from !== undefined || range.to !== undefined;
   const known = new Map(metrics.queues.map((figures) => [figures.name, figures]));
@@ -30,8 +40,14 @@ const noFigures: Stats = {
 };
 
 /** Replaces the counts of figures. Within a range, BullMQ does not count ended jobs. */
-function withCounts<T extends Stats>(figures: T, { pending, running, ...ended }: Counts, isRanged: boolean): T {
-  const counts = isRanged ? { ...figures.counts, pending, running } : { pending, running, ...ended };
+function withCounts<T extends Stats>(
+  figures: T,
+  { pending, running, ...ended }: Counts,
+  isRanged: boolean,
+): T {
+  const counts = isRanged
+    ? { ...figures.counts, pending, running }
+    : { pending, running, ...ended };
   return { ...figures, counts, successRate: successRate(counts) };
 }
 
@@ -40,5 +56,7 @@ function withCounts<T extends Stats>(figures: T, { pending, running, ...ended }:
  * since when every event is read. Both are Unix milliseconds.
  */
 export function coverageOf(from: number | undefined, readSince: number): Coverage {
-  return from !== undefined && from >= readSince ? {} : { completeSince: new Date(readSince).toISOString() };
+  return from !== undefined && from >= readSince
+    ? {}
+    : { completeSince: new Date(readSince).toISOString() };
 }

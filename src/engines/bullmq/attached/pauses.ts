@@ -25,7 +25,9 @@ export class AttachedPauses {
 
   /** Returns the state of each queue, sorted by name. */
   async states(): Promise<QueueState[]> {
-    const states = await Promise.all([...this.#queues].map(([name, reads]) => this.#stateOf(name, reads)));
+    const states = await Promise.all(
+      [...this.#queues].map(([name, reads]) => this.#stateOf(name, reads)),
+    );
     return states.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 

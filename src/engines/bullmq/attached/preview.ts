@@ -20,20 +20,35 @@ export async function withRejections(
 ): Promise<CommandResult[]> {
   const found = new Map<string, Rejection>();
   for (const [queue, reads] of queues) {
-    const ids = results.flatMap(({ id, ok }) => (ok && partsOf(id).queue === queue ? [partsOf(id).jobId] : []));
+    const ids = results.flatMap(({ id, ok }) =>
+      ok && partsOf(id).queue === queue ? [partsOf(id).jobId] : [],
+    );
     for (let from = 0; from < ids.length; from += atOnce) {
       const some = ids.slice(from, from + atOnce);
-      for (const [n, rejection] of (await reads.rejections(action, some)).entries()) found.set(`${queue}:${some[n]}`, rejection);
+      for (const [n, rejection] of (await reads.rejections(action, some)).entries())
+        found.set(`${queue}:${some[n]}`, rejection);
     }
   }
-  return results.map((result) => (result.ok ? refused(result, action, found.get(result.id) ?? 'gone') : result));
+  return results.map((result) =>
+    result.ok ? refused(result, action, found.get(result.id) ?? 'gone') : result,
+  );
 }
 
-function refused(result: Extract<CommandResult, { ok: true }>, action: TasksCommand['action'], rejection: Rejection): CommandResult {
+function refused(
+  result: Extract<CommandResult, { ok: true }>,
+  action: TasksCommand['action'],
+  rejection: Rejection,
+): CommandResult {
   const { id, task } = result;
   // A job that BullMQ has removed is still in lists. A deletion only has to drop it from the lists.
   if (rejection === '' || (rejection === 'gone' && action === 'delete')) return result;
   if (rejection === 'gone') return { id, ok: false, code: 'TASK_NOT_FOUND' };
   const detail = details[rejection];
-  return { id, ok: false, code: 'TASK_STATE_CONFLICT', status: task.status, ...(detail && { detail }) };
+  return {
+    id,
+    ok: false,
+    code: 'TASK_STATE_CONFLICT',
+    status: task.status,
+    ...(detail && { detail }),
+  };
 }

@@ -22,7 +22,10 @@ export class Reach {
   setLost(thrown: unknown, queue?: string): void {
     if (this.#isClosed || this.#lost) return;
     this.#lost = plainError(thrown ?? 'it does not answer');
-    this.#logger.error({ err: this.#lost, ...(queue !== undefined && { queue }) }, 'Redis cannot be used for the attached queues');
+    this.#logger.error(
+      { err: this.#lost, ...(queue !== undefined && { queue }) },
+      'Redis cannot be used for the attached queues',
+    );
   }
 
   /** Records that Redis can be used again. */
@@ -61,5 +64,9 @@ export class ReachingWork extends Background {
  * in the log.
  */
 export function cannotUse(cause: Error, reported: boolean): TaskflowError {
-  return new TaskflowError('ENGINE_UNAVAILABLE', `Redis cannot be used for the attached queues: ${cause.message}`, { cause, reported });
+  return new TaskflowError(
+    'ENGINE_UNAVAILABLE',
+    `Redis cannot be used for the attached queues: ${cause.message}`,
+    { cause, reported },
+  );
 }

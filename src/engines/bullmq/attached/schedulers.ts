@@ -23,7 +23,8 @@ export async function listSchedulers(queue: string, reads: QueueReads): Promise<
 export function timetableOf({ fields }: Scheduler): Timetable | undefined {
   const { pattern, tz, every, id } = fields;
   try {
-    if (pattern !== undefined) return readTimetable(id, { cron: pattern, timezone: tz }, Date.now());
+    if (pattern !== undefined)
+      return readTimetable(id, { cron: pattern, timezone: tz }, Date.now());
     return every === undefined ? undefined : readTimetable(id, { every: every / 1000 }, Date.now());
   } catch {
     return undefined;
@@ -34,7 +35,9 @@ export function timetableOf({ fields }: Scheduler): Timetable | undefined {
 export function toScheduleState({ queue, fields }: Scheduler, model: WindowModel): ScheduleState {
   const { id, name: task, pattern, tz, every = 0, next } = fields;
   const name = keyOf(queue, id);
-  const last = model.inWindow({ schedule: name, sort: 'startedAt', limit: 1, counted: false }).find(({ startedAt }) => startedAt !== null);
+  const last = model
+    .inWindow({ schedule: name, sort: 'startedAt', limit: 1, counted: false })
+    .find(({ startedAt }) => startedAt !== null);
   return {
     name,
     task,

@@ -22,9 +22,9 @@ const missedInterval = 5000;
 
 /** The job state that each event reports. Other events change nothing that is shown. */
 const stateOfEvent: ReadonlyMap<string, KnownState> = new Map([
-  ...(['waiting', 'active', 'completed', 'failed', 'waiting-children', 'delayed', 'removed'] as const).map(
-    (state) => [state, state] as const,
-  ),
+  ...(
+    ['waiting', 'active', 'completed', 'failed', 'waiting-children', 'delayed', 'removed'] as const
+  ).map((state) => [state, state] as const),
   ...(['added', 'progress'] as const).map((event) => [event, 'changed'] as const),
 ]);
 
@@ -58,7 +58,11 @@ export class AttachedSource implements JobSource {
 
   async start(): Promise<void> {
     const at = Date.now();
-    await Promise.all([...this.#queues].map(async ([name, reads]) => this.#positions.set(name, await reads.newestEvent())));
+    await Promise.all(
+      [...this.#queues].map(async ([name, reads]) =>
+        this.#positions.set(name, await reads.newestEvent()),
+      ),
+    );
     this.#hasMissed = false;
     this.#started = performance.now();
     this.#on.started(at);
@@ -74,7 +78,12 @@ export class AttachedSource implements JobSource {
 
   async ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
     const found = await this.send(commands);
-    return { found, ...(await this.#readNotes(commands.length === 0 ? this.#queues.keys() : commands.map(([queue]) => queue))) };
+    return {
+      found,
+      ...(await this.#readNotes(
+        commands.length === 0 ? this.#queues.keys() : commands.map(([queue]) => queue),
+      )),
+    };
   }
 
   async send(commands: readonly QueueCommand[]): Promise<unknown[]> {
@@ -140,13 +149,19 @@ export class AttachedSource implements JobSource {
   /** Reads the new events of some queues. */
   async #readNotes(queues: Iterable<string>): Promise<Omit<Answer<never>, 'found'>> {
     const found = await Promise.all([...new Set(queues)].map((queue) => this.#notesOf(queue)));
-    return { notes: found.flatMap(({ notes }) => notes), more: found.some(({ more }) => more), missed: this.#reportsMissed() };
+    return {
+      notes: found.flatMap(({ notes }) => notes),
+      more: found.some(({ more }) => more),
+      missed: this.#reportsMissed(),
+    };
   }
 
   async #notesOf(queue: string): Promise<{ notes: JobNote[]; more: boolean }> {
     const reads = this.#queues.get(queue);
     if (!reads) return { notes: [], more: false };
-    const { events, last, more, missed } = await reads.eventsAfter(this.#positions.get(queue) ?? '0-0');
+    const { events, last, more, missed } = await reads.eventsAfter(
+      this.#positions.get(queue) ?? '0-0',
+    );
     this.#positions.set(queue, last);
     if (missed) this.#hasMissed = true;
     if (events.some(({ event }) => event === 'resumed')) this.#on.resumed(queue);
@@ -156,7 +171,9 @@ export class AttachedSource implements JobSource {
 
 function noteOf(queue: string, event: QueueEvent): JobNote[] {
   const state = stateOfEvent.get(event.event);
-  return state === undefined || event.jobId === '' ? [] : [{ queue, jobId: event.jobId, state, hint: hintOf(event) }];
+  return state === undefined || event.jobId === ''
+    ? []
+    : [{ queue, jobId: event.jobId, state, hint: hintOf(event) }];
 }
 
 function hintOf({ event, name, failedReason = '', at }: QueueEvent): JobHint {
@@ -169,12 +186,19 @@ function hintOf({ event, name, failedReason = '', at }: QueueEvent): JobHint {
 
 /** Builds the names of the keys that attached queues have in Redis. */
 export function attachedKeys(queues: ReadonlyMap<string, QueueReads>): KeyNames {
-  const ofQueue = (queue: string, type: string): string => `${queues.get(queue)?.base ?? ''}${type}`;
+  const ofQueue = (queue: string, type: string): string =>
+    `${queues.get(queue)?.base ?? ''}${type}`;
   return { ofQueue, marked: (queue, marker) => ofQueue(queue, `~${marker}`) };
 }
 
 /** Lists the attached queues. The list never changes. */
 export function attachedQueues(queues: ReadonlyMap<string, QueueReads>): KnownQueues {
-  const entries = new Map([...queues.keys()].map((queue): [string, CatalogEntry] => [queue, { queue, label: queue }]));
-  return { all: () => [...entries.values()], get: (queue) => entries.get(queue), refresh: async () => undefined };
+  const entries = new Map(
+    [...queues.keys()].map((queue): [string, CatalogEntry] => [queue, { queue, label: queue }]),
+  );
+  return {
+    all: () => [...entries.values()],
+    get: (queue) => entries.get(queue),
+    refresh: async () => undefined,
+  };
 }

@@ -36,9 +36,19 @@ interface AttachedWindowParts {
 }
 
 /** Opens the window of a process that shows attached queues. */
-export function openAttachedWindow({ queues, history, keep, on, work }: AttachedWindowParts): Promise<WindowModel> {
+export function openAttachedWindow({
+  queues,
+  history,
+  keep,
+  on,
+  work,
+}: AttachedWindowParts): Promise<WindowModel> {
   return WindowModel.open({
-    ...{ source: new AttachedSource(queues, on), keys: attachedKeys(queues), catalog: attachedQueues(queues) },
+    ...{
+      source: new AttachedSource(queues, on),
+      keys: attachedKeys(queues),
+      catalog: attachedQueues(queues),
+    },
     ...{ work, fillTimes, rules: new AttachedJobs() },
     limits: { ended: keep, pending: Math.max(keep, leastPending), history },
     countTasks,
@@ -55,11 +65,23 @@ export function openAttachedWindow({ queues, history, keep, on, work }: Attached
 async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): Promise<Counts> {
   const { source, keys, window, feed } = parts;
   const sets = entries.map(({ queue }): QueueCommand[] => [
-    ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', keys.ofQueue(queue, type)]),
+    ...waitingSets.map(
+      ({ type, isList }): QueueCommand => [
+        queue,
+        isList ? 'llen' : 'zcard',
+        keys.ofQueue(queue, type),
+      ],
+    ),
     [queue, 'llen', keys.ofQueue(queue, 'active')],
     ...endedGroups.map((group): QueueCommand => {
       const newest = feed.wholeAfter(queue, group);
-      return [queue, 'zcount', keys.ofQueue(queue, group), '-inf', newest === Number.POSITIVE_INFINITY ? '+inf' : newest];
+      return [
+        queue,
+        'zcount',
+        keys.ofQueue(queue, group),
+        '-inf',
+        newest === Number.POSITIVE_INFINITY ? '+inf' : newest,
+      ];
     }),
   ]);
   const answers = (await source.send(sets.flat())).map(Number);
@@ -71,7 +93,8 @@ async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): 
     counts.pending += of.reduce((sum, each) => sum + each, 0);
     counts.running += running;
     const kept = (group: EndedGroup): number =>
-      window.size(group, queue) - window.ends.countUntil(queue, group, feed.wholeAfter(queue, group));
+      window.size(group, queue) -
+      window.ends.countUntil(queue, group, feed.wholeAfter(queue, group));
     counts.success += completed + kept('completed');
     counts.failed += failed + kept('failed');
   }
@@ -93,15 +116,29 @@ async function countRemoved(
   const found = entries.flatMap(({ queue }) =>
     endedGroups.flatMap((group) => {
       const start = { score: feed.wholeAfter(queue, group), jobId: lastText };
-      const query = { queue, status: statusOfGroup[group], isDescending: true, start, limit: maxChecked };
+      const query = {
+        queue,
+        status: statusOfGroup[group],
+        isDescending: true,
+        start,
+        limit: maxChecked,
+      };
       return window.ends.page(query).map(({ jobId }) => ({ queue, group, jobId }));
     }),
   );
   const removed = { completed: 0, failed: 0 };
   if (found.length === 0) return removed;
   const scores = await source.send(
-    found.map(({ queue, group, jobId }): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]),
+    found.map(
+      ({ queue, group, jobId }): QueueCommand => [
+        queue,
+        'zscore',
+        keys.ofQueue(queue, group),
+        jobId,
+      ],
+    ),
   );
-  for (const [n, { group }] of found.entries()) if (typeof scores[n] !== 'string') removed[group] += 1;
+  for (const [n, { group }] of found.entries())
+    if (typeof scores[n] !== 'string') removed[group] += 1;
   return removed;
 }

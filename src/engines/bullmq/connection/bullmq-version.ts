@@ -23,7 +23,9 @@ export type RedisQueueBackend = bullmq.RedisQueueBackend;
 
 function installedVersion(): string | undefined {
   try {
-    const { version } = createRequire(import.meta.url)('bullmq/package.json') as { version?: unknown };
+    const { version } = createRequire(import.meta.url)('bullmq/package.json') as {
+      version?: unknown;
+    };
     return typeof version === 'string' ? version : undefined;
   } catch {
     return undefined;

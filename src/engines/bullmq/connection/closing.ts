@@ -38,7 +38,8 @@ export async function untilClosed({ closed, redis, timeout, isIdle }: Closing): 
   });
   while (Date.now() < end) {
     if ((redis.status !== 'ready' || !isReachable) && isIdle()) return true;
-    if (await withinTime(isClosed, Math.min(pollInterval, end - Date.now())).catch(() => false)) return true;
+    if (await withinTime(isClosed, Math.min(pollInterval, end - Date.now())).catch(() => false))
+      return true;
   }
   return false;
 }

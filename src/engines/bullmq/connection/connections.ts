@@ -19,7 +19,12 @@ import {
  * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
  * for the version, because `RedisHealth` does.
  */
-export const lentConnection = { shared: true, blocking: false, skipVersionCheck: true, skipWaitingForReady: true } as const;
+export const lentConnection = {
+  shared: true,
+  blocking: false,
+  skipVersionCheck: true,
+  skipWaitingForReady: true,
+} as const;
 
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
@@ -70,7 +75,11 @@ export function logOutages(redis: Redis, logger: Logger): () => void {
     const last = lastErrorOf(redis);
     const hint = hintFor(redis, last).trim();
     logger.error(
-      { redis: placeOf(redis), ...(last !== undefined && { err: plainError(last) }), ...(hint !== '' && { hint }) },
+      {
+        redis: placeOf(redis),
+        ...(last !== undefined && { err: plainError(last) }),
+        ...(hint !== '' && { hint }),
+      },
       'Redis is unreachable',
     );
   };
@@ -84,7 +93,8 @@ export function logOutages(redis: Redis, logger: Logger): () => void {
  */
 export class RedisWork extends Background {
   override failed(error: unknown, fields: object = {}): void {
-    if (!isConnectionError(error) && !isPassing(error) && !(error instanceof RedisTimeout)) super.failed(plainError(error), fields);
+    if (!isConnectionError(error) && !isPassing(error) && !(error instanceof RedisTimeout))
+      super.failed(plainError(error), fields);
   }
 }
 
@@ -117,7 +127,8 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
  * Errors of Redis that may disappear: it is starting, has no memory or disk left, changes its role,
  * or denies a permission.
  */
-const passing = /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|UNBLOCKED)\b/;
+const passing =
+  /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|UNBLOCKED)\b/;
 
 function isPassing(error: unknown): boolean {
   const refusal = refusalOf(error);
@@ -135,12 +146,20 @@ export function isUnsent(error: unknown): boolean {
 }
 
 /** Messages of ioredis about a command whose connection was lost or missing. */
-const lost: ReadonlySet<string> = new Set(['Connection is closed.', 'Command aborted due to connection close', unsent]);
+const lost: ReadonlySet<string> = new Set([
+  'Connection is closed.',
+  'Command aborted due to connection close',
+  unsent,
+]);
 
 /** Returns whether an error says only that the connection is lost. */
 export function isConnectionError(error: unknown): boolean {
   if (!isError(error) || isAnswer(error)) return false;
-  return lost.has(error.message) || error.name === 'MaxRetriesPerRequestError' || error.syscall !== undefined;
+  return (
+    lost.has(error.message) ||
+    error.name === 'MaxRetriesPerRequestError' ||
+    error.syscall !== undefined
+  );
 }
 
 interface AnyError {
@@ -151,7 +170,12 @@ interface AnyError {
 
 /** An error may come from another realm than this module. */
 function isError(error: unknown): error is AnyError {
-  return typeof error === 'object' && error !== null && 'message' in error && typeof error.message === 'string';
+  return (
+    typeof error === 'object' &&
+    error !== null &&
+    'message' in error &&
+    typeof error.message === 'string'
+  );
 }
 
 /** Milliseconds before another try while the connection is open. */

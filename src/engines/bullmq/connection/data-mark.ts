@@ -19,7 +19,9 @@ export class DataMark {
 
   /** Resolves to whether Redis has other data than at the last call. */
   async isOther(): Promise<boolean> {
-    const [, mark] = await answersOf(this.#redis.pipeline().set(this.#key, randomUUID(), 'NX').get(this.#key));
+    const [, mark] = await answersOf(
+      this.#redis.pipeline().set(this.#key, randomUUID(), 'NX').get(this.#key),
+    );
     const last = this.#last;
     this.#last = String(mark);
     return last !== undefined && last !== this.#last;

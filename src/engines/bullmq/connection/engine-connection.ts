@@ -9,7 +9,10 @@ import { oldestVersion } from './health.js';
  * `RedisHealth` checks the version instead.
  */
 export class EngineConnection extends RedisConnection {
-  constructor(redis: Redis, extra: Readonly<ConstructorParameters<typeof RedisConnection>[1]> = lentConnection) {
+  constructor(
+    redis: Redis,
+    extra: Readonly<ConstructorParameters<typeof RedisConnection>[1]> = lentConnection,
+  ) {
     super(redis, { ...extra, skipVersionCheck: true });
     const isSet = this.client.then(() => {
       // Redis has this since 6.0. Without it, BullMQ would wait in whole seconds for delayed jobs.

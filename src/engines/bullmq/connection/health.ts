@@ -6,7 +6,14 @@ import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
 import { warnIfVolatile } from './persistence.js';
 import type { RedisClock } from './redis-clock.js';
-import { explain, placeOf, plainError, RedisTimeout, whenReady, withinTime } from './redis-connection.js';
+import {
+  explain,
+  placeOf,
+  plainError,
+  RedisTimeout,
+  whenReady,
+  withinTime,
+} from './redis-connection.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
@@ -78,10 +85,14 @@ export class RedisHealth {
     if (thrown instanceof TaskflowError) return thrown;
     const cause = plainError(thrown);
     const also = effect ? ` ${effect}` : '';
-    return new TaskflowError('ENGINE_UNAVAILABLE', `Redis at ${this.place} cannot be used: ${explain(this.#parts.redis, thrown)}${also}`, {
-      ...{ cause, maybeDone, reported: this.#problem !== undefined },
-      detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
-    });
+    return new TaskflowError(
+      'ENGINE_UNAVAILABLE',
+      `Redis at ${this.place} cannot be used: ${explain(this.#parts.redis, thrown)}${also}`,
+      {
+        ...{ cause, maybeDone, reported: this.#problem !== undefined },
+        detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
+      },
+    );
   }
 
   readonly #look = (): void => {
@@ -130,7 +141,10 @@ export class RedisHealth {
   /** Checks whether Redis can be written, and whether it may drop keys when its memory is full. */
   async #probe(): Promise<void> {
     const { redis, probe } = this.#parts;
-    const [, memory] = await withinTime(Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]), times.answer);
+    const [, memory] = await withinTime(
+      Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]),
+      times.answer,
+    );
     const policy = fieldOf(memory, 'maxmemory_policy') ?? 'noeviction';
     if (policy !== this.#policy && policy !== 'noeviction')
       this.#parts.logger.error(
@@ -163,19 +177,25 @@ export class RedisHealth {
 /** Describes what is wrong with Redis, without details that a client of the API must not see. */
 function whatFailed(error: unknown): string {
   if (error instanceof RedisTimeout) return 'does not answer';
-  return isAnswer(error) || error instanceof UnusableRedis ? 'rejects commands' : 'cannot be reached';
+  return isAnswer(error) || error instanceof UnusableRedis
+    ? 'rejects commands'
+    : 'cannot be reached';
 }
 
 /** @throws UnusableRedis if Redis is too old or a node of a cluster. */
 function checkServer(info: string): void {
   // A node has only some of the keys, and which ones can change at any time.
   if (fieldOf(info, 'redis_mode') === 'cluster')
-    throw new UnusableRedis('it is a node of Redis Cluster, which is not supported; use one Redis server, or Sentinel');
+    throw new UnusableRedis(
+      'it is a node of Redis Cluster, which is not supported; use one Redis server, or Sentinel',
+    );
   const version = fieldOf(info, 'redis_version') ?? '';
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [oldestMajor, oldestMinor] = oldestVersion;
   if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
-    throw new UnusableRedis(`version ${version} is too old; it must be ${oldestVersion.join('.')} or newer`);
+    throw new UnusableRedis(
+      `version ${version} is too old; it must be ${oldestVersion.join('.')} or newer`,
+    );
 }
 
 function fieldOf(info: string, name: string): string | undefined {

@@ -10,20 +10,90 @@ export class UnusableRedis extends Error {}
  * the permissions of calls in scripts too.
  */
 const neededCommands = [
-  ...['info', 'evalsha s 1 k', 'eval s 1 k', 'bzpopmin k 1', 'xread streams k 0', 'get k', 'mget k', 'set k v', 'del k', 'exists k'],
+  ...[
+    'info',
+    'evalsha s 1 k',
+    'eval s 1 k',
+    'bzpopmin k 1',
+    'xread streams k 0',
+    'get k',
+    'mget k',
+    'set k v',
+    'del k',
+    'exists k',
+  ],
   ...['incr k', 'rename k k', 'persist k', 'pexpire k 1', 'pttl k'],
-  ...['hget k f', 'hmget k f', 'hgetall k', 'hexists k f', 'hset k f v', 'hmset k f v', 'hsetnx k f v', 'hdel k f', 'hincrby k f 1'],
-  ...['llen k', 'lindex k 0', 'lrange k 0 1', 'lpos k v', 'lpush k v', 'rpush k v', 'lpop k', 'rpoplpush k k', 'lrem k 1 v'],
+  ...[
+    'hget k f',
+    'hmget k f',
+    'hgetall k',
+    'hexists k f',
+    'hset k f v',
+    'hmset k f v',
+    'hsetnx k f v',
+    'hdel k f',
+    'hincrby k f 1',
+  ],
+  ...[
+    'llen k',
+    'lindex k 0',
+    'lrange k 0 1',
+    'lpos k v',
+    'lpush k v',
+    'rpush k v',
+    'lpop k',
+    'rpoplpush k k',
+    'lrem k 1 v',
+  ],
   ...['lset k 0 v', 'ltrim k 0 1', 'sadd k v', 'srem k v', 'scard k', 'smembers k'],
-  ...['zadd k 1 v', 'zrem k v', 'zcard k', 'zcount k 0 1', 'zscore k v', 'zmscore k v', 'zpopmin k', 'zrange k 0 1'],
-  ...['zrangebyscore k 0 1', 'zrangebylex k - +', 'zrevrange k 0 1', 'zrevrangebyscore k 1 0', 'zremrangebyrank k 0 1'],
-  ...['zremrangebyscore k 0 1', 'xadd k * f v', 'xdel k 0', 'xtrim k maxlen 1', 'xrange k - +', 'xrevrange k + -'],
+  ...[
+    'zadd k 1 v',
+    'zrem k v',
+    'zcard k',
+    'zcount k 0 1',
+    'zscore k v',
+    'zmscore k v',
+    'zpopmin k',
+    'zrange k 0 1',
+  ],
+  ...[
+    'zrangebyscore k 0 1',
+    'zrangebylex k - +',
+    'zrevrange k 0 1',
+    'zrevrangebyscore k 1 0',
+    'zremrangebyrank k 0 1',
+  ],
+  ...[
+    'zremrangebyscore k 0 1',
+    'xadd k * f v',
+    'xdel k 0',
+    'xtrim k maxlen 1',
+    'xrange k - +',
+    'xrevrange k + -',
+  ],
 ].map((line) => line.split(' '));
 
 /** Commands that the store of a login needs, in the same form. */
 export const storeCommands: readonly (readonly string[])[] = [
-  ...['evalsha s 1 k', 'eval s 1 k', 'get k', 'mget k', 'set k v', 'del k', 'incr k', 'hget k f', 'hset k f v'],
-  ...['zadd k 1 v', 'zrem k v', 'zscore k v', 'zmscore k v', 'zrangebylex k - +', 'zrangebyscore k 0 1'],
+  ...[
+    'evalsha s 1 k',
+    'eval s 1 k',
+    'get k',
+    'mget k',
+    'set k v',
+    'del k',
+    'incr k',
+    'hget k f',
+    'hset k f v',
+  ],
+  ...[
+    'zadd k 1 v',
+    'zrem k v',
+    'zscore k v',
+    'zmscore k v',
+    'zrangebylex k - +',
+    'zrangebyscore k 0 1',
+  ],
   ...['xadd k * f v', 'xdel k 0', 'xrange k - +', 'xrevrange k + -', 'xread streams k 0'],
 ].map((line) => line.split(' '));
 
@@ -41,7 +111,11 @@ export async function checkMovePermissions(redis: Redis, key: string): Promise<v
   await checkPermissions(redis, key);
   // These two cannot be queued in a transaction.
   const commands = [['watch', key], ['unwatch']];
-  checkAnswers(key, commands, await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))));
+  checkAnswers(
+    key,
+    commands,
+    await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))),
+  );
 }
 
 /**
@@ -53,7 +127,11 @@ export async function checkMovePermissions(redis: Redis, key: string): Promise<v
  * @param needed The commands, if not those of the engine.
  * @throws UnusableRedis that names the first command that is not allowed.
  */
-export async function checkPermissions(redis: Redis, key: string, needed: typeof storeCommands = neededCommands): Promise<void> {
+export async function checkPermissions(
+  redis: Redis,
+  key: string,
+  needed: typeof storeCommands = neededCommands,
+): Promise<void> {
   const commands = [
     ['multi'],
     ...needed.map((words) => words.map((word) => (word === 'k' ? key : word))),
@@ -62,15 +140,25 @@ export async function checkPermissions(redis: Redis, key: string, needed: typeof
     ...[['multi'], ['exec']],
   ];
   // Called in one turn of the event loop, so that no command of another caller comes between them.
-  checkAnswers(key, commands, await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))));
+  checkAnswers(
+    key,
+    commands,
+    await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))),
+  );
 }
 
 /** @throws UnusableRedis that names the first command that is not allowed, or another error of Redis. */
-function checkAnswers(key: string, commands: readonly (readonly string[])[], answers: readonly PromiseSettledResult<unknown>[]): void {
+function checkAnswers(
+  key: string,
+  commands: readonly (readonly string[])[],
+  answers: readonly PromiseSettledResult<unknown>[],
+): void {
   for (const [n, answer] of answers.entries()) {
     if (answer.status === 'fulfilled') continue;
     const { message } = plainError(answer.reason);
     if (!message.includes('NOPERM')) throw plainError(answer.reason);
-    throw new UnusableRedis(`the user may not run the command '${commands[n]?.[0]}' on keys like '${key}' (${message})`);
+    throw new UnusableRedis(
+      `the user may not run the command '${commands[n]?.[0]}' on keys like '${key}' (${message})`,
+    );
   }
 }

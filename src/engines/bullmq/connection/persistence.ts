@@ -7,7 +7,10 @@ import type { Logger } from '../../../options.js';
  */
 export async function warnIfVolatile(redis: Redis, logger: Logger): Promise<void> {
   if (await isVolatile(redis).catch(() => false))
-    logger.warn({}, 'Redis keeps its data in memory only: a restart loses all tasks, sessions and logouts; set "appendonly yes"');
+    logger.warn(
+      {},
+      'Redis keeps its data in memory only: a restart loses all tasks, sessions and logouts; set "appendonly yes"',
+    );
 }
 
 async function isVolatile(redis: Redis): Promise<boolean> {

@@ -18,6 +18,11 @@ export async function answersOf(pipeline: ChainableCommander): Promise<unknown[]
  *
  * @throws the first error that Redis answers.
  */
-export async function send(redis: Redis, commands: readonly (readonly (string | number)[])[]): Promise<unknown[]> {
-  return commands.length === 0 ? [] : answersOf(redis.pipeline(commands.map((command) => [...command])));
+export async function send(
+  redis: Redis,
+  commands: readonly (readonly (string | number)[])[],
+): Promise<unknown[]> {
+  return commands.length === 0
+    ? []
+    : answersOf(redis.pipeline(commands.map((command) => [...command])));
 }

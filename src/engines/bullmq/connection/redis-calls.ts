@@ -18,7 +18,8 @@ export interface Effect {
 
 /** The effect of storing tasks. */
 export const storing: Effect = {
-  maybe: 'The tasks may have been stored anyway. Enqueue them again only with the same idempotencyKey.',
+  maybe:
+    'The tasks may have been stored anyway. Enqueue them again only with the same idempotencyKey.',
   none: 'Nothing was stored.',
 };
 
@@ -102,7 +103,10 @@ export class RedisCalls {
     } catch (error) {
       isOver = true;
       const maybeDone = isSent && !isAnswer(error) && !isUnsent(error);
-      throw this.#health.unavailable(error, { maybeDone, effect: maybeDone ? effect?.maybe : effect?.none });
+      throw this.#health.unavailable(error, {
+        maybeDone,
+        effect: maybeDone ? effect?.maybe : effect?.none,
+      });
     }
   };
 
@@ -145,7 +149,8 @@ export class RedisCalls {
     if (now - oldest.since > limits.ask) this.#ask();
     // Redis answers no call while it works on another one.
     let mostSilence = limits.answer;
-    for (const { longer } of this.#open) mostSilence = Math.max(mostSilence, limits.answer + longer);
+    for (const { longer } of this.#open)
+      mostSilence = Math.max(mostSilence, limits.answer + longer);
     // The calls are in the order in which they began.
     for (const call of this.#open) {
       const silence = now - Math.max(call.since, this.#answered);

@@ -59,7 +59,9 @@ export class RedisClock {
     if (isWrong === this.#isWrong) return;
     this.#isWrong = isWrong;
     const fields = { redis: placeOf(this.#redis), secondsAhead: Math.round(ahead / 100) / 10 };
-    if (isWrong) this.#logger.error(fields, 'the clock of this process differs from the clock of Redis');
-    else this.#logger.info(fields, 'the clock of this process agrees with the clock of Redis again');
+    if (isWrong)
+      this.#logger.error(fields, 'the clock of this process differs from the clock of Redis');
+    else
+      this.#logger.info(fields, 'the clock of this process agrees with the clock of Redis again');
   }
 }

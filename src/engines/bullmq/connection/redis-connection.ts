@@ -1,7 +1,12 @@
 import { Redis } from 'ioredis';
 import { rangeError, wrongType } from '../../../options.js';
 import { afterWaiting } from '../../../waiting.js';
-import { checkWhole, type PlainOptions, type RedisConnection, readConnection } from './connection-option.js';
+import {
+  checkWhole,
+  type PlainOptions,
+  type RedisConnection,
+  readConnection,
+} from './connection-option.js';
 
 /**
  * Milliseconds that a command waits for the connection, and for its answer. A request waits longer
@@ -55,7 +60,9 @@ export function connectRedis(connection: RedisConnection): Redis {
   const { keyPrefix, port, db, protocol } = redis.options;
   // A URL and a client may have these options too.
   if (keyPrefix)
-    throw rangeError("connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead");
+    throw rangeError(
+      "connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead",
+    );
   checkWhole('connection.port', port, { min: 1, max: 65_535 });
   // ioredis would silently use database 0.
   checkWhole('connection.db', db, { min: 0 });
@@ -78,7 +85,9 @@ function clientOf(connection: RedisConnection): Redis {
   const checked = readConnection(connection, Object.keys(fixed));
   if ('client' in checked) return checked.client.duplicate(fixed);
   const options: PlainOptions = checked.options;
-  return checked.url === undefined ? new Redis({ ...options, ...fixed }) : new Redis(checked.url, { ...options, ...fixed });
+  return checked.url === undefined
+    ? new Redis({ ...options, ...fixed })
+    : new Redis(checked.url, { ...options, ...fixed });
 }
 
 /**
@@ -101,7 +110,8 @@ export function lastErrorOf(redis: Redis): Error | undefined {
 /** Returns the address of Redis for log lines and errors. It never contains a password. */
 export function placeOf(redis: Redis): string {
   const { host, port, path, sentinels, name } = redis.options;
-  if (sentinels && sentinels.length > 0) return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
+  if (sentinels && sentinels.length > 0)
+    return `'${name}' of ${sentinels.map((each) => `${each.host}:${each.port}`).join(', ')}`;
   return path ?? `${host}:${port}`;
 }
 
@@ -127,7 +137,8 @@ export function hintFor(redis: Redis, error: unknown): string {
   if (succeeded.has(redis)) return '';
   if (
     tls &&
-    (error instanceof RedisTimeout || /wrong version number|packet length|secure TLS connection|ECONNRESET|ETIMEDOUT/.test(message))
+    (error instanceof RedisTimeout ||
+      /wrong version number|packet length|secure TLS connection|ECONNRESET|ETIMEDOUT/.test(message))
   )
     return ' If this Redis does not use TLS, connect with redis:// or without the option tls.';
   if (!tls && /ECONNRESET|EPIPE|Connection is closed/.test(message))
@@ -160,13 +171,17 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
       else resolve();
     };
     const ready = (): void => settle();
-    const ended = (): void => settle(lastErrors.get(redis) ?? new Error('the connection to Redis is closed'));
-    const wait = (time: number): (() => void) => afterWaiting(time, () => settle(lastErrors.get(redis) ?? new RedisTimeout(time)));
+    const ended = (): void =>
+      settle(lastErrors.get(redis) ?? new Error('the connection to Redis is closed'));
+    const wait = (time: number): (() => void) =>
+      afterWaiting(time, () => settle(lastErrors.get(redis) ?? new RedisTimeout(time)));
     const failed = (): void => {
       stopWaiting();
       stopWaiting = wait(milliseconds);
     };
-    let stopWaiting = wait(attempted.has(redis) ? milliseconds : Math.max(milliseconds, patience.firstConnect));
+    let stopWaiting = wait(
+      attempted.has(redis) ? milliseconds : Math.max(milliseconds, patience.firstConnect),
+    );
     if (!attempted.has(redis)) redis.once('close', failed);
     redis.on('ready', ready).on('end', ended);
     if (redis.status === 'end') ended();
@@ -186,7 +201,10 @@ export class RedisTimeout extends Error {
  * Resolves to the answer, or rejects with RedisTimeout: a connection may be dead although neither
  * end has closed it.
  */
-export async function withinTime<T>(answer: Promise<T>, milliseconds = patience.answer): Promise<T> {
+export async function withinTime<T>(
+  answer: Promise<T>,
+  milliseconds = patience.answer,
+): Promise<T> {
   let stopWaiting = (): void => {};
   const late = new Promise<never>((_, reject) => {
     stopWaiting = afterWaiting(milliseconds, () => reject(new RedisTimeout(milliseconds)));

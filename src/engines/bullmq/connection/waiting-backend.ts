@@ -79,5 +79,13 @@ export function workerArguments(
   const waiting = keepDatabase(redis.duplicate({ connectionName }));
   const main = new EngineConnection(redis, { shared: true, blocking: false });
   const blocking = new EngineConnection(waiting, { shared: false, blocking: true });
-  return [waiting, main, queue, names.getKeys(queue), (type) => names.toKey(queue, type), opts, blocking];
+  return [
+    waiting,
+    main,
+    queue,
+    names.getKeys(queue),
+    (type) => names.toKey(queue, type),
+    opts,
+    blocking,
+  ];
 }

@@ -47,7 +47,9 @@ export class Cancellations {
     cancelHere(new Set(members));
     const now = Date.now();
     const old = members.filter((member) => now - timeOf(entries[member]) > reaction);
-    const open = await Promise.all(old.map((member) => this.#settle(member, entries[member] ?? '')));
+    const open = await Promise.all(
+      old.map((member) => this.#settle(member, entries[member] ?? '')),
+    );
     return old.length < members.length || open.includes(true);
   }
 
@@ -60,7 +62,8 @@ export class Cancellations {
       return false;
     }
     const { state } = await steps.forgetCancel(place);
-    if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed') return state === 'active';
+    if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed')
+      return state === 'active';
     const { done, state: before, job } = await steps.cancel(place, Date.now(), by);
     if (done && job && before !== 'active') cancelled(place, job);
     return before === 'active';

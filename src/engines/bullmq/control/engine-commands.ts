@@ -1,5 +1,13 @@
 import type { KeepJobs } from 'bullmq';
-import type { Action, Command, CommandBy, NewTask, Outcome, QueueState, TransitionObserver } from '../../../tasks/engine.js';
+import type {
+  Action,
+  Command,
+  CommandBy,
+  NewTask,
+  Outcome,
+  QueueState,
+  TransitionObserver,
+} from '../../../tasks/engine.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { summaryOf } from '../jobs/job-view.js';
 import type { CountedQueues } from '../read/marked-jobs.js';
@@ -26,7 +34,16 @@ interface EngineCommandsParts extends CountedQueues {
 }
 
 /** The actions that this engine supports. */
-export const commandActions: ReadonlySet<Action> = new Set(['cancel', 'retry', 'rerun', 'delete', 'run', 'pause', 'resume', 'remove']);
+export const commandActions: ReadonlySet<Action> = new Set([
+  'cancel',
+  'retry',
+  'rerun',
+  'delete',
+  'run',
+  'pause',
+  'resume',
+  'remove',
+]);
 
 /**
  * Runs commands on tasks and queues, such as cancel and pause. `TaskCommands` handles tasks,
@@ -39,16 +56,39 @@ export class EngineCommands {
   readonly #cancellations: Cancellations;
 
   constructor(parts: EngineCommandsParts) {
-    const { redis, keys, catalog, marked, kept, ask, reader, observer, enqueue, ended, cancelHere } = parts;
+    const {
+      redis,
+      keys,
+      catalog,
+      marked,
+      kept,
+      ask,
+      reader,
+      observer,
+      enqueue,
+      ended,
+      cancelHere,
+    } = parts;
     this.#ask = ask;
     const steps = new JobSteps({ redis, keys, kept });
-    const jobsOf = (ids: readonly string[]): ReturnType<typeof findJobs> => findJobs({ redis, keys, catalog }, ids);
+    const jobsOf = (ids: readonly string[]): ReturnType<typeof findJobs> =>
+      findJobs({ redis, keys, catalog }, ids);
     const reruns = new Reruns({
       ...{ steps, jobsOf, ask, enqueue },
       argumentsOf: ({ queue, jobId }) => redis.hget(keys.ofQueue(queue, jobId), 'data'),
     });
     const stored = new StoredTasks({ redis, keys, catalog, marked });
-    this.#tasks = new TaskCommands({ steps, reruns, jobsOf, reader, stored, ask, observer, ended, cancelling: cancelHere });
+    this.#tasks = new TaskCommands({
+      steps,
+      reruns,
+      jobsOf,
+      reader,
+      stored,
+      ask,
+      observer,
+      ended,
+      cancelling: cancelHere,
+    });
     this.#pauses = new QueuePauses({ redis, keys, catalog, steps });
     this.#cancellations = new Cancellations({
       ...{ redis, keys, steps, cancelHere },

@@ -71,7 +71,9 @@ interface Call {
 const shared = 20;
 
 /** A connection or transaction of ioredis. BullMQ's types declare only part of it. */
-type Target = Pick<Redis, 'eval' | 'hmget'> & { runCommand(name: string, args: unknown[]): unknown };
+type Target = Pick<Redis, 'eval' | 'hmget'> & {
+  runCommand(name: string, args: unknown[]): unknown;
+};
 
 /** One command of a step. */
 type Send = (target: Target) => unknown;
@@ -107,12 +109,22 @@ export class JobSteps {
 
   /** Cancels a waiting job, or requests that a running one is cancelled. `by`: the user. */
   cancel(place: JobRef, at: number, by: string): Promise<StepAnswer> {
-    return this.#step(place, { script: 'cancel', at, given: by, move: (backend, job) => backend.fail(job, this.#kept) });
+    return this.#step(place, {
+      script: 'cancel',
+      at,
+      given: by,
+      move: (backend, job) => backend.fail(job, this.#kept),
+    });
   }
 
   /** Makes a failed job wait for a new series of attempts. `delay`: milliseconds. */
   retry(place: JobRef, at: number, delay: number): Promise<StepAnswer> {
-    return this.#step(place, { script: 'retry', at, given: delay, move: (backend, job) => backend.sendBack(job, delay) });
+    return this.#step(place, {
+      script: 'retry',
+      at,
+      given: delay,
+      move: (backend, job) => backend.sendBack(job, delay),
+    });
   }
 
   /** Ends the delay of a job. */
@@ -122,7 +134,10 @@ export class JobSteps {
 
   /** Removes a job that has ended. */
   remove(place: JobRef): Promise<StepAnswer> {
-    return this.#step(place, { script: 'remove', move: (backend, job) => backend.removeUnlocked(job) });
+    return this.#step(place, {
+      script: 'remove',
+      move: (backend, job) => backend.removeUnlocked(job),
+    });
   }
 
   /** Stores the id of a job's rerun. */
@@ -150,13 +165,20 @@ export class JobSteps {
     return new Promise((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(() => this.#flush());
       this.#calls += 1;
-      this.#waiting.push({ place, step, token: `${this.#process}:${this.#calls}`, resolve, reject });
+      this.#waiting.push({
+        place,
+        step,
+        token: `${this.#process}:${this.#calls}`,
+        resolve,
+        reject,
+      });
     });
   }
 
   #flush(): void {
     const calls = this.#waiting.splice(0);
-    for (let from = 0; from < calls.length; from += shared) void this.#send(calls.slice(from, from + shared));
+    for (let from = 0; from < calls.length; from += shared)
+      void this.#send(calls.slice(from, from + shared));
   }
 
   async #send(calls: readonly Call[]): Promise<void> {
@@ -196,7 +218,9 @@ export class JobSteps {
 
   /** Makes Redis load the scripts of steps. No job has the empty id, so they change nothing. */
   async #load(client: Target, calls: readonly Call[]): Promise<void> {
-    for (const call of calls) for (const send of this.#scriptsOf({ ...call, place: { ...call.place, jobId: '' } })) await send(client);
+    for (const call of calls)
+      for (const send of this.#scriptsOf({ ...call, place: { ...call.place, jobId: '' } }))
+        await send(client);
   }
 
   /** Sends the commands of a step one by one. */
@@ -220,22 +244,37 @@ export class JobSteps {
     switch (step.script) {
       case 'remove': {
         const lock = this.#keys.ofQueue(queue, `${jobId}:lock`);
-        const takeLock: Send = (target) => target.eval(lockScript, 2, this.#keys.cancelling, lock, token);
+        const takeLock: Send = (target) =>
+          target.eval(lockScript, 2, this.#keys.cancelling, lock, token);
         // A job must be read before it is removed.
         return [read, takeLock, ...scripts, ...recordsOfRemoval(this.#keys, place)];
       }
       case 'cancel':
-        return [...scripts, ...recordsOfEnd(this.#keys, { ...place, marker: 'cancelled', at: step.at ?? 0 }), read];
+        return [
+          ...scripts,
+          ...recordsOfEnd(this.#keys, { ...place, marker: 'cancelled', at: step.at ?? 0 }),
+          read,
+        ];
       default:
         return [...scripts, read];
     }
   }
 
   /** Our script that decides, and BullMQ's scripts that follow. */
-  #scriptsOf({ place: { queue, jobId }, token, step: { script, at = 0, given = '', move } }: Call): Send[] {
+  #scriptsOf({
+    place: { queue, jobId },
+    token,
+    step: { script, at = 0, given = '', move },
+  }: Call): Send[] {
     const { cancelling, changes, signals } = this.#keys;
     const backend = this.#backend(queue);
-    const keys = [this.#keys.marked(queue, 'cancelled'), this.#keys.marked(queue, 'interrupted'), cancelling, changes, signals];
+    const keys = [
+      this.#keys.marked(queue, 'cancelled'),
+      this.#keys.marked(queue, 'interrupted'),
+      cancelling,
+      changes,
+      signals,
+    ];
     const args = [backend.toKey(''), jobId, token, at, keyOf(queue, jobId), keptEntries, given];
     const moves = move?.(backend, { jobId, token, at }) ?? [];
     return [
@@ -251,8 +290,19 @@ export class JobSteps {
   #backend(queue: string): StepBackend {
     let backend = this.#backends.get(queue);
     if (!backend) {
-      const [keys, toKey] = [this.#names.getKeys(queue), (type: string) => this.#names.toKey(queue, type)];
-      backend = new StepBackend(this.#connection, queue, keys, toKey, { connection: this.#redis }, undefined, false);
+      const [keys, toKey] = [
+        this.#names.getKeys(queue),
+        (type: string) => this.#names.toKey(queue, type),
+      ];
+      backend = new StepBackend(
+        this.#connection,
+        queue,
+        keys,
+        toKey,
+        { connection: this.#redis },
+        undefined,
+        false,
+      );
       this.#backends.set(queue, backend);
     }
     return backend;
@@ -272,7 +322,10 @@ function settle(call: Call, answers: readonly Answer[]): void {
 }
 
 /** Returns the result of a step from the answers to its commands. */
-function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonly unknown[]): StepAnswer {
+function answerOf(
+  { place: { jobId }, step: { script } }: Call,
+  answers: readonly unknown[],
+): StepAnswer {
   const isRemoval = script === 'remove';
   const decided = isRemoval ? 2 : 0;
   const [verdict, state, bond] = answers[decided] as [number, StepAnswer['state'], Bond | ''];
@@ -280,7 +333,12 @@ function answerOf({ place: { jobId }, step: { script } }: Call, answers: readonl
   if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
     throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
   const row = answers[isRemoval ? 0 : answers.length - 1] as (string | null)[];
-  return { done: verdict !== verdicts.refused, state, job: jobOfRow(jobId, row), bond: bond || undefined };
+  return {
+    done: verdict !== verdicts.refused,
+    state,
+    job: jobOfRow(jobId, row),
+    bond: bond || undefined,
+  };
 }
 
 /**

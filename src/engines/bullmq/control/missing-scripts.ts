@@ -23,7 +23,9 @@ interface ScriptTransaction {
 export async function withScripts({ execute, load }: ScriptTransaction): Promise<void> {
   for (let loads = 0; !(await execute()); loads++) {
     if (loads === mostLoads)
-      throw new Error(`Redis lacks a script of BullMQ although it was loaded ${mostLoads} times; check which program runs SCRIPT FLUSH`);
+      throw new Error(
+        `Redis lacks a script of BullMQ although it was loaded ${mostLoads} times; check which program runs SCRIPT FLUSH`,
+      );
     // Redis may have dropped the scripts again meanwhile.
     await load().catch((error: unknown) => {
       if (!isForgotten(error)) throw error;

@@ -55,7 +55,9 @@ export class QueuePauses {
     const pauses = stored as Record<string, string>;
     // Another program may have paused or resumed a queue of BullMQ, so a queue says whether it runs.
     const known = new Set(entries.map(({ label }) => label));
-    const isRunning = new Set(entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label));
+    const isRunning = new Set(
+      entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label),
+    );
     return [...new Set([...known, ...Object.keys(pauses)])].sort().map((name) => {
       const paused = !isRunning.has(name) && (known.has(name) || pauseOf(pauses[name]) !== null);
       return { name, paused, pause: paused ? pauseOf(pauses[name]) : null };

@@ -37,7 +37,13 @@ export class Reruns {
     this.#parts = parts;
   }
 
-  async rerun({ ids, args }: { ids: readonly string[]; args?: string | undefined }): Promise<CommandResult[]> {
+  async rerun({
+    ids,
+    args,
+  }: {
+    ids: readonly string[];
+    args?: string | undefined;
+  }): Promise<CommandResult[]> {
     const results: CommandResult[] = [];
     for (let from = 0; from < ids.length; from += stepSize) {
       try {
@@ -56,18 +62,26 @@ export class Reruns {
     await enqueue(reruns.map(({ task }) => task));
     // The new tasks are already stored. If Redis fails before the old tasks are linked to them,
     // the command still succeeds, so that the caller does not repeat it.
-    const linked = ask(() => Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.id))));
+    const linked = ask(() =>
+      Promise.all(reruns.map(({ place, task }) => steps.noteRerun(place, task.id))),
+    );
     await linked.catch(unlessUnavailable);
     return prepared.map((each) => ('place' in each ? resultOf(each) : each));
   }
 
-  async #prepare(ids: readonly string[], args: string | undefined): Promise<(Rerun | CommandResult)[]> {
+  async #prepare(
+    ids: readonly string[],
+    args: string | undefined,
+  ): Promise<(Rerun | CommandResult)[]> {
     const found = await this.#parts.jobsOf(ids);
     return Promise.all(
       ids.map(async (id): Promise<Rerun | CommandResult> => {
         const place = found.get(id);
         if (!place) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-        const [{ state, job }, stored] = await Promise.all([this.#parts.steps.look(place), this.#parts.argumentsOf(place)]);
+        const [{ state, job }, stored] = await Promise.all([
+          this.#parts.steps.look(place),
+          this.#parts.argumentsOf(place),
+        ]);
         if (state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const status = statusOf(job, state);
         if (!isEnded(status)) return { id, ok: false, code: 'TASK_STATE_CONFLICT', status };
@@ -93,7 +107,15 @@ function copyOf(job: TaskJob, { label, concurrency }: CatalogEntry, args: string
   const id = newTaskId();
   const now = Date.now();
   return {
-    ...{ id, name: json.name, args, queue: label, priority: taskPriority(json.priority), tags, source: 'manual' },
+    ...{
+      id,
+      name: json.name,
+      args,
+      queue: label,
+      priority: taskPriority(json.priority),
+      tags,
+      source: 'manual',
+    },
     ...{ createdAt: timeOfTaskId(id), runAt: now, attempts, interrupts, concurrency },
     ...(deadline !== undefined && { deadlineAt: now + deadline - json.timestamp - delay }),
     ...(typeof backoff === 'object' && {

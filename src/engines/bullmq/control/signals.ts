@@ -4,7 +4,14 @@ import { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { endConnection } from '../connection/connections.js';
-import { connectRedis, placeOf, plainError, RedisTimeout, whenReady, withinTime } from '../connection/redis-connection.js';
+import {
+  connectRedis,
+  placeOf,
+  plainError,
+  RedisTimeout,
+  whenReady,
+  withinTime,
+} from '../connection/redis-connection.js';
 
 /** Milliseconds. */
 const times = {
@@ -57,7 +64,10 @@ export class Signals {
 
   constructor(parts: SignalsParts) {
     this.#parts = parts;
-    this.#waiting = new Background(parts.logger, 'waiting for signals about new queues and tasks to cancel');
+    this.#waiting = new Background(
+      parts.logger,
+      'waiting for signals about new queues and tasks to cancel',
+    );
     this.#redis = connectRedis(parts.redis);
   }
 
@@ -100,7 +110,15 @@ export class Signals {
     try {
       if (position.status === 'rejected') throw position.reason;
       if (this.#closed) return;
-      const reading = this.#redis.xread('COUNT', 1, 'BLOCK', block, 'STREAMS', this.#parts.key, position.value);
+      const reading = this.#redis.xread(
+        'COUNT',
+        1,
+        'BLOCK',
+        block,
+        'STREAMS',
+        this.#parts.key,
+        position.value,
+      );
       const signal = await withinTime(reading, block + times.dead);
       this.#failures = 0;
       this.#waiting.worked();
@@ -113,9 +131,11 @@ export class Signals {
   async #failed(error: unknown): Promise<void> {
     if (this.#closed) return;
     this.#failures += 1;
-    if (this.#failures >= mostSilent) this.#waiting.failed(plainError(error), { redis: placeOf(this.#redis) });
+    if (this.#failures >= mostSilent)
+      this.#waiting.failed(plainError(error), { redis: placeOf(this.#redis) });
     // The connection may be dead although neither end has closed it.
-    if (error instanceof RedisTimeout && this.#redis.status === 'ready') this.#redis.disconnect(true);
+    if (error instanceof RedisTimeout && this.#redis.status === 'ready')
+      this.#redis.disconnect(true);
     await wait(times.retry, undefined, { ref: false });
   }
 }

@@ -24,16 +24,41 @@ export class StepBackend extends RedisQueueBackend {
     // BullMQ sends an event if a job has used up its attempts. A cancelled job has not, so its
     // limit is set to the highest number.
     const ended = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
-    const fields = { [jobFields.marker]: markerAt('cancelled', at), [jobFields.error]: '', [jobFields.cancelling]: '' };
-    const args = this.moveToFinishedArgs(ended, cancelReason, 'failedReason', kept, 'failed', token, at, false, fields);
+    const fields = {
+      [jobFields.marker]: markerAt('cancelled', at),
+      [jobFields.error]: '',
+      [jobFields.cancelling]: '',
+    };
+    const args = this.moveToFinishedArgs(
+      ended,
+      cancelReason,
+      'failedReason',
+      kept,
+      'failed',
+      token,
+      at,
+      false,
+      fields,
+    );
     return [{ name: 'moveToFinished', args }];
   }
 
   /** Makes a job that we have locked wait again, for `delay` milliseconds or until its turn. */
   sendBack({ jobId, token, at }: StepJob, delay: number): StepCommand[] {
     const fieldsToUpdate = { [jobFields.marker]: '' };
-    if (delay === 0) return [{ name: 'retryJob', args: this.retryJobArgs(jobId, false, token, { fieldsToUpdate }) }];
-    return [{ name: 'moveToDelayed', args: this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true, fieldsToUpdate }) }];
+    if (delay === 0)
+      return [
+        { name: 'retryJob', args: this.retryJobArgs(jobId, false, token, { fieldsToUpdate }) },
+      ];
+    return [
+      {
+        name: 'moveToDelayed',
+        args: this.moveToDelayedArgs(jobId, at, token, delay, {
+          skipAttempt: true,
+          fieldsToUpdate,
+        }),
+      },
+    ];
   }
 
   /** Ends the delay of a job. */

@@ -40,18 +40,28 @@ end
 type Target = Parameters<typeof sendMarker>[0];
 
 /** Returns the commands that follow the end of a job with a marker. */
-export function recordsOfEnd(keys: EngineKeys, end: Parameters<typeof sendMarker>[2]): ((target: Target) => unknown)[] {
+export function recordsOfEnd(
+  keys: EngineKeys,
+  end: Parameters<typeof sendMarker>[2],
+): ((target: Target) => unknown)[] {
   const { queue, jobId, marker, at } = end;
   const names = [keys.marked(queue, marker), keys.cancelling, keys.changes];
   return [
     (target) => sendMarker(target, keys, end),
-    (target) => target.eval(recordEnd, names.length, ...names, jobId, at, keyOf(queue, jobId), keptEntries),
+    (target) =>
+      target.eval(recordEnd, names.length, ...names, jobId, at, keyOf(queue, jobId), keptEntries),
   ];
 }
 
 /** Returns the commands that follow the removal of a job. */
-export function recordsOfRemoval(keys: EngineKeys, { queue, jobId }: JobRef): ((target: Target) => unknown)[] {
+export function recordsOfRemoval(
+  keys: EngineKeys,
+  { queue, jobId }: JobRef,
+): ((target: Target) => unknown)[] {
   const sets = markers.map((marker) => keys.marked(queue, marker));
   const names = [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes];
-  return [(target) => target.eval(recordRemoval, names.length, ...names, jobId, keyOf(queue, jobId), keptEntries)];
+  return [
+    (target) =>
+      target.eval(recordRemoval, names.length, ...names, jobId, keyOf(queue, jobId), keptEntries),
+  ];
 }

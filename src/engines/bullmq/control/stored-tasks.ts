@@ -9,7 +9,9 @@ import type { CountedQueues } from '../read/marked-jobs.js';
 import { waitingSets } from '../read/source.js';
 
 /** The commands that read the first waiting jobs. BullMQ adds new jobs at the head of its list. */
-const waiting = waitingSets.map(({ type, isList }) => [isList ? 'lrange' : 'zrange', type] as const);
+const waiting = waitingSets.map(
+  ({ type, isList }) => [isList ? 'lrange' : 'zrange', type] as const,
+);
 /** Failed jobs per page when those with a marker are filtered out. */
 const pageSize = 1000;
 
@@ -26,14 +28,21 @@ export class StoredTasks {
    * `limit`, these are the tasks that BullMQ would run first, or that ended first. Returns
    * undefined if the filter has other conditions than queue and state.
    */
-  async oldest(filter: TaskFilter, limit: number): Promise<{ ids: string[]; count: number } | undefined> {
+  async oldest(
+    filter: TaskFilter,
+    limit: number,
+  ): Promise<{ ids: string[]; count: number } | undefined> {
     if (!isOfSets(filter)) return undefined;
     const { queue, status = taskStatuses } = filter;
     await this.#source.catalog.refresh();
-    const entries = this.#source.catalog.all().filter(({ label }) => queue === undefined || label === queue);
+    const entries = this.#source.catalog
+      .all()
+      .filter(({ label }) => queue === undefined || label === queue);
     // It drops the markers that no longer hold, so that the sets below have only the others.
     await Promise.all(entries.map((entry) => this.#source.marked.count(entry.queue)));
-    const found = (await Promise.all(entries.map((entry) => this.#idsOf(entry, status, limit)))).flat();
+    const found = (
+      await Promise.all(entries.map((entry) => this.#idsOf(entry, status, limit)))
+    ).flat();
     // Ids of this package begin with the time. Ids of other programs come after them.
     const ids = [...new Set(found)].sort();
     if (ids.length <= limit) return { ids, count: ids.length };
@@ -46,7 +55,11 @@ export class StoredTasks {
    * Returns the task ids of a queue in some states. It reads one more than `limit` per set, which
    * shows whether there are more.
    */
-  async #idsOf({ queue }: CatalogEntry, statuses: readonly TaskStatus[], limit: number): Promise<string[]> {
+  async #idsOf(
+    { queue }: CatalogEntry,
+    statuses: readonly TaskStatus[],
+    limit: number,
+  ): Promise<string[]> {
     const ofStatus = {
       pending: () => this.#read(queue, waiting, limit),
       running: () => this.#read(queue, [['lrange', 'active']], limit),
@@ -59,7 +72,11 @@ export class StoredTasks {
     return jobIds.map((jobId) => taskIdOf(queue, jobId));
   }
 
-  async #read(queue: string, sets: readonly (readonly [command: 'lrange' | 'zrange', type: string])[], limit: number): Promise<string[]> {
+  async #read(
+    queue: string,
+    sets: readonly (readonly [command: 'lrange' | 'zrange', type: string])[],
+    limit: number,
+  ): Promise<string[]> {
     const { redis, keys } = this.#source;
     const range = { lrange: [-limit - 1, -1], zrange: [0, limit] };
     const answers = await send(
@@ -74,12 +91,20 @@ export class StoredTasks {
     const { redis, keys } = this.#source;
     const failed: string[] = [];
     for (let from = 0; failed.length <= limit; from += pageSize) {
-      const ids = await redis.zrange(keys.ofQueue(queue, 'failed'), String(from), String(from + pageSize - 1));
+      const ids = await redis.zrange(
+        keys.ofQueue(queue, 'failed'),
+        String(from),
+        String(from + pageSize - 1),
+      );
       const scores = await send(
         redis,
         ids.flatMap((id) => markers.map((marker) => ['zscore', keys.marked(queue, marker), id])),
       );
-      failed.push(...ids.filter((_id, n) => markers.every((_marker, m) => scores[n * markers.length + m] === null)));
+      failed.push(
+        ...ids.filter((_id, n) =>
+          markers.every((_marker, m) => scores[n * markers.length + m] === null),
+        ),
+      );
       if (ids.length < pageSize) break;
     }
     return failed;

@@ -1,5 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Command, CommandBy, CommandResult, Outcome, TransitionObserver } from '../../../tasks/engine.js';
+import type {
+  Command,
+  CommandBy,
+  CommandResult,
+  Outcome,
+  TransitionObserver,
+} from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { allowedStates, type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
@@ -58,7 +64,13 @@ const bonds: Record<Bond, string> = {
 };
 
 function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {
-  return { id, ok: false, code: 'TASK_STATE_CONFLICT', status, ...(bond && { detail: bonds[bond] }) };
+  return {
+    id,
+    ok: false,
+    code: 'TASK_STATE_CONFLICT',
+    status,
+    ...(bond && { detail: bonds[bond] }),
+  };
 }
 
 /**
@@ -74,7 +86,10 @@ export class TaskCommands {
     this.#parts = parts;
   }
 
-  async control(command: TasksCommand | Extract<Command, { action: 'rerun' }>, by: CommandBy): Promise<Outcome> {
+  async control(
+    command: TasksCommand | Extract<Command, { action: 'rerun' }>,
+    by: CommandBy,
+  ): Promise<Outcome> {
     if (command.action === 'rerun') return { results: await this.#parts.reruns.rerun(command) };
     const outcome = await commandTasks(this.#bulkParts(by), command, by);
     if (!by.dryRun && command.action !== 'delete') this.#tell(outcome.results);
@@ -88,26 +103,40 @@ export class TaskCommands {
       find: async (query) => {
         // It waits only before the first page, because the next pages follow within moments.
         if (query.after === undefined)
-          await Promise.race([reader().then((window) => window.filled()), wait(longestFill, undefined, { ref: false })]);
+          await Promise.race([
+            reader().then((window) => window.filled()),
+            wait(longestFill, undefined, { ref: false }),
+          ]);
         return ask(async () => (await reader()).find(query));
       },
       count: (filter) => ask(async () => (await reader()).count(filter)),
       preview: (action, ids) => this.#preview(action, ids),
       allowed: (action, status) => allowedStates[action](status),
-      act: ({ action }, ids, delays) => ask((sending) => this.#act(this.#commandOf(action, by, delays), ids, sending), commanding),
+      act: ({ action }, ids, delays) =>
+        ask((sending) => this.#act(this.#commandOf(action, by, delays), ids, sending), commanding),
     };
   }
 
-  #commandOf(action: TasksCommand['action'], by: CommandBy, delays: readonly number[] | undefined): JobCommand {
+  #commandOf(
+    action: TasksCommand['action'],
+    by: CommandBy,
+    delays: readonly number[] | undefined,
+  ): JobCommand {
     const { steps } = this.#parts;
     const at = Date.now();
     switch (action) {
       case 'cancel': {
         const who = JSON.stringify({ by: by.actor, at, reason: by.reason ?? null });
-        return { act: (place) => steps.cancel(place, at, who), after: (before) => (before === 'active' ? before : 'failed') };
+        return {
+          act: (place) => steps.cancel(place, at, who),
+          after: (before) => (before === 'active' ? before : 'failed'),
+        };
       }
       case 'retry':
-        return { act: (place, n) => steps.retry(place, at, delays?.[n] ?? 0), after: () => 'waiting' };
+        return {
+          act: (place, n) => steps.retry(place, at, delays?.[n] ?? 0),
+          after: () => 'waiting',
+        };
       case 'run':
         return { act: (place) => this.#runNow(place, at), after: () => 'waiting' };
       case 'delete':
@@ -118,11 +147,17 @@ export class TaskCommands {
   /** Ends the delay of a job. A job that waits only for its turn is already due. */
   async #runNow(place: JobRef, at: number): Promise<StepAnswer> {
     const answer = await this.#parts.steps.run(place, at);
-    return answer.state === 'waiting' || answer.state === 'prioritized' ? { ...answer, done: true } : answer;
+    return answer.state === 'waiting' || answer.state === 'prioritized'
+      ? { ...answer, done: true }
+      : answer;
   }
 
   /** Applies a command to a few jobs, in two round trips. */
-  async #act(command: JobCommand, ids: readonly string[], sending: () => void): Promise<CommandResult[]> {
+  async #act(
+    command: JobCommand,
+    ids: readonly string[],
+    sending: () => void,
+  ): Promise<CommandResult[]> {
     const at = Date.now();
     const found = await this.#parts.jobsOf(ids);
     sending();
@@ -137,7 +172,8 @@ export class TaskCommands {
         const after = command.after(state);
         if (after === 'active') cancelling.add(keyOf(place.queue, place.jobId));
         const status = statusOf(job, after);
-        if (status === 'cancelled' && state !== after) this.#parts.ended({ id, name: job.json.name, queue: place.label, status, at });
+        if (status === 'cancelled' && state !== after)
+          this.#parts.ended({ id, name: job.json.name, queue: place.label, status, at });
         return { id, ok: true, task: summaryOf(job, place, status) };
       }),
     );
@@ -148,21 +184,31 @@ export class TaskCommands {
   async #preview(action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
     const results: CommandResult[] = [];
     for (let from = 0; from < ids.length; from += readAtOnce)
-      results.push(...(await this.#parts.ask(() => this.#previewSome(action, ids.slice(from, from + readAtOnce)))));
+      results.push(
+        ...(await this.#parts.ask(() =>
+          this.#previewSome(action, ids.slice(from, from + readAtOnce)),
+        )),
+      );
     return results;
   }
 
-  async #previewSome(action: TasksCommand['action'], ids: readonly string[]): Promise<CommandResult[]> {
+  async #previewSome(
+    action: TasksCommand['action'],
+    ids: readonly string[],
+  ): Promise<CommandResult[]> {
     const places = await this.#parts.jobsOf(ids);
     return Promise.all(
       ids.map(async (id): Promise<CommandResult> => {
         const place = places.get(id);
         const found = place && (await this.#parts.steps.look(place));
-        if (!found || found.state === 'gone' || !found.job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+        if (!found || found.state === 'gone' || !found.job)
+          return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const { state, job, bond } = found;
         const status = statusOf(job, state);
         if (!allowedStates[action](status)) return conflict(id, status);
-        return isForbidden(action, found) ? conflict(id, status, bond) : { id, ok: true, task: summaryOf(job, place, status) };
+        return isForbidden(action, found)
+          ? conflict(id, status, bond)
+          : { id, ok: true, task: summaryOf(job, place, status) };
       }),
     );
   }
@@ -171,6 +217,7 @@ export class TaskCommands {
     const observer = this.#parts.observer();
     // A running task that is being cancelled has not changed its state yet.
     for (const result of results)
-      if (result.ok && result.task.status !== 'running' && observer?.wants(result.task.status)) observer.tell(result.task);
+      if (result.ok && result.task.status !== 'running' && observer?.wants(result.task.status))
+        observer.tell(result.task);
   }
 }

@@ -3,7 +3,14 @@ import type { EngineKeys } from '../keys.js';
 import { type JobRef, keyOf, partsOf } from './job-ids.js';
 
 /** The state of a job in a note: BullMQ's name of it, or that the job was removed or changed. */
-export type NotedState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed' | 'removed' | 'changed';
+export type NotedState =
+  | 'waiting'
+  | 'delayed'
+  | 'active'
+  | 'completed'
+  | 'failed'
+  | 'removed'
+  | 'changed';
 
 /** A job that changed. The state `changed` means that its state is the same as before. */
 export interface ChangeNote extends JobRef {
@@ -57,7 +64,8 @@ export class ChangeNotes {
   /** Adds notes to a transaction, after the pending ones. They are written only if it succeeds. */
   addTo(transaction: Transaction, notes: readonly ChangeNote[]): void {
     this.flush();
-    for (const fields of entriesOf(notes)) transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);
+    for (const fields of entriesOf(notes))
+      transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);
   }
 
   /**
@@ -99,7 +107,10 @@ export class ChangeNotes {
     const entries = entriesOf([...this.#waiting.values()]);
     // A new Map instead of `clear()`, for the reason that `TurnoverMap` gives.
     this.#waiting = new Map();
-    for (const fields of entries) this.#redis.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields).catch(() => undefined);
+    for (const fields of entries)
+      this.#redis
+        .xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields)
+        .catch(() => undefined);
   }
 }
 
@@ -144,7 +155,15 @@ function keysOf(text = ''): string[] {
   }
 }
 
-const states: readonly NotedState[] = ['waiting', 'delayed', 'active', 'completed', 'failed', 'removed', 'changed'];
+const states: readonly NotedState[] = [
+  'waiting',
+  'delayed',
+  'active',
+  'completed',
+  'failed',
+  'removed',
+  'changed',
+];
 
 function isNotedState(text: string | undefined): text is NotedState {
   return (states as readonly (string | undefined)[]).includes(text);

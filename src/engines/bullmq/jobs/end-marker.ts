@@ -30,7 +30,19 @@ end
  * count of tasks drops a marker without its job, and takes a job without its marker as failed.
  * Its text is sent each time, so Redis cannot lack it.
  */
-export function sendMarker(target: Target, keys: EngineKeys, { queue, jobId, marker, at }: MarkedEnd): unknown {
+export function sendMarker(
+  target: Target,
+  keys: EngineKeys,
+  { queue, jobId, marker, at }: MarkedEnd,
+): unknown {
   const sets = [keys.ofQueue(queue, 'failed'), keys.marked(queue, marker)];
-  return target.eval(markEnd, 3, keys.ofQueue(queue, jobId), ...sets, jobId, at, markerAt(marker, at));
+  return target.eval(
+    markEnd,
+    3,
+    keys.ofQueue(queue, jobId),
+    ...sets,
+    jobId,
+    at,
+    markerAt(marker, at),
+  );
 }

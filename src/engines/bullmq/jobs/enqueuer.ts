@@ -38,7 +38,10 @@ export class Enqueuer {
    *
    * @throws TaskflowError INVALID_INPUT if they are too many for one transaction.
    */
-  async enqueue(tasks: readonly NewTask[], sending: () => void = () => undefined): Promise<string[]> {
+  async enqueue(
+    tasks: readonly NewTask[],
+    sending: () => void = () => undefined,
+  ): Promise<string[]> {
     checkSize(tasks);
     this.#client ??= await this.#adder.client;
     const { catalog } = this.#parts;
@@ -46,12 +49,18 @@ export class Enqueuer {
     for (const task of tasks) entries.push(catalog.known(task) ?? (await catalog.route(task)));
     const [task] = tasks;
     const [entry] = entries;
-    if (tasks.length > 1 || !task || !entry) return this.#storeAll(this.#client, tasks, entries, sending);
+    if (tasks.length > 1 || !task || !entry)
+      return this.#storeAll(this.#client, tasks, entries, sending);
     return [await this.#storeOne(this.#client, task, entry, sending)];
   }
 
   /** Stores a single task without a transaction, which would cost more than the rest. */
-  #storeOne(client: RedisClient, task: NewTask, entry: CatalogEntry, sending: () => void): Promise<string> {
+  #storeOne(
+    client: RedisClient,
+    task: NewTask,
+    entry: CatalogEntry,
+    sending: () => void,
+  ): Promise<string> {
     const job = toJob(task, entry.prioritized === true);
     sending();
     // The note is sent after the job, in the next tick.

@@ -1,4 +1,10 @@
-import { type IRedisTransaction, type JobJson, QueueKeys, type RedisClient, RedisConnection } from 'bullmq';
+import {
+  type IRedisTransaction,
+  type JobJson,
+  QueueKeys,
+  type RedisClient,
+  RedisConnection,
+} from 'bullmq';
 import type { Redis } from 'ioredis';
 import { RedisQueueBackend } from '../connection/bullmq-version.js';
 import { lentConnection } from '../connection/connections.js';
@@ -17,7 +23,15 @@ export class JobAdder {
     this.#connection.on('error', () => undefined);
     const toKey = (type: string): string => this.#names.toKey('', type);
     // Only the scripts of this backend are used, so it needs no queue and no connection of its own.
-    const scripts = [this.#connection, '', this.#names.getKeys(''), toKey, { connection: redis }, undefined, false] as const;
+    const scripts = [
+      this.#connection,
+      '',
+      this.#names.getKeys(''),
+      toKey,
+      { connection: redis },
+      undefined,
+      false,
+    ] as const;
     this.#backend = new RedisQueueBackend(...scripts);
   }
 

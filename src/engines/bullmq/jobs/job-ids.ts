@@ -38,7 +38,9 @@ export function keyOf(queue: string, jobId: string): string {
  */
 export function partsOf(key: string): JobRef {
   const colon = key.indexOf(':');
-  return colon < 0 ? { queue: '', jobId: key } : { queue: key.slice(0, colon), jobId: key.slice(colon + 1) };
+  return colon < 0
+    ? { queue: '', jobId: key }
+    : { queue: key.slice(0, colon), jobId: key.slice(colon + 1) };
 }
 
 /**

@@ -2,10 +2,28 @@ import type { NewTask } from '../../../tasks/engine.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { taskIdOf } from './job-ids.js';
-import { attemptsOf, count, errorNoteOf, jobFields, markerOf, notesOfJob, type TaskJob, taskPriority, toJob } from './task-job.js';
+import {
+  attemptsOf,
+  count,
+  errorNoteOf,
+  jobFields,
+  markerOf,
+  notesOfJob,
+  type TaskJob,
+  taskPriority,
+  toJob,
+} from './task-job.js';
 
 /** BullMQ's states of a job. */
-const jobStates = ['waiting', 'prioritized', 'delayed', 'waiting-children', 'active', 'completed', 'failed'] as const;
+const jobStates = [
+  'waiting',
+  'prioritized',
+  'delayed',
+  'waiting-children',
+  'active',
+  'completed',
+  'failed',
+] as const;
 export type JobState = (typeof jobStates)[number];
 
 export function isJobState(state: string): state is JobState {
@@ -25,7 +43,9 @@ export function statusOf(job: TaskJob, state: JobState): TaskStatus {
  */
 function progressOf(progress: unknown): Pick<ShownJob, 'progress' | 'progressText'> {
   const { percent, text } =
-    typeof progress === 'object' && progress !== null ? (progress as { percent?: unknown; text?: unknown }) : { percent: progress };
+    typeof progress === 'object' && progress !== null
+      ? (progress as { percent?: unknown; text?: unknown })
+      : { percent: progress };
   return {
     // BullMQ sets the progress of a new job to 0.
     progress: typeof percent === 'number' && percent > 0 ? Math.min(1, percent / 100) : null,
@@ -34,7 +54,10 @@ function progressOf(progress: unknown): Pick<ShownJob, 'progress' | 'progressTex
 }
 
 /** Returns the last error of a job, or null if a task in this state is shown without an error. */
-function errorOf(job: TaskJob, status: TaskStatus): { name: string; message: string; fingerprint: string } | null {
+function errorOf(
+  job: TaskJob,
+  status: TaskStatus,
+): { name: string; message: string; fingerprint: string } | null {
   if (status === 'success' || status === 'running' || status === 'cancelled') return null;
   const message = job.json.failedReason;
   // A failed job without a note was failed by another program.
@@ -67,7 +90,10 @@ function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
   const series = count(fields[jobFields.seriesStart]);
   const again = count(fields[jobFields.interrupts]);
   return {
-    runAt: time((isReturned ? undefined : dueAt) ?? (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0))),
+    runAt: time(
+      (isReturned ? undefined : dueAt) ??
+        (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0)),
+    ),
     startedAt: attempt > 0 && json.processedOn !== undefined ? time(json.processedOn) : null,
     endedAt: isOver ? time(json.finishedOn ?? Date.now()) : null,
     attempt,
@@ -111,17 +137,42 @@ export interface ShownJob {
  * Reads what lists show of a job. `dueAt`: when its delay ends according to BullMQ's delayed set,
  * in Unix milliseconds.
  */
-export function shownJobOf(job: TaskJob, label: string, status: TaskStatus, dueAt?: number): ShownJob {
+export function shownJobOf(
+  job: TaskJob,
+  label: string,
+  status: TaskStatus,
+  dueAt?: number,
+): ShownJob {
   const { json } = job;
   const { tags = {}, schedule = null } = notesOfJob(job);
   const facts = factsOf(job, status, dueAt);
   const { name, progress } = json;
-  return { name, label, status, priority: taskPriority(json.priority), tags, schedule, facts, ...progressOf(progress) };
+  return {
+    name,
+    label,
+    status,
+    priority: taskPriority(json.priority),
+    tags,
+    schedule,
+    facts,
+    ...progressOf(progress),
+  };
 }
 
 /** Returns a job as lists show it. `createdAt`: Unix milliseconds. */
 export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskSummary {
-  const { name, label, status, priority, tags, schedule, facts, progress, progressText, engineState } = shown;
+  const {
+    name,
+    label,
+    status,
+    priority,
+    tags,
+    schedule,
+    facts,
+    progress,
+    progressText,
+    engineState,
+  } = shown;
   const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = facts;
   const state = engineState ?? (isCancelling ? 'cancelling' : undefined);
   return {
@@ -132,7 +183,8 @@ export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskS
     runAt: isoTime(runAt),
     startedAt: startedAt === null ? null : isoTime(startedAt),
     endedAt: endedAt === null ? null : isoTime(endedAt),
-    duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
+    duration:
+      endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
     ...(progressText !== null && { progressText }),
     error: error && { name: error.name, message: error.message },
     fingerprint: error?.fingerprint || null,
@@ -143,12 +195,27 @@ export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskS
 type LabelledQueue = Pick<CatalogEntry, 'queue' | 'label'>;
 
 /** Returns a job as lists show it. `dueAt`: see {@link shownJobOf}. */
-export function summaryOf(job: TaskJob, { queue, label }: LabelledQueue, status: TaskStatus, dueAt?: number): TaskSummary {
-  return toSummary(shownJobOf(job, label, status, dueAt), taskIdOf(queue, job.json.id), job.json.timestamp);
+export function summaryOf(
+  job: TaskJob,
+  { queue, label }: LabelledQueue,
+  status: TaskStatus,
+  dueAt?: number,
+): TaskSummary {
+  return toSummary(
+    shownJobOf(job, label, status, dueAt),
+    taskIdOf(queue, job.json.id),
+    job.json.timestamp,
+  );
 }
 
 /** Returns the progress as BullMQ stores it: a percentage, or an object if there is a text. */
-export function jobProgress({ value, text }: { value: number; text: string | null }): number | { percent: number; text: string } {
+export function jobProgress({
+  value,
+  text,
+}: {
+  value: number;
+  text: string | null;
+}): number | { percent: number; text: string } {
   const percent = Math.round(value * 10_000) / 100;
   return text === null ? percent : { percent, text };
 }
@@ -166,12 +233,20 @@ export function summaryAfter(
   const kept = processedOn === undefined || 'processedOn' in written ? rest : json;
   const { failedReason } = written;
   const failed = typeof failedReason === 'string' ? { ...kept, failedReason } : kept;
-  return summaryOf({ json: failed, fields: { ...fields, ...Object.fromEntries(after) } }, queue, status);
+  return summaryOf(
+    { json: failed, fields: { ...fields, ...Object.fromEntries(after) } },
+    queue,
+    status,
+  );
 }
 
 /** Returns a task that was just enqueued, as lists show it. */
 export function pendingSummary(task: NewTask): TaskSummary {
-  return summaryOf({ json: toJob(task, true), fields: {} }, { queue: task.queue, label: task.queue }, 'pending');
+  return summaryOf(
+    { json: toJob(task, true), fields: {} },
+    { queue: task.queue, label: task.queue },
+    'pending',
+  );
 }
 
 /** Formats a time in Unix milliseconds as ISO 8601. */

@@ -159,7 +159,11 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const timestamp = Math.min(createdAt, Date.now());
   if (isDelayed(task)) opts.delay = runAt - timestamp;
   if (prioritized) opts.priority = jobPriority(task.priority);
-  if (attempts > 1 && retryDelay) opts.backoff = { type: retryDelay.doubling ? 'exponential' : 'fixed', delay: retryDelay.milliseconds };
+  if (attempts > 1 && retryDelay)
+    opts.backoff = {
+      type: retryDelay.doubling ? 'exponential' : 'fixed',
+      delay: retryDelay.milliseconds,
+    };
   // The fields after `timestamp` are required by the type only.
   const job: JobJson = {
     id,
@@ -176,12 +180,22 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   };
   if (idempotency) {
     job.deduplicationId = deduplicationId(name, idempotency.key);
-    opts.deduplication = { id: job.deduplicationId, ttl: Math.max(1, idempotency.until - timestamp) };
+    opts.deduplication = {
+      id: job.deduplicationId,
+      ttl: Math.max(1, idempotency.until - timestamp),
+    };
   }
   return job;
 }
 
-function notesOf({ tags, schedule, deadlineAt, interrupts, idempotency, rerunOf }: NewTask): TaskNotes | undefined {
+function notesOf({
+  tags,
+  schedule,
+  deadlineAt,
+  interrupts,
+  idempotency,
+  rerunOf,
+}: NewTask): TaskNotes | undefined {
   const notes: TaskNotes = {};
   let isEmpty = true;
   const note = <K extends keyof TaskNotes>(key: K, value: TaskNotes[K]): void => {
@@ -219,9 +233,21 @@ export function notesOfJob({ json }: TaskJob): TaskNotes {
 const noNotes: TaskNotes = {};
 
 /** Whether each note has the type that readers expect. */
-function areNotes({ tags, schedule, rerunOf, deadline, interrupts }: Readonly<Record<string, unknown>>): boolean {
-  const areTexts = [schedule, rerunOf].every((text) => text === undefined || typeof text === 'string');
-  return areTexts && [deadline, interrupts].every((n) => n === undefined || typeof n === 'number') && areTags(tags);
+function areNotes({
+  tags,
+  schedule,
+  rerunOf,
+  deadline,
+  interrupts,
+}: Readonly<Record<string, unknown>>): boolean {
+  const areTexts = [schedule, rerunOf].every(
+    (text) => text === undefined || typeof text === 'string',
+  );
+  return (
+    areTexts &&
+    [deadline, interrupts].every((n) => n === undefined || typeof n === 'number') &&
+    areTags(tags)
+  );
 }
 
 function areTags(tags: unknown): boolean {
@@ -235,13 +261,18 @@ function areTags(tags: unknown): boolean {
  */
 export function errorNoteOf({ json, fields }: TaskJob): Partial<ErrorNote> | undefined {
   const { name, fingerprint, of } = storedObject(fields[jobFields.error] || undefined);
-  if (typeof name !== 'string' || (of !== undefined && of !== digestOf(json.failedReason))) return undefined;
+  if (typeof name !== 'string' || (of !== undefined && of !== digestOf(json.failedReason)))
+    return undefined;
   return { name, ...(typeof fingerprint === 'string' && { fingerprint }) };
 }
 
 /** Whether a worker of another program has failed an attempt after the last one of this engine. */
 function hasForeignError(job: TaskJob): boolean {
-  return Boolean(job.fields[jobFields.error]) && job.json.failedReason !== '' && errorNoteOf(job) === undefined;
+  return (
+    Boolean(job.fields[jobFields.error]) &&
+    job.json.failedReason !== '' &&
+    errorNoteOf(job) === undefined
+  );
 }
 
 /** Returns the number of the last attempt that has ended, or 0 before the first. */
@@ -252,7 +283,8 @@ export function attemptsOf(job: TaskJob): number {
   if (stored === undefined) return counted;
   if (!hasForeignError(job)) return count(stored);
   // BullMQ's count is the same until a user retries the task or a process is interrupted.
-  const isSame = count(fields[jobFields.seriesStart]) === 0 && count(fields[jobFields.interrupts]) === 0;
+  const isSame =
+    count(fields[jobFields.seriesStart]) === 0 && count(fields[jobFields.interrupts]) === 0;
   return Math.max(count(stored) + 1, isSame ? counted : 0);
 }
 

@@ -44,7 +44,12 @@ const connectTimeout = 5000;
  * @throws TaskflowError ENGINE_UNAVAILABLE if the file is in use or is not a task database, if
  * Redis cannot be used, or if the prefix already has tasks.
  */
-export async function moveToRedis({ from, to, prefix, concurrency = new Map() }: Move): Promise<Moved> {
+export async function moveToRedis({
+  from,
+  to,
+  prefix,
+  concurrency = new Map(),
+}: Move): Promise<Moved> {
   const redis = connectRedis(to);
   let file: SourceFile | undefined;
   try {
@@ -54,7 +59,9 @@ export async function moveToRedis({ from, to, prefix, concurrency = new Map() }:
     return await moveFile({ file, redis, prefix, concurrency });
   } catch (error) {
     if (error instanceof TaskflowError) throw error;
-    throw unusable(`the move stopped: ${explain(redis, error)} Run the command again to resume it.`);
+    throw unusable(
+      `the move stopped: ${explain(redis, error)} Run the command again to resume it.`,
+    );
   } finally {
     file?.close();
     redis.disconnect();
@@ -75,11 +82,19 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
   const progress = new MoveProgress(redis, keys, origin);
   const isThere = await progress.hasBegun();
   if (begun && !isThere)
-    throw unusable('a part of this file was moved before, and this Redis does not have it: give --to the same Redis as before');
+    throw unusable(
+      'a part of this file was moved before, and this Redis does not have it: give --to the same Redis as before',
+    );
   await file.takeAway();
   const { database } = file;
   const catalog = new QueueCatalog(redis, keys);
-  const { write, ...counts } = readSchedulesAndPauses({ database, keys, catalog, concurrency, now: await redisTime(redis) });
+  const { write, ...counts } = readSchedulesAndPauses({
+    database,
+    keys,
+    catalog,
+    concurrency,
+    now: await redisTime(redis),
+  });
   await progress.begin(counts, async (transaction) => {
     // A worker that runs already has added its queues.
     await catalog.refresh();

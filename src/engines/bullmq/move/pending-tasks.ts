@@ -62,7 +62,13 @@ export class PendingTasks {
       const tasks = readPending(database, from);
       const last = tasks.at(-1);
       const counted = { what: 'tasks', n: tasks.length } as const;
-      return last && { to: last.task.id, counted, write: (transaction) => this.#write(transaction, tasks) };
+      return (
+        last && {
+          to: last.task.id,
+          counted,
+          write: (transaction) => this.#write(transaction, tasks),
+        }
+      );
     });
   }
 
@@ -73,14 +79,25 @@ export class PendingTasks {
   async #listQueues(): Promise<void> {
     const { database, catalog, concurrency } = this.#parts;
     for (const { name, label, prioritized } of partitionsOf(database))
-      await catalog.route({ name, queue: label, priority: prioritized ? 1 : 0, concurrency: concurrency.get(name) });
+      await catalog.route({
+        name,
+        queue: label,
+        priority: prioritized ? 1 : 0,
+        concurrency: concurrency.get(name),
+      });
   }
 
   /** Returns the BullMQ queue of a pending task. The catalog knows the tasks with their own queue. */
   #entryOf(name: string, label: string): CatalogEntry {
     const { catalog, concurrency } = this.#parts;
-    const entry = catalog.known({ name, queue: label, priority: 0, concurrency: concurrency.get(name) });
-    if (!entry) throw new Error(`the queue '${label}' of the task '${name}' is not in the list of queues`);
+    const entry = catalog.known({
+      name,
+      queue: label,
+      priority: 0,
+      concurrency: concurrency.get(name),
+    });
+    if (!entry)
+      throw new Error(`the queue '${label}' of the task '${name}' is not in the list of queues`);
     return entry;
   }
 
@@ -106,8 +123,17 @@ export class PendingTasks {
           const [taskName, left] = [String(task), Number(end) - now];
           if (left <= 0) continue;
           const labels = queue === null ? labelsOf(database, taskName) : [String(queue)];
-          for (const each of labels.flatMap((label) => [queueName(label), queueName(label, taskName)]))
-            transaction.set(keys.ofQueue(each, `de:${deduplicationId(taskName, String(own))}`), idOf(id), 'PX', left, 'NX');
+          for (const each of labels.flatMap((label) => [
+            queueName(label),
+            queueName(label, taskName),
+          ]))
+            transaction.set(
+              keys.ofQueue(each, `de:${deduplicationId(taskName, String(own))}`),
+              idOf(id),
+              'PX',
+              left,
+              'NX',
+            );
         }
       };
       return last && { to: JSON.stringify([last.name, last.key]), write };
@@ -125,7 +151,8 @@ export class PendingTasks {
       // The promise is not used, because `exec` answers for all commands.
       void this.#adder.add(transaction, queue, { ...job, opts });
       const isDelayed = opts.delay !== undefined;
-      const hasKey = deid !== undefined && idempotency !== undefined && idempotency.until > Date.now();
+      const hasKey =
+        deid !== undefined && idempotency !== undefined && idempotency.until > Date.now();
       this.#complete(transaction, this.#parts.keys.ofQueue(queue, id), {
         fields: {
           ...fields,
@@ -141,10 +168,20 @@ export class PendingTasks {
   }
 
   /** Adds what BullMQ's step does not store, before any worker can take the job. */
-  #complete(transaction: MoveTransaction, job: string, { fields, lines }: Omit<PendingTask, 'task'>): void {
+  #complete(
+    transaction: MoveTransaction,
+    job: string,
+    { fields, lines }: Omit<PendingTask, 'task'>,
+  ): void {
     const all = Object.entries(fields);
     if (all.length === 0 && lines.length === 0) return;
-    transaction.runCommand(completeCommand, [job, `${job}:logs`, all.length, ...all.flat(), ...lines]);
+    transaction.runCommand(completeCommand, [
+      job,
+      `${job}:logs`,
+      all.length,
+      ...all.flat(),
+      ...lines,
+    ]);
   }
 }
 
@@ -153,16 +190,24 @@ const defaultLabel = 'default';
 
 /** Returns the queues that a task has used in the file. A deleted task does not say its queue. */
 function labelsOf(database: Database, name: string): string[] {
-  const labels = database.all('SELECT queue FROM partition WHERE name = ?', name).map(({ queue }) => String(queue));
+  const labels = database
+    .all('SELECT queue FROM partition WHERE name = ?', name)
+    .map(({ queue }) => String(queue));
   return labels.length > 0 ? labels : [defaultLabel];
 }
 
 /** The names and queues of the pending tasks, and whether one of them has a priority. */
-export function partitionsOf(database: Database): { name: string; label: string; prioritized: boolean }[] {
+export function partitionsOf(
+  database: Database,
+): { name: string; label: string; prioritized: boolean }[] {
   return database
     .all(
       `SELECT name, queue, max(priority <> 0) AS prioritized FROM task JOIN partition ON partition.id = task.partition
        WHERE status = 0 GROUP BY partition ORDER BY prioritized, queue, name`,
     )
-    .map(({ name, queue, prioritized }) => ({ name: String(name), label: String(queue), prioritized: prioritized === 1 }));
+    .map(({ name, queue, prioritized }) => ({
+      name: String(name),
+      label: String(queue),
+      prioritized: prioritized === 1,
+    }));
 }

@@ -61,16 +61,23 @@ export class MoveProgress {
    */
   async hasBegun(): Promise<boolean> {
     const { moved, queues, schedules } = this.#keys;
-    const [origin, stored] = await inTime(Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.hgetall(queues)]));
+    const [origin, stored] = await inTime(
+      Promise.all([this.#redis.hget(moved, 'origin'), this.#redis.hgetall(queues)]),
+    );
     if (origin === this.#origin) return true;
     // A worker that was started has added its queues.
     const counters = this.#counters(stored);
     const [planned, used] = await inTime(
-      Promise.all([this.#redis.exists(schedules), counters.length > 0 ? this.#redis.exists(...counters) : 0]),
+      Promise.all([
+        this.#redis.exists(schedules),
+        counters.length > 0 ? this.#redis.exists(...counters) : 0,
+      ]),
     );
     if (origin === null && planned + used === 0) return false;
     const found = origin !== null ? 'the tasks of another file' : used > 0 ? 'tasks' : 'schedules';
-    throw unusable(`the prefix '${this.#name}' of this Redis has ${found} already: choose another --prefix`);
+    throw unusable(
+      `the prefix '${this.#name}' of this Redis has ${found} already: choose another --prefix`,
+    );
   }
 
   /** Returns the keys in which BullMQ counts the jobs that were added to queues. */
@@ -79,7 +86,10 @@ export class MoveProgress {
   }
 
   /** Begins the move. `write` adds the data that is moved in this first step. */
-  async begin(counts: Partial<MovedCounts>, write: (transaction: MoveTransaction) => Promise<void>): Promise<void> {
+  async begin(
+    counts: Partial<MovedCounts>,
+    write: (transaction: MoveTransaction) => Promise<void>,
+  ): Promise<void> {
     const { moved, queues, schedules } = this.#keys;
     await inTime(this.#redis.watch(moved, queues, schedules));
     // A task that is added to a known queue changes only the counter of that queue.
@@ -125,7 +135,10 @@ export class MoveProgress {
   async #step(field: string, from: string, { to, counted, write }: MoveStep): Promise<void> {
     const { moved } = this.#keys;
     const what = counted?.what ?? 'tasks';
-    const read = Promise.all([this.#redis.watch(moved), this.#redis.hmget(moved, 'origin', field, what)]);
+    const read = Promise.all([
+      this.#redis.watch(moved),
+      this.#redis.hmget(moved, 'origin', field, what),
+    ]);
     const [, [origin, at, count]] = await inTime(read);
     if (origin !== this.#origin || (at ?? '') !== from) throw changed();
     const before = Number(count ?? 0);
@@ -137,7 +150,10 @@ export class MoveProgress {
     } catch (error) {
       // Redis does not undo a transaction in which a command failed. The next run repeats this
       // step, which does not change jobs that exist.
-      if (isReply(error)) await inTime(this.#redis.hset(moved, { [field]: from, [what]: before })).catch(() => undefined);
+      if (isReply(error))
+        await inTime(this.#redis.hset(moved, { [field]: from, [what]: before })).catch(
+          () => undefined,
+        );
       throw error;
     }
   }
@@ -156,7 +172,12 @@ export class MoveProgress {
   async counts(): Promise<MovedCounts> {
     const stored = await inTime(this.#redis.hgetall(this.#keys.moved));
     const count = (name: keyof MovedCounts): number => Number(stored[name] ?? 0);
-    return { tasks: count('tasks'), schedules: count('schedules'), queues: count('queues'), entries: count('entries') };
+    return {
+      tasks: count('tasks'),
+      schedules: count('schedules'),
+      queues: count('queues'),
+      entries: count('entries'),
+    };
   }
 
   get #name(): string {
@@ -165,11 +186,15 @@ export class MoveProgress {
 }
 
 function isReply(error: unknown): boolean {
-  return error instanceof Error && error.name === 'ReplyError' && !error.message.startsWith('EXECABORT');
+  return (
+    error instanceof Error && error.name === 'ReplyError' && !error.message.startsWith('EXECABORT')
+  );
 }
 
 function changed(): TaskflowError {
-  return unusable('another process moves the same file, or Redis has lost a part of what was moved: run the command again');
+  return unusable(
+    'another process moves the same file, or Redis has lost a part of what was moved: run the command again',
+  );
 }
 
 /** Creates the error of a move that cannot continue. */

@@ -40,7 +40,8 @@ export function readSchedulesAndPauses(parts: Parts): SchedulesAndPauses {
         const label = String(row.queue);
         transaction.hsetnx(keys.pauses, label, JSON.stringify(toPause(row)));
         // A queue that is added later finds the pause in the hash. No queue has a task yet.
-        for (const { queue } of catalog.ofLabel(label)) transaction.hset(keys.ofQueue(queue, 'meta'), { paused: 1 });
+        for (const { queue } of catalog.ofLabel(label))
+          transaction.hset(keys.ofQueue(queue, 'meta'), { paused: 1 });
       }
     },
   };
@@ -50,11 +51,22 @@ export function readSchedulesAndPauses(parts: Parts): SchedulesAndPauses {
  * Stores a schedule, its runs and its next time. The first process that defines the schedule plans
  * its runs. Until then, it does not run, so that no process handles a run without its definition.
  */
-function writeSchedule(transaction: ChainableCommander, { keys, catalog, concurrency, now }: Parts, row: Row): void {
+function writeSchedule(
+  transaction: ChainableCommander,
+  { keys, catalog, concurrency, now }: Parts,
+  row: Row,
+): void {
   const name = String(row.name);
   const template = templateOf(row);
   // The process that defines the schedule overwrites `catchUp` and `overlap`.
-  const record: ScheduleRecord = { name, task: String(row.task), rule: String(row.rule), catchUp: true, overlap: false, template };
+  const record: ScheduleRecord = {
+    name,
+    task: String(row.task),
+    rule: String(row.rule),
+    catchUp: true,
+    overlap: false,
+    template,
+  };
   transaction.hset(keys.schedules, { [name]: JSON.stringify(record) });
   const set = (field: string, value: string | number): void => {
     transaction.hset(keys.scheduleStates, { [`${field}:${name}`]: value });
@@ -78,9 +90,21 @@ function templateOf({ template, name: schedule }: Row): NewTask {
   const id = String(values[packedAt.id]);
   const [tags, deadlineAt] = [values[packedAt.tags], values[packedAt.deadlineAt]];
   return {
-    ...{ id, name: String(values[packedAt.name]), args: String(values[packedAt.args]), queue: String(values[packedAt.queue]) },
-    ...{ priority: Number(values[packedAt.priority]), source: 'scheduled', schedule: String(schedule) },
-    ...{ tags: typeof tags === 'string' ? (JSON.parse(tags) as Record<string, string>) : {}, createdAt: timeOfTaskId(id) },
+    ...{
+      id,
+      name: String(values[packedAt.name]),
+      args: String(values[packedAt.args]),
+      queue: String(values[packedAt.queue]),
+    },
+    ...{
+      priority: Number(values[packedAt.priority]),
+      source: 'scheduled',
+      schedule: String(schedule),
+    },
+    ...{
+      tags: typeof tags === 'string' ? (JSON.parse(tags) as Record<string, string>) : {},
+      createdAt: timeOfTaskId(id),
+    },
     ...{
       runAt: Number(values[packedAt.runAt]),
       attempts: Number(values[packedAt.attempts]),

@@ -22,7 +22,11 @@ const atOnce = 500;
  */
 export async function moveShared({ database, prefix, progress }: SharedParts): Promise<void> {
   await progress.each('shared', (from) => {
-    const rows = database.all('SELECT key, value, expires_at FROM shared WHERE key > ? ORDER BY key LIMIT ?', from, atOnce);
+    const rows = database.all(
+      'SELECT key, value, expires_at FROM shared WHERE key > ? ORDER BY key LIMIT ?',
+      from,
+      atOnce,
+    );
     const last = rows.at(-1);
     return (
       last && {
@@ -30,7 +34,11 @@ export async function moveShared({ database, prefix, progress }: SharedParts): P
         write(transaction) {
           for (const { key, value, expires_at: end } of rows)
             if (Number(end) > Date.now())
-              addIfAbsent(transaction, prefix, { key: String(key), value: String(value), expiresAt: Number(end) });
+              addIfAbsent(transaction, prefix, {
+                key: String(key),
+                value: String(value),
+                expiresAt: Number(end),
+              });
         },
       }
     );
@@ -55,10 +63,14 @@ return 1
  * Redis has of the same log come after them.
  */
 export async function moveLogs(parts: SharedParts): Promise<void> {
-  for (const { log } of parts.database.all('SELECT DISTINCT log FROM journal ORDER BY log')) await moveLog(parts, String(log));
+  for (const { log } of parts.database.all('SELECT DISTINCT log FROM journal ORDER BY log'))
+    await moveLog(parts, String(log));
 }
 
-async function moveLog({ database, keys, prefix, progress }: SharedParts, log: string): Promise<void> {
+async function moveLog(
+  { database, keys, prefix, progress }: SharedParts,
+  log: string,
+): Promise<void> {
   // The entries have their own key at first, because a stream takes no entries before others.
   const apart = `${keys.moved}:${log}`;
   await progress.each(`log:${log}`, (from) => {

@@ -38,7 +38,9 @@ export class SourceFile {
     file.#database = database;
     try {
       if (!isMoving) settle(database, path);
-      database.exec('CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL, prefix TEXT NOT NULL, begun INTEGER NOT NULL)');
+      database.exec(
+        'CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL, prefix TEXT NOT NULL, begun INTEGER NOT NULL)',
+      );
       // If a user has renamed the file back, the move begins again.
       if (!isMoving) database.exec('DELETE FROM moving');
       return file;
@@ -83,7 +85,11 @@ export class SourceFile {
     const { database } = this;
     const present = database.get('SELECT origin, prefix, begun FROM moving');
     if (!present) {
-      database.run('INSERT INTO moving (origin, prefix, begun) VALUES (?, ?, 0)', newOrigin, prefix);
+      database.run(
+        'INSERT INTO moving (origin, prefix, begun) VALUES (?, ?, 0)',
+        newOrigin,
+        prefix,
+      );
       return { origin: newOrigin, begun: false };
     }
     const begun = present.begun === 1;
@@ -125,7 +131,9 @@ export class SourceFile {
   async #useAlone(name: string): Promise<Database> {
     const database = await openDatabase(name);
     try {
-      database.exec(`PRAGMA busy_timeout = ${lockTimeout}; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE`);
+      database.exec(
+        `PRAGMA busy_timeout = ${lockTimeout}; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE`,
+      );
       // It leaves the mode WAL, in which several processes work, only if no other process has it
       // open.
       const mode = database.get('PRAGMA journal_mode = DELETE')?.journal_mode;
@@ -159,9 +167,17 @@ const inUse = (path: string): string =>
 function settle(database: Database, path: string): void {
   layOut(database, path);
   database.get('PRAGMA journal_mode = DELETE');
-  const owners = database.all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker');
+  const owners = database.all(
+    'SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker',
+  );
   const at = Date.now();
-  const writes = owners.map(({ owner }) => ({ kind: 'recover' as const, owner: String(owner), at }));
+  const writes = owners.map(({ owner }) => ({
+    kind: 'recover' as const,
+    owner: String(owner),
+    at,
+  }));
   const { outcomes } = new Writer(database).apply({ writes, claim: undefined, at, wanted: [] });
-  for (const outcome of outcomes) if (outcome?.ok === false) throw unusable('a running task of a crashed process could not be ended');
+  for (const outcome of outcomes)
+    if (outcome?.ok === false)
+      throw unusable('a running task of a crashed process could not be ended');
 }

@@ -78,8 +78,18 @@ function taskOf(row: Row, attempts: readonly Row[], lines: readonly Row[]): Pend
   const { tags, schedule, deadline_at: deadline, rerun_of: rerunOf, idempotency_key: key } = row;
   return {
     task: {
-      ...{ id, name: String(row.name), queue: String(row.queue), priority: Number(row.priority), args: String(row.args) },
-      ...{ source: schedule === null ? 'manual' : 'scheduled', createdAt: timeOfTaskId(id), runAt: Number(row.run_at) },
+      ...{
+        id,
+        name: String(row.name),
+        queue: String(row.queue),
+        priority: Number(row.priority),
+        args: String(row.args),
+      },
+      ...{
+        source: schedule === null ? 'manual' : 'scheduled',
+        createdAt: timeOfTaskId(id),
+        runAt: Number(row.run_at),
+      },
       ...{ attempts: Number(row.attempts), interrupts: Number(row.max_interrupts) },
       tags: tags === null ? {} : (JSON.parse(String(tags)) as Record<string, string>),
       ...(schedule !== null && { schedule: String(schedule) }),
@@ -87,7 +97,10 @@ function taskOf(row: Row, attempts: readonly Row[], lines: readonly Row[]): Pend
       ...(rerunOf !== null && { rerunOf: idOf(rerunOf) }),
       ...(key !== null && { idempotency: { key: String(key), until: Number(row.expires_at) } }),
     },
-    fields: { ...historyOf(row, attempts), ...(lines.length > 0 && { [jobFields.logLines]: lines.length }) },
+    fields: {
+      ...historyOf(row, attempts),
+      ...(lines.length > 0 && { [jobFields.logLines]: lines.length }),
+    },
     lines: lines.map(lineOf),
   };
 }
@@ -98,7 +111,10 @@ function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
   if (attempt === 0) return {};
   const interrupts = Number(row.interrupts);
   const seriesStart = Number(row.max_attempts) - Number(row.attempts) - interrupts;
-  const records = attempts.map((each) => [attemptField(Number(each.number)), JSON.stringify(recordOf(each))]);
+  const records = attempts.map((each) => [
+    attemptField(Number(each.number)),
+    JSON.stringify(recordOf(each)),
+  ]);
   const message = String(row.error_message ?? '');
   return {
     [jobFields.attempts]: attempt,
@@ -110,7 +126,12 @@ function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
     ...(row.error_name !== null && {
       failedReason: message,
       stacktrace: JSON.stringify(row.stack === null ? [] : [row.stack]),
-      [jobFields.error]: errorNote({ name: String(row.error_name), message, stack: null, fingerprint: String(row.fingerprint ?? '') }),
+      [jobFields.error]: errorNote({
+        name: String(row.error_name),
+        message,
+        stack: null,
+        fingerprint: String(row.fingerprint ?? ''),
+      }),
     }),
     ...Object.fromEntries(records),
   };
@@ -121,11 +142,19 @@ function recordOf(row: Row): AttemptRecord {
     row.error_name === null
       ? undefined
       : {
-          ...{ name: String(row.error_name), message: String(row.error_message ?? ''), fingerprint: '' },
+          ...{
+            name: String(row.error_name),
+            message: String(row.error_message ?? ''),
+            fingerprint: '',
+          },
           ...{ stack: row.stack === null ? null : String(row.stack), ...detailsOf(row) },
         };
   return {
-    ...{ start: Number(row.started_at), end: Number(row.ended_at), status: stateOf(row.status) as AttemptRecord['status'] },
+    ...{
+      start: Number(row.started_at),
+      end: Number(row.ended_at),
+      status: stateOf(row.status) as AttemptRecord['status'],
+    },
     ...(error && { error }),
   };
 }

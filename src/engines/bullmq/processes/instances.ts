@@ -44,10 +44,14 @@ export class Instances {
    */
   async list(now: number): Promise<ProcessInfo[]> {
     const stored = await this.#redis.hgetall(this.#keys.instances);
-    const all = Object.entries(stored).map(([field, text]) => ({ field, instance: instanceOf(text) }));
+    const all = Object.entries(stored).map(([field, text]) => ({
+      field,
+      instance: instanceOf(text),
+    }));
     const lives = (instance: Instance): boolean => now - instance.lastSeen <= forgottenAfter;
     const gone = all.filter(({ instance }) => !instance || !lives(instance));
-    if (gone.length > 0) await this.#redis.hdel(this.#keys.instances, ...gone.map(({ field }) => field));
+    if (gone.length > 0)
+      await this.#redis.hdel(this.#keys.instances, ...gone.map(({ field }) => field));
     return all
       .flatMap(({ instance }) => (instance && lives(instance) ? [instance] : []))
       .sort((one, other) => one.startedAt - other.startedAt)
@@ -60,11 +64,24 @@ function instanceOf(text: string): Instance | undefined {
   const instance = storedObject(text) as Partial<Instance>;
   const { owner, startedAt = Number.NaN, lastSeen } = instance;
   const isDate = Number.isFinite(new Date(startedAt).getTime());
-  return typeof owner === 'string' && isDate && Number.isFinite(lastSeen) ? (instance as Instance) : undefined;
+  return typeof owner === 'string' && isDate && Number.isFinite(lastSeen)
+    ? (instance as Instance)
+    : undefined;
 }
 
 function toWorker(
-  { owner, host, pid, version, slots, running, stuck, stuckAttempts, startedAt, lastSeen }: Instance,
+  {
+    owner,
+    host,
+    pid,
+    version,
+    slots,
+    running,
+    stuck,
+    stuckAttempts,
+    startedAt,
+    lastSeen,
+  }: Instance,
   now: number,
 ): ProcessInfo {
   return {

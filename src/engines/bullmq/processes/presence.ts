@@ -86,7 +86,9 @@ export class Presence {
   /** Checks soon, unless heartbeats do that. The timer never keeps the process alive. */
   checkSoon(): void {
     if (this.#self || this.#parts.isClosed()) return;
-    this.#check ??= runInEmptyContext(() => setTimeout(() => this.#checking.run(() => this.#checkNow()), interval).unref());
+    this.#check ??= runInEmptyContext(() =>
+      setTimeout(() => this.#checking.run(() => this.#checkNow()), interval).unref(),
+    );
   }
 
   /** Checks, and checks again soon if that fails, because this process may enqueue nothing more. */

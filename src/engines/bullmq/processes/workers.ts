@@ -3,11 +3,18 @@ import type { ProcessInfo } from '../../../tasks/types.js';
 
 /** Lists the connections of workers. Redis knows only the addresses of their processes. */
 export async function listWorkers(queues: readonly Queue[]): Promise<ProcessInfo[]> {
-  const lists = await Promise.all(queues.map(async (queue) => (await queue.getWorkers()).map((client) => toWorker(queue.name, client))));
+  const lists = await Promise.all(
+    queues.map(async (queue) =>
+      (await queue.getWorkers()).map((client) => toWorker(queue.name, client)),
+    ),
+  );
   return lists.flat();
 }
 
-function toWorker(queue: string, { id = '', addr = '', age = '0', idle = '0', rawname = '' }: Record<string, string>): ProcessInfo {
+function toWorker(
+  queue: string,
+  { id = '', addr = '', age = '0', idle = '0', rawname = '' }: Record<string, string>,
+): ProcessInfo {
   const [, name] = rawname.split(':w:');
   return {
     id: `${queue}:${id}`,

@@ -17,17 +17,27 @@ export class LimitWarnings {
 
   /** Compares the limit that this process defines for a task with that of its queue. */
   compare({ task, label, concurrency: stored }: CatalogEntry, defined: number | undefined): void {
-    if (task === undefined || stored === undefined || defined === undefined || stored === defined) return;
-    this.#warn(task, { queue: label, concurrency: defined, stored }, 'processes define different concurrency limits for a task');
+    if (task === undefined || stored === undefined || defined === undefined || stored === defined)
+      return;
+    this.#warn(
+      task,
+      { queue: label, concurrency: defined, stored },
+      'processes define different concurrency limits for a task',
+    );
   }
 
   /** Warns that a task runs without the limit that this process defines for it. */
   missing(task: string, { label }: CatalogEntry, defined: number): void {
-    const message = 'a task runs without its concurrency limit, because the process that enqueued it defines none';
+    const message =
+      'a task runs without its concurrency limit, because the process that enqueued it defines none';
     this.#warn(task, { queue: label, concurrency: defined, stored: null }, message);
   }
 
-  #warn(task: string, fields: { queue: string; concurrency: number; stored: number | null }, message: string): void {
+  #warn(
+    task: string,
+    fields: { queue: string; concurrency: number; stored: number | null },
+    message: string,
+  ): void {
     if (this.#warned.add(task)) this.#logger.warn({ task, ...fields }, message);
   }
 }

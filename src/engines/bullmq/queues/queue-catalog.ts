@@ -100,7 +100,9 @@ export class QueueCatalog {
   known(task: TaskRoute): CatalogEntry | undefined {
     const entry = this.#entries.get(this.queueOf(task));
     if (!entry || (task.priority !== 0 && !entry.prioritized)) return undefined;
-    return task.concurrency === undefined || entry.concurrency === task.concurrency ? entry : undefined;
+    return task.concurrency === undefined || entry.concurrency === task.concurrency
+      ? entry
+      : undefined;
   }
 
   /** Returns the queue of a task, and adds it to the list if it is new. */
@@ -166,8 +168,21 @@ export class QueueCatalog {
   async #store({ queue, ...entry }: CatalogEntry, when: 'always' | 'if absent'): Promise<void> {
     const { queues, pauses, signals } = this.#keys;
     const { shared } = this.#namesOf(entry.label, entry.task ?? '');
-    const keys = [queues, this.#keys.ofQueue(queue, 'meta'), pauses, signals, this.#keys.ofQueue(shared, 'meta')];
-    await runScript(this.#redis, store, keys, [queue, JSON.stringify(entry), entry.label, entry.concurrency ?? '', when, shared]);
+    const keys = [
+      queues,
+      this.#keys.ofQueue(queue, 'meta'),
+      pauses,
+      signals,
+      this.#keys.ofQueue(shared, 'meta'),
+    ];
+    await runScript(this.#redis, store, keys, [
+      queue,
+      JSON.stringify(entry),
+      entry.label,
+      entry.concurrency ?? '',
+      when,
+      shared,
+    ]);
   }
 }
 

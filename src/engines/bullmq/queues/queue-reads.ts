@@ -16,7 +16,17 @@ import {
 
 /** The fields of a job that lists show, each with the maximum bytes that are read of it. */
 const listFields = {
-  ...{ name: 1000, timestamp: 50, delay: 50, priority: 50, processedOn: 50, finishedOn: 50, atm: 50, ats: 50, rjk: 1000 },
+  ...{
+    name: 1000,
+    timestamp: 50,
+    delay: 50,
+    priority: 50,
+    processedOn: 50,
+    finishedOn: 50,
+    atm: 50,
+    ats: 50,
+    rjk: 1000,
+  },
   ...{ opts: 16_384, progress: 4096, failedReason: 40_000 },
 } as const;
 /**
@@ -93,14 +103,23 @@ export class QueueReads {
     this.base = queue.toKey('');
   }
 
-  #run(command: keyof typeof commands, key: string, args: readonly (string | number)[]): Promise<unknown> {
+  #run(
+    command: keyof typeof commands,
+    key: string,
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
     return withinTime(this.#send(command, key, args), timeout);
   }
 
-  async #send(command: keyof typeof commands, key: string, args: readonly (string | number)[]): Promise<unknown> {
+  async #send(
+    command: keyof typeof commands,
+    key: string,
+    args: readonly (string | number)[],
+  ): Promise<unknown> {
     const client = await this.queue.getBackend().client;
     if (!prepared.has(client)) {
-      for (const [name, lua] of Object.entries(commands)) client.defineCommand(`taskflow:${name}`, { numberOfKeys: 1, lua });
+      for (const [name, lua] of Object.entries(commands))
+        client.defineCommand(`taskflow:${name}`, { numberOfKeys: 1, lua });
       prepared.add(client);
     }
     return client.runCommand(`taskflow:${command}`, [key, ...args]);
@@ -121,7 +140,10 @@ export class QueueReads {
     const jobs: (JobJson | undefined)[] = [];
     while (jobs.length < ids.length) {
       const left = ids.slice(jobs.length);
-      const rows = (await this.#run('jobs', this.base, [maxAtOnce, ...left])) as ((string | null)[] | null)[];
+      const rows = (await this.#run('jobs', this.base, [maxAtOnce, ...left])) as (
+        | (string | null)[]
+        | null
+      )[];
       jobs.push(...rows.map((row, n) => (row ? jobOf(left[n] ?? '', row) : undefined)));
     }
     return jobs;
@@ -129,7 +151,11 @@ export class QueueReads {
 
   /** Returns the id of the newest event, or `0-0` if there is none. */
   async newestEvent(): Promise<string> {
-    const [newest] = (await this.#run('events', this.queue.toKey('events'), ['', 0, 0])) as string[];
+    const [newest] = (await this.#run('events', this.queue.toKey('events'), [
+      '',
+      0,
+      0,
+    ])) as string[];
     return newest || '0-0';
   }
 
@@ -137,12 +163,14 @@ export class QueueReads {
    * Reads the events after an id. `missed`: some of them were trimmed, or the id is newer than all
    * events in this Redis.
    */
-  async eventsAfter(id: string): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
-    const [newest = '', oldest = '', ...rows] = (await this.#run('events', this.queue.toKey('events'), [id, eventsAtOnce, maxAtOnce])) as [
-      string,
-      string,
-      ...string[][],
-    ];
+  async eventsAfter(
+    id: string,
+  ): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
+    const [newest = '', oldest = '', ...rows] = (await this.#run(
+      'events',
+      this.queue.toKey('events'),
+      [id, eventsAtOnce, maxAtOnce],
+    )) as [string, string, ...string[][]];
     const isLost = isAfter(id, newest || '0-0');
     const last = rows.at(-1)?.[0] ?? (isLost ? newest || '0-0' : id);
     const missed = isLost || (id !== '0-0' && isAfter(oldest, id));
@@ -151,7 +179,11 @@ export class QueueReads {
 
   /** Reads the data, the result and the stack traces of an open job. */
   async parts(id: string): Promise<{ data: JobPart; result: JobPart; stacktrace: JobPart }> {
-    const parts = (await this.#run('parts', this.queue.toKey(id), [longest.part])) as (string | number | null)[];
+    const parts = (await this.#run('parts', this.queue.toKey(id), [longest.part])) as (
+      | string
+      | number
+      | null
+    )[];
     const [data = {}, result = {}, stacktrace = {}] = parts.map((part): JobPart => {
       if (typeof part === 'number') return { tooLong: part };
       return part === null ? {} : { text: part };
@@ -161,7 +193,9 @@ export class QueueReads {
 
   /** Returns the number of lines in the log of a job. */
   async countLines(id: string): Promise<number> {
-    const [count] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), [0, 0, 0, 0, 0])) as [number];
+    const [count] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), [0, 0, 0, 0, 0])) as [
+      number,
+    ];
     return count;
   }
 
@@ -169,10 +203,20 @@ export class QueueReads {
    * Reads log lines of a job from index `start` up to, but not including, `end`. If they are too
    * long together, it returns the first of them, or the last of them if `fromEnd` is true.
    */
-  async lines(id: string, start: number, end: number, fromEnd: boolean): Promise<{ lines: string[]; first: number }> {
+  async lines(
+    id: string,
+    start: number,
+    end: number,
+    fromEnd: boolean,
+  ): Promise<{ lines: string[]; first: number }> {
     const args = [start, end, longest.line, longest.log, fromEnd ? 1 : 0];
-    const [, ...found] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), args)) as [number, ...string[]];
-    return fromEnd ? { lines: found.reverse(), first: end - found.length } : { lines: found, first: start };
+    const [, ...found] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), args)) as [
+      number,
+      ...string[],
+    ];
+    return fromEnd
+      ? { lines: found.reverse(), first: end - found.length }
+      : { lines: found, first: start };
   }
 
   /** Returns the key of a job's parent. */
@@ -183,16 +227,26 @@ export class QueueReads {
 
   /** Returns the keys of some of a job's children, and how many children it has. */
   async children(id: string, limit: number): Promise<{ keys: string[]; total: number }> {
-    const [total, ...keys] = (await this.#run('children', this.queue.toKey(id), [limit])) as [number, ...string[]];
+    const [total, ...keys] = (await this.#run('children', this.queue.toKey(id), [limit])) as [
+      number,
+      ...string[],
+    ];
     return { keys, total };
   }
 
   /** Reads the job schedulers that fire next. */
   async schedulers(limit: number): Promise<SchedulerFields[]> {
-    const rows = (await this.#run('schedulers', this.queue.toKey('repeat'), [limit])) as (string | null)[][];
+    const rows = (await this.#run('schedulers', this.queue.toKey('repeat'), [limit])) as (
+      | string
+      | null
+    )[][];
     return rows.map(([id, next, name, pattern, tz, every]) => ({
       ...{ id: id ?? '', name: name ?? '', next: Number(next) },
-      ...{ pattern: pattern ?? undefined, tz: tz ?? undefined, every: every ? Number(every) : undefined },
+      ...{
+        pattern: pattern ?? undefined,
+        tz: tz ?? undefined,
+        every: every ? Number(every) : undefined,
+      },
     }));
   }
 
@@ -214,7 +268,13 @@ function jobOf(id: string, row: readonly (string | null)[]): JobJson | undefined
   return hash.timestamp === undefined ? undefined : jobOfHash(id, hash)?.json;
 }
 
-function eventOf([id = '', event = '', jobId = '', name = '', failedReason = '']: readonly string[]): QueueEvent {
+function eventOf([
+  id = '',
+  event = '',
+  jobId = '',
+  name = '',
+  failedReason = '',
+]: readonly string[]): QueueEvent {
   return {
     ...{ event, jobId, at: Number(id.slice(0, id.indexOf('-'))) },
     ...(name !== '' && { name }),

@@ -19,7 +19,9 @@ export class Queues {
   get(name: string): Queue {
     let queue = this.#queues.get(name);
     if (!queue) {
-      queue = openQueue(name, this.#redis, this.#keys, { streams: { events: { maxLen: keptEvents } } });
+      queue = openQueue(name, this.#redis, this.#keys, {
+        streams: { events: { maxLen: keptEvents } },
+      });
       this.#queues.set(name, queue);
     }
     return queue;
@@ -31,10 +33,21 @@ export class Queues {
 }
 
 /** Opens a queue of BullMQ on a connection that stays open when the queue is closed. */
-export function openQueue(name: string, redis: Redis, { prefix }: EngineKeys, opts: Omit<QueueOptions, 'connection' | 'prefix'>): Queue {
+export function openQueue(
+  name: string,
+  redis: Redis,
+  { prefix }: EngineKeys,
+  opts: Omit<QueueOptions, 'connection' | 'prefix'>,
+): Queue {
   const names = new QueueKeys(prefix);
   const backend: BackendFactory<RedisQueueBackend> = (queue, all) =>
-    new RedisQueueBackend(new EngineConnection(redis), queue, names.getKeys(queue), (type) => names.toKey(queue, type), all);
+    new RedisQueueBackend(
+      new EngineConnection(redis),
+      queue,
+      names.getKeys(queue),
+      (type) => names.toKey(queue, type),
+      all,
+    );
   const queue = new Queue(name, { ...opts, connection: redis, prefix }, backend);
   // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some
   // contain a password.

@@ -17,7 +17,10 @@ return answers
  * Reads fields of jobs. KEYS: the key prefix of the queue. ARGV: the approximate maximum bytes of
  * the answer, then the ids of the jobs.
  */
-export function jobsScript(fields: readonly (readonly [name: string, longest: number])[], longestTrace: number): string {
+export function jobsScript(
+  fields: readonly (readonly [name: string, longest: number])[],
+  longestTrace: number,
+): string {
   const list = fields.map(([name, longest]) => `{'${name}', ${longest}}`).join(', ');
   return `
 local fields, names = {${list}}, {}

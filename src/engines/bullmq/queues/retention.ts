@@ -52,7 +52,9 @@ export class Retention {
   }
 
   start(): void {
-    this.#timer ??= runInEmptyContext(() => setInterval(() => this.#cleaning.run(() => this.#cleanIfElected()), intervals.look).unref());
+    this.#timer ??= runInEmptyContext(() =>
+      setInterval(() => this.#cleaning.run(() => this.#cleanIfElected()), intervals.look).unref(),
+    );
   }
 
   stop(): void {

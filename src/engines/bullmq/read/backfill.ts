@@ -55,9 +55,14 @@ export class Backfill {
   async begin(queues: readonly string[]): Promise<void> {
     const fresh = queues.filter((queue) => !this.#queues.has(queue));
     if (fresh.length === 0) return;
-    const size = Math.max(chunk.least, Math.min(chunk.most, Math.floor(chunk.first / fresh.length)));
+    const size = Math.max(
+      chunk.least,
+      Math.min(chunk.most, Math.floor(chunk.first / fresh.length)),
+    );
     const { feed } = this.#parts;
-    const cursors = fresh.flatMap((queue) => lists.map((list): Cursor => ({ ...list, queue, ...this.#start() })));
+    const cursors = fresh.flatMap((queue) =>
+      lists.map((list): Cursor => ({ ...list, queue, ...this.#start() })),
+    );
     await feed.inTurn(() => this.#read(cursors, size));
     this.#cursors.push(...cursors);
     for (const queue of fresh) this.#queues.add(queue);
@@ -65,7 +70,8 @@ export class Backfill {
 
   /** Makes `rest` read the ended jobs of a queue again, newest first, because some are missing. */
   again(queue: string, group: EndedGroup): void {
-    for (const cursor of this.#cursors) if (cursor.queue === queue && cursor.group === group) Object.assign(cursor, this.#start());
+    for (const cursor of this.#cursors)
+      if (cursor.queue === queue && cursor.group === group) Object.assign(cursor, this.#start());
   }
 
   #start(): Pick<Cursor, 'offset' | 'score' | 'left' | 'done'> {
@@ -95,7 +101,10 @@ export class Backfill {
    */
   #next(): Cursor | undefined {
     const left = this.#cursors.filter((cursor) => !cursor.done && this.#hasRoom(cursor));
-    return left.find(({ group }) => group === 'pending' || group === 'running') ?? left.sort((a, b) => b.score - a.score)[0];
+    return (
+      left.find(({ group }) => group === 'pending' || group === 'running') ??
+      left.sort((a, b) => b.score - a.score)[0]
+    );
   }
 
   /**
@@ -107,7 +116,10 @@ export class Backfill {
     if (group === 'running') return true;
     if (group === 'pending') return window.size('pending') < limits.pending;
     if (left <= 0) return false;
-    const [own, other] = [window.size(group), window.size(group === 'failed' ? 'completed' : 'failed')];
+    const [own, other] = [
+      window.size(group),
+      window.size(group === 'failed' ? 'completed' : 'failed'),
+    ];
     return own + other < limits.ended || own < other || score > (window.ends.oldest(group) ?? 0);
   }
 
@@ -115,7 +127,9 @@ export class Backfill {
     const { source, feed } = this.#parts;
     const before = cursors.map((cursor) => ({ ...cursor }));
     try {
-      const { found, notes } = await source.ask(cursors.map((cursor) => this.#command(cursor, size)));
+      const { found, notes } = await source.ask(
+        cursors.map((cursor) => this.#command(cursor, size)),
+      );
       feed.note(notes);
       const jobs = cursors.flatMap((cursor, n) => {
         const asked = sizeOf(cursor, size);
@@ -129,7 +143,9 @@ export class Backfill {
       // again.
       const all = [...new Set([...this.#cursors, ...cursors])];
       for (const { queue, group, score } of cursors) {
-        const isWhole = all.every((each) => each.done || each.queue !== queue || each.group !== group);
+        const isWhole = all.every(
+          (each) => each.done || each.queue !== queue || each.group !== group,
+        );
         feed.setWhole(queue, group, isWhole ? undefined : score);
       }
       await feed.fill(jobs);
@@ -146,7 +162,17 @@ export class Backfill {
     if (isList) return [queue, 'lrange', key, offset, offset + size - 1];
     if (group === 'pending') return [queue, 'zrange', key, offset, offset + size - 1];
     const from = score === Number.POSITIVE_INFINITY ? '+inf' : score;
-    return [queue, 'zrevrangebyscore', key, from, '-inf', 'WITHSCORES', 'LIMIT', offset, sizeOf(cursor, size)];
+    return [
+      queue,
+      'zrevrangebyscore',
+      key,
+      from,
+      '-inf',
+      'WITHSCORES',
+      'LIMIT',
+      offset,
+      sizeOf(cursor, size),
+    ];
   }
 }
 

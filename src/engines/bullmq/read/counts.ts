@@ -8,12 +8,26 @@ import type { CountedQueues } from './marked-jobs.js';
 import { waitingSets } from './source.js';
 
 /** Whether BullMQ's sets can answer a filter: its only conditions are queue and state. */
-export function isOfSets({ name, tags = [], fingerprint, schedule, text, from, to }: TaskFilter): boolean {
-  return [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) && tags.length === 0;
+export function isOfSets({
+  name,
+  tags = [],
+  fingerprint,
+  schedule,
+  text,
+  from,
+  to,
+}: TaskFilter): boolean {
+  return (
+    [name, fingerprint, schedule, text, from, to].every((condition) => condition === undefined) &&
+    tags.length === 0
+  );
 }
 
 /** Counts the tasks of some queues by state, from BullMQ's own counts and the sets of markers. */
-export async function readCounts(source: CountedQueues, entries: readonly CatalogEntry[]): Promise<Counts> {
+export async function readCounts(
+  source: CountedQueues,
+  entries: readonly CatalogEntry[],
+): Promise<Counts> {
   const { redis, keys, marked } = source;
   const counts = noCounts();
   if (entries.length === 0) return counts;
@@ -49,7 +63,10 @@ export async function readCounts(source: CountedQueues, entries: readonly Catalo
 const unknownPause: Pause = { by: '', at: new Date(0).toISOString(), reason: null };
 
 /** Reads the stats snapshot that the change stream sends. It needs no state in the process. */
-export async function readStatsSnapshot(source: CountedQueues, queues: readonly QueueState[]): Promise<StatsSnapshot> {
+export async function readStatsSnapshot(
+  source: CountedQueues,
+  queues: readonly QueueState[],
+): Promise<StatsSnapshot> {
   const { redis, keys, catalog } = source;
   const entries = catalog.all();
   const since = Date.now() - 60_000;
@@ -57,7 +74,9 @@ export async function readStatsSnapshot(source: CountedQueues, queues: readonly 
     readCounts(source, entries),
     send(
       redis,
-      entries.flatMap(({ queue }) => ['completed', 'failed'].map((type) => ['zcount', keys.ofQueue(queue, type), since, '+inf'])),
+      entries.flatMap(({ queue }) =>
+        ['completed', 'failed'].map((type) => ['zcount', keys.ofQueue(queue, type), since, '+inf']),
+      ),
     ),
   ]);
   const { running, pending } = counts;
@@ -65,6 +84,8 @@ export async function readStatsSnapshot(source: CountedQueues, queues: readonly 
     ...{ counts, running, pending },
     successRate: successRate(counts),
     perMinute: ended.reduce<number>((sum, n) => sum + Number(n), 0),
-    paused: queues.filter(({ paused }) => paused).map(({ name, pause }) => ({ queue: name, ...(pause ?? unknownPause) })),
+    paused: queues
+      .filter(({ paused }) => paused)
+      .map(({ name, pause }) => ({ queue: name, ...(pause ?? unknownPause) })),
   };
 }

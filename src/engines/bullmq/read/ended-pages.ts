@@ -37,7 +37,13 @@ const spare = 20;
  */
 export function isEndedList(query: TaskQuery): boolean {
   const [state, ...others] = query.status ?? [];
-  return state !== undefined && others.length === 0 && isEnded(state) && query.sort === 'endedAt' && isOfSets(query);
+  return (
+    state !== undefined &&
+    others.length === 0 &&
+    isEnded(state) &&
+    query.sort === 'endedAt' &&
+    isOfSets(query)
+  );
 }
 
 /** Reads a page of tasks of one ended state from the sets of all queues, by end time. */
@@ -51,7 +57,11 @@ export async function endedPage(
   let place = after === undefined ? undefined : placeOf(after, parts.ids);
   const items: TaskSummary[] = [];
   for (let step = 0; step < mostSteps; step++) {
-    const reader = new SetReader(parts, { status, isDescending: order !== 'ascending', size: limit + 1 });
+    const reader = new SetReader(parts, {
+      status,
+      isDescending: order !== 'ascending',
+      size: limit + 1,
+    });
     const candidates = await reader.next(entries, place);
     const shown = await show(parts, candidates, status);
     for (const [n, candidate] of candidates.entries()) {
@@ -74,10 +84,14 @@ const ownForm = /^at:(-?[\d.e+-]{1,30}):([^:]+):(.+)$/s;
 /** Returns the position before a page. The previous page may have come from the window. */
 function placeOf(after: string, ids: RowIds): Place {
   const [, score, queue, jobId] = ownForm.exec(after) ?? [];
-  if (queue !== undefined && jobId !== undefined && Number.isFinite(Number(score))) return { score: Number(score), queue, jobId };
+  if (queue !== undefined && jobId !== undefined && Number.isFinite(Number(score)))
+    return { score: Number(score), queue, jobId };
   const { value, id } = readPosition(after, 'endedAt');
   const [name = ''] = ids.names([idOf(id)]);
-  return { score: value ?? 0, ...(isOwnId(name) ? { queue: anyQueue, jobId: name } : partsOf(name)) };
+  return {
+    score: value ?? 0,
+    ...(isOwnId(name) ? { queue: anyQueue, jobId: name } : partsOf(name)),
+  };
 }
 
 /** Converts a cursor to a position in the window. The previous page may have come from the sets. */
@@ -85,17 +99,27 @@ export function windowPosition(after: string, ids: RowIds): string {
   const [, score, queue = '', jobId = ''] = ownForm.exec(after) ?? [];
   if (score === undefined) return after;
   const id = ids.of(queue, jobId) ?? firstId;
-  const position: Position = { group: 'with', value: Math.floor(Number(score)), id: id.replaceAll('-', '').toUpperCase() };
+  const position: Position = {
+    group: 'with',
+    value: Math.floor(Number(score)),
+    id: id.replaceAll('-', '').toUpperCase(),
+  };
   return writePosition('endedAt', position);
 }
 
-async function show(parts: ModelParts, candidates: readonly Candidate[], status: TaskStatus): Promise<(TaskSummary | undefined)[]> {
+async function show(
+  parts: ModelParts,
+  candidates: readonly Candidate[],
+  status: TaskStatus,
+): Promise<(TaskSummary | undefined)[]> {
   const { source, window, ids } = parts;
   const state = status === 'success' ? 'completed' : 'failed';
   const beyond = candidates.filter(({ row }) => row === undefined);
   const read = await source.peek(beyond.map(({ queue, jobId }) => ({ queue, jobId, state })));
   const kept = window.summaries(candidates.flatMap(({ row }) => row ?? []));
-  const shown = new Map([...kept, ...read.flatMap((job) => shownJob(job, parts) ?? [])].map((task) => [task.id, task]));
+  const shown = new Map(
+    [...kept, ...read.flatMap((job) => shownJob(job, parts) ?? [])].map((task) => [task.id, task]),
+  );
   return candidates.map(({ queue, jobId }) => shown.get(ids.nameOf(queue, jobId)));
 }
 
@@ -106,7 +130,10 @@ class SetReader {
   readonly #isDescending: boolean;
   readonly #size: number;
 
-  constructor(parts: ModelParts, { status, isDescending, size }: { status: TaskStatus; isDescending: boolean; size: number }) {
+  constructor(
+    parts: ModelParts,
+    { status, isDescending, size }: { status: TaskStatus; isDescending: boolean; size: number },
+  ) {
     this.#parts = parts;
     this.#status = status;
     this.#isDescending = isDescending;
@@ -117,7 +144,9 @@ class SetReader {
   async next(entries: readonly CatalogEntry[], after: Place | undefined): Promise<Candidate[]> {
     const found: Candidate[] = entries.flatMap(({ queue }) => this.#kept(queue, after));
     const n = this.#size + (after ? spare : 0);
-    const answers = await this.#parts.source.send(entries.map(({ queue }) => this.#command(queue, after, 0, n)));
+    const answers = await this.#parts.source.send(
+      entries.map(({ queue }) => this.#command(queue, after, 0, n)),
+    );
     await Promise.all(
       entries.map(async ({ queue }, index) => {
         const first = placesOf(queue, answers[index]);
@@ -150,14 +179,19 @@ class SetReader {
   async #afterTies(queue: string, after: Place): Promise<Place[]> {
     const { source } = this.#parts;
     const key = this.#key(queue);
-    let [low, high] = [0, Number((await source.send([[queue, 'zcount', key, after.score, after.score]]))[0])];
+    let [low, high] = [
+      0,
+      Number((await source.send([[queue, 'zcount', key, after.score, after.score]]))[0]),
+    ];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const [place] = await this.#read(queue, after, middle, 1);
       if (place && !this.#isBeyond(place, after)) low = middle + 1;
       else high = middle;
     }
-    return (await this.#read(queue, after, low, this.#size)).filter((place) => this.#isBeyond(place, after));
+    return (await this.#read(queue, after, low, this.#size)).filter((place) =>
+      this.#isBeyond(place, after),
+    );
   }
 
   async #read(queue: string, after: Place, offset: number, n: number): Promise<Place[]> {
@@ -199,7 +233,8 @@ class SetReader {
   }
 
   #compare(a: Place, b: Place): number {
-    const order = a.score - b.score || compareText(a.jobId, b.jobId) || compareText(a.queue, b.queue);
+    const order =
+      a.score - b.score || compareText(a.jobId, b.jobId) || compareText(a.queue, b.queue);
     return this.#isDescending ? -order : order;
   }
 }

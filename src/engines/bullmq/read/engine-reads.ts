@@ -1,5 +1,10 @@
 import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
-import { type LogLine, type ProcessInfo, type TaskDetail, taskStatuses } from '../../../tasks/types.js';
+import {
+  type LogLine,
+  type ProcessInfo,
+  type TaskDetail,
+  taskStatuses,
+} from '../../../tasks/types.js';
 import type { Live } from '../../metrics.js';
 import type { Ask } from '../connection/redis-calls.js';
 import type { Queues } from '../queues/queues.js';
@@ -37,7 +42,10 @@ export class EngineReads {
     this.#parts = parts;
   }
 
-  get(id: string, { logLines = 10_000 }: { logLines?: number | undefined }): Promise<TaskDetail | undefined> {
+  get(
+    id: string,
+    { logLines = 10_000 }: { logLines?: number | undefined },
+  ): Promise<TaskDetail | undefined> {
     const { ask, source, queues } = this.#parts;
     return ask(async () => {
       const found = await findJob(source, id);
@@ -54,14 +62,25 @@ export class EngineReads {
     });
   }
 
-  aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    query: Aggregates[K]['query'],
+  ): Promise<Aggregates[K]['answer']> {
     const { ask, source, window, statistics, queueStates, workers } = this.#parts;
-    const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Promise<Aggregates[Kind]['answer']> } = {
+    const kinds: {
+      [Kind in keyof Aggregates]: (
+        ...query: Aggregates[Kind]['query']
+      ) => Promise<Aggregates[Kind]['answer']>;
+    } = {
       statsSnapshot: async () => readStatsSnapshot(source, await queueStates()),
       waits: () => readWaits({ ...source, source: new EngineSource(source.redis, source.keys) }),
       workers,
-      metrics: async (range) => statistics.metrics(range, await readLive(source, await window()), Date.now()),
-      failures: (failures) => statistics.failures.read(failures, async (fingerprints) => countFailed(await window(), fingerprints)),
+      metrics: async (range) =>
+        statistics.metrics(range, await readLive(source, await window()), Date.now()),
+      failures: (failures) =>
+        statistics.failures.read(failures, async (fingerprints) =>
+          countFailed(await window(), fingerprints),
+        ),
       histograms: (bounds) => statistics.histograms(bounds),
     };
     return ask(async () => {
@@ -84,13 +103,19 @@ async function readLive(source: CountedQueues, window: WindowModel): Promise<Liv
   for (const queue of new Set(source.catalog.all().map(({ label }) => label))) {
     const counts = await readCounts(source, source.catalog.ofLabel(queue));
     for (const each of inWindow) if (each.queue === queue) counts[each.status] -= each.n;
-    for (const status of taskStatuses) if (counts[status] !== 0) live.push({ name: beyondWindow, queue, status, n: counts[status] });
+    for (const status of taskStatuses)
+      if (counts[status] !== 0) live.push({ name: beyondWindow, queue, status, n: counts[status] });
   }
   return live;
 }
 
 /** Counts the tasks of some failure groups that are failed now, in the window only. */
-async function countFailed(window: WindowModel, fingerprints: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const counts = await Promise.all(fingerprints.map((fingerprint) => window.count({ fingerprint, status: ['failed'] })));
+async function countFailed(
+  window: WindowModel,
+  fingerprints: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  const counts = await Promise.all(
+    fingerprints.map((fingerprint) => window.count({ fingerprint, status: ['failed'] })),
+  );
   return new Map(fingerprints.map((fingerprint, n) => [fingerprint, counts[n]?.n ?? 0]));
 }

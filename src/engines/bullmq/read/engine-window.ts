@@ -44,7 +44,11 @@ export class EngineWindow {
   }
 }
 
-function open({ logger, limits = usualLimits, ...source }: EngineWindowParts): Promise<WindowModel> {
+function open({
+  logger,
+  limits = usualLimits,
+  ...source
+}: EngineWindowParts): Promise<WindowModel> {
   const { redis, keys, catalog } = source;
   return WindowModel.open({
     ...{ keys, catalog, limits, fillTimes, rules: engineJobs },

@@ -4,13 +4,40 @@ import { send } from '../connection/pipelines.js';
 import { notesOfEntry, readersKnownAfter } from '../jobs/change-notes.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import { type Answer, delayCommands, dueTimes, isAfter, type JobNote, type JobSource, type QueueCommand, type ReadJob } from './source.js';
+import {
+  type Answer,
+  delayCommands,
+  dueTimes,
+  isAfter,
+  type JobNote,
+  type JobSource,
+  type QueueCommand,
+  type ReadJob,
+} from './source.js';
 import { jobOfHash } from './stored-jobs.js';
 
 /** The fields of a job that lists show, without `data` and `returnvalue`, which may be large. */
 export const listFields: readonly string[] = [
-  ...['name', 'opts', 'timestamp', 'delay', 'priority', 'processedOn', 'finishedOn', 'atm', 'failedReason', 'progress', 'rjk'],
-  ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.marker, jobFields.error],
+  ...[
+    'name',
+    'opts',
+    'timestamp',
+    'delay',
+    'priority',
+    'processedOn',
+    'finishedOn',
+    'atm',
+    'failedReason',
+    'progress',
+    'rjk',
+  ],
+  ...[
+    jobFields.attempts,
+    jobFields.seriesStart,
+    jobFields.interrupts,
+    jobFields.marker,
+    jobFields.error,
+  ],
   ...[jobFields.cancelling, jobFields.runAt, jobFields.returned],
 ];
 /** The position before the first entry of a stream. */
@@ -95,14 +122,21 @@ export class EngineSource implements JobSource {
       ...commands.map(([, ...command]) => command),
       ['xread', 'COUNT', entriesAtOnce, 'STREAMS', this.#keys.changes, before],
     ]);
-    const stream = answers.pop() as [key: string, entries: [id: string, fields: string[]][]][] | null;
+    const stream = answers.pop() as
+      | [key: string, entries: [id: string, fields: string[]][]][]
+      | null;
     const entries = stream?.[0]?.[1] ?? [];
     this.#position = entries.at(-1)?.[0] ?? before;
     const more = entries.length === entriesAtOnce;
     // A process that is this far behind may have missed entries that were trimmed.
     const missed = this.#hasGap || (more && (await this.#isGone(before)));
     if (missed) this.#hasMissed = true;
-    return { found: answers, notes: entries.flatMap(([, fields]) => notesOfEntry(fields)), more, missed };
+    return {
+      found: answers,
+      notes: entries.flatMap(([, fields]) => notesOfEntry(fields)),
+      more,
+      missed,
+    };
   }
 
   send(commands: readonly QueueCommand[]): Promise<unknown[]> {
@@ -123,7 +157,14 @@ export class EngineSource implements JobSource {
 
   #readCommands(jobs: readonly JobNote[]): QueueCommand[] {
     return [
-      ...jobs.map(({ queue, jobId }): QueueCommand => [queue, 'hmget', this.#keys.ofQueue(queue, jobId), ...listFields]),
+      ...jobs.map(
+        ({ queue, jobId }): QueueCommand => [
+          queue,
+          'hmget',
+          this.#keys.ofQueue(queue, jobId),
+          ...listFields,
+        ],
+      ),
       ...delayCommands(this.#keys, jobs),
     ];
   }
@@ -131,7 +172,11 @@ export class EngineSource implements JobSource {
 
 function readJobs(jobs: readonly JobNote[], answers: readonly unknown[]): ReadJob[] {
   const due = dueTimes(jobs, answers.slice(jobs.length));
-  return jobs.map((job, n) => ({ ...job, job: jobOfRow(job.jobId, answers[n] as (string | null)[]), dueAt: due.get(job) }));
+  return jobs.map((job, n) => ({
+    ...job,
+    job: jobOfRow(job.jobId, answers[n] as (string | null)[]),
+    dueAt: due.get(job),
+  }));
 }
 
 /** Builds a job from the values of `listFields`. Returns undefined if the job no longer exists. */
@@ -139,7 +184,8 @@ export function jobOfRow(id: string, values: readonly (string | null)[]): TaskJo
   const hash: Record<string, string> = {};
   for (const [n, field] of listFields.entries()) {
     const value = values[n];
-    if (typeof value === 'string') hash[field] = field === 'failedReason' ? value.slice(0, longestMessage) : value;
+    if (typeof value === 'string')
+      hash[field] = field === 'failedReason' ? value.slice(0, longestMessage) : value;
   }
   return jobOfHash(id, hash);
 }

@@ -21,7 +21,10 @@ export interface LineSource {
 export function logOf(queue: Queue, id: string): LineSource {
   return {
     count: async () => (await queue.getJobLogs(id, 0, 0)).count,
-    lines: async (start, end) => ({ lines: (await queue.getJobLogs(id, start, end - 1)).logs, first: start }),
+    lines: async (start, end) => ({
+      lines: (await queue.getJobLogs(id, start, end - 1)).logs,
+      first: start,
+    }),
   };
 }
 
@@ -38,7 +41,9 @@ export async function readLines(log: LineSource, query: LogQuery): Promise<LogLi
   const start = before === undefined ? after : Math.max(after, end - size);
   if (start >= end) return [];
   const { lines: stored, first } = await log.lines(start, Math.min(end, start + size));
-  const lines = stored.map((line, index) => lineOf(line, first + index + 1)).filter((line) => isWanted(line, query));
+  const lines = stored
+    .map((line, index) => lineOf(line, first + index + 1))
+    .filter((line) => isWanted(line, query));
   return before === undefined ? lines.slice(0, limit) : lines.slice(-limit);
 }
 

@@ -110,7 +110,8 @@ export class MarkedJobs {
       if (answer.rest === 'unread') continue;
       repeats += 1;
       if (answer.rest === 'changed' && repeats < size.repeats) continue;
-      const over = (marker: Marker): Stretch[] => answer.stretches[marker].filter(({ to }) => to < settled);
+      const over = (marker: Marker): Stretch[] =>
+        answer.stretches[marker].filter(({ to }) => to < settled);
       this.#compared.set(queue, { cancelled: over('cancelled'), interrupted: over('interrupted') });
       const { failed, ...counts } = answer.counts;
       // Markers that another call would have dropped may still be counted.
@@ -119,12 +120,26 @@ export class MarkedJobs {
   }
 
   /** Compares the stretches of a queue once. `rest`: what another call must compare. */
-  async #compare(queue: string, before: Stretches): Promise<{ stretches: Stretches; counts: MarkedCounts; rest?: 'unread' | 'changed' }> {
+  async #compare(
+    queue: string,
+    before: Stretches,
+  ): Promise<{ stretches: Stretches; counts: MarkedCounts; rest?: 'unread' | 'changed' }> {
     const now = Date.now();
     const ranges = markers.flatMap((marker) => rangesOf(marker, before[marker], now));
-    const sets = [this.#keys.ofQueue(queue, 'failed'), ...markers.map((marker) => this.#keys.marked(queue, marker))];
-    const args = ranges.flatMap(({ marker, after, to, failed }) => [markers.indexOf(marker) + 2, `(${after}`, to, failed]);
-    const [failed, ...answers] = (await runScript(this.#redis, compareMarkers, sets, args)) as [number, ...Compared[]];
+    const sets = [
+      this.#keys.ofQueue(queue, 'failed'),
+      ...markers.map((marker) => this.#keys.marked(queue, marker)),
+    ];
+    const args = ranges.flatMap(({ marker, after, to, failed }) => [
+      markers.indexOf(marker) + 2,
+      `(${after}`,
+      to,
+      failed,
+    ]);
+    const [failed, ...answers] = (await runScript(this.#redis, compareMarkers, sets, args)) as [
+      number,
+      ...Compared[],
+    ];
     const counts: MarkedCounts = { failed, cancelled: 0, interrupted: 0 };
     const stretches: Record<Marker, Stretch[]> = { cancelled: [], interrupted: [] };
     // Failed jobs in stretches that have become part of the next one.
@@ -143,7 +158,12 @@ export class MarkedJobs {
       left[marker] += inFailed;
       if (marked === 0) continue;
       // A sum with an old number could be right by chance, so another call compares the stretch.
-      stretches[marker].push({ to: end, failed: answer === 1 ? -1 : left[marker], marked, at: isCompared ? now : range.at });
+      stretches[marker].push({
+        to: end,
+        failed: answer === 1 ? -1 : left[marker],
+        marked,
+        at: isCompared ? now : range.at,
+      });
       left[marker] = 0;
     }
     if (isCut) return { stretches, counts, rest: 'unread' };
@@ -162,7 +182,9 @@ interface Range {
 }
 
 function rangesOf(marker: Marker, stretches: readonly Stretch[], now: number): Range[] {
-  const known = stretches.map((stretch) => (now - stretch.at > trusted ? { ...stretch, failed: -1 } : stretch));
+  const known = stretches.map((stretch) =>
+    now - stretch.at > trusted ? { ...stretch, failed: -1 } : stretch,
+  );
   const all = [...known, { to: '+inf' as const, failed: -1, marked: 0, at: now }];
   return all.map((stretch, n) => ({ marker, after: stretches[n - 1]?.to ?? '-inf', ...stretch }));
 }

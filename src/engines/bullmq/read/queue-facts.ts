@@ -27,7 +27,9 @@ export function factCommands(keys: KeyNames, queues: readonly string[]): QueueCo
     const key = (type: string): string => keys.ofQueue(queue, type);
     return [
       [queue, 'lrange', key('active'), 0, mostRunning - 1],
-      ...waitingSets.map(({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)]),
+      ...waitingSets.map(
+        ({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)],
+      ),
       ...endedGroups.flatMap((type): QueueCommand[] => [
         [queue, 'zcard', key(type)],
         [queue, 'zrevrange', key(type), 0, 0, 'WITHSCORES'],

@@ -57,7 +57,8 @@ export class Reconciler {
         if (!rules.keepsEnded) await this.#dropLost(each);
         for (const group of endedGroups) this.#parts.backfill.again(each.queue, group);
       }
-      if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue))) await this.#compareAll(each, isQuiet);
+      if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue)))
+        await this.#compareAll(each, isQuiet);
       if (rules.keepsEnded) continue;
       this.#dropRemoved(each);
       await this.#checkEnded(each);
@@ -82,7 +83,9 @@ export class Reconciler {
 
   #compareRunning({ queue, active }: QueueFacts): void {
     const states = this.#statesOf(queue, active);
-    const begun = active.filter((jobId) => states(jobId) !== 'running').map((jobId): JobNote => ({ queue, jobId, state: 'active' }));
+    const begun = active
+      .filter((jobId) => states(jobId) !== 'running')
+      .map((jobId): JobNote => ({ queue, jobId, state: 'active' }));
     this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
   }
 
@@ -109,7 +112,11 @@ export class Reconciler {
     const { queue, waiting } = facts;
     const isSame = window.size('pending', queue) === waiting;
     if (isSame) feed.setWhole(queue, 'pending');
-    return (feed.isWhole(queue, 'pending') && !isSame) || this.#lacks(facts, 'completed') || this.#lacks(facts, 'failed');
+    return (
+      (feed.isWhole(queue, 'pending') && !isSame) ||
+      this.#lacks(facts, 'completed') ||
+      this.#lacks(facts, 'failed')
+    );
   }
 
   /**
@@ -122,9 +129,18 @@ export class Reconciler {
     const { jobIds: known, moveOn } = this.#sample(queue, 'pending', most.sample);
     const sets = waitingSets.map(({ type, isList }, n): QueueCommand => {
       const start = Math.floor(Math.random() * Math.max(1, (counts[n] ?? 0) - most.sample));
-      return [queue, isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), start, start + most.sample - 1];
+      return [
+        queue,
+        isList ? 'lrange' : 'zrange',
+        keys.ofQueue(queue, type),
+        start,
+        start + most.sample - 1,
+      ];
     });
-    const { found } = await this.#ask([...known.map((jobId): QueueCommand => [queue, 'exists', keys.ofQueue(queue, jobId)]), ...sets]);
+    const { found } = await this.#ask([
+      ...known.map((jobId): QueueCommand => [queue, 'exists', keys.ofQueue(queue, jobId)]),
+      ...sets,
+    ]);
     const gone = known.filter((_, n) => found[n] !== 1);
     const present = waitingJobs(queue, found.slice(known.length));
     const states = this.#statesOf(queue, jobIdsOf(present));
@@ -141,7 +157,11 @@ export class Reconciler {
    * Returns the jobs of some tasks of a group in the window: those after the last sample, or the
    * first ones after all have been checked. `moveOn` makes the next sample begin after this one.
    */
-  #sample(queue: string, group: 'pending' | EndedGroup, size: number): { jobIds: string[]; moveOn(): void } {
+  #sample(
+    queue: string,
+    group: 'pending' | EndedGroup,
+    size: number,
+  ): { jobIds: string[]; moveOn(): void } {
     const { window, ids } = this.#parts;
     const key = `${group}:${queue}`;
     const rows = window.idsAfter(queue, group, this.#sampled.get(key), size);
@@ -164,7 +184,9 @@ export class Reconciler {
   #lacksNewest({ queue, completed, failed }: QueueFacts): boolean {
     const newest = [completed.newest, failed.newest].filter((jobId) => jobId !== undefined);
     const states = this.#statesOf(queue, newest);
-    return newest.some((jobId) => !isEndedGroup(states(jobId)) && !this.#parts.feed.isNoted({ queue, jobId }));
+    return newest.some(
+      (jobId) => !isEndedGroup(states(jobId)) && !this.#parts.feed.isNoted({ queue, jobId }),
+    );
   }
 
   #mayCompare(queue: string): boolean {
@@ -175,17 +197,29 @@ export class Reconciler {
   async #compareAll(facts: QueueFacts, isQuiet: boolean): Promise<void> {
     const { queue, waiting } = facts;
     // More jobs may be missing than the newest ones, which are compared below.
-    for (const group of endedGroups) if (isQuiet && this.#lacks(facts, group)) this.#parts.backfill.again(queue, group);
-    const hasFound = [await this.#compareEnded(queue), waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue))];
+    for (const group of endedGroups)
+      if (isQuiet && this.#lacks(facts, group)) this.#parts.backfill.again(queue, group);
+    const hasFound = [
+      await this.#compareEnded(queue),
+      waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue)),
+    ];
     const last = this.#pauses.get(queue);
-    const next = hasFound.includes(true) ? pause.first : Math.min(pause.longest, 2 * (last?.next ?? pause.first / 2));
+    const next = hasFound.includes(true)
+      ? pause.first
+      : Math.min(pause.longest, 2 * (last?.next ?? pause.first / 2));
     this.#pauses.set(queue, { until: Date.now() + next, next });
   }
 
   async #compareWaiting(queue: string): Promise<boolean> {
     const { keys, limits } = this.#parts;
     const commands = waitingSets.map(
-      ({ type, isList }): QueueCommand => [queue, isList ? 'lrange' : 'zrange', keys.ofQueue(queue, type), 0, limits.pending - 1],
+      ({ type, isList }): QueueCommand => [
+        queue,
+        isList ? 'lrange' : 'zrange',
+        keys.ofQueue(queue, type),
+        0,
+        limits.pending - 1,
+      ],
     );
     const { found } = await this.#ask(commands);
     const jobs = waitingJobs(queue, found);
@@ -198,7 +232,14 @@ export class Reconciler {
   async #compareEnded(queue: string): Promise<boolean> {
     const { keys, feed } = this.#parts;
     const commands = endedGroups.map(
-      (set): QueueCommand => [queue, 'zrevrange', keys.ofQueue(queue, set), 0, most.ended - 1, 'WITHSCORES'],
+      (set): QueueCommand => [
+        queue,
+        'zrevrange',
+        keys.ofQueue(queue, set),
+        0,
+        most.ended - 1,
+        'WITHSCORES',
+      ],
     );
     const { found } = await this.#ask(commands);
     const missing = endedGroups.flatMap((state, n) => {
@@ -208,7 +249,9 @@ export class Reconciler {
       const states = this.#statesOf(queue, jobIds);
       // The newest end comes first here. The list is reversed below, so that the oldest end is
       // noted first.
-      return jobIds.filter((jobId) => states(jobId) !== state).map((jobId): JobNote => ({ queue, jobId, state }));
+      return jobIds
+        .filter((jobId) => states(jobId) !== state)
+        .map((jobId): JobNote => ({ queue, jobId, state }));
     });
     return this.#noteLost(missing.reverse());
   }
@@ -220,7 +263,10 @@ export class Reconciler {
   async #dropLost(facts: QueueFacts): Promise<void> {
     // Each step blocks the event loop for some milliseconds, so other work runs between the steps.
     for (const group of endedGroups)
-      while (this.#parts.window.dropEnded(facts.queue, group, { after: facts[group].newestEnd }) > 0) await setImmediate();
+      while (
+        this.#parts.window.dropEnded(facts.queue, group, { after: facts[group].newestEnd }) > 0
+      )
+        await setImmediate();
   }
 
   /**
@@ -230,7 +276,8 @@ export class Reconciler {
   #dropRemoved(facts: QueueFacts): void {
     for (const group of endedGroups) {
       const { oldest } = facts[group];
-      if (oldest !== undefined) this.#parts.window.dropEnded(facts.queue, group, { before: oldest });
+      if (oldest !== undefined)
+        this.#parts.window.dropEnded(facts.queue, group, { before: oldest });
     }
   }
 
@@ -243,8 +290,14 @@ export class Reconciler {
     for (const group of endedGroups) {
       if (window.size(group, queue) <= facts[group].n) continue;
       const { jobIds, moveOn } = this.#sample(queue, group, most.step);
-      const { found } = await this.#ask(jobIds.map((jobId): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]));
-      this.#noteLost(jobIds.filter((_, n) => found[n] === null).map((jobId) => ({ queue, jobId, state: 'unknown' })));
+      const { found } = await this.#ask(
+        jobIds.map((jobId): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]),
+      );
+      this.#noteLost(
+        jobIds
+          .filter((_, n) => found[n] === null)
+          .map((jobId) => ({ queue, jobId, state: 'unknown' })),
+      );
       moveOn();
     }
   }
@@ -252,7 +305,9 @@ export class Reconciler {
 
 /** Returns the jobs in the answers to the commands that read BullMQ's waiting sets. */
 function waitingJobs(queue: string, answers: readonly unknown[]): JobNote[] {
-  return waitingSets.flatMap(({ state }, n) => (answers[n] as string[]).map((jobId): JobNote => ({ queue, jobId, state })));
+  return waitingSets.flatMap(({ state }, n) =>
+    (answers[n] as string[]).map((jobId): JobNote => ({ queue, jobId, state })),
+  );
 }
 
 function jobIdsOf(jobs: readonly JobRef[]): string[] {

@@ -71,7 +71,8 @@ export class RowIds {
 
   /** Stores BullMQ's name of a job's state, if that is shown. */
   setState({ id, engineState }: JobRow): void {
-    if (engineState !== undefined) this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
+    if (engineState !== undefined)
+      this.#database.run('UPDATE job SET state = ? WHERE id = ?', engineState, idBytes(id));
   }
 
   /** Returns the row id of a job. A job of another program has one only if it is in the window. */
@@ -89,7 +90,10 @@ export class RowIds {
 
   /** Returns BullMQ's name of the state of a job in the window. */
   stateOf(queue: string, jobId: string): string | undefined {
-    const state = this.#database.get('SELECT state FROM job WHERE key = ? AND gone IS NULL', keyOf(queue, jobId))?.state;
+    const state = this.#database.get(
+      'SELECT state FROM job WHERE key = ? AND gone IS NULL',
+      keyOf(queue, jobId),
+    )?.state;
     return typeof state === 'string' ? state : undefined;
   }
 
@@ -105,7 +109,9 @@ export class RowIds {
     if (names.size === 0) return tasks;
     return tasks.map((task) => {
       const job = names.get(task.id);
-      return job ? { ...task, id: job.key, ...(job.state !== null && { engineState: job.state }) } : task;
+      return job
+        ? { ...task, id: job.key, ...(job.state !== null && { engineState: job.state }) }
+        : task;
     });
   }
 
@@ -116,6 +122,8 @@ export class RowIds {
       JSON.stringify(ids),
     );
     const stateOf = (state: unknown): string | null => (typeof state === 'string' ? state : null);
-    return new Map(rows.map((row) => [idOf(row.id), { key: String(row.key), state: stateOf(row.state) }]));
+    return new Map(
+      rows.map((row) => [idOf(row.id), { key: String(row.key), state: stateOf(row.state) }]),
+    );
   }
 }

@@ -7,7 +7,8 @@ type Places = Pick<ModelParts, 'catalog' | 'rules'>;
 
 /** Returns the jobs that a task id may belong to. Only an id of this package names no queue. */
 export function placesOf({ catalog, rules }: Places, id: string): JobRef[] {
-  if (rules.hasOwnIds && isOwnId(id)) return catalog.all().map(({ queue }) => ({ queue, jobId: id }));
+  if (rules.hasOwnIds && isOwnId(id))
+    return catalog.all().map(({ queue }) => ({ queue, jobId: id }));
   const job = partsOf(id);
   return catalog.get(job.queue) ? [job] : [];
 }
@@ -22,7 +23,10 @@ export function idsOfText({ catalog, rules }: Places, text: string): string[] {
 }
 
 /** Whether a task that was found by its id matches the other conditions of the query. */
-export function matches({ id, status, name, queue, fingerprint, createdAt }: TaskSummary, query: TaskQuery): boolean {
+export function matches(
+  { id, status, name, queue, fingerprint, createdAt }: TaskSummary,
+  query: TaskQuery,
+): boolean {
   const at = Date.parse(createdAt);
   return (
     (query.status === undefined || query.status.includes(status)) &&

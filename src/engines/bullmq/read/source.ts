@@ -109,11 +109,16 @@ const delayedUnit = 4096;
 
 /** Returns the commands that ask when the delays of jobs end. */
 export function delayCommands(keys: KeyNames, jobs: readonly JobNote[]): QueueCommand[] {
-  return jobs.filter(isDelayed).map(({ queue, jobId }) => [queue, 'zscore', keys.ofQueue(queue, 'delayed'), jobId]);
+  return jobs
+    .filter(isDelayed)
+    .map(({ queue, jobId }) => [queue, 'zscore', keys.ofQueue(queue, 'delayed'), jobId]);
 }
 
 /** Returns when the delays of jobs end, from the answers to {@link delayCommands}. */
-export function dueTimes(jobs: readonly JobNote[], answers: readonly unknown[]): ReadonlyMap<JobNote, number | undefined> {
+export function dueTimes(
+  jobs: readonly JobNote[],
+  answers: readonly unknown[],
+): ReadonlyMap<JobNote, number | undefined> {
   return new Map(jobs.filter(isDelayed).map((job, n) => [job, dueTime(answers[n])]));
 }
 
@@ -129,7 +134,9 @@ export function dueTime(score: unknown): number | undefined {
 
 /** Whether the id of a stream entry is greater than another. */
 export function isAfter(id: string, other: string): boolean {
-  const [[a = 0, n = 0], [b = 0, m = 0]] = [id, other].map((text) => text.split('-').map(Number)) as [number[], number[]];
+  const [[a = 0, n = 0], [b = 0, m = 0]] = [id, other].map((text) =>
+    text.split('-').map(Number),
+  ) as [number[], number[]];
   return a > b || (a === b && n > m);
 }
 

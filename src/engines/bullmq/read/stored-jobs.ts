@@ -20,7 +20,11 @@ export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): T
     failedReason: hash.failedReason ?? '',
     returnvalue: hash.returnvalue ?? '',
   };
-  const [finishedOn, processedOn, priority] = [number(hash.finishedOn), number(hash.processedOn), number(hash.priority)];
+  const [finishedOn, processedOn, priority] = [
+    number(hash.finishedOn),
+    number(hash.processedOn),
+    number(hash.priority),
+  ];
   if (finishedOn !== undefined) json.finishedOn = finishedOn;
   if (processedOn !== undefined) json.processedOn = processedOn;
   if (priority !== undefined) json.priority = priority;
@@ -72,17 +76,24 @@ export async function findJob(places: StoredQueues, id: string): Promise<Located
  * to this process. The id of a task is unique across all queues of an engine. A job of another
  * program may have any id, so its task has the id `queue:jobId`.
  */
-export async function findJobs({ redis, keys, catalog }: StoredQueues, ids: readonly string[]): Promise<Map<string, LocatedJob>> {
+export async function findJobs(
+  { redis, keys, catalog }: StoredQueues,
+  ids: readonly string[],
+): Promise<Map<string, LocatedJob>> {
   const found = new Map<string, LocatedJob>();
   const asked = new Set<string>();
   for (const fresh of [false, true]) {
     const missing = ids.filter((id) => !found.has(id));
     if (missing.length === 0) break;
     if (fresh) await catalog.refresh();
-    const places = missing.flatMap((id) => placesOf(catalog, id).flatMap((job) => (asked.has(job.queue) ? [] : [{ id, job }])));
+    const places = missing.flatMap((id) =>
+      placesOf(catalog, id).flatMap((job) => (asked.has(job.queue) ? [] : [{ id, job }])),
+    );
     for (const { queue } of catalog.all()) asked.add(queue);
     if (places.length === 0) continue;
-    const answers = await redis.pipeline(places.map(({ job }) => ['hexists', keys.ofQueue(job.queue, job.jobId), 'name'])).exec();
+    const answers = await redis
+      .pipeline(places.map(({ job }) => ['hexists', keys.ofQueue(job.queue, job.jobId), 'name']))
+      .exec();
     if (!answers) throw new Error('the pipeline was dropped');
     for (const [n, { id, job }] of places.entries()) {
       const [error, exists] = answers[n] ?? [];

@@ -2,7 +2,15 @@ import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/
 import { isObject, storedObject } from '../connection/stored-object.js';
 import { stacksOf } from '../jobs/job-stacks.js';
 import { isJobState, isoTime, type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
-import { type AttemptRecord, attemptField, attemptStatuses, attemptsOf, jobFields, notesOfJob, type TaskJob } from '../jobs/task-job.js';
+import {
+  type AttemptRecord,
+  attemptField,
+  attemptStatuses,
+  attemptsOf,
+  jobFields,
+  notesOfJob,
+  type TaskJob,
+} from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { Queues } from '../queues/queues.js';
 import { logOf, readLines } from './log-lines.js';
@@ -24,7 +32,11 @@ export interface FoundJob {
 }
 
 /** Reads a job and its state. Returns undefined if the job no longer exists. */
-export async function readJob(queues: Queues, name: string, id: string): Promise<FoundJob | undefined> {
+export async function readJob(
+  queues: Queues,
+  name: string,
+  id: string,
+): Promise<FoundJob | undefined> {
   const queue = queues.get(name);
   const client = await queue.getBackend().client;
   let state = await queue.getJobState(id);
@@ -44,7 +56,12 @@ export async function readJob(queues: Queues, name: string, id: string): Promise
 }
 
 /** Reads the details of a task. */
-export async function readTask(queues: Queues, entry: CatalogEntry, id: string, logLines: number): Promise<TaskDetail | undefined> {
+export async function readTask(
+  queues: Queues,
+  entry: CatalogEntry,
+  id: string,
+  logLines: number,
+): Promise<TaskDetail | undefined> {
   const found = await readJob(queues, entry.queue, id);
   if (!found) return undefined;
   const { job, state, dueAt } = found;
@@ -52,7 +69,12 @@ export async function readTask(queues: Queues, entry: CatalogEntry, id: string, 
   const status = statusOf(job, state);
   const summary = summaryOf(job, entry, status, dueAt);
   const logs =
-    logLines === 0 ? [] : await readLines(logOf(queues.get(entry.queue), id), { before: Number.MAX_SAFE_INTEGER, limit: logLines });
+    logLines === 0
+      ? []
+      : await readLines(logOf(queues.get(entry.queue), id), {
+          before: Number.MAX_SAFE_INTEGER,
+          limit: logLines,
+        });
   const attempts = [...attemptsOfJob(job), ...lastAttempt(job, status)];
   const last = summary.error ? lastError(attempts, summary.error.message) : undefined;
   const omitted = fields[jobFields.resultOmitted];
@@ -79,7 +101,13 @@ function attemptsOfJob(job: TaskJob): Attempt[] {
       const { start, end, status, error } = record;
       const shown = error && { ...error };
       if (shown) delete (shown as Partial<typeof shown>).fingerprint;
-      attempts.push({ number, status, startedAt: isoTime(start), endedAt: isoTime(end), error: shown ?? null });
+      attempts.push({
+        number,
+        status,
+        startedAt: isoTime(start),
+        endedAt: isoTime(end),
+        error: shown ?? null,
+      });
     }
   }
   return attempts;
@@ -93,12 +121,22 @@ function lastAttempt(job: TaskJob, status: TaskStatus): Attempt[] {
   const { processedOn, finishedOn, timestamp, stacktrace, failedReason } = job.json;
   const startedAt = isoTime(processedOn ?? timestamp);
   const ended = attemptsOf(job);
-  if (status === 'running') return [{ number: ended + 1, status, startedAt, endedAt: null, error: null }];
+  if (status === 'running')
+    return [{ number: ended + 1, status, startedAt, endedAt: null, error: null }];
   const endedAt = isoTime(finishedOn ?? timestamp);
   if (status === 'success') return [{ number: ended, status, startedAt, endedAt, error: null }];
-  if (status !== 'failed' || ended === 0 || job.fields[attemptField(ended)] !== undefined) return [];
+  if (status !== 'failed' || ended === 0 || job.fields[attemptField(ended)] !== undefined)
+    return [];
   const stack = stacksOf(stacktrace).at(-1) ?? null;
-  return [{ number: ended, status, startedAt, endedAt, error: { name: 'Error', message: failedReason, stack } }];
+  return [
+    {
+      number: ended,
+      status,
+      startedAt,
+      endedAt,
+      error: { name: 'Error', message: failedReason, stack },
+    },
+  ];
 }
 
 /** Parses the record of an attempt. Returns undefined for a text of another form. */
@@ -110,7 +148,10 @@ function recordOf(text: string | undefined): AttemptRecord | undefined {
 function isRecord(record: object): record is AttemptRecord {
   const { start, end, status, error } = record as Partial<Record<keyof AttemptRecord, unknown>>;
   if (typeof start !== 'number' || typeof end !== 'number' || !isStatus(status)) return false;
-  return error === undefined || (isObject(error) && typeof error.name === 'string' && typeof error.message === 'string');
+  return (
+    error === undefined ||
+    (isObject(error) && typeof error.name === 'string' && typeof error.message === 'string')
+  );
 }
 
 function isStatus(status: unknown): boolean {

@@ -25,7 +25,9 @@ export async function readWaits({
 }: Pick<ModelParts, 'source' | 'keys' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
   await catalog.refresh();
   const entries = catalog.all();
-  const heads = await source.send(entries.map(({ queue }): QueueCommand => [queue, 'lindex', keys.ofQueue(queue, 'wait'), -1]));
+  const heads = await source.send(
+    entries.map(({ queue }): QueueCommand => [queue, 'lindex', keys.ofQueue(queue, 'wait'), -1]),
+  );
   const first = entries.flatMap(({ queue, label }, n): First[] => {
     const jobId = heads[n];
     return typeof jobId === 'string' ? [{ queue, label, jobId }] : [];
@@ -35,7 +37,17 @@ export async function readWaits({
     const found = await source.send(
       left.map(
         ({ entry: { queue }, from }): QueueCommand => [
-          ...([queue, 'zrangebyscore', keys.ofQueue(queue, 'prioritized'), from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1] as const),
+          ...([
+            queue,
+            'zrangebyscore',
+            keys.ofQueue(queue, 'prioritized'),
+            from,
+            '+inf',
+            'WITHSCORES',
+            'LIMIT',
+            0,
+            1,
+          ] as const),
         ],
       ),
     );
@@ -43,16 +55,23 @@ export async function readWaits({
       const [jobId, score] = found[m] as string[];
       if (jobId === undefined) return [];
       first.push({ queue: entry.queue, label: entry.label, jobId });
-      return [{ entry, from: String((Math.floor(Number(score) / priorityUnit) + 1) * priorityUnit) }];
+      return [
+        { entry, from: String((Math.floor(Number(score) / priorityUnit) + 1) * priorityUnit) },
+      ];
     });
   }
-  const jobs = await source.peek(first.map(({ queue, jobId }) => ({ queue, jobId, state: 'waiting' })));
+  const jobs = await source.peek(
+    first.map(({ queue, jobId }) => ({ queue, jobId, state: 'waiting' })),
+  );
   const since = new Map<string, number>();
   for (const [n, { label }] of first.entries()) {
     const job = jobs[n]?.job;
-    if (job) since.set(label, Math.min(readyTime(job), since.get(label) ?? Number.POSITIVE_INFINITY));
+    if (job)
+      since.set(label, Math.min(readyTime(job), since.get(label) ?? Number.POSITIVE_INFINITY));
   }
-  return [...since].sort(([a], [b]) => (a < b ? -1 : 1)).map(([queue, at]) => ({ queue, since: isoTime(at) }));
+  return [...since]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([queue, at]) => ({ queue, since: isoTime(at) }));
 }
 
 /**

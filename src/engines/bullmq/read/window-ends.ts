@@ -44,7 +44,9 @@ export class WindowEnds {
   /** Returns some ended tasks of a queue and state, sorted by end time, then by job id. */
   page({ queue, status, isDescending, start, limit }: EndedQuery): EndedJob[] {
     const [sign, order] = isDescending ? ['<=', 'DESC'] : ['>=', 'ASC'];
-    const place = start ? [start.score, `${queue}:${start.jobId}`] : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
+    const place = start
+      ? [start.score, `${queue}:${start.jobId}`]
+      : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
     return this.#database
       .all(
         `SELECT task.id, key, ended_at FROM task INDEXED BY window_ended JOIN job ON job.id = task.id
@@ -52,7 +54,12 @@ export class WindowEnds {
         ORDER BY ended_at ${order}, key ${order} LIMIT ?`,
         ...[queue, stateCode[status], ...place, limit],
       )
-      .map((row) => ({ queue, id: idOf(row.id), jobId: String(row.key).slice(queue.length + 1), endedAt: Number(row.ended_at) }));
+      .map((row) => ({
+        queue,
+        id: idOf(row.id),
+        jobId: String(row.key).slice(queue.length + 1),
+        endedAt: Number(row.ended_at),
+      }));
   }
 
   /** Counts the tasks of a queue and group that ended until a time, in Unix milliseconds. */

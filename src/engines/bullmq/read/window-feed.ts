@@ -2,7 +2,14 @@ import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { isJobState, type JobState } from '../jobs/job-view.js';
 import { type Group, groupOf } from './groups.js';
 import { addHint, hintSince } from './job-hint.js';
-import { findStates, type JobNote, type JobSource, type KeyNames, type KnownState, type ReadJob } from './source.js';
+import {
+  findStates,
+  type JobNote,
+  type JobSource,
+  type KeyNames,
+  type KnownState,
+  type ReadJob,
+} from './source.js';
 import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
@@ -134,7 +141,9 @@ export class WindowFeed {
     const noted = keys.flatMap((key) => this.#noted.get(key) ?? []);
     await this.#knowQueues(noted);
     const states = await this.#statesOf(noted);
-    const { found, notes } = await this.#parts.source.read(noted.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })));
+    const { found, notes } = await this.#parts.source.read(
+      noted.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })),
+    );
     this.note(notes);
     const certain = noted.flatMap((job, n) => {
       const read = found[n];
@@ -142,12 +151,14 @@ export class WindowFeed {
       return read && (isLast || now === job) ? [{ job, read, now }] : [];
     });
     // A state that was read from BullMQ's sets is taken as it is.
-    const isOdd = (job: Noted, read: ReadJob): boolean => job.state !== 'unknown' && isContradictory(read);
+    const isOdd = (job: Noted, read: ReadJob): boolean =>
+      job.state !== 'unknown' && isContradictory(read);
     this.#parts.window.write(() => {
       for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job);
     });
     for (const { job, read, now } of certain) {
-      if (isOdd(job, read)) this.#noted.set(keyOf(job.queue, job.jobId), { ...job, state: 'unknown' });
+      if (isOdd(job, read))
+        this.#noted.set(keyOf(job.queue, job.jobId), { ...job, state: 'unknown' });
       else if (now === job) this.#noted.delete(keyOf(job.queue, job.jobId));
       else if (now) {
         const rest: Noted = { ...now, changes: now.changes - job.changes };
@@ -177,7 +188,10 @@ export class WindowFeed {
       if (state !== 'changed') return state;
       const id = ids.of(queue, jobId);
       const status = id === undefined ? undefined : rows.get(id);
-      return status && ((ids.stateOf(queue, jobId) as JobState | undefined) ?? stateOfGroup[groupOf(status)]);
+      return (
+        status &&
+        ((ids.stateOf(queue, jobId) as JobState | undefined) ?? stateOfGroup[groupOf(status)])
+      );
     });
     const unknown = jobs.filter((_, n) => states[n] === undefined);
     const found = await findStates(this.#parts, unknown);
@@ -194,7 +208,11 @@ export class WindowFeed {
     else if (row !== undefined) window.forget(row);
   }
 
-  #gone({ job, state }: ReadJob, noted: Noted, row: string | undefined): WindowTask | 'same' | undefined {
+  #gone(
+    { job, state }: ReadJob,
+    noted: Noted,
+    row: string | undefined,
+  ): WindowTask | 'same' | undefined {
     const { window, rules } = this.#parts;
     if (job || state === 'removed' || !rules.gone) return undefined;
     // Such a note does not say how the job ended.
@@ -214,7 +232,9 @@ export class WindowFeed {
       const { found, notes } = await source.read(missing.slice(from, from + stepSize));
       this.note(notes);
       window.write(() => {
-        for (const read of found.filter((each) => !this.isNoted(each) && !isContradictory(each)).sort(byAge)) {
+        for (const read of found
+          .filter((each) => !this.isNoted(each) && !isContradictory(each))
+          .sort(byAge)) {
           const task = taskOf(read, this.#parts);
           if (task && !this.#wasLeftOut(task)) window.fill(task);
         }
@@ -232,7 +252,8 @@ export class WindowFeed {
     const leave = (group: Group, n: number): void => {
       if (n <= 0) return;
       window.write(() => {
-        for (const [queue, endedAt] of window.leaveOut(group, n)) this.#noteLeftOut(queue, group, endedAt);
+        for (const [queue, endedAt] of window.leaveOut(group, n))
+          this.#noteLeftOut(queue, group, endedAt);
       });
     };
     leave('pending', window.size('pending') - limits.pending);
@@ -275,7 +296,12 @@ export class WindowFeed {
 }
 
 /** BullMQ's state that is assumed for the jobs of a group. */
-const stateOfGroup = { pending: 'waiting', running: 'active', completed: 'completed', failed: 'failed' } as const;
+const stateOfGroup = {
+  pending: 'waiting',
+  running: 'active',
+  completed: 'completed',
+  failed: 'failed',
+} as const;
 
 /** Whether the fields of a job contradict its noted state: another program moved it since. */
 function isContradictory({ job, state }: ReadJob): boolean {

@@ -2,8 +2,19 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import type { Aggregates, Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
-import { type Counts, type TaskDetail, type TaskSummary, taskStatuses } from '../../../tasks/types.js';
+import type {
+  Aggregates,
+  Changes,
+  TaskFilter,
+  TaskPage,
+  TaskQuery,
+} from '../../../tasks/engine.js';
+import {
+  type Counts,
+  type TaskDetail,
+  type TaskSummary,
+  taskStatuses,
+} from '../../../tasks/types.js';
 import type { Live } from '../../metrics.js';
 import { partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
@@ -120,19 +131,25 @@ export class WindowModel {
   #lookLater(): void {
     if (this.#closed) return;
     const delay = this.#watchers > 0 ? lookInterval.watched : lookInterval.unwatched;
-    const look = (): void => this.#parts.work.looking.run(() => this.#look().finally(() => this.#lookLater()));
+    const look = (): void =>
+      this.#parts.work.looking.run(() => this.#look().finally(() => this.#lookLater()));
     this.#timer = runInEmptyContext(() => setTimeout(look, delay).unref());
   }
 
   async #look(): Promise<void> {
     await this.#catchUp();
     if (this.#closed) return;
-    for (let step = 0; step < search.steps && !this.#closed && this.#window.makeSearchable(); step++)
+    for (
+      let step = 0;
+      step < search.steps && !this.#closed && this.#window.makeSearchable();
+      step++
+    )
       await wait(search.pause, undefined, { ref: false });
     if (this.#closed) return;
     const now = performance.now();
     const isRead = this.#watchers > 0 || now - this.#answered < readFor;
-    if (now - this.#compared >= (isRead ? compareInterval.read : compareInterval.unread)) await this.#compare();
+    if (now - this.#compared >= (isRead ? compareInterval.read : compareInterval.unread))
+      await this.#compare();
     if (this.#closed || now - this.#expired < expireInterval) return;
     this.#expired = now;
     this.#window.dropExpired();
@@ -172,19 +189,29 @@ export class WindowModel {
   }
 
   async find(query: TaskQuery): Promise<TaskPage> {
-    const named = query.text === undefined || query.after !== undefined ? [] : await this.#namedBy(query.text, query);
-    if (named.length > 0) return { items: named, next: null, total: named.length, totalRelation: 'eq' };
+    const named =
+      query.text === undefined || query.after !== undefined
+        ? []
+        : await this.#namedBy(query.text, query);
+    if (named.length > 0)
+      return { items: named, next: null, total: named.length, totalRelation: 'eq' };
     await this.#upToDate();
     if (isEndedList(query) && !this.#isWhole(query)) {
       const page = await endedPage(this.#parts, this.#entries(query), query);
       return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
-    const after = query.after !== undefined && query.sort === 'endedAt' ? windowPosition(query.after, this.#window.ids) : query.after;
+    const after =
+      query.after !== undefined && query.sort === 'endedAt'
+        ? windowPosition(query.after, this.#window.ids)
+        : query.after;
     let page = this.#window.find({ ...query, after });
     // The newest tasks are read first. A page in another order, or one that they do not fill, needs
     // the older tasks too.
     if ((!isNewestFirst(query) || page.items.length < query.limit) && !this.#isWhole(query)) {
-      await Promise.race([this.filled(), wait(this.#parts.fillTimes.list, undefined, { ref: false })]);
+      await Promise.race([
+        this.filled(),
+        wait(this.#parts.fillTimes.list, undefined, { ref: false }),
+      ]);
       page = this.#window.find({ ...query, after });
     }
     const isWhole = this.#isWhole(query);
@@ -193,7 +220,12 @@ export class WindowModel {
     // With other conditions than queue and state, the window is counted, and there may be more
     // tasks.
     const isExact = query.counted !== false && isOfSets(query);
-    return { ...page, total: isExact ? await this.#countOf(query) : page.total, totalRelation: isExact ? 'eq' : 'gte', ...limits };
+    return {
+      ...page,
+      total: isExact ? await this.#countOf(query) : page.total,
+      totalRelation: isExact ? 'eq' : 'gte',
+      ...limits,
+    };
   }
 
   /** Returns the tasks whose id is the text of a search, in the window or beyond it. */
@@ -239,7 +271,9 @@ export class WindowModel {
     const isKnown = new Set(known.map(({ id }) => id));
     const jobs = ids.filter((id) => !isKnown.has(id)).flatMap((id) => placesOf(this.#parts, id));
     const states = await findStates(this.#parts, jobs);
-    const read = await source.peek(jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })));
+    const read = await source.peek(
+      jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })),
+    );
     return [...known, ...read.flatMap((job) => shownJob(job, this.#parts) ?? [])];
   }
 
@@ -268,7 +302,9 @@ export class WindowModel {
   /** Whether the window has all tasks that a filter can find. */
   #isWhole({ queue, status = taskStatuses }: TaskFilter): boolean {
     const groups = new Set(status.map(groupOf));
-    return this.#entries({ queue }).every((entry) => [...groups].every((group) => this.#feed.isWhole(entry.queue, group)));
+    return this.#entries({ queue }).every((entry) =>
+      [...groups].every((group) => this.#feed.isWhole(entry.queue, group)),
+    );
   }
 
   /** Drops tasks whose jobs BullMQ has removed. */
@@ -294,7 +330,10 @@ export class WindowModel {
   }
 
   /** Returns an aggregate of the window. Ends of tasks are counted only with `keepsEnded`. */
-  async aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Promise<Aggregates[K]['answer']> {
+  async aggregate<K extends keyof Aggregates>(
+    kind: K,
+    query: Aggregates[K]['query'],
+  ): Promise<Aggregates[K]['answer']> {
     await this.#upToDate();
     return this.#window.aggregate(kind, query);
   }

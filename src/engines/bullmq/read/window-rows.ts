@@ -32,7 +32,8 @@ const perMillisecond = 4096;
 const lastTime = 2 ** 41 - 1;
 
 /** Selects the columns that a change of a task needs. */
-export const known = 'SELECT seq, id, partition, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
+export const known =
+  'SELECT seq, id, partition, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
 
 interface RowsParts {
   transaction: Transaction;
@@ -86,17 +87,30 @@ export class WindowRows {
     this.#ids.add(task);
     this.#transaction.database.run(
       insertTask,
-      ...[seq, idBytes(id), partition, hasTags ? JSON.stringify(tags) : null, schedule === null ? 0 : 1, schedule],
+      ...[
+        seq,
+        idBytes(id),
+        partition,
+        hasTags ? JSON.stringify(tags) : null,
+        schedule === null ? 0 : 1,
+        schedule,
+      ],
       ...valuesOf(task, rev, status === 'failed' ? 0 : null),
     );
     for (const [key, value] of Object.entries(tags)) {
-      this.#transaction.database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
+      this.#transaction.database.run(
+        'INSERT INTO tag (key, value, id) VALUES (?, ?, ?)',
+        key,
+        value,
+        idBytes(id),
+      );
       counters.countTag(key, value, 1);
     }
     counters.count(partition, status, 1);
     if (fingerprint) counters.countFailed(fingerprint, status, 1);
     this.#resized.push({ queue, status, by: 1 });
-    if (this.#countsEnds) this.#count(task, { seq, partition }, { status: 'pending', attempt: 0, endedAt: null });
+    if (this.#countsEnds)
+      this.#count(task, { seq, partition }, { status: 'pending', attempt: 0, endedAt: null });
   }
 
   update(row: Row, task: WindowTask, rev: number): void {
@@ -109,35 +123,57 @@ export class WindowRows {
     if (fingerprint) counters.countFailed(fingerprint, status, 1);
     if (from !== status) {
       move(this.#transaction, Number(row.partition), from, status);
-      this.#resized.push({ queue: String(row.owner), status: from, by: -1 }, { queue, status, by: 1 });
+      this.#resized.push(
+        { queue: String(row.owner), status: from, by: -1 },
+        { queue, status, by: 1 },
+      );
     }
     // The word index has the words of the error, so a task that failed again is indexed again.
     const isSame = from === status && row.ended_at === facts.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
-    if (row.searchable === 1 && searchable !== 1) this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
+    if (row.searchable === 1 && searchable !== 1)
+      this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
     this.#transaction.database.run(updateTask, ...valuesOf(task, rev, searchable), seq);
     this.#ids.setState(task);
-    const before = { status: from, attempt: Number(row.attempt), endedAt: row.ended_at === null ? null : Number(row.ended_at) };
+    const before = {
+      status: from,
+      attempt: Number(row.attempt),
+      endedAt: row.ended_at === null ? null : Number(row.ended_at),
+    };
     if (this.#countsEnds) this.#count(task, { seq, partition: Number(row.partition) }, before);
   }
 
   /** Counts the end of a task, and stores the attempt that ended. */
-  #count({ status, facts, stack = null }: WindowTask, { seq, partition }: { seq: number; partition: number }, before: Before): void {
+  #count(
+    { status, facts, stack = null }: WindowTask,
+    { seq, partition }: { seq: number; partition: number },
+    before: Before,
+  ): void {
     const { startedAt, endedAt, attempt, error, runAt } = facts;
     const stored = error && { ...error, stack };
     const hasEnded = isEnded(status) && (before.status !== status || before.endedAt !== endedAt);
     if (hasEnded && endedAt !== null) {
       const ms = startedAt === null ? undefined : Math.max(0, endedAt - startedAt);
       this.#transaction.rollups.add(endedAt, partition, status, ms);
-      if (status === 'failed' && stored?.fingerprint) this.#transaction.failures.add(stored, { seq, partition, at: endedAt });
+      if (status === 'failed' && stored?.fingerprint)
+        this.#transaction.failures.add(stored, { seq, partition, at: endedAt });
     }
     // A job may have run and failed between two reads. Then its attempt number has increased.
-    const isRetried = status === 'pending' && error !== null && (before.status === 'running' || attempt > before.attempt);
+    const isRetried =
+      status === 'pending' &&
+      error !== null &&
+      (before.status === 'running' || attempt > before.attempt);
     if (!(hasEnded || isRetried) || startedAt === null || attempt === 0) return;
     // If the first attempt succeeded, the row of the task describes it.
     if (status === 'success' && attempt === 1) return;
     const as = status === 'pending' ? 'failed' : status;
-    recordAttempt(this.#transaction, { seq, attempt, started_at: startedAt }, as, endedAt ?? runAt, stored ?? undefined);
+    recordAttempt(
+      this.#transaction,
+      { seq, attempt, started_at: startedAt },
+      as,
+      endedAt ?? runAt,
+      stored ?? undefined,
+    );
   }
 
   /**
@@ -153,7 +189,11 @@ export class WindowRows {
     )?.seq;
     let seq = typeof last === 'number' ? last + 1 : first;
     // If all ids of a millisecond are used, those of the next milliseconds follow.
-    while (seq >= first + perMillisecond && this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)) seq += 1;
+    while (
+      seq >= first + perMillisecond &&
+      this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)
+    )
+      seq += 1;
     return seq;
   }
 }
@@ -161,8 +201,28 @@ export class WindowRows {
 /** The columns that are written once, and those that change, in the order of `valuesOf`. */
 const fixed = ['seq', 'id', 'partition', 'tags', 'source', 'schedule'];
 const changing = [
-  ...['status', 'rev', 'searchable', 'priority', 'owner', 'run_at', 'max_attempts', 'attempt', 'started_at', 'ended_at', 'duration'],
-  ...['progress', 'progress_text', 'error_name', 'error_message', 'fingerprint', 'stack', 'cancelling'],
+  ...[
+    'status',
+    'rev',
+    'searchable',
+    'priority',
+    'owner',
+    'run_at',
+    'max_attempts',
+    'attempt',
+    'started_at',
+    'ended_at',
+    'duration',
+  ],
+  ...[
+    'progress',
+    'progress_text',
+    'error_name',
+    'error_message',
+    'fingerprint',
+    'stack',
+    'cancelling',
+  ],
 ];
 const insertTask = `INSERT INTO task (attempts, max_interrupts, args, ${[...fixed, ...changing].join(', ')})
   VALUES (1, 0, '[]'${', ?'.repeat(fixed.length + changing.length)})`;
@@ -173,7 +233,27 @@ function valuesOf(task: WindowTask, rev: number, searchable: SqlValue): SqlValue
   const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
   const duration = endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt);
   return [
-    ...[stateCode[status], rev, searchable, priority, queue, runAt, maxAttempts, attempt, startedAt, endedAt, duration],
-    ...[progress, progressText, error?.name ?? null, error?.message ?? null, error?.fingerprint || null, stack, isCancelling ? 1 : 0],
+    ...[
+      stateCode[status],
+      rev,
+      searchable,
+      priority,
+      queue,
+      runAt,
+      maxAttempts,
+      attempt,
+      startedAt,
+      endedAt,
+      duration,
+    ],
+    ...[
+      progress,
+      progressText,
+      error?.name ?? null,
+      error?.message ?? null,
+      error?.fingerprint || null,
+      stack,
+      isCancelling ? 1 : 0,
+    ],
   ];
 }

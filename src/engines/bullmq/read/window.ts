@@ -1,5 +1,11 @@
 import { randomInt } from 'node:crypto';
-import type { Aggregates, Changes, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import type {
+  Aggregates,
+  Changes,
+  TaskFilter,
+  TaskPage,
+  TaskQuery,
+} from '../../../tasks/engine.js';
 import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { levels, startOf } from '../../figures.js';
 import type { Live } from '../../metrics.js';
@@ -67,7 +73,11 @@ export class Window {
       ...{ database, counters, rollups: new Rollups(database), failures: new Failures(database) },
       ...{ inserter: new Inserter(database, counters), wanted: new Set() },
     };
-    this.#rows = new WindowRows({ transaction: this.#transaction, ids: this.ids, countsEnds: keepsEnded });
+    this.#rows = new WindowRows({
+      transaction: this.#transaction,
+      ids: this.ids,
+      countsEnds: keepsEnded,
+    });
   }
 
   static async open(rules: JobRules): Promise<Window> {
@@ -76,7 +86,10 @@ export class Window {
     database.exec(layout);
     // Revisions start at a random number, so a revision of another process's window is most likely
     // outside the range of this one.
-    database.run("UPDATE meta SET value = ? WHERE key IN ('rev', 'first_rev')", randomInt(1, 2 ** 48 - 1));
+    database.run(
+      "UPDATE meta SET value = ? WHERE key IN ('rev', 'first_rev')",
+      randomInt(1, 2 ** 48 - 1),
+    );
     return new Window(database, rules);
   }
 
@@ -153,7 +166,10 @@ export class Window {
   dropEnded(
     queue: string,
     group: EndedGroup,
-    { after = -1, before = Number.MAX_SAFE_INTEGER }: { after?: number | undefined; before?: number },
+    {
+      after = -1,
+      before = Number.MAX_SAFE_INTEGER,
+    }: { after?: number | undefined; before?: number },
   ): number {
     const rows = codes[group].flatMap((code) =>
       this.#database.all(
@@ -177,23 +193,38 @@ export class Window {
   leaveOut(group: Group, n: number): Map<string, number> {
     const order = isEndedGroup(group) ? 'ended_at, id' : 'id';
     const rows = codes[group]
-      .flatMap((code) => this.#database.all(`${known} WHERE status = ? AND ${indexed(group)} ORDER BY ${order} LIMIT ?`, code, n))
-      .sort((a, b) => Number(a.ended_at) - Number(b.ended_at) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array))
+      .flatMap((code) =>
+        this.#database.all(
+          `${known} WHERE status = ? AND ${indexed(group)} ORDER BY ${order} LIMIT ?`,
+          code,
+          n,
+        ),
+      )
+      .sort(
+        (a, b) =>
+          Number(a.ended_at) - Number(b.ended_at) ||
+          Buffer.compare(a.id as Uint8Array, b.id as Uint8Array),
+      )
       .slice(0, n);
     const left = new Map<string, number>();
     for (const row of rows) {
       left.set(String(row.owner), Number(row.ended_at));
       this.#rows.forget(row);
-      this.#database.run('DELETE FROM tombstone WHERE id = ?1 AND rev = (SELECT max(rev) FROM tombstone)', row.id ?? null);
+      this.#database.run(
+        'DELETE FROM tombstone WHERE id = ?1 AND rev = (SELECT max(rev) FROM tombstone)',
+        row.id ?? null,
+      );
     }
     return left;
   }
 
   /** Counts the tasks, of one group or of all, and of one queue or of all. */
   size(group?: Group, queue?: string): number {
-    if (group !== undefined && queue !== undefined) return this.#sizes.get(sizeKey(queue, group)) ?? 0;
+    if (group !== undefined && queue !== undefined)
+      return this.#sizes.get(sizeKey(queue, group)) ?? 0;
     let sum = 0;
-    for (const [key, n] of this.#sizes) if (group === undefined || key.startsWith(`${group}:`)) sum += n;
+    for (const [key, n] of this.#sizes)
+      if (group === undefined || key.startsWith(`${group}:`)) sum += n;
     return sum;
   }
 
@@ -208,18 +239,31 @@ export class Window {
 
   /** Returns the ids of the waiting or of the running jobs of a queue. */
   jobIdsOf(queue: string, group: 'pending' | 'running'): string[] {
-    const [index, condition] = group === 'running' ? ['task_running', 'status = 1'] : ['task_status', 'status = 0 AND status <> 1'];
+    const [index, condition] =
+      group === 'running'
+        ? ['task_running', 'status = 1']
+        : ['task_status', 'status = 0 AND status <> 1'];
     return this.#database
-      .all(`SELECT task.id, key FROM task INDEXED BY ${index} LEFT JOIN job ON job.id = task.id WHERE ${condition} AND owner = ?`, queue)
+      .all(
+        `SELECT task.id, key FROM task INDEXED BY ${index} LEFT JOIN job ON job.id = task.id WHERE ${condition} AND owner = ?`,
+        queue,
+      )
       .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
   }
 
   /** Returns the row ids of some waiting or ended tasks, in the order of ids, after `after`. */
-  idsAfter(queue: string, group: 'pending' | EndedGroup, after: string | undefined, limit: number): string[] {
+  idsAfter(
+    queue: string,
+    group: 'pending' | EndedGroup,
+    after: string | undefined,
+    limit: number,
+  ): string[] {
     const start = after === undefined ? new Uint8Array() : idBytes(after);
     const query =
       'SELECT id FROM task INDEXED BY task_status WHERE status = ? AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?';
-    const rows = codes[group].flatMap((code) => this.#database.all(query, code, queue, start, limit));
+    const rows = codes[group].flatMap((code) =>
+      this.#database.all(query, code, queue, start, limit),
+    );
     return rows
       .map(({ id }) => idOf(id))
       .sort()
@@ -238,8 +282,16 @@ export class Window {
   }
 
   /** Returns an aggregate of the tasks in the window. */
-  aggregate<K extends keyof Aggregates>(kind: K, query: Aggregates[K]['query']): Aggregates[K]['answer'] {
-    const parts = { database: this.#database, reader: this.#reader, now: Date.now(), lastSign: () => 0 };
+  aggregate<K extends keyof Aggregates>(
+    kind: K,
+    query: Aggregates[K]['query'],
+  ): Aggregates[K]['answer'] {
+    const parts = {
+      database: this.#database,
+      reader: this.#reader,
+      now: Date.now(),
+      lastSign: () => 0,
+    };
     const answer = aggregate(parts, kind, query);
     if (kind !== 'failures') return answer;
     const { items, next } = answer as Aggregates['failures']['answer'];
@@ -259,7 +311,11 @@ export class Window {
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
     for await (const changes of this.#reader.watch(after, this.#changed, signal))
-      yield { ...changes, upserts: this.ids.named(changes.upserts), removed: this.ids.names(changes.removed) };
+      yield {
+        ...changes,
+        upserts: this.ids.named(changes.upserts),
+        removed: this.ids.names(changes.removed),
+      };
   }
 
   revs(): { rev: number; oldestRev: number } {
@@ -270,7 +326,14 @@ export class Window {
   /** Adds some failures to the word index. Returns whether there were any. */
   makeSearchable(): boolean {
     if (!this.#reader.hasUnsearchable()) return false;
-    this.write(() => void makeSearchable(this.#transaction, { kind: 'makeSearchable', limit: steps.search }, Date.now()));
+    this.write(
+      () =>
+        void makeSearchable(
+          this.#transaction,
+          { kind: 'makeSearchable', limit: steps.search },
+          Date.now(),
+        ),
+    );
     return true;
   }
 
@@ -278,16 +341,33 @@ export class Window {
   dropExpired(): void {
     const at = Date.now();
     if (this.#reader.hasExpired(at))
-      this.write(() => void dropExpired(this.#transaction, { kind: 'dropExpired', limit: steps.expired, at }));
-    const before = { minutesBefore: startOf('hour', at - kept.minutes), hoursBefore: startOf('day', at - kept.hours) };
+      this.write(
+        () =>
+          void dropExpired(this.#transaction, { kind: 'dropExpired', limit: steps.expired, at }),
+      );
+    const before = {
+      minutesBefore: startOf('hour', at - kept.minutes),
+      hoursBefore: startOf('day', at - kept.hours),
+    };
     if (this.#reader.hasOldStatistics(before.minutesBefore, before.hoursBefore))
-      this.write(() => void dropStatistics(this.#transaction, { kind: 'dropStatistics', ...before, limit: steps.statistics }));
+      this.write(
+        () =>
+          void dropStatistics(this.#transaction, {
+            kind: 'dropStatistics',
+            ...before,
+            limit: steps.statistics,
+          }),
+      );
     if (at < this.#nextPartitions || !this.#reader.hasDroppedHours()) return;
     this.#nextPartitions = at + kept.partitions;
     for (let after: number | null = 0; after !== null; ) {
       const from: number = after;
       this.write(() => {
-        after = dropPartitions(this.#transaction, { kind: 'dropPartitions', after: from, limit: steps.partitions });
+        after = dropPartitions(this.#transaction, {
+          kind: 'dropPartitions',
+          after: from,
+          limit: steps.partitions,
+        });
       });
     }
   }

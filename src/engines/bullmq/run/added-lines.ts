@@ -38,7 +38,9 @@ export class AddedLines {
       const some = lines.slice(from, from + mostLines);
       // The text of the script is sent each time, so that all calls and the end of the attempt
       // arrive in the order in which they are made here.
-      calls.push(this.#redis.eval(addLines, 2, jobKey, `${jobKey}:logs`, this.#caller, this.#calls, ...some));
+      calls.push(
+        this.#redis.eval(addLines, 2, jobKey, `${jobKey}:logs`, this.#caller, this.#calls, ...some),
+      );
     }
     await Promise.all(calls);
   }

@@ -69,7 +69,10 @@ export class Attempt implements AttemptIo {
 
   listenerFailed(err: unknown): void {
     const { id, name, attempt } = this;
-    this.#logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed');
+    this.#logger.error(
+      { taskId: id, task: name, attempt, err: thrownForLog(err) },
+      'an abort listener of a task failed',
+    );
   }
 
   get signal(): AbortSignal {
@@ -124,7 +127,9 @@ export class Attempt implements AttemptIo {
   cancel(grace: number): void {
     if (this.cancelled || this.over) return;
     this.cancelled = true;
-    this.#grace = runInEmptyContext(() => setTimeout(() => this.#giveUp('cancelled'), grace * 1000).unref());
+    this.#grace = runInEmptyContext(() =>
+      setTimeout(() => this.#giveUp('cancelled'), grace * 1000).unref(),
+    );
     this.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 

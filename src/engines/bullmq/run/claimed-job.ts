@@ -31,7 +31,10 @@ export class ClaimedJob implements EndListener {
   ending: EndingAttempt | undefined;
   readonly #calls: EndCalls;
 
-  constructor(calls: EndCalls, { backend, entry, job, task }: Pick<ClaimedJob, 'backend' | 'entry' | 'job' | 'task'>) {
+  constructor(
+    calls: EndCalls,
+    { backend, entry, job, task }: Pick<ClaimedJob, 'backend' | 'entry' | 'job' | 'task'>,
+  ) {
     this.#calls = calls;
     this.backend = backend;
     this.entry = entry;

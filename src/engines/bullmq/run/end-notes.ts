@@ -65,5 +65,7 @@ export const abandoned =
 
 /** Says why an attempt no longer has its task. */
 export function whyLost(isGone: boolean): string {
-  return isGone ? 'the task is no longer in Redis: it was deleted, or Redis lost its data' : 'another process took over the task';
+  return isGone
+    ? 'the task is no longer in Redis: it was deleted, or Redis lost its data'
+    : 'another process took over the task';
 }

@@ -35,7 +35,12 @@ const longestRecord = 64 * 1024;
 const notStarted = { processedOn: '' } as const;
 
 /** How a cancelled job ends, without its fields. */
-const asCancelled = { status: 'cancelled', loggedAs: 'cancelled', state: 'failed', marker: 'cancelled' } as const;
+const asCancelled = {
+  status: 'cancelled',
+  loggedAs: 'cancelled',
+  state: 'failed',
+  marker: 'cancelled',
+} as const;
 
 /** Fields of a job that was cancelled. */
 const cancelled = { [jobFields.error]: '', [jobFields.cancelling]: '' };
@@ -44,22 +49,40 @@ const cancelled = { [jobFields.error]: '', [jobFields.cancelling]: '' };
  * What is written when an attempt succeeds. BullMQ's own fields describe that attempt, so it needs
  * no record.
  */
-export function successNotes(ending: EndingAttempt, result: Extract<AttemptResult, { status: 'success' }>): EndNotes {
+export function successNotes(
+  ending: EndingAttempt,
+  result: Extract<AttemptResult, { status: 'success' }>,
+): EndNotes {
   const { job, attempt } = ending;
   const fields: Record<string, string | number> = {};
   // BullMQ counts the first attempt itself. A task that was cancelled and run again already has
   // this count.
-  if (attempt > 1 || job.fields[jobFields.attempts] !== undefined) fields[jobFields.attempts] = attempt;
+  if (attempt > 1 || job.fields[jobFields.attempts] !== undefined)
+    fields[jobFields.attempts] = attempt;
   // The task succeeded, so the error of an earlier attempt is no longer the task's error.
   if (job.fields[jobFields.error]) fields[jobFields.error] = '';
   if (result.resultOmitted !== undefined) fields[jobFields.resultOmitted] = result.resultOmitted;
-  return { status: 'success', loggedAs: 'reported', state: 'completed', result: result.result, fields };
+  return {
+    status: 'success',
+    loggedAs: 'reported',
+    state: 'completed',
+    result: result.result,
+    fields,
+  };
 }
 
 /** What is written when an attempt fails, for good or until the next one in `retryIn` seconds. */
-export function failureNotes(ending: EndingAttempt, error: StoredError, retryIn: number | undefined): EndNotes {
+export function failureNotes(
+  ending: EndingAttempt,
+  error: StoredError,
+  retryIn: number | undefined,
+): EndNotes {
   return {
-    ...({ status: retryIn === undefined ? 'failed' : 'pending', loggedAs: 'reported', error } as const),
+    ...({
+      status: retryIn === undefined ? 'failed' : 'pending',
+      loggedAs: 'reported',
+      error,
+    } as const),
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
     fields: {
       ...recordOf(ending, 'failed', error),
@@ -81,7 +104,12 @@ function dueAt(time: number): EndNotes['fields'] {
  */
 export function unstartedNotes(job: TaskJob): EndNotes {
   const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
-  return { status: 'pending', loggedAs: 'pending', state: 'delayed', fields: { processedOn: last ?? '' } };
+  return {
+    status: 'pending',
+    loggedAs: 'pending',
+    state: 'delayed',
+    fields: { processedOn: last ?? '' },
+  };
 }
 
 /** Returns what is written when a worker puts back a job that it has no handler for. */
@@ -136,10 +164,23 @@ export function interruptNotes(ending: EndingAttempt): EndNotes & { error: Store
     ...(stalls > 0 && { [jobFields.stalls]: stalls }),
   };
   if (died >= interrupts || (deadline !== undefined && deadline <= now))
-    return { status: 'interrupted', loggedAs: 'interrupted', error, state: 'failed', marker: 'interrupted', fields };
+    return {
+      status: 'interrupted',
+      loggedAs: 'interrupted',
+      error,
+      state: 'failed',
+      marker: 'interrupted',
+      fields,
+    };
   // BullMQ itself writes the reason only if a job fails.
   const again = { ...dueAt(now), failedReason: error.message, [jobFields.interrupts]: died + 1 };
-  return { status: 'pending', loggedAs: 'pending', error, state: 'waiting', fields: { ...fields, ...again } };
+  return {
+    status: 'pending',
+    loggedAs: 'pending',
+    error,
+    state: 'waiting',
+    fields: { ...fields, ...again },
+  };
 }
 
 /** Returns the number of the attempt that a fetched job is about to begin. */
@@ -152,13 +193,25 @@ function recordOf(
   status: AttemptRecord['status'],
   error: StoredError | undefined,
 ): EndNotes['fields'] {
-  const record: AttemptRecord = { start: job.json.processedOn ?? now, end: now, status, ...(error && { error }) };
+  const record: AttemptRecord = {
+    start: job.json.processedOn ?? now,
+    end: now,
+    status,
+    ...(error && { error }),
+  };
   let text = JSON.stringify(record);
   if (error && text.length > longestRecord) {
     const { name, message, fingerprint } = error;
-    text = JSON.stringify({ ...record, error: { name, message, fingerprint, stack: null, truncated: true } });
+    text = JSON.stringify({
+      ...record,
+      error: { name, message, fingerprint, stack: null, truncated: true },
+    });
   }
-  return { [jobFields.attempts]: attempt, [attemptField(attempt)]: text, ...(lines > 0 && { [jobFields.logLines]: lines }) };
+  return {
+    [jobFields.attempts]: attempt,
+    [attemptField(attempt)]: text,
+    ...(lines > 0 && { [jobFields.logLines]: lines }),
+  };
 }
 
 function errorField(error: StoredError): EndNotes['fields'] {

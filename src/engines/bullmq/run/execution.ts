@@ -45,7 +45,13 @@ export class Execution {
       },
     });
     this.#work = new RedisWork(logger, 'looking for new queues and tasks to cancel');
-    this.#signals = new Signals({ redis: asking, key: keys.signals, work: this.#work, logger, look: () => this.#look() });
+    this.#signals = new Signals({
+      redis: asking,
+      key: keys.signals,
+      work: this.#work,
+      logger,
+      look: () => this.#look(),
+    });
   }
 
   /** Looks now, at each signal, and whenever a task is defined. */
@@ -78,10 +84,13 @@ export class Execution {
     const { catalog, logger, runner } = this.#parts;
     const failed = new Map<string, unknown>();
     for (const route of runner.routes())
-      if (!failed.has(route.queue)) await catalog.ensure([route]).catch((err: unknown) => failed.set(route.queue, err));
+      if (!failed.has(route.queue))
+        await catalog.ensure([route]).catch((err: unknown) => failed.set(route.queue, err));
     const refused = new Map([...failed].filter(([, err]) => err instanceof TaskflowError));
-    for (const [queue, err] of refused) if (!this.#refused.has(queue)) logger.error({ queue, err }, 'a queue cannot be added');
-    for (const queue of this.#refused) if (!failed.has(queue)) logger.info({ queue }, 'a queue can be added again');
+    for (const [queue, err] of refused)
+      if (!this.#refused.has(queue)) logger.error({ queue, err }, 'a queue cannot be added');
+    for (const queue of this.#refused)
+      if (!failed.has(queue)) logger.info({ queue }, 'a queue can be added again');
     this.#refused = new Set(refused.keys());
     const [error] = [...failed.values()].filter((err) => !(err instanceof TaskflowError));
     if (error !== undefined) throw error;

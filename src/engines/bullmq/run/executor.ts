@@ -86,7 +86,11 @@ export class Executor {
     const { logger, changes, stuckChanged } = parts;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
     this.#returned = new ReturnedJobs(logger);
-    this.#output = new HandlerOutput({ logger, changes, backend: (queue) => this.#workers.get(queue)?.worker.getBackend() });
+    this.#output = new HandlerOutput({
+      logger,
+      changes,
+      backend: (queue) => this.#workers.get(queue)?.worker.getBackend(),
+    });
     this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
     parts.redis.on('ready', this.#reconnected);
   }
@@ -94,7 +98,8 @@ export class Executor {
   /** The connection was made again, so answers may have been lost. */
   readonly #reconnected = (): void => {
     const { redis, name } = this.#parts;
-    for (const { worker } of this.#workers.values()) this.#fetching.run(() => returnUnanswered(worker.getBackend(), redis, name));
+    for (const { worker } of this.#workers.values())
+      this.#fetching.run(() => returnUnanswered(worker.getBackend(), redis, name));
   };
 
   /** How many attempts run, without those that are over although their handlers still run. */
@@ -105,7 +110,10 @@ export class Executor {
   /** How many attempts run at once at most, over all queues. */
   get slots(): number {
     const { concurrency } = this.#parts.runner;
-    return [...this.#workers.values()].reduce((sum, { entry }) => sum + Math.min(concurrency, entry.concurrency ?? concurrency), 0);
+    return [...this.#workers.values()].reduce(
+      (sum, { entry }) => sum + Math.min(concurrency, entry.concurrency ?? concurrency),
+      0,
+    );
   }
 
   /** Whether a job runs here, and no other process has taken it over. */
@@ -148,13 +156,17 @@ export class Executor {
       },
       TaskBackend.factory({
         ...{ redis, name, keys, changes, lockDuration, kept },
-        cancelRequested: (jobId) => this.cancel((queue, id) => queue === entry.queue && id === jobId),
+        cancelRequested: (jobId) =>
+          this.cancel((queue, id) => queue === entry.queue && id === jobId),
         lockLost: (jobId, isGone) =>
-          this.#find(entry.queue, jobId)?.lose(new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError')),
+          this.#find(entry.queue, jobId)?.lose(
+            new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError'),
+          ),
       }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
-    for (const event of ['ready', 'active', 'drained'] as const) worker.on(event, () => this.#fetching.worked());
+    for (const event of ['ready', 'active', 'drained'] as const)
+      worker.on(event, () => this.#fetching.worked());
     this.#workers.set(entry.queue, { worker, entry });
   }
 
@@ -179,7 +191,8 @@ export class Executor {
       return this.#interrupt(claimed, claimed.ending);
     }
     const deadline = deadlineOf(task);
-    if (deadline !== undefined && deadline <= Date.now()) return this.#fail(claimed, deadlineNotes(task, deadlineError(job.name)));
+    if (deadline !== undefined && deadline <= Date.now())
+      return this.#fail(claimed, deadlineNotes(task, deadlineError(job.name)));
     return this.#run(worker, claimed);
   }
 
@@ -210,8 +223,10 @@ export class Executor {
     const ending = { job, attempt: task.attempt, now: Date.now(), lines };
     claimed.ending = ending;
     if (how === 'cancelled' || attempt.cancelled) return this.#fail(claimed, cancelNotes(ending));
-    if (how === 'handed back' || (this.#stopping && how.status === 'failed')) return this.#interrupt(claimed, ending);
-    if (how.status === 'failed') return this.#fail(claimed, failureNotes(ending, how.error, how.retryIn), how.retryIn);
+    if (how === 'handed back' || (this.#stopping && how.status === 'failed'))
+      return this.#interrupt(claimed, ending);
+    if (how.status === 'failed')
+      return this.#fail(claimed, failureNotes(ending, how.error, how.retryIn), how.retryIn);
     claimed.willEnd(successNotes(ending, how));
     return undefined;
   }
@@ -240,7 +255,8 @@ export class Executor {
     claimed.willEnd(end);
     // The task's definition in this process decides, not the options with which the job was added.
     job.opts.attempts = job.attemptsMade + (retryIn === undefined ? 1 : 2);
-    if (retryIn !== undefined) job.opts.backoff = { type: 'fixed', delay: Math.round(retryIn * 1000) };
+    if (retryIn !== undefined)
+      job.opts.backoff = { type: 'fixed', delay: Math.round(retryIn * 1000) };
     const message = end.error?.message ?? cancelReason;
     const thrown = retryIn === undefined ? new UnrecoverableError(message) : new Error(message);
     thrown.stack = end.error?.stack ?? '';
@@ -250,7 +266,8 @@ export class Executor {
   /** Cancels attempts by queue and id. */
   cancel(isCancelled: (queue: string, id: string) => boolean): void {
     for (const attempt of this.#running.values())
-      if (isCancelled(attempt.queue, attempt.id)) attempt.cancel(this.#parts.runner.cancelGrace(attempt.name));
+      if (isCancelled(attempt.queue, attempt.id))
+        attempt.cancel(this.#parts.runner.cancelGrace(attempt.name));
   }
 
   #isRunning(attempt: Attempt): boolean {
@@ -289,8 +306,14 @@ export class Executor {
       for (const attempt of this.#running.values()) attempt.handBack();
     }
     // The caller's time is over, so this waits longer only if Redis answers.
-    await untilClosed({ closed, redis: this.#parts.redis, timeout: closeTimeout, isIdle: () => true });
-    for (const { worker } of this.#workers.values()) for (const end of worker.getBackend().unconfirmed) end.listener?.abandoned?.();
+    await untilClosed({
+      closed,
+      redis: this.#parts.redis,
+      timeout: closeTimeout,
+      isIdle: () => true,
+    });
+    for (const { worker } of this.#workers.values())
+      for (const end of worker.getBackend().unconfirmed) end.listener?.abandoned?.();
     this.#output.flush();
     this.#stuck.close();
   }

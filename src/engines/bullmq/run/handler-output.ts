@@ -49,7 +49,11 @@ export class HandlerOutput {
       const written: Promise<unknown>[] = [backend.addLines(attempt.id, texts)];
       if (progress) {
         const change = { queue: attempt.queue, jobId: attempt.id, state: 'changed' } as const;
-        written.push(backend.updateProgress(attempt.id, jobProgress(progress)).then(() => this.#parts.changes.soon(change)));
+        written.push(
+          backend
+            .updateProgress(attempt.id, jobProgress(progress))
+            .then(() => this.#parts.changes.soon(change)),
+        );
       }
       await Promise.all(written);
     });

@@ -51,7 +51,11 @@ const startsField = 'ats';
  * Takes missing locks. It leaves alone a lock that another process holds, and a job that no longer
  * runs or has been started again since.
  */
-export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<TakenLocks> {
+export async function takeLocks(
+  redis: Redis,
+  scope: LockScope,
+  jobs: readonly Unlocked[],
+): Promise<TakenLocks> {
   const pipeline = redis.pipeline();
   for (const { jobId, token } of jobs) {
     pipeline.set(lockKey(scope, jobId), token, 'PX', scope.duration, 'NX');
@@ -67,11 +71,13 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
   for (const [n, job] of jobs.entries()) {
     const [set, held, position, fields] = answers.slice(n * 4, n * 4 + 4);
     const [starts, isCancelled] = fields as (string | null)[];
-    const isSame = typeof position === 'number' && (job.starts === undefined || job.starts === starts);
+    const isSame =
+      typeof position === 'number' && (job.starts === undefined || job.starts === starts);
     if (set === 'OK' && !isSame) wrong.push(job);
     // Another call in this process may just have taken it.
     if (held === job.token && isSame) taken.add(job.jobId);
-    if (isSame && isCancelled && (held === job.token || held === cancelledToken(job.token))) cancelled.set(job.jobId, String(held));
+    if (isSame && isCancelled && (held === job.token || held === cancelledToken(job.token)))
+      cancelled.set(job.jobId, String(held));
     if (starts === null) gone.add(job.jobId);
   }
   await releaseLocks(redis, scope, wrong);
@@ -79,7 +85,11 @@ export async function takeLocks(redis: Redis, scope: LockScope, jobs: readonly U
 }
 
 /** Releases locks, except those that now hold another token. */
-async function releaseLocks(redis: Redis, scope: LockScope, jobs: readonly Unlocked[]): Promise<void> {
+async function releaseLocks(
+  redis: Redis,
+  scope: LockScope,
+  jobs: readonly Unlocked[],
+): Promise<void> {
   if (jobs.length === 0) return;
   const keys = jobs.map(({ jobId }) => lockKey(scope, jobId));
   const held = await redis.mget(keys);

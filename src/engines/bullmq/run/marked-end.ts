@@ -27,7 +27,10 @@ export async function endMarked({ client, keys, end, step, load }: MarkedEnd): P
     const transaction = client.multi() as IRedisTransaction & Pick<ChainableCommander, 'eval'>;
     step(transaction);
     for (const send of recordsOfEnd(keys, end)) send(transaction);
-    const [error, raw] = (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
+    const [error, raw] = (await transaction.exec())?.[0] ?? [
+      new Error('the transaction was dropped'),
+      undefined,
+    ];
     if (error && !isForgotten(error)) throw error;
     answer = raw;
     return !error;

@@ -54,7 +54,9 @@ export class ReturnedJobs {
     const times = count(task.fields[jobFields.returned]);
     const seconds = Math.min(returned.longest, returned.first * 2 ** Math.min(times, 10));
     backend.willEnd(job.id ?? '', returnNotes(task, times + 1));
-    await backend.moveToDelayed(job.id ?? '', Date.now(), seconds * 1000, token, { skipAttempt: true });
+    await backend.moveToDelayed(job.id ?? '', Date.now(), seconds * 1000, token, {
+      skipAttempt: true,
+    });
     throw new WaitingError();
   }
 }

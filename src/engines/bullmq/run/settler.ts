@@ -56,7 +56,19 @@ interface Crashed {
  * needed.
  */
 const readFields = [
-  ...['name', 'opts', 'timestamp', 'delay', 'priority', 'progress', 'processedOn', 'atm', 'ats', 'stc', 'failedReason'],
+  ...[
+    'name',
+    'opts',
+    'timestamp',
+    'delay',
+    'priority',
+    'progress',
+    'processedOn',
+    'atm',
+    'ats',
+    'stc',
+    'failedReason',
+  ],
   ...Object.values(jobFields),
 ];
 /** How many jobs are ended at once. */
@@ -119,10 +131,14 @@ export class Settler {
     if (!(await this.#steadiness.isSteady())) return;
     // The key expires a little before the interval ends, so that this process is not too early in
     // the next round.
-    if ((await redis.set(keys.settling, name, 'PX', Math.ceil(stalledInterval * 0.8), 'NX')) !== 'OK') return;
+    if (
+      (await redis.set(keys.settling, name, 'PX', Math.ceil(stalledInterval * 0.8), 'NX')) !== 'OK'
+    )
+      return;
     await catalog.refresh();
     const crashed = await this.#find(catalog.all());
-    for (let from = 0; from < crashed.length; from += batch) await this.#settleAll(crashed.slice(from, from + batch));
+    for (let from = 0; from < crashed.length; from += batch)
+      await this.#settleAll(crashed.slice(from, from + batch));
   }
 
   /** Running jobs without a lock. */
@@ -166,7 +182,11 @@ export class Settler {
     for (const jobId of jobIds) pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
     const answers = (await answersOf(pipeline)) as (string | null)[][];
     return jobIds.flatMap((jobId, n) => {
-      const hash = Object.fromEntries(readFields.flatMap((field, at) => (answers[n]?.[at] == null ? [] : [[field, answers[n][at]]])));
+      const hash = Object.fromEntries(
+        readFields.flatMap((field, at) =>
+          answers[n]?.[at] == null ? [] : [[field, answers[n][at]]],
+        ),
+      );
       return jobOfHash(jobId, hash) ?? [];
     });
   }
@@ -180,7 +200,8 @@ export class Settler {
     if (isRetried(job) && !isCancelled) return this.#putBack(backend, job, token);
     // If it was not started, a command took it while it waited, and lost its connection before it
     // ended the job.
-    const cancelled = (): EndNotes => (job.json.processedOn === undefined ? cancelledBeforeNotes(job) : cancelNotes(ending));
+    const cancelled = (): EndNotes =>
+      job.json.processedOn === undefined ? cancelledBeforeNotes(job) : cancelNotes(ending);
     const listener: EndListener = {
       stored: (end, at) => this.#stored(entry, job, end, at),
       cancelled,
@@ -196,9 +217,17 @@ export class Settler {
   }
 
   /** Puts a job back that a command had taken to retry when its connection broke. */
-  async #putBack(backend: TaskBackend, { json: { id }, fields }: TaskJob, token: string): Promise<void> {
+  async #putBack(
+    backend: TaskBackend,
+    { json: { id }, fields }: TaskJob,
+    token: string,
+  ): Promise<void> {
     const wait = count(fields[jobFields.runAt]) - Date.now();
-    const notes = { status: 'pending', loggedAs: 'pending', fields: { [jobFields.marker]: '' } } as const;
+    const notes = {
+      status: 'pending',
+      loggedAs: 'pending',
+      fields: { [jobFields.marker]: '' },
+    } as const;
     backend.willEnd(id, { ...notes, state: wait > 0 ? 'delayed' : 'waiting' });
     if (wait > 0) await backend.moveToDelayed(id, Date.now(), wait, token, { skipAttempt: true });
     else await backend.retryJob(id, false, token);
@@ -207,7 +236,12 @@ export class Settler {
   #stored(entry: CatalogEntry, job: TaskJob, end: EndNotes, at: number): void {
     const { logger, observer, ended } = this.#parts;
     const { status } = end;
-    const line = { taskId: taskIdOf(entry.queue, job.json.id), task: job.json.name, attempt: nextAttempt(job), status };
+    const line = {
+      taskId: taskIdOf(entry.queue, job.json.id),
+      task: job.json.name,
+      attempt: nextAttempt(job),
+      status,
+    };
     logger.warn(line, 'took over a task of a process that died');
     const observing = observer();
     if (observing?.wants(status)) observing.tell(summaryAtEnd(job, entry, end, at));
@@ -216,7 +250,11 @@ export class Settler {
 
   #scope({ queue }: CatalogEntry): LockScope {
     const { keys, lockDuration } = this.#parts;
-    return { active: keys.ofQueue(queue, 'active'), jobKey: (jobId) => keys.ofQueue(queue, jobId), duration: lockDuration };
+    return {
+      active: keys.ofQueue(queue, 'active'),
+      jobKey: (jobId) => keys.ofQueue(queue, jobId),
+      duration: lockDuration,
+    };
   }
 
   #backend(queue: string): TaskBackend {
@@ -232,7 +270,8 @@ export class Settler {
     clearInterval(this.#timer);
     this.#steadiness.close();
     const round = this.#round?.catch(() => undefined);
-    if (round) await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);
+    if (round)
+      await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);
   }
 }
 

@@ -14,12 +14,22 @@ import {
 import { TurnoverMap } from '../../turnover.js';
 import { persistently, untilRepeatable } from '../connection/connections.js';
 import { isForgotten } from '../connection/redis-script.js';
-import { WaitingBackend, type WorkerParts, workerArguments } from '../connection/waiting-backend.js';
+import {
+  WaitingBackend,
+  type WorkerParts,
+  workerArguments,
+} from '../connection/waiting-backend.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import type { Marker } from '../keys.js';
 import { AddedLines } from './added-lines.js';
-import { type EndListener, type EndNotes, type EndStep, refusals, type Verdict } from './end-notes.js';
+import {
+  type EndListener,
+  type EndNotes,
+  type EndStep,
+  refusals,
+  type Verdict,
+} from './end-notes.js';
 import { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks } from './locks.js';
 import { endMarked } from './marked-end.js';
@@ -93,7 +103,17 @@ export class TaskBackend extends WaitingBackend {
     const names = new QueueKeys(parts.keys.prefix);
     const opts = { connection: parts.redis, prefix: parts.keys.prefix };
     const toKey = (type: string): string => names.toKey(queue, type);
-    return new TaskBackend(parts, undefined, connection, queue, names.getKeys(queue), toKey, opts, undefined, false);
+    return new TaskBackend(
+      parts,
+      undefined,
+      connection,
+      queue,
+      names.getKeys(queue),
+      toKey,
+      opts,
+      undefined,
+      false,
+    );
   }
 
   /**
@@ -125,7 +145,11 @@ export class TaskBackend extends WaitingBackend {
     return this.#fetched.starts(jobId) !== undefined;
   }
 
-  override execCommand(client: RedisClient | IRedisTransaction, command: string, args: unknown[]): unknown {
+  override execCommand(
+    client: RedisClient | IRedisTransaction,
+    command: string,
+    args: unknown[],
+  ): unknown {
     const answer: unknown = super.execCommand(client, command, args);
     if (command !== 'moveToActive' || !(answer instanceof Promise)) return answer;
     return answer.then((raw: unknown) => this.#fetched.keep(raw));
@@ -140,7 +164,9 @@ export class TaskBackend extends WaitingBackend {
   ): Promise<StepResult> {
     // The result is already JSON text, perhaps encrypted.
     const value = this.#ends.get(job.id ?? '')?.result ?? 'null';
-    return this.#step(this.#finishing(job as MinimalJob, { status: 'completed', value, keep, token, fetchNext }));
+    return this.#step(
+      this.#finishing(job as MinimalJob, { status: 'completed', value, keep, token, fetchNext }),
+    );
   }
 
   override moveToFailed<T, R, N extends string>(
@@ -151,12 +177,32 @@ export class TaskBackend extends WaitingBackend {
     fetchNext: boolean,
     fields: Record<string, unknown> = {},
   ): Promise<StepResult> {
-    return this.#step(this.#finishing(job as MinimalJob, { status: 'failed', value, keep, token, fetchNext, fields }));
+    return this.#step(
+      this.#finishing(job as MinimalJob, {
+        status: 'failed',
+        value,
+        keep,
+        token,
+        fetchNext,
+        fields,
+      }),
+    );
   }
 
   /** Ends a job as failed that no worker of this process fetched, and whose lock holds `token`. */
-  async endFailed(job: Pick<MinimalJob, 'opts'> & { id: string }, reason: string, token: string): Promise<void> {
-    await this.#step(this.#finishing(job as MinimalJob, { status: 'failed', value: reason, keep: this.#parts.kept, token }));
+  async endFailed(
+    job: Pick<MinimalJob, 'opts'> & { id: string },
+    reason: string,
+    token: string,
+  ): Promise<void> {
+    await this.#step(
+      this.#finishing(job as MinimalJob, {
+        status: 'failed',
+        value: reason,
+        keep: this.#parts.kept,
+        token,
+      }),
+    );
   }
 
   /** Builds the step that ends a job. `at`: Unix milliseconds. */
@@ -165,7 +211,17 @@ export class TaskBackend extends WaitingBackend {
     const jobId = job.id ?? '';
     const { mark, all } = this.#fields(jobId, fields, at);
     const property = status === 'completed' ? 'returnvalue' : 'failedReason';
-    const args = this.moveToFinishedArgs(job, value, property, keep, status, token, at, fetchNext, all);
+    const args = this.moveToFinishedArgs(
+      job,
+      value,
+      property,
+      keep,
+      status,
+      token,
+      at,
+      fetchNext,
+      all,
+    );
     return { command: 'moveToFinished', jobId, token, mark, args, at };
   }
 
@@ -180,11 +236,20 @@ export class TaskBackend extends WaitingBackend {
     // BullMQ would count the delay from now. The score in the queue would then differ from the time in the job.
     const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
     const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
-    const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, { ...opts, fieldsToUpdate: all });
-    return (await this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp })).result;
+    const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, {
+      ...opts,
+      fieldsToUpdate: all,
+    });
+    return (await this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp }))
+      .result;
   }
 
-  override async retryJob(jobId: string, lifo: boolean, token = '0', opts: RetryJobOpts = {}): Promise<void> {
+  override async retryJob(
+    jobId: string,
+    lifo: boolean,
+    token = '0',
+    opts: RetryJobOpts = {},
+  ): Promise<void> {
     const at = Date.now();
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, at);
     const args = this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate: all });
@@ -201,7 +266,11 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /** The fields that a step writes into the job's hash. `at`: the time of the step. */
-  #fields(jobId: string, fields: Record<string, unknown> | undefined, at: number): { mark: string; all: Record<string, unknown> } {
+  #fields(
+    jobId: string,
+    fields: Record<string, unknown> | undefined,
+    at: number,
+  ): { mark: string; all: Record<string, unknown> } {
     const mark = endMarks.next();
     const notes = this.#ends.get(jobId);
     const all: Record<string, unknown> = { [jobFields.endMark]: mark };
@@ -232,9 +301,14 @@ export class TaskBackend extends WaitingBackend {
         }
         if (typeof raw !== 'number' || raw >= 0) {
           notes?.listener?.stored(notes, at);
-          return { result: Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined, finishedOn: at };
+          return {
+            result: Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined,
+            finishedOn: at,
+          };
         }
-        const verdict = await persistently(this.#parts.redis, () => this.#judge(step, raw, mayTakeLock ? starts : undefined));
+        const verdict = await persistently(this.#parts.redis, () =>
+          this.#judge(step, raw, mayTakeLock ? starts : undefined),
+        );
         mayTakeLock = false;
         if (verdict === 'again') continue;
         const cancelled = typeof verdict === 'object' ? notes?.listener?.cancelled() : undefined;
@@ -260,7 +334,13 @@ export class TaskBackend extends WaitingBackend {
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
   #cancelling({ jobId, at }: EndStep, token: string): EndStep {
     const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
-    return this.#finishing(job, { status: 'failed', value: cancelReason, keep: this.#parts.kept, token, at });
+    return this.#finishing(job, {
+      status: 'failed',
+      value: cancelReason,
+      keep: this.#parts.kept,
+      token,
+      at,
+    });
   }
 
   /**
@@ -271,16 +351,30 @@ export class TaskBackend extends WaitingBackend {
   #send(client: RedisClient, step: EndStep, notes: EndNotes | undefined): unknown {
     if (notes?.marker) return this.#endMarked(client, step, notes.marker);
     // The note is sent after the step.
-    if (notes) this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
+    if (notes)
+      this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
     return this.execCommand(client, step.command, step.args);
   }
 
   /** Ends a job that gets a marker. */
-  #endMarked(client: RedisClient, { command, jobId, args, at }: EndStep, marker: Marker): Promise<unknown> {
+  #endMarked(
+    client: RedisClient,
+    { command, jobId, args, at }: EndStep,
+    marker: Marker,
+  ): Promise<unknown> {
     const { keys, changes, kept } = this.#parts;
     // No job has this id, so its end changes nothing.
     const none = { id: '', opts: {} } as MinimalJob;
-    const nothing = this.moveToFinishedArgs(none, '', 'failedReason', kept, 'failed', '', at, false);
+    const nothing = this.moveToFinishedArgs(
+      none,
+      '',
+      'failedReason',
+      kept,
+      'failed',
+      '',
+      at,
+      false,
+    );
     // Readers take the last note about a job, so earlier ones are sent before.
     changes.flush();
     return endMarked({
@@ -295,16 +389,23 @@ export class TaskBackend extends WaitingBackend {
    * answer was lost, the job has the mark of this step. If only the lock is missing, after an
    * outage or a pause of this process, this takes it again.
    */
-  async #judge({ jobId, token, mark, command }: EndStep, code: number, starts: string | undefined): Promise<Verdict> {
+  async #judge(
+    { jobId, token, mark, command }: EndStep,
+    code: number,
+    starts: string | undefined,
+  ): Promise<Verdict> {
     // Here the script has already written the mark, so the mark proves nothing.
     if (code === refusals.notRunning) return 'lost';
-    if (!Object.values(refusals).includes(code)) throw this.finishedErrors({ code, jobId, command, state: 'active' });
+    if (!Object.values(refusals).includes(code))
+      throw this.finishedErrors({ code, jobId, command, state: 'active' });
     const { redis } = this.#parts;
     if ((await redis.hget(this.toKey(jobId), jobFields.endMark)) === mark) return 'stored';
     if (code === refusals.noJob) return 'gone';
     // A lock with another token may hold that of a cancelled job.
     if (starts === undefined && code !== refusals.otherLock) return 'lost';
-    const { taken, gone, cancelled } = await takeLocks(redis, this.lockScope, [{ jobId, token, starts }]);
+    const { taken, gone, cancelled } = await takeLocks(redis, this.lockScope, [
+      { jobId, token, starts },
+    ]);
     const held = cancelled.get(jobId);
     if (held !== undefined) return { token: held };
     if (taken.has(jobId)) return 'again';
@@ -313,14 +414,26 @@ export class TaskBackend extends WaitingBackend {
 
   /** The keys of the locks of this queue. */
   get lockScope(): LockScope {
-    return { active: this.toKey('active'), jobKey: (jobId) => this.toKey(jobId), duration: this.#parts.lockDuration };
+    return {
+      active: this.toKey('active'),
+      jobKey: (jobId) => this.toKey(jobId),
+      duration: this.#parts.lockDuration,
+    };
   }
 
   /** Renews locks, and takes missing ones again, which BullMQ would give up. */
-  override async extendLocks(jobIds: string[], tokens: string[], duration: number): Promise<string[]> {
+  override async extendLocks(
+    jobIds: string[],
+    tokens: string[],
+    duration: number,
+  ): Promise<string[]> {
     const failed = await super.extendLocks(jobIds, tokens, duration);
     const held = await this.#missing.take(
-      failed.map((jobId) => ({ jobId, token: tokens[jobIds.indexOf(jobId)] ?? '', starts: this.#fetched.starts(jobId) })),
+      failed.map((jobId) => ({
+        jobId,
+        token: tokens[jobIds.indexOf(jobId)] ?? '',
+        starts: this.#fetched.starts(jobId),
+      })),
     );
     if (held.size > 0) await super.extendLocks([...held.keys()], [...held.values()], duration);
     return [];
@@ -331,7 +444,9 @@ export class TaskBackend extends WaitingBackend {
     return this.#lines.add(this.toKey(jobId), lines);
   }
 
-  override async updateProgress(...args: Parameters<WaitingBackend['updateProgress']>): Promise<void> {
+  override async updateProgress(
+    ...args: Parameters<WaitingBackend['updateProgress']>
+  ): Promise<void> {
     try {
       await super.updateProgress(...args);
     } catch (error) {
@@ -344,7 +459,9 @@ export class TaskBackend extends WaitingBackend {
    * Plans the next job of a job scheduler. If this failed, BullMQ would never start the job that it
    * has just fetched.
    */
-  override updateJobSchedulerNextMillis(...args: Parameters<WaitingBackend['updateJobSchedulerNextMillis']>): Promise<string | null> {
+  override updateJobSchedulerNextMillis(
+    ...args: Parameters<WaitingBackend['updateJobSchedulerNextMillis']>
+  ): Promise<string | null> {
     return persistently(this.#parts.redis, () => super.updateJobSchedulerNextMillis(...args));
   }
 }

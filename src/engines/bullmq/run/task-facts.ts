@@ -29,7 +29,12 @@ export function endedOf(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: n
 export const cancelReason = 'the task was cancelled';
 
 /** Returns a task as lists show it after an attempt has ended. `at`: Unix milliseconds. */
-export function summaryAtEnd(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number): TaskSummary {
+export function summaryAtEnd(
+  task: TaskJob,
+  entry: CatalogEntry,
+  end: EndNotes,
+  at: number,
+): TaskSummary {
   const failedReason = end.status === 'cancelled' ? cancelReason : end.error?.message;
   const json = {
     ...task.json,

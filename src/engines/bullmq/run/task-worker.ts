@@ -37,10 +37,14 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
 
   protected override createJob(json: JobJson, jobId: string): Job {
     this.#renewRunning();
-    const task = { json: { ...json, id: jobId }, fields: this.getBackend().takeFetched(jobId) ?? {} };
+    const task = {
+      json: { ...json, id: jobId },
+      fields: this.getBackend().takeFetched(jobId) ?? {},
+    };
     json.data = '[]';
     // The engine, not BullMQ, decides whether an interrupted task may run again.
-    if (json.deferredFailure !== undefined && stalledTooOften.test(json.deferredFailure)) delete json.deferredFailure;
+    if (json.deferredFailure !== undefined && stalledTooOften.test(json.deferredFailure))
+      delete json.deferredFailure;
     const job: FetchedJob = super.createJob(json, jobId);
     job[stored] = task;
     return job;

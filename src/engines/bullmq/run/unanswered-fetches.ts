@@ -16,8 +16,13 @@ import type { TaskBackend } from './task-backend.js';
  * @param name The name of this process in lists of workers, which BullMQ stores in each job that it
  * fetches.
  */
-export async function returnUnanswered(backend: TaskBackend, redis: Redis, name: string): Promise<void> {
-  const unknown = (jobIds: readonly string[]): string[] => jobIds.filter((jobId) => !backend.hasFetched(jobId));
+export async function returnUnanswered(
+  backend: TaskBackend,
+  redis: Redis,
+  name: string,
+): Promise<void> {
+  const unknown = (jobIds: readonly string[]): string[] =>
+    jobIds.filter((jobId) => !backend.hasFetched(jobId));
   // Answers arrive in order, so those to all earlier fetches have been read once this one has, and
   // a moment has passed.
   const running = unknown(await redis.lrange(backend.lockScope.active, 0, -1));
@@ -58,13 +63,24 @@ interface Unanswered {
   token: string | null;
 }
 
-async function putBack(backend: TaskBackend, redis: Redis, { job, token: held }: Unanswered): Promise<void> {
+async function putBack(
+  backend: TaskBackend,
+  redis: Redis,
+  { job, token: held }: Unanswered,
+): Promise<void> {
   const { id: jobId, attemptsStarted } = job.json;
   const token = held ?? `returned:${randomUUID()}`;
   const starts = String(attemptsStarted);
-  if (held === null && !(await takeLocks(redis, backend.lockScope, [{ jobId, token, starts }])).taken.has(jobId)) return;
+  if (
+    held === null &&
+    !(await takeLocks(redis, backend.lockScope, [{ jobId, token, starts }])).taken.has(jobId)
+  )
+    return;
   const field = attemptField(attemptsOf(job));
   const record = await redis.hget(backend.lockScope.jobKey(jobId), field);
-  backend.willEnd(jobId, unstartedNotes(record === null ? job : { ...job, fields: { ...job.fields, [field]: record } }));
+  backend.willEnd(
+    jobId,
+    unstartedNotes(record === null ? job : { ...job, fields: { ...job.fields, [field]: record } }),
+  );
   await backend.moveToDelayed(jobId, Date.now(), 0, token, { skipAttempt: true });
 }

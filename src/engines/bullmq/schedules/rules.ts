@@ -20,7 +20,9 @@ function readRule(text: string): Rule {
  */
 export function repeatOptions(text: string, first: number): Omit<RepeatOptions, 'key'> {
   const rule = readRule(text);
-  return 'cron' in rule ? { pattern: rule.cron, tz: rule.timezone } : { pattern: text, startDate: first };
+  return 'cron' in rule
+    ? { pattern: rule.cron, tz: rule.timezone }
+    : { pattern: text, startDate: first };
 }
 
 /** Returns the interval of a rule in milliseconds, or undefined if it is a cron expression. */

@@ -53,9 +53,19 @@ export class ScheduleRecords {
   }
 
   /** Stores the definition of a schedule, and returns the rule that was stored before. */
-  async define({ name, task, rule, catchUp, overlap, prepare }: Schedule): Promise<string | undefined> {
+  async define({
+    name,
+    task,
+    rule,
+    catchUp,
+    overlap,
+    prepare,
+  }: Schedule): Promise<string | undefined> {
     const record: ScheduleRecord = { name, task, rule, catchUp, overlap, template: prepare() };
-    const [before, now] = await Promise.all([this.#redis.hget(this.#keys.schedules, name), this.#clock.now()]);
+    const [before, now] = await Promise.all([
+      this.#redis.hget(this.#keys.schedules, name),
+      this.#clock.now(),
+    ]);
     await this.#redis
       .multi()
       .hset(this.#keys.schedules, name, JSON.stringify(record))
@@ -68,7 +78,12 @@ export class ScheduleRecords {
   async seen(names: readonly string[]): Promise<boolean> {
     if (names.length === 0) return true;
     const now = await this.#clock.now();
-    return (await this.#redis.hset(this.#keys.scheduleStates, ...names.flatMap((name) => [`seen:${name}`, now]))) === 0;
+    return (
+      (await this.#redis.hset(
+        this.#keys.scheduleStates,
+        ...names.flatMap((name) => [`seen:${name}`, now]),
+      )) === 0
+    );
   }
 
   async get(name: string): Promise<ScheduleRecord | undefined> {
@@ -91,7 +106,9 @@ export class ScheduleRecords {
   async runs(name: string): Promise<ScheduleRuns> {
     const fields = stateFields.map((field) => `${field}:${name}`);
     const values = await this.#redis.hmget(this.#keys.scheduleStates, ...fields);
-    const states = Object.fromEntries(fields.flatMap((field, n) => (typeof values[n] === 'string' ? [[field, values[n]]] : [])));
+    const states = Object.fromEntries(
+      fields.flatMap((field, n) => (typeof values[n] === 'string' ? [[field, values[n]]] : [])),
+    );
     return runsOf(name, states as Record<string, string>);
   }
 
@@ -166,17 +183,38 @@ return 1
 function recordOf(text: string | null | undefined): ScheduleRecord | undefined {
   const record = storedObject(text);
   const { name, task, rule, template } = record;
-  const isRecord = [name, task, rule].every((value) => typeof value === 'string') && isObject(template) && isTemplate(template);
+  const isRecord =
+    [name, task, rule].every((value) => typeof value === 'string') &&
+    isObject(template) &&
+    isTemplate(template);
   return isRecord ? (record as unknown as ScheduleRecord) : undefined;
 }
 
-function isTemplate({ name, args, queue, tags, priority, attempts, interrupts, runAt }: Readonly<Record<string, unknown>>): boolean {
+function isTemplate({
+  name,
+  args,
+  queue,
+  tags,
+  priority,
+  attempts,
+  interrupts,
+  runAt,
+}: Readonly<Record<string, unknown>>): boolean {
   const areTexts = [name, args, queue].every((value) => typeof value === 'string');
-  return areTexts && isObject(tags) && [priority, attempts, interrupts, runAt].every((value) => typeof value === 'number');
+  return (
+    areTexts &&
+    isObject(tags) &&
+    [priority, attempts, interrupts, runAt].every((value) => typeof value === 'number')
+  );
 }
 
 function runsOf(name: string, states: Readonly<Record<string, string>>): ScheduleRuns {
-  const { [`last:${name}`]: stored, [`pause:${name}`]: pause, [`seen:${name}`]: seen, [`next:${name}`]: next } = states;
+  const {
+    [`last:${name}`]: stored,
+    [`pause:${name}`]: pause,
+    [`seen:${name}`]: seen,
+    [`next:${name}`]: next,
+  } = states;
   const last = lastOf(stored);
   return {
     skipped: count(states[`skipped:${name}`]),
@@ -189,7 +227,9 @@ function runsOf(name: string, states: Readonly<Record<string, string>>): Schedul
 
 function lastOf(text: string | undefined): ScheduleRuns['last'] {
   const { at, id, queue } = storedObject(text);
-  return typeof at === 'number' && typeof id === 'string' && typeof queue === 'string' ? { at, id, queue } : undefined;
+  return typeof at === 'number' && typeof id === 'string' && typeof queue === 'string'
+    ? { at, id, queue }
+    : undefined;
 }
 
 /** Returns a pause even if its text cannot be parsed, so that the schedule stays paused. */
@@ -219,7 +259,8 @@ export function stateOf(
   runs: ScheduleRuns,
   { next, now }: { next: number | undefined; now: number },
 ): ScheduleState {
-  const time = (at: number | null | undefined): string | null => (at === null || at === undefined ? null : isoTime(at));
+  const time = (at: number | null | undefined): string | null =>
+    at === null || at === undefined ? null : isoTime(at);
   const { last, pause, skipped } = runs;
   return {
     ...{ name, task, rule, skipped },

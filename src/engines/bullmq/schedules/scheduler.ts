@@ -17,7 +17,13 @@ import { type EngineKeys, tickQueue } from '../keys.js';
 import { openQueue } from '../queues/queues.js';
 import { TaskBackend } from '../run/task-backend.js';
 import { intervalOf, repeatOptions, repeatStrategy } from './rules.js';
-import { type ScheduleRecord, ScheduleRecords, type ScheduleRuns, stateOf, undefinedSince } from './schedule-records.js';
+import {
+  type ScheduleRecord,
+  ScheduleRecords,
+  type ScheduleRuns,
+  stateOf,
+  undefinedSince,
+} from './schedule-records.js';
 
 /** Milliseconds after its time from which a run counts as missed. */
 const missedAfter = 60_000;
@@ -26,7 +32,12 @@ const retryDelay = 1000;
 /**
  * Ticks leave nothing behind, and one that cannot store its task is tried again for some minutes.
  */
-const tickOptions = { removeOnComplete: true, removeOnFail: true, attempts: 300, backoff: { type: 'fixed', delay: 1000 } } as const;
+const tickOptions = {
+  removeOnComplete: true,
+  removeOnFail: true,
+  attempts: 300,
+  backoff: { type: 'fixed', delay: 1000 },
+} as const;
 
 type TickWorker = Worker<unknown, void, string, TaskBackend>;
 
@@ -88,7 +99,8 @@ export class Scheduler {
    * Notes that this process defines its schedules, and stores them again if Redis has lost them.
    */
   async seen(): Promise<void> {
-    if (this.#started && !(await this.#records.seen(this.names()))) this.#store([...this.#schedules.values()]);
+    if (this.#started && !(await this.#records.seen(this.names())))
+      this.#store([...this.#schedules.values()]);
   }
 
   #store(schedules: readonly Schedule[]): void {
@@ -121,7 +133,8 @@ export class Scheduler {
    */
   async #takeOver(schedule: Schedule, next: number | undefined): Promise<void> {
     const { name } = schedule;
-    const record = next !== undefined && next <= Date.now() ? await this.#records.get(name) : undefined;
+    const record =
+      next !== undefined && next <= Date.now() ? await this.#records.get(name) : undefined;
     if (record && next !== undefined) await this.#fire(record, next);
     await this.#plan(schedule, next);
     // This is the last step. If this process dies before it, another process repeats all steps,
@@ -133,7 +146,11 @@ export class Scheduler {
     { name, rule, interval }: Pick<Schedule, 'name' | 'rule' | 'interval'>,
     first: number = Date.now() + (interval ?? 0),
   ): Promise<void> {
-    await this.#ticks().upsertJobScheduler(schedulerId(name), repeatOptions(rule, first), { name, data: {}, opts: tickOptions });
+    await this.#ticks().upsertJobScheduler(schedulerId(name), repeatOptions(rule, first), {
+      name,
+      data: {},
+      opts: tickOptions,
+    });
   }
 
   #ticks(): Queue {
@@ -147,11 +164,24 @@ export class Scheduler {
     // A tick of a process that died is taken by another one.
     const lockDuration = 10_000;
     const options = {
-      ...{ connection: redis, prefix: keys.prefix, settings: { repeatStrategy }, concurrency: 10, runRetryDelay: retryDelay },
+      ...{
+        connection: redis,
+        prefix: keys.prefix,
+        settings: { repeatStrategy },
+        concurrency: 10,
+        runRetryDelay: retryDelay,
+      },
       ...{ lockDuration, stalledInterval: 5000 },
     };
     // It repeats the steps that Redis refuses, so that no tick waits for its lock to expire.
-    const backend = TaskBackend.factory({ redis, keys, name, lockDuration, changes: new ChangeNotes(redis, keys), kept: { count: 0 } });
+    const backend = TaskBackend.factory({
+      redis,
+      keys,
+      name,
+      lockDuration,
+      changes: new ChangeNotes(redis, keys),
+      kept: { count: 0 },
+    });
     const worker = new Worker(tickQueue, (job) => this.#tick(job), options, backend);
     worker.on('error', (err) => this.#ticking.failed(err));
     worker.on('ready', () => this.#ticking.worked());
@@ -170,7 +200,8 @@ export class Scheduler {
     if (runs.pause || runs.last?.id === id) return;
     if (!this.#schedules.has(record.name) && !(await this.#isDefined(runs))) return;
     const isMissed = Date.now() - due > missedAfter && !record.catchUp;
-    if (isMissed || !(record.overlap || (await this.#isAlone(record.name, id, runs.last)))) return this.#records.skipped(record.name);
+    if (isMissed || !(record.overlap || (await this.#isAlone(record.name, id, runs.last))))
+      return this.#records.skipped(record.name);
     await this.#make(record, id);
   }
 
@@ -212,7 +243,9 @@ export class Scheduler {
     const lost = this.#lost(new Set(all.map(({ record }) => record.name)));
     const planned = all.length === 0 ? [] : await this.#ticks().getJobSchedulers(0, -1, true);
     const next = new Map(planned.map((scheduler) => [scheduler.key, scheduler.next]));
-    const stored = all.map(({ record, runs }) => stateOf(record, runs, { next: next.get(schedulerId(record.name)) ?? runs.next, now }));
+    const stored = all.map(({ record, runs }) =>
+      stateOf(record, runs, { next: next.get(schedulerId(record.name)) ?? runs.next, now }),
+    );
     return [...stored, ...lost].sort((one, other) => (one.name < other.name ? -1 : 1));
   }
 
@@ -225,13 +258,19 @@ export class Scheduler {
     const now = Date.now();
     return [...this.#schedules.values()]
       .filter(({ name }) => !stored.has(name))
-      .map((schedule) => stateOf(schedule, { skipped: 0, seen: now }, { next: firstAfter(now, schedule), now }));
+      .map((schedule) =>
+        stateOf(schedule, { skipped: 0, seen: now }, { next: firstAfter(now, schedule), now }),
+      );
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
   async pause(name: string, by: CommandBy): Promise<boolean> {
     if (!(await this.#records.get(name))) return false;
-    await this.#records.pause(name, { by: by.actor, at: new Date().toISOString(), reason: by.reason ?? null });
+    await this.#records.pause(name, {
+      by: by.actor,
+      at: new Date().toISOString(),
+      reason: by.reason ?? null,
+    });
     await this.#ticks().removeJobScheduler(schedulerId(name));
     return true;
   }
@@ -265,7 +304,10 @@ export class Scheduler {
   async remove(name: string): Promise<boolean> {
     if (!(await this.#records.get(name))) return false;
     if (await this.#isDefined(await this.#records.runs(name)))
-      throw new TaskflowError('SCHEDULE_DEFINED', 'A running process defines this schedule, or did so less than a minute ago.');
+      throw new TaskflowError(
+        'SCHEDULE_DEFINED',
+        'A running process defines this schedule, or did so less than a minute ago.',
+      );
     await this.#ticks().removeJobScheduler(schedulerId(name));
     await this.#records.remove(name);
     return true;
@@ -276,7 +318,12 @@ export class Scheduler {
     this.#started = false;
     clearTimeout(this.#timer);
     const closed = Promise.allSettled([this.#worker?.close()]);
-    await untilClosed({ closed, redis: this.#parts.patient, timeout: closeTimeout, isIdle: () => true });
+    await untilClosed({
+      closed,
+      redis: this.#parts.patient,
+      timeout: closeTimeout,
+      isIdle: () => true,
+    });
   }
 
   async close(): Promise<void> {

@@ -48,23 +48,38 @@ export class FailureGroups {
     this.#keys = keys;
   }
 
-  add({ fingerprint, name, message }: Failure, task: { id: string; name: string; at: number }): void {
+  add(
+    { fingerprint, name, message }: Failure,
+    task: { id: string; name: string; at: number },
+  ): void {
     const group = this.#gathered.get(fingerprint) ?? newGroup(task, name);
     this.#gathered.set(fingerprint, group);
     const present = String(Math.floor(task.at / hour));
     const text = storableText(message, longestMessage);
-    Object.assign(group, { count: group.count + 1, last: task.at, lastTaskId: task.id, message: text });
+    Object.assign(group, {
+      count: group.count + 1,
+      last: task.at,
+      lastTaskId: task.id,
+      message: text,
+    });
     group.hours[present] = (group.hours[present] ?? 0) + 1;
   }
 
   /** Returns the call that stores the failures which were added since the last call. */
   take(): Merge | undefined {
     if (this.#gathered.size === 0) return undefined;
-    const groups = [...this.#gathered].flatMap(([fingerprint, group]) => [fingerprint, JSON.stringify(group)]);
+    const groups = [...this.#gathered].flatMap(([fingerprint, group]) => [
+      fingerprint,
+      JSON.stringify(group),
+    ]);
     this.#gathered.clear();
     const { failures, failureTimes } = this.#keys;
     const oldest = Math.floor(Date.now() / hour) - trendHours + 1;
-    return { script: mergeFailures, keys: [failures, failureTimes], args: [mostGroups, oldest, ...groups] };
+    return {
+      script: mergeFailures,
+      keys: [failures, failureTimes],
+      args: [mostGroups, oldest, ...groups],
+    };
   }
 
   /** Reads groups, the most recent first. `failedNow`: counts the tasks that are failed now. */
@@ -73,13 +88,17 @@ export class FailureGroups {
     failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,
   ): Promise<FailurePage> {
     const cursor = after === undefined ? undefined : /^(\d{1,16})\.([0-9a-f]{16})$/.exec(after);
-    if (cursor === null) throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
+    if (cursor === null)
+      throw new TaskflowError('INVALID_CURSOR', 'cursor is not the nextCursor of this list.');
     const stored = await this.#redis.hgetall(this.#keys.failures);
     const groups = Object.entries(stored)
       .flatMap(([fingerprint, text]) => groupOf(fingerprint, text))
       .filter((group) => group.last >= from && (name === undefined || group.task === name))
       .sort((one, other) => other.last - one.last || (one.fingerprint < other.fingerprint ? 1 : -1))
-      .filter(({ last, fingerprint }) => !cursor || isBefore([last, fingerprint], [Number(cursor[1]), cursor[2] ?? '']));
+      .filter(
+        ({ last, fingerprint }) =>
+          !cursor || isBefore([last, fingerprint], [Number(cursor[1]), cursor[2] ?? '']),
+      );
     const page = groups.slice(0, limit);
     const failed = await failedNow(page.map(({ fingerprint }) => fingerprint));
     const last = page.at(-1);
@@ -90,8 +109,20 @@ export class FailureGroups {
   }
 }
 
-function newGroup({ id, name, at }: { id: string; name: string; at: number }, error: string): Group {
-  return { task: name, error, message: '', count: 0, first: at, last: at, lastTaskId: id, hours: {} };
+function newGroup(
+  { id, name, at }: { id: string; name: string; at: number },
+  error: string,
+): Group {
+  return {
+    task: name,
+    error,
+    message: '',
+    count: 0,
+    first: at,
+    last: at,
+    lastTaskId: id,
+    hours: {},
+  };
 }
 
 /** Parses a stored group. Returns none for a text of another form. */
@@ -101,7 +132,9 @@ function groupOf(fingerprint: string, text: string): (Group & { fingerprint: str
 }
 
 function isGroup(value: object): value is Group {
-  const { task, error, message, lastTaskId, count, first, last, hours } = value as Partial<Record<keyof Group, unknown>>;
+  const { task, error, message, lastTaskId, count, first, last, hours } = value as Partial<
+    Record<keyof Group, unknown>
+  >;
   const isText = [task, error, message, lastTaskId].every((each) => typeof each === 'string');
   return isText && isObject(hours) && [count, first, last].every((each) => Number.isFinite(each));
 }

@@ -136,7 +136,9 @@ export class Statistics {
     const { keys, kept } = this.#parts;
     const times = [kept.minutes, kept.hours, keptDays, 0];
     const merges = [...this.#gathered].map(([minute, fields]): Merge => {
-      const names = (['minute', 'hour', 'day', 'all'] as const).map((level) => keys.statistics(level, startOf(level, minute)));
+      const names = (['minute', 'hour', 'day', 'all'] as const).map((level) =>
+        keys.statistics(level, startOf(level, minute)),
+      );
       const sums = [...fields].flatMap(([field, figures]) => [field, JSON.stringify(figures)]);
       return { script: mergeFigures, keys: names, args: [...times, ...sums] };
     });
@@ -146,14 +148,26 @@ export class Statistics {
   }
 
   /** Returns the metrics of a range, or of all time. `live`: the tasks in each state now. */
-  async metrics({ from, to, step, series = true }: MetricsRange, live: readonly Live[], now: number): Promise<Metrics> {
+  async metrics(
+    { from, to, step, series = true }: MetricsRange,
+    live: readonly Live[],
+    now: number,
+  ): Promise<Metrics> {
     const ranged = from !== undefined || to !== undefined;
     const end = to ?? now;
     const ever = to === undefined && (from === undefined || from <= 0);
     const seriesFrom = from ?? end - levels.day;
-    const level = this.#keptLevel(step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 60_000), seriesFrom, now);
+    const level = this.#keptLevel(
+      step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 60_000),
+      seriesFrom,
+      now,
+    );
     const points = ever && !series ? [] : await this.#sums(level, seriesFrom, end);
-    const sums = ever ? await this.#sums('all', 0, 0) : from === undefined ? await this.#sums('day', 0, end) : points;
+    const sums = ever
+      ? await this.#sums('all', 0, 0)
+      : from === undefined
+        ? await this.#sums('day', 0, end)
+        : points;
     const size = series ? (step ?? levels[level] / 1000) * 1000 : undefined;
     const metrics = metricsOf({ sums, live, points, step: size, ranged });
     // Sums without a name belong to no function.
@@ -178,16 +192,22 @@ export class Statistics {
   /** Returns the sums of a level between two times. */
   async #sums(level: Level, from: number, to: number): Promise<Summed[]> {
     const { redis, keys } = this.#parts;
-    const oldest = level === 'all' ? 0 : Math.max(startOf(level, from), startOf(level, to) - mostStretches * levels[level]);
+    const oldest =
+      level === 'all'
+        ? 0
+        : Math.max(startOf(level, from), startOf(level, to) - mostStretches * levels[level]);
     const times: number[] = [];
-    for (let at = oldest; at <= to && times.length <= mostStretches; at += levels[level] || 1) times.push(at);
+    for (let at = oldest; at <= to && times.length <= mostStretches; at += levels[level] || 1)
+      times.push(at);
     if (level === 'all') times.splice(1);
     const answers = await send(
       redis,
       times.map((at) => ['hgetall', keys.statistics(level, at)]),
     );
     return answers.flatMap((fields, n) =>
-      Object.entries(fields as Record<string, string>).flatMap(([field, text]) => summedOf(field, text, times[n] ?? 0)),
+      Object.entries(fields as Record<string, string>).flatMap(([field, text]) =>
+        summedOf(field, text, times[n] ?? 0),
+      ),
     );
   }
 }
@@ -204,5 +224,9 @@ function summedOf(field: string, text: string, at: number): Summed[] {
 
 function isFigures(value: object): value is Figures {
   const { ended, ran, total, min, max, buckets } = value as Partial<Record<keyof Figures, unknown>>;
-  return isObject(ended) && isObject(buckets) && [ran, total, min, max].every((each) => typeof each === 'number');
+  return (
+    isObject(ended) &&
+    isObject(buckets) &&
+    [ran, total, min, max].every((each) => typeof each === 'number')
+  );
 }

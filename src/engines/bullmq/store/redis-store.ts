@@ -6,7 +6,14 @@ import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../stor
 import type { RedisConnection } from '../connection/connection-option.js';
 import { endConnection, isAnswer, isUnsent } from '../connection/connections.js';
 import { warnIfVolatile } from '../connection/persistence.js';
-import { connectRedis, explain, plainError, RedisTimeout, whenReady, withinTime } from '../connection/redis-connection.js';
+import {
+  connectRedis,
+  explain,
+  plainError,
+  RedisTimeout,
+  whenReady,
+  withinTime,
+} from '../connection/redis-connection.js';
 import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
@@ -50,7 +57,11 @@ const ownerInterval = 1000;
 export function redisStore(connection: RedisConnection, options?: RedisStoreOptions): RedisStore {
   const given = optionsObject<RedisStoreOptions>('redisStore', options, ['prefix', 'logger']);
   const prefix = storePrefixOption('prefix', given.prefix);
-  return openRedisStore(connection, { prefix, logger: loggerOption('logger', given.logger), option: 'prefix of redisStore' });
+  return openRedisStore(connection, {
+    prefix,
+    logger: loggerOption('logger', given.logger),
+    option: 'prefix of redisStore',
+  });
 }
 
 /** Reads an option that names the keys of a store. */
@@ -79,11 +90,17 @@ interface OpenOptions {
  *
  * @throws TypeError or RangeError for a wrong connection.
  */
-export function openRedisStore(connection: RedisConnection, { prefix, logger, option, claimsAtOnce = false }: OpenOptions): RedisStore {
+export function openRedisStore(
+  connection: RedisConnection,
+  { prefix, logger, option, claimsAtOnce = false }: OpenOptions,
+): RedisStore {
   const keys = storeKeys(prefix);
 
   const redis = connectRedis(connection);
-  redis.once('ready', () => void Promise.all([warnOfEviction(redis, logger), warnIfVolatile(redis, logger)]));
+  redis.once(
+    'ready',
+    () => void Promise.all([warnOfEviction(redis, logger), warnIfVolatile(redis, logger)]),
+  );
   const changes = new StoreChanges(connectRedis(redis), keys);
   const owners = new StoreOwners(keys.owners, `${option} ('${prefix}')`);
   redis.on('ready', () => owners.doubt());
@@ -101,7 +118,12 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       thrown instanceof ForeignStore
         ? 'The session store belongs to another app, so this app answers no request. Its log says what to change.'
         : undefined;
-    return new TaskflowError('STORE_UNAVAILABLE', message, { cause, maybeDone, reported: true, detail });
+    return new TaskflowError('STORE_UNAVAILABLE', message, {
+      cause,
+      maybeDone,
+      reported: true,
+      detail,
+    });
   };
   const ask = async <T>(command: (redis: Redis) => Promise<T>, isWrite = false): Promise<T> => {
     let isSent = false;
@@ -136,10 +158,24 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
   // A failure is logged. Without the option, the first request connects, because a store that is
   // never used must not connect.
   if (claimsAtOnce) look();
-  const alter = async (what: string, key: string, value: string, ttl: number, before = ''): Promise<unknown> => {
+  const alter = async (
+    what: string,
+    key: string,
+    value: string,
+    ttl: number,
+    before = '',
+  ): Promise<unknown> => {
     const now = Date.now();
     return ask(
-      (client) => runScript(client, change, keys.changed(key), [what, key, value, now + Math.round(ttl * 1000), now, before]),
+      (client) =>
+        runScript(client, change, keys.changed(key), [
+          what,
+          key,
+          value,
+          now + Math.round(ttl * 1000),
+          now,
+          before,
+        ]),
       true,
     );
   };
@@ -153,7 +189,8 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
       await alter('set', key, JSON.stringify(value), ttl);
     },
     async replace(key, before, value, ttl) {
-      const textOf = (json: StoreValue | undefined): string => (json === undefined ? '' : JSON.stringify(json));
+      const textOf = (json: StoreValue | undefined): string =>
+        json === undefined ? '' : JSON.stringify(json);
       return (await alter('replace', key, textOf(value), ttl, textOf(before))) !== null;
     },
     async increment(key, ttl) {
@@ -166,16 +203,27 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;
-      const rows = await ask((client) => client.xrevrange(keys.log(log), end, '-', 'COUNT', limit + 1));
-      const shown = rows.slice(0, limit).filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
+      const rows = await ask((client) =>
+        client.xrevrange(keys.log(log), end, '-', 'COUNT', limit + 1),
+      );
+      const shown = rows
+        .slice(0, limit)
+        .filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
       // The oldest entries expire first, so a page with an expired entry is the last one.
       const more = rows.length > limit && shown.length === limit;
-      return { items: shown.map(([, [, entry = 'null']]) => parse(entry)), nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null };
+      return {
+        items: shown.map(([, [, entry = 'null']]) => parse(entry)),
+        nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null,
+      };
     },
     list: (prefix, after, limit) => ask((client) => listed(client, prefix, after, limit)),
     async *watch(prefix, signal, { list = true } = {}) {
       try {
-        yield* changes.watch(prefix, signal, list ? () => ask((client) => valuesUnder(client, prefix)) : async () => []);
+        yield* changes.watch(
+          prefix,
+          signal,
+          list ? () => ask((client) => valuesUnder(client, prefix)) : async () => [],
+        );
       } catch (cause) {
         throw cause instanceof TaskflowError ? cause : unusable(cause);
       }
@@ -185,7 +233,9 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
         owners.add({ path, owners: values });
         if (claimsAtOnce) look();
         // If Redis loses its data, this app claims the store again before another app does.
-        ownerTimer ??= runInEmptyContext(() => setInterval(() => redis.status === 'ready' && look(), ownerInterval).unref());
+        ownerTimer ??= runInEmptyContext(() =>
+          setInterval(() => redis.status === 'ready' && look(), ownerInterval).unref(),
+        );
         return () => (owners.state === 'held' ? undefined : checkOwner());
       },
     }),
@@ -211,14 +261,31 @@ export function openRedisStore(connection: RedisConnection, { prefix, logger, op
    * Returns the next entries under a prefix. The index may still have names of expired entries, so
    * several reads may be needed.
    */
-  async function listed(client: Redis, prefix: string, after: string | undefined, limit: number): Promise<StoreEntry[]> {
+  async function listed(
+    client: Redis,
+    prefix: string,
+    after: string | undefined,
+    limit: number,
+  ): Promise<StoreEntry[]> {
     for (let from = after === undefined ? `[${prefix}` : `(${after}`; ; ) {
-      const names = await client.zrangebylex(keys.index, from, `(${prefix}\u{10ffff}`, 'LIMIT', 0, limit);
+      const names = await client.zrangebylex(
+        keys.index,
+        from,
+        `(${prefix}\u{10ffff}`,
+        'LIMIT',
+        0,
+        limit,
+      );
       if (names.length === 0) return [];
-      const [values, ends] = await Promise.all([client.mget(names.map(keys.value)), client.zmscore(keys.expiry, ...names)]);
+      const [values, ends] = await Promise.all([
+        client.mget(names.map(keys.value)),
+        client.zmscore(keys.expiry, ...names),
+      ]);
       const entries = names.flatMap((key, n): StoreEntry[] => {
         const value = values[n];
-        return typeof value === 'string' ? [{ key, value: parse(value), expiresAt: Number(ends[n] ?? Date.now()) }] : [];
+        return typeof value === 'string'
+          ? [{ key, value: parse(value), expiresAt: Number(ends[n] ?? Date.now()) }]
+          : [];
       });
       if (entries.length > 0) return entries;
       from = `(${names.at(-1)}`;

@@ -44,7 +44,11 @@ export class StoreChanges {
    *
    * @throws Error if Redis becomes unreachable, because changes may have been missed.
    */
-  async *watch(prefix: string, signal: AbortSignal, list: () => Promise<StoreEntry[]>): AsyncGenerator<readonly StoreEntry[]> {
+  async *watch(
+    prefix: string,
+    signal: AbortSignal,
+    list: () => Promise<StoreEntry[]>,
+  ): AsyncGenerator<readonly StoreEntry[]> {
     const watcher: Watcher = { prefix, pending: [], failed: undefined, wake: () => {} };
     const wake = (): void => watcher.wake();
     signal.addEventListener('abort', wake);
@@ -81,7 +85,11 @@ export class StoreChanges {
     await whenReady(this.#redis);
     // Both are read in one transaction. A change between two reads would look like a missed one.
     const [last, serial] = (await withinTime(
-      this.#redis.multi().xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1).get(this.#keys.serial).exec(),
+      this.#redis
+        .multi()
+        .xrevrange(this.#keys.changes, '+', '-', 'COUNT', 1)
+        .get(this.#keys.serial)
+        .exec(),
     )) as [[null, StreamEntry[]], [null, string | null]];
     void this.#read(last[1][0]?.[0] ?? '0-0', Number(serial[1] ?? 0)).catch((error: unknown) => {
       this.#reading = undefined;
@@ -92,15 +100,17 @@ export class StoreChanges {
   async #read(from: string, known: number): Promise<void> {
     let [id, serial] = [from, known];
     while (!this.#closed) {
-      const answer = (await withinTime(this.#redis.xread('BLOCK', patience.block, 'STREAMS', this.#keys.changes, id), patience.dead)) as
-        | [key: string, entries: StreamEntry[]][]
-        | null;
+      const answer = (await withinTime(
+        this.#redis.xread('BLOCK', patience.block, 'STREAMS', this.#keys.changes, id),
+        patience.dead,
+      )) as [key: string, entries: StreamEntry[]][] | null;
       // After a loss of data, the stream is silent until the next change, so the number is checked.
       if (!answer && Number((await withinTime(this.#redis.get(this.#keys.serial))) ?? 0) < serial)
         throw new Error('the store has lost its data');
       for (const [entryId, fields] of answer?.[0]?.[1] ?? []) {
         const { n, key = '', value = 'null', expiresAt } = fieldsOf(fields);
-        if (Number(n) !== serial + 1) throw new Error('changes of the store were cut off before they were read');
+        if (Number(n) !== serial + 1)
+          throw new Error('changes of the store were cut off before they were read');
         [id, serial] = [entryId, Number(n)];
         this.#tell({ key, value: JSON.parse(value) as StoreValue, expiresAt: Number(expiresAt) });
       }

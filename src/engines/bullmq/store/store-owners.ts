@@ -91,7 +91,8 @@ export class StoreOwners {
 
   async #check(redis: Redis): Promise<void> {
     try {
-      if (!this.#isAllowed) await checkPermissions(redis, this.#key, storeCommands).catch(unlessForbidden);
+      if (!this.#isAllowed)
+        await checkPermissions(redis, this.#key, storeCommands).catch(unlessForbidden);
       this.#isAllowed = true;
       await this.#claimAll(redis);
     } catch (error) {
@@ -103,7 +104,14 @@ export class StoreOwners {
   async #claimAll(redis: Redis): Promise<void> {
     const claims = [...this.#claims];
     const answers = await Promise.all(
-      claims.map(({ path, owners }) => runScript(redis, claimPath, [this.#key], [path, JSON.stringify(owners), String(keptOwners)])),
+      claims.map(({ path, owners }) =>
+        runScript(
+          redis,
+          claimPath,
+          [this.#key],
+          [path, JSON.stringify(owners), String(keptOwners)],
+        ),
+      ),
     );
     const foreign = claims.find((_claim, n) => answers[n] !== 1);
     if (foreign)

@@ -11,7 +11,12 @@ const sweptAtOnce = 10;
 /** Returns the names of a store's keys. The braces keep all of them in one hash slot. */
 export function storeKeys(prefix: string) {
   const at = (name: string): string => `{${prefix}}:${name}`;
-  const [index, expiry, changes, serial] = [at('index'), at('expiry'), at('changes'), at('serial')] as const;
+  const [index, expiry, changes, serial] = [
+    at('index'),
+    at('expiry'),
+    at('changes'),
+    at('serial'),
+  ] as const;
   const value = (key: string): string => at(`value:${key}`);
   return {
     ...{ index, expiry, changes, serial, value, owners: at('owners') },
@@ -63,10 +68,24 @@ export interface MovedEntry {
 }
 
 /** Adds an entry in a transaction, unless the store already has one with that key. */
-export function addIfAbsent(transaction: ChainableCommander, prefix: string, { key, value, expiresAt }: MovedEntry): void {
+export function addIfAbsent(
+  transaction: ChainableCommander,
+  prefix: string,
+  { key, value, expiresAt }: MovedEntry,
+): void {
   const keys = storeKeys(prefix).changed(key);
   // The text of the script is sent, because a transaction cannot be repeated if Redis lacks it.
-  transaction.eval(change.text, keys.length, ...keys, 'replace', key, value, expiresAt, Date.now(), '');
+  transaction.eval(
+    change.text,
+    keys.length,
+    ...keys,
+    'replace',
+    key,
+    value,
+    expiresAt,
+    Date.now(),
+    '',
+  );
 }
 
 /** Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now. */

@@ -63,7 +63,13 @@ export class EndRecorder {
   async abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<boolean> {
     const { owner, commits, transitions, clock, logger } = this.#parts;
     try {
-      const end = await commits.submit<'abandon'>({ kind: 'abandon', seq, owner, attempt, at: clock.now() });
+      const end = await commits.submit<'abandon'>({
+        kind: 'abandon',
+        seq,
+        owner,
+        attempt,
+        at: clock.now(),
+      });
       if (typeof end === 'object') transitions.ofRows([end]);
       return end !== 'lost';
     } catch (err) {

@@ -153,10 +153,13 @@ export class Executor {
     await new Promise<void>((resolve) => clock.nextTurn(resolve));
     try {
       const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
-      this.#slots.handedBack(new Map(rows.map(({ seq, status }) => [Number(seq), stateOf(status)])));
+      this.#slots.handedBack(
+        new Map(rows.map(({ seq, status }) => [Number(seq), stateOf(status)])),
+      );
       transitions.ofRows(rows);
     } catch (err) {
-      const message = 'tasks that ran could not be handed back; another process does that once this one has ended';
+      const message =
+        'tasks that ran could not be handed back; another process does that once this one has ended';
       if (!isReported(err)) logger.error({ err }, message);
     }
   }

@@ -54,7 +54,10 @@ export class ScheduleTimers {
   }
 
   add(schedule: Schedule): void {
-    this.#entries.set(schedule.name, { schedule, firing: new Background(this.#parts.logger, 'storing a scheduled task') });
+    this.#entries.set(schedule.name, {
+      schedule,
+      firing: new Background(this.#parts.logger, 'storing a scheduled task'),
+    });
     if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
   }
 
@@ -85,7 +88,8 @@ export class ScheduleTimers {
       entry.stored = true;
       if (row.paused_at !== null) this.#wait(entry, undefined);
       else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
-      else if (entry.schedule.next(this.#parts.clock.now()) !== undefined) unplanned.push(entry.schedule);
+      else if (entry.schedule.next(this.#parts.clock.now()) !== undefined)
+        unplanned.push(entry.schedule);
     }
     for (const entry of missing) {
       // The row was deleted by other means than the API, which keeps schedules that are defined.
@@ -115,7 +119,15 @@ export class ScheduleTimers {
     await Promise.all(
       schedules.map(({ name, task, rule, next, prepare }) => {
         const template = packTasks([prepare()]);
-        return commits?.submit<'plan'>({ kind: 'plan', name, task, rule, template, nextAt: next(at) ?? null, at });
+        return commits?.submit<'plan'>({
+          kind: 'plan',
+          name,
+          task,
+          rule,
+          template,
+          nextAt: next(at) ?? null,
+          at,
+        });
       }),
     );
   }
@@ -136,14 +148,24 @@ export class ScheduleTimers {
   /** The next run of an interval is further away than the interval only if the clock was set back. */
   #restartIfSetBack(entry: Entry, dueAt: number): void {
     const { interval } = entry.schedule;
-    if (interval !== undefined && dueAt - this.#parts.clock.now() > interval + clockTolerance) this.#restart(entry, { dueAt, interval });
+    if (interval !== undefined && dueAt - this.#parts.clock.now() > interval + clockTolerance)
+      this.#restart(entry, { dueAt, interval });
   }
 
   /** Starts an interval again, so that it does not pause for the length of the jump. If that fails, the next step tries again. */
-  #restart({ schedule: { name, rule } }: Entry, { dueAt, interval }: { dueAt: number; interval: number }): void {
+  #restart(
+    { schedule: { name, rule } }: Entry,
+    { dueAt, interval }: { dueAt: number; interval: number },
+  ): void {
     this.#planning.run(async () => {
       const nextAt = this.#parts.clock.now() + interval;
-      await this.#storage?.commits.submit<'restartInterval'>({ kind: 'restartInterval', name, rule, dueAt, nextAt });
+      await this.#storage?.commits.submit<'restartInterval'>({
+        kind: 'restartInterval',
+        name,
+        rule,
+        dueAt,
+        nextAt,
+      });
       this.refresh();
     });
   }
@@ -165,20 +187,36 @@ export class ScheduleTimers {
       });
   }
 
-  async #storeRun({ name, overlap, catchUp, next }: Schedule, dueAt: number): Promise<Row | undefined> {
+  async #storeRun(
+    { name, overlap, catchUp, next }: Schedule,
+    dueAt: number,
+  ): Promise<Row | undefined> {
     const { clock } = this.#parts;
     const at = clock.now();
     const skip = at - dueAt > missedAfter && !catchUp;
     // This one run also stands for all further runs that were missed.
     const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
-    return this.#storage?.commits.submit<'fire'>({ kind: 'fire', name, dueAt, nextAt, overlap, skip, newId: clock.newTaskId(), at });
+    return this.#storage?.commits.submit<'fire'>({
+      kind: 'fire',
+      name,
+      dueAt,
+      nextAt,
+      overlap,
+      skip,
+      newId: clock.newTaskId(),
+      at,
+    });
   }
 
   /** Whatever hinders a schedule now, the next moment may be better. */
   #later(note: () => void, again: () => void, entry?: Entry): void {
     if (!this.#storage) return;
     note();
-    const timer = this.#parts.clock.after(retryDelay, () => this.#storage && again(), entry ? undefined : 'background');
+    const timer = this.#parts.clock.after(
+      retryDelay,
+      () => this.#storage && again(),
+      entry ? undefined : 'background',
+    );
     if (entry) entry.timer = timer;
   }
 }

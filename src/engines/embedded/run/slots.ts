@@ -1,6 +1,14 @@
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, NewLogLine, RunningAttempt, StoredEnd, TaskRunner } from '../../../tasks/engine.js';
+import type {
+  AttemptIo,
+  AttemptResult,
+  ClaimedTask,
+  NewLogLine,
+  RunningAttempt,
+  StoredEnd,
+  TaskRunner,
+} from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { AttemptSignal } from '../../attempt-signal.js';
 import { Notifier } from '../../notifier.js';
@@ -67,7 +75,13 @@ class Slot implements AttemptKey, AttemptIo {
   }
 
   log(line: NewLogLine): void {
-    this.logs.push({ ...line, at: this.#events.now(), task: this.seq, attempt: this.attempt, late: this.over });
+    this.logs.push({
+      ...line,
+      at: this.#events.now(),
+      task: this.seq,
+      attempt: this.attempt,
+      late: this.over,
+    });
     this.#events.logged(this);
   }
 
@@ -113,7 +127,11 @@ interface SlotsParts {
    * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another process has the task, and
    * `undefined` for nothing, because this process stops.
    */
-  finished(key: AttemptKey & { id: string }, result: AttemptResult, rest: LeftToWrite): Promise<StoredEnd | 'lost' | undefined>;
+  finished(
+    key: AttemptKey & { id: string },
+    result: AttemptResult,
+    rest: LeftToWrite,
+  ): Promise<StoredEnd | 'lost' | undefined>;
   /** Called when a cancelled attempt did not end in time. Resolves to whether its end is stored. */
   abandoned(key: AttemptKey & { id: string }): Promise<boolean>;
   /** Lines or progress wait to be written. */
@@ -145,7 +163,10 @@ export class Slots {
     now: () => this.#parts.clock.now(),
     logged: (slot) => this.#noteUnwritten(slot),
     listenerFailed: ({ id, name, attempt }, err) =>
-      this.#parts.logger.error({ taskId: id, task: name, attempt, err: thrownForLog(err) }, 'an abort listener of a task failed'),
+      this.#parts.logger.error(
+        { taskId: id, task: name, attempt, err: thrownForLog(err) },
+        'an abort listener of a task failed',
+      ),
   };
   /** Notifies whenever the end of an attempt is stored, or its handler has ended. */
   readonly #ended = new Notifier();
@@ -153,7 +174,11 @@ export class Slots {
   constructor(parts: SlotsParts) {
     this.#parts = parts;
     const { runner, logger, stuckChanged } = parts;
-    this.#stuck = new StuckAttempts({ slots: () => runner.concurrency, logger, changed: stuckChanged });
+    this.#stuck = new StuckAttempts({
+      slots: () => runner.concurrency,
+      logger,
+      changed: stuckChanged,
+    });
   }
 
   get free(): number {
@@ -166,7 +191,9 @@ export class Slots {
 
   /** How many attempts run whose end is not stored. */
   get active(): number {
-    return [...new Set([...this.#running, ...this.#ending])].filter(({ stored, logged }) => !stored && !logged).length;
+    return [...new Set([...this.#running, ...this.#ending])].filter(
+      ({ stored, logged }) => !stored && !logged,
+    ).length;
   }
 
   /** Resolves when one more of them has ended. */
@@ -176,7 +203,10 @@ export class Slots {
 
   /** The attempts that this process has claimed and whose end is not stored. */
   get held(): [seq: number, attempt: number][] {
-    return [...new Set([...this.#running, ...this.#ending])].map(({ seq, attempt }) => [seq, attempt]);
+    return [...new Set([...this.#running, ...this.#ending])].map(({ seq, attempt }) => [
+      seq,
+      attempt,
+    ]);
   }
 
   /** Runs a task just claimed. */
@@ -185,7 +215,10 @@ export class Slots {
     const [seq] = row;
     const claimed = toClaimed(row);
     const { deadlineAt } = claimed;
-    const task = deadlineAt === undefined ? claimed : { ...claimed, deadlineAt: clock.toProcessTime(deadlineAt) };
+    const task =
+      deadlineAt === undefined
+        ? claimed
+        : { ...claimed, deadlineAt: clock.toProcessTime(deadlineAt) };
     const slot = new Slot(seq, task, this.#events);
     this.#running.add(slot);
     slot.running = runner.run(task, slot);
@@ -224,13 +257,15 @@ export class Slots {
       return;
     }
     this.#ending.add(slot);
-    void this.#parts.finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest }).then((end) => {
-      // An end that is not stored yet is handed back by the stop.
-      if (end) this.#ending.delete(slot);
-      if (end === 'lost') this.#warnLost(slot);
-      else if (end) slot.logEnd(end);
-      stored();
-    });
+    void this.#parts
+      .finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest })
+      .then((end) => {
+        // An end that is not stored yet is handed back by the stop.
+        if (end) this.#ending.delete(slot);
+        if (end === 'lost') this.#warnLost(slot);
+        else if (end) slot.logEnd(end);
+        stored();
+      });
   }
 
   #warnLost(slot: Slot): void {
@@ -246,7 +281,8 @@ export class Slots {
   handedBack(states: ReadonlyMap<number, TaskStatus>): void {
     for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
       const status = states.get(slot.seq);
-      if (status === 'pending' || status === 'interrupted' || status === 'cancelled') slot.logEnd(status);
+      if (status === 'pending' || status === 'interrupted' || status === 'cancelled')
+        slot.logEnd(status);
     }
   }
 
@@ -311,7 +347,10 @@ export class Slots {
 
   /** Takes the lines that wait to be written. */
   takeLogs(): LogEntry[] {
-    return [...this.#leftLogs.splice(0), ...[...this.#unwritten].flatMap((slot) => slot.takeLogs())];
+    return [
+      ...this.#leftLogs.splice(0),
+      ...[...this.#unwritten].flatMap((slot) => slot.takeLogs()),
+    ];
   }
 
   /** Takes what attempts last said of their progress. */

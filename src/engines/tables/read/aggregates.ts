@@ -19,7 +19,9 @@ export function aggregate<K extends keyof Aggregates>(
   kind: K,
   query: Aggregates[K]['query'],
 ): Aggregates[K]['answer'] {
-  const kinds: { [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Aggregates[Kind]['answer'] } = {
+  const kinds: {
+    [Kind in keyof Aggregates]: (...query: Aggregates[Kind]['query']) => Aggregates[Kind]['answer'];
+  } = {
     statsSnapshot: () => readStatsSnapshot(database, now),
     metrics: (range) => readMetrics(database, range, now),
     failures: (wanted) => readFailures(database, wanted, now),

@@ -14,6 +14,9 @@ export function hasExpired(database: Database, at: number): boolean {
 
 /** Returns the revision of the newest tombstone beyond those that are kept. */
 export function lastTombstone(database: Database): number | undefined {
-  const row = database.get('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
+  const row = database.get(
+    'SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?',
+    tombstones,
+  );
   return row && Number(row.rev);
 }

@@ -8,9 +8,15 @@ const hour = 3_600_000;
 export const trendHours = 24;
 
 /** Reads failure groups. The group that was seen last comes first. */
-export function readFailures(database: Database, { name, from = 0, limit, after }: FailureQuery, now: number): FailurePage {
+export function readFailures(
+  database: Database,
+  { name, from = 0, limit, after }: FailureQuery,
+  now: number,
+): FailurePage {
   const [, at = '', fingerprint = ''] =
-    after === undefined ? ['', String(Number.MAX_SAFE_INTEGER)] : (/^(\d{1,16})\.([0-9a-f]{16})$/.exec(after) ?? []);
+    after === undefined
+      ? ['', String(Number.MAX_SAFE_INTEGER)]
+      : (/^(\d{1,16})\.([0-9a-f]{16})$/.exec(after) ?? []);
   if (at === '') throw invalidPosition();
   const rows = database.all(
     `SELECT fingerprint, partition.name, error_name, error_message, n, first_at, last_at, last_id,
@@ -29,12 +35,22 @@ export function readFailures(database: Database, { name, from = 0, limit, after 
     rows.map((row) => String(row.fingerprint)),
     now,
   );
-  const items = rows.slice(0, limit).map((row) => toFailureGroup(row, trends(String(row.fingerprint))));
+  const items = rows
+    .slice(0, limit)
+    .map((row) => toFailureGroup(row, trends(String(row.fingerprint))));
   const last = rows[limit - 1];
-  return { items, next: rows.length > limit && last ? `${String(last.last_at)}.${String(last.fingerprint)}` : null };
+  return {
+    items,
+    next:
+      rows.length > limit && last ? `${String(last.last_at)}.${String(last.fingerprint)}` : null,
+  };
 }
 
-function readTrends(database: Database, fingerprints: readonly string[], now: number): (fingerprint: string) => number[] {
+function readTrends(
+  database: Database,
+  fingerprints: readonly string[],
+  now: number,
+): (fingerprint: string) => number[] {
   const first = Math.floor(now / hour) - trendHours + 1;
   const counts = new Map(
     database
@@ -45,5 +61,6 @@ function readTrends(database: Database, fingerprints: readonly string[], now: nu
       )
       .map((row) => [`${String(row.fingerprint)} ${String(row.hour)}`, Number(row.n)]),
   );
-  return (fingerprint) => Array.from({ length: trendHours }, (_, n) => counts.get(`${fingerprint} ${first + n}`) ?? 0);
+  return (fingerprint) =>
+    Array.from({ length: trendHours }, (_, n) => counts.get(`${fingerprint} ${first + n}`) ?? 0);
 }

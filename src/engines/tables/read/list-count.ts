@@ -26,9 +26,15 @@ export class ListCount {
   /** How many there are, as far as that is soon said; `more` where it may be more. */
   count(): { n: number; more: boolean } {
     const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
-    const simple = tags.length === 0 && schedule === undefined && text === undefined && from === undefined && to === undefined;
+    const simple =
+      tags.length === 0 &&
+      schedule === undefined &&
+      text === undefined &&
+      from === undefined &&
+      to === undefined;
     if (simple && fingerprint === undefined) return { n: this.#tallied(), more: false };
-    if (simple && fingerprint !== undefined && !this.#plan.partitions) return { n: this.#ofKind(fingerprint), more: false };
+    if (simple && fingerprint !== undefined && !this.#plan.partitions)
+      return { n: this.#ofKind(fingerprint), more: false };
     const { n, more } = this.#counted();
     return { n, more: more || n > countedTo };
   }
@@ -38,7 +44,8 @@ export class ListCount {
     const partitions = this.#plan.partitions && new Set(this.#plan.partitions.map(({ id }) => id));
     let total = 0;
     for (const { state, partition, n } of this.#plan.taskCounts())
-      if ((!status || status.includes(state)) && (!partitions || partitions.has(partition))) total += n;
+      if ((!status || status.includes(state)) && (!partitions || partitions.has(partition)))
+        total += n;
     return total;
   }
 
@@ -58,13 +65,16 @@ export class ListCount {
       // Each alone, which takes no numbers over to this thread; only what more than one has must be told apart.
       const counts = sources.map((source) => this.#countOf(source));
       const most = Math.max(0, ...counts);
-      if (most > countedTo || counts.filter((n) => n > 0).length < 2) return { n: most, more: false };
+      if (most > countedTo || counts.filter((n) => n > 0).length < 2)
+        return { n: most, more: false };
     }
     const seen = new Set<number>();
     let more = false;
     for (const source of sources) {
       const inner =
-        rest.length === 0 ? this.#plan.span.numbers(source, countedTo + 1) : this.#plan.span.select(source, undefined, countedTo + 1);
+        rest.length === 0
+          ? this.#plan.span.numbers(source, countedTo + 1)
+          : this.#plan.span.select(source, undefined, countedTo + 1);
       const row = this.#database.get(
         `SELECT json_group_array(seq) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
         ...inner.params,
@@ -72,7 +82,8 @@ export class ListCount {
       );
       const found = JSON.parse(String(row?.found)) as number[];
       for (const seq of found) seen.add(seq);
-      if (rest.length > 0 && found.length <= countedTo) more ||= this.#reaches(source, countedTo + 1);
+      if (rest.length > 0 && found.length <= countedTo)
+        more ||= this.#reaches(source, countedTo + 1);
     }
     return { n: seen.size, more };
   }

@@ -19,8 +19,16 @@ import {
 export const window = 5_000;
 /** Names with the words of a search that are looked for, each in each of its queues. */
 const mostPartitions = 30;
-const valued: Partial<Record<string, Valued>> = { startedAt: 'started_at', endedAt: 'ended_at', duration: 'duration' };
-const valueIndex: Record<Valued, string> = { started_at: 'task_started', ended_at: 'task_ended', duration: 'task_duration' };
+const valued: Partial<Record<string, Valued>> = {
+  startedAt: 'started_at',
+  endedAt: 'ended_at',
+  duration: 'duration',
+};
+const valueIndex: Record<Valued, string> = {
+  started_at: 'task_started',
+  ended_at: 'task_ended',
+  duration: 'task_duration',
+};
 
 /** A task of a list, before it is read whole. */
 export interface Candidate {
@@ -60,12 +68,17 @@ export class ListPlan {
     this.#query = query;
     this.descending = query.order !== 'ascending';
     this.span = new Span(database, this.descending, query.from, query.to);
-    this.partitions = query.name === undefined && query.queue === undefined ? undefined : this.#partitionsOf(query);
+    this.partitions =
+      query.name === undefined && query.queue === undefined ? undefined : this.#partitionsOf(query);
   }
 
   #partitionsOf({ name, queue }: TaskQuery): Partition[] {
     return this.#database
-      .all('SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)', name ?? null, queue ?? null)
+      .all(
+        'SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)',
+        name ?? null,
+        queue ?? null,
+      )
       .map((row) => ({ id: Number(row.id), name: String(row.name) }));
   }
 
@@ -73,7 +86,11 @@ export class ListPlan {
   taskCounts(): readonly Live[] {
     this.#counts ??= this.#database
       .all('SELECT status, partition, n FROM task_count WHERE n > 0')
-      .map(({ status, partition, n }) => ({ state: stateOf(status), partition: Number(partition), n: Number(n) }));
+      .map(({ status, partition, n }) => ({
+        state: stateOf(status),
+        partition: Number(partition),
+        n: Number(n),
+      }));
     return this.#counts;
   }
 
@@ -84,9 +101,14 @@ export class ListPlan {
     if (value) return this.#byValue(value);
     if (sort === 'status') {
       const states = taskStatuses.filter((each) => !status || status.includes(each));
-      return this.#turned(states.map((each) => ({ key: each, ...this.#byId([each], this.partitions) })));
+      return this.#turned(
+        states.map((each) => ({ key: each, ...this.#byId([each], this.partitions) })),
+      );
     }
-    if (sort === 'name') return this.#turned(this.#names().map(([key, partitions]) => ({ key, ...this.#byId(status, partitions) })));
+    if (sort === 'name')
+      return this.#turned(
+        this.#names().map(([key, partitions]) => ({ key, ...this.#byId(status, partitions) })),
+      );
     return [{ key: '', ...this.#byId(status, this.partitions) }];
   }
 
@@ -98,7 +120,8 @@ export class ListPlan {
   #names(): [string, Partition[]][] {
     const byName = new Map<string, Partition[]>();
     const partitions = this.partitions ?? this.#partitionsOf({ limit: 0 });
-    for (const partition of partitions) byName.set(partition.name, [...(byName.get(partition.name) ?? []), partition]);
+    for (const partition of partitions)
+      byName.set(partition.name, [...(byName.get(partition.name) ?? []), partition]);
     return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
@@ -108,32 +131,56 @@ export class ListPlan {
   }
 
   /** Sources in the order of ids, of which the most telling condition decides. */
-  #byId(status: readonly TaskStatus[] | undefined, partitions: readonly Partition[] | undefined): Omit<Group, 'key'> {
+  #byId(
+    status: readonly TaskStatus[] | undefined,
+    partitions: readonly Partition[] | undefined,
+  ): Omit<Group, 'key'> {
     const { tags = [], fingerprint, schedule, text } = this.#query;
     const conditions = this.#conditions(status, partitions);
     const without = (...names: (keyof typeof conditions)[]): Condition[] =>
-      Object.entries(conditions).flatMap(([name, each]) => (names.includes(name as keyof typeof conditions) ? [] : each));
+      Object.entries(conditions).flatMap(([name, each]) =>
+        names.includes(name as keyof typeof conditions) ? [] : each,
+      );
     if (text !== undefined) return { sources: this.#textSources(text), rest: without() };
     if (fingerprint !== undefined)
       return {
         sources: [
-          { from: 'task INDEXED BY task_fingerprint', where: 'fingerprint = ? AND fingerprint IS NOT NULL', params: [fingerprint] },
+          {
+            from: 'task INDEXED BY task_fingerprint',
+            where: 'fingerprint = ? AND fingerprint IS NOT NULL',
+            params: [fingerprint],
+          },
         ],
         rest: without('fingerprint'),
       };
     if (schedule !== undefined)
       return {
-        sources: [{ from: 'task INDEXED BY task_schedule', where: 'schedule = ? AND schedule IS NOT NULL', params: [schedule] }],
+        sources: [
+          {
+            from: 'task INDEXED BY task_schedule',
+            where: 'schedule = ? AND schedule IS NOT NULL',
+            params: [schedule],
+          },
+        ],
         rest: without('schedule'),
       };
     const [tag] = tags;
-    if (tag) return { sources: [countedTag(this.#database, tag)], rest: [...without('tags'), ...tags.slice(1).map(tagCondition)] };
+    if (tag)
+      return {
+        sources: [countedTag(this.#database, tag)],
+        rest: [...without('tags'), ...tags.slice(1).map(tagCondition)],
+      };
     const states = status ?? taskStatuses;
     if (partitions && partitions.length * states.length <= 60)
-      return { sources: states.flatMap((state) => this.#partitionsIn(state, partitions)), rest: [] };
+      return {
+        sources: states.flatMap((state) => this.#partitionsIn(state, partitions)),
+        rest: [],
+      };
     if (status || partitions)
       return {
-        sources: states.filter((state) => this.taskCounts().some((each) => each.state === state)).map(statusSource),
+        sources: states
+          .filter((state) => this.taskCounts().some((each) => each.state === state))
+          .map(statusSource),
         rest: without('status'),
       };
     return { sources: [{ from: 'task', where: 'TRUE', params: [] }], rest: [] };
@@ -141,8 +188,12 @@ export class ListPlan {
 
   /** Those of the partitions that have tasks in the state. */
   #partitionsIn(state: TaskStatus, partitions: readonly Partition[]): Source[] {
-    const full = new Set(this.taskCounts().flatMap((each) => (each.state === state ? [each.partition] : [])));
-    return partitions.filter(({ id }) => full.has(id)).map((partition) => partitionSource(state, partition));
+    const full = new Set(
+      this.taskCounts().flatMap((each) => (each.state === state ? [each.partition] : [])),
+    );
+    return partitions
+      .filter(({ id }) => full.has(id))
+      .map((partition) => partitionSource(state, partition));
   }
 
   /** Every condition of the query, as SQL on a task. */
@@ -152,12 +203,25 @@ export class ListPlan {
   ): Record<'status' | 'partitions' | 'tags' | 'fingerprint' | 'schedule', Condition[]> {
     const { tags = [], fingerprint, schedule } = this.#query;
     return {
-      status: status ? [{ sql: `status IN (${status.map(() => '?').join(', ')})`, params: status.map((each) => stateCode[each]) }] : [],
+      status: status
+        ? [
+            {
+              sql: `status IN (${status.map(() => '?').join(', ')})`,
+              params: status.map((each) => stateCode[each]),
+            },
+          ]
+        : [],
       partitions: partitions
-        ? [{ sql: 'partition IN (SELECT value FROM json_each(?))', params: [JSON.stringify(partitions.map(({ id }) => id))] }]
+        ? [
+            {
+              sql: 'partition IN (SELECT value FROM json_each(?))',
+              params: [JSON.stringify(partitions.map(({ id }) => id))],
+            },
+          ]
         : [],
       tags: tags.map(tagCondition),
-      fingerprint: fingerprint === undefined ? [] : [{ sql: 'fingerprint = ?', params: [fingerprint] }],
+      fingerprint:
+        fingerprint === undefined ? [] : [{ sql: 'fingerprint = ?', params: [fingerprint] }],
       schedule: schedule === undefined ? [] : [{ sql: 'schedule = ?', params: [schedule] }],
     };
   }
@@ -167,9 +231,13 @@ export class ListPlan {
     const { status, from, to, text } = this.#query;
     const conditions = this.#conditions(undefined, this.partitions);
     const rest = Object.values(conditions).flat();
-    if (from !== undefined || to !== undefined) rest.push({ sql: 'id >= ? AND id < ?', params: this.span.bounds });
+    if (from !== undefined || to !== undefined)
+      rest.push({ sql: 'id >= ? AND id < ?', params: this.span.bounds });
     if (text !== undefined)
-      rest.push({ sql: 'seq IN (SELECT value FROM json_each(?))', params: [JSON.stringify(this.#newestMatches(text))] });
+      rest.push({
+        sql: 'seq IN (SELECT value FROM json_each(?))',
+        params: [JSON.stringify(this.#newestMatches(text))],
+      });
     const states = (status ?? taskStatuses).map((each) => stateCode[each]);
     const withValue: Source[] = [];
     const without: Source[] = [];
@@ -194,7 +262,11 @@ export class ListPlan {
           value,
         });
         if (state === 0)
-          without.push({ from: 'task INDEXED BY task_status', where: 'status = 0 AND status <> 1 AND started_at IS NULL', params: [] });
+          without.push({
+            from: 'task INDEXED BY task_status',
+            where: 'status = 0 AND status <> 1 AND started_at IS NULL',
+            params: [],
+          });
       } else {
         without.push(statusSource(state === 0 ? 'pending' : 'running'));
       }
@@ -208,15 +280,21 @@ export class ListPlan {
   /** The numbers of the newest tasks that a search finds. */
   #newestMatches(text: string): number[] {
     return this.#textSources(text).flatMap((source) =>
-      readCandidates(this.#database, this.span.select(source, undefined, window)).map(({ seq }) => seq),
+      readCandidates(this.#database, this.span.select(source, undefined, window)).map(
+        ({ seq }) => seq,
+      ),
     );
   }
 
   /** Where a text may be found, for the page and for its total. */
   #textSources(text: string): readonly Source[] {
     this.#found ??= searchSources(this.#database, text, (words) => {
-      const named = this.#partitionsOf({ limit: 0 }).filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
-      return taskStatuses.flatMap((state) => this.#partitionsIn(state, named.slice(0, mostPartitions)));
+      const named = this.#partitionsOf({ limit: 0 }).filter(({ name }) =>
+        words.every((word) => name.toLowerCase().includes(word)),
+      );
+      return taskStatuses.flatMap((state) =>
+        this.#partitionsIn(state, named.slice(0, mostPartitions)),
+      );
     });
     return this.#found;
   }
@@ -224,6 +302,11 @@ export class ListPlan {
 
 /** Reads candidates as one text, which the driver gives sooner than as many values. */
 export function readCandidates(database: Database, { sql, params }: Condition): Candidate[] {
-  const row = database.get(`SELECT json_group_array(json_array(seq, hex(id), value)) AS found FROM (${sql})`, ...params);
-  return (JSON.parse(String(row?.found)) as [number, string, number | null][]).map(([seq, id, value]) => ({ seq, id, value }));
+  const row = database.get(
+    `SELECT json_group_array(json_array(seq, hex(id), value)) AS found FROM (${sql})`,
+    ...params,
+  );
+  return (JSON.parse(String(row?.found)) as [number, string, number | null][]).map(
+    ([seq, id, value]) => ({ seq, id, value }),
+  );
 }

@@ -21,7 +21,11 @@ export function listTasks(database: Database, query: TaskQuery): TaskPage {
   const plan = new ListPlan(database, query);
   const { found, next } = new Listing(database, query, plan).page();
   const items = summariesOf(database, found.slice(0, query.limit));
-  return { items, next, ...(query.counted === false ? uncounted : new ListCount(database, query, plan).total()) };
+  return {
+    items,
+    next,
+    ...(query.counted === false ? uncounted : new ListCount(database, query, plan).total()),
+  };
 }
 
 /** How many tasks a filter finds: beyond 10,000 a floor, but where they are kept count of. */
@@ -59,11 +63,17 @@ class Listing {
     /** Group of the last one of this page. */
     let group: string | undefined;
     for (const { key, sources, rest } of groups.slice(first)) {
-      const { rows, end } = this.#merge(sources, rest, limit + 1 - found.length, start?.group === key ? start : undefined);
+      const { rows, end } = this.#merge(
+        sources,
+        rest,
+        limit + 1 - found.length,
+        start?.group === key ? start : undefined,
+      );
       found.push(...rows);
       const last = found[limit - 1];
       if (last) group ??= key;
-      if (found.length > limit && last) return { found, next: writePosition(sort, { ...last, group: group ?? key }) };
+      if (found.length > limit && last)
+        return { found, next: writePosition(sort, { ...last, group: group ?? key }) };
       if (end) return { found, next: writePosition(sort, { ...end, group: key }) };
     }
     return { found, next: null };
@@ -76,7 +86,8 @@ class Listing {
     wanted: number,
     after: Position | undefined,
   ): { rows: Candidate[]; end: Candidate | undefined } {
-    if (rest.length === 0 && this.#query.text === undefined) return { rows: this.#takeMerged(sources, wanted, after), end: undefined };
+    if (rest.length === 0 && this.#query.text === undefined)
+      return { rows: this.#takeMerged(sources, wanted, after), end: undefined };
     let end: Candidate | undefined;
     const rows: Candidate[] = [];
     for (const source of sources) {
@@ -85,20 +96,27 @@ class Listing {
           ? readCandidates(this.#database, this.#plan.span.select(source, after, wanted))
           : this.#takeSome(source, rest, wanted, after);
       rows.push(...('rows' in taken ? taken.rows : taken));
-      if ('end' in taken && taken.end && (!end || this.#compare(taken.end, end) < 0)) end = taken.end;
+      if ('end' in taken && taken.end && (!end || this.#compare(taken.end, end) < 0))
+        end = taken.end;
     }
     rows.sort((a, b) => this.#compare(a, b));
-    const once = sources.length === 1 ? rows : rows.filter((row, index) => row.seq !== rows[index - 1]?.seq);
+    const once =
+      sources.length === 1 ? rows : rows.filter((row, index) => row.seq !== rows[index - 1]?.seq);
     // Beyond where one source was left, others may have what belongs before it.
     const certain = end ? once.filter((row) => this.#compare(row, end as Candidate) <= 0) : once;
     return { rows: certain.slice(0, wanted), end };
   }
 
   /** Of sources that have no task in common, by one statement: SQLite merges them sooner than this thread does. */
-  #takeMerged(sources: readonly Source[], wanted: number, after: Position | undefined): Candidate[] {
+  #takeMerged(
+    sources: readonly Source[],
+    wanted: number,
+    after: Position | undefined,
+  ): Candidate[] {
     const [first] = sources;
     if (!first) return [];
-    if (sources.length === 1) return readCandidates(this.#database, this.#plan.span.select(first, after, wanted));
+    if (sources.length === 1)
+      return readCandidates(this.#database, this.#plan.span.select(first, after, wanted));
     return readCandidates(this.#database, this.#plan.span.selectMerged(sources, after, wanted));
   }
 
@@ -114,7 +132,10 @@ class Listing {
       params: [...inner.params, ...paramsOf(rest), wanted],
     });
     if (rows.length >= wanted) return { rows, end: undefined };
-    const [last] = readCandidates(this.#database, { sql: `${inner.sql} OFFSET ${window - 1}`, params: [...inner.params.slice(0, -1), 1] });
+    const [last] = readCandidates(this.#database, {
+      sql: `${inner.sql} OFFSET ${window - 1}`,
+      params: [...inner.params.slice(0, -1), 1],
+    });
     return { rows, end: last };
   }
 

@@ -1,7 +1,14 @@
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
 import type { Metrics, StatsSnapshot } from '../../../tasks/types.js';
 import { type Level, levels, startOf } from '../../figures.js';
-import { histogramsOf, type Live, metricsOf, noCounts, type Summed, successRate } from '../../metrics.js';
+import {
+  histogramsOf,
+  type Live,
+  metricsOf,
+  noCounts,
+  type Summed,
+  successRate,
+} from '../../metrics.js';
 import type { Database } from '../schema/database.js';
 import { stateOf, toPause } from '../schema/rows.js';
 import { keptFrom, noQueue, readFigures } from './statistics.js';
@@ -11,7 +18,9 @@ const hour = 3_600_000;
 /** The small numbers the stream sends: two short reads, however many tasks there are. */
 export function readStatsSnapshot(database: Database, now: number): StatsSnapshot {
   const counts = noCounts();
-  for (const { status, n } of database.all('SELECT status, sum(n) AS n FROM task_count GROUP BY status'))
+  for (const { status, n } of database.all(
+    'SELECT status, sum(n) AS n FROM task_count GROUP BY status',
+  ))
     counts[stateOf(status)] = Number(n);
   const minute = startOf('minute', now);
   const ended = new Map(
@@ -26,7 +35,9 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
   );
   // The part of the last whole minute that lies within the past sixty seconds, and what has ended since.
   const share = 1 - (now - minute) / levels.minute;
-  const perMinute = Math.round((ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0));
+  const perMinute = Math.round(
+    (ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0),
+  );
   return {
     counts,
     successRate: successRate(counts),
@@ -38,11 +49,17 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
 }
 
 function readPaused(database: Database): StatsSnapshot['paused'] {
-  return database.all('SELECT * FROM paused ORDER BY queue').map((row) => ({ queue: String(row.queue), ...toPause(row) }));
+  return database
+    .all('SELECT * FROM paused ORDER BY queue')
+    .map((row) => ({ queue: String(row.queue), ...toPause(row) }));
 }
 
 /** All figures of a range, or of all time, from sums that were kept as tasks ended. */
-export function readMetrics(database: Database, { from, to, step, series = true }: MetricsRange, now: number): Metrics {
+export function readMetrics(
+  database: Database,
+  { from, to, step, series = true }: MetricsRange,
+  now: number,
+): Metrics {
   const live = readLive(database);
   const ranged = from !== undefined || to !== undefined;
   const end = to ?? now;
@@ -51,7 +68,11 @@ export function readMetrics(database: Database, { from, to, step, series = true 
   const seriesFrom = from ?? end - 24 * hour;
   const level = step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 1000 * 60);
   const points = ever && !series ? [] : readKept(database, level, startOf(level, seriesFrom), end);
-  const sums = ever ? readSums(database, 'all', 0, 0) : from === undefined ? readSums(database, 'day', 0, end) : points;
+  const sums = ever
+    ? readSums(database, 'all', 0, 0)
+    : from === undefined
+      ? readSums(database, 'day', 0, end)
+      : points;
   const size = !series ? undefined : (step ?? levels[level] / 1000) * 1000;
   return metricsOf({ sums, live, points, step: size, ranged, noQueue });
 }
@@ -70,12 +91,24 @@ export function levelFor(range: number): Exclude<Level, 'all'> {
 /** How many tasks of each name and queue are in each state now. */
 export function readLive(database: Database): Live[] {
   return database
-    .all('SELECT name, queue, status, n FROM task_count JOIN partition ON partition.id = task_count.partition')
-    .map((row) => ({ name: String(row.name), queue: String(row.queue), status: stateOf(row.status), n: Number(row.n) }));
+    .all(
+      'SELECT name, queue, status, n FROM task_count JOIN partition ON partition.id = task_count.partition',
+    )
+    .map((row) => ({
+      name: String(row.name),
+      queue: String(row.queue),
+      status: stateOf(row.status),
+      n: Number(row.n),
+    }));
 }
 
 /** Returns the sums of a level as far back as they are kept, and before that the sums of the next longer level. */
-function readKept(database: Database, level: Exclude<Level, 'all'>, from: number, to: number): Summed[] {
+function readKept(
+  database: Database,
+  level: Exclude<Level, 'all'>,
+  from: number,
+  to: number,
+): Summed[] {
   const kept = keptFrom(database, level);
   if (level === 'day' || from >= kept) return readSums(database, level, from, to);
   const longer = level === 'minute' ? 'hour' : 'day';
@@ -91,5 +124,10 @@ function readSums(database: Database, level: Level, from: number, to: number): S
       from,
       to,
     )
-    .map((row) => ({ name: String(row.name), queue: String(row.queue), at: Number(row.at), figures: readFigures(row) }));
+    .map((row) => ({
+      name: String(row.name),
+      queue: String(row.queue),
+      at: Number(row.at),
+      figures: readFigures(row),
+    }));
 }

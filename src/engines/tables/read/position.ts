@@ -11,15 +11,22 @@ export interface Position {
 
 /** Newest and oldest first need no more than an id; any other sort says its group and value too. */
 export function writePosition(sort: string, { group, value, id }: Position): string {
-  return sort === 'createdAt' ? idOf(id) : `${encodeURIComponent(group)}:${value ?? ''}:${idOf(id)}`;
+  return sort === 'createdAt'
+    ? idOf(id)
+    : `${encodeURIComponent(group)}:${value ?? ''}:${idOf(id)}`;
 }
 
 /** Reads a position that a list gave. @throws TaskflowError INVALID_CURSOR for any other. */
 export function readPosition(text: string, sort: string): Position {
-  const parts = /^(?:([^:]{1,4000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
+  const parts =
+    /^(?:([^:]{1,4000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
   const [, group, value, id] = parts ?? [];
   if (id === undefined || (sort === 'createdAt') !== (group === undefined)) throw invalidPosition();
-  return { group: decode(group ?? ''), value: value === undefined ? null : Number(value), id: id.replaceAll('-', '').toUpperCase() };
+  return {
+    group: decode(group ?? ''),
+    value: value === undefined ? null : Number(value),
+    id: id.replaceAll('-', '').toUpperCase(),
+  };
 }
 
 function decode(text: string): string {
@@ -32,5 +39,8 @@ function decode(text: string): string {
 
 /** The error of a position that is of another list, or of none. */
 export function invalidPosition(): TaskflowError {
-  return new TaskflowError('INVALID_CURSOR', 'this position is not one that a list with this sort gave');
+  return new TaskflowError(
+    'INVALID_CURSOR',
+    'this position is not one that a list with this sort gave',
+  );
 }

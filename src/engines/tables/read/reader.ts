@@ -1,5 +1,18 @@
-import type { Changes, EngineDescription, LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
-import { type LogLine, logLevels, type ProcessInfo, type TaskDetail, type TaskSummary } from '../../../tasks/types.js';
+import type {
+  Changes,
+  EngineDescription,
+  LogQuery,
+  TaskFilter,
+  TaskPage,
+  TaskQuery,
+} from '../../../tasks/engine.js';
+import {
+  type LogLine,
+  logLevels,
+  type ProcessInfo,
+  type TaskDetail,
+  type TaskSummary,
+} from '../../../tasks/types.js';
 import type { Notifier } from '../../notifier.js';
 import { type Database, type Row, rollBack, type SqlValue } from '../schema/database.js';
 import {
@@ -62,7 +75,10 @@ export class Reader {
   /** The tasks of some ids, those that there are. */
   summaries(ids: readonly string[]): TaskSummary[] {
     return this.#database
-      .all(`SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))`, JSON.stringify(ids))
+      .all(
+        `SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))`,
+        JSON.stringify(ids),
+      )
       .map(toSummary);
   }
 
@@ -105,14 +121,24 @@ export class Reader {
 
   /** Attempts that ended are rows of their own, but for one that succeeded at the first try: the task says it all. */
   #attempts(task: Row): TaskDetail['attempts'] {
-    const ended = this.#database.all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.seq ?? null).map(toAttempt);
+    const ended = this.#database
+      .all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.seq ?? null)
+      .map(toAttempt);
     const number = Number(task.attempt);
-    if (number === 0 || ended.some((attempt) => attempt.number === number) || stateOf(task.status) === 'pending') return ended;
+    if (
+      number === 0 ||
+      ended.some((attempt) => attempt.number === number) ||
+      stateOf(task.status) === 'pending'
+    )
+      return ended;
     return [...ended, toAttempt({ ...task, number })];
   }
 
   /** A scan of the lines of one task, which are bounded, so no line costs more to write for it. */
-  logs(id: string, { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery): LogLine[] {
+  logs(
+    id: string,
+    { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery,
+  ): LogLine[] {
     const conditions = ['task = (SELECT seq FROM task WHERE id = ?)', 'n > ?'];
     const values: SqlValue[] = [idBytes(id), after];
     if (before !== undefined) {
@@ -154,9 +180,14 @@ export class Reader {
   }
 
   #queues(): EngineDescription['queues'] {
-    const paused = new Map(this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]));
+    const paused = new Map(
+      this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]),
+    );
     return this.#database
-      .all('SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue', noQueue)
+      .all(
+        'SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue',
+        noQueue,
+      )
       .map((row) => {
         const name = String(row.queue);
         return { name, paused: paused.has(name), pause: paused.get(name) ?? null };
@@ -165,7 +196,10 @@ export class Reader {
 
   /** Since when each queue's first task waits that could run now. */
   waits(): { queue: string; since: string }[] {
-    return this.#database.all(oldestReady).map((row) => ({ queue: String(row.queue), since: new Date(Number(row.run_at)).toISOString() }));
+    return this.#database.all(oldestReady).map((row) => ({
+      queue: String(row.queue),
+      since: new Date(Number(row.run_at)).toISOString(),
+    }));
   }
 
   /** Rows of all schedules. */
@@ -180,12 +214,30 @@ export class Reader {
 
   #changes(after: number): Changes {
     const rev = this.rev();
-    const rows = this.#database.all(`SELECT rev, ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`, after, rowsOfChange);
-    const gone = this.#database.all('SELECT rev, id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?', after, rowsOfChange);
-    const dropped = this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
+    const rows = this.#database.all(
+      `SELECT rev, ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`,
+      after,
+      rowsOfChange,
+    );
+    const gone = this.#database.all(
+      'SELECT rev, id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?',
+      after,
+      rowsOfChange,
+    );
+    const dropped =
+      this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
     rows.reverse();
-    const revs = { upserts: rows.map((row) => Number(row.rev)), removed: gone.map((row) => Number(row.rev)) };
-    return { rev, upserts: rows.map(toSummary), removed: gone.map((row) => idOf(row.id)), revs, dropped };
+    const revs = {
+      upserts: rows.map((row) => Number(row.rev)),
+      removed: gone.map((row) => Number(row.rev)),
+    };
+    return {
+      rev,
+      upserts: rows.map(toSummary),
+      removed: gone.map((row) => idOf(row.id)),
+      revs,
+      dropped,
+    };
   }
 
   /** Yields the changes after a number: at once if there are some, and then after each notification. */
@@ -205,7 +257,11 @@ export class Reader {
   /** How many changes of a table are not among the rows read. */
   #beyond(table: 'task' | 'tombstone', after: number, read: number): number {
     if (read < rowsOfChange) return 0;
-    const all = this.#database.get(`SELECT count(*) AS n FROM (SELECT 1 FROM ${table} WHERE rev > ? LIMIT ?)`, after, countedTo);
+    const all = this.#database.get(
+      `SELECT count(*) AS n FROM (SELECT 1 FROM ${table} WHERE rev > ? LIMIT ?)`,
+      after,
+      countedTo,
+    );
     return Number(all?.n) - read;
   }
 
@@ -237,7 +293,9 @@ export class Reader {
   /** Owners of running tasks, and processes that have not said good-bye. */
   owners(): string[] {
     return this.#database
-      .all('SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker')
+      .all(
+        'SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker',
+      )
       .map((row) => String(row.owner));
   }
 

@@ -10,11 +10,23 @@ const tagsRead = 10_000;
  * Where a text may be found: names and failures that have all of its words, tags whose value does or that are the text, and
  * the beginning of ids. `named` gives the tasks of the names that have some words.
  */
-export function searchSources(database: Database, text: string, named: (words: readonly string[]) => readonly Source[]): Source[] {
+export function searchSources(
+  database: Database,
+  text: string,
+  named: (words: readonly string[]) => readonly Source[],
+): Source[] {
   const words = wordsOf(text).filter((word) => isWord(database, word));
   const sources: Source[] = [];
   if (words.length > 0) {
-    sources.push({ from: 'task', where: '', params: [], match: words.map((word) => `"${word}"`).join(' AND ') }, ...named(words));
+    sources.push(
+      {
+        from: 'task',
+        where: '',
+        params: [],
+        match: words.map((word) => `"${word}"`).join(' AND '),
+      },
+      ...named(words),
+    );
   }
   sources.push(
     ...tagsOf(database, text, words)
@@ -24,7 +36,11 @@ export function searchSources(database: Database, text: string, named: (words: r
   const digits = text.toLowerCase().replaceAll('-', '');
   if (/^[0-9a-f]{4,32}$/.test(digits)) {
     const [low, high] = ['0', 'f'].map((fill) => Buffer.from(digits.padEnd(32, fill), 'hex'));
-    sources.push({ from: 'task', where: 'task.id BETWEEN ? AND ?', params: [low ?? null, high ?? null] });
+    sources.push({
+      from: 'task',
+      where: 'task.id BETWEEN ? AND ?',
+      params: [low ?? null, high ?? null],
+    });
   }
   return sources;
 }
@@ -46,7 +62,11 @@ function isWord(database: Database, word: string): boolean {
 }
 
 /** Tags that are the text, as a key, a value, or both, and those whose value has all of the words. */
-function tagsOf(database: Database, text: string, words: readonly string[]): { key: string; value?: string }[] {
+function tagsOf(
+  database: Database,
+  text: string,
+  words: readonly string[],
+): { key: string; value?: string }[] {
   const [key = '', ...value] = text.split(':');
   const exact = value.length > 0 ? { key, value: value.join(':') } : { key };
   const having = words.map(() => 'value LIKE ?').join(' AND ') || 'FALSE';
@@ -59,5 +79,7 @@ function tagsOf(database: Database, text: string, words: readonly string[]): { k
     most.tags,
   );
   const found = rows.map((row) => ({ key: String(row.key), value: String(row.value) }));
-  return found.some((tag) => tag.key === exact.key && tag.value === exact.value) ? found : [...found, exact];
+  return found.some((tag) => tag.key === exact.key && tag.value === exact.value)
+    ? found
+    : [...found, exact];
 }

@@ -35,25 +35,46 @@ export interface Partition {
 
 /** What runs is never much, so it has no index of its own for each order. */
 export function statusSource(state: TaskStatus): Source {
-  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1', params: [] };
-  return { from: 'task INDEXED BY task_status', where: `status = ${stateCode[state]} AND status <> 1`, params: [] };
+  if (state === 'running')
+    return { from: 'task INDEXED BY task_running', where: 'status = 1', params: [] };
+  return {
+    from: 'task INDEXED BY task_status',
+    where: `status = ${stateCode[state]} AND status <> 1`,
+    params: [],
+  };
 }
 
 /** The tasks of a partition in a state. */
 export function partitionSource(state: TaskStatus, { id }: Partition): Source {
-  if (state === 'running') return { from: 'task INDEXED BY task_running', where: 'status = 1 AND partition = ?', params: [id] };
-  return { from: 'task INDEXED BY task_partition', where: `partition = ? AND status = ${stateCode[state]} AND status <> 1`, params: [id] };
+  if (state === 'running')
+    return {
+      from: 'task INDEXED BY task_running',
+      where: 'status = 1 AND partition = ?',
+      params: [id],
+    };
+  return {
+    from: 'task INDEXED BY task_partition',
+    where: `partition = ? AND status = ${stateCode[state]} AND status <> 1`,
+    params: [id],
+  };
 }
 
 /** Totals are counted this far and no further. */
 export const countedTo = 10_000;
 
 /** A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is soon said. */
-export function countedTag(database: Database, tag: { key: string; value?: string | undefined }): Source {
+export function countedTag(
+  database: Database,
+  tag: { key: string; value?: string | undefined },
+): Source {
   const { key, value } = tag;
   const row =
     value === undefined
-      ? database.get('SELECT sum(n) AS n FROM (SELECT n FROM tag_count WHERE key = ? LIMIT ?)', key, countedTo + 1)
+      ? database.get(
+          'SELECT sum(n) AS n FROM (SELECT n FROM tag_count WHERE key = ? LIMIT ?)',
+          key,
+          countedTo + 1,
+        )
       : database.get('SELECT n FROM tag_count WHERE key = ? AND value = ?', key, value);
   return { ...tagSource(tag), n: Number(row?.n ?? 0) };
 }
@@ -66,9 +87,22 @@ function tagSource({ key, value }: { key: string; value?: string | undefined }):
 }
 
 /** The same, as a condition on a candidate. */
-export function tagCondition({ key, value }: { key: string; value?: string | undefined }): Condition {
-  if (value === undefined) return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)', params: [key] };
-  return { sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = candidate.id)', params: [key, value] };
+export function tagCondition({
+  key,
+  value,
+}: {
+  key: string;
+  value?: string | undefined;
+}): Condition {
+  if (value === undefined)
+    return {
+      sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)',
+      params: [key],
+    };
+  return {
+    sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = candidate.id)',
+    params: [key, value],
+  };
 }
 
 /** Conditions that must all hold. */
@@ -114,7 +148,10 @@ export class Span {
   selectMerged(sources: readonly Source[], after: Position | undefined, limit: number): Condition {
     const parts = sources.map((source) => this.#unordered(source, after));
     const order = sources[0] ? this.#order(sources[0]) : '';
-    return { sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ${order} LIMIT ?`, params: [...paramsOf(parts), limit] };
+    return {
+      sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ${order} LIMIT ?`,
+      params: [...paramsOf(parts), limit],
+    };
   }
 
   #order({ value }: Source): string {
@@ -122,7 +159,10 @@ export class Span {
     return value ? `ORDER BY value ${direction}, id ${direction}` : `ORDER BY id ${direction}`;
   }
 
-  #unordered({ from, where, params, id = 'task.id', value }: Source, after: Position | undefined): Condition {
+  #unordered(
+    { from, where, params, id = 'task.id', value }: Source,
+    after: Position | undefined,
+  ): Condition {
     const [low, high] = this.bounds;
     const compare = this.#descending ? '<' : '>';
     const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, schedule`;
@@ -152,22 +192,38 @@ export class Span {
   #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
     const direction = this.#descending ? 'DESC' : 'ASC';
     const compare = this.#descending ? '<' : '>';
-    const nearest = after && this.#database.get('SELECT seq FROM task WHERE id = ?', bytesOf(after.id))?.seq;
+    const nearest =
+      after && this.#database.get('SELECT seq FROM task WHERE id = ?', bytesOf(after.id))?.seq;
     const seq =
-      typeof nearest === 'number' ? nearest + (this.#descending ? disorder : -disorder) : this.#descending ? Number.MAX_SAFE_INTEGER : 0;
+      typeof nearest === 'number'
+        ? nearest + (this.#descending ? disorder : -disorder)
+        : this.#descending
+          ? Number.MAX_SAFE_INTEGER
+          : 0;
     return {
       sql: `SELECT task.seq, task.id AS id, NULL AS value, partition, status, fingerprint, schedule
         FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
         JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
         ORDER BY task.id ${direction} LIMIT ?`,
-      params: [match, seq, limit + 2 * disorder, ...this.bounds, ...(after ? [bytesOf(after.id)] : []), limit],
+      params: [
+        match,
+        seq,
+        limit + 2 * disorder,
+        ...this.bounds,
+        ...(after ? [bytesOf(after.id)] : []),
+        limit,
+      ],
     };
   }
 
   /** Something that is another for every task of a source, without reading the tasks. */
   numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
     if (match !== undefined) {
-      if (!this.bounded) return { sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?', params: [match, limit] };
+      if (!this.bounded)
+        return {
+          sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?',
+          params: [match, limit],
+        };
       return {
         sql: `SELECT task.seq AS seq FROM failure JOIN task ON task.seq = failure.rowid
           WHERE failure MATCH ? AND task.id >= ? AND task.id < ? LIMIT ?`,

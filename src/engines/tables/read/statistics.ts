@@ -21,9 +21,16 @@ export function keptFrom(database: Database, level: 'minute' | 'hour' | 'day'): 
 }
 
 /** Whether there are minutes or hours from before some times. */
-export function hasOldStatistics(database: Database, minutesBefore: number, hoursBefore: number): boolean {
+export function hasOldStatistics(
+  database: Database,
+  minutesBefore: number,
+  hoursBefore: number,
+): boolean {
   const sql = 'SELECT 1 FROM rollup WHERE level = ? AND at < ? LIMIT 1';
-  return database.get(sql, 'minute', minutesBefore) !== undefined || database.get(sql, 'hour', hoursBefore) !== undefined;
+  return (
+    database.get(sql, 'minute', minutesBefore) !== undefined ||
+    database.get(sql, 'hour', hoursBefore) !== undefined
+  );
 }
 
 /** The sum that a row holds. */

@@ -1,7 +1,14 @@
 import { type BigIntStats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { applicationId, connectionClass, layoutVersion, preReleaseId, sqliteCode, unusable } from './database.js';
+import {
+  applicationId,
+  connectionClass,
+  layoutVersion,
+  preReleaseId,
+  sqliteCode,
+  unusable,
+} from './database.js';
 
 /**
  * Refuses a file that is not a task database, and leaves it unchanged. A file that does not exist yet or is empty is accepted.
@@ -15,9 +22,11 @@ export async function checkFile(path: string): Promise<void> {
   const stats = statOf(path);
   if (!stats || stats.size === 0n) return;
   const { application, layout } = await readHeader(path);
-  if (application === preReleaseId) throw unusable(path, 'it is from a pre-release of koa-taskflow; give the path of a new file');
+  if (application === preReleaseId)
+    throw unusable(path, 'it is from a pre-release of koa-taskflow; give the path of a new file');
   if (application !== applicationId) throw unusable(path, 'it is the database of another program');
-  if (layout > layoutVersion) throw unusable(path, 'it was written by a newer version of koa-taskflow');
+  if (layout > layoutVersion)
+    throw unusable(path, 'it was written by a newer version of koa-taskflow');
 }
 
 function statOf(path: string): BigIntStats | undefined {
@@ -29,7 +38,8 @@ function statOf(path: string): BigIntStats | undefined {
   }
   if (stats?.isDirectory()) throw unusable(path, 'it is a folder');
   if (stats && !stats.isFile()) throw unusable(path, 'it is not a regular file');
-  if (!stats && !statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) throw unusable(path, 'its folder does not exist');
+  if (!stats && !statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory())
+    throw unusable(path, 'its folder does not exist');
   return stats;
 }
 
@@ -40,7 +50,10 @@ function statOf(path: string): BigIntStats | undefined {
 async function readHeader(path: string): Promise<{ application: number; layout: number }> {
   const Connection = await connectionClass();
   try {
-    const connection = new Connection(`${pathToFileURL(path).href}?immutable=1`, { readOnly: true, defensive: false });
+    const connection = new Connection(`${pathToFileURL(path).href}?immutable=1`, {
+      readOnly: true,
+      defensive: false,
+    });
     try {
       // Otherwise SQLite reports a file as damaged if another process is extending it at this moment.
       connection.exec('PRAGMA writable_schema = ON');
@@ -53,7 +66,9 @@ async function readHeader(path: string): Promise<{ application: number; layout: 
     }
   } catch (cause) {
     // 26: SQLITE_NOTADB, 11: SQLITE_CORRUPT.
-    const why = [26, 11].includes(sqliteCode(cause) ?? 0) ? 'it is not an SQLite database, or it is damaged' : 'it cannot be read';
+    const why = [26, 11].includes(sqliteCode(cause) ?? 0)
+      ? 'it is not an SQLite database, or it is damaged'
+      : 'it cannot be read';
     throw unusable(path, why, cause);
   }
 }

@@ -17,15 +17,23 @@ export function copyDatabase(database: Database, to: string): void {
     renameSync(unfinished, to);
   } catch (cause) {
     rmSync(unfinished, { force: true });
-    throw new TaskflowError('ENGINE_UNAVAILABLE', `the backup '${to}' could not be written: ${(cause as Error).message}`, { cause });
+    throw new TaskflowError(
+      'ENGINE_UNAVAILABLE',
+      `the backup '${to}' could not be written: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }
 
 /** Returns why no backup can be written to a path, or `undefined`. */
 function wrongPath(to: string): string | undefined {
   const found = statSync(to, { throwIfNoEntry: false });
-  if (found?.isDirectory()) return `path is '${to}', which is a folder; give the path of a new file in it`;
-  if (found) return `path is '${to}', where a file exists already; a backup never replaces a file, so give another path or move that file`;
+  if (found?.isDirectory())
+    return `path is '${to}', which is a folder; give the path of a new file in it`;
+  if (found)
+    return `path is '${to}', where a file exists already; a backup never replaces a file, so give another path or move that file`;
   const folder = dirname(resolve(to));
-  return existsSync(folder) ? undefined : `path is '${to}', but the folder '${folder}' does not exist; create it first`;
+  return existsSync(folder)
+    ? undefined
+    : `path is '${to}', but the folder '${folder}' does not exist; create it first`;
 }

@@ -1,4 +1,8 @@
-import type { DatabaseSync, DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import type {
+  DatabaseSync,
+  DatabaseSyncInstance,
+  StatementSyncInstance,
+} from '@photostructure/sqlite';
 import { TaskflowError } from '../../../errors.js';
 
 /** What a column may hold. */
@@ -37,7 +41,9 @@ export async function openDatabase(path: string): Promise<Database> {
 
 /** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
 export function prepareConnection(database: Database): void {
-  database.exec('PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384');
+  database.exec(
+    'PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384',
+  );
 }
 
 /** The class of the driver's connections. */
@@ -80,7 +86,11 @@ export function forReading(database: Database): Database {
       return query();
     } catch (cause) {
       if (!isSqliteError(cause)) throw cause;
-      throw new TaskflowError('ENGINE_UNAVAILABLE', `the task database could not be read: ${(cause as Error).message}`, { cause });
+      throw new TaskflowError(
+        'ENGINE_UNAVAILABLE',
+        `the task database could not be read: ${(cause as Error).message}`,
+        { cause },
+      );
     }
   };
   return {
@@ -114,5 +124,9 @@ export function sqliteCode(error: unknown): number | undefined {
 
 /** The error of a file that cannot be used, and why. */
 export function unusable(path: string, why: string, cause?: unknown): TaskflowError {
-  return new TaskflowError('ENGINE_UNAVAILABLE', `the task database '${path}' cannot be used: ${why}`, { cause });
+  return new TaskflowError(
+    'ENGINE_UNAVAILABLE',
+    `the task database '${path}' cannot be used: ${why}`,
+    { cause },
+  );
 }

@@ -220,10 +220,12 @@ export function layOut(database: Database, path: string): void {
   database.exec('BEGIN IMMEDIATE');
   try {
     const version = Number(database.get('PRAGMA user_version')?.user_version);
-    if (version > layoutVersion) throw new Error('it was written by a newer version of koa-taskflow');
+    if (version > layoutVersion)
+      throw new Error('it was written by a newer version of koa-taskflow');
     if (version === 0) create(database);
     // A damaged file is noticed here and not by the first caller.
-    if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined) throw new Error('it has lost its count of changes');
+    if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined)
+      throw new Error('it has lost its count of changes');
     database.get('SELECT id FROM task ORDER BY rev DESC LIMIT 1');
     database.exec('COMMIT');
   } catch (error) {

@@ -16,7 +16,10 @@ import {
 import type { Row, SqlValue } from './database.js';
 
 /** The number a state is stored as. */
-export const stateCode = Object.fromEntries(taskStatuses.map((status, n) => [status, n])) as Record<TaskStatus, number>;
+export const stateCode = Object.fromEntries(taskStatuses.map((status, n) => [status, n])) as Record<
+  TaskStatus,
+  number
+>;
 
 /** The state of a number. */
 export function stateOf(code: SqlValue | undefined): TaskStatus {
@@ -43,7 +46,18 @@ function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
 /** What a summary is made of, in the order of {@link PackedSummary}. */
 const packed = [
   ...['hex(task.id)', 'partition.name', 'partition.queue'],
-  ...['status', 'priority', 'tags', 'source', 'run_at', 'started_at', 'ended_at', 'duration', 'attempt', 'max_attempts'],
+  ...[
+    'status',
+    'priority',
+    'tags',
+    'source',
+    'run_at',
+    'started_at',
+    'ended_at',
+    'duration',
+    'attempt',
+    'max_attempts',
+  ],
   ...['cancelling', 'progress', 'progress_text', 'error_name', 'error_message', 'fingerprint'],
 ];
 
@@ -109,7 +123,22 @@ export function toSummaries(row: Row | undefined): Map<number, TaskSummary> {
 }
 
 function summaryOf(summary: PackedSummary): TaskSummary {
-  const [hex, name, queue, code, priority, tags, source, runAt, startedAt, endedAt, duration, attempt, maxAttempts, ...rest] = summary;
+  const [
+    hex,
+    name,
+    queue,
+    code,
+    priority,
+    tags,
+    source,
+    runAt,
+    startedAt,
+    endedAt,
+    duration,
+    attempt,
+    maxAttempts,
+    ...rest
+  ] = summary;
   const [cancelling, progress, progressText, errorName, errorMessage, fingerprint] = rest;
   const id = idOf(hex);
   const status = stateOf(code);
@@ -156,7 +185,19 @@ export type ClaimedRow = [
 ];
 
 /** A claimed row as a runner takes it. */
-export function toClaimed([, id, name, queue, tags, attempt, maxAttempts, attempts, logLines, deadlineAt, args]: ClaimedRow): ClaimedTask {
+export function toClaimed([
+  ,
+  id,
+  name,
+  queue,
+  tags,
+  attempt,
+  maxAttempts,
+  attempts,
+  logLines,
+  deadlineAt,
+  args,
+]: ClaimedRow): ClaimedTask {
   return {
     id: idOf(id),
     name,
@@ -198,7 +239,8 @@ export function toAttempt(row: Row): Attempt {
 export function detailsText(error: ErrorDetails | null | undefined): string | null {
   if (!error) return null;
   const { code, cause, errors, truncated } = error;
-  if (code === undefined && cause === undefined && errors === undefined && truncated === undefined) return null;
+  if (code === undefined && cause === undefined && errors === undefined && truncated === undefined)
+    return null;
   return JSON.stringify({ code, cause, errors, truncated });
 }
 
@@ -277,7 +319,10 @@ export function toScheduleState(row: Row, now: number): ScheduleState {
     lastRunAt: time(row.last_at),
     lastTaskId: row.last_id === null ? null : idOf(row.last_id),
     paused: row.paused_at !== null,
-    pause: row.paused_at === null ? null : toPause({ ...row, at: row.paused_at ?? null, reason: row.pause_reason ?? null }),
+    pause:
+      row.paused_at === null
+        ? null
+        : toPause({ ...row, at: row.paused_at ?? null, reason: row.pause_reason ?? null }),
     skipped: Number(row.skipped),
     undefinedSince: isUndefined(row, now) ? time(row.undefined_at) : null,
   };

@@ -11,7 +11,10 @@ import { move, summaryRow, type Transaction, wantedRow } from './transaction.js'
  * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
  * being cancelled, or is not this owner's any more.
  */
-export function succeed(transaction: Transaction, writes: readonly WriteOf<'finish'>[]): Set<number> {
+export function succeed(
+  transaction: Transaction,
+  writes: readonly WriteOf<'finish'>[],
+): Set<number> {
   const { database, counters, rollups } = transaction;
   const list = writes.map(({ seq, owner, attempt, at, result }) => {
     const { result: value = null, resultOmitted = null } = result as Result;
@@ -39,7 +42,8 @@ export function succeed(transaction: Transaction, writes: readonly WriteOf<'fini
     left.delete(seq);
     move(transaction, partition, 'running', 'success');
     rollups.add(at, partition, 'success', duration);
-    if (attempt > 1) recordAttempt(transaction, { seq, attempt, started_at: started }, 'success', at, undefined);
+    if (attempt > 1)
+      recordAttempt(transaction, { seq, attempt, started_at: started }, 'success', at, undefined);
   }
   return left;
 }
@@ -55,21 +59,32 @@ export function finish(transaction: Transaction, write: WriteOf<'finish'>): Writ
   if (progress) writeProgress(transaction, owner, [progress]);
   if (!row) return 'lost';
   // The result of a cancelled handler is no longer wanted.
-  if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled';
-  if (result.status === 'success') return endAttempt(transaction, row, 'success', at, undefined, result);
-  if (result.retryIn === undefined) return endAttempt(transaction, row, 'failed', at, result.error, {});
+  if (row.cancelling === 1)
+    return endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled';
+  if (result.status === 'success')
+    return endAttempt(transaction, row, 'success', at, undefined, result);
+  if (result.retryIn === undefined)
+    return endAttempt(transaction, row, 'failed', at, result.error, {});
   recordAttempt(transaction, row, 'failed', at, result.error);
   return toPending(transaction, row, at + Math.round(result.retryIn * 1000), at, 0, result.error);
 }
 
 /** Gives up a cancelled attempt whose handler goes on. */
-export function abandon(transaction: Transaction, { seq, owner, attempt, at }: WriteOf<'abandon'>): Written['abandon'] {
+export function abandon(
+  transaction: Transaction,
+  { seq, owner, attempt, at }: WriteOf<'abandon'>,
+): Written['abandon'] {
   const row = heldRow(transaction, seq, owner, attempt);
-  return row ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled') : 'lost';
+  return row
+    ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled')
+    : 'lost';
 }
 
 /** The state in which an earlier submission of the same write has ended the attempt, if it has. */
-function storedBefore({ database }: Transaction, { seq, attempt, at }: WriteOf<'finish'>): TaskStatus | undefined {
+function storedBefore(
+  { database }: Transaction,
+  { seq, attempt, at }: WriteOf<'finish'>,
+): TaskStatus | undefined {
   const row = database.get(
     `SELECT status FROM attempt WHERE task = ?1 AND number = ?2 AND ended_at = ?3
      UNION ALL SELECT status FROM task WHERE seq = ?1 AND attempt = ?2 AND ended_at = ?3`,
@@ -80,7 +95,12 @@ function storedBefore({ database }: Transaction, { seq, attempt, at }: WriteOf<'
   return row && stateOf(row.status);
 }
 
-function heldRow({ database }: Transaction, seq: number, owner: string, attempt: number): Row | undefined {
+function heldRow(
+  { database }: Transaction,
+  seq: number,
+  owner: string,
+  attempt: number,
+): Row | undefined {
   return database.get(
     'SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
     seq,
@@ -103,7 +123,8 @@ function endAttempt(
   result: Result,
 ): Row | undefined {
   // That a task succeeded at the first try is told by the task itself.
-  if (status !== 'success' || Number(row.attempt) > 1) recordAttempt(transaction, row, status, at, error);
+  if (status !== 'success' || Number(row.attempt) > 1)
+    recordAttempt(transaction, row, status, at, error);
   end(transaction, row, 'running', status, at, error, result);
   return wantedRow(transaction, Number(row.seq), status);
 }
@@ -142,7 +163,8 @@ export function end(
   rollups.add(at, Number(row.partition), status, duration ?? undefined);
   if (!error?.fingerprint) return;
   counters.countFailed(error.fingerprint, status, 1);
-  if (status === 'failed') failures.add(error, { seq: Number(row.seq), partition: Number(row.partition), at });
+  if (status === 'failed')
+    failures.add(error, { seq: Number(row.seq), partition: Number(row.partition), at });
 }
 
 /** Sends a task back to wait, until `runAt` if that is to come. */
@@ -176,7 +198,13 @@ function toPending(
 }
 
 /** Stores an attempt that has ended: of a row with `seq`, `attempt` and `started_at`. */
-export function recordAttempt({ database }: Transaction, row: Row, status: TaskStatus, at: number, error: StoredError | undefined): void {
+export function recordAttempt(
+  { database }: Transaction,
+  row: Row,
+  status: TaskStatus,
+  at: number,
+  error: StoredError | undefined,
+): void {
   database.run(
     `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack, error_details)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -207,10 +235,16 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
  * Makes running tasks pending again if their owner does not know that it claimed them. Their handlers were not called, so the
  * attempts do not count.
  */
-export function handBack(transaction: Transaction, { owner, held, at }: WriteOf<'handBack'>): undefined {
+export function handBack(
+  transaction: Transaction,
+  { owner, held, at }: WriteOf<'handBack'>,
+): undefined {
   const { database, counters } = transaction;
   const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
-  const rows = database.all('SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1', owner);
+  const rows = database.all(
+    'SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1',
+    owner,
+  );
   for (const row of rows) {
     if (known.has(`${row.seq} ${row.attempt}`)) continue;
     if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
@@ -233,7 +267,9 @@ function recoverOne(transaction: Transaction, row: Row, at: number): void {
     endAttempt(transaction, row, 'cancelled', at, undefined, {});
     return;
   }
-  const mayRun = Number(row.interrupts) < Number(row.max_interrupts) && (row.deadline_at === null || Number(row.deadline_at) > at);
+  const mayRun =
+    Number(row.interrupts) < Number(row.max_interrupts) &&
+    (row.deadline_at === null || Number(row.deadline_at) > at);
   if (!mayRun) {
     endAttempt(transaction, row, 'interrupted', at, interruptedError, {});
     return;
@@ -245,7 +281,10 @@ function recoverOne(transaction: Transaction, row: Row, at: number): void {
 /** Stores log lines and numbers them; what belongs to a task that was deleted is dropped. */
 export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
   for (const { task, at, attempt, level, late, message, fields } of lines) {
-    const row = database.get('UPDATE task SET log_lines = log_lines + 1 WHERE seq = ? RETURNING log_lines', task);
+    const row = database.get(
+      'UPDATE task SET log_lines = log_lines + 1 WHERE seq = ? RETURNING log_lines',
+      task,
+    );
     if (!row) continue;
     database.run(
       'INSERT INTO log (task, n, at, attempt, level, late, message, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
@@ -263,7 +302,11 @@ export function writeLog({ database }: Transaction, lines: readonly LogEntry[]):
 }
 
 /** Stores how far attempts are, if they are still this owner's. */
-export function writeProgress({ database, counters }: Transaction, owner: string, entries: readonly ProgressEntry[]): undefined {
+export function writeProgress(
+  { database, counters }: Transaction,
+  owner: string,
+  entries: readonly ProgressEntry[],
+): undefined {
   for (const { task, attempt, value, text } of entries) {
     database.run(
       'UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',

@@ -48,7 +48,13 @@ interface OnTasks<K> {
 export type Write =
   | { kind: 'enqueue'; tasks: PackedTasks }
   /** `again`: it was submitted before, and may have been stored although that failed. */
-  | ({ kind: 'finish'; result: AttemptResult; logs?: readonly LogEntry[]; progress?: ProgressEntry; again?: boolean } & Held)
+  | ({
+      kind: 'finish';
+      result: AttemptResult;
+      logs?: readonly LogEntry[];
+      progress?: ProgressEntry;
+      again?: boolean;
+    } & Held)
   /** The handler of a cancelled task did not end in time. */
   | ({ kind: 'abandon' } & Held)
   | { kind: 'log'; logs: readonly LogEntry[] }
@@ -59,21 +65,49 @@ export type Write =
   | OnTasks<'delete'>
   | OnTasks<'run'>
   /** `newIds` are those of the new tasks, one for each. */
-  | { kind: 'rerun'; ids: readonly string[]; newIds: readonly string[]; args: string | undefined; at: number }
+  | {
+      kind: 'rerun';
+      ids: readonly string[];
+      newIds: readonly string[];
+      args: string | undefined;
+      at: number;
+    }
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
   /** The answers to some claims of this process were lost: it knows only the attempts that it holds. */
-  | { kind: 'handBack'; owner: string; held: readonly (readonly [seq: number, attempt: number])[]; at: number }
+  | {
+      kind: 'handBack';
+      owner: string;
+      held: readonly (readonly [seq: number, attempt: number])[];
+      at: number;
+    }
   /** With the owner alone: that process has ended. */
   | { kind: 'register'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
   /** `template` is a task of the schedule; each run is one like it. */
-  | { kind: 'plan'; name: string; task: string; rule: string; template: PackedTasks; nextAt: number | null; at: number }
+  | {
+      kind: 'plan';
+      name: string;
+      task: string;
+      rule: string;
+      template: PackedTasks;
+      nextAt: number | null;
+      at: number;
+    }
   /** The next run moves from `dueAt` to `nextAt`. */
   | { kind: 'restartInterval'; name: string; rule: string; dueAt: number; nextAt: number }
   | { kind: 'restartDelays'; delays: readonly Delay[]; at: number }
   /** `skip`: the run was missed and is not caught up. */
-  | { kind: 'fire'; name: string; dueAt: number; nextAt: number | null; overlap: boolean; skip: boolean; newId: string; at: number }
+  | {
+      kind: 'fire';
+      name: string;
+      dueAt: number;
+      nextAt: number | null;
+      overlap: boolean;
+      skip: boolean;
+      newId: string;
+      at: number;
+    }
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
   | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
   | { kind: 'removeSchedule'; name: string; at: number }
@@ -88,7 +122,14 @@ export type Write =
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
   | { kind: 'increment'; key: string; expiresAt: number; at: number }
   /** `before` and `value` are JSON text, or null for no value. */
-  | { kind: 'replace'; key: string; before: string | null; value: string | null; expiresAt: number; at: number }
+  | {
+      kind: 'replace';
+      key: string;
+      before: string | null;
+      value: string | null;
+      expiresAt: number;
+      at: number;
+    }
   | { kind: 'append'; log: string; entry: string; expiresAt: number; at: number };
 
 /** A write of a kind. */
@@ -169,7 +210,9 @@ export interface WriteFailure {
 }
 
 /** How one write of a batch went. */
-export type WriteOutcome = { ok: true; value: Written[Write['kind']] } | { ok: false; error: WriteFailure };
+export type WriteOutcome =
+  | { ok: true; value: Written[Write['kind']] }
+  | { ok: false; error: WriteFailure };
 
 /** How a batch went. */
 export interface BatchResult {

@@ -45,7 +45,9 @@ export function claim(
     more ||= fitting.length < timely.length || (late.length > 0 && expired.length >= mostAtOnce);
     if (late.length === 0 || more) break;
   }
-  const begun = transaction.wanted.has('running') ? claimed.map(([seq]) => summaryRow(transaction, seq)) : [];
+  const begun = transaction.wanted.has('running')
+    ? claimed.map(([seq]) => summaryRow(transaction, seq))
+    : [];
   return { claimed, begun, expired, more, nextDue: due };
 }
 
@@ -65,11 +67,19 @@ function makeReady({ database, counters }: Transaction, at: number): void {
   );
   const partitions = JSON.parse(String(row?.partitions)) as number[];
   if (partitions.length === 0) return;
-  database.run('UPDATE task SET ready_at = NULL WHERE seq IN (SELECT value FROM json_each(?))', row?.seqs ?? null);
+  database.run(
+    'UPDATE task SET ready_at = NULL WHERE seq IN (SELECT value FROM json_each(?))',
+    row?.seqs ?? null,
+  );
   for (const partition of partitions) counters.ready.changed(partition);
 }
 
-function begin(transaction: Transaction, tasks: readonly Ready[], owner: string, at: number): ClaimedRow[] {
+function begin(
+  transaction: Transaction,
+  tasks: readonly Ready[],
+  owner: string,
+  at: number,
+): ClaimedRow[] {
   const { database, counters } = transaction;
   const rows = database.all(
     `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
@@ -88,13 +98,33 @@ function begin(transaction: Transaction, tasks: readonly Ready[], owner: string,
   return tasks.map((task) => {
     move(transaction, task.partition, 'pending', 'running');
     if (task.fingerprint !== null) counters.countFailed(task.fingerprint, 'pending', -1);
-    const rest = JSON.parse(rests.get(task.seq) ?? '') as [string | null, number, number, number, number, number | null, string];
+    const rest = JSON.parse(rests.get(task.seq) ?? '') as [
+      string | null,
+      number,
+      number,
+      number,
+      number,
+      number | null,
+      string,
+    ];
     return [task.seq, task.id, task.name, task.queue, ...rest];
   });
 }
 
-function expire(transaction: Transaction, { seq, partition, name, fingerprint: before }: Ready, at: number): Row {
+function expire(
+  transaction: Transaction,
+  { seq, partition, name, fingerprint: before }: Ready,
+  at: number,
+): Row {
   transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
-  end(transaction, { seq, partition, started_at: null, fingerprint: before }, 'pending', 'failed', at, deadlineError(name), {});
+  end(
+    transaction,
+    { seq, partition, started_at: null, fingerprint: before },
+    'pending',
+    'failed',
+    at,
+    deadlineError(name),
+    {},
+  );
   return summaryRow(transaction, seq);
 }

@@ -7,34 +7,52 @@ import type { WriteOf } from './batch.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
 
 /** Does one thing to each task, and says of each what became of it. */
-export function command(transaction: Transaction, write: WriteOf<'retry' | 'cancel' | 'delete' | 'run'>): CommandResult[] {
+export function command(
+  transaction: Transaction,
+  write: WriteOf<'retry' | 'cancel' | 'delete' | 'run'>,
+): CommandResult[] {
   const { kind, ids, at } = write;
-  if (kind === 'retry') return ids.map((id, n) => onTask(transaction, id, (row) => retry(transaction, row, at, write.delays?.[n] ?? 0)));
+  if (kind === 'retry')
+    return ids.map((id, n) =>
+      onTask(transaction, id, (row) => retry(transaction, row, at, write.delays?.[n] ?? 0)),
+    );
   const act = { cancel, delete: remove, run: runNow }[kind];
   return ids.map((id) => onTask(transaction, id, (row) => act(transaction, row, at)));
 }
 
 /** Makes a new task of each that has ended. The two name each other. */
-export function rerun(transaction: Transaction, { ids, newIds, args, at }: WriteOf<'rerun'>): CommandResult[] {
-  return ids.map((id, index) => onTask(transaction, id, (row) => copy(transaction, row, newIds[index] ?? '', args, at)));
+export function rerun(
+  transaction: Transaction,
+  { ids, newIds, args, at }: WriteOf<'rerun'>,
+): CommandResult[] {
+  return ids.map((id, index) =>
+    onTask(transaction, id, (row) => copy(transaction, row, newIds[index] ?? '', args, at)),
+  );
 }
 
 /** `act` answers the row afterwards, or nothing where the state does not allow it. */
-function onTask({ database }: Transaction, id: string, act: (row: Row) => Row | undefined): CommandResult {
+function onTask(
+  { database }: Transaction,
+  id: string,
+  act: (row: Row) => Row | undefined,
+): CommandResult {
   const row = database.get(
     'SELECT seq, id, partition, status, started_at, owner, searchable, fingerprint, idempotency_key, (SELECT name FROM partition WHERE partition.id = task.partition) AS name FROM task WHERE id = ?',
     idBytes(id),
   );
   if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
   const after = act(row);
-  return after ? { id, ok: true, task: toSummary(after) } : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(row) };
+  return after
+    ? { id, ok: true, task: toSummary(after) }
+    : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(row) };
 }
 
 /** A new series of attempts; the history of the old ones stays. */
 function retry(transaction: Transaction, row: Row, at: number, delay: number): Row | undefined {
   const status = statusOf(row);
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
-  if (row.searchable === 1) transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
+  if (row.searchable === 1)
+    transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
   transaction.database.run(
     `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
@@ -57,9 +75,19 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
 function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
   if (row.idempotency_key === null) return true;
   const [name, key] = [row.name ?? null, row.idempotency_key ?? null];
-  const held = database.get('SELECT id, released FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?', name, key, at);
+  const held = database.get(
+    'SELECT id, released FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?',
+    name,
+    key,
+    at,
+  );
   if (held && held.released === 0 && idOf(held.id) !== idOf(row.id)) return false;
-  database.run('UPDATE idempotency SET released = 0, id = ? WHERE name = ? AND key = ?', row.id ?? null, name, key);
+  database.run(
+    'UPDATE idempotency SET released = 0, id = ? WHERE name = ? AND key = ?',
+    row.id ?? null,
+    name,
+    key,
+  );
   return true;
 }
 
@@ -76,7 +104,11 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
     );
   if (status === 'running') {
     // The process that runs the task gets a message, and ends the task.
-    database.run('UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?', counters.nextRev(), row.seq ?? null);
+    database.run(
+      'UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?',
+      counters.nextRev(),
+      row.seq ?? null,
+    );
   } else {
     database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);
     end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at, undefined, {});
@@ -87,7 +119,12 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
 function runNow(transaction: Transaction, row: Row, at: number): Row | undefined {
   if (statusOf(row) !== 'pending') return undefined;
   const { database, counters } = transaction;
-  database.run('UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?', at, counters.nextRev(), row.seq ?? null);
+  database.run(
+    'UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?',
+    at,
+    counters.nextRev(),
+    row.seq ?? null,
+  );
   counters.ready.changed(Number(row.partition));
   return summaryRow(transaction, Number(row.seq));
 }
@@ -118,7 +155,13 @@ export function deleteTask({ database, counters }: Transaction, row: Row): void 
   counters.count(Number(row.partition), statusOf(row), -1);
 }
 
-function copy(transaction: Transaction, row: Row, newId: string, args: string | undefined, at: number): Row | undefined {
+function copy(
+  transaction: Transaction,
+  row: Row,
+  newId: string,
+  args: string | undefined,
+  at: number,
+): Row | undefined {
   if (!isEnded(statusOf(row))) return undefined;
   const { database, counters, inserter } = transaction;
   const task = database.get(
@@ -127,7 +170,15 @@ function copy(transaction: Transaction, row: Row, newId: string, args: string | 
     row.seq ?? null,
   ) as Record<string, string | number | null> | undefined;
   if (!task) return undefined;
-  const { name = null, queue = null, priority = null, tags = null, deadline, attempts = null, max_interrupts: interrupts = null } = task;
+  const {
+    name = null,
+    queue = null,
+    priority = null,
+    tags = null,
+    deadline,
+    attempts = null,
+    max_interrupts: interrupts = null,
+  } = task;
   const deadlineAt = typeof deadline === 'number' ? at + deadline : null;
   const values = [
     newId,
@@ -149,7 +200,12 @@ function copy(transaction: Transaction, row: Row, newId: string, args: string | 
   inserter.add({ values }, at);
   inserter.flush();
   database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id ?? null, idBytes(newId));
-  database.run('UPDATE task SET rerun_as = ?, rev = ? WHERE seq = ?', idBytes(newId), counters.nextRev(), row.seq ?? null);
+  database.run(
+    'UPDATE task SET rerun_as = ?, rev = ? WHERE seq = ?',
+    idBytes(newId),
+    counters.nextRev(),
+    row.seq ?? null,
+  );
   const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
   return summaryRow(transaction, Number(made?.seq));
 }

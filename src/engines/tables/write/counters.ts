@@ -29,7 +29,9 @@ export class Counters {
 
   /** Begins to count; a transaction that may write is open. */
   open(): void {
-    for (const { key, value } of this.#database.all("SELECT key, value FROM meta WHERE key IN ('rev', 'seq', 'partitions_deleted')")) {
+    for (const { key, value } of this.#database.all(
+      "SELECT key, value FROM meta WHERE key IN ('rev', 'seq', 'partitions_deleted')",
+    )) {
       if (key === 'rev') this.#rev = Number(value);
       else if (key === 'seq') this.#seq = Number(value);
       else if (value !== this.#deletions) {
@@ -70,7 +72,9 @@ export class Counters {
       name,
       queue,
     );
-    const partition = Number(database.get('SELECT id FROM partition WHERE name = ? AND queue = ?', name, queue)?.id);
+    const partition = Number(
+      database.get('SELECT id FROM partition WHERE name = ? AND queue = ?', name, queue)?.id,
+    );
     // Bounded: a queue for each customer is a use, a queue for each task is none.
     if (this.#partitions.size > 10_000) this.#partitions.clear();
     this.#partitions.set(key, partition);
@@ -117,8 +121,17 @@ export class Counters {
   }
 
   #countDown(status: number, partition: number, by: number): void {
-    this.#database.run('UPDATE task_count SET n = n - ? WHERE status = ? AND partition = ?', by, status, partition);
-    this.#database.run('DELETE FROM task_count WHERE status = ? AND partition = ? AND n = 0', status, partition);
+    this.#database.run(
+      'UPDATE task_count SET n = n - ? WHERE status = ? AND partition = ?',
+      by,
+      status,
+      partition,
+    );
+    this.#database.run(
+      'DELETE FROM task_count WHERE status = ? AND partition = ? AND n = 0',
+      status,
+      partition,
+    );
   }
 
   /** Stores all that was counted. */
@@ -132,8 +145,10 @@ export class Counters {
   close(): void {
     this.ready.write();
     this.writeCounts();
-    if (this.#rev !== this.#before.rev) this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
-    if (this.#seq !== this.#before.seq) this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
+    if (this.#rev !== this.#before.rev)
+      this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
+    if (this.#seq !== this.#before.seq)
+      this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
   }
 
   #writeSums(sums: Sums, table: string, first: string, second: string): void {
@@ -146,7 +161,12 @@ export class Counters {
             other,
             by,
           );
-        if (by < 0) this.#database.run(`DELETE FROM ${table} WHERE ${first} = ? AND ${second} = ? AND n <= 0`, one, other);
+        if (by < 0)
+          this.#database.run(
+            `DELETE FROM ${table} WHERE ${first} = ? AND ${second} = ? AND n <= 0`,
+            one,
+            other,
+          );
       }
     }
     sums.clear();

@@ -29,7 +29,8 @@ export class Inserter {
   add({ values }: PackedTasks, at: number): readonly string[] | undefined {
     let deduplicated: string[] | undefined;
     for (let from = 0; from < values.length; from += packedWidth) {
-      const taken = values[from + packedAt.key] === null ? undefined : this.#takeKey(values, from, at);
+      const taken =
+        values[from + packedAt.key] === null ? undefined : this.#takeKey(values, from, at);
       if (taken !== undefined) {
         deduplicated ??= idsOf(values);
         deduplicated[from / packedWidth] = taken;
@@ -59,7 +60,10 @@ export class Inserter {
 
   #gather(values: PackedTasks['values'], from: number, at: number): void {
     const counters = this.#counters;
-    const partition = counters.partition(String(values[from + packedAt.name]), String(values[from + packedAt.queue]));
+    const partition = counters.partition(
+      String(values[from + packedAt.name]),
+      String(values[from + packedAt.queue]),
+    );
     const runAt = Number(values[from + packedAt.runAt]);
     this.#gathered.push(
       counters.nextSeq(),
@@ -82,7 +86,8 @@ export class Inserter {
     );
     this.#rows += 1;
     counters.count(partition, 'pending', 1);
-    if (values[from + packedAt.tags] !== null) this.#addTags(String(values[from + packedAt.id]), String(values[from + packedAt.tags]));
+    if (values[from + packedAt.tags] !== null)
+      this.#addTags(String(values[from + packedAt.id]), String(values[from + packedAt.tags]));
     if (this.#rows === rowsAtOnce) {
       this.#database.run(insertMany, ...this.#gathered);
       this.discard();
@@ -91,7 +96,12 @@ export class Inserter {
 
   #addTags(id: string, tags: string): void {
     for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
-      this.#database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, idBytes(id));
+      this.#database.run(
+        'INSERT INTO tag (key, value, id) VALUES (?, ?, ?)',
+        key,
+        value,
+        idBytes(id),
+      );
       this.#counters.countTag(key, value, 1);
     }
   }
@@ -113,12 +123,18 @@ export class Inserter {
 
 /** The id of the task that has an idempotency key. */
 function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
-  const held = database.get('SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?', name, key, at);
+  const held = database.get(
+    'SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?',
+    name,
+    key,
+    at,
+  );
   return held && idOf(held.id);
 }
 
 function idsOf(values: PackedTasks['values']): string[] {
   const ids: string[] = [];
-  for (let from = 0; from < values.length; from += packedWidth) ids.push(String(values[from + packedAt.id]));
+  for (let from = 0; from < values.length; from += packedWidth)
+    ids.push(String(values[from + packedAt.id]));
   return ids;
 }

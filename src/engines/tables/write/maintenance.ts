@@ -10,10 +10,15 @@ const mostFailureGroups = 10_000;
 const groupsAtOnce = 200;
 
 /** Deletes some of the tasks that ended first: before a time, or beyond so many. */
-export function prune(transaction: Transaction, { endedBefore, keep, limit }: WriteOf<'prune'>): number {
+export function prune(
+  transaction: Transaction,
+  { endedBefore, keep, limit }: WriteOf<'prune'>,
+): number {
   const { database, counters } = transaction;
   counters.writeTaskCounts();
-  const ended = Number(database.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status > 1')?.n);
+  const ended = Number(
+    database.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status > 1')?.n,
+  );
   const beyond = keep === null ? 0 : Math.max(0, ended - keep);
   const before = endedBefore ?? 0;
   const oldest = [2, 3, 4, 5]
@@ -24,7 +29,11 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit }: Wr
         limit,
       ),
     )
-    .sort((a, b) => Number(a.ended_at) - Number(b.ended_at) || Buffer.compare(a.id as Uint8Array, b.id as Uint8Array))
+    .sort(
+      (a, b) =>
+        Number(a.ended_at) - Number(b.ended_at) ||
+        Buffer.compare(a.id as Uint8Array, b.id as Uint8Array),
+    )
     .slice(0, limit);
   const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
   for (const row of doomed) deleteTask(transaction, row);
@@ -39,7 +48,11 @@ export function prune(transaction: Transaction, { endedBefore, keep, limit }: Wr
  * of. It looks at a few of the oldest each time, so that no call is long.
  */
 function dropFailureGroups({ database }: Transaction, before: number): void {
-  const { n } = database.get('SELECT count(*) AS n FROM (SELECT 1 FROM failure_group LIMIT ?)', mostFailureGroups + 1) ?? {};
+  const { n } =
+    database.get(
+      'SELECT count(*) AS n FROM (SELECT 1 FROM failure_group LIMIT ?)',
+      mostFailureGroups + 1,
+    ) ?? {};
   const until = Number(n) > mostFailureGroups ? Number.MAX_SAFE_INTEGER : before;
   database.run(
     `DELETE FROM failure_group WHERE fingerprint IN (
@@ -59,7 +72,11 @@ function trimTombstones({ database }: Transaction): void {
 }
 
 /** Adds failures to the word index, some time after they happened: it must not slow them down. */
-export function makeSearchable(transaction: Transaction, { limit }: WriteOf<'makeSearchable'>, at: number): number {
+export function makeSearchable(
+  transaction: Transaction,
+  { limit }: WriteOf<'makeSearchable'>,
+  at: number,
+): number {
   const { database } = transaction;
   dropFailureGroups(transaction, 0);
   dropHours(transaction, at);
@@ -69,7 +86,9 @@ export function makeSearchable(transaction: Transaction, { limit }: WriteOf<'mak
     limit,
   );
   for (const row of rows) {
-    const words = [row.name, row.error_name, row.error_message, row.tags].filter((text) => text !== null).join(' ');
+    const words = [row.name, row.error_name, row.error_message, row.tags]
+      .filter((text) => text !== null)
+      .join(' ');
     database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.seq ?? null, words);
     database.run('UPDATE task SET searchable = 1 WHERE seq = ?', row.seq ?? null);
   }
@@ -86,11 +105,22 @@ function dropHours({ database }: Transaction, at: number): void {
 }
 
 /** Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond those that are kept. */
-export function dropExpired(transaction: Transaction, { limit, at }: WriteOf<'dropExpired'>): number {
+export function dropExpired(
+  transaction: Transaction,
+  { limit, at }: WriteOf<'dropExpired'>,
+): number {
   const { database } = transaction;
-  database.run('DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT ?)', at, limit);
+  database.run(
+    'DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT ?)',
+    at,
+    limit,
+  );
   const keys = Number(database.get('SELECT changes() AS n')?.n);
-  database.run('DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? LIMIT ?)', at, limit);
+  database.run(
+    'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? LIMIT ?)',
+    at,
+    limit,
+  );
   const values = Number(database.get('SELECT changes() AS n')?.n);
   trimTombstones(transaction);
   return keys + values;

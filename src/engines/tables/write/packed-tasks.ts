@@ -33,9 +33,26 @@ export function packTasks(tasks: readonly NewTask[]): PackedTasks {
   const values: (string | number | null)[] = [];
   for (const task of tasks) {
     const { id, name, queue, priority, runAt, attempts, interrupts, args } = task;
-    values.push(id, name, queue, priority, tagsText(task.tags), task.source === 'scheduled' ? 1 : 0, runAt, task.deadlineAt ?? null);
+    values.push(
+      id,
+      name,
+      queue,
+      priority,
+      tagsText(task.tags),
+      task.source === 'scheduled' ? 1 : 0,
+      runAt,
+      task.deadlineAt ?? null,
+    );
     const { schedule = null, idempotency, waitsFrom = null } = task;
-    values.push(attempts, interrupts, args, schedule, idempotency?.key ?? null, idempotency?.until ?? null, waitsFrom);
+    values.push(
+      attempts,
+      interrupts,
+      args,
+      schedule,
+      idempotency?.key ?? null,
+      idempotency?.until ?? null,
+      waitsFrom,
+    );
   }
   return { values };
 }

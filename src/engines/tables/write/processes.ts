@@ -3,9 +3,25 @@ import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
 /** Adds a process to the list of processes that have the file open, updates its entry, or removes it. */
-export function register({ database }: Transaction, { worker }: Pick<WriteOf<'register'>, 'worker'>, at: number): undefined {
+export function register(
+  { database }: Transaction,
+  { worker }: Pick<WriteOf<'register'>, 'worker'>,
+  at: number,
+): undefined {
   if ('pid' in worker) {
-    const { owner, host, pid, version: of, slots, startedAt, stuck, stuckAttempts, app, tasks, schedules } = worker;
+    const {
+      owner,
+      host,
+      pid,
+      version: of,
+      slots,
+      startedAt,
+      stuck,
+      stuckAttempts,
+      app,
+      tasks,
+      schedules,
+    } = worker;
     database.run(
       `INSERT OR REPLACE INTO worker (owner, host, pid, version, slots, started_at, stuck, stuck_attempts, app, tasks, schedules)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -22,6 +38,11 @@ export function register({ database }: Transaction, { worker }: Pick<WriteOf<'re
 /** Notes since when no process on the list defines a schedule. A process that dies is taken off the list within a second. */
 function noteUndefined(database: Database, at: number): void {
   const defined = 'name IN (SELECT value FROM worker, json_each(worker.schedules))';
-  database.run(`UPDATE schedule SET undefined_at = NULL WHERE undefined_at IS NOT NULL AND ${defined}`);
-  database.run(`UPDATE schedule SET undefined_at = ? WHERE undefined_at IS NULL AND NOT ${defined}`, at);
+  database.run(
+    `UPDATE schedule SET undefined_at = NULL WHERE undefined_at IS NOT NULL AND ${defined}`,
+  );
+  database.run(
+    `UPDATE schedule SET undefined_at = ? WHERE undefined_at IS NULL AND NOT ${defined}`,
+    at,
+  );
 }

@@ -50,12 +50,18 @@ SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN partition ON partition.
   ORDER BY ready_priority DESC, ready_id LIMIT ? + 0)`;
 
 /** The first ready tasks of names: by priority, then by age. */
-export function readyTasks(transaction: Transaction, names: Claim['names'], limit: number): Ready[] {
+export function readyTasks(
+  transaction: Transaction,
+  names: Claim['names'],
+  limit: number,
+): Ready[] {
   const { database, counters } = transaction;
   const room = new Room(transaction, names);
   if (counters.ready.unstored().length > mostUnstored) counters.ready.write();
   const unstored = counters.ready.unstored();
-  const known = readyPartitions(database, { room, limit, without: new Set(unstored) }).map((each) => new Stream(database, each, each));
+  const known = readyPartitions(database, { room, limit, without: new Set(unstored) }).map(
+    (each) => new Stream(database, each, each),
+  );
   return merge([...known, ...streamsOf(database, unstored, room, limit)], room, limit);
 }
 
@@ -114,15 +120,27 @@ function runningByName({ database, counters }: Transaction): Map<string, number>
  * The partitions that may have some of the first tasks. Of each name, those with the best first tasks are enough: as many as
  * tasks are wanted.
  */
-function readyPartitions(database: Database, { room, limit, without }: Sought): (Partition & Head)[] {
+function readyPartitions(
+  database: Database,
+  { room, limit, without }: Sought,
+): (Partition & Head)[] {
   let rows = database.all(anyReady, pageSize) as unknown as (Partition & Head)[];
   if (rows.length === pageSize)
-    rows = database.all(readyOfNames, JSON.stringify(room.names()), limit + without.size) as unknown as (Partition & Head)[];
+    rows = database.all(
+      readyOfNames,
+      JSON.stringify(room.names()),
+      limit + without.size,
+    ) as unknown as (Partition & Head)[];
   return rows.filter(({ partition, name }) => !without.has(partition) && room.left(name) > 0);
 }
 
 /** Partitions of which it is not stored whether they have a ready task: those that have one. */
-function streamsOf(database: Database, partitions: readonly number[], room: Room, limit: number): Stream[] {
+function streamsOf(
+  database: Database,
+  partitions: readonly number[],
+  room: Room,
+  limit: number,
+): Stream[] {
   if (partitions.length === 0) return [];
   const rows = database.all(
     'SELECT id AS partition, name, queue FROM partition WHERE id IN (SELECT value FROM json_each(?)) AND paused = 0',
@@ -220,7 +238,12 @@ class Stream {
 }
 
 /** Reads ready tasks of a partition as one text, which the driver returns faster than many values. */
-function readyOf(database: Database, { partition, name, queue }: Partition, limit: number, offset: number): Ready[] {
+function readyOf(
+  database: Database,
+  { partition, name, queue }: Partition,
+  limit: number,
+  offset: number,
+): Ready[] {
   const row: Row | undefined = database.get(
     `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (
        SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes FROM task INDEXED BY task_ready
@@ -229,7 +252,14 @@ function readyOf(database: Database, { partition, name, queue }: Partition, limi
     limit,
     offset,
   );
-  const tasks = JSON.parse(String(row?.ready)) as [number, string, number, number | null, string | null, number][];
+  const tasks = JSON.parse(String(row?.ready)) as [
+    number,
+    string,
+    number,
+    number | null,
+    string | null,
+    number,
+  ][];
   return tasks.map(([seq, id, priority, deadlineAt, fingerprint, bytes]) => ({
     seq,
     id,

@@ -11,7 +11,10 @@ export function removePending(database: Database): void {
   database.exec('CREATE TEMP TABLE leaving (seq INTEGER PRIMARY KEY)');
   for (;;) {
     database.exec('BEGIN IMMEDIATE');
-    database.run('INSERT INTO leaving SELECT seq FROM task WHERE status = 0 ORDER BY id LIMIT ?', atOnce);
+    database.run(
+      'INSERT INTO leaving SELECT seq FROM task WHERE status = 0 ORDER BY id LIMIT ?',
+      atOnce,
+    );
     const isLast = database.get('SELECT 1 FROM leaving LIMIT 1') === undefined;
     database.exec(isLast ? rest : oneBatch);
     database.exec('COMMIT');

@@ -1,5 +1,13 @@
 import type { TaskStatus } from '../../../tasks/types.js';
-import { addEnded, addFigures, type Figures, type Level, levels, noFigures, startOf } from '../../figures.js';
+import {
+  addEnded,
+  addFigures,
+  type Figures,
+  type Level,
+  levels,
+  noFigures,
+  startOf,
+} from '../../figures.js';
 import { readFigures } from '../read/statistics.js';
 import type { Database } from '../schema/database.js';
 
@@ -26,15 +34,26 @@ export class Rollups {
 
   write(): void {
     for (const { at, partition, figures } of this.#pending.values())
-      for (const level of Object.keys(levels) as Level[]) this.addTo(level, startOf(level, at), partition, figures);
+      for (const level of Object.keys(levels) as Level[])
+        this.addTo(level, startOf(level, at), partition, figures);
     this.#pending.clear();
   }
 
   /** Adds to the sum of a stretch of time. */
   addTo(level: Level, at: number, partition: number, figures: Figures): void {
-    const stored = this.#database.get('SELECT figures FROM rollup WHERE level = ? AND at = ? AND partition = ?', level, at, partition);
+    const stored = this.#database.get(
+      'SELECT figures FROM rollup WHERE level = ? AND at = ? AND partition = ?',
+      level,
+      at,
+      partition,
+    );
     // Once an hour, so that a partition in which tasks no longer end is found without reading its sums.
-    if (!stored && level === 'hour') this.#database.run('UPDATE partition SET active_at = max(active_at, ?) WHERE id = ?', at, partition);
+    if (!stored && level === 'hour')
+      this.#database.run(
+        'UPDATE partition SET active_at = max(active_at, ?) WHERE id = ?',
+        at,
+        partition,
+      );
     const sum = stored ? readFigures(stored) : noFigures();
     addFigures(sum, figures);
     this.#database.run(

@@ -6,9 +6,13 @@ import { packedAt } from './packed-tasks.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 
 /** Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was planned. */
-export function plan({ database }: Transaction, { name, task, rule, template, nextAt }: WriteOf<'plan'>): undefined {
+export function plan(
+  { database }: Transaction,
+  { name, task, rule, template, nextAt }: WriteOf<'plan'>,
+): undefined {
   const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);
-  const kept = planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
+  const kept =
+    planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at,
@@ -23,25 +27,47 @@ export function plan({ database }: Transaction, { name, task, rule, template, ne
 }
 
 /** Starts an interval again after the clock was set back, unless its next run or its rule has changed meanwhile. */
-export function restartInterval({ database }: Transaction, { name, rule, dueAt, nextAt }: WriteOf<'restartInterval'>): undefined {
-  database.run('UPDATE schedule SET next_at = ? WHERE name = ? AND rule = ? AND next_at = ?', nextAt, name, rule, dueAt);
+export function restartInterval(
+  { database }: Transaction,
+  { name, rule, dueAt, nextAt }: WriteOf<'restartInterval'>,
+): undefined {
+  database.run(
+    'UPDATE schedule SET next_at = ? WHERE name = ? AND rule = ? AND next_at = ?',
+    nextAt,
+    name,
+    rule,
+    dueAt,
+  );
   return undefined;
 }
 
 /** Makes the task of a run that is due, if no other process has, and plans the next: in one commit, so that each happens once. */
-export function fire(transaction: Transaction, { name, dueAt, nextAt, overlap, skip, newId, at }: WriteOf<'fire'>): Row | undefined {
+export function fire(
+  transaction: Transaction,
+  { name, dueAt, nextAt, overlap, skip, newId, at }: WriteOf<'fire'>,
+): Row | undefined {
   const { database } = transaction;
-  const schedule = database.get('SELECT name, template, next_at, paused_at, last_id FROM schedule WHERE name = ?', name);
+  const schedule = database.get(
+    'SELECT name, template, next_at, paused_at, last_id FROM schedule WHERE name = ?',
+    name,
+  );
   if (!schedule || schedule.next_at !== dueAt || schedule.paused_at !== null) return undefined;
   database.run('UPDATE schedule SET next_at = ? WHERE name = ?', nextAt, name);
-  if (!skip && (overlap || hasEnded(transaction, schedule))) return make(transaction, schedule, newId, at);
+  if (!skip && (overlap || hasEnded(transaction, schedule)))
+    return make(transaction, schedule, newId, at);
   database.run('UPDATE schedule SET skipped = skipped + 1 WHERE name = ?', name);
   return undefined;
 }
 
 /** Makes a task of a schedule now, whenever its next run is. */
-export function runSchedule(transaction: Transaction, { name, newId, at }: WriteOf<'runSchedule'>): Row | undefined {
-  const schedule = transaction.database.get('SELECT name, template FROM schedule WHERE name = ?', name);
+export function runSchedule(
+  transaction: Transaction,
+  { name, newId, at }: WriteOf<'runSchedule'>,
+): Row | undefined {
+  const schedule = transaction.database.get(
+    'SELECT name, template FROM schedule WHERE name = ?',
+    name,
+  );
   return schedule && make(transaction, schedule, newId, at);
 }
 
@@ -55,7 +81,12 @@ function make(transaction: Transaction, { name, template }: Row, newId: string, 
   if (typeof deadlineAt === 'number') values[packedAt.deadlineAt] = at + deadlineAt - Number(runAt);
   inserter.add({ values }, at);
   inserter.flush();
-  database.run('UPDATE schedule SET last_at = ?, last_id = ? WHERE name = ?', at, idBytes(newId), name ?? null);
+  database.run(
+    'UPDATE schedule SET last_at = ?, last_id = ? WHERE name = ?',
+    at,
+    idBytes(newId),
+    name ?? null,
+  );
   const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
   return summaryRow(transaction, Number(made?.seq));
 }
@@ -66,27 +97,48 @@ function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {
 }
 
 /** Holds back the tasks of a queue, or lets them go on. Who paused it first is kept. */
-export function pauseQueue({ database }: Transaction, { queue, paused, by, reason, at }: WriteOf<'pauseQueue'>): undefined {
+export function pauseQueue(
+  { database }: Transaction,
+  { queue, paused, by, reason, at }: WriteOf<'pauseQueue'>,
+): undefined {
   if (paused)
-    database.run('INSERT OR IGNORE INTO paused (queue, at, paused_by, reason) VALUES (?, ?, ?, ?)', queue, at, by, reason ?? null);
+    database.run(
+      'INSERT OR IGNORE INTO paused (queue, at, paused_by, reason) VALUES (?, ?, ?, ?)',
+      queue,
+      at,
+      by,
+      reason ?? null,
+    );
   else database.run('DELETE FROM paused WHERE queue = ?', queue);
   database.run('UPDATE partition SET paused = ? WHERE queue = ?', paused ? 1 : 0, queue);
   return undefined;
 }
 
 /** Pauses or resumes a schedule. Runs that were due during the pause are not caught up. */
-export function pauseSchedule({ database }: Transaction, { name, paused, by, reason, at }: WriteOf<'pauseSchedule'>): boolean {
+export function pauseSchedule(
+  { database }: Transaction,
+  { name, paused, by, reason, at }: WriteOf<'pauseSchedule'>,
+): boolean {
   const schedule = database.get('SELECT paused_at FROM schedule WHERE name = ?', name);
   if (!schedule) return false;
   if (paused && schedule.paused_at === null)
-    database.run('UPDATE schedule SET paused_at = ?, paused_by = ?, pause_reason = ? WHERE name = ?', at, by, reason ?? null, name);
+    database.run(
+      'UPDATE schedule SET paused_at = ?, paused_by = ?, pause_reason = ? WHERE name = ?',
+      at,
+      by,
+      reason ?? null,
+      name,
+    );
   else if (!paused && schedule.paused_at !== null)
     database.run('UPDATE schedule SET paused_at = NULL, next_at = NULL WHERE name = ?', name);
   return true;
 }
 
 /** Removes a schedule that no process defines any more. Its tasks stay. */
-export function removeSchedule({ database }: Transaction, { name, at }: WriteOf<'removeSchedule'>): 'removed' | 'defined' | 'unknown' {
+export function removeSchedule(
+  { database }: Transaction,
+  { name, at }: WriteOf<'removeSchedule'>,
+): 'removed' | 'defined' | 'unknown' {
   const schedule = database.get('SELECT undefined_at FROM schedule WHERE name = ?', name);
   if (!schedule) return 'unknown';
   if (!isUndefined(schedule, at)) return 'defined';

@@ -6,28 +6,51 @@ const maxJournal = 1_000_000;
 /** Expired entries that each write deletes: more than it adds, and few enough that no commit is ever long. */
 const sweptAtOnce = 10;
 
-export function set(transaction: Transaction, { key, value, expiresAt, at }: WriteOf<'set'>): undefined {
+export function set(
+  transaction: Transaction,
+  { key, value, expiresAt, at }: WriteOf<'set'>,
+): undefined {
   put(transaction, key, value, expiresAt, at);
   return undefined;
 }
 
-export function increment(transaction: Transaction, { key, expiresAt, at }: WriteOf<'increment'>): number {
-  const row = transaction.database.get('SELECT value, expires_at FROM shared WHERE key = ? AND expires_at > ?', key, at);
+export function increment(
+  transaction: Transaction,
+  { key, expiresAt, at }: WriteOf<'increment'>,
+): number {
+  const row = transaction.database.get(
+    'SELECT value, expires_at FROM shared WHERE key = ? AND expires_at > ?',
+    key,
+    at,
+  );
   const stored: unknown = row && JSON.parse(String(row.value));
   const value = (typeof stored === 'number' ? stored : 0) + 1;
   put(transaction, key, JSON.stringify(value), row ? Number(row.expires_at) : expiresAt, at);
   return value;
 }
 
-export function replace(transaction: Transaction, { key, before, value, expiresAt, at }: WriteOf<'replace'>): boolean {
-  const row = transaction.database.get('SELECT value FROM shared WHERE key = ? AND expires_at > ?', key, at);
+export function replace(
+  transaction: Transaction,
+  { key, before, value, expiresAt, at }: WriteOf<'replace'>,
+): boolean {
+  const row = transaction.database.get(
+    'SELECT value FROM shared WHERE key = ? AND expires_at > ?',
+    key,
+    at,
+  );
   if ((row?.value ?? null) !== before) return false;
   if (value === null) transaction.database.run('DELETE FROM shared WHERE key = ?', key);
   else put(transaction, key, value, expiresAt, at);
   return true;
 }
 
-function put({ database, counters }: Transaction, key: string, value: string, expiresAt: number, at: number): void {
+function put(
+  { database, counters }: Transaction,
+  key: string,
+  value: string,
+  expiresAt: number,
+  at: number,
+): void {
   database.run(
     'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)',
     at,
@@ -42,9 +65,18 @@ function put({ database, counters }: Transaction, key: string, value: string, ex
   );
 }
 
-export function append({ database }: Transaction, { log, entry, expiresAt, at }: WriteOf<'append'>): undefined {
+export function append(
+  { database }: Transaction,
+  { log, entry, expiresAt, at }: WriteOf<'append'>,
+): undefined {
   const last = Number(database.get('SELECT max(n) AS n FROM journal WHERE log = ?', log)?.n ?? 0);
-  database.run('INSERT INTO journal (log, n, entry, expires_at) VALUES (?, ?, ?, ?)', log, last + 1, entry, expiresAt);
+  database.run(
+    'INSERT INTO journal (log, n, entry, expires_at) VALUES (?, ?, ?, ?)',
+    log,
+    last + 1,
+    entry,
+    expiresAt,
+  );
   // A few of the oldest with each new one, so that a log is bounded and no commit is ever long.
   database.run(
     'DELETE FROM journal WHERE log = ? AND n IN (SELECT n FROM journal WHERE log = ? ORDER BY n LIMIT 10) AND (expires_at <= ? OR n <= ?)',

@@ -4,14 +4,25 @@ import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
 /** Drops old sums for minutes and hours, the oldest first, and returns how many. */
-export function dropStatistics(transaction: Transaction, { minutesBefore, hoursBefore, limit }: WriteOf<'dropStatistics'>): number {
+export function dropStatistics(
+  transaction: Transaction,
+  { minutesBefore, hoursBefore, limit }: WriteOf<'dropStatistics'>,
+): number {
   // Stores the sums of this transaction first, so that none of them reappears after older sums have been dropped.
   transaction.rollups.write();
-  return drop(transaction, 'minute', startOf('hour', minutesBefore), limit) + drop(transaction, 'hour', startOf('day', hoursBefore), limit);
+  return (
+    drop(transaction, 'minute', startOf('hour', minutesBefore), limit) +
+    drop(transaction, 'hour', startOf('day', hoursBefore), limit)
+  );
 }
 
 /** `before` is the start of a unit of the next longer level, so that its sums can replace the dropped ones. */
-function drop({ database }: Transaction, level: 'minute' | 'hour', before: number, limit: number): number {
+function drop(
+  { database }: Transaction,
+  level: 'minute' | 'hour',
+  before: number,
+  limit: number,
+): number {
   database.run(
     `DELETE FROM rollup WHERE level = ?1 AND (at, partition) IN (
        SELECT at, partition FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, partition LIMIT ?3)`,
@@ -20,12 +31,16 @@ function drop({ database }: Transaction, level: 'minute' | 'hour', before: numbe
     limit,
   );
   const dropped = Number(database.get('SELECT changes() AS n')?.n);
-  if (dropped > 0) database.run('UPDATE meta SET value = max(value, ?) WHERE key = ?', before, keptSince[level]);
+  if (dropped > 0)
+    database.run('UPDATE meta SET value = max(value, ?) WHERE key = ?', before, keptSince[level]);
   return dropped;
 }
 
 /** Drops the unneeded partitions among the next few. Returns the id to continue after, or null after the last. */
-export function dropPartitions(transaction: Transaction, { after, limit }: WriteOf<'dropPartitions'>): number | null {
+export function dropPartitions(
+  transaction: Transaction,
+  { after, limit }: WriteOf<'dropPartitions'>,
+): number | null {
   const { database, counters, rollups, failures } = transaction;
   // This transaction may hold counts of one of these partitions that are not stored yet.
   counters.writeTaskCounts();
@@ -42,7 +57,11 @@ export function dropPartitions(transaction: Transaction, { after, limit }: Write
   );
   const moved: [from: number, to: number][] = [];
   for (const { id, name, active_at: activeAt, gone } of rows)
-    if (gone === 1) moved.push([Number(id), dissolve(transaction, { id: Number(id), name: String(name), activeAt: Number(activeAt) })]);
+    if (gone === 1)
+      moved.push([
+        Number(id),
+        dissolve(transaction, { id: Number(id), name: String(name), activeAt: Number(activeAt) }),
+      ]);
   if (moved.length > 0) {
     database.run(
       'UPDATE failure_group SET partition = moved.value ->> 1 FROM json_each(?) AS moved WHERE failure_group.partition = moved.value ->> 0',
@@ -54,10 +73,15 @@ export function dropPartitions(transaction: Transaction, { after, limit }: Write
 }
 
 /** Moves the sums of a partition to the partition of its name that stands for no queue, and deletes it. Returns the other id. */
-function dissolve({ database, counters, rollups }: Transaction, partition: { id: number; name: string; activeAt: number }): number {
+function dissolve(
+  { database, counters, rollups }: Transaction,
+  partition: { id: number; name: string; activeAt: number },
+): number {
   const { id, name, activeAt } = partition;
   const to = counters.partition(name, noQueue);
-  const first = Number(database.get("SELECT min(at) AS at FROM rollup WHERE level = 'day'")?.at ?? 0);
+  const first = Number(
+    database.get("SELECT min(at) AS at FROM rollup WHERE level = 'day'")?.at ?? 0,
+  );
   const days = database.all(
     `WITH RECURSIVE day (at) AS (SELECT ?1 UNION ALL SELECT at + ?2 FROM day WHERE at < ?3)
      SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at AND partition = ?4`,
@@ -66,7 +90,10 @@ function dissolve({ database, counters, rollups }: Transaction, partition: { id:
     startOf('day', activeAt),
     id,
   );
-  const ever = database.all("SELECT at, figures FROM rollup WHERE level = 'all' AND at = 0 AND partition = ?", id);
+  const ever = database.all(
+    "SELECT at, figures FROM rollup WHERE level = 'all' AND at = 0 AND partition = ?",
+    id,
+  );
   const parts = [
     { level: 'day', rows: days },
     { level: 'all', rows: ever },
@@ -74,7 +101,12 @@ function dissolve({ database, counters, rollups }: Transaction, partition: { id:
   for (const { level, rows } of parts) {
     for (const row of rows) {
       rollups.addTo(level, Number(row.at), to, readFigures(row));
-      database.run('DELETE FROM rollup WHERE level = ? AND at = ? AND partition = ?', level, row.at ?? 0, id);
+      database.run(
+        'DELETE FROM rollup WHERE level = ? AND at = ? AND partition = ?',
+        level,
+        row.at ?? 0,
+        id,
+      );
     }
   }
   database.run('DELETE FROM partition WHERE id = ?', id);

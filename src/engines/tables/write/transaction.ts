@@ -18,7 +18,12 @@ export interface Transaction {
 }
 
 /** Counts a task over from one state to another. */
-export function move({ counters }: Transaction, partition: number, from: TaskStatus, to: TaskStatus): void {
+export function move(
+  { counters }: Transaction,
+  partition: number,
+  from: TaskStatus,
+  to: TaskStatus,
+): void {
   counters.count(partition, from, -1);
   counters.count(partition, to, 1);
 }
@@ -31,7 +36,11 @@ export function summaryRow({ database }: Transaction, seq: number): Row {
 }
 
 /** Returns the row as lists show it, if an observer wants tasks of its state. */
-export function wantedRow(transaction: Transaction, seq: number, status: TaskStatus): Row | undefined {
+export function wantedRow(
+  transaction: Transaction,
+  seq: number,
+  status: TaskStatus,
+): Row | undefined {
   return transaction.wanted.has(status) ? summaryRow(transaction, seq) : undefined;
 }
 

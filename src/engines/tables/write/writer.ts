@@ -1,6 +1,22 @@
 import { type Database, rollBack, sqliteCode } from '../schema/database.js';
-import { abandon, finish, handBack, recover, succeed, writeLog, writeProgress } from './attempts.js';
-import type { Batch, BatchResult, Write, WriteFailure, WriteOf, WriteOutcome, Written } from './batch.js';
+import {
+  abandon,
+  finish,
+  handBack,
+  recover,
+  succeed,
+  writeLog,
+  writeProgress,
+} from './attempts.js';
+import type {
+  Batch,
+  BatchResult,
+  Write,
+  WriteFailure,
+  WriteOf,
+  WriteOutcome,
+  Written,
+} from './batch.js';
 import { claim } from './claim.js';
 import { command, rerun } from './commands.js';
 import { Counters } from './counters.js';
@@ -10,7 +26,15 @@ import { Inserter } from './insert.js';
 import { dropExpired, makeSearchable, prune } from './maintenance.js';
 import { register } from './processes.js';
 import { Rollups } from './rollup.js';
-import { fire, pauseQueue, pauseSchedule, plan, removeSchedule, restartInterval, runSchedule } from './schedules.js';
+import {
+  fire,
+  pauseQueue,
+  pauseSchedule,
+  plan,
+  removeSchedule,
+  restartInterval,
+  runSchedule,
+} from './schedules.js';
 import { append, increment, replace, set } from './shared-values.js';
 import { dropPartitions, dropStatistics } from './statistics.js';
 import { type Transaction, wantedRow } from './transaction.js';
@@ -48,12 +72,20 @@ export class Writer {
     try {
       return this.#commit(batch);
     } catch (error) {
-      const failed = { ...nothing, outcomes: writes.map(() => failure(error)), ...(request && { claimError: failureOf(error) }) };
+      const failed = {
+        ...nothing,
+        outcomes: writes.map(() => failure(error)),
+        ...(request && { claimError: failureOf(error) }),
+      };
       if (writes.length + (request ? 1 : 0) === 1) return failed;
       // It is no write's fault that the database stayed locked, and each would wait as long again.
       if (sqliteCode(error) === busy) return failed;
-      const outcomes = writes.map((write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0]);
-      return request ? { ...this.apply({ writes: [], claim: request, at, wanted }), outcomes } : { ...nothing, outcomes };
+      const outcomes = writes.map(
+        (write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0],
+      );
+      return request
+        ? { ...this.apply({ writes: [], claim: request, at, wanted }), outcomes }
+        : { ...nothing, outcomes };
     }
   }
 
@@ -85,11 +117,15 @@ export class Writer {
 
   /** One after the other, but that attempts which succeeded, the most of what there is, are ended together. */
   #writeAll(writes: readonly Write[], at: number): (WriteOutcome | undefined)[] {
-    const simple = writes.filter((write): write is Finish => write.kind === 'finish' && isSimple(write));
+    const simple = writes.filter(
+      (write): write is Finish => write.kind === 'finish' && isSimple(write),
+    );
     const left = simple.length > 0 ? succeed(this.#transaction, simple) : new Set();
     return writes.map((write) => {
       const alone = write.kind !== 'finish' || !isSimple(write) || left.has(write.seq);
-      const value = alone ? this.#write(write, at) : wantedRow(this.#transaction, write.seq, 'success');
+      const value = alone
+        ? this.#write(write, at)
+        : wantedRow(this.#transaction, write.seq, 'success');
       return value === undefined ? undefined : { ok: true, value };
     });
   }
@@ -177,5 +213,8 @@ function failure(error: unknown): WriteOutcome {
 }
 
 function failureOf(error: unknown): WriteFailure {
-  return { message: error instanceof Error ? error.message : String(error), errcode: sqliteCode(error) };
+  return {
+    message: error instanceof Error ? error.message : String(error),
+    errcode: sqliteCode(error),
+  };
 }

@@ -35,11 +35,16 @@ export function OutcomeBars({
   const scale = (n: number): number => (n === 0 ? 0 : Math.max(2, (n / max) * (height - 6)));
   const barAt = (event: TargetedPointerEvent<SVGSVGElement>): number => {
     const { left, width: wide } = event.currentTarget.getBoundingClientRect();
-    return Math.max(0, Math.min(bars.length - 1, Math.floor(((event.clientX - left) / wide) * bars.length)));
+    return Math.max(
+      0,
+      Math.min(bars.length - 1, Math.floor(((event.clientX - left) / wide) * bars.length)),
+    );
   };
   const zone = timeZone.value;
   const withDay = bars.length * step > 86_400;
-  const marks = [0, 0.25, 0.5, 0.75].map((share) => bars[Math.floor(share * bars.length)]).filter((bar) => bar !== undefined);
+  const marks = [0, 0.25, 0.5, 0.75]
+    .map((share) => bars[Math.floor(share * bars.length)])
+    .filter((bar) => bar !== undefined);
   return (
     <figure class="bars">
       <span class="bars-max faint">{plural(max, 'task')}</span>
@@ -49,7 +54,8 @@ export function OutcomeBars({
         aria-label="Tasks that ended, by outcome"
         onDragStart={(event) => event.preventDefault()}
         onPointerDown={(event) => {
-          if (event.button === 0 && event.pointerType === 'mouse') setDrawn({ from: barAt(event), to: barAt(event) });
+          if (event.button === 0 && event.pointerType === 'mouse')
+            setDrawn({ from: barAt(event), to: barAt(event) });
         }}
         onPointerMove={(event) => {
           const to = barAt(event);
@@ -61,7 +67,10 @@ export function OutcomeBars({
         onPointerUp={(event) => {
           setDrawn(undefined);
           if (!drawn || !event.currentTarget.hasPointerCapture(event.pointerId)) return;
-          const [first, last] = [bars[Math.min(drawn.from, drawn.to)], bars[Math.max(drawn.from, drawn.to)]];
+          const [first, last] = [
+            bars[Math.min(drawn.from, drawn.to)],
+            bars[Math.max(drawn.from, drawn.to)],
+          ];
           if (first && last) choose(first, last);
         }}
         onPointerCancel={() => setDrawn(undefined)}
@@ -94,8 +103,20 @@ export function OutcomeBars({
             >
               <title>{label}</title>
               <rect class="hit" x={n * slot} y="0" width={slot} height={height} />
-              <rect class="bar-success" x={n * slot + slot * 0.12} width={slot * 0.76} y={height - success} height={success} />
-              <rect class="bar-failed" x={n * slot + slot * 0.12} width={slot * 0.76} y={height - success - failed} height={failed} />
+              <rect
+                class="bar-success"
+                x={n * slot + slot * 0.12}
+                width={slot * 0.76}
+                y={height - success}
+                height={success}
+              />
+              <rect
+                class="bar-failed"
+                x={n * slot + slot * 0.12}
+                width={slot * 0.76}
+                y={height - success - failed}
+                height={failed}
+              />
             </a>
           );
         })}
@@ -118,6 +139,8 @@ export function fill(series: readonly Bar[], seconds: number, step: number): Bar
   const n = Math.round(seconds / step);
   return Array.from({ length: n }, (_, index) => {
     const at = last - n + 1 + index;
-    return byTime.get(at) ?? { at: new Date(at * size).toISOString(), success: 0, failed: 0, p95: null };
+    return (
+      byTime.get(at) ?? { at: new Date(at * size).toISOString(), success: 0, failed: 0, p95: null }
+    );
   });
 }

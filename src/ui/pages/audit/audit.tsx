@@ -31,7 +31,15 @@ const trail = loaded(
   () => page.peek() === 'audit' && bootstrap.audited,
 );
 
-function Field({ label, value, name }: { label: string; value: string | undefined; name: 'actor' | 'action' }) {
+function Field({
+  label,
+  value,
+  name,
+}: {
+  label: string;
+  value: string | undefined;
+  name: 'actor' | 'action';
+}) {
   const [text, setText] = useState(value ?? '');
   useEffect(() => setText(value ?? ''), [value]);
   return (
@@ -77,11 +85,15 @@ const columns: readonly Column<Event>[] = [
   {
     header: 'Who',
     isRowHeader: true,
-    cell: ({ actor, strategy }) => (actor === undefined ? 'not signed in' : userText(actor, strategy)),
+    cell: ({ actor, strategy }) =>
+      actor === undefined ? 'not signed in' : userText(actor, strategy),
   },
   { header: 'From', cell: ({ ip }) => ip },
   { header: 'What', cell: ({ action }) => action.replaceAll('_', ' ') },
-  { header: 'Result', cell: ({ outcome }) => <span class={`badge ${tones[outcome]}`}>{outcome}</span> },
+  {
+    header: 'Result',
+    cell: ({ outcome }) => <span class={`badge ${tones[outcome]}`}>{outcome}</span>,
+  },
   {
     header: 'Tasks',
     cell: ({ tasks = [] }) => (
@@ -112,7 +124,8 @@ const formats = ['csv', 'ndjson'] as const;
 const outcomes: readonly View['outcome'][] = ['done', 'refused', 'failed'];
 
 /** A request records at most one event per moment and action. */
-const keyOfEvent = (event: Event): string => JSON.stringify([event.at, event.requestId, event.action, event.tasks]);
+const keyOfEvent = (event: Event): string =>
+  JSON.stringify([event.at, event.requestId, event.action, event.tasks]);
 
 function Trail() {
   const { actor, action, outcome, from } = view.value;
@@ -131,7 +144,12 @@ function Trail() {
           <span class="unseen">Result</span>
           <select
             value={outcome ?? ''}
-            onChange={(event) => show({ outcome: (event.currentTarget.value || undefined) as View['outcome'] }, { replace: true })}
+            onChange={(event) =>
+              show(
+                { outcome: (event.currentTarget.value || undefined) as View['outcome'] },
+                { replace: true },
+              )
+            }
           >
             <option value="">any result</option>
             {outcomes.map((each) => (
@@ -143,7 +161,12 @@ function Trail() {
         </label>
         <label>
           <span class="unseen">Time</span>
-          <select value={from ?? ''} onChange={(event) => show({ from: event.currentTarget.value || undefined }, { replace: true })}>
+          <select
+            value={from ?? ''}
+            onChange={(event) =>
+              show({ from: event.currentTarget.value || undefined }, { replace: true })
+            }
+          >
             <option value="">any time</option>
             {ranges.map(([value, words]) => (
               <option key={value} value={value}>
@@ -154,7 +177,12 @@ function Trail() {
         </label>
         <span class="spacer" />
         {formats.map((format) => (
-          <a key={format} class="button quiet" href={client.url('/audit/export', { format, ...conditions() })} download>
+          <a
+            key={format}
+            class="button quiet"
+            href={client.url('/audit/export', { format, ...conditions() })}
+            download
+          >
             {format.toUpperCase()}
           </a>
         ))}
@@ -164,7 +192,12 @@ function Trail() {
           items.length === 0 ? (
             <p class="empty">Nothing is recorded for this.</p>
           ) : (
-            <DataTable caption="Who did what, newest first" columns={columns} rows={items} keyOf={keyOfEvent} />
+            <DataTable
+              caption="Who did what, newest first"
+              columns={columns}
+              rows={items}
+              keyOf={keyOfEvent}
+            />
           )
         }
       </When>

@@ -28,7 +28,8 @@ const sessions = loaded(
 
 /** The browser of a session in a few words. */
 function device({ userAgent = '' }: OpenSession): string {
-  const browser = /(Firefox|Edg|OPR|Chrome|Safari|curl)\/?/.exec(userAgent)?.[1] ?? 'Unknown browser';
+  const browser =
+    /(Firefox|Edg|OPR|Chrome|Safari|curl)\/?/.exec(userAgent)?.[1] ?? 'Unknown browser';
   const system = /(Windows|Android|iPhone|iPad|Mac OS|Linux)/.exec(userAgent)?.[1];
   return `${browser.replace('Edg', 'Edge').replace('OPR', 'Opera')}${system ? ` on ${system}` : ''}`;
 }
@@ -46,7 +47,8 @@ function end(session: OpenSession): Promise<void> {
     title: 'End this session?',
     body: () => (
       <p>
-        The session of {userText(session.username, session.strategy)} ends at once: {device(session)}
+        The session of {userText(session.username, session.strategy)} ends at once:{' '}
+        {device(session)}
         {session.ip && `, ${session.ip}`}.{session.current && ' It is your own.'}
       </p>
     ),
@@ -62,13 +64,15 @@ function end(session: OpenSession): Promise<void> {
 
 function endOthers(all: readonly OpenSession[]): Promise<void> {
   const others = all.filter(({ current }) => !current);
-  const users = [...new Set(others.map(({ username, strategy }) => userText(username, strategy)))].join(', ');
+  const users = [
+    ...new Set(others.map(({ username, strategy }) => userText(username, strategy))),
+  ].join(', ');
   return confirmed({
     title: 'End all other sessions?',
     body: () => (
       <p>
-        {others.length === 1 ? 'One other session' : `${others.length} other sessions`} of {users} {others.length === 1 ? 'ends' : 'end'} at
-        once. Your own session stays.
+        {others.length === 1 ? 'One other session' : `${others.length} other sessions`} of {users}{' '}
+        {others.length === 1 ? 'ends' : 'end'} at once. Your own session stays.
       </p>
     ),
     button: () => `End ${others.length}`,
@@ -129,7 +133,11 @@ export function Sessions() {
             onInput={(event) => setUsername(event.currentTarget.value)}
           />
           {bootstrap.strategies.length > 1 && (
-            <select aria-label="Strategy" value={strategy} onChange={(event) => setStrategy(event.currentTarget.value)}>
+            <select
+              aria-label="Strategy"
+              value={strategy}
+              onChange={(event) => setStrategy(event.currentTarget.value)}
+            >
               <option value="">any strategy</option>
               {bootstrap.strategies.map((each) => (
                 <option key={each}>{each}</option>
@@ -145,7 +153,12 @@ export function Sessions() {
             <p class="empty">There is no open session.</p>
           ) : (
             <>
-              <DataTable caption="Open sessions" columns={columns} rows={items} keyOf={({ id }) => id} />
+              <DataTable
+                caption="Open sessions"
+                columns={columns}
+                rows={items}
+                keyOf={({ id }) => id}
+              />
               {items.some(({ current }) => !current) && (
                 <button type="button" onClick={() => void endOthers(items)}>
                   End all others…

@@ -13,7 +13,11 @@ const newFor = 3_600_000;
 
 /** Retries all failed tasks of a group. */
 function retryGroup({ fingerprint, name, error }: FailureGroup): Promise<void> {
-  return actOnFilter('retry', { fingerprint, status: ['failed'] }, `${name} that failed with ${error.name}`);
+  return actOnFilter(
+    'retry',
+    { fingerprint, status: ['failed'] },
+    `${name} that failed with ${error.name}`,
+  );
 }
 
 const columns: readonly Column<FailureGroup>[] = [
@@ -42,7 +46,9 @@ const columns: readonly Column<FailureGroup>[] = [
   },
   {
     header: 'Failed now',
-    cell: ({ fingerprint, failed }) => <PageLink to={{ view: 'tasks', fingerprint, status: ['failed'] }}>{whole(failed)}</PageLink>,
+    cell: ({ fingerprint, failed }) => (
+      <PageLink to={{ view: 'tasks', fingerprint, status: ['failed'] }}>{whole(failed)}</PageLink>
+    ),
   },
   {
     header: '24 h',
@@ -67,6 +73,19 @@ const columns: readonly Column<FailureGroup>[] = [
 const sum = (values: readonly number[]): number => values.reduce((total, n) => total + n, 0);
 
 /** Failures grouped by error. */
-export function FailureGroups({ groups, caption }: { groups: readonly FailureGroup[]; caption: string }) {
-  return <DataTable caption={caption} columns={columns} rows={groups} keyOf={({ fingerprint }) => fingerprint} />;
+export function FailureGroups({
+  groups,
+  caption,
+}: {
+  groups: readonly FailureGroup[];
+  caption: string;
+}) {
+  return (
+    <DataTable
+      caption={caption}
+      columns={columns}
+      rows={groups}
+      keyOf={({ fingerprint }) => fingerprint}
+    />
+  );
 }

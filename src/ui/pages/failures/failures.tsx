@@ -41,7 +41,12 @@ export function FailuresPage() {
         <RangeChoice />
         <label>
           <span class="unseen">Function</span>
-          <select value={name ?? ''} onChange={(event) => show({ name: event.currentTarget.value || undefined }, { replace: true })}>
+          <select
+            value={name ?? ''}
+            onChange={(event) =>
+              show({ name: event.currentTarget.value || undefined }, { replace: true })
+            }
+          >
             <option value="">all functions</option>
             {functions.value.map((each) => (
               <option key={each} value={each}>
@@ -60,12 +65,26 @@ export function FailuresPage() {
           >
             open
           </button>
-          <button type="button" class="chip" aria-pressed={which === 'all'} onClick={() => show({ which: 'all' }, { replace: true })}>
+          <button
+            type="button"
+            class="chip"
+            aria-pressed={which === 'all'}
+            onClick={() => show({ which: 'all' }, { replace: true })}
+          >
             all
           </button>
         </fieldset>
         {may('retry') && (
-          <button type="button" onClick={() => void retryFailedSince(secondsOf(range), `in the last ${(range ?? '-24h').slice(1)}`, name)}>
+          <button
+            type="button"
+            onClick={() =>
+              void retryFailedSince(
+                secondsOf(range),
+                `in the last ${(range ?? '-24h').slice(1)}`,
+                name,
+              )
+            }
+          >
             Retry all that failed in the last {(range ?? '-24h').slice(1)}…
           </button>
         )}
@@ -78,7 +97,9 @@ export function FailuresPage() {
             return (
               <div class="empty">
                 <p>
-                  {items.length > 0 ? 'No task is failed now: all failed tasks were retried or removed.' : 'No task failed in this period.'}
+                  {items.length > 0
+                    ? 'No task is failed now: all failed tasks were retried or removed.'
+                    : 'No task failed in this period.'}
                 </p>
                 {items.length > 0 && (
                   <button type="button" onClick={() => show({ which: 'all' }, { replace: true })}>
@@ -87,7 +108,12 @@ export function FailuresPage() {
                 )}
               </div>
             );
-          return <FailureGroups groups={groups} caption={`${plural(groups.length, 'failure group')}, the last seen first`} />;
+          return (
+            <FailureGroups
+              groups={groups}
+              caption={`${plural(groups.length, 'failure group')}, the last seen first`}
+            />
+          );
         }}
       </When>
       <More more={more} />

@@ -12,11 +12,19 @@ import { countChanged, NewestOnly } from '../task-list/actions.js';
  * Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them
  * first.
  */
-export async function retryFailedSince(seconds: number, words: string, name?: string): Promise<void> {
+export async function retryFailedSince(
+  seconds: number,
+  words: string,
+  name?: string,
+): Promise<void> {
   const since = new Date(serverNow() - seconds * 1000).toISOString();
   const counted = signal<BulkAnswer | undefined>(undefined);
   const count = async (): Promise<void> => {
-    counted.value = await client.retryFailed({ since, dryRun: true, ...(name !== undefined && { name }) });
+    counted.value = await client.retryFailed({
+      since,
+      dryRun: true,
+      ...(name !== undefined && { name }),
+    });
   };
   try {
     await count();
@@ -26,15 +34,17 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
   const number = (): number => counted.value?.count ?? 0;
   const isWindow = counted.value?.scope !== undefined;
   if (number() === 0)
-    return notify(`No task that failed ${words} is failed now.${isWindow ? ' Only the newest tasks were searched.' : ''}`);
+    return notify(
+      `No task that failed ${words} is failed now.${isWindow ? ' Only the newest tasks were searched.' : ''}`,
+    );
   await confirmed({
     title: `Retry ${plural(number(), 'task')}?`,
     body: () => (
       <>
         <p>
           Retry <strong>{plural(number(), 'failed task')}</strong>
-          {name === undefined ? ' of all functions' : ` of ${name}`} that failed {words}? They join their queues again and keep their
-          history.
+          {name === undefined ? ' of all functions' : ` of ${name}`} that failed {words}? They join
+          their queues again and keep their history.
         </p>
         <NewestOnly counted={counted.value} />
       </>
@@ -43,10 +53,18 @@ export async function retryFailedSince(seconds: number, words: string, name?: st
     asksReason: true,
     async act(reason) {
       try {
-        const { dispatched, skipped } = await client.retryFailed({ since, expect: number(), reason, ...(name !== undefined && { name }) });
-        notify(`${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: their state had changed` : ''}.`, {
-          link: { text: 'Show them', href: linkToPage({ view: 'tasks', name }) },
+        const { dispatched, skipped } = await client.retryFailed({
+          since,
+          expect: number(),
+          reason,
+          ...(name !== undefined && { name }),
         });
+        notify(
+          `${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: their state had changed` : ''}.`,
+          {
+            link: { text: 'Show them', href: linkToPage({ view: 'tasks', name }) },
+          },
+        );
       } catch (error) {
         if (!(error instanceof ProblemError) || error.code !== 'COUNT_CHANGED') throw error;
         await count();

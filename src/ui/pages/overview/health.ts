@@ -23,14 +23,24 @@ export function healthOf({ series, functions }: Metrics, now: number): Health {
   const last = points.filter(({ at }) => at >= now - recent);
   const failed = last.reduce((sum, point) => sum + point.failed, 0);
   const ended = failed + last.reduce((sum, { success }) => sum + success, 0);
-  if (failed === 0) return { tone: ended === 0 ? 'quiet' : 'good', failed, ended, worst: undefined, since: undefined };
+  if (failed === 0)
+    return {
+      tone: ended === 0 ? 'quiet' : 'good',
+      failed,
+      ended,
+      worst: undefined,
+      since: undefined,
+    };
   const allFailed = functions.reduce((sum, { counts }) => sum + counts.failed, 0);
   const [worst] = [...functions].sort((a, b) => b.counts.failed - a.counts.failed);
   return {
     tone: 'bad',
     failed,
     ended,
-    worst: worst && allFailed > 0 ? { name: worst.name, share: worst.counts.failed / allFailed } : undefined,
+    worst:
+      worst && allFailed > 0
+        ? { name: worst.name, share: worst.counts.failed / allFailed }
+        : undefined,
     since: startOfRun(points.filter((point) => point.failed > 0).map(({ at }) => at)),
   };
 }

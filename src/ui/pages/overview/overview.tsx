@@ -34,13 +34,14 @@ const chart = loaded((signal) => {
 }, isShown);
 
 async function loadOverview(signal: AbortSignal): Promise<Overview> {
-  const [hour, { items: failures }, { items: queues }, { items: workers }, { items: schedules }] = await Promise.all([
-    client.metrics({ from: '-1h', step: 60 }, signal),
-    client.failures({ from: '-24h', limit: 5 }, signal),
-    client.queues({ from: '-1h' }, signal),
-    client.workers(signal),
-    client.schedules(signal),
-  ]);
+  const [hour, { items: failures }, { items: queues }, { items: workers }, { items: schedules }] =
+    await Promise.all([
+      client.metrics({ from: '-1h', step: 60 }, signal),
+      client.failures({ from: '-24h', limit: 5 }, signal),
+      client.queues({ from: '-1h' }, signal),
+      client.workers(signal),
+      client.schedules(signal),
+    ]);
   return { hour, failures, queues, workers, schedules };
 }
 
@@ -59,10 +60,12 @@ function HealthSentence({ hour }: { hour: Overview['hour'] }) {
   return (
     <div class="health bad">
       <p>
-        <span aria-hidden="true">✕</span> <strong>{plural(failed, 'failure')}</strong> in the last 15 min
+        <span aria-hidden="true">✕</span> <strong>{plural(failed, 'failure')}</strong> in the last
+        15 min
         {worst && (
           <>
-            , {worst.share === 1 ? 'all' : percent(worst.share)} from <FunctionLink name={worst.name} status={['failed']} />
+            , {worst.share === 1 ? 'all' : percent(worst.share)} from{' '}
+            <FunctionLink name={worst.name} status={['failed']} />
           </>
         )}
         .{' '}
@@ -113,7 +116,9 @@ function Cards({ data }: { data: Overview }) {
   const { counts } = stats.value ?? data.hour;
   const minutes = fill(data.hour.series, 3600, 60);
   const { failed } = healthOf(data.hour, now.value);
-  const waiting = data.queues.flatMap(({ name, oldestReadyAt }) => (oldestReadyAt ? [{ name, at: oldestReadyAt }] : []));
+  const waiting = data.queues.flatMap(({ name, oldestReadyAt }) =>
+    oldestReadyAt ? [{ name, at: oldestReadyAt }] : [],
+  );
   const [oldest] = waiting.sort((a, b) => (a.at < b.at ? -1 : 1));
   const slots = data.workers.reduce((sum, worker) => sum + (worker.slots ?? 0), 0);
   const { durations, successRate } = data.hour;
@@ -153,7 +158,11 @@ function Cards({ data }: { data: Overview }) {
       <Card
         label="Success, 1 h"
         value={percent(successRate)}
-        note={day === undefined || day === null ? '' : `${percent(day)} in ${stretchOf(view.value.range).words}`}
+        note={
+          day === undefined || day === null
+            ? ''
+            : `${percent(day)} in ${stretchOf(view.value.range).words}`
+        }
         tone="success"
         to={{ view: 'tasks', status: ['success'] }}
         values={minutes.map((bar) => bar.success)}
@@ -189,7 +198,9 @@ function Throughput() {
         </span>
       </div>
       <Coverage since={data?.completeSince} />
-      {error !== undefined && <Failure error={error} what="The chart" again={() => void chart.load()} />}
+      {error !== undefined && (
+        <Failure error={error} what="The chart" again={() => void chart.load()} />
+      )}
       {data ? (
         <OutcomeBars
           bars={fill(data.series, seconds, step)}
@@ -205,7 +216,9 @@ function Throughput() {
 }
 
 function SideTables({ data }: { data: Overview }) {
-  const busy = data.queues.filter(({ counts, paused }) => paused || counts.pending + counts.running > 0);
+  const busy = data.queues.filter(
+    ({ counts, paused }) => paused || counts.pending + counts.running > 0,
+  );
   const [next] = data.schedules
     .filter(({ nextRunAt, paused }) => nextRunAt && !paused)
     .sort((a, b) => ((a.nextRunAt ?? '') < (b.nextRunAt ?? '') ? -1 : 1));
@@ -226,7 +239,10 @@ function SideTables({ data }: { data: Overview }) {
                   {count(counts.pending)} waiting, {count(counts.running)} running
                 </span>
                 <span class="faint">
-                  {paused ? 'paused' : oldestReadyAt && `oldest ${age((now.value - Date.parse(oldestReadyAt)) / 1000)}`}
+                  {paused
+                    ? 'paused'
+                    : oldestReadyAt &&
+                      `oldest ${age((now.value - Date.parse(oldestReadyAt)) / 1000)}`}
                 </span>
               </li>
             ))}
@@ -236,23 +252,34 @@ function SideTables({ data }: { data: Overview }) {
       <section class="frame" aria-labelledby="o-processes">
         <h2 id="o-processes">Processes</h2>
         <ul class="lines">
-          {data.workers.slice(0, 6).map(({ id, host, pid, running, slots, stuck, lastSign, queue }) => (
-            <li key={id}>
-              <span>{pid === null ? host : `${host}:${pid}`}</span>
-              <span>{slots === null ? (queue ?? '') : slots === 0 ? 'runs nothing' : `${running}/${slots} running`}</span>
-              {stuck ? (
-                <PageLink to={{ view: 'queues' }} class="stale">
-                  {stuckText(stuck, slots)}
-                </PageLink>
-              ) : (
-                <span class={lastSign > 30 ? 'stale' : 'faint'}>{lastSign > 30 ? `busy or stuck for ${age(lastSign)}` : 'alive'}</span>
-              )}
-            </li>
-          ))}
+          {data.workers
+            .slice(0, 6)
+            .map(({ id, host, pid, running, slots, stuck, lastSign, queue }) => (
+              <li key={id}>
+                <span>{pid === null ? host : `${host}:${pid}`}</span>
+                <span>
+                  {slots === null
+                    ? (queue ?? '')
+                    : slots === 0
+                      ? 'runs nothing'
+                      : `${running}/${slots} running`}
+                </span>
+                {stuck ? (
+                  <PageLink to={{ view: 'queues' }} class="stale">
+                    {stuckText(stuck, slots)}
+                  </PageLink>
+                ) : (
+                  <span class={lastSign > 30 ? 'stale' : 'faint'}>
+                    {lastSign > 30 ? `busy or stuck for ${age(lastSign)}` : 'alive'}
+                  </span>
+                )}
+              </li>
+            ))}
         </ul>
         {next?.nextRunAt && (
           <p class="faint">
-            Next schedule: <PageLink to={{ view: 'schedules' }}>{next.name}</PageLink> <Time at={next.nextRunAt} form="relative" />
+            Next schedule: <PageLink to={{ view: 'schedules' }}>{next.name}</PageLink>{' '}
+            <Time at={next.nextRunAt} form="relative" />
           </p>
         )}
       </section>
@@ -282,7 +309,10 @@ export function OverviewPage() {
         <>
           {overview.value.value.failures.length > 0 && (
             <section class="frame" aria-label="Failures of the last day">
-              <FailureGroups groups={overview.value.value.failures} caption="Failures of the last 24 h, grouped by error" />
+              <FailureGroups
+                groups={overview.value.value.failures}
+                caption="Failures of the last 24 h, grouped by error"
+              />
             </section>
           )}
           <SideTables data={overview.value.value} />

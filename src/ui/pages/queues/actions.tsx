@@ -9,8 +9,9 @@ export function pauseQueue(name: string, running: number): Promise<void> {
     title: `Pause ${name}?`,
     body: () => (
       <p>
-        Tasks of <em>{name}</em> wait until the queue is resumed. {running > 0 && `${plural(running, 'running task')} finish.`} Everybody
-        who has the dashboard open sees that it is paused, by whom and why.
+        Tasks of <em>{name}</em> wait until the queue is resumed.{' '}
+        {running > 0 && `${plural(running, 'running task')} finish.`} Everybody who has the
+        dashboard open sees that it is paused, by whom and why.
       </p>
     ),
     button: () => 'Pause queue',

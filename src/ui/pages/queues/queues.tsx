@@ -33,7 +33,9 @@ const perMinute = ({ counts: { success, failed, interrupted, cancelled } }: Queu
 function doneIn(queue: Queue): string {
   const { paused, counts } = queue;
   const rate = perMinute(queue);
-  return paused || rate === 0 || counts.pending === 0 ? '—' : `≈ ${age((counts.pending / rate) * 60)}`;
+  return paused || rate === 0 || counts.pending === 0
+    ? '—'
+    : `≈ ${age((counts.pending / rate) * 60)}`;
 }
 
 const queueColumns: readonly Column<Queue>[] = [
@@ -50,16 +52,23 @@ const queueColumns: readonly Column<Queue>[] = [
   {
     header: 'Waiting',
     cell: ({ name, counts }) => (
-      <PageLink to={{ view: 'tasks', queue: name, status: ['pending'], sort: 'createdAt' }}>{whole(counts.pending)}</PageLink>
+      <PageLink to={{ view: 'tasks', queue: name, status: ['pending'], sort: 'createdAt' }}>
+        {whole(counts.pending)}
+      </PageLink>
     ),
   },
   {
     header: 'Oldest',
-    cell: ({ oldestReadyAt }) => (oldestReadyAt ? age((now.value - Date.parse(oldestReadyAt)) / 1000) : '—'),
+    cell: ({ oldestReadyAt }) =>
+      oldestReadyAt ? age((now.value - Date.parse(oldestReadyAt)) / 1000) : '—',
   },
   {
     header: 'Running',
-    cell: ({ name, counts }) => <PageLink to={{ view: 'tasks', queue: name, status: ['running'] }}>{whole(counts.running)}</PageLink>,
+    cell: ({ name, counts }) => (
+      <PageLink to={{ view: 'tasks', queue: name, status: ['running'] }}>
+        {whole(counts.running)}
+      </PageLink>
+    ),
   },
   {
     header: 'Ended a minute',
@@ -94,7 +103,8 @@ function StuckNote({ worker: { stuck, slots, stuckAttempts } }: { worker: Worker
       <ul>
         {stuckAttempts.map(({ id, name, attempt, since }) => (
           <li key={`${id} ${attempt}`}>
-            <ChangeLink change={{ task: id }}>{name}</ChangeLink>, attempt {attempt}, given up <Time at={since} form="relative" />
+            <ChangeLink change={{ task: id }}>{name}</ChangeLink>, attempt {attempt}, given up{' '}
+            <Time at={since} form="relative" />
           </li>
         ))}
         {more > 0 && <li>and {whole(more)} more</li>}
@@ -104,14 +114,22 @@ function StuckNote({ worker: { stuck, slots, stuckAttempts } }: { worker: Worker
 }
 
 const workerColumns: readonly Column<Worker>[] = [
-  { header: 'Process', isRowHeader: true, cell: ({ host, pid }) => (pid === null ? host : `${host}:${pid}`) },
+  {
+    header: 'Process',
+    isRowHeader: true,
+    cell: ({ host, pid }) => (pid === null ? host : `${host}:${pid}`),
+  },
   {
     header: 'Running',
     cell: (worker) => {
       const { slots, running, queue } = worker;
       return (
         <>
-          {slots === null ? `jobs of ${queue}` : slots === 0 ? 'none: runs no tasks' : `${running} of ${slots}`}
+          {slots === null
+            ? `jobs of ${queue}`
+            : slots === 0
+              ? 'none: runs no tasks'
+              : `${running} of ${slots}`}
           <StuckNote worker={worker} />
         </>
       );
@@ -120,7 +138,8 @@ const workerColumns: readonly Column<Worker>[] = [
   {
     header: 'Last seen',
     class: ({ lastSign }) => (lastSign > stale ? 'stale' : ''),
-    cell: ({ lastSign }) => `${lastSign < 1 ? 'now' : `${age(lastSign)} ago`}${lastSign > stale ? ' — busy or stuck' : ''}`,
+    cell: ({ lastSign }) =>
+      `${lastSign < 1 ? 'now' : `${age(lastSign)} ago`}${lastSign > stale ? ' — busy or stuck' : ''}`,
   },
   { header: 'Up since', cell: ({ startedAt }) => <Time at={startedAt} /> },
   { header: 'Version', cell: ({ version }) => version },
@@ -152,7 +171,14 @@ export function QueuesPage() {
       </When>
       <h2>Processes</h2>
       <When source={workers} what="The processes">
-        {({ items }) => <DataTable caption="Processes that use these tasks" columns={workerColumns} rows={items} keyOf={({ id }) => id} />}
+        {({ items }) => (
+          <DataTable
+            caption="Processes that use these tasks"
+            columns={workerColumns}
+            rows={items}
+            keyOf={({ id }) => id}
+          />
+        )}
       </When>
     </>
   );

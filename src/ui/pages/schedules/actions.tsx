@@ -15,7 +15,9 @@ export function runSchedule(name: string, last: string): Promise<void> {
     button: () => 'Run now',
     async act() {
       const task = await client.runSchedule(name);
-      notify(`${name} has been started.`, { link: { text: 'Open the task', href: linkTo({ task: task.id }) } });
+      notify(`${name} has been started.`, {
+        link: { text: 'Open the task', href: linkTo({ task: task.id }) },
+      });
     },
   });
 }
@@ -44,7 +46,8 @@ export function removeSchedule(name: string): Promise<void> {
     title: `Remove ${name}?`,
     body: () => (
       <p>
-        No running process defines <em>{name}</em>, so it does not run. Its tasks stay. If a process defines it again, it reappears.
+        No running process defines <em>{name}</em>, so it does not run. Its tasks stay. If a process
+        defines it again, it reappears.
       </p>
     ),
     button: () => 'Remove schedule',

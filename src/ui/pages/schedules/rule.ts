@@ -12,7 +12,16 @@ export function ruleWords(rule: string): { words: string; zone: string | undefin
 type Fields = [minute: string, hour: string, day: string, month: string, weekday: string];
 
 const isNumber = (text: string): boolean => /^\d+$/.test(text);
-const days = ['Sundays', 'Mondays', 'Tuesdays', 'Wednesdays', 'Thursdays', 'Fridays', 'Saturdays', 'Sundays'];
+const days = [
+  'Sundays',
+  'Mondays',
+  'Tuesdays',
+  'Wednesdays',
+  'Thursdays',
+  'Fridays',
+  'Saturdays',
+  'Sundays',
+];
 
 function cronWords([minute, hour, day, month, weekday]: Fields): string | undefined {
   if (month !== '*') return undefined;
@@ -41,6 +50,7 @@ function secondsWords(seconds: number): string {
     [3600, 'hour'],
     [60, 'minute'],
   ] as const)
-    if (seconds >= size && seconds % size === 0) return seconds === size ? unit : `${seconds / size} ${unit}s`;
+    if (seconds >= size && seconds % size === 0)
+      return seconds === size ? unit : `${seconds / size} ${unit}s`;
   return seconds === 1 ? 'second' : `${seconds} seconds`;
 }

@@ -24,7 +24,10 @@ type Schedule = ScheduleList['items'][number];
 
 /** Returns the offset of a zone from UTC at a time, such as `GMT+01:00`. */
 function offset(iso: string, zone: string): string {
-  const parts = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' }).formatToParts(new Date(iso));
+  const parts = new Intl.DateTimeFormat('en', {
+    timeZone: zone,
+    timeZoneName: 'longOffset',
+  }).formatToParts(new Date(iso));
   return parts.find(({ type }) => type === 'timeZoneName')?.value ?? '';
 }
 
@@ -35,11 +38,14 @@ function NextRuns({ runs, zone }: { runs: readonly string[]; zone: string | unde
       <ol class="runs">
         {runs.map((at, n) => {
           const before = runs[n - 1];
-          const jumps = zone !== undefined && before !== undefined && offset(at, zone) !== offset(before, zone);
+          const jumps =
+            zone !== undefined && before !== undefined && offset(at, zone) !== offset(before, zone);
           return (
             <li key={at}>
               <Time at={at} form="full" />
-              {zone !== undefined && zone !== timeZone.value && <span class="faint"> = {fullTime(at, zone)}</span>}
+              {zone !== undefined && zone !== timeZone.value && (
+                <span class="faint"> = {fullTime(at, zone)}</span>
+              )}
               {jumps && <span class="pill warn">clocks change before</span>}
             </li>
           );
@@ -106,7 +112,11 @@ const columns: readonly Column<Schedule>[] = [
       const time = lastRunAt === null ? '—' : <Time at={lastRunAt} form="relative" />;
       return (
         <>
-          {lastRunAt !== null && lastTaskId ? <ChangeLink change={{ task: lastTaskId }}>{time}</ChangeLink> : time}
+          {lastRunAt !== null && lastTaskId ? (
+            <ChangeLink change={{ task: lastTaskId }}>{time}</ChangeLink>
+          ) : (
+            time
+          )}
           {skipped > 0 && <span class="under faint">{whole(skipped)} skipped</span>}
         </>
       );
@@ -122,7 +132,10 @@ const columns: readonly Column<Schedule>[] = [
     return (
       <>
         {may('run') && (
-          <button type="button" onClick={() => void runSchedule(name, lastRun(schedule)).then(schedules.load)}>
+          <button
+            type="button"
+            onClick={() => void runSchedule(name, lastRun(schedule)).then(schedules.load)}
+          >
             Run now
           </button>
         )}
@@ -152,10 +165,19 @@ export function SchedulesPage() {
         items.length === 0 ? (
           <div class="empty">
             <p>Nothing is scheduled. One line does it:</p>
-            <pre tabIndex={0}>{"tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });"}</pre>
+            <pre tabIndex={0}>
+              {
+                "tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });"
+              }
+            </pre>
           </div>
         ) : (
-          <DataTable caption="Schedules" columns={columns} rows={items} keyOf={({ name }) => name} />
+          <DataTable
+            caption="Schedules"
+            columns={columns}
+            rows={items}
+            keyOf={({ name }) => name}
+          />
         )
       }
     </When>

@@ -1,5 +1,12 @@
 import { signal } from '@preact/signals';
-import { type BulkAnswer, type CommandFilter, canCancel, canRetry, ProblemError, type TaskSummary } from '../../../client/client.js';
+import {
+  type BulkAnswer,
+  type CommandFilter,
+  canCancel,
+  canRetry,
+  ProblemError,
+  type TaskSummary,
+} from '../../../client/client.js';
 import { confirmed } from '../../kit/dialog.js';
 import { duration, percent, plural, whole } from '../../kit/formats.js';
 import { notify, showError } from '../../kit/notices.js';
@@ -24,7 +31,12 @@ export async function retryTask(task: TaskSummary): Promise<void> {
   if (task.status !== 'interrupted') return actOn('retry', task);
   await confirmed({
     title: `Run ${task.name} again?`,
-    body: () => <p>This task stopped half-way when its process ended. It may already have done part of its work. Run it again?</p>,
+    body: () => (
+      <p>
+        This task stopped half-way when its process ended. It may already have done part of its
+        work. Run it again?
+      </p>
+    ),
     button: () => 'Run again',
     act: () => actOn('retry', task),
   });
@@ -39,8 +51,8 @@ export async function cancelTask(task: TaskSummary): Promise<void> {
     title: `Stop ${task.name}?`,
     body: () => (
       <p>
-        Ask <em>{task.name}</em> to stop?{done} If it does not stop soon, it is recorded as cancelled. Code that ignores the abort signal
-        keeps running.
+        Ask <em>{task.name}</em> to stop?{done} If it does not stop soon, it is recorded as
+        cancelled. Code that ignores the abort signal keeps running.
       </p>
     ),
     button: () => 'Stop task',
@@ -64,7 +76,8 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
     notify(outcomeOf(action, changed), { undo: undoOf(action, changed) });
   } catch (error) {
     // The task changed state before the request arrived. That is no failure.
-    if (error instanceof ProblemError && error.status === 409) notify(`${task.name} has changed. ${error.message}`);
+    if (error instanceof ProblemError && error.status === 409)
+      notify(`${task.name} has changed. ${error.message}`);
     else showError(error);
     reloadTask();
   } finally {
@@ -79,14 +92,19 @@ function outcomeOf(action: OneAction, { name, status }: TaskSummary): string {
 }
 
 function undoOf(action: OneAction, { id, status }: TaskSummary): (() => Promise<void>) | undefined {
-  if (action === 'cancel') return status === 'cancelled' ? () => takeBack('retry', [id]) : undefined;
+  if (action === 'cancel')
+    return status === 'cancelled' ? () => takeBack('retry', [id]) : undefined;
   return action === 'retry' && may('cancel') ? () => takeBack('cancel', [id]) : undefined;
 }
 
 async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
   try {
     const { dispatched, skipped } = await client.bulk({ action, ids, reason: 'undo' });
-    notify(skipped === 0 ? 'Undone.' : `Undone for ${whole(dispatched)}; ${whole(skipped)} had changed state.`);
+    notify(
+      skipped === 0
+        ? 'Undone.'
+        : `Undone for ${whole(dispatched)}; ${whole(skipped)} had changed state.`,
+    );
   } catch (error) {
     showError(error);
   }
@@ -94,14 +112,24 @@ async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Pro
 
 /** What is done to many tasks, and how it is said. */
 const verbs = {
-  retry: { verb: 'Retry', past: 'retried', done: 'queued', consequence: 'They join their queues again and keep their history.' },
+  retry: {
+    verb: 'Retry',
+    past: 'retried',
+    done: 'queued',
+    consequence: 'They join their queues again and keep their history.',
+  },
   cancel: {
     verb: 'Cancel',
     past: 'cancelled',
     done: 'cancelled or asked to stop',
     consequence: 'Waiting ones will never run; running ones are asked to stop.',
   },
-  delete: { verb: 'Delete', past: 'deleted', done: 'deleted', consequence: 'They are removed from the history. This cannot be undone.' },
+  delete: {
+    verb: 'Delete',
+    past: 'deleted',
+    done: 'deleted',
+    consequence: 'They are removed from the history. This cannot be undone.',
+  },
 } as const;
 
 export type ManyAction = keyof typeof verbs;
@@ -110,31 +138,48 @@ export type ManyAction = keyof typeof verbs;
 const keepTasks = { keep: 'Keep tasks' };
 
 /** What waits is deleted where the engine cannot cancel it. */
-const canDelete = (status: TaskSummary['status']): boolean => !canCancel(status) || (status === 'pending' && !may('cancel'));
+const canDelete = (status: TaskSummary['status']): boolean =>
+  !canCancel(status) || (status === 'pending' && !may('cancel'));
 
 /** Retries, cancels or deletes the selected tasks. */
-export async function actOnSelected(action: ManyAction, tasks: readonly TaskSummary[]): Promise<void> {
+export async function actOnSelected(
+  action: ManyAction,
+  tasks: readonly TaskSummary[],
+): Promise<void> {
   const able = tasks.filter(({ status }) =>
-    action === 'retry' ? canRetry(status) : action === 'cancel' ? canCancel(status) : canDelete(status),
+    action === 'retry'
+      ? canRetry(status)
+      : action === 'cancel'
+        ? canCancel(status)
+        : canDelete(status),
   );
   const ids = able.map(({ id }) => id);
   const { verb, consequence } = verbs[action];
   const rest = tasks.length - able.length;
-  if (ids.length === 0) return notify(`No selected task can be ${verbs[action].past} in its present state.`);
+  if (ids.length === 0)
+    return notify(`No selected task can be ${verbs[action].past} in its present state.`);
   const run = async (reason: string | undefined): Promise<void> => {
     report(action, await client.bulk({ action, ids, reason }), {});
     clearSelection();
   };
   const interrupted = able.filter(({ status }) => status === 'interrupted').length;
-  if (ids.length === 1 && action === 'retry' && interrupted === 0) return run(undefined).catch(showError);
+  if (ids.length === 1 && action === 'retry' && interrupted === 0)
+    return run(undefined).catch(showError);
   await confirmed({
     title: `${verb} ${plural(ids.length, 'task')}?`,
     body: () => (
       <>
         <p>{consequence}</p>
-        {rest > 0 && <p>{whole(rest)} of the selected tasks stay unchanged, because their state does not allow it.</p>}
+        {rest > 0 && (
+          <p>
+            {whole(rest)} of the selected tasks stay unchanged, because their state does not allow
+            it.
+          </p>
+        )}
         {action === 'retry' && interrupted > 0 && (
-          <p>{whole(interrupted)} stopped half-way. They may already have done part of their work.</p>
+          <p>
+            {whole(interrupted)} stopped half-way. They may already have done part of their work.
+          </p>
         )}
       </>
     ),
@@ -151,7 +196,9 @@ export async function actOnSelected(action: ManyAction, tasks: readonly TaskSumm
  * task, which must be said.
  */
 function commandFilter(filter: Partial<Filter>): CommandFilter {
-  const given = Object.entries(filter).filter(([, value]) => value !== undefined && value.length > 0);
+  const given = Object.entries(filter).filter(
+    ([, value]) => value !== undefined && value.length > 0,
+  );
   return given.length === 0 ? 'all' : (Object.fromEntries(given) as CommandFilter);
 }
 
@@ -164,7 +211,11 @@ const worthSpreading = 1000;
  * Changes all tasks that match a filter. Counts them first, and asks again if the number has
  * changed.
  */
-export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, what: string): Promise<void> {
+export async function actOnFilter(
+  action: ManyAction,
+  shown: Partial<Filter>,
+  what: string,
+): Promise<void> {
   const { verb, consequence } = verbs[action];
   const filter = commandFilter(shown);
   const counted = signal<BulkAnswer | undefined>(undefined);
@@ -175,7 +226,10 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
   };
   try {
     const { count: found, scope } = await count();
-    if (found === 0) return notify(`There is no task to ${action} among ${what}.${scope ? ' Only the newest tasks were searched.' : ''}`);
+    if (found === 0)
+      return notify(
+        `There is no task to ${action} among ${what}.${scope ? ' Only the newest tasks were searched.' : ''}`,
+      );
   } catch (error) {
     return showError(error);
   }
@@ -194,7 +248,10 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
       action === 'retry' && (counted.value?.count ?? 0) >= worthSpreading ? (
         <label class="field">
           Spread over
-          <select value={spread.value} onChange={(event) => (spread.value = Number(event.currentTarget.value))}>
+          <select
+            value={spread.value}
+            onChange={(event) => (spread.value = Number(event.currentTarget.value))}
+          >
             {spreads.map((seconds) => (
               <option key={seconds} value={seconds}>
                 {seconds === 0 ? 'no time: all at once' : duration(seconds)}
@@ -217,7 +274,13 @@ export async function actOnFilter(action: ManyAction, shown: Partial<Filter>, wh
       const first = expected;
       for (;;) {
         const answer = await bulkExpecting(
-          { action, filter, expect: expected, reason, ...(spread.peek() > 0 && { spread: spread.peek() }) },
+          {
+            action,
+            filter,
+            expect: expected,
+            reason,
+            ...(spread.peek() > 0 && { spread: spread.peek() }),
+          },
           count,
         );
         sum.dispatched += answer.dispatched;
@@ -247,13 +310,20 @@ function numberOf(counted: BulkAnswer | undefined): string {
 /** Says in a confirmation that a command changes tasks among the newest ones only. */
 export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
   if (counted?.scope === undefined) return null;
-  return <p class="coverage">Only the newest tasks were searched. Older tasks that match stay as they are.</p>;
+  return (
+    <p class="coverage">
+      Only the newest tasks were searched. Older tasks that match stay as they are.
+    </p>
+  );
 }
 
 /**
  * Sends one request. If the number is not the confirmed one, counts again and asks the user again.
  */
-async function bulkExpecting(body: Parameters<typeof client.bulk>[0], count: () => Promise<BulkAnswer>): Promise<BulkAnswer> {
+async function bulkExpecting(
+  body: Parameters<typeof client.bulk>[0],
+  count: () => Promise<BulkAnswer>,
+): Promise<BulkAnswer> {
   try {
     return await client.bulk(body);
   } catch (error) {
@@ -277,15 +347,25 @@ function report(
 ): void {
   const { done } = verbs[action];
   const reasons = new Map<string, number>();
-  for (const result of results) if (!result.ok) reasons.set(result.detail, (reasons.get(result.detail) ?? 0) + 1);
+  for (const result of results)
+    if (!result.ok) reasons.set(result.detail, (reasons.get(result.detail) ?? 0) + 1);
   const why = [...reasons].map(([detail, n]) => `${whole(n)}: ${detail}`).join(' ');
   const ids = results.flatMap(({ id, ok }) => (ok ? [id] : []));
   const reverse = action === 'retry' ? 'cancel' : 'retry';
   const { name, queue, tag = [], fingerprint, schedule, q, from, to } = filter;
   const rest = { name, queue, tag, fingerprint, schedule, q, from, to };
   const isFiltered = Object.values(rest).some((value) => value !== undefined && value.length > 0);
-  notify(`${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`, {
-    ...(action !== 'delete' && may(reverse) && ids.length > 0 && ids.length <= maxIds && { undo: () => takeBack(reverse, ids) }),
-    ...(action !== 'delete' && isFiltered && { link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) } }),
-  });
+  notify(
+    `${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`,
+    {
+      ...(action !== 'delete' &&
+        may(reverse) &&
+        ids.length > 0 &&
+        ids.length <= maxIds && { undo: () => takeBack(reverse, ids) }),
+      ...(action !== 'delete' &&
+        isFiltered && {
+          link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) },
+        }),
+    },
+  );
 }

@@ -1,6 +1,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { statuses, symbols } from '../../kit/statuses.js';
-import { filterOf, isFiltered, maxName, noFilter, type Sort, sortKeys } from '../../state/address.js';
+import {
+  filterOf,
+  isFiltered,
+  maxName,
+  noFilter,
+  type Sort,
+  sortKeys,
+} from '../../state/address.js';
 import { client, may } from '../../state/bootstrap.js';
 import { PageLink } from '../../state/links.js';
 import { pageSize } from '../../state/preferences.js';
@@ -41,7 +48,8 @@ function Search() {
           const { value } = event.currentTarget;
           setText(value);
           clearTimeout(timer.current);
-          if (page.peek() === 'tasks') timer.current = setTimeout(() => search(value, true), typingPause);
+          if (page.peek() === 'tasks')
+            timer.current = setTimeout(() => search(value, true), typingPause);
         }}
       />
     </form>
@@ -61,7 +69,11 @@ function States() {
             type="button"
             class={`chip ${each}`}
             aria-pressed={chosen}
-            onClick={() => filterBy({ status: chosen ? status.filter((other) => other !== each) : [...status, each] })}
+            onClick={() =>
+              filterBy({
+                status: chosen ? status.filter((other) => other !== each) : [...status, each],
+              })
+            }
           >
             <span aria-hidden="true">{symbols[each]}</span> {each}
           </button>
@@ -81,7 +93,10 @@ interface Choice {
 
 function Select({ label, value, options, none, choose }: Choice) {
   // A value of the address is offered even if no known task has it.
-  const all = value !== undefined && !options.some(([each]) => each === value) ? [[value, value] as const, ...options] : options;
+  const all =
+    value !== undefined && !options.some(([each]) => each === value)
+      ? [[value, value] as const, ...options]
+      : options;
   return (
     <select
       aria-label={label}
@@ -99,7 +114,8 @@ function Select({ label, value, options, none, choose }: Choice) {
   );
 }
 
-const plain = (names: readonly string[]): (readonly [string, string])[] => names.map((name) => [name, name]);
+const plain = (names: readonly string[]): (readonly [string, string])[] =>
+  names.map((name) => [name, name]);
 
 function TagField() {
   const [text, setText] = useState('');
@@ -109,7 +125,8 @@ function TagField() {
       onSubmit={(event) => {
         event.preventDefault();
         const tag = text.trim().replace('=', ':');
-        if (tag !== '' && !view.peek().tag.includes(tag)) filterBy({ tag: [...view.peek().tag, tag] });
+        if (tag !== '' && !view.peek().tag.includes(tag))
+          filterBy({ tag: [...view.peek().tag, tag] });
         setText('');
       }}
     >
@@ -130,19 +147,40 @@ function TagField() {
 function Chips() {
   const { tag, fingerprint, schedule, from, to } = view.value;
   const chips: { text: string; clear: () => void }[] = [
-    ...tag.map((each) => ({ text: `tag ${each}`, clear: () => filterBy({ tag: tag.filter((other) => other !== each) }) })),
+    ...tag.map((each) => ({
+      text: `tag ${each}`,
+      clear: () => filterBy({ tag: tag.filter((other) => other !== each) }),
+    })),
     ...(fingerprint
-      ? [{ text: `${filterWords.fingerprint} ${fingerprint.slice(0, 6)}…`, clear: () => filterBy({ fingerprint: undefined }) }]
+      ? [
+          {
+            text: `${filterWords.fingerprint} ${fingerprint.slice(0, 6)}…`,
+            clear: () => filterBy({ fingerprint: undefined }),
+          },
+        ]
       : []),
-    ...(schedule ? [{ text: `schedule ${schedule}`, clear: () => filterBy({ schedule: undefined }) }] : []),
+    ...(schedule
+      ? [{ text: `schedule ${schedule}`, clear: () => filterBy({ schedule: undefined }) }]
+      : []),
     ...(to || (from && !ranges.some(([each]) => each === from))
-      ? [{ text: `${from ?? '…'} to ${to ?? 'now'}`, clear: () => filterBy({ from: undefined, to: undefined }) }]
+      ? [
+          {
+            text: `${from ?? '…'} to ${to ?? 'now'}`,
+            clear: () => filterBy({ from: undefined, to: undefined }),
+          },
+        ]
       : []),
   ];
   return (
     <>
       {chips.map(({ text, clear }) => (
-        <button key={text} type="button" class="chip set" onClick={clear} aria-label={`Clear ${text}`}>
+        <button
+          key={text}
+          type="button"
+          class="chip set"
+          onClick={clear}
+          aria-label={`Clear ${text}`}
+        >
           {text} <span aria-hidden="true">✕</span>
         </button>
       ))}
@@ -163,7 +201,12 @@ function Sorts() {
   return (
     <label class="sorts">
       <span class="unseen">Sort by</span>
-      <select value={view.value.sort} onChange={(event) => filterBy({ sort: event.currentTarget.value as Sort }, { replace: true })}>
+      <select
+        value={view.value.sort}
+        onChange={(event) =>
+          filterBy({ sort: event.currentTarget.value as Sort }, { replace: true })
+        }
+      >
         {sortKeys.flatMap((key) => [
           <option key={`-${key}`} value={`-${key}`}>
             {sortWords[key]} ↓
@@ -183,7 +226,11 @@ function Whole() {
   const { status, tag, ...rest } = filterOf(shown);
   const query = { ...rest, status: [...status], tag: [...tag] };
   const address = (format: string): string =>
-    client.url('/export', { format, ...query, ...(shown.sort !== '-createdAt' && { sort: shown.sort }) });
+    client.url('/export', {
+      format,
+      ...query,
+      ...(shown.sort !== '-createdAt' && { sort: shown.sort }),
+    });
   const what = isFiltered(shown) ? 'the tasks that match the filters' : 'all tasks';
   const total = table.value?.total ?? 0;
   return (
@@ -230,7 +277,13 @@ export function Filters() {
         none="all functions"
         choose={(value) => filterBy({ name: value })}
       />
-      <Select label="Queue" value={queue} options={plain(queues.value)} none="all queues" choose={(value) => filterBy({ queue: value })} />
+      <Select
+        label="Queue"
+        value={queue}
+        options={plain(queues.value)}
+        none="all queues"
+        choose={(value) => filterBy({ queue: value })}
+      />
       <Select
         label="Created"
         value={to === undefined ? from : undefined}
@@ -250,7 +303,10 @@ export function Filters() {
         <Sorts />
         <label class="rows">
           <span class="unseen">Rows</span>
-          <select value={pageSize.value} onChange={(event) => (pageSize.value = Number(event.currentTarget.value))}>
+          <select
+            value={pageSize.value}
+            onChange={(event) => (pageSize.value = Number(event.currentTarget.value))}
+          >
             {[50, 100, 200].map((n) => (
               <option key={n} value={n}>
                 {n} rows

@@ -6,7 +6,14 @@ import { listen } from '../../live/connection.js';
 import { filterOf, type View } from '../../state/address.js';
 import { bootstrap, client } from '../../state/bootstrap.js';
 import { pageSize } from '../../state/preferences.js';
-import { ignoredParameters, page, pagesBefore, scrollTarget, show, view } from '../../state/view.js';
+import {
+  ignoredParameters,
+  page,
+  pagesBefore,
+  scrollTarget,
+  show,
+  view,
+} from '../../state/view.js';
 import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 
@@ -37,8 +44,12 @@ export const listError = signal<unknown>(undefined);
 /** Tasks that match the filters and that the table does not show yet. */
 export const unseenRows = signal<ReadonlyMap<string, TaskSummary>>(new Map());
 /** Names that the filters offer. */
-export const functions = signal<readonly string[]>(bootstrap.overview?.hour.functions.map(({ name }) => name) ?? []);
-export const queues = signal<readonly string[]>(bootstrap.overview?.queues.map(({ name }) => name) ?? []);
+export const functions = signal<readonly string[]>(
+  bootstrap.overview?.hour.functions.map(({ name }) => name) ?? [],
+);
+export const queues = signal<readonly string[]>(
+  bootstrap.overview?.queues.map(({ name }) => name) ?? [],
+);
 
 const maxUnseenRows = 500;
 /** Milliseconds between two loads of the list when the stream drops changes. */
@@ -98,7 +109,12 @@ function takePage({ items, ...rest }: TaskList): void {
 /** Shows the list that came with the page, if it is what the address asks for. */
 export function showInitialList(): void {
   const { list } = bootstrap;
-  if (list && ignoredParameters.length === 0 && pageSize.peek() === 50 && (list.items.length > 0 || list.nextCursor === null))
+  if (
+    list &&
+    ignoredParameters.length === 0 &&
+    pageSize.peek() === 50 &&
+    (list.items.length > 0 || list.nextCursor === null)
+  )
     takePage(list);
 }
 
@@ -109,7 +125,8 @@ export function showInitialList(): void {
 async function findPage(aborted: AbortSignal): Promise<TaskList> {
   const query = queryOf(view.peek());
   let found = await client.list(query, aborted);
-  while (found.items.length === 0 && found.nextCursor !== null) found = await client.list({ ...query, cursor: found.nextCursor }, aborted);
+  while (found.items.length === 0 && found.nextCursor !== null)
+    found = await client.list({ ...query, cursor: found.nextCursor }, aborted);
   return found;
 }
 
@@ -128,7 +145,13 @@ function toRows(tasks: readonly TaskSummary[]): TableRow[] {
   // A row that has the focus or is being pressed must not become another task.
   const free = isHeld() ? [] : [...leaving.values()];
   return tasks.map(
-    (task, n) => kept[n] ?? { id: task.id, elements: free.shift()?.elements ?? ++lastElements, task: signal(task), removed: signal(false) },
+    (task, n) =>
+      kept[n] ?? {
+        id: task.id,
+        elements: free.shift()?.elements ?? ++lastElements,
+        task: signal(task),
+        removed: signal(false),
+      },
   );
 }
 
@@ -137,8 +160,14 @@ function learnNames(tasks: readonly TaskSummary[]): void {
   learn(queues, tasks, 'queue');
 }
 
-function learn(names: Signal<readonly string[]>, tasks: readonly TaskSummary[], key: 'name' | 'queue'): void {
-  const fresh = new Set(tasks.map((task) => task[key]).filter((name) => !names.peek().includes(name)));
+function learn(
+  names: Signal<readonly string[]>,
+  tasks: readonly TaskSummary[],
+  key: 'name' | 'queue',
+): void {
+  const fresh = new Set(
+    tasks.map((task) => task[key]).filter((name) => !names.peek().includes(name)),
+  );
   if (fresh.size > 0) names.value = [...names.peek(), ...fresh].sort();
 }
 
@@ -162,7 +191,10 @@ export function takeTasks(upserts: readonly TaskSummary[]): void {
     }
     learnNames(upserts);
     if (fresh.length === 0) return;
-    const waiting = [...unseenRows.peek(), ...fresh.map((task): [string, TaskSummary] => [task.id, task])];
+    const waiting = [
+      ...unseenRows.peek(),
+      ...fresh.map((task): [string, TaskSummary] => [task.id, task]),
+    ];
     unseenRows.value = new Map(waiting.slice(-maxUnseenRows));
     if (isFree()) showUnseenRows();
   });
@@ -171,7 +203,11 @@ export function takeTasks(upserts: readonly TaskSummary[]): void {
 /** Whether a new row would move nothing that the user is working with. */
 function isFree(): boolean {
   return (
-    view.peek().sort === '-createdAt' && selected.peek().size === 0 && view.peek().task === undefined && window.scrollY < 120 && !isHeld()
+    view.peek().sort === '-createdAt' &&
+    selected.peek().size === 0 &&
+    view.peek().task === undefined &&
+    window.scrollY < 120 &&
+    !isHeld()
   );
 }
 
@@ -229,14 +265,16 @@ export function showUnseenRows(): void {
 function takeRemoved(removed: readonly string[]): void {
   const gone = new Set(removed);
   for (const row of table.peek()?.rows ?? []) if (gone.has(row.id)) row.removed.value = true;
-  if (removed.some((id) => unseenRows.peek().has(id))) unseenRows.value = new Map([...unseenRows.peek()].filter(([id]) => !gone.has(id)));
+  if (removed.some((id) => unseenRows.peek().has(id)))
+    unseenRows.value = new Map([...unseenRows.peek()].filter(([id]) => !gone.has(id)));
   unselect(removed);
 }
 
 /** Goes to the next page of the list. */
 export function nextPage(): void {
   const { nextCursor } = table.peek() ?? {};
-  if (typeof nextCursor === 'string') show({ cursor: nextCursor }, { before: [...pagesBefore.peek(), view.peek().cursor ?? null] });
+  if (typeof nextCursor === 'string')
+    show({ cursor: nextCursor }, { before: [...pagesBefore.peek(), view.peek().cursor ?? null] });
   scrollTarget.value = 0;
 }
 
@@ -260,7 +298,8 @@ export function watchList(): void {
     const { sort, cursor } = view.value;
     if (!listShown.value) return;
     const filter = JSON.stringify(filterOf(view.value));
-    if (filtered !== undefined && filter !== filtered) clearSelection('The filter has changed: the selection was cleared.');
+    if (filtered !== undefined && filter !== filtered)
+      clearSelection('The filter has changed: the selection was cleared.');
     filtered = filter;
     const wanted = JSON.stringify([filter, sort, cursor, pageSize.value]);
     if (wanted !== asked && !isThere) void loadList();

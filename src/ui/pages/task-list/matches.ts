@@ -27,7 +27,9 @@ function hasTag({ tags }: TaskSummary, tag: string): boolean {
 
 function hasWords({ id, name, tags, error }: TaskSummary, q: string): boolean {
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
-  const held = [name, ...Object.entries(tags).flat(), error?.name, error?.message].join(' ').toLowerCase();
+  const held = [name, ...Object.entries(tags).flat(), error?.name, error?.message]
+    .join(' ')
+    .toLowerCase();
   return id.startsWith(q.toLowerCase()) || words.every((word) => held.includes(word));
 }
 
@@ -36,5 +38,7 @@ const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** A time of the address, `-6h` or ISO 8601, in Unix milliseconds. */
 function momentOf(text: string, now: number): number {
   const [, amount, unit] = /^-(\d+)([smhd])$/.exec(text) ?? [];
-  return amount === undefined ? Date.parse(text) : now - Number(amount) * units[unit as keyof typeof units];
+  return amount === undefined
+    ? Date.parse(text)
+    : now - Number(amount) * units[unit as keyof typeof units];
 }

@@ -8,7 +8,9 @@ import { reloadTask } from '../task/opened.js';
 
 /** Opens a dialog that creates a copy of a task with edited arguments. */
 export function rerunTask(task: ShownTask): Promise<void> {
-  return openDialog(`Run ${task.name} again as a new task`, (close) => <Rerun task={task} close={close} />);
+  return openDialog(`Run ${task.name} again as a new task`, (close) => (
+    <Rerun task={task} close={close} />
+  ));
 }
 
 function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
@@ -16,11 +18,16 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
   const before = shown ? JSON.stringify(task.args, null, 2) : '';
   const [text, setText] = useState(before);
   const { args, fault } = readArgs(text, shown);
-  const changes = fault === '' && text.trim() !== '' && shown ? differences(before, JSON.stringify(args, null, 2)) : [];
+  const changes =
+    fault === '' && text.trim() !== '' && shown
+      ? differences(before, JSON.stringify(args, null, 2))
+      : [];
   const { busy, error, submit } = useSubmit(close, async () => {
     const made = await client.rerun(task.id, args === undefined ? {} : { args });
     reloadTask();
-    notify(`A new ${task.name} is queued.`, { link: { text: 'Open it', href: linkTo({ task: made.id }) } });
+    notify(`A new ${task.name} is queued.`, {
+      link: { text: 'Open it', href: linkTo({ task: made.id }) },
+    });
   });
   return (
     <form onSubmit={submit}>
@@ -41,7 +48,11 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
         />
       </label>
       <p id="args-fault" class="field-fault" role="status">
-        {fault !== '' ? fault : shown ? '' : 'Arguments are hidden here. If you leave this empty, the new task gets the same ones.'}
+        {fault !== ''
+          ? fault
+          : shown
+            ? ''
+            : 'Arguments are hidden here. If you leave this empty, the new task gets the same ones.'}
       </p>
       {changes.length > 0 && (
         <section aria-label="What is different">
@@ -70,10 +81,13 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
 
 /** Parses the text. Returns the arguments, or what is wrong with it. */
 function readArgs(text: string, required: boolean): { args?: unknown[]; fault: string } {
-  if (text.trim() === '') return { fault: required ? 'Enter a list, such as [] for no arguments.' : '' };
+  if (text.trim() === '')
+    return { fault: required ? 'Enter a list, such as [] for no arguments.' : '' };
   try {
     const value: unknown = JSON.parse(text);
-    return Array.isArray(value) ? { args: value, fault: '' } : { fault: 'The arguments are a list: put them in [ ].' };
+    return Array.isArray(value)
+      ? { args: value, fault: '' }
+      : { fault: 'The arguments are a list: put them in [ ].' };
   } catch (error) {
     return { fault: `This is not JSON: ${(error as Error).message}` };
   }
@@ -86,13 +100,15 @@ function differences(before: string, after: string): { sign: '-' | '+'; line: st
   const at = (i: number, j: number): number => common[i]?.[j] ?? 0;
   for (let i = a.length - 1; i >= 0; i--)
     for (let j = b.length - 1; j >= 0; j--)
-      (common[i] as Uint16Array)[j] = a[i] === b[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1));
+      (common[i] as Uint16Array)[j] =
+        a[i] === b[j] ? at(i + 1, j + 1) + 1 : Math.max(at(i + 1, j), at(i, j + 1));
   const found: { sign: '-' | '+'; line: string }[] = [];
   for (let i = 0, j = 0; i < a.length || j < b.length; ) {
     if (i < a.length && j < b.length && a[i] === b[j]) {
       i += 1;
       j += 1;
-    } else if (j >= b.length || (i < a.length && at(i + 1, j) >= at(i, j + 1))) found.push({ sign: '-', line: a[i++] ?? '' });
+    } else if (j >= b.length || (i < a.length && at(i + 1, j) >= at(i, j + 1)))
+      found.push({ sign: '-', line: a[i++] ?? '' });
     else found.push({ sign: '+', line: b[j++] ?? '' });
   }
   return found;

@@ -34,7 +34,10 @@ function read(): Saved[] {
   try {
     const list: unknown = JSON.parse(localStorage.getItem(key) ?? '[]');
     return Array.isArray(list)
-      ? list.filter((each): each is Saved => typeof each?.name === 'string' && typeof each?.query === 'string')
+      ? list.filter(
+          (each): each is Saved =>
+            typeof each?.name === 'string' && typeof each?.query === 'string',
+        )
       : [];
   } catch {
     return [];
@@ -58,8 +61,17 @@ export function SavedViews() {
   const save = (event: Event): void => {
     event.preventDefault();
     if (name.trim() === '') return;
-    const query = viewQuery({ ...view.peek(), view: 'tasks', task: undefined, tab: 'summary', cursor: undefined });
-    keep([...saved.peek().filter((each) => each.name !== name.trim()), { name: name.trim(), query }]);
+    const query = viewQuery({
+      ...view.peek(),
+      view: 'tasks',
+      task: undefined,
+      tab: 'summary',
+      cursor: undefined,
+    });
+    keep([
+      ...saved.peek().filter((each) => each.name !== name.trim()),
+      { name: name.trim(), query },
+    ]);
     setName('');
   };
   return (

@@ -34,15 +34,20 @@ export function SelectionBar() {
       <button type="button" onClick={() => copy([...ids].join('\n'), plural(ids.size, 'id'))}>
         Copy ids
       </button>
-      {may('retry') && total > rows.length && ids.size === rows.length && isFiltered(view.value) && (
-        <button
-          type="button"
-          class="quiet"
-          onClick={() => void actOnFilter('retry', filterOf(view.peek()), 'the tasks that match the filters')}
-        >
-          Retry all {total} matching…
-        </button>
-      )}
+      {may('retry') &&
+        total > rows.length &&
+        ids.size === rows.length &&
+        isFiltered(view.value) && (
+          <button
+            type="button"
+            class="quiet"
+            onClick={() =>
+              void actOnFilter('retry', filterOf(view.peek()), 'the tasks that match the filters')
+            }
+          >
+            Retry all {total} matching…
+          </button>
+        )}
       <button type="button" class="quiet" onClick={() => clearSelection()}>
         Clear selection
       </button>

@@ -16,7 +16,8 @@ export function toggle(id: string, order: readonly string[], range = false): voi
   const on = !chosen.has(id);
   const from = anchor === undefined ? -1 : order.indexOf(anchor);
   const to = order.indexOf(id);
-  const touched = range && from >= 0 && to >= 0 ? order.slice(Math.min(from, to), Math.max(from, to) + 1) : [id];
+  const touched =
+    range && from >= 0 && to >= 0 ? order.slice(Math.min(from, to), Math.max(from, to) + 1) : [id];
   for (const each of touched) {
     if (on) chosen.add(each);
     else chosen.delete(each);
@@ -40,7 +41,10 @@ export function unselect(ids: readonly string[]): void {
   const dropped = selected.peek().size - left.size;
   if (dropped === 0) return;
   selected.value = left;
-  selectionNotice.value = left.size === 0 ? 'The selection was cleared.' : `${dropped} no longer shown: ${left.size} selected.`;
+  selectionNotice.value =
+    left.size === 0
+      ? 'The selection was cleared.'
+      : `${dropped} no longer shown: ${left.size} selected.`;
 }
 
 /** Deselects all tasks, and announces `why` if there were any. */

@@ -10,13 +10,24 @@ import { isFiltered, noFilter, type Sort } from '../../state/address.js';
 import { bootstrap, may } from '../../state/bootstrap.js';
 import { ChangeLink } from '../../state/links.js';
 import { filterBy, pagesBefore, show, view } from '../../state/view.js';
-import { listError, loading, loadList, nextPage, pageBefore, showUnseenRows, type TableRow, table, unseenRows } from './list.js';
+import {
+  listError,
+  loading,
+  loadList,
+  nextPage,
+  pageBefore,
+  showUnseenRows,
+  type TableRow,
+  table,
+  unseenRows,
+} from './list.js';
 import { matches } from './matches.js';
 import { selected, toggle, toggleAll } from './selection.js';
 
 /** Seconds an attempt has run so far, or ran. */
 export function ranFor(task: TaskSummary): number | null {
-  if (task.status === 'running' && task.startedAt) return (now.value - Date.parse(task.startedAt)) / 1000;
+  if (task.status === 'running' && task.startedAt)
+    return (now.value - Date.parse(task.startedAt)) / 1000;
   return task.duration;
 }
 
@@ -53,7 +64,9 @@ function Row({ row, choosable }: { row: TableRow; choosable: boolean }) {
       class={`${view.value.task === task.id ? 'open ' : ''}${stays ? '' : 'gone'}`}
       data-task={task.id}
       onClick={onClick}
-      title={removed ? 'Removed from the history' : stays ? undefined : 'No longer matches the filters'}
+      title={
+        removed ? 'Removed from the history' : stays ? undefined : 'No longer matches the filters'
+      }
     >
       {choosable && (
         <td class="choose">
@@ -73,7 +86,9 @@ function Row({ row, choosable }: { row: TableRow; choosable: boolean }) {
         <Badge task={task} />
       </td>
       <th scope="row">
-        <ChangeLink change={{ task: task.id, tab: 'summary', attempt: undefined }}>{task.name}</ChangeLink>
+        <ChangeLink change={{ task: task.id, tab: 'summary', attempt: undefined }}>
+          {task.name}
+        </ChangeLink>
         {task.source === 'scheduled' && <span class="pill">scheduled</span>}
       </th>
       <td data-label="Queue">{task.queue}</td>
@@ -106,7 +121,11 @@ function Row({ row, choosable }: { row: TableRow; choosable: boolean }) {
 const isLater = ({ runAt }: TaskSummary): boolean => Date.parse(runAt) > now.value;
 
 /** Columns with what each is sorted by; times and lengths begin with the largest. */
-const columns: readonly { head: string; key?: 'status' | 'name' | 'createdAt' | 'startedAt' | 'duration'; time?: true }[] = [
+const columns: readonly {
+  head: string;
+  key?: 'status' | 'name' | 'createdAt' | 'startedAt' | 'duration';
+  time?: true;
+}[] = [
   { head: 'State', key: 'status' },
   { head: 'Function', key: 'name' },
   { head: 'Queue' },
@@ -122,13 +141,29 @@ const descendsFirst = ['createdAt', 'startedAt', 'endedAt', 'duration'];
 
 /** The sort after a press on the head of its column. */
 function nextSort(key: string, present: Sort): Sort {
-  const other = present === key ? `-${key}` : present === `-${key}` ? key : descendsFirst.includes(key) ? `-${key}` : key;
+  const other =
+    present === key
+      ? `-${key}`
+      : present === `-${key}`
+        ? key
+        : descendsFirst.includes(key)
+          ? `-${key}`
+          : key;
   return other as Sort;
 }
 
-function Head({ head, sortKey, time }: { head: string; sortKey: string | undefined; time: boolean }) {
+function Head({
+  head,
+  sortKey,
+  time,
+}: {
+  head: string;
+  sortKey: string | undefined;
+  time: boolean;
+}) {
   const { sort } = view.value;
-  const direction = sort === sortKey ? 'ascending' : sort === `-${sortKey}` ? 'descending' : undefined;
+  const direction =
+    sort === sortKey ? 'ascending' : sort === `-${sortKey}` ? 'descending' : undefined;
   const label = time ? `${head}, ${zoneLabel.value}` : head;
   if (sortKey === undefined)
     return (
@@ -138,9 +173,15 @@ function Head({ head, sortKey, time }: { head: string; sortKey: string | undefin
     );
   return (
     <th scope="col" data-label={head} aria-sort={direction ?? 'none'}>
-      <button type="button" class="sort" onClick={() => filterBy({ sort: nextSort(sortKey, sort) }, { replace: true })}>
+      <button
+        type="button"
+        class="sort"
+        onClick={() => filterBy({ sort: nextSort(sortKey, sort) }, { replace: true })}
+      >
         {label}
-        <span aria-hidden="true">{direction === 'ascending' ? ' ↑' : direction === 'descending' ? ' ↓' : ''}</span>
+        <span aria-hidden="true">
+          {direction === 'ascending' ? ' ↑' : direction === 'descending' ? ' ↓' : ''}
+        </span>
       </button>
     </th>
   );
@@ -185,7 +226,9 @@ function Empty() {
       </div>
     );
   }
-  const names = (Object.keys(noFilter) as (keyof typeof noFilter)[]).filter((name) => shown[name]?.length);
+  const names = (Object.keys(noFilter) as (keyof typeof noFilter)[]).filter(
+    (name) => shown[name]?.length,
+  );
   return (
     <div class="empty">
       <p>No task matches these filters.</p>
@@ -283,17 +326,25 @@ export function amount(): string {
 function Coverage() {
   const { limited, searched = 0, nextCursor } = table.value ?? { nextCursor: null };
   const { status, sort, name, tag, fingerprint, schedule, q, from, to } = view.value;
-  const isSearch = [name, fingerprint, schedule, q, from, to, tag[0]].some((condition) => condition !== undefined);
+  const isSearch = [name, fingerprint, schedule, q, from, to, tag[0]].some(
+    (condition) => condition !== undefined,
+  );
   if (!limited || (!isSearch && sort === '-createdAt' && nextCursor !== null)) return null;
   const [state, ...others] = status;
-  const hasMore = !isSearch && others.length === 0 && state !== undefined && state !== 'pending' && state !== 'running';
+  const hasMore =
+    !isSearch &&
+    others.length === 0 &&
+    state !== undefined &&
+    state !== 'pending' &&
+    state !== 'running';
   return (
     <p class="coverage">
       This list covers only the newest {plural(searched, 'task')}. Older tasks are not included.
       {hasMore && (
         <>
           {' '}
-          <ChangeLink change={{ sort: '-endedAt', cursor: undefined }}>Sort by end time</ChangeLink> to include them.
+          <ChangeLink change={{ sort: '-endedAt', cursor: undefined }}>Sort by end time</ChangeLink>{' '}
+          to include them.
         </>
       )}
     </p>
@@ -307,7 +358,13 @@ const heights = { row: 41, above: { overview: 1000, tasks: 180 } };
  * these are seen.
  */
 const rowsOfFirstPaint = (): number =>
-  Math.max(4, Math.ceil((innerHeight - heights.above[view.peek().view === 'tasks' ? 'tasks' : 'overview']) / heights.row));
+  Math.max(
+    4,
+    Math.ceil(
+      (innerHeight - heights.above[view.peek().view === 'tasks' ? 'tasks' : 'overview']) /
+        heights.row,
+    ),
+  );
 const wasSeen = signal(false);
 
 /**
@@ -327,14 +384,17 @@ export function TaskTable() {
   const error = listError.value;
   const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstPaint());
   // Busy until every row that the address asks for is on the page.
-  const complete = error !== undefined || (rows !== undefined && rows.length === loadedPage?.rows.length);
+  const complete =
+    error !== undefined || (rows !== undefined && rows.length === loadedPage?.rows.length);
   useEffect(() => {
     if (rows) afterPaint(() => (wasSeen.value = true));
   }, [rows === undefined]);
   return (
     <div class="list-top" aria-busy={loading.value || !complete}>
       <UnseenRows />
-      {error !== undefined && <Failure error={error} what="The tasks" again={() => void loadList()} />}
+      {error !== undefined && (
+        <Failure error={error} what="The tasks" again={() => void loadList()} />
+      )}
       <Coverage />
       {!rows ? (
         error === undefined && <Skeleton rows={12} />

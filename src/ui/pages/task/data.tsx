@@ -17,8 +17,14 @@ export function Data({ task }: { task: ShownTask }) {
       </section>
       <section aria-label="Result">
         <h3>Result</h3>
-        {task.resultOmitted !== undefined && <p class="faint">No result is kept: {task.resultOmitted}.</p>}
-        {task.result === null ? task.resultOmitted === undefined && <p class="faint">Nothing.</p> : <Tree value={task.result} />}
+        {task.resultOmitted !== undefined && (
+          <p class="faint">No result is kept: {task.resultOmitted}.</p>
+        )}
+        {task.result === null ? (
+          task.resultOmitted === undefined && <p class="faint">Nothing.</p>
+        ) : (
+          <Tree value={task.result} />
+        )}
       </section>
     </>
   );

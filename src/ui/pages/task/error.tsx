@@ -3,7 +3,8 @@ import { copy } from '../../kit/copy.js';
 import { PageLink } from '../../state/links.js';
 
 /** Frames of packages and of Node.js say little about the cause. */
-const isForeign = (line: string): boolean => /^\s+at /.test(line) && /node_modules|node:internal|\(node:|at node:/.test(line);
+const isForeign = (line: string): boolean =>
+  /^\s+at /.test(line) && /node_modules|node:internal|\(node:|at node:/.test(line);
 
 interface Part {
   foreign: boolean;
@@ -32,7 +33,9 @@ function Stack({ stack }: { stack: string }) {
           ? stack
           : partsOf(stack).map(({ foreign, lines }, n) => (
               <span key={n} class={foreign ? 'foreign' : ''}>
-                {foreign ? `    … ${lines.length} frame${lines.length === 1 ? '' : 's'} of dependencies` : lines.join('\n')}
+                {foreign
+                  ? `    … ${lines.length} frame${lines.length === 1 ? '' : 's'} of dependencies`
+                  : lines.join('\n')}
                 {'\n'}
               </span>
             ))}
@@ -90,7 +93,12 @@ function RelatedErrors({ error: { cause, errors = [], truncated } }: { error: Sh
     <>
       {cause && <Related label="Caused by" error={cause} open />}
       {errors.map((member, n) => (
-        <Related key={n} label={`Error ${n + 1} of ${errors.length}${truncated ? ' kept' : ''}:`} error={member} open={n === 0} />
+        <Related
+          key={n}
+          label={`Error ${n + 1} of ${errors.length}${truncated ? ' kept' : ''}:`}
+          error={member}
+          open={n === 0}
+        />
       ))}
       {truncated && <p class="faint">Further causes or members of this error were not kept.</p>}
     </>

@@ -20,7 +20,14 @@ export function Facts({ task }: { task: ShownTask }) {
     ['Attempt', `${task.attempt} of ${task.maxAttempts}`],
     ['Priority', String(task.priority)],
     ['Source', task.source],
-    ['Failure group', task.fingerprint && <PageLink to={{ view: 'tasks', fingerprint: task.fingerprint }}>{task.fingerprint}</PageLink>],
+    [
+      'Failure group',
+      task.fingerprint && (
+        <PageLink to={{ view: 'tasks', fingerprint: task.fingerprint }}>
+          {task.fingerprint}
+        </PageLink>
+      ),
+    ],
     ...Object.entries(task.tags).map(([key, value]): [string, ComponentChildren] => [
       `Tag ${key}`,
       <PageLink to={{ view: 'tasks', tag: [`${key}:${value}`] }}>{value}</PageLink>,

@@ -30,7 +30,11 @@ function Node({ node }: { node: Flow }) {
           <span class={`badge ${status}`} data-sign={symbols[status]}>
             {engineState ?? status}
           </span>{' '}
-          {isOpen ? <strong aria-current="true">{name}</strong> : <ChangeLink change={{ task: id, attempt: undefined }}>{name}</ChangeLink>}{' '}
+          {isOpen ? (
+            <strong aria-current="true">{name}</strong>
+          ) : (
+            <ChangeLink change={{ task: id, attempt: undefined }}>{name}</ChangeLink>
+          )}{' '}
           <span class="faint mono" title={id}>
             {shortId(id)}
           </span>

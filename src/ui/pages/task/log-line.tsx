@@ -6,8 +6,8 @@ import { preciseTime } from '../../kit/formats.js';
 export function LogLineRow({ line }: { line: LogLine }) {
   return (
     <div class={`line ${line.level}`}>
-      {line.at !== null && <time dateTime={line.at}>{preciseTime(line.at, timeZone.value)}</time>} <span class="level">{line.level}</span>{' '}
-      {line.message}
+      {line.at !== null && <time dateTime={line.at}>{preciseTime(line.at, timeZone.value)}</time>}{' '}
+      <span class="level">{line.level}</span> {line.message}
       {line.fields && <span class="faint"> {JSON.stringify(line.fields)}</span>}
       {line.late && <span class="pill">late</span>}
     </div>

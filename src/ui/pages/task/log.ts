@@ -63,14 +63,24 @@ export function toEnd(): void {
   if (hasLater.peek()) void loadEnd();
 }
 
-async function ask(query: { before: number } | { after: number }): Promise<Awaited<ReturnType<typeof client.logs>> | undefined> {
+async function ask(
+  query: { before: number } | { after: number },
+): Promise<Awaited<ReturnType<typeof client.logs>> | undefined> {
   request.abort();
   request = new AbortController();
   const { signal: aborted } = request;
   const { level, text, attempt } = filter.peek();
-  const conditions = { ...(level !== 'trace' && { level }), ...(text !== '' && { q: text }), ...(attempt !== undefined && { attempt }) };
+  const conditions = {
+    ...(level !== 'trace' && { level }),
+    ...(text !== '' && { q: text }),
+    ...(attempt !== undefined && { attempt }),
+  };
   try {
-    const page = await client.logs(task ?? '', { ...query, ...conditions, limit: windowSize }, aborted);
+    const page = await client.logs(
+      task ?? '',
+      { ...query, ...conditions, limit: windowSize },
+      aborted,
+    );
     logError.value = undefined;
     return aborted.aborted ? undefined : page;
   } catch (error) {
@@ -144,7 +154,8 @@ function isShown({ level, message, fields, attempt }: LogLine): boolean {
   return (
     levels.indexOf(level) >= levels.indexOf(wanted.level) &&
     (wanted.attempt === undefined || attempt === null || attempt === wanted.attempt) &&
-    (text === '' || `${message} ${fields ? JSON.stringify(fields) : ''}`.toLowerCase().includes(text))
+    (text === '' ||
+      `${message} ${fields ? JSON.stringify(fields) : ''}`.toLowerCase().includes(text))
   );
 }
 
@@ -153,7 +164,10 @@ export async function wholeLog(id: string, onProgress: (n: number) => void): Pro
   const parts: string[] = [];
   let after: number | null = 0;
   while (after !== null) {
-    const page: Awaited<ReturnType<typeof client.logs>> = await client.logs(id, { after, limit: 1000 });
+    const page: Awaited<ReturnType<typeof client.logs>> = await client.logs(id, {
+      after,
+      limit: 1000,
+    });
     parts.push(page.items.map(lineText).join(''));
     onProgress(page.items.at(-1)?.n ?? after);
     after = page.nextAfter;

@@ -60,7 +60,10 @@ function Tools({ task }: { task: ShownTask }) {
       />
       <label>
         <span class="unseen">Level</span>
-        <select value={filter.value.level} onChange={(event) => setFilter({ level: event.currentTarget.value as LogLevel })}>
+        <select
+          value={filter.value.level}
+          onChange={(event) => setFilter({ level: event.currentTarget.value as LogLevel })}
+        >
           {levels.map((level) => (
             <option key={level} value={level}>
               {level === 'trace' ? 'all levels' : `≥ ${level}`}
@@ -83,7 +86,11 @@ function Tools({ task }: { task: ShownTask }) {
       <button type="button" aria-pressed={follows.value} onClick={toggleFollow}>
         Follow
       </button>
-      <button type="button" aria-pressed={wrapsLog.value} onClick={() => (wrapsLog.value = !wrapsLog.value)}>
+      <button
+        type="button"
+        aria-pressed={wrapsLog.value}
+        onClick={() => (wrapsLog.value = !wrapsLog.value)}
+      >
         Wrap
       </button>
       <button type="button" disabled={saving !== ''} onClick={() => void download()}>
@@ -127,9 +134,13 @@ export function Logs({ task }: { task: ShownTask }) {
   return (
     <section aria-label="Log">
       <Tools task={task} />
-      {logError.value !== undefined && <Failure error={logError.value} what="The log" again={() => openLog(task.id, true)} />}
+      {logError.value !== undefined && (
+        <Failure error={logError.value} what="The log" again={() => openLog(task.id, true)} />
+      )}
       {filter.value.attempt !== undefined && shown.some((line) => line.attempt === null) && (
-        <p class="faint">BullMQ does not store the attempt of all lines. Lines without an attempt are shown too.</p>
+        <p class="faint">
+          BullMQ does not store the attempt of all lines. Lines without an attempt are shown too.
+        </p>
       )}
       {hasEarlier.value && (
         <button

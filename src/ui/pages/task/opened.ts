@@ -47,7 +47,8 @@ export function takeOpened(summary: TaskSummary): void {
   const before = opened.peek();
   if (before?.id !== summary.id) return;
   opened.value = { ...before, ...summary };
-  if (before.status !== summary.status || before.attempt !== summary.attempt) void loadTask(summary.id);
+  if (before.status !== summary.status || before.attempt !== summary.attempt)
+    void loadTask(summary.id);
 }
 
 /** Opens the task that the address names, and keeps it up to date. */

@@ -27,7 +27,8 @@ export function closePanel(): void {
   show({ task: undefined, tab: 'summary', attempt: undefined });
   requestAnimationFrame(() => {
     const row =
-      document.querySelector<HTMLElement>(`tr[data-task="${CSS.escape(id)}"] a`) ?? document.querySelector<HTMLElement>('tr[data-task] a');
+      document.querySelector<HTMLElement>(`tr[data-task="${CSS.escape(id)}"] a`) ??
+      document.querySelector<HTMLElement>('tr[data-task] a');
     row?.focus();
   });
 }
@@ -61,29 +62,50 @@ function Actions({ task }: { task: ShownTask }) {
         </button>
       )}
       {may('rerun') && task.endedAt !== null && (
-        <button type="button" onClick={() => void loadLazy().then((loaded) => loaded?.rerunTask(task))}>
+        <button
+          type="button"
+          onClick={() => void loadLazy().then((loaded) => loaded?.rerunTask(task))}
+        >
           Edit & retry…
         </button>
       )}
       {task.endedAt === null && (
-        <button type="button" aria-pressed={watched.value.has(task.id)} onClick={() => void toggleWatch(task)}>
+        <button
+          type="button"
+          aria-pressed={watched.value.has(task.id)}
+          onClick={() => void toggleWatch(task)}
+        >
           {watched.value.has(task.id) ? 'Watched' : 'Watch'}
         </button>
       )}
       <button type="button" class="quiet" onClick={() => copy(task.id, 'Id')}>
         Copy id
       </button>
-      <button type="button" class="quiet" onClick={() => copy(location.origin + linkTo({}), 'Link')}>
+      <button
+        type="button"
+        class="quiet"
+        onClick={() => copy(location.origin + linkTo({}), 'Link')}
+      >
         Copy link
       </button>
-      <a class="button quiet" href={client.url(`/${encodeURIComponent(task.id)}`)} target="_blank" rel="noreferrer">
+      <a
+        class="button quiet"
+        href={client.url(`/${encodeURIComponent(task.id)}`)}
+        target="_blank"
+        rel="noreferrer"
+      >
         JSON
       </a>
     </div>
   );
 }
 
-const tabNames: Record<Tab, string> = { summary: 'Summary', logs: 'Logs', data: 'Data', facts: 'Facts' };
+const tabNames: Record<Tab, string> = {
+  summary: 'Summary',
+  logs: 'Logs',
+  data: 'Data',
+  facts: 'Facts',
+};
 
 function Tabs() {
   const { tab } = view.value;
@@ -148,10 +170,22 @@ export function Panel() {
         <h2 id="panel-name" tabIndex={-1} ref={heading}>
           {task ? <FunctionLink name={task.name} /> : 'Task'} {task && <Badge task={task} />}
         </h2>
-        <button type="button" class="quiet" aria-label="Task before" title="k" onClick={() => step(-1)}>
+        <button
+          type="button"
+          class="quiet"
+          aria-label="Task before"
+          title="k"
+          onClick={() => step(-1)}
+        >
           ↑
         </button>
-        <button type="button" class="quiet" aria-label="Task after" title="j" onClick={() => step(1)}>
+        <button
+          type="button"
+          class="quiet"
+          aria-label="Task after"
+          title="j"
+          onClick={() => step(1)}
+        >
           ↓
         </button>
         <button
@@ -173,19 +207,23 @@ export function Panel() {
         {task?.rerunOf && (
           <>
             {' '}
-            rerun of <ChangeLink change={{ task: task.rerunOf }}>{shortId(task.rerunOf)}</ChangeLink>
+            rerun of{' '}
+            <ChangeLink change={{ task: task.rerunOf }}>{shortId(task.rerunOf)}</ChangeLink>
           </>
         )}
         {task?.rerunAs && (
           <>
             {' '}
-            retried as <ChangeLink change={{ task: task.rerunAs }}>{shortId(task.rerunAs)}</ChangeLink>
+            retried as{' '}
+            <ChangeLink change={{ task: task.rerunAs }}>{shortId(task.rerunAs)}</ChangeLink>
           </>
         )}
       </p>
       {removedAt.value !== undefined && (
         <p class="banner warn" role="status">
-          Removed from the history at {fullTime(new Date(removedAt.value).toISOString(), timeZone.value)}. What was loaded stays here.
+          Removed from the history at{' '}
+          {fullTime(new Date(removedAt.value).toISOString(), timeZone.value)}. What was loaded stays
+          here.
         </p>
       )}
       {error !== undefined &&

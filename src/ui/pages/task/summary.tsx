@@ -34,15 +34,26 @@ function Tail() {
 function Attempt({ task }: { task: ShownTask }) {
   const { attempt } = view.value;
   const chosen = task.attempts.find(({ number }) => number === attempt);
-  if (!chosen) return <ErrorPart error={task.error} stack={task.stack} fingerprint={task.fingerprint} />;
+  if (!chosen)
+    return <ErrorPart error={task.error} stack={task.stack} fingerprint={task.fingerprint} />;
   const before = task.attempts.find(({ number }) => number === chosen.number - 1);
   return (
     <>
       <p>
-        Attempt {chosen.number} {chosen.status} at <Time at={chosen.endedAt ?? chosen.startedAt} form="precise" />
-        {chosen.endedAt && `, after ${duration((Date.parse(chosen.endedAt) - Date.parse(chosen.startedAt)) / 1000)}`}.{' '}
-        {before?.error && chosen.error && before.error.message !== chosen.error.message && 'Its error is not that of the attempt before.'}{' '}
-        <button type="button" class="quiet" onClick={() => show({ attempt: undefined }, { replace: true })}>
+        Attempt {chosen.number} {chosen.status} at{' '}
+        <Time at={chosen.endedAt ?? chosen.startedAt} form="precise" />
+        {chosen.endedAt &&
+          `, after ${duration((Date.parse(chosen.endedAt) - Date.parse(chosen.startedAt)) / 1000)}`}
+        .{' '}
+        {before?.error &&
+          chosen.error &&
+          before.error.message !== chosen.error.message &&
+          'Its error is not that of the attempt before.'}{' '}
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => show({ attempt: undefined }, { replace: true })}
+        >
           All attempts
         </button>
       </p>

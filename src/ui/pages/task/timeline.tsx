@@ -21,10 +21,16 @@ function stretches(task: ShownTask, present: number): Stretch[] {
     const start = Date.parse(startedAt);
     const end = endedAt === null ? present : Date.parse(endedAt);
     if (start > from) found.push({ kind: 'wait', seconds: (start - from) / 1000 });
-    found.push({ kind: status, seconds: Math.max(0, end - start) / 1000, attempt: number, error: error?.message });
+    found.push({
+      kind: status,
+      seconds: Math.max(0, end - start) / 1000,
+      attempt: number,
+      error: error?.message,
+    });
     from = end;
   }
-  if (task.status === 'pending' && present > from) found.push({ kind: 'wait', seconds: (present - from) / 1000 });
+  if (task.status === 'pending' && present > from)
+    found.push({ kind: 'wait', seconds: (present - from) / 1000 });
   return found;
 }
 
@@ -62,9 +68,14 @@ export function Timeline({ task }: { task: ShownTask }) {
             );
           return (
             <li key={key} class={kind} style={share}>
-              <button type="button" aria-pressed={attempt === chosen} title={error} onClick={() => choose(attempt)}>
-                <span aria-hidden="true">{kind === 'wait' ? '' : symbols[kind]}</span> {attempt} <span class="unseen">{kind}</span>{' '}
-                <span class="faint">{duration(seconds)}</span>
+              <button
+                type="button"
+                aria-pressed={attempt === chosen}
+                title={error}
+                onClick={() => choose(attempt)}
+              >
+                <span aria-hidden="true">{kind === 'wait' ? '' : symbols[kind]}</span> {attempt}{' '}
+                <span class="unseen">{kind}</span> <span class="faint">{duration(seconds)}</span>
               </button>
             </li>
           );

@@ -16,7 +16,11 @@ export function Tree({ value }: { value: unknown }) {
         <Node value={value} depth={0} />
       </div>
       <div class="actions">
-        <button type="button" class="quiet" onClick={() => copy(JSON.stringify(value, null, 2) ?? 'undefined', 'JSON')}>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => copy(JSON.stringify(value, null, 2) ?? 'undefined', 'JSON')}
+        >
           Copy
         </button>
       </div>
@@ -24,9 +28,18 @@ export function Tree({ value }: { value: unknown }) {
   );
 }
 
-function Node({ value, depth, name }: { value: unknown; depth: number; name?: string | undefined }) {
+function Node({
+  value,
+  depth,
+  name,
+}: {
+  value: unknown;
+  depth: number;
+  name?: string | undefined;
+}) {
   const members = membersOf(value);
-  if (members && members.length > 0) return <Branch value={value as object} members={members} depth={depth} name={name} />;
+  if (members && members.length > 0)
+    return <Branch value={value as object} members={members} depth={depth} name={name} />;
   return (
     <div>
       {name !== undefined && <Name name={name} />}
@@ -66,7 +79,14 @@ function Branch({
       </summary>
       {/* What is closed is not drawn: a megabyte of it costs nothing. */}
       {open &&
-        shown.map(([key, member]) => <Node key={key} name={isList ? undefined : JSON.stringify(key)} value={member} depth={depth + 1} />)}
+        shown.map(([key, member]) => (
+          <Node
+            key={key}
+            name={isList ? undefined : JSON.stringify(key)}
+            value={member}
+            depth={depth + 1}
+          />
+        ))}
       {open && shown.length < members.length && (
         <button type="button" class="quiet" onClick={() => setAll(true)}>
           Show all {plural(members.length, 'item')}

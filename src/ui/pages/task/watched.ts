@@ -37,9 +37,14 @@ function takeEnd(task: TaskSummary): void {
   if (!watched.peek().has(task.id) || task.endedAt === null) return;
   forget(task.id);
   const text = `${task.name} ${shortId(task.id)}: ${task.status}`;
-  notify(text, { link: { text: 'Show', href: linkTo({ task: task.id, tab: 'summary', attempt: undefined }) } });
+  notify(text, {
+    link: { text: 'Show', href: linkTo({ task: task.id, tab: 'summary', attempt: undefined }) },
+  });
   if (!('Notification' in window) || Notification.permission !== 'granted') return;
-  const note = new Notification(text, { tag: task.id, ...(task.error && { body: task.error.name }) });
+  const note = new Notification(text, {
+    tag: task.id,
+    ...(task.error && { body: task.error.name }),
+  });
   note.onclick = () => {
     window.focus();
     show({ task: task.id, tab: 'summary', attempt: undefined });

@@ -13,7 +13,10 @@ import { hasRedis, RedisServer } from '../../../helpers/redis.js';
 import { serve } from '../../../helpers/serve.js';
 import { sleep, waitFor } from '../../../helpers/wait.js';
 
-const keys = { shop: 'abcdefghijklmnopqrstuvwxyz0123456789', bank: '9876543210zyxwvutsrqponmlkjihgfedcba' };
+const keys = {
+  shop: 'abcdefghijklmnopqrstuvwxyz0123456789',
+  bank: '9876543210zyxwvutsrqponmlkjihgfedcba',
+};
 const passwordOf = (app: string): string => `password-of-the-${app}-1`;
 
 (hasRedis ? describe : describe.skip)('two apps that attach queues on the same Redis', () => {
@@ -35,7 +38,10 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     connection?: RedisServer['connection'] & { username?: string; password?: string };
   }
 
-  async function start(queue: string, { namespace, password = passwordOf(queue), secretKey, connection = redis.connection }: Options) {
+  async function start(
+    queue: string,
+    { namespace, password = passwordOf(queue), secretKey, connection = redis.connection }: Options,
+  ) {
     const log = recordingLogger();
     const attached = keep(new Queue(queue, { connection }));
     const tasks = keep(attachQueues([attached], { logger: log.logger, namespace }));
@@ -43,7 +49,10 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     app.use(taskAdmin(tasks, { auth: ['admin', cheapHash(password)], secretKey, logger: false }));
     const { url } = keep(await serve(app));
     const call = (path: string, token?: string, method = 'GET') =>
-      ask(`${url}/tasks${path}`, { method, headers: { ...(token && { authorization: `Bearer ${token}` }), origin: url } });
+      ask(`${url}/tasks${path}`, {
+        method,
+        headers: { ...(token && { authorization: `Bearer ${token}` }), origin: url },
+      });
     const login = (tried = password) =>
       ask(`${url}/tasks/auth/login`, {
         method: 'POST',
@@ -55,7 +64,12 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
       expect(answer).toMatchObject({ status: 200, json: { token: expect.any(String) } });
       return (answer.json as { token: string }).token;
     };
-    return { call, login, signIn, errors: () => log.lines.filter(({ level }) => Number(level) >= 50) };
+    return {
+      call,
+      login,
+      signIn,
+      errors: () => log.lines.filter(({ level }) => Number(level) >= 50),
+    };
   }
 
   it('share no sessions, audit log or throttle if their namespaces differ', async () => {
@@ -65,11 +79,15 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect((await bank.call('/auth/sessions', bankToken, 'DELETE')).status).toBe(204);
     await waitFor(async () => (await bank.call('/auth/sessions', bankToken)).status === 401);
     expect((await shop.call('/auth/sessions', shopToken)).status).toBe(200);
-    expect((await shop.call('/auth/sessions', shopToken)).json).toMatchObject({ items: [{ current: true }] });
+    expect((await shop.call('/auth/sessions', shopToken)).json).toMatchObject({
+      items: [{ current: true }],
+    });
     for (let n = 0; n < 8; n++) await shop.login('wrong');
     expect((await bank.login()).status).toBe(200);
     const stored = (await client.keys('*')).filter((key) => key.includes('auth:'));
-    expect(new Set(stored.map((key) => key.slice(0, key.indexOf(':'))))).toEqual(new Set(['{shop}', '{bank}']));
+    expect(new Set(stored.map((key) => key.slice(0, key.indexOf(':'))))).toEqual(
+      new Set(['{shop}', '{bank}']),
+    );
   });
 
   it('let only the first app sign users in if the namespace is the same but the secretKeys differ', async () => {
@@ -79,10 +97,24 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     await waitFor(() => bank.errors().length > 0);
     const login = await bank.login();
     expect([login.status, login.json]).toMatchObject([503, { code: 'STORE_UNAVAILABLE' }]);
-    for (const path of ['', '/dashboard', '/dashboard/stream', '/auth/login', '/auth/logout', '/auth/session', '/nothing'])
-      expect([path, (await bank.call(path)).status, (await bank.call(path, token)).status]).toEqual([path, 503, 503]);
+    for (const path of [
+      '',
+      '/dashboard',
+      '/dashboard/stream',
+      '/auth/login',
+      '/auth/logout',
+      '/auth/session',
+      '/nothing',
+    ])
+      expect([path, (await bank.call(path)).status, (await bank.call(path, token)).status]).toEqual(
+        [path, 503, 503],
+      );
     const health = await bank.call('/health');
-    const why = { status: 'unavailable', code: 'STORE_UNAVAILABLE', detail: expect.stringContaining('another app') };
+    const why = {
+      status: 'unavailable',
+      code: 'STORE_UNAVAILABLE',
+      detail: expect.stringContaining('another app'),
+    };
     expect([health.status, health.json]).toEqual([503, why]);
     expect(bank.errors()).toHaveLength(1);
     expect(JSON.stringify(bank.errors())).toMatch(/namespace of attachQueues/);
@@ -98,11 +130,16 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
   it('keep the namespace for the first app after Redis loses its data, even without requests', async () => {
     const own = await RedisServer.start();
     keep({ close: () => own.remove() });
-    const shop = await start('shop', { namespace: 'lost', secretKey: keys.shop, connection: own.connection });
+    const shop = await start('shop', {
+      namespace: 'lost',
+      secretKey: keys.shop,
+      connection: own.connection,
+    });
     await shop.signIn();
     const owner = new Redis(own.connection);
     keep({ close: async () => owner.disconnect() });
-    const placeOf = (): Promise<string | null> => owner.hget('{lost}:owners', '/tasks').catch(() => null);
+    const placeOf = (): Promise<string | null> =>
+      owner.hget('{lost}:owners', '/tasks').catch(() => null);
     const before = await placeOf();
     expect(before).not.toBeNull();
     await owner.flushall();
@@ -111,7 +148,11 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     own.forget();
     await own.start();
     await waitFor(async () => (await placeOf()) === before);
-    const bank = await start('bank', { namespace: 'lost', secretKey: keys.bank, connection: own.connection });
+    const bank = await start('bank', {
+      namespace: 'lost',
+      secretKey: keys.bank,
+      connection: own.connection,
+    });
     expect((await bank.login()).status).toBe(503);
     await waitFor(async () => (await shop.login()).status === 200);
   });
@@ -130,11 +171,20 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
       '+client|list',
     ];
     const connection = { ...redis.connection, username: 'app', password: 'unspeakable' };
-    const setUser = (...rules: string[]) => client.call('ACL', 'SETUSER', 'app', 'reset', 'on', '>unspeakable', ...right, ...rules);
+    const setUser = (...rules: string[]) =>
+      client.call('ACL', 'SETUSER', 'app', 'reset', 'on', '>unspeakable', ...right, ...rules);
     await setUser('~{allowed}:*');
     const well = await start('mail', { namespace: 'allowed', connection, secretKey: keys.shop });
     const token = await well.signIn();
-    for (const path of ['', '/queues', '/workers', '/schedules', '/audit', '/auth/sessions', '/health'])
+    for (const path of [
+      '',
+      '/queues',
+      '/workers',
+      '/schedules',
+      '/audit',
+      '/auth/sessions',
+      '/health',
+    ])
       expect([path, (await well.call(path, token)).status]).toEqual([path, 200]);
     expect(well.errors()).toEqual([]);
     for (const [rule, named] of [
@@ -144,11 +194,13 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     ] as const) {
       await setUser(...(rule.startsWith('~') ? [rule] : ['~{missing}:*', rule]));
       const app = await start('calls', { namespace: 'missing', connection });
-      const ofSessions = () => app.errors().filter(({ msg }) => msg === 'Redis cannot be used for sessions');
+      const ofSessions = () =>
+        app.errors().filter(({ msg }) => msg === 'Redis cannot be used for sessions');
       await waitFor(() => ofSessions().length > 0);
       expect(JSON.stringify(ofSessions())).toContain(`'${named}'`);
       expect(JSON.stringify(app.errors())).not.toContain('unspeakable');
-      for (const path of ['/health', '', '/dashboard', '/auth/login']) expect([path, (await app.call(path)).status]).toEqual([path, 503]);
+      for (const path of ['/health', '', '/dashboard', '/auth/login'])
+        expect([path, (await app.call(path)).status]).toEqual([path, 503]);
       expect(ofSessions()).toHaveLength(1);
       await setUser('~{missing}:*');
       await waitFor(async () => (await app.login()).status === 200);
@@ -165,7 +217,9 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
       redis.signal('SIGCONT');
       const app = await started;
       await waitFor(async () => (await app.login()).status === 200);
-      expect(app.errors().filter(({ msg }) => msg === 'Redis cannot be used for sessions')).toEqual([]);
+      expect(app.errors().filter(({ msg }) => msg === 'Redis cannot be used for sessions')).toEqual(
+        [],
+      );
     } finally {
       redis.signal('SIGCONT');
     }
@@ -186,11 +240,25 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
   });
 
   it('get the same answers from redisStore with the same prefix, unless their login paths differ', async () => {
-    const open = (): RedisStore => keep(redisStore(redis.connection, { prefix: 'login', logger: false }));
+    const open = (): RedisStore =>
+      keep(redisStore(redis.connection, { prefix: 'login', logger: false }));
     const body = JSON.stringify({ username: 'admin', password: passwordOf('shop') });
     const login = async (path: string, secretKey: string): Promise<number> => {
-      const app = keep(await serveLogin({ store: open(), path, secretKey, strategies: ['admin', cheapHash(passwordOf('shop'))] }));
-      return (await ask(app.login, { method: 'POST', headers: { 'content-type': 'application/json', origin: app.url }, body })).status;
+      const app = keep(
+        await serveLogin({
+          store: open(),
+          path,
+          secretKey,
+          strategies: ['admin', cheapHash(passwordOf('shop'))],
+        }),
+      );
+      return (
+        await ask(app.login, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', origin: app.url },
+          body,
+        })
+      ).status;
     };
     expect(await login('/a', keys.shop)).toBe(200);
     expect(await login('/a', keys.bank)).toBe(503);
@@ -199,7 +267,9 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
 
   it.each(['', 'a b', '{a}', 'a'.repeat(101)])('reject the namespace %j', async (namespace) => {
     const queue = keep(new Queue('mail', { connection: redis.connection }));
-    expect(() => attachQueues([queue], { namespace })).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    expect(() => attachQueues([queue], { namespace })).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT' }),
+    );
     await queue.waitUntilReady();
   });
 });

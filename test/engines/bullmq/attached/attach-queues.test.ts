@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { FlowProducer, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../../src/engines/bullmq/index.js';
+import {
+  type AttachedQueues,
+  type AttachOptions,
+  attachQueues,
+} from '../../../../src/engines/bullmq/index.js';
 import type { FindQuery, TaskDetail, TaskSummary } from '../../../../src/index.js';
 import { closeAfterEach } from '../../../helpers/closing.js';
 import { hasRedis, RedisServer } from '../../../helpers/redis.js';
@@ -19,7 +23,9 @@ const by = { actor: 'ada' };
   });
   afterAll(() => redis.remove());
   beforeEach(async () => {
-    queue = keep(new Queue(`mail-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
+    queue = keep(
+      new Queue(`mail-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }),
+    );
     await queue.waitUntilReady();
   });
 
@@ -33,8 +39,11 @@ const by = { actor: 'ada' };
     return keep(new Worker(on.name, run, { connection: redis.connection, concurrency: 10 }));
   }
 
-  const add = async (name: string, data: unknown = {}, options: JobsOptions = {}): Promise<string> =>
-    `${queue.name}:${(await queue.add(name, data, options)).id}`;
+  const add = async (
+    name: string,
+    data: unknown = {},
+    options: JobsOptions = {},
+  ): Promise<string> => `${queue.name}:${(await queue.add(name, data, options)).id}`;
 
   const becomes = async (id: string, state: string): Promise<TaskDetail> => {
     await waitFor(async () => (await tasks.get(id))?.engineState === state);
@@ -58,8 +67,17 @@ const by = { actor: 'ada' };
     const delayed = await add('later', {}, { delay: 60_000 });
     attach();
     expect((await tasks.find({ limit: 10 })).total).toBe(3);
-    expect(await tasks.get(waiting)).toMatchObject({ name: 'waits', status: 'pending', engineState: 'waiting', queue: queue.name });
-    expect(await tasks.get(prioritized)).toMatchObject({ status: 'pending', engineState: 'prioritized', priority: -5 });
+    expect(await tasks.get(waiting)).toMatchObject({
+      name: 'waits',
+      status: 'pending',
+      engineState: 'waiting',
+      queue: queue.name,
+    });
+    expect(await tasks.get(prioritized)).toMatchObject({
+      status: 'pending',
+      engineState: 'prioritized',
+      priority: -5,
+    });
     const late = await tasks.get(delayed);
     expect(late).toMatchObject({ status: 'pending', engineState: 'delayed' });
     expect(Date.parse(late?.runAt ?? '') - Date.parse(late?.createdAt ?? '')).toBe(60_000);
@@ -77,10 +95,19 @@ const by = { actor: 'ada' };
       attempt: 1,
       maxAttempts: 1,
     });
-    expect(await becomes(more, 'active')).toMatchObject({ status: 'running', startedAt: expect.any(String), endedAt: null });
+    expect(await becomes(more, 'active')).toMatchObject({
+      status: 'running',
+      startedAt: expect.any(String),
+      endedAt: null,
+    });
     open();
     const done = await becomes(more, 'completed');
-    expect(done).toMatchObject({ status: 'success', result: { sent: true }, args: [{}], error: null });
+    expect(done).toMatchObject({
+      status: 'success',
+      result: { sent: true },
+      args: [{}],
+      error: null,
+    });
     expect(done.duration).toBeGreaterThan(0);
     const { counts } = await tasks.aggregate('statsSnapshot');
     expect(counts).toMatchObject({ pending: 1, running: 0, success: 2, failed: 1 });
@@ -99,7 +126,10 @@ const by = { actor: 'ada' };
       status: 'success',
       resultOmitted: 'BullMQ has removed the job',
     });
-    expect(await becomes(failing, 'failed')).toMatchObject({ status: 'failed', error: { message: 'not this time' } });
+    expect(await becomes(failing, 'failed')).toMatchObject({
+      status: 'failed',
+      error: { message: 'not this time' },
+    });
     expect(await queue.getJob(kept.split(':')[1] ?? '')).toBeUndefined();
   });
 
@@ -109,7 +139,9 @@ const by = { actor: 'ada' };
     work(async () => 'quick');
     for (let round = 0; round < 10; round++) {
       const options = { removeOnComplete: true };
-      await queue.addBulk(Array.from({ length: 30 }, () => ({ name: 'fleeting', data: {}, opts: options })));
+      await queue.addBulk(
+        Array.from({ length: 30 }, () => ({ name: 'fleeting', data: {}, opts: options })),
+      );
       await sleep(0.03);
     }
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 300);
@@ -130,7 +162,10 @@ const by = { actor: 'ada' };
     ]);
     expect(failed.stack).toContain('attach-queues.test');
     healthy = true;
-    const { results } = await tasks.control({ action: 'retry', ids: [id, `${queue.name}:none`] }, by);
+    const { results } = await tasks.control(
+      { action: 'retry', ids: [id, `${queue.name}:none`] },
+      by,
+    );
     expect(results).toMatchObject([
       { id, ok: true, task: { status: 'pending' } },
       { ok: false, code: 'TASK_NOT_FOUND' },
@@ -145,7 +180,9 @@ const by = { actor: 'ada' };
     attach();
     const delayed = await add('later', {}, { delay: 60_000 });
     await becomes(delayed, 'delayed');
-    expect((await tasks.control({ action: 'run', ids: [delayed] }, by)).results).toMatchObject([{ ok: true }]);
+    expect((await tasks.control({ action: 'run', ids: [delayed] }, by)).results).toMatchObject([
+      { ok: true },
+    ]);
     await becomes(delayed, 'waiting');
     const { passed, open } = gate();
     work(() => passed);
@@ -155,24 +192,34 @@ const by = { actor: 'ada' };
     ]);
     open();
     await becomes(delayed, 'completed');
-    expect((await tasks.control({ action: 'delete', ids: [delayed] }, by)).results).toMatchObject([{ ok: true }]);
+    expect((await tasks.control({ action: 'delete', ids: [delayed] }, by)).results).toMatchObject([
+      { ok: true },
+    ]);
     expect(await tasks.get(delayed)).toBeUndefined();
     expect(await queue.getJob(delayed.split(':')[1] ?? '')).toBeUndefined();
   });
 
   it('applies a command to exactly the jobs that its filter counted', async () => {
-    await queue.addBulk(Array.from({ length: 300 }, (_, n) => ({ name: n % 3 === 0 ? 'odd' : 'even', data: { n } })));
+    await queue.addBulk(
+      Array.from({ length: 300 }, (_, n) => ({ name: n % 3 === 0 ? 'odd' : 'even', data: { n } })),
+    );
     attach();
     const filter = { name: 'odd', status: ['pending'] as const };
     const counted = await tasks.control({ action: 'delete', filter }, { ...by, dryRun: true });
     expect(counted.found).toEqual({ count: 100, relation: 'eq' });
-    await expect(tasks.control({ action: 'delete', filter }, { ...by, expect: 99 })).rejects.toMatchObject({ code: 'COUNT_CHANGED' });
+    await expect(
+      tasks.control({ action: 'delete', filter }, { ...by, expect: 99 }),
+    ).rejects.toMatchObject({ code: 'COUNT_CHANGED' });
     const { results } = await tasks.control({ action: 'delete', filter }, { ...by, expect: 100 });
     expect(results.filter(({ ok }) => ok)).toHaveLength(100);
     expect(await queue.getJobCountByTypes('wait')).toBe(200);
     expect((await tasks.find({ limit: 1 })).total).toBe(200);
-    await expect(tasks.control({ action: 'cancel', filter: 'all' }, by)).rejects.toMatchObject({ code: 'NOT_SUPPORTED' });
-    await expect(tasks.control({ action: 'retry', filter: 'all', spread: 60 }, by)).resolves.toMatchObject({ results: [] });
+    await expect(tasks.control({ action: 'cancel', filter: 'all' }, by)).rejects.toMatchObject({
+      code: 'NOT_SUPPORTED',
+    });
+    await expect(
+      tasks.control({ action: 'retry', filter: 'all', spread: 60 }, by),
+    ).resolves.toMatchObject({ results: [] });
   });
 
   it('rejects an invalid query and a command without exactly one target, and changes no job', async () => {
@@ -187,8 +234,11 @@ const by = { actor: 'ada' };
       { action: 'delete', filter: { name: undefined } },
       { action: 'pause' },
     ];
-    for (const command of commands) await expect(tasks.control(command as never, by)).rejects.toMatchObject(refused);
-    await expect(tasks.control({ action: 'delete', filter: 'all' }, {} as never)).rejects.toMatchObject(refused);
+    for (const command of commands)
+      await expect(tasks.control(command as never, by)).rejects.toMatchObject(refused);
+    await expect(
+      tasks.control({ action: 'delete', filter: 'all' }, {} as never),
+    ).rejects.toMatchObject(refused);
     await expect(tasks.find({ nmae: 'other' } as never)).rejects.toMatchObject(refused);
     await expect(tasks.get(undefined as never)).rejects.toMatchObject(refused);
     expect((await tasks.find()).total).toBe(1);
@@ -197,7 +247,10 @@ const by = { actor: 'ada' };
 
   it('pauses and resumes a queue with actor and reason, and shows pauses by other programs', async () => {
     attach();
-    await tasks.control({ action: 'pause', queue: queue.name }, { actor: 'ada', reason: 'the bank is down' });
+    await tasks.control(
+      { action: 'pause', queue: queue.name },
+      { actor: 'ada', reason: 'the bank is down' },
+    );
     expect(await queue.isPaused()).toBe(true);
     await sleep(0.3);
     expect((await tasks.describe()).queues).toMatchObject([
@@ -208,7 +261,9 @@ const by = { actor: 'ada' };
     await queue.pause();
     await waitFor(async () => (await tasks.describe()).queues[0]?.paused === true);
     expect((await tasks.describe()).queues[0]?.pause?.by).toBe('');
-    await expect(tasks.control({ action: 'pause', queue: 'other' }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(tasks.control({ action: 'pause', queue: 'other' }, by)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
   });
 
   it('reruns a job that has ended as a new job with other data', async () => {
@@ -219,13 +274,17 @@ const by = { actor: 'ada' };
       seen.push(job.data);
     });
     await becomes(id, 'completed');
-    const [result] = (await tasks.control({ action: 'rerun', ids: [id], args: [{ to: 'b@x.org' }] }, by)).results;
+    const [result] = (
+      await tasks.control({ action: 'rerun', ids: [id], args: [{ to: 'b@x.org' }] }, by)
+    ).results;
     if (!result?.ok) throw new Error('the job was not rerun');
     expect(result.task.id).not.toBe(id);
     const made = await becomes(result.task.id, 'completed');
     expect(made).toMatchObject({ args: [{ to: 'b@x.org' }], maxAttempts: 3 });
     expect(seen).toEqual([{ to: 'a@x.org' }, { to: 'b@x.org' }]);
-    await expect(tasks.control({ action: 'rerun', ids: [id], args: [1, 2] }, by)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(
+      tasks.control({ action: 'rerun', ids: [id], args: [1, 2] }, by),
+    ).rejects.toMatchObject({ code: 'INVALID_INPUT' });
   });
 
   it('shows the log and the progress of a job, and finds it by its id or a word of its error', async () => {
@@ -250,7 +309,9 @@ const by = { actor: 'ada' };
     open();
     await becomes(id, 'failed');
     expect((await tasks.find({ q: id, limit: 5 })).items).toMatchObject([{ id }]);
-    expect((await tasks.find({ q: id.split(':')[1] ?? '', limit: 5 })).items).toMatchObject([{ id }]);
+    expect((await tasks.find({ q: id.split(':')[1] ?? '', limit: 5 })).items).toMatchObject([
+      { id },
+    ]);
     await waitFor(async () => (await tasks.find({ q: 'quicksilver', limit: 5 })).total === 1);
     const { items } = await tasks.aggregate('failures', { limit: 5 });
     expect(items).toMatchObject([{ name: 'long', count: 1, lastTaskId: id }]);
@@ -265,7 +326,12 @@ const by = { actor: 'ada' };
       queueName: queue.name,
       children: [
         { name: 'page', queueName: other.name, data: { n: 1 } },
-        { name: 'page', queueName: other.name, data: { n: 2 }, children: [{ name: 'picture', queueName: other.name }] },
+        {
+          name: 'page',
+          queueName: other.name,
+          data: { n: 2 },
+          children: [{ name: 'picture', queueName: other.name }],
+        },
       ],
     });
     const top = `${queue.name}:${job.id}`;
@@ -302,13 +368,19 @@ const by = { actor: 'ada' };
     });
     const flows = keep(new FlowProducer({ connection: redis.connection }));
     const children = [{ name: 'page', queueName: queue.name, opts }];
-    const { job, children: added = [] } = await flows.add({ name: 'book', queueName: queue.name, children });
+    const { job, children: added = [] } = await flows.add({
+      name: 'book',
+      queueName: queue.name,
+      children,
+    });
     const [book, page] = [`${queue.name}:${job.id}`, `${queue.name}:${added[0]?.job.id}`];
     await becomes(page, 'failed');
     await becomes(book, parentState);
     healthy = true;
     for (const how of [{ ...by, dryRun: true }, by])
-      expect((await tasks.control({ action: 'retry', ids: [page] }, how)).results).toMatchObject([{ id: page, ok: true }]);
+      expect((await tasks.control({ action: 'retry', ids: [page] }, how)).results).toMatchObject([
+        { id: page, ok: true },
+      ]);
     await becomes(page, 'completed');
     if (parentState === 'failed') await tasks.control({ action: 'retry', ids: [book] }, by);
     await becomes(book, 'completed');
@@ -316,29 +388,57 @@ const by = { actor: 'ada' };
 
   it('shows job schedulers with their next runs, and runs one now', async () => {
     attach();
-    await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *', tz: 'Europe/Berlin' }, { name: 'report', data: { region: 'eu' } });
+    await queue.upsertJobScheduler(
+      'nightly',
+      { pattern: '0 3 * * *', tz: 'Europe/Berlin' },
+      { name: 'report', data: { region: 'eu' } },
+    );
     await queue.upsertJobScheduler('often', { every: 60_000 }, { name: 'clean' });
     const { schedules } = await tasks.describe();
     const nightly = schedules.find(({ name }) => name === `${queue.name}:nightly`);
-    expect(nightly).toMatchObject({ task: 'report', rule: '0 3 * * * Europe/Berlin', paused: false, pausable: false, lastRunAt: null });
+    expect(nightly).toMatchObject({
+      task: 'report',
+      rule: '0 3 * * * Europe/Berlin',
+      paused: false,
+      pausable: false,
+      lastRunAt: null,
+    });
     expect(Date.parse(nightly?.nextRunAt ?? '')).toBeGreaterThan(Date.now());
-    expect(schedules.find(({ name }) => name === `${queue.name}:often`)).toMatchObject({ rule: 'every 60' });
+    expect(schedules.find(({ name }) => name === `${queue.name}:often`)).toMatchObject({
+      rule: 'every 60',
+    });
     const next = Date.parse(nightly?.nextRunAt ?? '');
     const runs = tasks.definitions?.().runsAfter(`${queue.name}:nightly`, next, 4) ?? [];
     expect(runs).toHaveLength(4);
-    const hour = (at: number) => new Date(at).toLocaleString('en', { timeZone: 'Europe/Berlin', hour: '2-digit', hourCycle: 'h23' });
+    const hour = (at: number) =>
+      new Date(at).toLocaleString('en', {
+        timeZone: 'Europe/Berlin',
+        hour: '2-digit',
+        hourCycle: 'h23',
+      });
     expect(new Set([next, ...runs].map(hour))).toEqual(new Set(['03']));
-    const { known, results } = await tasks.control({ action: 'run', schedule: `${queue.name}:nightly` }, by);
+    const { known, results } = await tasks.control(
+      { action: 'run', schedule: `${queue.name}:nightly` },
+      by,
+    );
     expect(known).toBe(true);
     expect(results).toMatchObject([{ ok: true, task: { name: 'report', status: 'pending' } }]);
     const [result] = results;
     expect(await tasks.get(result?.id ?? '')).toMatchObject({ args: [{ region: 'eu' }] });
-    await expect(tasks.control({ action: 'run', schedule: `${queue.name}:none` }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(tasks.control({ action: 'pause', schedule: `${queue.name}:nightly` }, by)).rejects.toMatchObject({
+    await expect(
+      tasks.control({ action: 'run', schedule: `${queue.name}:none` }, by),
+    ).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(
+      tasks.control({ action: 'pause', schedule: `${queue.name}:nightly` }, by),
+    ).rejects.toMatchObject({
       code: 'NOT_SUPPORTED',
     });
     const [scheduled] = (await tasks.find({ schedule: `${queue.name}:nightly`, limit: 5 })).items;
-    expect(scheduled).toMatchObject({ name: 'report', source: 'scheduled', engineState: 'delayed' });
+    expect(scheduled).toMatchObject({
+      name: 'report',
+      source: 'scheduled',
+      engineState: 'delayed',
+    });
   });
 
   it('lists the connections of workers', async () => {
@@ -357,7 +457,10 @@ const by = { actor: 'ada' };
     const seen: string[] = [];
     const watching = (async () => {
       for await (const { upserts, removed } of tasks.watch(rev, stop.signal))
-        seen.push(...upserts.map(({ id, engineState }) => `${id} ${engineState}`), ...removed.map((id) => `${id} gone`));
+        seen.push(
+          ...upserts.map(({ id, engineState }) => `${id} ${engineState}`),
+          ...removed.map((id) => `${id} gone`),
+        );
     })();
     const id = await add('seen');
     await waitFor(() => seen.includes(`${id} waiting`));
@@ -375,20 +478,35 @@ const by = { actor: 'ada' };
     await Promise.all([drained.waitUntilReady(), silent.waitUntilReady()]);
     const busy = [drained, silent];
     for (const each of busy) work(() => sleep(Math.random() * 0.05), each);
-    const later = Array.from({ length: 200 }, (_, n) => ({ name: 'never', data: { n }, opts: { delay: 600_000 } }));
+    const later = Array.from({ length: 200 }, (_, n) => ({
+      name: 'never',
+      data: { n },
+      opts: { delay: 600_000 },
+    }));
     await Promise.all([queue.addBulk(later), drained.addBulk(later)]);
     attach([queue, ...busy]);
     expect((await tasks.aggregate('statsSnapshot')).pending).toBe(400);
     await Promise.all([queue.drain(true), drained.drain(true)]);
     const client = new Redis(redis.connection);
     keep({ close: async () => client.disconnect() });
-    const job = { name: 'silent', data: '{}', opts: '{}', timestamp: Date.now(), delay: 600_000, priority: 0 };
+    const job = {
+      name: 'silent',
+      data: '{}',
+      opts: '{}',
+      timestamp: Date.now(),
+      delay: 600_000,
+      priority: 0,
+    };
     await client.hset(silent.toKey('silent'), job);
     await client.zadd(silent.toKey('delayed'), (Date.now() + 600_000) * 0x1000, 'silent');
-    const known = async (name: string): Promise<number> => (await tasks.find({ name, limit: 1 })).total;
+    const known = async (name: string): Promise<number> =>
+      (await tasks.find({ name, limit: 1 })).total;
     const end = Date.now() + 40_000;
     while ((await known('never')) > 0 || (await known('silent')) === 0) {
-      if (Date.now() > end) throw new Error(`${await known('never')} removed jobs are shown, and ${await known('silent')} of 1 added job`);
+      if (Date.now() > end)
+        throw new Error(
+          `${await known('never')} removed jobs are shown, and ${await known('silent')} of 1 added job`,
+        );
       await Promise.all(busy.map((each) => each.add('flows', {})));
       await sleep(0.01);
     }
@@ -407,18 +525,36 @@ const by = { actor: 'ada' };
     expect(new Set(newestFirst.map(({ id }) => id))).toEqual(new Set(all));
     const ends = newestFirst.map(({ endedAt }) => endedAt);
     expect(ends).toEqual([...ends].sort().reverse());
-    expect(await pagesOf({ limit: 7, sort: 'endedAt', status: ['success'] })).toEqual([...newestFirst].reverse());
+    expect(await pagesOf({ limit: 7, sort: 'endedAt', status: ['success'] })).toEqual(
+      [...newestFirst].reverse(),
+    );
     const first = await tasks.find({ limit: 7, sort: '-endedAt', status: ['success'] });
     expect(first).toMatchObject({ total: 28, totalRelation: 'eq' });
     expect(first).not.toHaveProperty('limited');
-    expect(await tasks.find({ limit: 50, status: ['success'] })).toMatchObject({ total: 28, limited: true, searched: 12 });
-    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 28, failed: 2 });
+    expect(await tasks.find({ limit: 50, status: ['success'] })).toMatchObject({
+      total: 28,
+      limited: true,
+      searched: 12,
+    });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+      success: 28,
+      failed: 2,
+    });
     // All failed jobs are in memory.
     expect(await tasks.find({ status: ['failed'] })).not.toHaveProperty('limited');
-    expect(await tasks.find({ name: 'past' })).toMatchObject({ limited: true, totalRelation: 'gte' });
+    expect(await tasks.find({ name: 'past' })).toMatchObject({
+      limited: true,
+      totalRelation: 'gte',
+    });
     const old = (await queue.getCompleted(20, 27)).map(({ id }) => `${queue.name}:${id}`);
-    expect(await tasks.get(old[0] ?? '')).toMatchObject({ id: old[0], status: 'success', name: 'past' });
-    expect((await tasks.find({ q: old[1]?.split(':')[1] ?? '' })).items).toMatchObject([{ id: old[1] }]);
+    expect(await tasks.get(old[0] ?? '')).toMatchObject({
+      id: old[0],
+      status: 'success',
+      name: 'past',
+    });
+    expect((await tasks.find({ q: old[1]?.split(':')[1] ?? '' })).items).toMatchObject([
+      { id: old[1] },
+    ]);
     const { results } = await tasks.control({ action: 'delete', ids: old.slice(2, 5) }, by);
     expect(results.filter(({ ok }) => ok)).toHaveLength(3);
     expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(25);
@@ -433,7 +569,8 @@ const by = { actor: 'ada' };
       work(async () => {}, each);
       await each.addBulk(Array.from({ length: 15 }, () => ({ name: 'past', data: {} })));
     }
-    const completed = async (): Promise<number> => (await queue.getCompletedCount()) + (await other.getCompletedCount());
+    const completed = async (): Promise<number> =>
+      (await queue.getCompletedCount()) + (await other.getCompletedCount());
     await waitFor(async () => (await completed()) === 30);
     attach([queue, other], { history: 5, keep: 12 });
     await tasks.find({ limit: 1 });
@@ -448,7 +585,9 @@ const by = { actor: 'ada' };
       expect(newestFirst.slice(0, 5).map(({ id }) => id)).toEqual([...removed].reverse());
       expect(new Set(newestFirst.map(({ id }) => id)).size).toBe(35);
       expect(newestFirst).toHaveLength(35);
-      expect(await pagesOf({ limit, sort: 'endedAt', status: ['success'] })).toEqual([...newestFirst].reverse());
+      expect(await pagesOf({ limit, sort: 'endedAt', status: ['success'] })).toEqual(
+        [...newestFirst].reverse(),
+      );
     }
     expect((await tasks.find({ limit: 4, sort: '-endedAt', status: ['success'] })).total).toBe(35);
     expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(35);
@@ -456,7 +595,8 @@ const by = { actor: 'ada' };
 
   it('counts each end once, even if events are lost or the job is no longer kept', async () => {
     attach([queue], { keep: 8 });
-    const ended = async (): Promise<number> => (await tasks.aggregate('metrics', { from: '-1h' })).counts.success;
+    const ended = async (): Promise<number> =>
+      (await tasks.aggregate('metrics', { from: '-1h' })).counts.success;
     expect(await ended()).toBe(0);
     work(async () => {});
     await queue.addBulk(Array.from({ length: 10 }, () => ({ name: 'seen', data: {} })));
@@ -487,14 +627,18 @@ const by = { actor: 'ada' };
       if (job.data.n % 4 === 0) throw new Error(`no address for order ${job.data.n}`);
     });
     await queue.addBulk(Array.from({ length: 40 }, (_, n) => ({ name: 'past', data: { n } })));
-    await waitFor(async () => (await queue.getFailedCount()) + (await queue.getCompletedCount()) === 40);
+    await waitFor(
+      async () => (await queue.getFailedCount()) + (await queue.getCompletedCount()) === 40,
+    );
     await worker.close();
     attach();
     const metrics = await tasks.aggregate('metrics', { from: '-1h' });
     expect(metrics.counts).toMatchObject({ success: 30, failed: 10 });
     expect(metrics.successRate).toBe(0.75);
     const { items } = await tasks.aggregate('failures', { limit: 5 });
-    expect(items).toMatchObject([{ count: 10, failed: 10, error: { message: expect.stringContaining('no address') } }]);
+    expect(items).toMatchObject([
+      { count: 10, failed: 10, error: { message: expect.stringContaining('no address') } },
+    ]);
     expect(Date.parse(items[0]?.first ?? '')).toBeLessThanOrEqual(Date.parse(items[0]?.last ?? ''));
   });
 

@@ -17,7 +17,10 @@ import { waitFor } from '../../../helpers/wait.js';
     redis = await RedisServer.start();
   });
   afterAll(() => redis.remove());
-  const open = (): Queue => keep(new Queue(`figures-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
+  const open = (): Queue =>
+    keep(
+      new Queue(`figures-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }),
+    );
   beforeEach(() => {
     queue = open();
   });
@@ -62,7 +65,9 @@ import { waitFor } from '../../../helpers/wait.js';
     const { url } = keep(await serve(app));
     const since = async (path: string): Promise<unknown> =>
       ((await ask(`${url}/tasks${path}`)).json as { completeSince?: string }).completeSince;
-    const [completeSince] = await Promise.all(['/metrics', '/functions', '/queues', '/failures'].map(since));
+    const [completeSince] = await Promise.all(
+      ['/metrics', '/functions', '/queues', '/failures'].map(since),
+    );
     expect(Date.parse(String(completeSince))).toBeGreaterThanOrEqual(before);
     expect(Date.parse(String(completeSince))).toBeLessThanOrEqual(Date.now());
     for (const path of ['/metrics', '/functions', '/queues', '/failures']) {

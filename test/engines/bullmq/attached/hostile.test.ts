@@ -27,11 +27,14 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await redis.remove();
   });
   beforeEach(async () => {
-    queue = keep(new Queue(`q-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
+    queue = keep(
+      new Queue(`q-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }),
+    );
     await queue.waitUntilReady();
   });
 
-  const attach = (queues = [queue]): AttachedQueues => keep(attachQueues(queues, { logger: false }));
+  const attach = (queues = [queue]): AttachedQueues =>
+    keep(attachQueues(queues, { logger: false }));
 
   async function admin(tasks: AttachedQueues): Promise<Served> {
     const app = new Koa();
@@ -48,7 +51,12 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     const tasks = keep(attachQueues([queue], { logger: false, history: 0 }));
     const listed: string[] = [];
     for (let cursor: string | undefined; listed.length < 4; ) {
-      const page = await tasks.find({ status: 'success', sort: '-endedAt', limit: 1, ...(cursor !== undefined && { cursor }) });
+      const page = await tasks.find({
+        status: 'success',
+        sort: '-endedAt',
+        limit: 1,
+        ...(cursor !== undefined && { cursor }),
+      });
       listed.push(...page.items.map(({ id }) => id));
       if (page.nextCursor === null) break;
       cursor = page.nextCursor;
@@ -59,25 +67,38 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
   it.each([
     ['a short', 'orders'],
     ['a long', 'ö'.repeat(300)],
-  ])('opens and deletes jobs with any characters in their ids, in a queue with %s name', async (_case, name) => {
-    queue = keep(new Queue(name, { connection: redis.connection }));
-    const ids = ['order/42?x=1&y=#2', 'é ü 漢字', '..%2f..', "'; DROP TABLE task; --", '👩‍👩‍👧\t\u200b', 'a'.repeat(3000)];
-    for (const jobId of ids) await queue.add('odd', { jobId }, { jobId });
-    const { url } = await admin(attach());
-    for (const jobId of ids) {
-      const id = `${queue.name}:${jobId}`;
-      const { status, json } = await ask(`${url}/tasks/${encodeURIComponent(id)}`);
-      expect([status, json]).toMatchObject([200, { id, name: 'odd', args: [{ jobId }] }]);
-      expect((await ask(`${url}/tasks/${encodeURIComponent(id)}/logs`)).status).toBe(200);
-    }
-    const answer = await ask(`${url}/tasks/bulk`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ action: 'delete', ids: ids.map((jobId) => `${queue.name}:${jobId}`) }),
-    });
-    expect(answer.json).toMatchObject({ dispatched: ids.length, skipped: 0 });
-    expect(await queue.getJobCountByTypes('wait')).toBe(0);
-  });
+  ])(
+    'opens and deletes jobs with any characters in their ids, in a queue with %s name',
+    async (_case, name) => {
+      queue = keep(new Queue(name, { connection: redis.connection }));
+      const ids = [
+        'order/42?x=1&y=#2',
+        'é ü 漢字',
+        '..%2f..',
+        "'; DROP TABLE task; --",
+        '👩‍👩‍👧\t\u200b',
+        'a'.repeat(3000),
+      ];
+      for (const jobId of ids) await queue.add('odd', { jobId }, { jobId });
+      const { url } = await admin(attach());
+      for (const jobId of ids) {
+        const id = `${queue.name}:${jobId}`;
+        const { status, json } = await ask(`${url}/tasks/${encodeURIComponent(id)}`);
+        expect([status, json]).toMatchObject([200, { id, name: 'odd', args: [{ jobId }] }]);
+        expect((await ask(`${url}/tasks/${encodeURIComponent(id)}/logs`)).status).toBe(200);
+      }
+      const answer = await ask(`${url}/tasks/bulk`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({
+          action: 'delete',
+          ids: ids.map((jobId) => `${queue.name}:${jobId}`),
+        }),
+      });
+      expect(answer.json).toMatchObject({ dispatched: ids.length, skipped: 0 });
+      expect(await queue.getJobCountByTypes('wait')).toBe(0);
+    },
+  );
 
   it('filters, pauses and reruns by names that are too long for tasks', async () => {
     const [name, jobName] = [`${'ö'.repeat(200)}/€`, 'j'.repeat(300)];
@@ -137,21 +158,36 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
   it('shows jobs with invalid options, and does not mistake another key of BullMQ for a job', async () => {
     await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *' }, { name: 'night' });
     for (const [n, opts] of ['not JSON', '{"attempts":"many"}', '[]'].entries()) {
-      await client.hset(queue.toKey(`odd${n}`), { name: 'odd', data: '{}', opts, timestamp: 8.7e15, delay: 0, priority: 0 });
+      await client.hset(queue.toKey(`odd${n}`), {
+        name: 'odd',
+        data: '{}',
+        opts,
+        timestamp: 8.7e15,
+        delay: 0,
+        priority: 0,
+      });
       await client.lpush(queue.toKey('wait'), `odd${n}`);
     }
     const tasks = attach();
-    expect((await tasks.find({ name: 'odd' })).items.map(({ status, maxAttempts }) => [status, maxAttempts])).toEqual([
+    expect(
+      (await tasks.find({ name: 'odd' })).items.map(({ status, maxAttempts }) => [
+        status,
+        maxAttempts,
+      ]),
+    ).toEqual([
       ['pending', 1],
       ['pending', 1],
       ['pending', 1],
     ]);
-    for (const key of ['repeat:nightly', 'meta', 'wait']) expect(await tasks.get(`${queue.name}:${key}`)).toBeUndefined();
+    for (const key of ['repeat:nightly', 'meta', 'wait'])
+      expect(await tasks.get(`${queue.name}:${key}`)).toBeUndefined();
   });
 
   it('shares one connection of the app between queues, and leaves it open', async () => {
     const shared = new Redis({ ...redis.connection, maxRetriesPerRequest: null });
-    const queues = ['a', 'b', 'c'].map((name) => keep(new Queue(`${queue.name}-${name}`, { connection: shared })));
+    const queues = ['a', 'b', 'c'].map((name) =>
+      keep(new Queue(`${queue.name}-${name}`, { connection: shared })),
+    );
     await queues[1]?.add('x', {});
     const tasks = attachQueues(queues, { logger: false });
     expect((await tasks.find({ limit: 5 })).total).toBe(1);
@@ -186,7 +222,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     const other = keep(new Queue('mail', { connection: redis.connection, prefix: 'shop' }));
     await other.add('x', {});
     const tasks = attach([other]);
-    expect((await tasks.find({ limit: 5 })).items).toMatchObject([{ id: expect.stringMatching(/^mail:/) }]);
+    expect((await tasks.find({ limit: 5 })).items).toMatchObject([
+      { id: expect.stringMatching(/^mail:/) },
+    ]);
     await other.add('y', {});
     await waitFor(async () => (await tasks.find({ limit: 5 })).total === 2);
   });
@@ -225,7 +263,13 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await waitFor(async () => (await tasks.get(id))?.engineState === 'active');
     first.process.kill('SIGKILL');
     await first.ended;
-    keep(new Worker(queue.name, async () => 'done', { connection: redis.connection, lockDuration: 500, stalledInterval: 300 }));
+    keep(
+      new Worker(queue.name, async () => 'done', {
+        connection: redis.connection,
+        lockDuration: 500,
+        stalledInterval: 300,
+      }),
+    );
     await waitFor(async () => (await tasks.get(id))?.status === 'success');
     expect(await tasks.get(id)).toMatchObject({ result: 'done', attempt: expect.any(Number) });
   });
@@ -258,7 +302,8 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     const { logger, lines, text } = recordingLogger();
     const locked = new Queue('mail', { connection: { ...own.connection, password: 'wr0ng-one' } });
     const tasks = attachQueues([locked], { logger });
-    for (let n = 0; n < 3; n++) await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    for (let n = 0; n < 3; n++)
+      await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
     expect(lines.filter(({ level }) => Number(level) >= 40)).toHaveLength(1);
     expect(text()).toMatch(/WRONGPASS|NOAUTH/);
     expect(text()).not.toContain('wr0ng-one');
@@ -276,7 +321,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
   });
 
   it('lets a process exit after it has closed everything', async () => {
-    const index = fileURLToPath(new URL('../../../../dist/engines/bullmq/index.js', import.meta.url));
+    const index = fileURLToPath(
+      new URL('../../../../dist/engines/bullmq/index.js', import.meta.url),
+    );
     const program = `
       import { Queue } from 'bullmq';
       import { attachQueues } from ${JSON.stringify(index)};
@@ -293,7 +340,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
 
   it('lets a process exit if it is closed while Redis is unreachable', async () => {
     const own = await RedisServer.start();
-    const index = fileURLToPath(new URL('../../../../dist/engines/bullmq/index.js', import.meta.url));
+    const index = fileURLToPath(
+      new URL('../../../../dist/engines/bullmq/index.js', import.meta.url),
+    );
     const program = `
       import { Queue } from 'bullmq';
       import { attachQueues } from ${JSON.stringify(index)};

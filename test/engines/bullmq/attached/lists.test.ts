@@ -2,7 +2,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { type Job, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import Koa from 'koa';
-import { type AttachedQueues, type AttachOptions, attachQueues } from '../../../../src/engines/bullmq/index.js';
+import {
+  type AttachedQueues,
+  type AttachOptions,
+  attachQueues,
+} from '../../../../src/engines/bullmq/index.js';
 import { type FindQuery, taskAdmin } from '../../../../src/index.js';
 import { ask } from '../../../helpers/client.js';
 import { closeAfterEach } from '../../../helpers/closing.js';
@@ -23,15 +27,21 @@ import { waitFor } from '../../../helpers/wait.js';
     client.disconnect();
     await redis.remove();
   });
-  const open = (): Queue => keep(new Queue(`list-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }));
+  const open = (): Queue =>
+    keep(
+      new Queue(`list-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }),
+    );
   beforeEach(() => {
     queue = open();
   });
 
-  const attach = (queues: readonly Queue[] = [queue], options: AttachOptions = {}): AttachedQueues =>
-    keep(attachQueues(queues, { logger: false, ...options }));
+  const attach = (
+    queues: readonly Queue[] = [queue],
+    options: AttachOptions = {},
+  ): AttachedQueues => keep(attachQueues(queues, { logger: false, ...options }));
 
-  const work = (run: (job: Job) => Promise<unknown>): Worker => keep(new Worker(queue.name, run, { connection: redis.connection }));
+  const work = (run: (job: Job) => Promise<unknown>): Worker =>
+    keep(new Worker(queue.name, run, { connection: redis.connection }));
 
   /** Returns the ids of a list from all of its pages, at most `most` of them. */
   async function pagesOf(tasks: AttachedQueues, query: FindQuery, most: number): Promise<string[]> {
@@ -46,11 +56,20 @@ import { waitFor } from '../../../helpers/wait.js';
 
   /** Writes jobs to the completed set that all ended in the same millisecond. */
   async function addEnded(to: Queue, amount: number, endedAt: number): Promise<string[]> {
-    const ids = Array.from({ length: amount }, (_, n) => `${n % 2 === 0 ? '\u{1f4a7}' : '\uff5e'}${n}`);
+    const ids = Array.from(
+      { length: amount },
+      (_, n) => `${n % 2 === 0 ? '\u{1f4a7}' : '\uff5e'}${n}`,
+    );
     const multi = client.multi();
     for (const id of ids) {
       const times = { timestamp: endedAt - 20, processedOn: endedAt - 10, finishedOn: endedAt };
-      multi.hset(to.toKey(id), { name: 'past', data: '{}', opts: '{}', returnvalue: '1', ...times });
+      multi.hset(to.toKey(id), {
+        name: 'past',
+        data: '{}',
+        opts: '{}',
+        returnvalue: '1',
+        ...times,
+      });
       multi.zadd(to.toKey('completed'), endedAt, id);
     }
     await multi.exec();
@@ -60,19 +79,22 @@ import { waitFor } from '../../../helpers/wait.js';
   it.each([
     [1, '-endedAt'],
     [2, 'endedAt'],
-  ] as const)('list every job, %i per page, if hundreds ended in the same millisecond, by %s', async (limit, sort) => {
-    const endedAt = Date.now() - 60_000;
-    const [other, older] = [open(), open()];
-    const ids = [
-      ...(await addEnded(queue, 110 * limit, endedAt)),
-      ...(await addEnded(other, 30, endedAt)),
-      ...(await addEnded(older, 3, endedAt - 1)),
-    ];
-    const tasks = attach([queue, other, older], { history: 0 });
-    const listed = await pagesOf(tasks, { status: 'success', sort, limit }, 2 * ids.length);
-    expect(listed).toHaveLength(ids.length);
-    expect(new Set(listed)).toEqual(new Set(ids));
-  });
+  ] as const)(
+    'list every job, %i per page, if hundreds ended in the same millisecond, by %s',
+    async (limit, sort) => {
+      const endedAt = Date.now() - 60_000;
+      const [other, older] = [open(), open()];
+      const ids = [
+        ...(await addEnded(queue, 110 * limit, endedAt)),
+        ...(await addEnded(other, 30, endedAt)),
+        ...(await addEnded(older, 3, endedAt - 1)),
+      ];
+      const tasks = attach([queue, other, older], { history: 0 });
+      const listed = await pagesOf(tasks, { status: 'success', sort, limit }, 2 * ids.length);
+      expect(listed).toHaveLength(ids.length);
+      expect(new Set(listed)).toEqual(new Set(ids));
+    },
+  );
 
   it('find a job by an id of 300 characters or of the maximum length, through the API too', async () => {
     const tasks = attach();
@@ -85,7 +107,10 @@ import { waitFor } from '../../../helpers/wait.js';
       const id = `${queue.name}:${jobId}`;
       for (const q of [jobId, id]) {
         expect((await tasks.find({ q })).items).toMatchObject([{ id }]);
-        expect((await ask(`${url}/tasks?q=${q}`)).json).toMatchObject({ items: [{ id }], total: 1 });
+        expect((await ask(`${url}/tasks?q=${q}`)).json).toMatchObject({
+          items: [{ id }],
+          total: 1,
+        });
       }
     }
   });
@@ -101,12 +126,27 @@ import { waitFor } from '../../../helpers/wait.js';
     const tasks = attach();
     const [mail, report] = [jobId, next?.id].map((id) => `${queue.name}:${id}`);
     const { fingerprint } = (await tasks.find({ q: jobId })).items[0] ?? {};
-    const found = async (query: FindQuery): Promise<string[]> => (await tasks.find(query)).items.map(({ id }) => id);
+    const found = async (query: FindQuery): Promise<string[]> =>
+      (await tasks.find(query)).items.map(({ id }) => id);
     const schedule = `${queue.name}:nightly`;
-    expect(await found({ q: mail, status: 'failed', name: 'mail', queue: queue.name, fingerprint: String(fingerprint) })).toEqual([mail]);
+    expect(
+      await found({
+        q: mail,
+        status: 'failed',
+        name: 'mail',
+        queue: queue.name,
+        fingerprint: String(fingerprint),
+      }),
+    ).toEqual([mail]);
     expect(await found({ q: report, schedule })).toEqual([report]);
     const others: FindQuery[] = [
-      ...[{ status: 'success' } as const, { name: 'report' }, { queue: 'other' }, { tag: 'vip' }, { schedule }],
+      ...[
+        { status: 'success' } as const,
+        { name: 'report' },
+        { queue: 'other' },
+        { tag: 'vip' },
+        { schedule },
+      ],
       ...[{ fingerprint: '0'.repeat(16) }, { to: '-1h' }],
     ];
     for (const filter of others) expect(await found({ ...filter, q: mail })).toEqual([]);
@@ -134,6 +174,8 @@ import { waitFor } from '../../../helpers/wait.js';
       expect(lines.map(({ message }) => message)).toEqual(messages);
       expect(lines.map((line) => line.attempt)).toEqual([null, null]);
     }
-    expect(await tasks.logs(id, { attempt: 2, q: 'attempt 2' })).toMatchObject([{ n: 2, at: null }]);
+    expect(await tasks.logs(id, { attempt: 2, q: 'attempt 2' })).toMatchObject([
+      { n: 2, at: null },
+    ]);
   });
 });

@@ -11,7 +11,12 @@ const never = new Promise<never>(() => undefined);
   const on = new RedisForEach();
 
   it('ends when they are closed', async () => {
-    const wait = untilClosed({ closed: Promise.resolve(), redis: on.client, timeout: 60_000, isIdle: () => false });
+    const wait = untilClosed({
+      closed: Promise.resolve(),
+      redis: on.client,
+      timeout: 60_000,
+      isIdle: () => false,
+    });
     expect(await wait).toBe(true);
   });
 
@@ -30,7 +35,11 @@ const never = new Promise<never>(() => undefined);
     await lost.ping();
     await on.redis.stop('SIGKILL');
     await waitFor(() => lost.status !== 'ready');
-    expect(await untilClosed({ closed: never, redis: lost, timeout: 100, isIdle: () => false })).toBe(false);
-    expect(await untilClosed({ closed: never, redis: lost, timeout: 60_000, isIdle: () => true })).toBe(true);
+    expect(
+      await untilClosed({ closed: never, redis: lost, timeout: 100, isIdle: () => false }),
+    ).toBe(false);
+    expect(
+      await untilClosed({ closed: never, redis: lost, timeout: 60_000, isIdle: () => true }),
+    ).toBe(true);
   });
 });

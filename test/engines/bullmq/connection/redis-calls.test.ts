@@ -28,7 +28,10 @@ const by = { actor: 'ada' };
 
   function manager(port = on.redis.port): TaskManager {
     const connection = { host: '127.0.0.1', port, password: 'unspeakable' };
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection, logger: false }),
+      logger: false,
+    });
     on.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
@@ -44,7 +47,12 @@ const by = { actor: 'ada' };
     const redis = new Redis(on.redis.connection);
     on.keep({ close: () => redis.quit() });
     const logger = loggerOption('logger', false);
-    const health = new RedisHealth({ redis, clock: new RedisClock(redis, logger), probe: 'probe', logger });
+    const health = new RedisHealth({
+      redis,
+      clock: new RedisClock(redis, logger),
+      probe: 'probe',
+      logger,
+    });
     return { redis, calls: new RedisCalls(redis, health) };
   }
   /** Lets two seconds pass, in which Redis answers a ping. */
@@ -54,8 +62,10 @@ const by = { actor: 'ada' };
     await sleep(0.15);
     await redis.ping();
   }
-  const maybeDone = async (call: Promise<unknown>): Promise<boolean> => (await failureOf(call)).maybeDone;
-  const total = async (tasks: TaskManager): Promise<number> => (await tasks.aggregate('statsSnapshot')).counts.pending;
+  const maybeDone = async (call: Promise<unknown>): Promise<boolean> =>
+    (await failureOf(call)).maybeDone;
+  const total = async (tasks: TaskManager): Promise<number> =>
+    (await tasks.aggregate('statsSnapshot')).counts.pending;
 
   it('says whether it may have been carried out if Redis hangs, and has no later effect without that warning', async () => {
     const tasks = manager();
@@ -65,9 +75,19 @@ const by = { actor: 'ada' };
     await tasks.control({ action: 'pause', queue: 'bulk' }, by);
     on.redis.signal('SIGSTOP');
     const failing = Promise.all([
-      ...[maybeDone(noop.enqueue()), maybeDone(noop.enqueueMany([[], []])), maybeDone(noop.with({ idempotencyKey: 'once' }).enqueue())],
-      ...[maybeDone(tasks.control({ action: 'resume', queue: 'bulk' }, by)), maybeDone(other.enqueue())],
-      ...[maybeDone(tasks.control({ action: 'cancel', ids: [waiting] }, by)), maybeDone(tasks.find())],
+      ...[
+        maybeDone(noop.enqueue()),
+        maybeDone(noop.enqueueMany([[], []])),
+        maybeDone(noop.with({ idempotencyKey: 'once' }).enqueue()),
+      ],
+      ...[
+        maybeDone(tasks.control({ action: 'resume', queue: 'bulk' }, by)),
+        maybeDone(other.enqueue()),
+      ],
+      ...[
+        maybeDone(tasks.control({ action: 'cancel', ids: [waiting] }, by)),
+        maybeDone(tasks.find()),
+      ],
     ]);
     // The last ones had not got beyond a question when the time was over.
     await sleep(1);
@@ -77,7 +97,9 @@ const by = { actor: 'ada' };
     await waitFor(async () => (await total(tasks).catch(() => 0)) > 0, 20);
     await noop.with({ idempotencyKey: 'once' }).enqueue();
     await eventually(async () => expect(await total(tasks)).toBe(5));
-    expect((await tasks.describe()).queues).not.toContainEqual(expect.objectContaining({ name: 'bulk' }));
+    expect((await tasks.describe()).queues).not.toContainEqual(
+      expect.objectContaining({ name: 'bulk' }),
+    );
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
   }, 30_000);
 
@@ -114,11 +136,16 @@ const by = { actor: 'ada' };
   }, 30_000);
 
   it('shares one timer with all others, which ends with the last of them', async () => {
-    const [started, ended] = [jest.spyOn(globalThis, 'setInterval'), jest.spyOn(globalThis, 'clearInterval')];
+    const [started, ended] = [
+      jest.spyOn(globalThis, 'setInterval'),
+      jest.spyOn(globalThis, 'clearInterval'),
+    ];
     const { calls, redis } = newCalls();
     await Promise.all(Array.from({ length: 50 }, () => calls.ask(() => redis.ping())));
     await calls.ask(() => redis.ping());
-    const timers = started.mock.calls.flatMap(([, milliseconds], n) => (milliseconds === 100 ? [started.mock.results[n]?.value] : []));
+    const timers = started.mock.calls.flatMap(([, milliseconds], n) =>
+      milliseconds === 100 ? [started.mock.results[n]?.value] : [],
+    );
     expect(timers).toHaveLength(1);
     await waitFor(() => ended.mock.calls.some(([timer]) => timer === timers[0]), 10);
   }, 30_000);
@@ -143,7 +170,10 @@ const by = { actor: 'ada' };
     await tasks.start({ run: false });
     const first = await noop.enqueue();
     line.loseAnswers();
-    const lost = [maybeDone(noop.enqueue()), maybeDone(tasks.control({ action: 'pause', queue: 'default' }, by))];
+    const lost = [
+      maybeDone(noop.enqueue()),
+      maybeDone(tasks.control({ action: 'pause', queue: 'default' }, by)),
+    ];
     await waitFor(async () => (await on.client.llen('{koa-taskflow}:default:wait')) === 2);
     line.cut();
     expect(await Promise.all(lost)).toEqual([true, true]);
@@ -184,13 +214,32 @@ const by = { actor: 'ada' };
     on.redis.signal('SIGCONT');
     await on.redis.stop();
     const away = await postJson(`${served.url}/tasks/${id}/cancel`, {});
-    const problem = { type: 'about:blank', status: 503, code: 'ENGINE_UNAVAILABLE', requestId: expect.any(String) };
-    expect(list.json).toEqual({ ...problem, title: 'Task engine unavailable', detail: 'Redis, which holds the tasks, does not answer.' });
+    const problem = {
+      type: 'about:blank',
+      status: 503,
+      code: 'ENGINE_UNAVAILABLE',
+      requestId: expect.any(String),
+    };
+    expect(list.json).toEqual({
+      ...problem,
+      title: 'Task engine unavailable',
+      detail: 'Redis, which holds the tasks, does not answer.',
+    });
     expect(paused.json).toMatchObject({ ...problem, maybeDone: true });
-    expect(health.json).toEqual({ status: 'unavailable', code: 'ENGINE_UNAVAILABLE', detail: expect.any(String) });
-    expect(away.json).toEqual({ ...problem, title: 'Task engine unavailable', detail: 'Redis, which holds the tasks, cannot be reached.' });
+    expect(health.json).toEqual({
+      status: 'unavailable',
+      code: 'ENGINE_UNAVAILABLE',
+      detail: expect.any(String),
+    });
+    expect(away.json).toEqual({
+      ...problem,
+      title: 'Task engine unavailable',
+      detail: 'Redis, which holds the tasks, cannot be reached.',
+    });
     for (const { text, headers } of [list, paused, health, away])
-      expect(`${text} ${JSON.stringify(headers)}`).not.toMatch(new RegExp(`127\\.0\\.0\\.1:?${on.redis.port}|unspeakable`));
+      expect(`${text} ${JSON.stringify(headers)}`).not.toMatch(
+        new RegExp(`127\\.0\\.0\\.1:?${on.redis.port}|unspeakable`),
+      );
     await served.close();
   }, 30_000);
 });

@@ -16,8 +16,14 @@ import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 
   it('logs one error when the clock of this process differs, and one line when both agree again', async () => {
     const lines: [level: string, secondsAhead: number][] = [];
-    const log = (level: string) => (fields: { secondsAhead?: number }) => void lines.push([level, fields.secondsAhead ?? 0]);
-    const logger = loggerOption('logger', { debug() {}, info: log('info'), warn: log('warn'), error: log('error') } as never);
+    const log = (level: string) => (fields: { secondsAhead?: number }) =>
+      void lines.push([level, fields.secondsAhead ?? 0]);
+    const logger = loggerOption('logger', {
+      debug() {},
+      info: log('info'),
+      warn: log('warn'),
+      error: log('error'),
+    } as never);
     const clock = new RedisClock(forEach.client, logger);
     for (const seconds of [0, 0.5, 60, 90, 0, 0, -60, -90, -1.5, 0]) {
       const real = Date.now();

@@ -18,8 +18,11 @@ import { waitFor } from '../../../helpers/wait.js';
     const failing = tasks.task('failing', () => {
       throw new Error('down');
     });
-    const endless = tasks.task('endless', () => new Promise(() => undefined), { cancelGrace: 0.01 });
-    const inState = (id: string, status: string): Promise<unknown> => waitFor(async () => (await tasks.get(id))?.status === status);
+    const endless = tasks.task('endless', () => new Promise(() => undefined), {
+      cancelGrace: 0.01,
+    });
+    const inState = (id: string, status: string): Promise<unknown> =>
+      waitFor(async () => (await tasks.get(id))?.status === status);
     tasks.schedule('often', job, { every: 60, args: [1] });
     await tasks.start();
     const later = held.with({ runIn: 60 });
@@ -30,8 +33,15 @@ import { waitFor } from '../../../helpers/wait.js';
       ['a delayed task', async () => ids.push(await later.enqueue())],
       ['a delayed batch', async () => ids.push(...(await later.enqueueMany([[], []])))],
       ['a batch with a key', () => job.with({ idempotencyKey: 'k', runIn: 60 }).enqueueMany([[1]])],
-      ['a batch with a priority', async () => ids.push(...(await held.with({ priority: 2, runIn: 60 }).enqueueMany([[], []])))],
-      ['a mixed batch', async () => tasks.enqueue([job.prepare(1), later.prepare(), job.prepare(2)])],
+      [
+        'a batch with a priority',
+        async () =>
+          ids.push(...(await held.with({ priority: 2, runIn: 60 }).enqueueMany([[], []]))),
+      ],
+      [
+        'a mixed batch',
+        async () => tasks.enqueue([job.prepare(1), later.prepare(), job.prepare(2)]),
+      ],
       ['a cancel', () => tasks.control({ action: 'cancel', ids }, by)],
       ['a retry', () => tasks.control({ action: 'retry', ids }, by)],
       ['a rerun', () => tasks.control({ action: 'rerun', ids }, by)],
@@ -42,7 +52,10 @@ import { waitFor } from '../../../helpers/wait.js';
       ['metrics', () => tasks.aggregate('metrics', {})],
       ['a failure', async () => inState(await failing.enqueue(), 'failed')],
       ['failure groups', () => tasks.aggregate('failures', { limit: 10 })],
-      ['a running task', async () => inState(ids[ids.push(await endless.enqueue()) - 1] ?? '', 'running')],
+      [
+        'a running task',
+        async () => inState(ids[ids.push(await endless.enqueue()) - 1] ?? '', 'running'),
+      ],
       ['a cancel of it', () => tasks.control({ action: 'cancel', ids: ids.slice(-1) }, by)],
       ['its end', () => inState(ids.at(-1) ?? '', 'cancelled')],
     ];
@@ -75,7 +88,11 @@ import { waitFor } from '../../../helpers/wait.js';
     const scheduled = { every: 60_000 };
     await queue.upsertJobScheduler('often', scheduled, { name: 'tick' });
     forEach.keep(
-      new Worker('mail', async (job) => (job.name === 'bad' ? Promise.reject(new Error('down')) : job.log('line')), { connection }),
+      new Worker(
+        'mail',
+        async (job) => (job.name === 'bad' ? Promise.reject(new Error('down')) : job.log('line')),
+        { connection },
+      ),
     );
     const { id = '' } = await queue.add('bad', {});
     const later = await queue.add('later', {}, { delay: 60_000 });

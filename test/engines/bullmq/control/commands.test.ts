@@ -1,4 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  jest,
+} from '@jest/globals';
 import { FlowProducer, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { JobSteps } from '../../../../src/engines/bullmq/control/job-steps.js';
@@ -64,21 +73,35 @@ async function statusOf(tasks: TaskManager, id: string): Promise<string | undefi
 describe('a waiting task that is cancelled', () => {
   it('is a failed job for a plain BullMQ queue, whichever set it waited in', async () => {
     const tasks = manager();
-    const [plain, urgent] = [tasks.define('plain'), tasks.define('urgent', { queue: 'urgent', priority: 5 })];
-    const ids = [await plain.enqueue(), await plain.with({ runIn: 60 }).enqueue(), await urgent.enqueue()];
+    const [plain, urgent] = [
+      tasks.define('plain'),
+      tasks.define('urgent', { queue: 'urgent', priority: 5 }),
+    ];
+    const ids = [
+      await plain.enqueue(),
+      await plain.with({ runIn: 60 }).enqueue(),
+      await urgent.enqueue(),
+    ];
     const rest = [await plain.enqueue(), await urgent.enqueue()];
     const { results } = await tasks.control({ action: 'cancel', ids }, by);
     expect(results.map(({ ok }) => ok)).toEqual([true, true, true]);
 
     const [queue, other] = [plainQueue(), plainQueue('urgent')];
-    expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 0, failed: 2, active: 0 });
+    expect(await queue.getJobCounts()).toMatchObject({
+      waiting: 1,
+      delayed: 0,
+      failed: 2,
+      active: 0,
+    });
     expect(await other.getJobCounts()).toMatchObject({ prioritized: 1, failed: 1, active: 0 });
     const job = await queue.getJob(ids[0] ?? '');
     expect(await job?.getState()).toBe('failed');
     expect(job?.failedReason).toMatch(/cancelled/);
     expect(job?.finishedOn ?? 0).toBeGreaterThan(Date.now() - 10_000);
     expect(await redis.exists(`{${prefix}}:default:${ids[0]}:lock`)).toBe(0);
-    expect(await redis.zrange(`{${prefix}}:~cancelled:default`, '0', '-1')).toEqual(ids.slice(0, 2));
+    expect(await redis.zrange(`{${prefix}}:~cancelled:default`, '0', '-1')).toEqual(
+      ids.slice(0, 2),
+    );
     for (const id of rest) expect(await statusOf(tasks, id)).toBe('pending');
   });
 
@@ -120,7 +143,10 @@ describe('a waiting task that is cancelled', () => {
     await queue.pause();
     const [first, second] = [await plain.enqueue('first'), await plain.enqueue('second')];
     await tasks.control({ action: 'cancel', ids: [first] }, by);
-    expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual(['cancelled', 'pending']);
+    expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual([
+      'cancelled',
+      'pending',
+    ]);
     expect(await queue.isPaused()).toBe(true);
     // A marker would wake a worker although there is nothing to run.
     expect(await redis.zcard(`{${prefix}}:default:marker`)).toBe(0);
@@ -179,11 +205,30 @@ describe('a failed parent of a flow', () => {
     await tasks.start();
     const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
     closing.push(() => flows.close());
-    const child = { name: 'part', queueName: 'default', data: ['child'], opts: { failParentOnFailure: true } };
-    const flow = await flows.add({ name: 'part', queueName: 'default', data: ['parent'], children: [child] });
-    const [parentId, childId] = [flow.job.id, flow.children?.[0]?.job.id].map((jobId) => `default:${jobId}`) as [string, string];
+    const child = {
+      name: 'part',
+      queueName: 'default',
+      data: ['child'],
+      opts: { failParentOnFailure: true },
+    };
+    const flow = await flows.add({
+      name: 'part',
+      queueName: 'default',
+      data: ['parent'],
+      children: [child],
+    });
+    const [parentId, childId] = [flow.job.id, flow.children?.[0]?.job.id].map(
+      (jobId) => `default:${jobId}`,
+    ) as [string, string];
     await waitFor(async () => (await statusOf(tasks, parentId)) === 'failed');
-    const refused = [{ ok: false, code: 'TASK_STATE_CONFLICT', status: 'failed', detail: expect.stringContaining('Retry the child') }];
+    const refused = [
+      {
+        ok: false,
+        code: 'TASK_STATE_CONFLICT',
+        status: 'failed',
+        detail: expect.stringContaining('Retry the child'),
+      },
+    ];
     const retry = { action: 'retry', ids: [parentId] } as const;
     expect((await tasks.control(retry, { ...by, dryRun: true })).results).toMatchObject(refused);
     expect((await tasks.control(retry, by)).results).toMatchObject(refused);
@@ -205,7 +250,10 @@ describe('a running task that is cancelled', () => {
     await waitFor(async () => (await statusOf(worker, id)) === 'running');
     const began = Date.now();
     const { results } = await web.control({ action: 'cancel', ids: [id] }, by);
-    expect(results[0]).toMatchObject({ ok: true, task: { status: 'running', engineState: 'cancelling' } });
+    expect(results[0]).toMatchObject({
+      ok: true,
+      task: { status: 'running', engineState: 'cancelling' },
+    });
     expect(await web.get(id)).toMatchObject({ status: 'running', engineState: 'cancelling' });
     await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
     expect(Date.now() - began).toBeLessThan(5000);
@@ -223,30 +271,44 @@ describe('a running task that is cancelled', () => {
     ['fails for good', down, {}],
   ];
 
-  it.each(ways)('ends as cancelled if its handler %s before the worker knows of the request', async (_, end, options) => {
-    const { passed, open } = gate();
-    const [web, worker] = [manager(), manager()];
-    const told: string[] = [];
-    for (const status of ['success', 'failed', 'cancelled'] as const) worker.on(status, () => void told.push(status));
-    const task = worker.task('raced', () => passed.then(end), options);
-    const next = worker.task('next', () => 1);
-    await worker.start();
-    const id = await task.enqueue();
-    await waitFor(async () => (await statusOf(worker, id)) === 'running');
-    // The attempt never learns of the request.
-    jest.spyOn(Attempt.prototype, 'cancel').mockImplementation(() => undefined);
-    const { results } = await web.control({ action: 'cancel', ids: [id] }, by);
-    expect(results).toMatchObject([{ ok: true, task: { engineState: 'cancelling' } }]);
-    open();
-    // Sooner than a process could take over the job.
-    await waitFor(async () => (await statusOf(web, id)) === 'cancelled', promptly);
-    expect(await web.get(id)).toMatchObject({ result: null, error: null, attempts: [{ number: 1, status: 'cancelled' }] });
-    await waitFor(() => told.length > 0);
-    expect(told).toEqual(['cancelled']);
-    expect(await plainQueue().getJobCounts()).toMatchObject({ completed: 0, failed: 1, active: 0, waiting: 0, delayed: 0 });
-    expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
-    await waitFor(async () => (await statusOf(web, await next.enqueue())) === 'success');
-  });
+  it.each(ways)(
+    'ends as cancelled if its handler %s before the worker knows of the request',
+    async (_, end, options) => {
+      const { passed, open } = gate();
+      const [web, worker] = [manager(), manager()];
+      const told: string[] = [];
+      for (const status of ['success', 'failed', 'cancelled'] as const)
+        worker.on(status, () => void told.push(status));
+      const task = worker.task('raced', () => passed.then(end), options);
+      const next = worker.task('next', () => 1);
+      await worker.start();
+      const id = await task.enqueue();
+      await waitFor(async () => (await statusOf(worker, id)) === 'running');
+      // The attempt never learns of the request.
+      jest.spyOn(Attempt.prototype, 'cancel').mockImplementation(() => undefined);
+      const { results } = await web.control({ action: 'cancel', ids: [id] }, by);
+      expect(results).toMatchObject([{ ok: true, task: { engineState: 'cancelling' } }]);
+      open();
+      // Sooner than a process could take over the job.
+      await waitFor(async () => (await statusOf(web, id)) === 'cancelled', promptly);
+      expect(await web.get(id)).toMatchObject({
+        result: null,
+        error: null,
+        attempts: [{ number: 1, status: 'cancelled' }],
+      });
+      await waitFor(() => told.length > 0);
+      expect(told).toEqual(['cancelled']);
+      expect(await plainQueue().getJobCounts()).toMatchObject({
+        completed: 0,
+        failed: 1,
+        active: 0,
+        waiting: 0,
+        delayed: 0,
+      });
+      expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
+      await waitFor(async () => (await statusOf(web, await next.enqueue())) === 'success');
+    },
+  );
 
   it('keeps its lock for as long as its handler may take to stop', async () => {
     const [web, worker] = [manager(), manager({ lockDuration: 1000 })];
@@ -283,7 +345,11 @@ describe('a running task that is cancelled', () => {
     const [web, worker] = [manager(), manager()];
     const id = await web.define('flaky', { retries: 3 }).with({ runIn: 60 }).enqueue();
     const member = `default:${id}`;
-    await redis.hset(`{${prefix}}:~cancelling`, member, JSON.stringify({ by: 'test', at: Date.now() - 60_000 }));
+    await redis.hset(
+      `{${prefix}}:~cancelling`,
+      member,
+      JSON.stringify({ by: 'test', at: Date.now() - 60_000 }),
+    );
     worker.task('flaky', () => 1);
     await worker.start();
     await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
@@ -297,7 +363,15 @@ describe('a running task that is cancelled', () => {
     const id = await done.enqueue();
     await waitFor(async () => (await statusOf(tasks, id)) === 'success');
     const entry = JSON.stringify({ by: 'test', at: Date.now() - 60_000 });
-    await redis.hset(`{${prefix}}:~cancelling`, `default:${id}`, entry, 'default:gone', entry, 'nonsense', 'x');
+    await redis.hset(
+      `{${prefix}}:~cancelling`,
+      `default:${id}`,
+      entry,
+      'default:gone',
+      entry,
+      'nonsense',
+      'x',
+    );
     await redis.xadd(`{${prefix}}:~signals`, '*', 'cancel', 'nonsense');
     await waitFor(async () => (await redis.hlen(`{${prefix}}:~cancelling`)) === 0);
     expect(await statusOf(tasks, id)).toBe('success');
@@ -310,11 +384,17 @@ describe('a running task that is cancelled', () => {
     const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
     closing.push(() => flows.close());
     const child = { name: 'child', queueName: 'unserved', data: [] };
-    const { job } = await flows.add({ name: 'other', queueName: 'default', data: [], children: [child] });
+    const { job } = await flows.add({
+      name: 'other',
+      queueName: 'default',
+      data: [],
+      children: [child],
+    });
     await redis.hset(`{${prefix}}:~cancelling`, `default:${job.id}`, JSON.stringify({ at: 1 }));
     await redis.xadd(`{${prefix}}:~signals`, '*', 'cancel', 'a job');
     await sleep(0.3);
-    const looks = async (): Promise<number> => Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
+    const looks = async (): Promise<number> =>
+      Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
     const before = await looks();
     await sleep(1.3);
     expect((await looks()) - before).toBeLessThanOrEqual(1);
@@ -340,7 +420,10 @@ describe('a retry', () => {
     failing = false;
     await tasks.control({ action: 'retry', ids: [id] }, by);
     await waitFor(async () => (await statusOf(tasks, id)) === 'success');
-    expect((await tasks.get(id))?.attempts.map(({ status }) => status)).toEqual(['failed', 'success']);
+    expect((await tasks.get(id))?.attempts.map(({ status }) => status)).toEqual([
+      'failed',
+      'success',
+    ]);
   });
 
   it('delays the jobs in BullMQ if it has a spread, and they run when due', async () => {
@@ -349,19 +432,30 @@ describe('a retry', () => {
     const ids = await noop.enqueueMany([[], []]);
     await tasks.control({ action: 'cancel', ids }, by);
     await tasks.control({ action: 'retry', ids, spread: 1 }, by);
-    expect(await plainQueue().getJobCounts()).toMatchObject({ waiting: 1, delayed: 1, failed: 0, active: 0 });
+    expect(await plainQueue().getJobCounts()).toMatchObject({
+      waiting: 1,
+      delayed: 1,
+      failed: 0,
+      active: 0,
+    });
     await tasks.start();
     await waitFor(async () => (await statusOf(tasks, ids[1] ?? '')) === 'success');
     expect(await statusOf(tasks, ids[0] ?? '')).toBe('success');
   });
 
-  for (const opts of ['{"taskflow":5,"de":5}', '{"taskflow":{"deadline":null},"de":null,"delay":null}', '5'])
+  for (const opts of [
+    '{"taskflow":5,"de":5}',
+    '{"taskflow":{"deadline":null},"de":null,"delay":null}',
+    '5',
+  ])
     it(`makes a job wait again whose options another program has written as ${opts}`, async () => {
       const tasks = manager();
       const id = await tasks.define('once').with({ idempotencyKey: 'k' }).enqueue();
       await tasks.control({ action: 'cancel', ids: [id] }, by);
       await redis.hset(`{${prefix}}:default:${id}`, { opts });
-      expect((await tasks.control({ action: 'retry', ids: [id] }, by)).results).toMatchObject([{ ok: true }]);
+      expect((await tasks.control({ action: 'retry', ids: [id] }, by)).results).toMatchObject([
+        { ok: true },
+      ]);
       expect(await statusOf(tasks, id)).toBe('pending');
       expect(await redis.zcard(`{${prefix}}:~cancelled:default`)).toBe(0);
     });
@@ -410,7 +504,8 @@ describe('a deletion', () => {
     expect(await redis.exists(`{${prefix}}:default:${waiting}:lock`)).toBe(0);
     expect(await redis.exists(`{${prefix}}:default:${running}:lock`)).toBe(1);
     open();
-    for (const id of [running, waiting]) await waitFor(async () => (await statusOf(tasks, id)) === 'success');
+    for (const id of [running, waiting])
+      await waitFor(async () => (await statusOf(tasks, id)) === 'success');
   });
 });
 
@@ -419,17 +514,24 @@ describe('a command after the scripts in Redis were flushed', () => {
     const tasks = manager();
     const plain = tasks.define('plain');
     const [first = '', second = '', third = ''] = await plain.enqueueMany([[], [], []]);
-    const all = async (action: 'cancel' | 'retry' | 'delete' | 'run', ids: string[]): Promise<boolean[]> => {
+    const all = async (
+      action: 'cancel' | 'retry' | 'delete' | 'run',
+      ids: string[],
+    ): Promise<boolean[]> => {
       await redis.script('FLUSH');
       return (await tasks.control({ action, ids }, by)).results.map(({ ok }) => ok);
     };
     // Send each script once.
-    for (const action of ['cancel', 'retry', 'delete', 'run'] as const) await tasks.control({ action, ids: [third] }, by);
+    for (const action of ['cancel', 'retry', 'delete', 'run'] as const)
+      await tasks.control({ action, ids: [third] }, by);
     expect(await all('cancel', [first, second])).toEqual([true, true]);
     expect(await all('retry', [first])).toEqual([true]);
     expect(await all('delete', [first, second, third])).toEqual([false, true, false]);
     expect(await all('run', [first])).toEqual([true]);
-    expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual(['pending', undefined]);
+    expect([await statusOf(tasks, first), await statusOf(tasks, second)]).toEqual([
+      'pending',
+      undefined,
+    ]);
     expect(await plainQueue().getJobCounts()).toMatchObject({ active: 0, failed: 0, waiting: 2 });
     expect(await redis.exists(`{${prefix}}:default:${first}:lock`)).toBe(0);
   });
@@ -438,8 +540,11 @@ describe('a command after the scripts in Redis were flushed', () => {
 describe('the counts after the scripts in Redis were flushed', () => {
   it('never take a waiting task that is cancelled for a failed one', async () => {
     const tasks = manager();
-    const [first = '', ...ids] = await tasks.define('plain').enqueueMany(Array.from({ length: 11 }, () => []));
-    const cancel = (id: string): Promise<unknown> => tasks.control({ action: 'cancel', ids: [id] }, by);
+    const [first = '', ...ids] = await tasks
+      .define('plain')
+      .enqueueMany(Array.from({ length: 11 }, () => []));
+    const cancel = (id: string): Promise<unknown> =>
+      tasks.control({ action: 'cancel', ids: [id] }, by);
     await cancel(first);
     const failed = await failedWhile(redis, prefix, async () => {
       for (const id of ids) {
@@ -448,7 +553,11 @@ describe('the counts after the scripts in Redis were flushed', () => {
       }
     });
     expect(failed).toEqual([0]);
-    expect((await tasks.aggregate('metrics', {})).counts).toMatchObject({ cancelled: 11, failed: 0, pending: 0 });
+    expect((await tasks.aggregate('metrics', {})).counts).toMatchObject({
+      cancelled: 11,
+      failed: 0,
+      pending: 0,
+    });
     expect(await plainQueue().getJobCounts()).toMatchObject({ active: 0, failed: 11, waiting: 0 });
   });
 });
@@ -456,18 +565,37 @@ describe('the counts after the scripts in Redis were flushed', () => {
 describe('a command by filter', () => {
   it('acts on all tasks of a queue and state, including those that no process has read', async () => {
     const tasks = manager();
-    const [mail, other] = [tasks.define('mail', { queue: 'bulk' }), tasks.define('other', { queue: 'bulk', concurrency: 1 })];
-    const ids = [...(await mail.enqueueMany([[], []])), await other.enqueue(), await mail.with({ runIn: 60 }).enqueue()];
+    const [mail, other] = [
+      tasks.define('mail', { queue: 'bulk' }),
+      tasks.define('other', { queue: 'bulk', concurrency: 1 }),
+    ];
+    const ids = [
+      ...(await mail.enqueueMany([[], []])),
+      await other.enqueue(),
+      await mail.with({ runIn: 60 }).enqueue(),
+    ];
     await mail.with({ queue: 'kept' }).enqueue();
     const filter = { queue: 'bulk' };
     const dry = await tasks.control({ action: 'cancel', filter }, { ...by, dryRun: true });
-    expect(dry).toMatchObject({ found: { count: 4, relation: 'eq' }, results: ids.map((id) => ({ id, ok: true, task: { id } })) });
+    expect(dry).toMatchObject({
+      found: { count: 4, relation: 'eq' },
+      results: ids.map((id) => ({ id, ok: true, task: { id } })),
+    });
     const outcome = await tasks.control({ action: 'cancel', filter }, { ...by, expect: 4 });
     expect(outcome.results.map(({ id, ok }) => [id, ok])).toEqual(ids.map((id) => [id, true]));
     expect(outcome.scope).toBeUndefined();
     expect((await tasks.control({ action: 'cancel', filter: 'all' }, by)).results).toHaveLength(1);
-    expect((await tasks.control({ action: 'retry', filter: { status: ['failed'] } }, by)).results).toEqual([]);
-    expect((await tasks.control({ action: 'retry', filter: { status: ['cancelled'], queue: 'bulk' } }, by)).results).toHaveLength(4);
+    expect(
+      (await tasks.control({ action: 'retry', filter: { status: ['failed'] } }, by)).results,
+    ).toEqual([]);
+    expect(
+      (
+        await tasks.control(
+          { action: 'retry', filter: { status: ['cancelled'], queue: 'bulk' } },
+          by,
+        )
+      ).results,
+    ).toHaveLength(4);
     expect(await plainQueue('bulk').getJobCounts()).toMatchObject({ waiting: 3, failed: 0 });
   });
 
@@ -482,8 +610,17 @@ describe('a command by filter', () => {
     await tasks.control({ action: 'cancel', ids: [cancelled] }, by);
     await waitFor(async () => (await statusOf(tasks, failed)) === 'failed');
     const deleted = async (status: 'failed' | 'cancelled' | 'interrupted'): Promise<string[]> =>
-      (await tasks.control({ action: 'delete', filter: { status: [status] } }, { ...by, dryRun: true })).results.map(({ id }) => id);
-    expect([await deleted('failed'), await deleted('cancelled'), await deleted('interrupted')]).toEqual([[failed], [cancelled], []]);
+      (
+        await tasks.control(
+          { action: 'delete', filter: { status: [status] } },
+          { ...by, dryRun: true },
+        )
+      ).results.map(({ id }) => id);
+    expect([
+      await deleted('failed'),
+      await deleted('cancelled'),
+      await deleted('interrupted'),
+    ]).toEqual([[failed], [cancelled], []]);
   });
 });
 
@@ -495,7 +632,10 @@ describe('while the memory of Redis is full', () => {
     const note = tasks.task('note', () => 1);
     await tasks.start();
     const [ended = '', kept = ''] = await note.enqueueMany([[], []]);
-    await waitFor(async () => (await statusOf(tasks, kept)) === 'success' && (await statusOf(tasks, ended)) === 'success');
+    await waitFor(
+      async () =>
+        (await statusOf(tasks, kept)) === 'success' && (await statusOf(tasks, ended)) === 'success',
+    );
     const waiting = await note.with({ runIn: 600 }).enqueue();
     await redis.config('SET', 'maxmemory', '1mb');
     const { results } = await tasks.control({ action: 'delete', ids: [ended, waiting] }, by);
@@ -503,16 +643,21 @@ describe('while the memory of Redis is full', () => {
       { id: ended, ok: true },
       { id: waiting, ok: false, code: 'TASK_STATE_CONFLICT' },
     ]);
-    const full = { code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining('OOM command not allowed') };
-    await expect(tasks.control({ action: 'cancel', ids: [waiting] }, by)).rejects.toMatchObject(full);
+    const full = {
+      code: 'ENGINE_UNAVAILABLE',
+      message: expect.stringContaining('OOM command not allowed'),
+    };
+    await expect(tasks.control({ action: 'cancel', ids: [waiting] }, by)).rejects.toMatchObject(
+      full,
+    );
     await expect(tasks.control({ action: 'rerun', ids: [kept] }, by)).rejects.toMatchObject(full);
     await expect(note.enqueueMany([[], []])).rejects.toMatchObject(full);
     await redis.config('SET', 'maxmemory', '0');
-    expect([await tasks.get(ended), await statusOf(tasks, kept), await statusOf(tasks, waiting)]).toEqual([
-      undefined,
-      'success',
-      'pending',
-    ]);
+    expect([
+      await tasks.get(ended),
+      await statusOf(tasks, kept),
+      await statusOf(tasks, waiting),
+    ]).toEqual([undefined, 'success', 'pending']);
   });
 
   it('the end of a cancelled task is stored when there is room again', async () => {
@@ -547,8 +692,12 @@ describe('a paused queue', () => {
     await web.control({ action: 'pause', queue: 'bulk' }, { actor: 'ada', reason: 'too many' });
     await web.define('shared', { queue: 'bulk' }).enqueue();
     await web.define('later', { queue: 'bulk', concurrency: 2 }).enqueue();
-    const state = async (tasks: TaskManager) => (await tasks.describe()).queues.find(({ name }) => name === 'bulk');
-    expect(await state(worker)).toMatchObject({ paused: true, pause: { by: 'ada', reason: 'too many' } });
+    const state = async (tasks: TaskManager) =>
+      (await tasks.describe()).queues.find(({ name }) => name === 'bulk');
+    expect(await state(worker)).toMatchObject({
+      paused: true,
+      pause: { by: 'ada', reason: 'too many' },
+    });
     await new Promise((resolve) => setTimeout(resolve, 1700));
     expect(ran).toEqual([]);
     await worker.control({ action: 'resume', queue: 'bulk' }, by);
@@ -564,18 +713,25 @@ describe('a paused queue', () => {
     await plain.enqueue();
     await tasks.control({ action: 'pause', queue: 'default' }, by);
     await plainQueue().resume();
-    expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: false, pause: null }]);
+    expect((await tasks.describe()).queues).toEqual([
+      { name: 'default', paused: false, pause: null },
+    ]);
     const limited = tasks.task('limited', () => 1, { concurrency: 1 });
     const id = await limited.enqueue();
     await waitFor(async () => (await statusOf(tasks, id)) === 'success');
-    expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: false, pause: null }]);
+    expect((await tasks.describe()).queues).toEqual([
+      { name: 'default', paused: false, pause: null },
+    ]);
   });
 
   it('also stops a queue that joins it while the pause is made', async () => {
     const [web, other] = [manager(), manager()];
     await web.define('plain').enqueue();
     const pauseQueue = JobSteps.prototype.setPaused;
-    jest.spyOn(JobSteps.prototype, 'setPaused').mockImplementationOnce(async function (this: JobSteps, ...args) {
+    jest.spyOn(JobSteps.prototype, 'setPaused').mockImplementationOnce(async function (
+      this: JobSteps,
+      ...args
+    ) {
       await other.define('limited', { concurrency: 1 }).enqueue();
       await pauseQueue.apply(this, args);
     });
@@ -588,7 +744,9 @@ describe('a paused queue', () => {
     const tasks = manager();
     await tasks.define('plain').enqueue();
     await plainQueue().pause();
-    expect((await tasks.describe()).queues).toEqual([{ name: 'default', paused: true, pause: null }]);
+    expect((await tasks.describe()).queues).toEqual([
+      { name: 'default', paused: true, pause: null },
+    ]);
   });
 });
 
@@ -596,7 +754,8 @@ describe('listeners', () => {
   it('are notified of what commands of their process changed', async () => {
     const tasks = manager();
     const heard: string[] = [];
-    for (const status of ['pending', 'running', 'cancelled'] as const) tasks.on(status, ({ id }) => void heard.push(`${status} ${id}`));
+    for (const status of ['pending', 'running', 'cancelled'] as const)
+      tasks.on(status, ({ id }) => void heard.push(`${status} ${id}`));
     const id = await tasks.define('plain').enqueue();
     await tasks.control({ action: 'cancel', ids: [id] }, by);
     await tasks.control({ action: 'retry', ids: [id] }, by);
@@ -620,7 +779,10 @@ describe('the statistics', () => {
       { retries: 3, delay: 60 },
     );
     await Promise.all([web.start({ run: false }), worker.start()]);
-    const [waits, flaky] = [await web.define('later').with({ runIn: 60 }).enqueue(), await web.define('flaky').enqueue()];
+    const [waits, flaky] = [
+      await web.define('later').with({ runIn: 60 }).enqueue(),
+      await web.define('flaky').enqueue(),
+    ];
     await waitFor(() => attempts === 1);
     await waitFor(async () => (await statusOf(web, flaky)) === 'pending');
     const outcome = await web.control({ action: 'cancel', ids: [waits, flaky] }, by);

@@ -10,7 +10,11 @@ import { waitFor } from '../../../helpers/wait.js';
 const by = { actor: 'test' };
 
 /** Runs a command by filter, and checks that count, preview and result have the same tasks. */
-async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | 'run', filter: 'all' | object = 'all'): Promise<string[]> {
+async function done(
+  tasks: TaskSource,
+  action: 'cancel' | 'delete' | 'retry' | 'run',
+  filter: 'all' | object = 'all',
+): Promise<string[]> {
   const command = { action, filter } as Parameters<TaskSource['control']>[0];
   const preview = await tasks.control(command, { ...by, dryRun: true });
   const count = preview.found?.count ?? -1;
@@ -34,14 +38,26 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
   afterAll(() => redis.remove());
 
   /** Adds a scheduler, a flow, and a job that belongs to neither. Returns the ids of the jobs. */
-  async function addJobs(prefix: string): Promise<{ next: string; child: string; parent: string; alone: string }> {
+  async function addJobs(
+    prefix: string,
+  ): Promise<{ next: string; child: string; parent: string; alone: string }> {
     const connection = redis.connection;
-    const next = await queue.upsertJobScheduler('nightly', { pattern: '0 4 * * *' }, { name: 'report', data: {} });
+    const next = await queue.upsertJobScheduler(
+      'nightly',
+      { pattern: '0 4 * * *' },
+      { name: 'report', data: {} },
+    );
     const flows = new FlowProducer({ connection, prefix });
-    const { job, children = [] } = await flows.add({ name: 'sum', queueName: name, children: [{ name: 'part', queueName: name }] });
+    const { job, children = [] } = await flows.add({
+      name: 'sum',
+      queueName: name,
+      children: [{ name: 'part', queueName: name }],
+    });
     await flows.close();
     const alone = await queue.add('mail', {}, { delay: 3_600_000 });
-    const [nextId, child, parent, last] = [next, children[0]?.job, job, alone].map((each) => `${name}:${each?.id}`);
+    const [nextId, child, parent, last] = [next, children[0]?.job, job, alone].map(
+      (each) => `${name}:${each?.id}`,
+    );
     return { next: nextId ?? '', child: child ?? '', parent: parent ?? '', alone: last ?? '' };
   }
 
@@ -53,7 +69,11 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
     beforeEach(async () => {
       queues += 1;
       name = 'default';
-      const engine = bullmqEngine({ connection: redis.connection, prefix: `p${queues}`, logger: false });
+      const engine = bullmqEngine({
+        connection: redis.connection,
+        prefix: `p${queues}`,
+        logger: false,
+      });
       tasks = new TaskManager({ engine, logger: false });
       keep({ close: () => tasks.stop({ timeout: 0.1 }) });
       await tasks.define('other').with({ runIn: 3600 }).enqueue();
@@ -67,7 +87,9 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
       expect(ids).toEqual(expect.arrayContaining([alone]));
       expect(ids).toHaveLength(2);
       for (const how of [by, { ...by, dryRun: true }])
-        expect((await tasks.control({ action: 'cancel', ids: [next, child, parent] }, how)).results).toMatchObject([
+        expect(
+          (await tasks.control({ action: 'cancel', ids: [next, child, parent] }, how)).results,
+        ).toMatchObject([
           { ok: false, detail: expect.stringMatching(/job scheduler/) },
           { ok: false, detail: expect.stringMatching(/flow/) },
           { ok: false, detail: expect.stringMatching(/flow/) },
@@ -86,8 +108,13 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
       const second = await work.enqueue();
       expect(second).not.toBe(first);
       expect(await done(tasks, 'retry')).toEqual([]);
-      const { results } = await tasks.control({ action: 'retry', ids: [first] }, { ...by, dryRun: true });
-      expect(results).toMatchObject([{ ok: false, code: 'TASK_STATE_CONFLICT', detail: expect.stringMatching(/idempotencyKey/) }]);
+      const { results } = await tasks.control(
+        { action: 'retry', ids: [first] },
+        { ...by, dryRun: true },
+      );
+      expect(results).toMatchObject([
+        { ok: false, code: 'TASK_STATE_CONFLICT', detail: expect.stringMatching(/idempotencyKey/) },
+      ]);
     });
   });
 
@@ -103,7 +130,9 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
       const tasks = attach();
       expect(await done(tasks, 'delete')).toEqual([alone, child, parent].sort());
       for (const how of [by, { ...by, dryRun: true }])
-        expect((await tasks.control({ action: 'delete', ids: [next] }, how)).results).toMatchObject([{ ok: false }]);
+        expect((await tasks.control({ action: 'delete', ids: [next] }, how)).results).toMatchObject(
+          [{ ok: false }],
+        );
       expect(await queue.getDelayedCount()).toBe(1);
     });
 
@@ -116,7 +145,9 @@ async function done(tasks: TaskSource, action: 'cancel' | 'delete' | 'retry' | '
     it('does not retry a job that BullMQ has removed, but can delete it from the lists', async () => {
       const tasks = attach();
       await tasks.find();
-      const worker = new Worker(name, () => Promise.reject(new Error('no')), { connection: redis.connection });
+      const worker = new Worker(name, () => Promise.reject(new Error('no')), {
+        connection: redis.connection,
+      });
       keep({ close: () => worker.close(true) });
       const stays = await queue.add('stays', {});
       await queue.add('gone', {}, { removeOnFail: true });

@@ -15,9 +15,15 @@ const by = { actor: 'test' };
 const processes = useJobProcesses();
 const { multi } = Redis.prototype;
 /** Calls a function just before a connection to a port begins a transaction. */
-const beforeTransactions = (port: number, act: (redis: Redis) => void): { readonly times: number } => {
+const beforeTransactions = (
+  port: number,
+  act: (redis: Redis) => void,
+): { readonly times: number } => {
   const counted = { times: 0 };
-  jest.spyOn(Redis.prototype, 'multi').mockImplementation(function (this: Redis, ...args: unknown[]) {
+  jest.spyOn(Redis.prototype, 'multi').mockImplementation(function (
+    this: Redis,
+    ...args: unknown[]
+  ) {
     if (this.options.port === port) {
       counted.times += 1;
       act(this);
@@ -45,81 +51,121 @@ afterEach(async () => {
 /** Removes the scripts of BullMQ. Those of this package stay. */
 async function forgetSteps(): Promise<void> {
   const texts: string[] = [];
-  defineSteps({ defineCommand: (_: string, { lua }: { lua: string }) => texts.push(lua) } as unknown as Redis);
+  defineSteps({
+    defineCommand: (_: string, { lua }: { lua: string }) => texts.push(lua),
+  } as unknown as Redis);
   await redis.script('FLUSH');
   for (const text of texts) await redis.script('LOAD', text);
 }
 
-(hasRedis ? describe : describe.skip)('a command whose process loses its connection when Redis lacks a script of BullMQ', () => {
-  /** Runs a command, and cuts the connection once our script has run and BullMQ's has not. */
-  async function runInHalf(command: Parameters<TaskManager['control']>[0]): Promise<void> {
-    await forgetSteps();
-    beforeTransactions(line.port, () => line.loseAnswers());
-    const before = await executed();
-    const answer = tasks.control(command, by).catch((error: unknown) => error);
-    await waitFor(async () => (await executed()) > before);
-    line.cut();
-    expect(await answer).toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
-    jest.restoreAllMocks();
-    // Otherwise they would expire after ten seconds.
-    const locks = await redis.keys('{jobs}:*:lock');
-    if (locks.length > 0) await redis.del(locks);
-  }
-  const executed = async (): Promise<number> => Number(/^cmdstat_exec:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0);
+(hasRedis ? describe : describe.skip)(
+  'a command whose process loses its connection when Redis lacks a script of BullMQ',
+  () => {
+    /** Runs a command, and cuts the connection once our script has run and BullMQ's has not. */
+    async function runInHalf(command: Parameters<TaskManager['control']>[0]): Promise<void> {
+      await forgetSteps();
+      beforeTransactions(line.port, () => line.loseAnswers());
+      const before = await executed();
+      const answer = tasks.control(command, by).catch((error: unknown) => error);
+      await waitFor(async () => (await executed()) > before);
+      line.cut();
+      expect(await answer).toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+      jest.restoreAllMocks();
+      // Otherwise they would expire after ten seconds.
+      const locks = await redis.keys('{jobs}:*:lock');
+      if (locks.length > 0) await redis.del(locks);
+    }
+    const executed = async (): Promise<number> =>
+      Number(/^cmdstat_exec:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0);
 
-  it('has its waiting tasks ended as cancelled, and lets its failed ones wait for their retry', async () => {
-    const other = processes.manager();
-    const plain = tasks.define('plain');
-    const [first = '', second = '', ...ids] = await plain.enqueueMany(Array.from({ length: 5 }, () => []));
-    // Each connection must have sent each script once.
-    await tasks.control({ action: 'cancel', ids }, by);
-    await tasks.control({ action: 'retry', ids, spread: 60 }, by);
-    await tasks.control({ action: 'cancel', ids }, by);
-    await runInHalf({ action: 'retry', ids, spread: 60 });
-    await tasks.control({ action: 'cancel', ids: [first] }, by);
-    await runInHalf({ action: 'cancel', ids: [second] });
-    await other.start({ run: false });
-    const queue = new Queue('default', { connection: processes.redis.connection, prefix: '{jobs}' });
-    await eventually(async () => expect(await queue.getJobCounts()).toMatchObject({ active: 0, failed: 2, waiting: 1, delayed: 2 }), 20);
-    await queue.close();
-    const untouched = { attempt: 0, attempts: [], error: null };
-    expect(await other.get(second)).toMatchObject({ ...untouched, status: 'cancelled' });
-    for (const id of ids) expect(await other.get(id)).toMatchObject({ ...untouched, status: 'pending' });
-    expect((await other.aggregate('metrics', {})).counts).toMatchObject({ cancelled: 2, interrupted: 0, failed: 0, pending: 3 });
-    expect(await redis.hlen('{jobs}:~cancelling')).toBe(0);
-  });
+    it('has its waiting tasks ended as cancelled, and lets its failed ones wait for their retry', async () => {
+      const other = processes.manager();
+      const plain = tasks.define('plain');
+      const [first = '', second = '', ...ids] = await plain.enqueueMany(
+        Array.from({ length: 5 }, () => []),
+      );
+      // Each connection must have sent each script once.
+      await tasks.control({ action: 'cancel', ids }, by);
+      await tasks.control({ action: 'retry', ids, spread: 60 }, by);
+      await tasks.control({ action: 'cancel', ids }, by);
+      await runInHalf({ action: 'retry', ids, spread: 60 });
+      await tasks.control({ action: 'cancel', ids: [first] }, by);
+      await runInHalf({ action: 'cancel', ids: [second] });
+      await other.start({ run: false });
+      const queue = new Queue('default', {
+        connection: processes.redis.connection,
+        prefix: '{jobs}',
+      });
+      await eventually(
+        async () =>
+          expect(await queue.getJobCounts()).toMatchObject({
+            active: 0,
+            failed: 2,
+            waiting: 1,
+            delayed: 2,
+          }),
+        20,
+      );
+      await queue.close();
+      const untouched = { attempt: 0, attempts: [], error: null };
+      expect(await other.get(second)).toMatchObject({ ...untouched, status: 'cancelled' });
+      for (const id of ids)
+        expect(await other.get(id)).toMatchObject({ ...untouched, status: 'pending' });
+      expect((await other.aggregate('metrics', {})).counts).toMatchObject({
+        cancelled: 2,
+        interrupted: 0,
+        failed: 0,
+        pending: 3,
+      });
+      expect(await redis.hlen('{jobs}:~cancelling')).toBe(0);
+    });
 
-  it('leaves a task that was not deleted as it was', async () => {
-    const other = processes.manager();
-    const plain = tasks.define('plain');
-    const [first = '', second = ''] = await plain.enqueueMany([[], []]);
-    await tasks.control({ action: 'cancel', ids: [first, second] }, by);
-    await tasks.control({ action: 'delete', ids: [first] }, by);
-    await runInHalf({ action: 'delete', ids: [second] });
-    expect((await other.aggregate('metrics', {})).counts).toMatchObject({ cancelled: 1, failed: 0 });
-    expect((await other.get(second))?.status).toBe('cancelled');
-  });
-});
+    it('leaves a task that was not deleted as it was', async () => {
+      const other = processes.manager();
+      const plain = tasks.define('plain');
+      const [first = '', second = ''] = await plain.enqueueMany([[], []]);
+      await tasks.control({ action: 'cancel', ids: [first, second] }, by);
+      await tasks.control({ action: 'delete', ids: [first] }, by);
+      await runInHalf({ action: 'delete', ids: [second] });
+      expect((await other.aggregate('metrics', {})).counts).toMatchObject({
+        cancelled: 1,
+        failed: 0,
+      });
+      expect((await other.get(second))?.status).toBe('cancelled');
+    });
+  },
+);
 
 (hasRedis ? describe : describe.skip)('if Redis drops a script as often as it is loaded', () => {
   it('a command fails with the reason and leaves its task as it was', async () => {
     const plain = tasks.define('plain');
     const [first = '', second = ''] = await plain.enqueueMany([[], []]);
     await tasks.control({ action: 'cancel', ids: [first] }, by);
-    const transactions = beforeTransactions(line.port, (connection) => void connection.script('FLUSH'));
+    const transactions = beforeTransactions(
+      line.port,
+      (connection) => void connection.script('FLUSH'),
+    );
     const cancel = (): Promise<unknown> => tasks.control({ action: 'cancel', ids: [second] }, by);
-    await expect(cancel()).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE', message: expect.stringContaining('SCRIPT FLUSH') });
+    await expect(cancel()).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+      message: expect.stringContaining('SCRIPT FLUSH'),
+    });
     expect(transactions.times).toBe(mostLoads + 1);
     expect((await tasks.get(second))?.status).toBe('pending');
     jest.restoreAllMocks();
-    expect(await cancel()).toMatchObject({ results: [{ ok: true, task: { status: 'cancelled' } }] });
+    expect(await cancel()).toMatchObject({
+      results: [{ ok: true, task: { status: 'cancelled' } }],
+    });
   });
 
   it('the end of a cancelled task is tried a few times, and the request to cancel it stays', async () => {
     const { logger, lines } = recordingLogger();
     const worker = processes.manager(logger, 'jobs', line.port);
     const other = processes.manager();
-    const endless = worker.task('endless', () => new Promise((resolve) => taskContext().signal.addEventListener('abort', resolve)));
+    const endless = worker.task(
+      'endless',
+      () => new Promise((resolve) => taskContext().signal.addEventListener('abort', resolve)),
+    );
     await worker.start();
     const ended = await endless.enqueue();
     await inState(worker, ended, 'running');
@@ -127,9 +173,14 @@ async function forgetSteps(): Promise<void> {
     await inState(worker, ended, 'cancelled');
     const id = await endless.enqueue();
     await inState(worker, id, 'running');
-    const transactions = beforeTransactions(line.port, (connection) => void connection.script('FLUSH'));
+    const transactions = beforeTransactions(
+      line.port,
+      (connection) => void connection.script('FLUSH'),
+    );
     await other.control({ action: 'cancel', ids: [id] }, by);
-    await waitFor(() => lines.some(({ err }) => String((err as Error | undefined)?.message).includes('SCRIPT FLUSH')));
+    await waitFor(() =>
+      lines.some(({ err }) => String((err as Error | undefined)?.message).includes('SCRIPT FLUSH')),
+    );
     expect(transactions.times).toBeLessThan(3 * mostLoads);
     expect(await redis.hkeys('{jobs}:~cancelling')).toEqual([`default:${id}`]);
   });

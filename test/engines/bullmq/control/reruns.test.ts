@@ -12,7 +12,10 @@ import { waitFor } from '../../../helpers/wait.js';
   it('rejects with an error that says it may be done if Redis fails after the first of its tasks', async () => {
     const [line, nowhere] = [await cuttable(on.redis.port), await freePort()];
     on.keep(line);
-    const engine = bullmqEngine({ connection: { host: '127.0.0.1', port: line.port }, logger: false });
+    const engine = bullmqEngine({
+      connection: { host: '127.0.0.1', port: line.port },
+      logger: false,
+    });
     const tasks = new TaskManager({ engine, logger: false });
     on.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     const noop = tasks.task('noop', () => 1);

@@ -36,7 +36,8 @@ const limit = 2.5;
     });
     await worker.start();
     const ids = await task.enqueueMany(Array.from({ length: count }, () => []));
-    const isRunning = async (id: string): Promise<boolean> => (await web.get(id))?.status === 'running';
+    const isRunning = async (id: string): Promise<boolean> =>
+      (await web.get(id))?.status === 'running';
     for (const id of ids) await waitFor(() => isRunning(id));
     return { web, worker, ids, aborted };
   }
@@ -71,7 +72,9 @@ const limit = 2.5;
   it('arrives after all connections were cut', async () => {
     const { web, ids, aborted } = await running(1);
     await server.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    await waitFor(async () => (await web.get(ids[0] ?? '').catch(() => undefined))?.status === 'running');
+    await waitFor(
+      async () => (await web.get(ids[0] ?? '').catch(() => undefined))?.status === 'running',
+    );
     await web.control({ action: 'cancel', ids }, by);
     await waitFor(() => aborted.size === 1, limit);
   });
@@ -87,7 +90,8 @@ const limit = 2.5;
     }
     const id = await web.define('patient').with({ queue: 'new' }).enqueue();
     await waitFor(async () => (await web.get(id))?.status === 'running', limit);
-    const said = (words: RegExp): number => lines.filter(({ msg }) => words.test(String(msg))).length;
+    const said = (words: RegExp): number =>
+      lines.filter(({ msg }) => words.test(String(msg))).length;
     await waitFor(() => said(/signals .* failed$/) === 1);
     await server.client.call('ACL', 'SETUSER', 'default', '+xrevrange');
     await web.control({ action: 'cancel', ids: [id] }, by);
@@ -98,7 +102,9 @@ const limit = 2.5;
   it('makes a worker look a few times a second at most, however many come', async () => {
     await running(1);
     const looks = async (): Promise<number> =>
-      Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1] ?? 0);
+      Number(
+        /^cmdstat_xrevrange:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1] ?? 0,
+      );
     const [before, began] = [await looks(), performance.now()];
     while (performance.now() - began < 500) {
       await server.client.xadd('{koa-taskflow}:~signals', '*', 'cancel', 'none');

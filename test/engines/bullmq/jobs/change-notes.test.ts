@@ -15,7 +15,10 @@ let prefixes = 0;
 const keep = closeAfterEach();
 
 function manager(prefix: string): TaskManager {
-  const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }), logger: false });
+  const tasks = new TaskManager({
+    engine: bullmqEngine({ connection: redis.connection, prefix, logger: false }),
+    logger: false,
+  });
   keep({ close: () => tasks.stop({ timeout: 1 }) });
   return tasks;
 }
@@ -43,7 +46,9 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     const monitor = keep(await monitorRedis(redis.port));
     for (let n = 0; n < 300; n++) await count.enqueue();
     await waitFor(() => calls === 300);
-    const notes = monitor.commands().filter(([name, key]) => name === 'xadd' && key === engineKeys(prefix).changes);
+    const notes = monitor
+      .commands()
+      .filter(([name, key]) => name === 'xadd' && key === engineKeys(prefix).changes);
     expect(notes.length).toBeLessThan(150);
   });
 
@@ -100,7 +105,8 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     await reader.find({ limit: 1 });
     await client.del(engineKeys(prefix).reading);
     let last = '';
-    for (const end = performance.now() + 200; performance.now() < end; ) last = await task.enqueue();
+    for (const end = performance.now() + 200; performance.now() < end; )
+      last = await task.enqueue();
     const now = performance.now.bind(performance);
     const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + 11_000);
     try {

@@ -9,8 +9,14 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
 let redis: RedisServer;
 const managers: TaskManager[] = [];
 
-const engines: [string, () => TaskManagerOptions][] = [['the embedded engine', () => ({ database: ':memory:' })]];
-if (hasRedis) engines.push(['bullmqEngine', () => ({ engine: bullmqEngine({ connection: redis.connection, logger: false }) })]);
+const engines: [string, () => TaskManagerOptions][] = [
+  ['the embedded engine', () => ({ database: ':memory:' })],
+];
+if (hasRedis)
+  engines.push([
+    'bullmqEngine',
+    () => ({ engine: bullmqEngine({ connection: redis.connection, logger: false }) }),
+  ]);
 
 beforeEach(async () => {
   if (hasRedis) redis = await RedisServer.start();
@@ -27,10 +33,18 @@ function managerOf(options: TaskManagerOptions): TaskManager {
 }
 
 /** The times of a task, as a list and its own page show them: the two must agree. */
-async function timesOf(tasks: TaskManager, id: string): Promise<Pick<TaskDetail, 'status' | 'runAt' | 'startedAt' | 'duration'>> {
+async function timesOf(
+  tasks: TaskManager,
+  id: string,
+): Promise<Pick<TaskDetail, 'status' | 'runAt' | 'startedAt' | 'duration'>> {
   const [task, { items }] = await Promise.all([tasks.get(id), tasks.find()]);
   const { status, runAt, startedAt, duration } = task ?? ({} as TaskDetail);
-  expect(items.find((each) => each.id === id)).toMatchObject({ status, runAt, startedAt, duration });
+  expect(items.find((each) => each.id === id)).toMatchObject({
+    status,
+    runAt,
+    startedAt,
+    duration,
+  });
   return { status, runAt, startedAt, duration };
 }
 
@@ -78,7 +92,11 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     const id = await work.enqueue();
     await waitFor(async () => (await tasks.get(id))?.error);
     await tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' });
-    expect(await timesOf(tasks, id)).toMatchObject({ status: 'cancelled', startedAt: null, duration: null });
+    expect(await timesOf(tasks, id)).toMatchObject({
+      status: 'cancelled',
+      startedAt: null,
+      duration: null,
+    });
   });
 
   it('say that a task never began whose deadline passed before its first attempt', async () => {
@@ -97,87 +115,111 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
   });
 });
 
-(hasRedis ? describe : describe.skip)('the times of a task whose deadline passed before its second attempt', () => {
-  it('say that this attempt never began', async () => {
-    const options = (): TaskManagerOptions => ({ engine: bullmqEngine({ connection: redis.connection, logger: false }) });
-    const handler = (): never => {
-      throw new Error('no');
-    };
-    const [first, second] = [managerOf(options()), managerOf(options())];
-    const work = first.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
-    await first.start();
-    const id = await work.enqueue();
-    await waitFor(async () => (await first.get(id))?.error);
-    await first.stop();
-    await sleep(1.2);
-    second.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
-    const told: unknown[] = [];
-    second.on('failed', ({ startedAt, duration }) => told.push({ startedAt, duration }));
-    await second.start();
-    await waitFor(async () => (await second.get(id))?.status === 'failed');
-    expect(await timesOf(second, id)).toMatchObject({ startedAt: null, duration: null });
-    await waitFor(() => told.length === 1);
-    expect(told).toEqual([{ startedAt: null, duration: null }]);
-  });
-});
+(hasRedis ? describe : describe.skip)(
+  'the times of a task whose deadline passed before its second attempt',
+  () => {
+    it('say that this attempt never began', async () => {
+      const options = (): TaskManagerOptions => ({
+        engine: bullmqEngine({ connection: redis.connection, logger: false }),
+      });
+      const handler = (): never => {
+        throw new Error('no');
+      };
+      const [first, second] = [managerOf(options()), managerOf(options())];
+      const work = first.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
+      await first.start();
+      const id = await work.enqueue();
+      await waitFor(async () => (await first.get(id))?.error);
+      await first.stop();
+      await sleep(1.2);
+      second.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
+      const told: unknown[] = [];
+      second.on('failed', ({ startedAt, duration }) => told.push({ startedAt, duration }));
+      await second.start();
+      await waitFor(async () => (await second.get(id))?.status === 'failed');
+      expect(await timesOf(second, id)).toMatchObject({ startedAt: null, duration: null });
+      await waitFor(() => told.length === 1);
+      expect(told).toEqual([{ startedAt: null, duration: null }]);
+    });
+  },
+);
 
 (hasRedis ? describe : describe.skip)('the time of a retry', () => {
   it('is the same in the job and in the order of the queue', async () => {
-    const tasks = managerOf({ engine: bullmqEngine({ connection: redis.connection, logger: false }), concurrency: 100 });
+    const tasks = managerOf({
+      engine: bullmqEngine({ connection: redis.connection, logger: false }),
+      concurrency: 100,
+    });
     const handler = (): never => {
       throw new Error('no');
     };
     const work = tasks.task('work', handler, { retries: 1, delay: 60 });
     const ids = await work.enqueueMany(Array.from({ length: 100 }, () => []));
     await tasks.start();
-    await waitFor(async () => (await Promise.all(ids.map((id) => redisField(id, 'tfw')))).every(Boolean));
-    expect(await Promise.all(ids.map(placeInQueue))).toEqual(await Promise.all(ids.map((id) => redisField(id, 'tfw'))));
+    await waitFor(async () =>
+      (await Promise.all(ids.map((id) => redisField(id, 'tfw')))).every(Boolean),
+    );
+    expect(await Promise.all(ids.map(placeInQueue))).toEqual(
+      await Promise.all(ids.map((id) => redisField(id, 'tfw'))),
+    );
   });
 });
 
-(hasRedis ? describe : describe.skip)('the times of a task that a process without its handler put back', () => {
-  it('are those of before', async () => {
-    const options = (): TaskManagerOptions => ({ engine: bullmqEngine({ connection: redis.connection, logger: false }) });
-    const first = managerOf(options());
-    let fails = true;
-    const handler = (): number => {
-      if (fails) throw new Error('no');
-      return 1;
-    };
-    const work = first.task('work', handler, { retries: 3, delay: 0.3 });
-    await first.start();
-    const id = await work.enqueue();
-    await waitFor(async () => (await first.get(id))?.error);
-    const before = await timesOf(first, id);
-    await first.stop();
+(hasRedis ? describe : describe.skip)(
+  'the times of a task that a process without its handler put back',
+  () => {
+    it('are those of before', async () => {
+      const options = (): TaskManagerOptions => ({
+        engine: bullmqEngine({ connection: redis.connection, logger: false }),
+      });
+      const first = managerOf(options());
+      let fails = true;
+      const handler = (): number => {
+        if (fails) throw new Error('no');
+        return 1;
+      };
+      const work = first.task('work', handler, { retries: 3, delay: 0.3 });
+      await first.start();
+      const id = await work.enqueue();
+      await waitFor(async () => (await first.get(id))?.error);
+      const before = await timesOf(first, id);
+      await first.stop();
 
-    const without = managerOf(options());
-    await without.start();
-    const second = managerOf(options());
-    const fresh = await second.define('never').enqueue();
-    const isPutBack = async (): Promise<boolean> =>
-      (await Promise.all([id, fresh].map((each) => redisField(each, 'tfb')))).every((times) => Number(times) > 0);
-    await waitFor(isPutBack, 10);
-    expect(await timesOf(second, id)).toEqual(before);
-    const { runAt, startedAt } = await timesOf(second, fresh);
-    expect({ startedAt, late: millis(runAt) > Date.now() }).toEqual({ startedAt: null, late: false });
+      const without = managerOf(options());
+      await without.start();
+      const second = managerOf(options());
+      const fresh = await second.define('never').enqueue();
+      const isPutBack = async (): Promise<boolean> =>
+        (await Promise.all([id, fresh].map((each) => redisField(each, 'tfb')))).every(
+          (times) => Number(times) > 0,
+        );
+      await waitFor(isPutBack, 10);
+      expect(await timesOf(second, id)).toEqual(before);
+      const { runAt, startedAt } = await timesOf(second, fresh);
+      expect({ startedAt, late: millis(runAt) > Date.now() }).toEqual({
+        startedAt: null,
+        late: false,
+      });
 
-    // Its next attempt is one like any other.
-    fails = false;
-    second.task('work', handler, { retries: 3, delay: 0.3 });
-    await without.stop();
-    await second.start();
-    await second.control({ action: 'run', ids: [id] }, { actor: 'test' });
-    await waitFor(async () => (await second.get(id))?.status === 'success', 10);
-    expect((await timesOf(second, id)).runAt).toBe(before.runAt);
-  }, 30_000);
-});
+      // Its next attempt is one like any other.
+      fails = false;
+      second.task('work', handler, { retries: 3, delay: 0.3 });
+      await without.stop();
+      await second.start();
+      await second.control({ action: 'run', ids: [id] }, { actor: 'test' });
+      await waitFor(async () => (await second.get(id))?.status === 'success', 10);
+      expect((await timesOf(second, id)).runAt).toBe(before.runAt);
+    }, 30_000);
+  },
+);
 
 /** Until when a delayed job waits, by the score that BullMQ gives it; Unix milliseconds. */
 async function placeInQueue(id: string): Promise<string> {
   const client = new Redis(redis.connection);
   try {
-    return String(Math.floor(Number(await client.zscore('{koa-taskflow}:default:delayed', id)) / 0x1000));
+    return String(
+      Math.floor(Number(await client.zscore('{koa-taskflow}:default:delayed', id)) / 0x1000),
+    );
   } finally {
     client.disconnect();
   }

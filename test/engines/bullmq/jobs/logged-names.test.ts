@@ -4,7 +4,12 @@ import { LoggedNames } from '../../../../src/engines/bullmq/jobs/logged-names.js
 describe('the names of logged tasks', () => {
   it('are new once', () => {
     const names = new LoggedNames();
-    expect([names.add('resize'), names.add('resize'), names.add('send'), names.add('resize')]).toEqual([true, false, true, false]);
+    expect([
+      names.add('resize'),
+      names.add('resize'),
+      names.add('send'),
+      names.add('resize'),
+    ]).toEqual([true, false, true, false]);
   });
 
   it('are forgotten after 10,000 names', () => {

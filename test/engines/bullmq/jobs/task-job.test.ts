@@ -24,8 +24,12 @@ describe('the job of a task', () => {
     const now = Date.now();
     const id = '01900000-0000-7000-8000-000000000000';
     // The id may be of the millisecond before.
-    expect(toJob({ ...task, id, createdAt: now - 1, runAt: now }, false).opts.delay).toBeUndefined();
-    expect(toJob({ ...task, id, createdAt: now - 1, runAt: now + 60_000 }, false).opts.delay).toBe(60_001);
+    expect(
+      toJob({ ...task, id, createdAt: now - 1, runAt: now }, false).opts.delay,
+    ).toBeUndefined();
+    expect(toJob({ ...task, id, createdAt: now - 1, runAt: now + 60_000 }, false).opts.delay).toBe(
+      60_001,
+    );
   });
 
   it('keeps its delay and its idempotency key if the clock was set back and its id is ahead', () => {
@@ -33,8 +37,21 @@ describe('the job of a task', () => {
     const hour = 3_600_000;
     const { timestamp, opts } = toJob(
       {
-        ...{ id: '01900000-0000-7000-8000-000000000000', name: 'mail', args: '[]', queue: 'default', priority: 0, tags: {} },
-        ...{ source: 'manual', attempts: 1, interrupts: 0, createdAt: now + hour, runAt: now + 60_000 },
+        ...{
+          id: '01900000-0000-7000-8000-000000000000',
+          name: 'mail',
+          args: '[]',
+          queue: 'default',
+          priority: 0,
+          tags: {},
+        },
+        ...{
+          source: 'manual',
+          attempts: 1,
+          interrupts: 0,
+          createdAt: now + hour,
+          runAt: now + 60_000,
+        },
         idempotency: { key: 'k', until: now + 1000 },
       },
       false,

@@ -57,9 +57,18 @@ const always = 6;
     return tasks;
   }
 
-  const move = (file: string, prefix = 'koa-taskflow') => moveToRedis({ from: file, to: forEach.redis.connection, prefix });
+  const move = (file: string, prefix = 'koa-taskflow') =>
+    moveToRedis({ from: file, to: forEach.redis.connection, prefix });
   const run = (file: string, ...args: string[]): Child =>
-    startProcess(process.execPath, ['dist/cli.js', 'move', '--from', file, '--to', `redis://127.0.0.1:${forEach.redis.port}`, ...args]);
+    startProcess(process.execPath, [
+      'dist/cli.js',
+      'move',
+      '--from',
+      file,
+      '--to',
+      `redis://127.0.0.1:${forEach.redis.port}`,
+      ...args,
+    ]);
 
   /** Fills a file by a process that has ended. */
   async function fill(file: string, waiting: number): Promise<Filled> {
@@ -70,7 +79,11 @@ const always = 6;
 
   /** Lets the next run of a moved schedule come due ten minutes ago. */
   async function makeDue(schedule: string): Promise<void> {
-    await forEach.client.hset('{koa-taskflow}:~schedule-states', `next:${schedule}`, Date.now() - 600_000);
+    await forEach.client.hset(
+      '{koa-taskflow}:~schedule-states',
+      `next:${schedule}`,
+      Date.now() - 600_000,
+    );
   }
 
   it('moves pending tasks, schedules, pauses, the audit and shared entries, and leaves the history in the file', async () => {
@@ -83,13 +96,26 @@ const always = 6;
     ]);
     expect(existsSync(file)).toBe(false);
     const after = onRedis();
-    expect((await after.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 1200 + always, success: 0, failed: 0 });
+    expect((await after.aggregate('statsSnapshot')).counts).toMatchObject({
+      pending: 1200 + always,
+      success: 0,
+      failed: 0,
+    });
     const described = await after.describe();
     expect(described.schedules).toEqual(
-      said.schedules.map((each) => ({ ...each, undefinedSince: null, nextRunAt: each.paused ? null : each.nextRunAt })),
+      said.schedules.map((each) => ({
+        ...each,
+        undefinedSince: null,
+        nextRunAt: each.paused ? null : each.nextRunAt,
+      })),
     );
-    expect(described.queues.find(({ name }) => name === 'slow')).toEqual(said.queues.find(({ name }) => name === 'slow'));
-    expect((await after.store.page('audit')).items).toEqual([{ action: 'cancel' }, { action: 'login' }]);
+    expect(described.queues.find(({ name }) => name === 'slow')).toEqual(
+      said.queues.find(({ name }) => name === 'slow'),
+    );
+    expect((await after.store.page('audit')).items).toEqual([
+      { action: 'cancel' },
+      { action: 'login' },
+    ]);
     expect(await after.store.get('revoked:alice')).toEqual({ at: 1 });
     expect(await after.store.get('gone')).toBeUndefined();
     expect(await after.get(done)).toBeUndefined();
@@ -97,7 +123,12 @@ const always = 6;
 
     const before = onFile(`${file}.moved`);
     await before.start({ run: false });
-    expect((await before.aggregate('metrics', {})).counts).toMatchObject({ pending: 0, running: 0, success: 1, failed: 1 });
+    expect((await before.aggregate('metrics', {})).counts).toMatchObject({
+      pending: 0,
+      running: 0,
+      success: 1,
+      failed: 1,
+    });
     expect(await before.get(done)).toMatchObject({ name: 'sum', status: 'success', result: 3 });
     expect((await before.find({ limit: 500 })).items).toHaveLength(2);
     expect((await before.describe()).schedules).toEqual([]);
@@ -114,7 +145,10 @@ const always = 6;
     const order: number[] = [];
     after.task('ranked', (n: number) => void order.push(n));
     const tries: number[] = [];
-    after.task('flaky', (name: string) => void tries.push(name === 'cat.jpg' ? taskContext().attempt : -1));
+    after.task(
+      'flaky',
+      (name: string) => void tries.push(name === 'cat.jpg' ? taskContext().attempt : -1),
+    );
     await after.start();
     await after.control({ action: 'run', ids: [retried.id] }, { actor: 'test' });
     await waitFor(async () => (await after.aggregate('statsSnapshot')).counts.pending === 0, 20);
@@ -131,10 +165,18 @@ const always = 6;
     const file = newFile();
     const { retried } = await fill(file, 0);
     await move(file);
-    const queue = new Queue('default', { connection: forEach.redis.connection, prefix: '{koa-taskflow}' });
+    const queue = new Queue('default', {
+      connection: forEach.redis.connection,
+      prefix: '{koa-taskflow}',
+    });
     keep(queue);
     const job = await queue.getJob(retried.id);
-    expect(job).toMatchObject({ name: 'flaky', attemptsMade: 1, failedReason: 'not yet', opts: { attempts: 4 } });
+    expect(job).toMatchObject({
+      name: 'flaky',
+      attemptsMade: 1,
+      failedReason: 'not yet',
+      opts: { attempts: 4 },
+    });
     expect(job?.data).toMatch(/^sealed:1:/);
   });
 
@@ -177,7 +219,12 @@ const always = 6;
     const next = Date.parse(minutely?.nextRunAt ?? '') - Date.now();
     expect(next).toBeGreaterThan(0);
     expect(next).toBeLessThanOrEqual(60_000);
-    expect(resting).toMatchObject({ name: 'resting', paused: true, nextRunAt: null, pause: { by: 'ada', reason: 'too often' } });
+    expect(resting).toMatchObject({
+      name: 'resting',
+      paused: true,
+      nextRunAt: null,
+      pause: { by: 'ada', reason: 'too often' },
+    });
   });
 
   it('skips a run that came due meanwhile if its schedule does not catch up', async () => {
@@ -192,7 +239,10 @@ const always = 6;
     });
     tasks.schedule('minutely', sum, { every: 60, catchUp: false });
     await tasks.start();
-    await waitFor(async () => (await tasks.describe()).schedules.find(({ name }) => name === 'minutely')?.skipped === 1);
+    await waitFor(
+      async () =>
+        (await tasks.describe()).schedules.find(({ name }) => name === 'minutely')?.skipped === 1,
+    );
     expect(runs).toBe(0);
   });
 
@@ -208,15 +258,19 @@ const always = 6;
     await early.store.append('audit', { action: 'early' }, 3600);
     expect((await move(file)).tasks).toBe(always + 1);
     expect(await early.store.get('revoked:alice')).toEqual({ at: 2 });
-    expect((await early.store.page('audit')).items).toEqual([{ action: 'early' }, { action: 'cancel' }, { action: 'login' }]);
+    expect((await early.store.page('audit')).items).toEqual([
+      { action: 'early' },
+      { action: 'cancel' },
+      { action: 'login' },
+    ]);
     const again = await early.find({ name: 'again', limit: 1 } as never);
     expect(again.items).toMatchObject([{ status: 'pending', attempt: 1 }]);
     const before = onFile(`${file}.moved`);
-    expect((await before.find({ limit: 500 })).items.map(({ name, status }) => `${name} ${status}`).sort()).toEqual([
-      'bad failed',
-      'once interrupted',
-      'sum success',
-    ]);
+    expect(
+      (await before.find({ limit: 500 })).items
+        .map(({ name, status }) => `${name} ${status}`)
+        .sort(),
+    ).toEqual(['bad failed', 'once interrupted', 'sum success']);
   });
 
   it('lets moved tasks of a limited task run in a queue with that limit', async () => {
@@ -292,7 +346,9 @@ const always = 6;
     // A second file under the same name does not replace the history of the first.
     await fill(file, 1);
     await expect(move(file, 'third')).rejects.toThrow(/exists already/);
-    await expect(move(`${file}.moved-owners`, 'third')).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
+    await expect(move(`${file}.moved-owners`, 'third')).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+    });
   });
 
   it('resumes only at the Redis and prefix where it began', async () => {
@@ -310,8 +366,14 @@ const always = 6;
   it('refuses a prefix to which another process adds a task just before the move begins', async () => {
     const file = newFile();
     await fill(file, 10);
-    const queue = keep(new Queue('default', { connection: forEach.redis.connection, prefix: '{koa-taskflow}' }));
-    await forEach.client.hset('{koa-taskflow}:~queues', 'default', JSON.stringify({ label: 'default' }));
+    const queue = keep(
+      new Queue('default', { connection: forEach.redis.connection, prefix: '{koa-taskflow}' }),
+    );
+    await forEach.client.hset(
+      '{koa-taskflow}:~queues',
+      'default',
+      JSON.stringify({ label: 'default' }),
+    );
     let checks = 0;
     const exists = jest.spyOn(Redis.prototype, 'exists').mockImplementation(async () => {
       checks += 1;
@@ -323,7 +385,11 @@ const always = 6;
     exists.mockRestore();
     expect([checks, error]).toMatchObject([4, { code: 'ENGINE_UNAVAILABLE' }]);
     expect(await forEach.client.exists('{koa-taskflow}:~moved')).toBe(0);
-    expect(await queue.getJobCounts('waiting', 'prioritized', 'delayed')).toEqual({ waiting: 1, prioritized: 0, delayed: 0 });
+    expect(await queue.getJobCounts('waiting', 'prioritized', 'delayed')).toEqual({
+      waiting: 1,
+      prioritized: 0,
+      delayed: 0,
+    });
     await expect(move(file)).rejects.toMatchObject({ message: expect.stringContaining('already') });
   });
 
@@ -332,11 +398,18 @@ const always = 6;
     const before = onFile(file);
     const held = before.define<[n: number]>('held');
     // The last step is the first one that stores more than BullMQ does.
-    await held.with({ runIn: 3600 }).enqueueMany(Array.from({ length: 600 }, (_, n): [number] => [n]));
-    const last = await held.with({ runIn: 3600, idempotencyKey: 'last', idempotencyWindow: 3600 }).enqueue(600);
+    await held
+      .with({ runIn: 3600 })
+      .enqueueMany(Array.from({ length: 600 }, (_, n): [number] => [n]));
+    const last = await held
+      .with({ runIn: 3600, idempotencyKey: 'last', idempotencyWindow: 3600 })
+      .enqueue(600);
     await before.stop();
     const { hmget } = Redis.prototype;
-    const reads = jest.spyOn(Redis.prototype, 'hmget').mockImplementation(async function (this: Redis, ...args: unknown[]) {
+    const reads = jest.spyOn(Redis.prototype, 'hmget').mockImplementation(async function (
+      this: Redis,
+      ...args: unknown[]
+    ) {
       // The move reads its progress before each step.
       await forEach.client.script('FLUSH');
       return Reflect.apply(hmget, this, args);
@@ -346,7 +419,9 @@ const always = 6;
     const after = onRedis();
     expect((await after.aggregate('statsSnapshot')).counts).toMatchObject({ pending: 601 });
     expect(await after.get(last)).toMatchObject({ status: 'pending', args: [600] });
-    expect(await after.define<[n: number]>('held').with({ idempotencyKey: 'last' }).enqueue(1)).toBe(last);
+    expect(
+      await after.define<[n: number]>('held').with({ idempotencyKey: 'last' }).enqueue(1),
+    ).toBe(last);
   });
 
   it('says what the prefix already has', async () => {
@@ -367,21 +442,37 @@ const always = 6;
   });
 
   it('works for a user with only the documented commands, and names a missing one before it begins', async () => {
-    const docs = readFileSync(new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const docs = readFileSync(
+      new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url),
+      'utf8',
+    );
     const line = docs.split('\n').find((each) => each.includes('ACL SETUSER app')) ?? '';
     const engine = [...line.matchAll(/ (\+\S+)/g)].map(([, name = '']) => name);
     const [, extra = ''] = /`koa-taskflow move` also needs `([^`]+)`/.exec(docs) ?? [];
     const allow = (...commands: string[]) =>
-      forEach.client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{koa-taskflow}*', '-@all', ...commands);
+      forEach.client.call(
+        'ACL',
+        'SETUSER',
+        'app',
+        'on',
+        '>secret',
+        '~{koa-taskflow}*',
+        '-@all',
+        ...commands,
+      );
     const to = { ...forEach.redis.connection, username: 'app', password: 'secret' };
     const file = newFile();
     await fill(file, 1);
     await allow(...engine);
-    await expect(moveToRedis({ from: file, to, prefix: 'koa-taskflow' })).rejects.toThrow(/'watch'/);
+    await expect(moveToRedis({ from: file, to, prefix: 'koa-taskflow' })).rejects.toThrow(
+      /'watch'/,
+    );
     expect(existsSync(file)).toBe(true);
     await allow(...engine, ...extra.split(' '));
     await forEach.client.call('ACL', 'LOG', 'RESET');
-    expect(await moveToRedis({ from: file, to, prefix: 'koa-taskflow' })).toMatchObject({ tasks: 1 + always });
+    expect(await moveToRedis({ from: file, to, prefix: 'koa-taskflow' })).toMatchObject({
+      tasks: 1 + always,
+    });
     const refusals = (await forEach.client.call('ACL', 'LOG')) as string[][];
     const commands = refusals.map((entry) => entry[entry.indexOf('object') + 1]);
     // ioredis names itself to the server and needs no answer.
@@ -408,7 +499,10 @@ const always = 6;
     let [kills, finished] = [0, false];
     while (!finished) {
       const child = run(file);
-      const first = await Promise.race([child.ended, sleep(0.4 + kills * 0.1).then(() => undefined)]);
+      const first = await Promise.race([
+        child.ended,
+        sleep(0.4 + kills * 0.1).then(() => undefined),
+      ]);
       if (first === undefined) {
         child.process.kill('SIGKILL');
         kills += 1;
@@ -418,14 +512,20 @@ const always = 6;
       const wasMoved = code === 1 && child.lines.some((line) => line.includes('was moved before'));
       finished = code === 0 || wasMoved;
       expect(finished || code === 'SIGKILL' ? [] : child.lines).toEqual([]);
-      if (code === 0) expect(child.lines.join('\n')).toContain(`Moved ${waiting + always} pending tasks, 3 schedules`);
+      if (code === 0)
+        expect(child.lines.join('\n')).toContain(
+          `Moved ${waiting + always} pending tasks, 3 schedules`,
+        );
       // A worker runs what is there already, and its history is deleted.
       if (kills === 3) await after.start();
     }
     expect(kills).toBeGreaterThan(2);
     await after.start();
     const left = async () => (await after.aggregate('statsSnapshot')).counts;
-    await waitFor(async () => (await left()).pending === always - 1 && (await left()).running === 0, 30);
+    await waitFor(
+      async () => (await left()).pending === always - 1 && (await left()).running === 0,
+      30,
+    );
     expect(new Set(ran).size).toBe(waiting + 1);
     expect(ran).toHaveLength(waiting + 1);
     expect(await after.get(open)).toMatchObject({ status: 'success', attempt: 1 });
@@ -433,16 +533,23 @@ const always = 6;
     const gone = await openDatabase(`${file}.moved`);
     expect(gone.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
     expect(gone.get('SELECT count(*) AS n FROM task WHERE status < 2')).toEqual({ n: 0 });
-    expect(gone.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status < 2')).toEqual({ n: 0 });
-    expect(gone.all('SELECT key, value, n FROM tag_count')).toEqual([{ key: 'tenant', value: '7', n: 1 }]);
+    expect(gone.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status < 2')).toEqual({
+      n: 0,
+    });
+    expect(gone.all('SELECT key, value, n FROM tag_count')).toEqual([
+      { key: 'tenant', value: '7', n: 1 },
+    ]);
     gone.close();
   });
 
-  it.each([[['--help']], [['-h']], [['move', '--help']], [['hash', '--help']]])('prints its usage for the arguments %j', async (args) => {
-    const child = startProcess(process.execPath, ['dist/cli.js', ...args], { REDIS_URL: '' });
-    expect(await child.ended).toBe(0);
-    expect(child.lines.join('\n')).toContain('npx koa-taskflow move --from');
-  });
+  it.each([[['--help']], [['-h']], [['move', '--help']], [['hash', '--help']]])(
+    'prints its usage for the arguments %j',
+    async (args) => {
+      const child = startProcess(process.execPath, ['dist/cli.js', ...args], { REDIS_URL: '' });
+      expect(await child.ended).toBe(0);
+      expect(child.lines.join('\n')).toContain('npx koa-taskflow move --from');
+    },
+  );
 
   it('says which argument is wrong, and never shows a password', async () => {
     const file = newFile();
@@ -457,7 +564,9 @@ const always = 6;
     ] as const;
     await Promise.all(
       wrong.map(async ([args, message]) => {
-        const child = startProcess(process.execPath, ['dist/cli.js', 'move', ...args], { REDIS_URL: '' });
+        const child = startProcess(process.execPath, ['dist/cli.js', 'move', ...args], {
+          REDIS_URL: '',
+        });
         expect(await child.ended).toBe(1);
         expect(child.lines.join('\n')).toMatch(message);
         expect(child.lines.join('\n')).not.toMatch(/unspeakable/);

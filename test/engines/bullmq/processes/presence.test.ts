@@ -23,7 +23,10 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     await narrow.enqueueMany([[], []]);
     // Two in each of the queues `default`, `one` and `two`, and one of the limited task.
     await waitFor(async () => (await tasks.aggregate('workers'))[0]?.slots === 7, 20);
-    await waitFor(async () => (await tasks.find({ status: ['running'], limit: 1 })).total === 5, 20);
+    await waitFor(
+      async () => (await tasks.find({ status: ['running'], limit: 1 })).total === 5,
+      20,
+    );
     expect((await tasks.aggregate('workers'))[0]).toMatchObject({ slots: 7, stuck: 0 });
     open();
   });
@@ -36,21 +39,34 @@ import { gate, waitFor } from '../../../helpers/wait.js';
         await Promise.all(children.map(({ ended }) => ended));
       },
     });
-    const web = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, logger: false }), logger: false });
+    const web = new TaskManager({
+      engine: bullmqEngine({ connection: server.redis.connection, logger: false }),
+      logger: false,
+    });
     server.keep({ close: () => web.stop({ timeout: 0.1 }) });
     await web.start({ run: false });
-    const listings = (child: Child): string[] => child.lines.filter((line) => line.startsWith('listed'));
+    const listings = (child: Child): string[] =>
+      child.lines.filter((line) => line.startsWith('listed'));
     await waitFor(() => children.every((child) => listings(child).includes('listed 3')), 20);
     const before = new Map(children.map((child) => [child, listings(child).length]));
     const since = (child: Child): string[] => listings(child).slice(before.get(child));
     await waitFor(() => children.every((child) => since(child).length >= 5));
     expect(new Set(children.flatMap(since))).toEqual(new Set(['listed 3']));
-    expect((await web.aggregate('workers')).map(({ lastSign }) => lastSign < 60)).toEqual([true, true, true]);
-    expect((await web.describe()).schedules).toMatchObject([{ name: 'often', undefinedSince: null }]);
-    await expect(web.control({ action: 'remove', schedule: 'often' }, { actor: 'test' })).rejects.toMatchObject({
+    expect((await web.aggregate('workers')).map(({ lastSign }) => lastSign < 60)).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect((await web.describe()).schedules).toMatchObject([
+      { name: 'often', undefinedSince: null },
+    ]);
+    await expect(
+      web.control({ action: 'remove', schedule: 'often' }, { actor: 'test' }),
+    ).rejects.toMatchObject({
       code: 'SCHEDULE_DEFINED',
     });
-    for (const child of children) expect(child.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
+    for (const child of children)
+      expect(child.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
   });
 
   it('removes entries that are no process, and lists the others', async () => {
@@ -58,7 +74,10 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     const odd = { owner: 'odd', startedAt: 'never', lastSeen: Date.now() + 60_000 };
     const entries = { text: 'not JSON', empty: 'null', other: '{}', odd: JSON.stringify(odd) };
     await server.client.hset(instances, entries);
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: server.redis.connection, logger: false }),
+      logger: false,
+    });
     server.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     await tasks.start({ run: false });
     expect(await tasks.aggregate('workers')).toHaveLength(1);
@@ -67,9 +86,20 @@ import { gate, waitFor } from '../../../helpers/wait.js';
 
   it('removes processes that died, although no process reads the list', async () => {
     const instances = '{koa-taskflow}:~instances';
-    const dead = { owner: 'dead', host: 'a', pid: 1, slots: 1, running: 0, startedAt: 1, lastSeen: Date.now() - 120_000 };
+    const dead = {
+      owner: 'dead',
+      host: 'a',
+      pid: 1,
+      slots: 1,
+      running: 0,
+      startedAt: 1,
+      lastSeen: Date.now() - 120_000,
+    };
     await server.client.hset(instances, { dead: JSON.stringify(dead) });
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.redis.connection, logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: server.redis.connection, logger: false }),
+      logger: false,
+    });
     server.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     await tasks.start({ run: false });
     await waitFor(async () => (await server.client.hexists(instances, 'dead')) === 0);

@@ -8,14 +8,18 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
 (hasRedis ? describe : describe.skip)('a concurrency that differs between processes', () => {
   const forEach = new RedisForEach();
   let log: ReturnType<typeof recordingLogger>;
-  const warnings = () => log.lines.filter(({ level, concurrency }) => level === 40 && concurrency !== undefined);
+  const warnings = () =>
+    log.lines.filter(({ level, concurrency }) => level === 40 && concurrency !== undefined);
 
   beforeEach(() => {
     log = recordingLogger();
   });
 
   function manager(logger: ReturnType<typeof recordingLogger>['logger'] | false): TaskManager {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: forEach.redis.connection, logger }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: forEach.redis.connection, logger }),
+      logger: false,
+    });
     forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
@@ -27,7 +31,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await work.enqueue();
     await one.define('more').enqueue();
     await work.enqueue();
-    expect(warnings()).toMatchObject([{ task: 'work', queue: 'default', concurrency: 5, stored: 2 }]);
+    expect(warnings()).toMatchObject([
+      { task: 'work', queue: 'default', concurrency: 5, stored: 2 },
+    ]);
   });
 
   it('is logged once by the worker, with both values', async () => {
@@ -37,7 +43,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await worker.start();
     await waitFor(() => warnings().length > 0);
     await sleep(1.2);
-    expect(warnings()).toMatchObject([{ task: 'work', queue: 'default', concurrency: 5, stored: 2 }]);
+    expect(warnings()).toMatchObject([
+      { task: 'work', queue: 'default', concurrency: 5, stored: 2 },
+    ]);
   });
 
   it('is logged once by the worker if the process that enqueues defines none', async () => {
@@ -45,17 +53,24 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     const ids = await web.define('work').enqueueMany([[], [], []]);
     worker.task('work', () => 1, { concurrency: 5 });
     await worker.start();
-    await waitFor(async () => (await Promise.all(ids.map((id) => web.get(id)))).every((task) => task?.status === 'success'));
+    await waitFor(async () =>
+      (await Promise.all(ids.map((id) => web.get(id)))).every((task) => task?.status === 'success'),
+    );
     expect(warnings()).toMatchObject([{ task: 'work', concurrency: 5, stored: null }]);
   });
 
   it('is not logged if it is the same everywhere, or there is none', async () => {
     const [web, worker] = [manager(log.logger), manager(log.logger)];
-    const ids = [await web.define('work', { concurrency: 2 }).enqueue(), await web.define('free').enqueue()];
+    const ids = [
+      await web.define('work', { concurrency: 2 }).enqueue(),
+      await web.define('free').enqueue(),
+    ];
     worker.task('work', () => 1, { concurrency: 2 });
     worker.task('free', () => 1);
     await worker.start();
-    await waitFor(async () => (await Promise.all(ids.map((id) => web.get(id)))).every((task) => task?.status === 'success'));
+    await waitFor(async () =>
+      (await Promise.all(ids.map((id) => web.get(id)))).every((task) => task?.status === 'success'),
+    );
     expect(warnings()).toEqual([]);
   });
 });

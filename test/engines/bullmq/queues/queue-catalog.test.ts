@@ -13,14 +13,20 @@ const queues = '{koa-taskflow}:~queues';
   afterEach(() => void jest.restoreAllMocks());
 
   function manager(): TaskManager {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: forEach.redis.connection, logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: forEach.redis.connection, logger: false }),
+      logger: false,
+    });
     forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
 
   /** Runs the script of the documentation. */
   async function removeEmpty(): Promise<string[]> {
-    const docs = readFileSync(new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url), 'utf8');
+    const docs = readFileSync(
+      new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url),
+      'utf8',
+    );
     const [, script = ''] = /```lua\n(.*?)```/s.exec(docs) ?? [];
     return ((await forEach.client.eval(script, 1, '{koa-taskflow}')) as string[]).sort();
   }
@@ -33,7 +39,9 @@ const queues = '{koa-taskflow}:~queues';
     const nightly = tasks.task('nightly', () => 1, { queue: 'scheduled' });
     tasks.schedule('nightly', nightly, { cron: '0 3 * * *' });
     await tasks.start();
-    const [empty, ended, paused] = ['empty', 'ended', 'paused'].map((queue) => note.with({ queue }).enqueue());
+    const [empty, ended, paused] = ['empty', 'ended', 'paused'].map((queue) =>
+      note.with({ queue }).enqueue(),
+    );
     const gone = await Promise.all([empty, paused, limited.enqueue()] as Promise<string>[]);
     await ended;
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 4);
@@ -44,11 +52,21 @@ const queues = '{koa-taskflow}:~queues';
     await tasks.stop();
 
     const names = Array.from({ length: 93 }, (_, n) => `customer ${n}`);
-    await forEach.client.hset(queues, Object.fromEntries(names.map((label) => [label, JSON.stringify({ label })])));
+    await forEach.client.hset(
+      queues,
+      Object.fromEntries(names.map((label) => [label, JSON.stringify({ label })])),
+    );
     const full = manager().define('note');
-    await expect(full.with({ queue: 'one more' }).enqueue()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(full.with({ queue: 'one more' }).enqueue()).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
     expect(await removeEmpty()).toEqual([...names, 'default', 'empty', 'narrow/limited'].sort());
-    expect((await forEach.client.hkeys(queues)).sort()).toEqual(['ended', 'paused', 'pending', 'scheduled']);
+    expect((await forEach.client.hkeys(queues)).sort()).toEqual([
+      'ended',
+      'paused',
+      'pending',
+      'scheduled',
+    ]);
     expect(await forEach.client.keys('{koa-taskflow}:empty:*')).toEqual([]);
 
     const after = manager();
@@ -58,14 +76,21 @@ const queues = '{koa-taskflow}:~queues';
     const id = await again.with({ queue: 'empty' }).enqueue();
     await waitFor(async () => (await after.get(id))?.status === 'success');
     expect((await after.get(waits))?.status).toBe('pending');
-    expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe('1');
+    expect(await forEach.client.hget('{koa-taskflow}:narrow/limited:meta', 'concurrency')).toBe(
+      '1',
+    );
   });
 
   it('is full with 100 labels, and still takes a task with a limit of its own under one of them', async () => {
     const labels = Array.from({ length: 100 }, (_, n) => `label ${n}`);
-    await forEach.client.hset(queues, Object.fromEntries(labels.map((label) => [label, JSON.stringify({ label })])));
+    await forEach.client.hset(
+      queues,
+      Object.fromEntries(labels.map((label) => [label, JSON.stringify({ label })])),
+    );
     const tasks = manager();
-    await expect(tasks.define('other', { queue: 'one more' }).enqueue()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(tasks.define('other', { queue: 'one more' }).enqueue()).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
     await tasks.define('limited', { queue: 'label 7', concurrency: 1 }).enqueue();
     expect(await forEach.client.hexists(queues, 'label 7/limited')).toBe(1);
   });
@@ -79,7 +104,11 @@ const queues = '{koa-taskflow}:~queues';
       'narrow/limited': JSON.stringify({ label: 'narrow', task: 'limited' }),
     };
     await forEach.client.hset(queues, { ...odd, ...good });
-    expect((await manager().describe()).queues.map(({ name }) => name)).toEqual(['a b', 'mail:urgent', 'narrow']);
+    expect((await manager().describe()).queues.map(({ name }) => name)).toEqual([
+      'a b',
+      'mail:urgent',
+      'narrow',
+    ]);
   });
 
   describe('is left as it is by the documented script, which cannot read', () => {
@@ -88,7 +117,10 @@ const queues = '{koa-taskflow}:~queues';
 
     beforeEach(async () => {
       const names = ['a', 'b', 'c', 'd'];
-      await forEach.client.hset(queues, Object.fromEntries(names.map((label) => [label, JSON.stringify({ label })])));
+      await forEach.client.hset(
+        queues,
+        Object.fromEntries(names.map((label) => [label, JSON.stringify({ label })])),
+      );
     });
 
     const old = JSON.stringify({ lastSeen: Date.now() - 120_000 });
@@ -103,16 +135,23 @@ const queues = '{koa-taskflow}:~queues';
       },
     );
 
-    it.each(['null', '{}', 'no JSON', '{"template":null}', '{"template":"b"}', '{"template":{"queue":1}}'])(
-      'a schedule, which may belong to any queue: %s',
-      async (text) => {
-        await forEach.client.hset(own('schedules'), { good: JSON.stringify({ template: { queue: 'b' } }), odd: text });
-        await expect(removeEmpty()).rejects.toThrow(/schedule odd/);
-        expect(await listed()).toEqual(['a', 'b', 'c', 'd']);
-        await forEach.client.hdel(own('schedules'), 'odd');
-        expect(await removeEmpty()).toEqual(['a', 'c', 'd']);
-      },
-    );
+    it.each([
+      'null',
+      '{}',
+      'no JSON',
+      '{"template":null}',
+      '{"template":"b"}',
+      '{"template":{"queue":1}}',
+    ])('a schedule, which may belong to any queue: %s', async (text) => {
+      await forEach.client.hset(own('schedules'), {
+        good: JSON.stringify({ template: { queue: 'b' } }),
+        odd: text,
+      });
+      await expect(removeEmpty()).rejects.toThrow(/schedule odd/);
+      expect(await listed()).toEqual(['a', 'b', 'c', 'd']);
+      await forEach.client.hdel(own('schedules'), 'odd');
+      expect(await removeEmpty()).toEqual(['a', 'c', 'd']);
+    });
 
     it('the key of a queue', async () => {
       await forEach.client.set('{koa-taskflow}:c:meta', 'no hash');
@@ -144,28 +183,35 @@ const queues = '{koa-taskflow}:~queues';
   const used = (): Promise<number> => forEach.client.hexists(queues, 'used');
 
   it.each<[string, () => Promise<unknown>, () => Promise<unknown>]>([
-    ['refuses writes', () => forEach.client.config('SET', 'maxmemory', 1), () => forEach.client.config('SET', 'maxmemory', 0)],
+    [
+      'refuses writes',
+      () => forEach.client.config('SET', 'maxmemory', 1),
+      () => forEach.client.config('SET', 'maxmemory', 0),
+    ],
     ['is unreachable', () => forEach.redis.stop('SIGKILL'), () => forEach.redis.start()],
-  ])('gets back a queue that was removed, although Redis %s when a process checks after its only enqueue', async (_, fail, recover) => {
-    const timers = heldTimers('setTimeout', 5000);
-    await manager().define('note', { queue: 'used' }).enqueue();
-    // Timeouts of calls that were answered in time are among these timers. They do nothing.
-    const check = (): void => {
-      for (const run of timers.splice(0)) run();
-    };
-    await forEach.client.hdel(queues, 'used');
-    await fail();
-    check();
-    // The failed check is followed by the next one, and that one too.
-    await waitFor(() => timers.length === 1, 10);
-    check();
-    await waitFor(() => timers.length === 1, 10);
-    await recover();
-    expect(await used()).toBe(0);
-    await eventually(async () => {
+  ])(
+    'gets back a queue that was removed, although Redis %s when a process checks after its only enqueue',
+    async (_, fail, recover) => {
+      const timers = heldTimers('setTimeout', 5000);
+      await manager().define('note', { queue: 'used' }).enqueue();
+      // Timeouts of calls that were answered in time are among these timers. They do nothing.
+      const check = (): void => {
+        for (const run of timers.splice(0)) run();
+      };
+      await forEach.client.hdel(queues, 'used');
+      await fail();
       check();
-      expect(await used()).toBe(1);
-    }, 10);
-    expect(timers).toEqual([]);
-  });
+      // The failed check is followed by the next one, and that one too.
+      await waitFor(() => timers.length === 1, 10);
+      check();
+      await waitFor(() => timers.length === 1, 10);
+      await recover();
+      expect(await used()).toBe(0);
+      await eventually(async () => {
+        check();
+        expect(await used()).toBe(1);
+      }, 10);
+      expect(timers).toEqual([]);
+    },
+  );
 });

@@ -16,7 +16,10 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
 
   it('removes jobs of each outcome and markers once their time is over, although no later job ends', async () => {
     const { client: redis, redis: server } = forEach;
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: server.connection, prefix: 'old', logger: false }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: server.connection, prefix: 'old', logger: false }),
+      logger: false,
+    });
     const good = tasks.task('good', () => 1);
     const bad = tasks.task('bad', () => {
       throw new Error('bad');

@@ -14,60 +14,74 @@ import { waitFor } from '../../../helpers/wait.js';
 /** More tasks than a process reads before its first answer. */
 const amount = 4000;
 
-(hasRedis ? describe : describe.skip)('a process that has just started, beside thousands of ended tasks', () => {
-  const keep = closeAfterEach();
-  let redis: RedisServer;
+(hasRedis ? describe : describe.skip)(
+  'a process that has just started, beside thousands of ended tasks',
+  () => {
+    const keep = closeAfterEach();
+    let redis: RedisServer;
 
-  const manager = (): TaskManager => {
-    const tasks = new TaskManager({
-      engine: bullmqEngine({ connection: redis.connection, logger: false }),
-      logger: false,
-      concurrency: 50,
+    const manager = (): TaskManager => {
+      const tasks = new TaskManager({
+        engine: bullmqEngine({ connection: redis.connection, logger: false }),
+        logger: false,
+        concurrency: 50,
+      });
+      keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+      return tasks;
+    };
+
+    beforeAll(async () => {
+      redis = await RedisServer.start();
+      const tasks = new TaskManager({
+        engine: bullmqEngine({ connection: redis.connection, logger: false }),
+        logger: false,
+        concurrency: 50,
+      });
+      let ran = 0;
+      const noop = tasks.task('noop', () => {
+        ran += 1;
+      });
+      await noop
+        .with({ tags: { kind: 'rare' } })
+        .enqueueMany(Array.from({ length: 20 }, () => [] as []));
+      await noop.enqueueMany(Array.from({ length: amount - 20 }, () => [] as []));
+      await tasks.start();
+      await waitFor(() => ran === amount);
+      await tasks.stop();
     });
-    keep({ close: () => tasks.stop({ timeout: 0.1 }) });
-    return tasks;
-  };
+    afterAll(() => redis.remove());
 
-  beforeAll(async () => {
-    redis = await RedisServer.start();
-    const tasks = new TaskManager({
-      engine: bullmqEngine({ connection: redis.connection, logger: false }),
-      logger: false,
-      concurrency: 50,
+    async function exported(
+      tasks: Parameters<typeof taskAdmin>[0],
+    ): Promise<{ rows: number; searched: string | null }> {
+      const app = new Koa();
+      app.use(taskAdmin(tasks, { auth: null, logger: false }));
+      const { text, headers } = await ask(
+        `${keep(await serve(app)).url}/tasks/export?format=ndjson`,
+      );
+      return {
+        rows: text.trimEnd().split('\n').length,
+        searched: headers.get('Taskflow-Searched'),
+      };
+    }
+
+    it('finds the oldest tasks by a tag', async () => {
+      const page = await manager().find({ tag: 'kind:rare' });
+      expect(page).toMatchObject({ total: 20 });
+      expect(page).not.toHaveProperty('limited');
     });
-    let ran = 0;
-    const noop = tasks.task('noop', () => {
-      ran += 1;
+
+    it('exports all of them', async () => {
+      expect(await exported(manager())).toEqual({ rows: amount, searched: null });
     });
-    await noop.with({ tags: { kind: 'rare' } }).enqueueMany(Array.from({ length: 20 }, () => [] as []));
-    await noop.enqueueMany(Array.from({ length: amount - 20 }, () => [] as []));
-    await tasks.start();
-    await waitFor(() => ran === amount);
-    await tasks.stop();
-  });
-  afterAll(() => redis.remove());
 
-  async function exported(tasks: Parameters<typeof taskAdmin>[0]): Promise<{ rows: number; searched: string | null }> {
-    const app = new Koa();
-    app.use(taskAdmin(tasks, { auth: null, logger: false }));
-    const { text, headers } = await ask(`${keep(await serve(app)).url}/tasks/export?format=ndjson`);
-    return { rows: text.trimEnd().split('\n').length, searched: headers.get('Taskflow-Searched') };
-  }
-
-  it('finds the oldest tasks by a tag', async () => {
-    const page = await manager().find({ tag: 'kind:rare' });
-    expect(page).toMatchObject({ total: 20 });
-    expect(page).not.toHaveProperty('limited');
-  });
-
-  it('exports all of them', async () => {
-    expect(await exported(manager())).toEqual({ rows: amount, searched: null });
-  });
-
-  it('says in an export how many tasks it covers if there are more than a process keeps', async () => {
-    const queue = keep(new Queue('default', { connection: redis.connection, prefix: '{koa-taskflow}' }));
-    const attached = attachQueues([queue], { keep: 50, history: 50, logger: false });
-    keep(attached);
-    expect(await exported(attached)).toEqual({ rows: 50, searched: '50' });
-  });
-});
+    it('says in an export how many tasks it covers if there are more than a process keeps', async () => {
+      const queue = keep(
+        new Queue('default', { connection: redis.connection, prefix: '{koa-taskflow}' }),
+      );
+      const attached = attachQueues([queue], { keep: 50, history: 50, logger: false });
+      keep(attached);
+      expect(await exported(attached)).toEqual({ rows: 50, searched: '50' });
+    });
+  },
+);

@@ -13,22 +13,30 @@ import { gate, waitFor } from '../../../helpers/wait.js';
   afterAll(() => redis.remove());
 
   it('is shown as it is after its end', async () => {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection }), logger: false });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: redis.connection }),
+      logger: false,
+    });
     const end = gate();
     const task = tasks.task('slow', () => end.passed);
     await tasks.start();
     const id = await task.enqueue();
     await waitFor(async () => (await tasks.get(id))?.status === 'running');
     const { getJobState } = Queue.prototype;
-    const reading = jest.spyOn(Queue.prototype, 'getJobState').mockImplementationOnce(async function (this: Queue, jobId) {
-      const state = await getJobState.call(this, jobId);
-      end.open();
-      await waitFor(async () => (await getJobState.call(this, jobId)) === 'completed');
-      return state;
-    });
+    const reading = jest
+      .spyOn(Queue.prototype, 'getJobState')
+      .mockImplementationOnce(async function (this: Queue, jobId) {
+        const state = await getJobState.call(this, jobId);
+        end.open();
+        await waitFor(async () => (await getJobState.call(this, jobId)) === 'completed');
+        return state;
+      });
     try {
       const shown = await tasks.get(id);
-      expect(shown).toMatchObject({ status: 'success', attempts: [{ number: 1, status: 'success' }] });
+      expect(shown).toMatchObject({
+        status: 'success',
+        attempts: [{ number: 1, status: 'success' }],
+      });
     } finally {
       reading.mockRestore();
       await tasks.stop();

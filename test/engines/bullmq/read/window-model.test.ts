@@ -37,7 +37,12 @@ beforeEach(async () => {
 
 function manager(options: Partial<JobEngineOptions> = {}): TaskManager {
   const engine = new JobEngine({
-    ...{ connection: redis.connection, prefix, logger: loggerOption('logger', false), lockDuration: 20_000 },
+    ...{
+      connection: redis.connection,
+      prefix,
+      logger: loggerOption('logger', false),
+      lockDuration: 20_000,
+    },
     kept: { age: 604_800, count: 100_000 },
     statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
     ...options,
@@ -67,12 +72,19 @@ async function seed(n: number, set: 'completed' | 'failed', marker?: 'cancelled'
     end`;
   const first = Date.now() - 10_000_000 + (set === 'failed' ? 1 : 0) + (marker ? 1 : 0);
   await client.hset(keys.queues, 'default', '{"label":"default"}');
-  const used = [keys.ofQueue('default', ''), keys.ofQueue('default', set), keys.marked('default', 'cancelled')];
+  const used = [
+    keys.ofQueue('default', ''),
+    keys.ofQueue('default', set),
+    keys.marked('default', 'cancelled'),
+  ];
   await client.eval(script, 3, ...used, first, n, set, `seeded-${marker ?? set}`, marker ?? '');
 }
 
 /** Returns the ids of a list from all of its pages. */
-async function idsOf(tasks: TaskManager, query: FindQuery): Promise<{ ids: string[]; limited: boolean }> {
+async function idsOf(
+  tasks: TaskManager,
+  query: FindQuery,
+): Promise<{ ids: string[]; limited: boolean }> {
   const ids: string[] = [];
   let cursor: string | undefined;
   for (;;) {
@@ -94,7 +106,11 @@ describe('the window of a process that reads tasks', () => {
     expect(page).toMatchObject({ total: 20_500, totalRelation: 'eq' });
     const times = page.items.map(({ createdAt }) => createdAt);
     expect(times).toEqual([...times].sort().reverse());
-    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({ success: 20_000, failed: 500, pending: 0 });
+    expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
+      success: 20_000,
+      failed: 500,
+      pending: 0,
+    });
   });
 
   it('stays within its limits, and marks a list that covers only the newest tasks', async () => {
@@ -103,17 +119,30 @@ describe('the window of a process that reads tasks', () => {
     const tasks = manager({ window: { ended: 500, pending: 50 } });
     await tasks.define('noop').enqueueMany(Array.from({ length: 120 }, () => []));
     await waitFor(async () => (await idsOf(tasks, { limit: 100 })).ids.length === 550);
-    expect(await tasks.find({ limit: 10 })).toMatchObject({ total: 1420, totalRelation: 'eq', limited: true, searched: 550 });
+    expect(await tasks.find({ limit: 10 })).toMatchObject({
+      total: 1420,
+      totalRelation: 'eq',
+      limited: true,
+      searched: 550,
+    });
     // Once the window has read both, many successes leave room for failures.
     await eventually(async () => {
       const failed = await idsOf(tasks, { limit: 100, status: ['failed'] });
       expect(failed).toMatchObject({ limited: true });
       expect(failed.ids.length).toBeGreaterThanOrEqual(250);
       const named = await tasks.find({ limit: 400, name: 'seeded-completed' });
-      expect(named).toMatchObject({ nextCursor: null, limited: true, searched: 550, totalRelation: 'gte' });
+      expect(named).toMatchObject({
+        nextCursor: null,
+        limited: true,
+        searched: 550,
+        totalRelation: 'gte',
+      });
       expect(named.items.length + failed.ids.length).toBe(500);
     });
-    expect(await tasks.find({ limit: 10, status: ['pending'] })).toMatchObject({ total: 120, totalRelation: 'eq' });
+    expect(await tasks.find({ limit: 10, status: ['pending'] })).toMatchObject({
+      total: 120,
+      totalRelation: 'eq',
+    });
   });
 
   it('lists all tasks of an ended state by end time, beyond the window', async () => {
@@ -121,24 +150,42 @@ describe('the window of a process that reads tasks', () => {
     await seed(150, 'failed');
     await seed(130, 'failed', 'cancelled');
     const tasks = manager({ window: { ended: 100, pending: 50 } });
-    for (const [status, n] of [['success', 700] as const, ['failed', 150] as const, ['cancelled', 130] as const]) {
+    for (const [status, n] of [
+      ['success', 700] as const,
+      ['failed', 150] as const,
+      ['cancelled', 130] as const,
+    ]) {
       const newest = await idsOf(tasks, { limit: 40, status: [status], sort: '-endedAt' });
       expect([status, new Set(newest.ids).size, newest.limited]).toEqual([status, n, false]);
       expect(newest.ids).toEqual([...newest.ids].sort().reverse());
       const oldest = await idsOf(tasks, { limit: 300, status: [status], sort: 'endedAt' });
       expect(oldest.ids).toEqual([...newest.ids].reverse());
     }
-    expect(await tasks.find({ limit: 1, status: ['cancelled'], sort: '-endedAt' })).toMatchObject({ total: 130, totalRelation: 'eq' });
-    const [id = ''] = (await idsOf(tasks, { limit: 500, status: ['success'], sort: 'endedAt' })).ids;
+    expect(await tasks.find({ limit: 1, status: ['cancelled'], sort: '-endedAt' })).toMatchObject({
+      total: 130,
+      totalRelation: 'eq',
+    });
+    const [id = ''] = (await idsOf(tasks, { limit: 500, status: ['success'], sort: 'endedAt' }))
+      .ids;
     expect(await tasks.get(id)).toMatchObject({ id, status: 'success', result: 'secret' });
   });
 
   it('finds any task by its exact id, beyond the window too, if it matches the other filters', async () => {
     await seed(300, 'completed');
     const tasks = manager({ window: { ended: 100, pending: 1 } });
-    const [id = ''] = (await idsOf(tasks, { limit: 100, status: ['success'], sort: 'endedAt' })).ids;
-    const [first = '', second = ''] = await tasks.define('noop').with({ queue: 'other' }).enqueueMany([[], []]);
-    await client.hset(keys.ofQueue('default', 'foreign'), { name: 'foreign', data: '{}', opts: '{}', timestamp: 1, finishedOn: 1 });
+    const [id = ''] = (await idsOf(tasks, { limit: 100, status: ['success'], sort: 'endedAt' }))
+      .ids;
+    const [first = '', second = ''] = await tasks
+      .define('noop')
+      .with({ queue: 'other' })
+      .enqueueMany([[], []]);
+    await client.hset(keys.ofQueue('default', 'foreign'), {
+      name: 'foreign',
+      data: '{}',
+      opts: '{}',
+      timestamp: 1,
+      finishedOn: 1,
+    });
     await client.zadd(keys.ofQueue('default', 'completed'), 1, 'foreign');
     const foundBy = async (q: string, query: FindQuery = {}): Promise<unknown[]> => {
       const { items, total, limited } = await tasks.find({ q, limit: 10, ...query });
@@ -147,13 +194,29 @@ describe('the window of a process that reads tasks', () => {
     expect(await foundBy(id)).toEqual([1, undefined, [id, 'default', 'success']]);
     expect(await foundBy(first)).toEqual([1, undefined, [first, 'other', 'pending']]);
     expect(await foundBy(second)).toEqual([1, undefined, [second, 'other', 'pending']]);
-    expect(await foundBy('default:foreign')).toEqual([1, undefined, ['default:foreign', 'default', 'success']]);
+    expect(await foundBy('default:foreign')).toEqual([
+      1,
+      undefined,
+      ['default:foreign', 'default', 'success'],
+    ]);
     // A word is not an id: it finds what has this word, such as the name of the second job.
-    const named = { name: 'other', data: '{}', opts: '{}', timestamp: Date.now(), finishedOn: Date.now() };
+    const named = {
+      name: 'other',
+      data: '{}',
+      opts: '{}',
+      timestamp: Date.now(),
+      finishedOn: Date.now(),
+    };
     await client.hset(keys.ofQueue('default', 'noop'), named);
     await client.zadd(keys.ofQueue('default', 'completed'), Date.now(), 'noop');
-    expect((await tasks.find({ q: 'noop', limit: 10 })).items.map(({ id: found }) => found)).toEqual([second]);
-    expect(await foundBy(id, { status: ['success'], queue: 'default' })).toEqual([1, undefined, [id, 'default', 'success']]);
+    expect(
+      (await tasks.find({ q: 'noop', limit: 10 })).items.map(({ id: found }) => found),
+    ).toEqual([second]);
+    expect(await foundBy(id, { status: ['success'], queue: 'default' })).toEqual([
+      1,
+      undefined,
+      [id, 'default', 'success'],
+    ]);
     for (const query of [{ status: ['failed'] }, { queue: 'other' }, { name: 'noop' }] as const)
       expect((await tasks.find({ q: id, limit: 10, ...query })).items).toEqual([]);
     expect((await tasks.find({ q: newTaskId(), limit: 10 })).items).toEqual([]);
@@ -165,7 +228,12 @@ describe('the window of a process that reads tasks', () => {
       await client.hset(keys.queues, queue, JSON.stringify({ label: queue }));
       for (let n = 0; n < 30; n++) {
         const ended = { finishedOn: at, processedOn: at, timestamp: at - n, atm: 1 };
-        await client.hset(keys.ofQueue(queue, `j${n}`), { name: 'foreign', data: '{}', opts: '{}', ...ended });
+        await client.hset(keys.ofQueue(queue, `j${n}`), {
+          name: 'foreign',
+          data: '{}',
+          opts: '{}',
+          ...ended,
+        });
         await client.zadd(keys.ofQueue(queue, 'completed'), at, `j${n}`);
       }
     }
@@ -191,14 +259,20 @@ describe('the window of a process that reads tasks', () => {
     const names = new Set(commands.map(([name = '']) => name.toLowerCase()));
     expect(names.has('hmget')).toBe(true);
     expect(
-      ['hgetall', 'hget', 'keys', 'scan', 'hscan', 'zscan', 'eval', 'evalsha'].filter((name) => name !== 'hgetall' && names.has(name)),
+      ['hgetall', 'hget', 'keys', 'scan', 'hscan', 'zscan', 'eval', 'evalsha'].filter(
+        (name) => name !== 'hgetall' && names.has(name),
+      ),
     ).toEqual([]);
     const fields = commands.flatMap((args) => args.slice(1));
-    expect(fields.filter((field) => ['data', 'returnvalue', 'stacktrace'].includes(field) || field.endsWith(':logs'))).toEqual([]);
+    expect(
+      fields.filter(
+        (field) => ['data', 'returnvalue', 'stacktrace'].includes(field) || field.endsWith(':logs'),
+      ),
+    ).toEqual([]);
     // Only the hashes of queues and of pauses are read in full.
-    expect(new Set(commands.filter(([name]) => name?.toLowerCase() === 'hgetall').map(([, key]) => key))).toEqual(
-      new Set([keys.queues, keys.pauses]),
-    );
+    expect(
+      new Set(commands.filter(([name]) => name?.toLowerCase() === 'hgetall').map(([, key]) => key)),
+    ).toEqual(new Set([keys.queues, keys.pauses]));
   });
 
   it('is opened by the first call that reads, so a worker has none', async () => {
@@ -209,8 +283,15 @@ describe('the window of a process that reads tasks', () => {
     const id = await noop.enqueue();
     await waitFor(async () => (await worker.get(id))?.status === 'success');
     const reads = (): string[][] =>
-      monitor.commands().filter(([name = '', ...args]) => /^(xread|xrange)$/i.test(name) && args.includes(keys.changes));
-    expect([...reads(), ...monitor.commands().filter((args) => args.includes('failedReason'))]).toEqual([]);
+      monitor
+        .commands()
+        .filter(
+          ([name = '', ...args]) => /^(xread|xrange)$/i.test(name) && args.includes(keys.changes),
+        );
+    expect([
+      ...reads(),
+      ...monitor.commands().filter((args) => args.includes('failedReason')),
+    ]).toEqual([]);
     await worker.find({ limit: 1 });
     await waitFor(() => reads().length > 0);
   });
@@ -221,10 +302,12 @@ describe('the window of a process that reads tasks', () => {
     for (const reader of [one, two]) expect((await reader.find({ limit: 10 })).total).toBe(0);
     for (let n = 0; n < 5; n++) {
       const id = await noop.enqueue();
-      for (const reader of [one, two]) expect((await reader.find({ limit: 1 })).items[0]).toMatchObject({ id, status: 'pending' });
+      for (const reader of [one, two])
+        expect((await reader.find({ limit: 1 })).items[0]).toMatchObject({ id, status: 'pending' });
     }
     await worker.start();
-    for (const reader of [one, two]) await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === 5);
+    for (const reader of [one, two])
+      await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === 5);
   });
 
   it('gives each process revisions that another process does not mistake for its own', async () => {
@@ -240,13 +323,17 @@ describe('the window of a process that reads tasks', () => {
     const removed: string[] = [];
     const controller = new AbortController();
     const watching = (async () => {
-      for await (const changes of reader.watch(rev, controller.signal)) removed.push(...changes.removed);
+      for await (const changes of reader.watch(rev, controller.signal))
+        removed.push(...changes.removed);
     })();
     await worker.start();
     const ids: string[] = [];
     for (let n = 0; n < 12; n++) {
       ids.push(await noop.enqueue());
-      await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).items[0]?.id === ids.at(-1));
+      await waitFor(
+        async () =>
+          (await reader.find({ limit: 1, status: ['success'] })).items[0]?.id === ids.at(-1),
+      );
     }
     await waitFor(async () => (await idsOf(reader, { limit: 100 })).ids.length === 5);
     expect((await idsOf(reader, { limit: 100 })).ids).toEqual(ids.slice(-5).reverse());
@@ -266,7 +353,12 @@ describe('the window of a process that reads tasks', () => {
     const job = await queue.add('foreign', { a: 1 }, { jobId: 'a-b' });
     const name = `default:${job.id}`;
     await waitFor(async () => (await reader.find({ limit: 1 })).items[0]?.id === name);
-    expect(await reader.get(name)).toMatchObject({ id: name, name: 'foreign', status: 'pending', args: [{ a: 1 }] });
+    expect(await reader.get(name)).toMatchObject({
+      id: name,
+      name: 'foreign',
+      status: 'pending',
+      args: [{ a: 1 }],
+    });
     const worker = new Worker('default', async () => undefined, options);
     keep(worker);
     await waitFor(async () => (await reader.find({ limit: 1 })).items[0]?.status === 'success');
@@ -286,7 +378,9 @@ describe('the window of a process that reads tasks', () => {
     for (let n = 0; n < 700; n++) other.xadd(keys.changes, '*', 'changed', 'default:nothing');
     other.xtrim(keys.changes, 'MAXLEN', 600);
     await other.exec();
-    expect((await reader.find({ limit: 30 })).items.map(({ id }) => id)).toEqual([...ids].reverse());
+    expect((await reader.find({ limit: 30 })).items.map(({ id }) => id)).toEqual(
+      [...ids].reverse(),
+    );
   });
 
   it('shows the current state after the stream of notes was deleted', async () => {
@@ -298,14 +392,18 @@ describe('the window of a process that reads tasks', () => {
     await waitFor(async () => (await client.zcard(keys.ofQueue('default', 'completed'))) === 30);
     await client.del(keys.changes);
     const id = await noop.enqueue();
-    await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === ids.length + 1);
+    await waitFor(
+      async () => (await reader.find({ limit: 1, status: ['success'] })).total === ids.length + 1,
+    );
     expect((await reader.find({ limit: 1 })).items[0]).toMatchObject({ id });
   });
 });
 
 describe('a window of attached queues', () => {
   it('finds a job by its id once, whatever form the id has', async () => {
-    const queues = ['mail', 'mai'].map((name) => keep(new Queue(name, { connection: redis.connection, prefix })));
+    const queues = ['mail', 'mai'].map((name) =>
+      keep(new Queue(name, { connection: redis.connection, prefix })),
+    );
     const tasks = keep(attachQueues(queues, { logger: false }));
     for (const jobId of [newTaskId(), 'mail', 'mai']) {
       await queues[1]?.add('work', {}, { jobId });
@@ -319,14 +417,21 @@ describe('a window whose Redis is restarted', () => {
   it('rejects calls while Redis is unreachable, and shows the current state afterwards', async () => {
     const own = await RedisServer.start();
     keep({ close: () => own.remove() });
-    const [writer, reader] = [manager({ connection: own.connection }), manager({ connection: own.connection })];
+    const [writer, reader] = [
+      manager({ connection: own.connection }),
+      manager({ connection: own.connection }),
+    ];
     const noop = writer.define('noop');
     const first = await noop.enqueue();
     expect((await reader.find({ limit: 5 })).items.map(({ id }) => id)).toEqual([first]);
     await own.stop();
-    await expect(reader.find({ limit: 5 })).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await expect(reader.find({ limit: 5 })).rejects.toThrow(
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }),
+    );
     await own.start();
     const second = await waitFor(() => noop.enqueue().catch(() => undefined));
-    await waitFor(async () => (await reader.find({ limit: 5 }).catch(() => undefined))?.items[0]?.id === second);
+    await waitFor(
+      async () => (await reader.find({ limit: 5 }).catch(() => undefined))?.items[0]?.id === second,
+    );
   });
 });

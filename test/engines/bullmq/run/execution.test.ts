@@ -16,19 +16,27 @@ const signal = ['{jobs}:~signals', '*', 'queue', 'x'] as const;
   });
   afterEach(() => redis.disconnect());
 
-  const label = (name: string): Record<string, string> => ({ [name]: JSON.stringify({ label: name }) });
-  const idOf = async (task: { enqueue(): Promise<string> } | undefined): Promise<string> => (await task?.enqueue()) ?? '';
-  const looks = async (): Promise<number> => Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
+  const label = (name: string): Record<string, string> => ({
+    [name]: JSON.stringify({ label: name }),
+  });
+  const idOf = async (task: { enqueue(): Promise<string> } | undefined): Promise<string> =>
+    (await task?.enqueue()) ?? '';
+  const looks = async (): Promise<number> =>
+    Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
 
   it('serves the others, logs each once, and serves it once it is in the list', async () => {
     const labels = Array.from({ length: 99 }, (_, n) => `customer ${n}`);
     await redis.hset(queues, Object.assign({}, ...labels.map(label)) as Record<string, string>);
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
-    const [first, second, third] = ['first', 'second', 'third'].map((queue) => tasks.task(queue, () => 1, { queue }));
+    const [first, second, third] = ['first', 'second', 'third'].map((queue) =>
+      tasks.task(queue, () => 1, { queue }),
+    );
     tasks.task('fourth', () => 1, { queue: 'third' });
     const said = (): unknown[][] =>
-      lines.filter(({ queue }) => queue !== undefined).map(({ level, queue, err }) => [level, queue, (err as { code?: string })?.code]);
+      lines
+        .filter(({ queue }) => queue !== undefined)
+        .map(({ level, queue, err }) => [level, queue, (err as { code?: string })?.code]);
     await tasks.start();
     const refused = ['second', 'third'].map((queue) => [50, queue, 'INVALID_INPUT']);
     await waitFor(() => said().length === 2, 5);

@@ -107,14 +107,27 @@ class Failover {
       const { pending, running } = await web.aggregate('statsSnapshot');
       return pending + running === 0;
     });
-    const tasks = await Promise.all([...enqueued].map(async ([id, own]) => ({ id, own, task: await web.get(id) })));
+    const tasks = await Promise.all(
+      [...enqueued].map(async ([id, own]) => ({ id, own, task: await web.get(id) })),
+    );
     const kept = tasks.flatMap(({ id, own, task }) => (task ? [{ id, own, task }] : []));
     const wrong = (status: TaskStatus, isRight: (one: (typeof kept)[number]) => boolean) =>
       kept.filter((one) => one.task.status === status && !isRight(one));
-    expect(wrong('success', ({ id, own, task }) => JSON.stringify(task.result) === JSON.stringify({ n: own, id }))).toEqual([]);
-    expect(wrong('failed', ({ own, task }) => task.error?.message === `failure of ${own}`)).toEqual([]);
-    expect(kept.filter(({ own, task }) => task.logs.some(({ message }) => message !== `of ${own}`))).toEqual([]);
-    expect(kept.filter(({ task }) => !['success', 'failed', 'interrupted'].includes(task.status))).toEqual([]);
+    expect(
+      wrong(
+        'success',
+        ({ id, own, task }) => JSON.stringify(task.result) === JSON.stringify({ n: own, id }),
+      ),
+    ).toEqual([]);
+    expect(wrong('failed', ({ own, task }) => task.error?.message === `failure of ${own}`)).toEqual(
+      [],
+    );
+    expect(
+      kept.filter(({ own, task }) => task.logs.some(({ message }) => message !== `of ${own}`)),
+    ).toEqual([]);
+    expect(
+      kept.filter(({ task }) => !['success', 'failed', 'interrupted'].includes(task.status)),
+    ).toEqual([]);
     // Without a loss, this test would prove nothing.
     expect(kept.length).toBeLessThan(tasks.length);
     // A process that reads forgets the tasks that Redis has lost.
@@ -143,11 +156,16 @@ class Failover {
     await failover.happen();
     await waitFor(() => start().catch(() => false), 20);
     // They are fetched and put back.
-    const returns = async (id: string) => Number(await failover.replica.hget(`{jobs}:default:${id}`, jobFields.returned));
+    const returns = async (id: string) =>
+      Number(await failover.replica.hget(`{jobs}:default:${id}`, jobFields.returned));
     for (const id of ids) await waitFor(async () => (await returns(id)) >= 2, 20);
     expect(runs).toHaveLength(3);
     open();
-    for (const [n, id] of ids.entries()) expect(await inState(web, id, 'success')).toMatchObject({ result: `${n} second`, attempt: 1 });
+    for (const [n, id] of ids.entries())
+      expect(await inState(web, id, 'success')).toMatchObject({
+        result: `${n} second`,
+        attempt: 1,
+      });
     expect(runs).toHaveLength(6);
   });
 });

@@ -24,7 +24,12 @@ import { waitFor } from '../../../helpers/wait.js';
     const id = await chatty.enqueue();
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     const lines = await tasks.logs(id, {});
-    expect(lines.map(({ message }) => message).slice(0, 4)).toEqual(['line 0', 'line 1', 'line 2', 'line 0']);
+    expect(lines.map(({ message }) => message).slice(0, 4)).toEqual([
+      'line 0',
+      'line 1',
+      'line 2',
+      'line 0',
+    ]);
     expect(lines).toHaveLength(5);
   });
 });

@@ -20,7 +20,10 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
 
   for (const [how, [away, back]] of Object.entries({
     'is restarted': [() => processes.redis.stop(), () => processes.redis.start()],
-    hangs: [async () => processes.redis.signal('SIGSTOP'), async () => processes.redis.signal('SIGCONT')],
+    hangs: [
+      async () => processes.redis.signal('SIGSTOP'),
+      async () => processes.redis.signal('SIGCONT'),
+    ],
   } as const)) {
     it(`stores the result of a task that runs while Redis ${how}`, async () => {
       const tasks = processes.manager();
@@ -43,11 +46,16 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const { logger, text } = recordingLogger();
     const tasks = processes.manager(logger, 'jobs', line.port);
     const told: string[] = [];
-    for (const status of ['success', 'failed', 'pending'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    for (const status of ['success', 'failed', 'pending'] as const)
+      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     const { passed, open } = gate();
     const good = tasks.task('good', () => passed);
     const bad = tasks.task('bad', () => passed.then(() => Promise.reject(new Error('broken'))));
-    const retried = tasks.task('retried', () => passed.then(() => Promise.reject(new Error('broken'))), { retries: 1, backoff: () => 60 });
+    const retried = tasks.task(
+      'retried',
+      () => passed.then(() => Promise.reject(new Error('broken'))),
+      { retries: 1, backoff: () => 60 },
+    );
     await tasks.start();
     const ids = await Promise.all([good.enqueue(), bad.enqueue(), retried.enqueue()]);
     for (const id of ids) await inState(tasks, id, 'running');
@@ -56,8 +64,11 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     open();
     await sleep(0.3);
     line.cut();
-    for (const [n, status] of (['success', 'failed', 'pending'] as const).entries()) await inState(tasks, ids[n] ?? '', status);
-    await eventually(async () => expect(told.sort()).toEqual(['bad failed', 'good success', 'retried pending']));
+    for (const [n, status] of (['success', 'failed', 'pending'] as const).entries())
+      await inState(tasks, ids[n] ?? '', status);
+    await eventually(async () =>
+      expect(told.sort()).toEqual(['bad failed', 'good success', 'retried pending']),
+    );
     expect(text()).not.toContain('dropped');
     expect((await tasks.get(ids[2] ?? ''))?.attempts).toHaveLength(1);
     await tasks.stop({ timeout: 1 });
@@ -105,7 +116,10 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     for (const child of [worker, web]) {
       await eventually(async () => {
         const lines = said(child, 'log').filter((line) => !line.startsWith('info task'));
-        expect(lines.map((line) => line.split(' {')[0])).toEqual(['error Redis is unreachable', 'info Redis is reachable again']);
+        expect(lines.map((line) => line.split(' {')[0])).toEqual([
+          'error Redis is unreachable',
+          'info Redis is reachable again',
+        ]);
       });
     }
   });
@@ -119,7 +133,9 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
       ran += 1;
     });
     await tasks.start();
-    await expect(noop.enqueue()).rejects.toThrow(expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }));
+    await expect(noop.enqueue()).rejects.toThrow(
+      expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' }),
+    );
     await processes.redis.start();
     const id = await waitFor(() => noop.enqueue().catch(() => undefined), 20);
     await inState(tasks, id, 'success');
@@ -167,13 +183,19 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const [reading, engine] = [processes.manager(), processes.engine(false, 'jobs', line.port)];
     const tasks = new TaskManager({ engine, logger: false, concurrency: 1 });
     const { passed, open } = gate();
-    const flaky = tasks.task('flaky', () => Promise.reject(new Error('once')), { retries: 1, delay: 0.5, jitter: 0 });
+    const flaky = tasks.task('flaky', () => Promise.reject(new Error('once')), {
+      retries: 1,
+      delay: 0.5,
+      jitter: 0,
+    });
     const blocker = tasks.task('blocker', () => passed);
     await tasks.start();
     const id = await flaky.enqueue();
     const { attempts: before } = await waitFor(async () => {
       const task = await reading.get(id);
-      return task?.status === 'pending' && task.attempts.length === 1 && task.attempts[0]?.endedAt ? task : undefined;
+      return task?.status === 'pending' && task.attempts.length === 1 && task.attempts[0]?.endedAt
+        ? task
+        : undefined;
     });
     await inState(reading, await blocker.enqueue(), 'running');
     await sleep(0.6);
@@ -240,7 +262,11 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await processes.redis.stop('SIGKILL');
     expect(await child.ended).toBe(0);
     const [stopTook = 0, endTook = 0] = JSON.parse(child.lines.pop() ?? '[]') as number[];
-    expect(child.lines).toEqual(['began', 'Redis is unreachable', expect.stringMatching(/^the end of a task was not stored/)]);
+    expect(child.lines).toEqual([
+      'began',
+      'Redis is unreachable',
+      expect.stringMatching(/^the end of a task was not stored/),
+    ]);
     expect(stopTook).toBeLessThan(3000);
     expect(endTook).toBeLessThan(1000);
   });
@@ -251,7 +277,10 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const tasks = processes.manager();
     const worker = await processes.worker();
     await tasks.start({ run: false });
-    const [once, again] = await Promise.all([tasks.define('once').enqueue(60_000), tasks.define('again', requeue).enqueue(60_000)]);
+    const [once, again] = await Promise.all([
+      tasks.define('once').enqueue(60_000),
+      tasks.define('again', requeue).enqueue(60_000),
+    ]);
     await waitFor(() => said(worker, 'began').length === 2);
     worker.process.kill('SIGSTOP');
     await inState(tasks, once, 'interrupted');
@@ -259,13 +288,18 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await waitFor(() => said(next, 'began').length === 1);
     worker.process.kill('SIGCONT');
     await waitFor(() => said(worker, 'did').length === 2);
-    const dropped = (): string[] => said(worker, 'log').filter((line) => line.includes('was dropped, because another process took over'));
+    const dropped = (): string[] =>
+      said(worker, 'log').filter((line) =>
+        line.includes('was dropped, because another process took over'),
+      );
     await eventually(async () => expect(dropped()).toHaveLength(2));
     for (const [id, name] of [
       [once, 'once'],
       [again, 'again'],
     ] as const)
-      expect(dropped().some((line) => line.includes(`"taskId":"${id}","task":"${name}","attempt":1`))).toBe(true);
+      expect(
+        dropped().some((line) => line.includes(`"taskId":"${id}","task":"${name}","attempt":1`)),
+      ).toBe(true);
     expect(await inState(tasks, again, 'running')).toMatchObject({ attempt: 2 });
     expect(said(next, 'began')).toEqual([again]);
     expect(said(worker, 'aborted').sort()).toEqual([once, again].sort());
@@ -291,7 +325,12 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await waitFor(() => said(worker, 'began').length === 3);
     await processes.kill(worker);
     const connection = processes.redis.connection;
-    const plain = new Worker('default', null, { connection, prefix: '{jobs}', autorun: false, stalledInterval: 300 });
+    const plain = new Worker('default', null, {
+      connection,
+      prefix: '{jobs}',
+      autorun: false,
+      stalledInterval: 300,
+    });
     plain.on('error', () => undefined);
     await plain.startStalledCheckTimer();
     const queue = new Queue('default', { connection, prefix: '{jobs}' });
@@ -325,8 +364,17 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     open();
     await waitFor(() => reason !== undefined, 10);
     expect((reason as Error).message).toMatch(/no longer in Redis/);
-    const dropped = await waitFor(() => lines.find(({ msg }) => String(msg).includes('was dropped')), 10);
-    expect(dropped).toMatchObject({ level: 40, taskId: id, task: 'slow', attempt: 1, msg: expect.stringMatching(/no longer in Redis/) });
+    const dropped = await waitFor(
+      () => lines.find(({ msg }) => String(msg).includes('was dropped')),
+      10,
+    );
+    expect(dropped).toMatchObject({
+      level: 40,
+      taskId: id,
+      task: 'slow',
+      attempt: 1,
+      msg: expect.stringMatching(/no longer in Redis/),
+    });
     expect(lines.filter(({ msg }) => /another process/.test(String(msg)))).toEqual([]);
   });
 });

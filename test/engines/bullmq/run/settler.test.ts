@@ -11,7 +11,8 @@ const processes = useJobProcesses();
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
     const told: string[] = [];
-    for (const status of ['interrupted', 'pending'] as const) tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+    for (const status of ['interrupted', 'pending'] as const)
+      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
     const worker = await processes.worker();
     await tasks.start({ run: false });
     const defined = tasks.define('once');
@@ -26,11 +27,23 @@ const processes = useJobProcesses();
     await processes.kill(worker);
     await tasks.control({ action: 'cancel', ids: [cancelled] }, { actor: 'test' });
     await inState(tasks, cancelled, 'cancelled');
-    expect(await inState(tasks, once, 'interrupted')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
-    expect(await inState(tasks, again, 'pending')).toMatchObject({ attempt: 1, error: { name: 'Interrupted' } });
-    await eventually(async () => expect(told.sort()).toEqual(['again pending', 'once interrupted']));
-    const tookOver = lines.filter(({ level, msg }) => level === 40 && String(msg).startsWith('took over'));
-    expect(tookOver.map(({ taskId, task, attempt, status }) => [taskId, task, attempt, status]).sort()).toEqual(
+    expect(await inState(tasks, once, 'interrupted')).toMatchObject({
+      attempt: 1,
+      error: { name: 'Interrupted' },
+    });
+    expect(await inState(tasks, again, 'pending')).toMatchObject({
+      attempt: 1,
+      error: { name: 'Interrupted' },
+    });
+    await eventually(async () =>
+      expect(told.sort()).toEqual(['again pending', 'once interrupted']),
+    );
+    const tookOver = lines.filter(
+      ({ level, msg }) => level === 40 && String(msg).startsWith('took over'),
+    );
+    expect(
+      tookOver.map(({ taskId, task, attempt, status }) => [taskId, task, attempt, status]).sort(),
+    ).toEqual(
       [
         [once, 'once', 1, 'interrupted'],
         [cancelled, 'once', 1, 'cancelled'],

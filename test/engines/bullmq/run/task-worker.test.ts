@@ -14,7 +14,11 @@ import { waitFor } from '../../../helpers/wait.js';
   afterAll(() => redis.remove());
 
   it('keeps no ended jobs in memory', async () => {
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: redis.connection }), logger: false, concurrency: 20 });
+    const tasks = new TaskManager({
+      engine: bullmqEngine({ connection: redis.connection }),
+      logger: false,
+      concurrency: 20,
+    });
     let calls = 0;
     const task = tasks.task('count', () => {
       calls += 1;

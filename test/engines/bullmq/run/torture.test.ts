@@ -33,66 +33,86 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
   });
 }
 
-(hasRedis ? describe : describe.skip)('workers that are killed and stopped at random while Redis is restarted once', () => {
-  it(
-    'lose no task, run none twice that must not, and leave none running',
-    async () => {
-      const webs = await Promise.all([0, 1].map(() => processes.worker({ run: false, amount: amount / 2 })));
-      let workers = await Promise.all([0, 1, 2].map(() => processes.worker()));
-      const faults = { killed: 0, stopped: 0 };
-      const isStored = (): boolean => webs.every(({ lines }) => lines.includes('enqueued'));
+(hasRedis ? describe : describe.skip)(
+  'workers that are killed and stopped at random while Redis is restarted once',
+  () => {
+    it(
+      'lose no task, run none twice that must not, and leave none running',
+      async () => {
+        const webs = await Promise.all(
+          [0, 1].map(() => processes.worker({ run: false, amount: amount / 2 })),
+        );
+        let workers = await Promise.all([0, 1, 2].map(() => processes.worker()));
+        const faults = { killed: 0, stopped: 0 };
+        const isStored = (): boolean => webs.every(({ lines }) => lines.includes('enqueued'));
 
-      const disturb = async (): Promise<void> => {
-        const worker = workers[Math.floor(Math.random() * workers.length)] as Child;
-        // The two kinds alternate, so that each run has both.
-        if (faults.killed <= faults.stopped) {
-          faults.killed += 1;
-          workers = workers.filter((each) => each !== worker);
-          await processes.kill(worker);
-          workers.push(await processes.worker());
-        } else {
-          faults.stopped += 1;
-          worker.process.kill('SIGSTOP');
-          // Shorter or longer than a lock lasts.
-          await sleep(0.1 + Math.random() * 3);
-          worker.process.kill('SIGCONT');
-        }
-      };
-      const stored = () => webs.flatMap((web) => said(web, 'stored'));
-      while (!isStored() && stored().length < amount / 2) await disturb();
-      await processes.redis.stop();
-      await sleep(0.5);
-      await processes.redis.start();
-      while (!isStored()) await disturb();
-      for (let n = 0; n < 3; n++) await disturb();
+        const disturb = async (): Promise<void> => {
+          const worker = workers[Math.floor(Math.random() * workers.length)] as Child;
+          // The two kinds alternate, so that each run has both.
+          if (faults.killed <= faults.stopped) {
+            faults.killed += 1;
+            workers = workers.filter((each) => each !== worker);
+            await processes.kill(worker);
+            workers.push(await processes.worker());
+          } else {
+            faults.stopped += 1;
+            worker.process.kill('SIGSTOP');
+            // Shorter or longer than a lock lasts.
+            await sleep(0.1 + Math.random() * 3);
+            worker.process.kill('SIGCONT');
+          }
+        };
+        const stored = () => webs.flatMap((web) => said(web, 'stored'));
+        while (!isStored() && stored().length < amount / 2) await disturb();
+        await processes.redis.stop();
+        await sleep(0.5);
+        await processes.redis.start();
+        while (!isStored()) await disturb();
+        for (let n = 0; n < 3; n++) await disturb();
 
-      const client = new Redis(processes.redis.connection);
-      const ids = stored().map((line) => line.split(' ') as [string, string]);
-      const ends = await waitFor(async () => {
-        const all = await endsOf(client, ids);
-        return all.every(({ state }) => state !== undefined) ? all : undefined;
-      }, patience);
-      const left = await Promise.all(['active', 'wait'].map((list) => client.llen(`{jobs}:default:${list}`)));
-      const marked = await client.zcard('{jobs}:~interrupted:default');
-      const interrupted = await client.zcard('{jobs}:default:failed');
-      client.disconnect();
+        const client = new Redis(processes.redis.connection);
+        const ids = stored().map((line) => line.split(' ') as [string, string]);
+        const ends = await waitFor(async () => {
+          const all = await endsOf(client, ids);
+          return all.every(({ state }) => state !== undefined) ? all : undefined;
+        }, patience);
+        const left = await Promise.all(
+          ['active', 'wait'].map((list) => client.llen(`{jobs}:default:${list}`)),
+        );
+        const marked = await client.zcard('{jobs}:~interrupted:default');
+        const interrupted = await client.zcard('{jobs}:default:failed');
+        client.disconnect();
 
-      expect(ids).toHaveLength(amount);
-      expect(left).toEqual([0, 0]);
-      // A failed task is one that was interrupted: no handler fails.
-      expect(ends.filter(({ state, marker }) => state === 'failed' && !marker?.startsWith('interrupted'))).toEqual([]);
-      expect(marked).toBe(interrupted);
-      expect(ends.filter(({ name, state }) => name === 'again' && state === 'failed')).toEqual([]);
-      const began = processes.children.flatMap((child) => said(child, 'began'));
-      const did = new Set(processes.children.flatMap((child) => said(child, 'did')));
-      const times = new Map<string, number>();
-      for (const id of began) times.set(id, (times.get(id) ?? 0) + 1);
-      expect(ends.filter(({ name, id }) => name === 'once' && (times.get(id) ?? 0) > 1)).toEqual([]);
-      expect(ends.filter(({ id, state }) => state === 'completed' && !did.has(id))).toEqual([]);
-      expect(processes.children.flatMap((child) => said(child, 'unhandled'))).toEqual([]);
-      const unstarted = ends.filter(({ id, state }) => state === 'failed' && !times.has(id)).length;
-      if (process.env.JOB_TORTURE_TASKS) process.stderr.write(`${JSON.stringify({ amount, ...faults, interrupted, unstarted })}\n`);
-    },
-    patience * 2000,
-  );
-});
+        expect(ids).toHaveLength(amount);
+        expect(left).toEqual([0, 0]);
+        // A failed task is one that was interrupted: no handler fails.
+        expect(
+          ends.filter(
+            ({ state, marker }) => state === 'failed' && !marker?.startsWith('interrupted'),
+          ),
+        ).toEqual([]);
+        expect(marked).toBe(interrupted);
+        expect(ends.filter(({ name, state }) => name === 'again' && state === 'failed')).toEqual(
+          [],
+        );
+        const began = processes.children.flatMap((child) => said(child, 'began'));
+        const did = new Set(processes.children.flatMap((child) => said(child, 'did')));
+        const times = new Map<string, number>();
+        for (const id of began) times.set(id, (times.get(id) ?? 0) + 1);
+        expect(ends.filter(({ name, id }) => name === 'once' && (times.get(id) ?? 0) > 1)).toEqual(
+          [],
+        );
+        expect(ends.filter(({ id, state }) => state === 'completed' && !did.has(id))).toEqual([]);
+        expect(processes.children.flatMap((child) => said(child, 'unhandled'))).toEqual([]);
+        const unstarted = ends.filter(
+          ({ id, state }) => state === 'failed' && !times.has(id),
+        ).length;
+        if (process.env.JOB_TORTURE_TASKS)
+          process.stderr.write(
+            `${JSON.stringify({ amount, ...faults, interrupted, unstarted })}\n`,
+          );
+      },
+      patience * 2000,
+    );
+  },
+);

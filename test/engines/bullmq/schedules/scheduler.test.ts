@@ -87,7 +87,10 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
       const stopped = tasks.stop({ timeout: 0 }).then(() => 'stopped');
       const disturbed = disturb();
       await sleep(seconds);
-      expect([seconds, await Promise.race([stopped, sleep(promptly)])]).toEqual([seconds, 'stopped']);
+      expect([seconds, await Promise.race([stopped, sleep(promptly)])]).toEqual([
+        seconds,
+        'stopped',
+      ]);
       await disturbed;
       await forEach.redis.stop('SIGKILL');
       await forEach.redis.start();
@@ -97,30 +100,36 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
   it.each([
     ['has too few replicas', 'min-replicas-to-write', '1'],
     ['has no memory left', 'maxmemory', '1mb'],
-  ])('fire again within seconds after a time in which Redis %s, and so do delayed tasks', async (_, setting, refusing) => {
-    const tasks = manager();
-    let runs = 0;
-    const ticked = tasks.task('tick', () => {
-      runs += 1;
-    });
-    tasks.schedule('ticking', ticked, { every: 0.25, overlap: true });
-    const later = tasks.task('later', () => 1);
-    await tasks.start();
-    await waitFor(() => runs > 1);
-    const id = await later.with({ runIn: 2 }).enqueue();
-    await forEach.client.config('SET', setting, refusing);
-    await sleep(1.5);
-    const before = runs;
-    await forEach.client.config('SET', setting, '0');
-    // The usual time is a second. Locks and waits of BullMQ last ten seconds.
-    await waitFor(() => runs > before + 2, 5);
-    await waitFor(async () => (await tasks.get(id))?.status === 'success', 5);
-  });
+  ])(
+    'fire again within seconds after a time in which Redis %s, and so do delayed tasks',
+    async (_, setting, refusing) => {
+      const tasks = manager();
+      let runs = 0;
+      const ticked = tasks.task('tick', () => {
+        runs += 1;
+      });
+      tasks.schedule('ticking', ticked, { every: 0.25, overlap: true });
+      const later = tasks.task('later', () => 1);
+      await tasks.start();
+      await waitFor(() => runs > 1);
+      const id = await later.with({ runIn: 2 }).enqueue();
+      await forEach.client.config('SET', setting, refusing);
+      await sleep(1.5);
+      const before = runs;
+      await forEach.client.config('SET', setting, '0');
+      // The usual time is a second. Locks and waits of BullMQ last ten seconds.
+      await waitFor(() => runs > before + 2, 5);
+      await waitFor(async () => (await tasks.get(id))?.status === 'success', 5);
+    },
+  );
 
   it('skip the ticks that are due while a task is being stored', async () => {
     const { passed, open } = gate();
     const { enqueue } = Enqueuer.prototype;
-    const storing = jest.spyOn(Enqueuer.prototype, 'enqueue').mockImplementation(async function (this: Enqueuer, ...args) {
+    const storing = jest.spyOn(Enqueuer.prototype, 'enqueue').mockImplementation(async function (
+      this: Enqueuer,
+      ...args
+    ) {
       await passed;
       return enqueue.apply(this, args);
     });
@@ -144,16 +153,40 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
   describe('whose records have another form', () => {
     const records = '{ticks}:~schedules';
     const states = '{ticks}:~schedule-states';
-    const good = { name: 'good', task: 'tick', rule: 'every 60', catchUp: false, overlap: false, template: {} };
+    const good = {
+      name: 'good',
+      task: 'tick',
+      rule: 'every 60',
+      catchUp: false,
+      overlap: false,
+      template: {},
+    };
 
     it('are left out of the list, and stored again by a process that defines them', async () => {
-      const template = { name: 'tick', queue: 'default', args: '[]', tags: {}, priority: 0, attempts: 1, interrupts: 0, runAt: 1 };
-      const texts = ['null', '{}', 'no JSON', JSON.stringify(good), JSON.stringify({ ...good, template: { ...template, queue: null } })];
+      const template = {
+        name: 'tick',
+        queue: 'default',
+        args: '[]',
+        tags: {},
+        priority: 0,
+        attempts: 1,
+        interrupts: 0,
+        runAt: 1,
+      };
+      const texts = [
+        'null',
+        '{}',
+        'no JSON',
+        JSON.stringify(good),
+        JSON.stringify({ ...good, template: { ...template, queue: null } }),
+      ];
       const odd = Object.fromEntries(texts.map((text, n) => [`odd ${n}`, text]));
       await forEach.client.hset(records, { ...odd, good: JSON.stringify({ ...good, template }) });
       const tasks = manager();
       expect((await tasks.describe()).schedules.map(({ name }) => name)).toEqual(['good']);
-      await expect(tasks.control({ action: 'run', schedule: 'odd 0' }, by)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await expect(tasks.control({ action: 'run', schedule: 'odd 0' }, by)).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+      });
       const worker = manager();
       let runs = 0;
       const tick = worker.task('tick', () => {
@@ -162,27 +195,44 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
       for (const name of Object.keys(odd)) worker.schedule(name, tick, { every: 0.5 });
       await worker.start();
       await waitFor(() => runs >= texts.length);
-      expect((await tasks.describe()).schedules.map(({ name }) => name)).toEqual(['good', ...Object.keys(odd)]);
+      expect((await tasks.describe()).schedules.map(({ name }) => name)).toEqual([
+        'good',
+        ...Object.keys(odd),
+      ]);
     });
 
-    it.each(['null', '{}', 'no JSON'])('are shown and run without what cannot be read: %s', async (text) => {
-      const tasks = manager();
-      let runs = 0;
-      const tick = tasks.task('tick', () => {
-        runs += 1;
-      });
-      tasks.schedule('odd', tick, { every: 0.5 });
-      await forEach.client.hset(states, { 'last:odd': text, 'skipped:odd': text, 'next:odd': text, 'claim:odd': text });
-      await tasks.start();
-      await waitFor(() => runs > 0);
-      expect((await tasks.describe()).schedules).toMatchObject([{ name: 'odd', paused: false, skipped: 0 }]);
-    });
+    it.each(['null', '{}', 'no JSON'])(
+      'are shown and run without what cannot be read: %s',
+      async (text) => {
+        const tasks = manager();
+        let runs = 0;
+        const tick = tasks.task('tick', () => {
+          runs += 1;
+        });
+        tasks.schedule('odd', tick, { every: 0.5 });
+        await forEach.client.hset(states, {
+          'last:odd': text,
+          'skipped:odd': text,
+          'next:odd': text,
+          'claim:odd': text,
+        });
+        await tasks.start();
+        await waitFor(() => runs > 0);
+        expect((await tasks.describe()).schedules).toMatchObject([
+          { name: 'odd', paused: false, skipped: 0 },
+        ]);
+      },
+    );
 
     it('are paused if their pause cannot be read', async () => {
       const tasks = manager();
       const tick = tasks.task('tick', () => 1);
       for (const name of ['a', 'b', 'c']) tasks.schedule(name, tick, { every: 60 });
-      await forEach.client.hset(states, { 'pause:a': 'null', 'pause:b': '{}', 'pause:c': 'no JSON' });
+      await forEach.client.hset(states, {
+        'pause:a': 'null',
+        'pause:b': '{}',
+        'pause:c': 'no JSON',
+      });
       await tasks.start();
       await waitFor(async () => (await forEach.client.hlen(records)) === 3);
       const paused = { paused: true, nextRunAt: null, pause: { by: '', reason: null } };
@@ -194,10 +244,20 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     const redis = new Redis(forEach.redis.connection);
     forEach.keep({ close: () => redis.quit() });
     const [records, other] = [1, 2].map(
-      () => new ScheduleRecords(redis, engineKeys('ticks'), new RedisClock(redis, loggerOption('logger', false))),
+      () =>
+        new ScheduleRecords(
+          redis,
+          engineKeys('ticks'),
+          new RedisClock(redis, loggerOption('logger', false)),
+        ),
     );
     const last = { at: 1, id: 'first', queue: 'q' };
-    expect(await Promise.all([records?.claim('s', 'first', undefined), other?.claim('s', 'second', undefined)])).toEqual([true, false]);
+    expect(
+      await Promise.all([
+        records?.claim('s', 'first', undefined),
+        other?.claim('s', 'second', undefined),
+      ]),
+    ).toEqual([true, false]);
     // A repeated tick continues.
     expect(await other?.claim('s', 'first', undefined)).toBe(true);
     await records?.fired('s', last);
@@ -216,10 +276,17 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
       { every: 0.1 },
     );
     await tasks.start();
-    const state = async () => (await tasks.describe()).schedules.find(({ name }) => name === 'ticking');
+    const state = async () =>
+      (await tasks.describe()).schedules.find(({ name }) => name === 'ticking');
     await waitFor(async () => (await state())?.lastTaskId);
-    expect(await tasks.control({ action: 'pause', schedule: 'ticking' }, { ...by, reason: 'deploy' })).toMatchObject({ known: true });
-    expect(await state()).toMatchObject({ paused: true, pause: { by: 'test', reason: 'deploy' }, nextRunAt: null });
+    expect(
+      await tasks.control({ action: 'pause', schedule: 'ticking' }, { ...by, reason: 'deploy' }),
+    ).toMatchObject({ known: true });
+    expect(await state()).toMatchObject({
+      paused: true,
+      pause: { by: 'test', reason: 'deploy' },
+      nextRunAt: null,
+    });
     await sleep(0.2);
     const { lastTaskId } = (await state()) ?? {};
     await sleep(0.4);
@@ -227,11 +294,17 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     const { results } = await tasks.control({ action: 'run', schedule: 'ticking' }, by);
     expect(results[0]).toMatchObject({ ok: true, task: { source: 'scheduled', name: 'tick' } });
     await tasks.control({ action: 'resume', schedule: 'ticking' }, by);
-    await waitFor(async () => (await state())?.lastTaskId !== (results[0]?.ok ? results[0].id : ''));
+    await waitFor(
+      async () => (await state())?.lastTaskId !== (results[0]?.ok ? results[0].id : ''),
+    );
     const defined = expect.objectContaining({ code: 'SCHEDULE_DEFINED' });
-    await expect(tasks.control({ action: 'remove', schedule: 'ticking' }, by)).rejects.toThrow(defined);
+    await expect(tasks.control({ action: 'remove', schedule: 'ticking' }, by)).rejects.toThrow(
+      defined,
+    );
     const unknown = expect.objectContaining({ code: 'NOT_FOUND' });
-    await expect(tasks.control({ action: 'run', schedule: 'unknown' }, by)).rejects.toThrow(unknown);
+    await expect(tasks.control({ action: 'run', schedule: 'unknown' }, by)).rejects.toThrow(
+      unknown,
+    );
   });
 
   it('that no process defines are marked, do not fire, and can be removed', async () => {
@@ -253,11 +326,16 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
       { every: 0.1 },
     );
     await second.start();
-    await waitFor(async () => (await second.describe()).schedules.find(({ name }) => name === 'new')?.lastTaskId);
+    await waitFor(
+      async () =>
+        (await second.describe()).schedules.find(({ name }) => name === 'new')?.lastTaskId,
+    );
     const [, old] = (await second.describe()).schedules;
     expect(old?.undefinedSince).not.toBeNull();
     expect((await forEach.client.hgetall('{ticks}:~schedule-states'))['last:old']).toBe(before);
-    expect(await second.control({ action: 'remove', schedule: 'old' }, by)).toMatchObject({ known: true });
+    expect(await second.control({ action: 'remove', schedule: 'old' }, by)).toMatchObject({
+      known: true,
+    });
     expect((await second.describe()).schedules.map(({ name }) => name)).toEqual(['new']);
   });
 });

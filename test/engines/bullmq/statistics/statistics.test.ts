@@ -14,7 +14,8 @@ const minute = 60_000;
 (hasRedis ? describe : describe.skip)('statistics in Redis', () => {
   const forEach = new RedisForEach();
   const keys = engineKeys('sums');
-  const statistics = (): Statistics => new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', false), kept });
+  const statistics = (): Statistics =>
+    new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', false), kept });
   const task = { id: 'a', name: 'mail', queue: 'default' };
 
   it('add up what several processes count', async () => {
@@ -40,13 +41,20 @@ const minute = 60_000;
       ['bulk', 0],
       ['default', 3],
     ]);
-    expect(await statistics().histograms([0.011, 1])).toEqual([{ name: 'mail', counts: [2, 4], count: 4, sum: 0.435 }]);
+    expect(await statistics().histograms([0.011, 1])).toEqual([
+      { name: 'mail', counts: [2, 4], count: 4, sum: 0.435 },
+    ]);
   });
 
   it('keep what could not be written for the next time, and write nothing twice', async () => {
     const now = Date.now();
     const sums = statistics();
-    const failed = { ...task, status: 'failed', at: now, failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' } } as const;
+    const failed = {
+      ...task,
+      status: 'failed',
+      at: now,
+      failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' },
+    } as const;
     const levels = [keys.statistics('minute', now - (now % minute)), keys.statistics('all', 0)];
     for (const key of [...levels, keys.failures, keys.failureTimes]) {
       sums.ended(failed);
@@ -58,7 +66,9 @@ const minute = 60_000;
     }
     await sums.flush();
     expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(8);
-    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 8, trend: { 23: 8 } }]);
+    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([
+      { count: 8, trend: { 23: 8 } },
+    ]);
   });
 
   it('count each end once if the answers of Redis are lost', async () => {
@@ -67,8 +77,18 @@ const minute = 60_000;
     const client = new Redis({ port: line.port, maxRetriesPerRequest: 0 });
     client.on('error', () => undefined);
     forEach.keep({ close: async () => endConnection(client) });
-    const sums = new Statistics({ redis: client, keys, logger: loggerOption('logger', false), kept });
-    const failed = { ...task, status: 'failed', at: now, failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' } } as const;
+    const sums = new Statistics({
+      redis: client,
+      keys,
+      logger: loggerOption('logger', false),
+      kept,
+    });
+    const failed = {
+      ...task,
+      status: 'failed',
+      at: now,
+      failure: { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' },
+    } as const;
     const minuteKey = keys.statistics('minute', now - (now % minute));
     sums.ended(failed);
     await sums.flush();
@@ -80,11 +100,15 @@ const minute = 60_000;
     line.cut();
     expect(await flushed).toBeInstanceOf(Error);
     // The rest is sent without another end or read in this process.
-    await waitFor(async () => JSON.parse((await forEach.client.hvals(keys.failures))[0] ?? '').count === 2);
+    await waitFor(
+      async () => JSON.parse((await forEach.client.hvals(keys.failures))[0] ?? '').count === 2,
+    );
     sums.ended(failed);
     await Promise.all([sums.flush(), sums.flush()]);
     expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(3);
-    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([{ count: 3 }]);
+    expect((await sums.failures.read({ limit: 1 }, async () => new Map())).items).toMatchObject([
+      { count: 3 },
+    ]);
   });
 
   it('leave out an entry that Redis cannot read, and no other one', async () => {
@@ -92,16 +116,25 @@ const minute = 60_000;
     const sums = statistics();
     const failed = { ...task, status: 'failed', at: now } as const;
     // JSON with half of a surrogate pair.
-    sums.ended({ ...failed, failure: { fingerprint: '1'.repeat(16), name: '\ud83d', message: 'x' } });
+    sums.ended({
+      ...failed,
+      failure: { fingerprint: '1'.repeat(16), name: '\ud83d', message: 'x' },
+    });
     sums.ended({ ...failed, name: 'odd', ms: Number.NaN });
     sums.ended({
       ...failed,
-      failure: { fingerprint: '2'.repeat(16), name: 'Error', message: `${'x'.repeat(999)}\u{1f600}` },
+      failure: {
+        fingerprint: '2'.repeat(16),
+        name: 'Error',
+        message: `${'x'.repeat(999)}\u{1f600}`,
+      },
     });
     await sums.flush();
     expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(2);
     const { items } = await sums.failures.read({ limit: 5 }, async () => new Map());
-    expect(items.map(({ fingerprint, count }) => [fingerprint, count])).toEqual([['2'.repeat(16), 1]]);
+    expect(items.map(({ fingerprint, count }) => [fingerprint, count])).toEqual([
+      ['2'.repeat(16), 1],
+    ]);
     expect(items[0]?.error.message).toHaveLength(1000);
   });
 
@@ -110,7 +143,8 @@ const minute = 60_000;
     const sums = statistics();
     sums.ended({ ...task, status: 'success', at: now, ms: 1 });
     await sums.flush();
-    const left = async (level: 'minute' | 'hour' | 'all', at: number): Promise<number> => forEach.client.pttl(keys.statistics(level, at));
+    const left = async (level: 'minute' | 'hour' | 'all', at: number): Promise<number> =>
+      forEach.client.pttl(keys.statistics(level, at));
     expect(await left('minute', now - (now % minute))).toBeGreaterThan(kept.minutes - 10_000);
     expect(await left('hour', now - (now % 3_600_000))).toBeGreaterThan(kept.hours - 10_000);
     expect(await left('all', 0)).toBe(-1);
@@ -142,12 +176,21 @@ const minute = 60_000;
     const none = async (): Promise<ReadonlyMap<string, number>> => new Map();
     const { items, next } = await sums.failures.read({ limit: 2 }, none);
     expect(items).toMatchObject([
-      { fingerprint: fingerprint(500), name: 'mail', error: { name: 'Error', message: 'again' }, count: 2, lastTaskId: 'again' },
+      {
+        fingerprint: fingerprint(500),
+        name: 'mail',
+        error: { name: 'Error', message: 'again' },
+        count: 2,
+        lastTaskId: 'again',
+      },
       { fingerprint: fingerprint(1009), count: 1 },
     ]);
     expect(items[0]?.trend.reduce((sum, n) => sum + n, 0)).toBe(2);
     const following = await sums.failures.read({ limit: 2, after: next ?? '' }, none);
-    expect(following.items.map((each) => each.fingerprint)).toEqual([fingerprint(1008), fingerprint(1007)]);
+    expect(following.items.map((each) => each.fingerprint)).toEqual([
+      fingerprint(1008),
+      fingerprint(1007),
+    ]);
     expect(await forEach.client.hlen(keys.failures)).toBe(1000);
     expect((await sums.failures.read({ limit: 5, name: 'other' }, none)).items).toEqual([]);
   });
@@ -158,9 +201,20 @@ const minute = 60_000;
     const failure = { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' };
     sums.ended({ ...task, status: 'failed', at: now, ms: 1, failure });
     await sums.flush();
-    const texts = ['no JSON', 'null', '{}', '[]', '{"ran":"1","ended":{},"buckets":{}}', '{"task":"mail","last":null,"hours":{}}'];
+    const texts = [
+      'no JSON',
+      'null',
+      '{}',
+      '[]',
+      '{"ran":"1","ended":{},"buckets":{}}',
+      '{"task":"mail","last":null,"hours":{}}',
+    ];
     for (const [n, text] of texts.entries())
-      for (const key of [keys.statistics('minute', now - (now % minute)), keys.statistics('all', 0), keys.failures])
+      for (const key of [
+        keys.statistics('minute', now - (now % minute)),
+        keys.statistics('all', 0),
+        keys.failures,
+      ])
         await forEach.client.hset(key, `odd ${n}`, text);
     expect((await sums.metrics({ from: now - minute }, [], now)).counts.failed).toBe(1);
     expect((await sums.histograms([1])).map(({ name }) => name)).toEqual(['mail']);

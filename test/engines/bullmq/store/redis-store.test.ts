@@ -51,7 +51,11 @@ let stores = 0;
     })();
     failed.catch(() => {});
     await sleep(0.2);
-    await client.multi().incr('{cut}:serial').xadd('{cut}:changes', '*', 'n', '9', 'key', 'a', 'value', '1', 'expiresAt', '0').exec();
+    await client
+      .multi()
+      .incr('{cut}:serial')
+      .xadd('{cut}:changes', '*', 'n', '9', 'key', 'a', 'value', '1', 'expiresAt', '0')
+      .exec();
     await expect(failed).rejects.toThrow('cut off');
     for await (const entries of store.watch('', AbortSignal.timeout(promptly * 1000))) {
       expect(entries).toMatchObject([{ key: 'a', value: 1 }]);
@@ -77,9 +81,13 @@ let stores = 0;
     await watching;
     const began = Date.now();
     await Promise.all(
-      [store.get('kept'), store.set('a', 1, 1), store.increment('n', 1), store.append('log', 1, 1), store.page('log')].map((asked) =>
-        expect(asked).rejects.toThrow(),
-      ),
+      [
+        store.get('kept'),
+        store.set('a', 1, 1),
+        store.increment('n', 1),
+        store.append('log', 1, 1),
+        store.page('log'),
+      ].map((asked) => expect(asked).rejects.toThrow()),
     );
     expect(Date.now() - began).toBeLessThan(promptly * 1000);
     await own.start();

@@ -78,12 +78,22 @@ describe('schedules', () => {
         throw new Error('the database is locked');
       }
       if (write.kind === 'fire') fires += 1;
-      const [outcome] = writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: ['pending'] }).outcomes;
+      const [outcome] = writer.apply({
+        writes: [write],
+        claim: undefined,
+        at: Date.now(),
+        wanted: ['pending'],
+      }).outcomes;
       if (hearsFirst) made.refresh();
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
     };
-    const made = new ScheduleTimers({ clock: systemClock, logger: log.logger, made: () => {}, wake: () => {} });
+    const made = new ScheduleTimers({
+      clock: systemClock,
+      logger: log.logger,
+      made: () => {},
+      wake: () => {},
+    });
     timers.push(made);
     made.add(schedule);
     made.start({ reader, commits: { submit } as unknown as GroupCommit });
@@ -131,7 +141,8 @@ describe('schedules', () => {
 
   it('never runs a second time for a plan that was made before another process fired it', () => {
     const writer = new Writer(database);
-    const apply = (write: Write) => writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: [] }).outcomes[0];
+    const apply = (write: Write) =>
+      writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: [] }).outcomes[0];
     const schedule = everyTenth('often');
     const at = Date.now();
     const dueAt = at + 5;
@@ -140,13 +151,24 @@ describe('schedules', () => {
       template: packTasks([schedule.prepare()]),
     });
     const fire = (): Write => ({
-      ...{ kind: 'fire', name: 'often', dueAt, nextAt: dueAt + step, overlap: true, skip: false, newId: newTaskId(), at: dueAt },
+      ...{
+        kind: 'fire',
+        name: 'often',
+        dueAt,
+        nextAt: dueAt + step,
+        overlap: true,
+        skip: false,
+        newId: newTaskId(),
+        at: dueAt,
+      },
     });
     apply(plan(dueAt));
     apply(fire());
     // A process that starts planned at the same moment, but waited for its turn to write.
     apply(plan(at + step));
-    expect(database.get("SELECT next_at FROM schedule WHERE name = 'often'")).toEqual({ next_at: dueAt + step });
+    expect(database.get("SELECT next_at FROM schedule WHERE name = 'often'")).toEqual({
+      next_at: dueAt + step,
+    });
     apply(fire());
     expect(database.all('SELECT seq FROM task')).toHaveLength(1);
   });

@@ -1,7 +1,12 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../../src/engines/embedded/clock.js';
 import { Slots } from '../../../../src/engines/embedded/run/slots.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, TaskRunner } from '../../../../src/tasks/engine.js';
+import type {
+  AttemptIo,
+  AttemptResult,
+  ClaimedTask,
+  TaskRunner,
+} from '../../../../src/tasks/engine.js';
 import { recordingLogger } from '../../../helpers/logs.js';
 
 const success: AttemptResult = { status: 'success' };
@@ -32,7 +37,8 @@ describe('the attempts under way in a process', () => {
       stuckChanged: () => {},
       logger: recordingLogger().logger,
     });
-    const begin = (seq: number, attempt: number) => slots.run([seq, `id-${seq}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
+    const begin = (seq: number, attempt: number) =>
+      slots.run([seq, `id-${seq}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
     return { slots, signals, abandoned, begin };
   }
 

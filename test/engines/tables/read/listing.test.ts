@@ -2,7 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listTasks } from '../../../../src/engines/tables/read/listing.js';
 import { readMetrics, readStatsSnapshot } from '../../../../src/engines/tables/read/metrics.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
-import { type Database, openDatabase, type SqlValue } from '../../../../src/engines/tables/schema/database.js';
+import {
+  type Database,
+  openDatabase,
+  type SqlValue,
+} from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
@@ -35,7 +39,8 @@ let plans: string[] = [];
 /** A database that keeps the plan of whatever is asked of it. */
 function explaining(inner: Database): Database {
   const explain = (sql: string, values: SqlValue[]): void => {
-    for (const { detail } of inner.all(`EXPLAIN QUERY PLAN ${sql}`, ...values)) plans.push(String(detail));
+    for (const { detail } of inner.all(`EXPLAIN QUERY PLAN ${sql}`, ...values))
+      plans.push(String(detail));
   };
   return {
     ...inner,
@@ -54,16 +59,33 @@ beforeAll(async () => {
   database = await openDatabase(':memory:');
   layOut(database, ':memory:');
   const writer = new Writer(database);
-  const write = (...writes: Write[]) => writer.apply({ writes, claim: undefined, at: now, wanted: [] });
+  const write = (...writes: Write[]) =>
+    writer.apply({ writes, claim: undefined, at: now, wanted: [] });
   const names = ['a', 'b'].map((name) => [name, undefined] as const);
   for (let n = 0; n < 200; n++) {
-    const task = newTask({ name: n % 2 === 0 ? 'a' : 'b', queue: n % 3 === 0 ? 'bulk' : 'default', tags: { tenant: String(n % 4) } });
+    const task = newTask({
+      name: n % 2 === 0 ? 'a' : 'b',
+      queue: n % 3 === 0 ? 'bulk' : 'default',
+      tags: { tenant: String(n % 4) },
+    });
     write({ kind: 'enqueue', tasks: packTasks([task]) });
     if (n % 10 === 0) continue;
-    const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1, at: now }, at: now, wanted: [] });
-    const error = { name: 'Error', message: `mastodon ${n}`, stack: null, fingerprint: `f${n % 3}` };
-    const result = n % 4 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-    for (const [seq, , , , , attempt] of claimed) write({ kind: 'finish', seq, owner: 'o', attempt, at: now + n, result });
+    const { claimed } = writer.apply({
+      writes: [],
+      claim: { owner: 'o', names, limit: 1, at: now },
+      at: now,
+      wanted: [],
+    });
+    const error = {
+      name: 'Error',
+      message: `mastodon ${n}`,
+      stack: null,
+      fingerprint: `f${n % 3}`,
+    };
+    const result =
+      n % 4 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
+    for (const [seq, , , , , attempt] of claimed)
+      write({ kind: 'finish', seq, owner: 'o', attempt, at: now + n, result });
   }
   write({ kind: 'makeSearchable', limit: 1000 });
 });
@@ -92,30 +114,39 @@ const queries: [string, Partial<TaskQuery>][] = [
 const sorts: Partial<TaskQuery>[] = [
   {},
   { order: 'ascending' },
-  ...(['startedAt', 'endedAt', 'duration', 'name', 'status'] as const).flatMap((sort) => [{ sort }, { sort, order: 'ascending' as const }]),
+  ...(['startedAt', 'endedAt', 'duration', 'name', 'status'] as const).flatMap((sort) => [
+    { sort },
+    { sort, order: 'ascending' as const },
+  ]),
 ];
 
 /** What a plan says when it reads a whole table, or sorts it. Partitions, schedules and counts are few, and a page is sorted in memory. */
 function costly(details: readonly string[]): string[] {
-  return details.filter((detail) => /^SCAN (task|tag|attempt|log|rollup|journal|shared)\b(?! USING)/.test(detail));
+  return details.filter((detail) =>
+    /^SCAN (task|tag|attempt|log|rollup|journal|shared)\b(?! USING)/.test(detail),
+  );
 }
 
 describe.each(queries)('a list of %s', (_name, query) => {
-  it.each(sorts)('sorted by %j reads from an index, page after page, and none of it twice', (sort) => {
-    plans = [];
-    const seen: string[] = [];
-    let after: string | undefined;
-    let pages = 0;
-    do {
-      const page = listTasks(explaining(database), { ...query, ...sort, limit: 7, after });
-      seen.push(...page.items.map(({ id }) => id));
-      after = page.next ?? undefined;
-      pages += 1;
-      if (after === undefined) expect([seen.length, page.totalRelation]).toEqual([page.total, 'eq']);
-    } while (after !== undefined && pages < 100);
-    expect(costly(plans)).toEqual([]);
-    expect(new Set(seen).size).toBe(seen.length);
-  });
+  it.each(sorts)(
+    'sorted by %j reads from an index, page after page, and none of it twice',
+    (sort) => {
+      plans = [];
+      const seen: string[] = [];
+      let after: string | undefined;
+      let pages = 0;
+      do {
+        const page = listTasks(explaining(database), { ...query, ...sort, limit: 7, after });
+        seen.push(...page.items.map(({ id }) => id));
+        after = page.next ?? undefined;
+        pages += 1;
+        if (after === undefined)
+          expect([seen.length, page.totalRelation]).toEqual([page.total, 'eq']);
+      } while (after !== undefined && pages < 100);
+      expect(costly(plans)).toEqual([]);
+      expect(new Set(seen).size).toBe(seen.length);
+    },
+  );
 });
 
 describe('every other read', () => {
@@ -141,7 +172,10 @@ describe('every other read', () => {
   it('has figures of every state that add up to what the list counts', () => {
     const { counts } = readStatsSnapshot(database, now);
     for (const status of taskStatuses)
-      expect([status, counts[status]]).toEqual([status, listTasks(database, { limit: 1, status: [status] }).total]);
+      expect([status, counts[status]]).toEqual([
+        status,
+        listTasks(database, { limit: 1, status: [status] }).total,
+      ]);
   });
 });
 
@@ -158,13 +192,22 @@ describe('a list of what is rare among very many', () => {
         if (isRare) rare.add(id);
         return newTask({ id, tags: { all: 'yes', ...(isRare && { rare: 'yes' }) } });
       });
-      writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }], claim: undefined, at: now, wanted: [] });
+      writer.apply({
+        writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }],
+        claim: undefined,
+        at: now,
+        wanted: [],
+      });
     }
     const found: string[] = [];
     let after: string | undefined;
     let pages = 0;
     do {
-      const page = listTasks(large, { tags: [{ key: 'all', value: 'yes' }, { key: 'rare' }], limit: 50, after });
+      const page = listTasks(large, {
+        tags: [{ key: 'all', value: 'yes' }, { key: 'rare' }],
+        limit: 50,
+        after,
+      });
       expect(page.totalRelation).toBe('gte');
       found.push(...page.items.map(({ id }) => id));
       after = page.next ?? undefined;
@@ -172,7 +215,10 @@ describe('a list of what is rare among very many', () => {
     } while (after !== undefined);
     expect(found).toEqual([...rare].sort().reverse());
     expect(pages).toBe(3);
-    expect(listTasks(large, { tags: [{ key: 'all', value: 'yes' }], limit: 1 })).toMatchObject({ total: 10_000, totalRelation: 'gte' });
+    expect(listTasks(large, { tags: [{ key: 'all', value: 'yes' }], limit: 1 })).toMatchObject({
+      total: 10_000,
+      totalRelation: 'gte',
+    });
     large.close();
   });
 });
@@ -184,15 +230,29 @@ describe('a list of what is rare, sorted by a value', () => {
     const writer = new Writer(large);
     const names = [['a', undefined]] as const;
     for (let batch = 0; batch < 14; batch++) {
-      const tasks = Array.from({ length: 1000 }, (_, n) => newTask({ tags: n % 250 === 3 ? { rare: 'yes' } : {} }));
-      writer.apply({ writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }], claim: undefined, at: now, wanted: [] });
-      const { claimed } = writer.apply({ writes: [], claim: { owner: 'o', names, limit: 1000, at: now }, at: now, wanted: [] });
+      const tasks = Array.from({ length: 1000 }, (_, n) =>
+        newTask({ tags: n % 250 === 3 ? { rare: 'yes' } : {} }),
+      );
+      writer.apply({
+        writes: [{ kind: 'enqueue', tasks: packTasks(tasks) }],
+        claim: undefined,
+        at: now,
+        wanted: [],
+      });
+      const { claimed } = writer.apply({
+        writes: [],
+        claim: { owner: 'o', names, limit: 1000, at: now },
+        at: now,
+        wanted: [],
+      });
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
       // Of one state there are many more than a page looks through, of the other there are not.
       const finishes = claimed.map(([seq, , , , , attempt], index): Write => {
         const failed = (batch + index) % 7 === 0;
         const ms = (index * 7919 + batch * 104_729) % 90_000;
-        const result = failed ? { status: 'failed' as const, error } : { status: 'success' as const };
+        const result = failed
+          ? { status: 'failed' as const, error }
+          : { status: 'success' as const };
         return { kind: 'finish', seq, owner: 'o', attempt, at: now + ms, result };
       });
       writer.apply({ writes: finishes, claim: undefined, at: now, wanted: [] });
@@ -202,7 +262,13 @@ describe('a list of what is rare, sorted by a value', () => {
       const ids = new Set<string>();
       let after: string | undefined;
       do {
-        const page = listTasks(large, { tags: [{ key: 'rare' }], sort: 'duration', order, limit: 50, after });
+        const page = listTasks(large, {
+          tags: [{ key: 'rare' }],
+          sort: 'duration',
+          order,
+          limit: 50,
+          after,
+        });
         for (const { id, duration } of page.items) {
           found.push(duration ?? -1);
           ids.add(id);

@@ -1,5 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
-import { readHistograms, readMetrics, readStatsSnapshot } from '../../../../src/engines/tables/read/metrics.js';
+import {
+  readHistograms,
+  readMetrics,
+  readStatsSnapshot,
+} from '../../../../src/engines/tables/read/metrics.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
@@ -15,13 +19,28 @@ async function open(queues: number): Promise<Database> {
   const database = await openDatabase(':memory:');
   layOut(database, ':memory:');
   const writer = new Writer(database);
-  const fixed = { args: '[]', priority: 0, tags: {}, source: 'manual', createdAt: now, runAt: now, attempts: 1, interrupts: 0 } as const;
+  const fixed = {
+    args: '[]',
+    priority: 0,
+    tags: {},
+    source: 'manual',
+    createdAt: now,
+    runAt: now,
+    attempts: 1,
+    interrupts: 0,
+  } as const;
   const names = ['a', 'b'].map((name) => [name, undefined] as const);
-  const enqueue = (n: number): NewTask => ({ id: newTaskId(), name: n % 2 === 0 ? 'a' : 'b', queue: `queue ${n}`, ...fixed });
+  const enqueue = (n: number): NewTask => ({
+    id: newTaskId(),
+    name: n % 2 === 0 ? 'a' : 'b',
+    queue: `queue ${n}`,
+    ...fixed,
+  });
   const store = (claim: boolean) => {
     const tasks = packTasks(Array.from({ length: queues }, (_, n) => enqueue(n)));
     const wish = claim ? { owner: 'o', names, limit: queues, at: now } : undefined;
-    return writer.apply({ writes: [{ kind: 'enqueue', tasks }], claim: wish, at: now, wanted: [] }).claimed;
+    return writer.apply({ writes: [{ kind: 'enqueue', tasks }], claim: wish, at: now, wanted: [] })
+      .claimed;
   };
   const writes = store(true).map(([seq, , , , , attempt], n): Write => {
     return { kind: 'finish', seq, owner: 'o', attempt, at: now + n, result: { status: 'success' } };
@@ -60,7 +79,11 @@ describe('metrics', () => {
   it('say how many attempts of a function took at most so long', async () => {
     const database = await open(1000);
     const [a, b] = readHistograms(database, [0.25, 0.5, 3600]);
-    expect(a).toMatchObject({ name: 'a', count: 500, counts: [expect.anything(), expect.anything(), 500] });
+    expect(a).toMatchObject({
+      name: 'a',
+      count: 500,
+      counts: [expect.anything(), expect.anything(), 500],
+    });
     expect(a?.sum).toBeCloseTo(0.002 * ((499 * 500) / 2), 5);
     expect(b?.name).toBe('b');
     for (const [index, exact] of [125, 250].entries()) {

@@ -68,20 +68,35 @@ class Bench {
 
   /** Names of the tasks that one claim takes. */
   claim(limit: number, at = now): { seq: number; name: string; attempt: number }[] {
-    const { claimed } = this.writer.apply({ writes: [], claim: { owner: 'o', names: this.names, limit, at }, at, wanted: [] });
+    const { claimed } = this.writer.apply({
+      writes: [],
+      claim: { owner: 'o', names: this.names, limit, at },
+      at,
+      wanted: [],
+    });
     return claimed.map(([seq, , name, , , attempt]) => ({ seq, name, attempt }));
   }
 
   finish(tasks: readonly { seq: number; attempt: number }[]): void {
     this.write(
-      ...tasks.map(({ seq, attempt }): Write => ({ kind: 'finish', seq, attempt, owner: 'o', at: now, result: { status: 'success' } })),
+      ...tasks.map(
+        ({ seq, attempt }): Write => ({
+          kind: 'finish',
+          seq,
+          attempt,
+          owner: 'o',
+          at: now,
+          result: { status: 'success' },
+        }),
+      ),
     );
   }
 
   /** What it takes to claim the first task, whatever else there is: the median of several rounds. */
   measure(): Work {
     const rounds = Array.from({ length: 7 }, () => this.#round());
-    const median = (key: keyof Work): number => rounds.map((round) => round[key]).sort((a, b) => a - b)[3] ?? 0;
+    const median = (key: keyof Work): number =>
+      rounds.map((round) => round[key]).sort((a, b) => a - b)[3] ?? 0;
     return { statements: median('statements'), rows: median('rows'), time: median('time') };
   }
 
@@ -100,20 +115,30 @@ class Bench {
       expect(claimed.map(({ name }) => name)).toEqual(['mine']);
       this.finish(claimed);
     }
-    return { statements: total.statements / times, rows: total.rows / times, time: total.time / times };
+    return {
+      statements: total.statements / times,
+      rows: total.rows / times,
+      time: total.time / times,
+    };
   }
 }
 
-const queues = (task: Partial<NewTask>): Partial<NewTask>[] => Array.from({ length: many }, (_, n) => ({ ...task, queue: `queue ${n}` }));
+const queues = (task: Partial<NewTask>): Partial<NewTask>[] =>
+  Array.from({ length: many }, (_, n) => ({ ...task, queue: `queue ${n}` }));
 const names = Array.from({ length: many }, (_, n) => `name ${n}`);
 
 /** What a process may have beside the task that it claims. */
 const kinds: [kind: string, fill: (bench: Bench) => void][] = [
-  ['queues whose tasks all wait for their time', (bench) => bench.enqueue(queues({ runAt: tomorrow }))],
+  [
+    'queues whose tasks all wait for their time',
+    (bench) => bench.enqueue(queues({ runAt: tomorrow })),
+  ],
   [
     'names whose tasks all wait for their time',
     (bench) => {
-      bench.names.push(...names.slice(0, 100).map((name): [string, undefined] => [name, undefined]));
+      bench.names.push(
+        ...names.slice(0, 100).map((name): [string, undefined] => [name, undefined]),
+      );
       bench.enqueue(names.map((name) => ({ name, runAt: tomorrow })));
     },
   ],
@@ -127,13 +152,18 @@ const kinds: [kind: string, fill: (bench: Bench) => void][] = [
   [
     'paused queues with a ready task',
     (bench) => {
-      const paused = names.map((queue): Write => ({ kind: 'pauseQueue', queue, paused: true, by: 'test', at: now }));
+      const paused = names.map(
+        (queue): Write => ({ kind: 'pauseQueue', queue, paused: true, by: 'test', at: now }),
+      );
       bench.write(...paused.slice(100));
       bench.enqueue(names.map((queue) => ({ queue })));
       bench.write(...paused.slice(0, 100));
     },
   ],
-  ['ready names that another process runs', (bench) => bench.enqueue(names.map((name) => ({ name: `other ${name}` })))],
+  [
+    'ready names that another process runs',
+    (bench) => bench.enqueue(names.map((name) => ({ name: `other ${name}` }))),
+  ],
   [
     'ready queues of a name that is at its limit',
     (bench) => {
@@ -143,7 +173,10 @@ const kinds: [kind: string, fill: (bench: Bench) => void][] = [
     },
   ],
   ['queues with a ready task', (bench) => bench.enqueue(queues({}))],
-  ['tasks that wait for their time in one queue', (bench) => bench.enqueue(names.map(() => ({ runAt: tomorrow })))],
+  [
+    'tasks that wait for their time in one queue',
+    (bench) => bench.enqueue(names.map(() => ({ runAt: tomorrow }))),
+  ],
 ];
 
 describe('a claim', () => {

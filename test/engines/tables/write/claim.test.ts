@@ -38,9 +38,18 @@ describe('a claim', () => {
     } as const;
     return { id: newId(), name: 'a', interrupts: 0, ...rest, ...task };
   };
-  const enqueue = (tasks: Partial<NewTask>[]): Write => ({ kind: 'enqueue', tasks: packTasks(tasks.map(newTask)) });
+  const enqueue = (tasks: Partial<NewTask>[]): Write => ({
+    kind: 'enqueue',
+    tasks: packTasks(tasks.map(newTask)),
+  });
   const apply = (writes: Write[], claim?: Partial<Claim>): BatchResult => {
-    const wish = claim && { owner: 'o', names: [['a', undefined]] as const, limit: 10, at: now, ...claim };
+    const wish = claim && {
+      owner: 'o',
+      names: [['a', undefined]] as const,
+      limit: 10,
+      at: now,
+      ...claim,
+    };
     const result = writer.apply({ writes, claim: wish, at: now, wanted: [] });
     expect(result.outcomes.filter((outcome) => outcome && !outcome.ok)).toEqual([]);
     return result;
@@ -54,7 +63,8 @@ describe('a claim', () => {
         owner: 'o',
         attempt,
         at: now,
-        result: retryIn === undefined ? { status: 'success' } : { status: 'failed', error, retryIn },
+        result:
+          retryIn === undefined ? { status: 'success' } : { status: 'failed', error, retryIn },
       };
     });
 
@@ -88,14 +98,24 @@ describe('a claim', () => {
       retryIn: fc.constantFrom(undefined, 0, 1000),
       together: fc.boolean(),
     });
-    const limits = new Map(names.map((name, n): [string, number | undefined] => [name, n < 2 ? undefined : n * 2]));
+    const limits = new Map(
+      names.map((name, n): [string, number | undefined] => [name, n < 2 ? undefined : n * 2]),
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 12 }), async (steps) => {
         database.close();
         await open();
         let running: BatchResult['claimed'] = [];
         for (const { tasks, paused, limit, retryIn, together } of steps) {
-          const pauses = paused.map(([n, on]): Write => ({ kind: 'pauseQueue', queue: `queue ${n}`, paused: on, by: 'test', at: now }));
+          const pauses = paused.map(
+            ([n, on]): Write => ({
+              kind: 'pauseQueue',
+              queue: `queue ${n}`,
+              paused: on,
+              by: 'test',
+              at: now,
+            }),
+          );
           // Half of what runs goes on, so that the limits of names matter.
           const half = Math.ceil(running.length / 2);
           const writes = [enqueue(tasks), ...pauses, ...finish(running.slice(0, half), retryIn)];
@@ -115,12 +135,18 @@ describe('a claim', () => {
   });
 
   /** By a sort of all: of those that are ready, or were before `taken` were taken. */
-  function firstOf(limits: ReadonlyMap<string, number | undefined>, limit: number, taken: readonly string[] = []): string[] {
+  function firstOf(
+    limits: ReadonlyMap<string, number | undefined>,
+    limit: number,
+    taken: readonly string[] = [],
+  ): string[] {
     const rows = database.all(
       `SELECT task.id, name, status FROM task JOIN partition ON partition.id = task.partition
        WHERE queue NOT IN (SELECT queue FROM paused) AND ready_at IS NULL AND status IN (0, 1) ORDER BY priority DESC, task.id`,
     );
-    const runs = database.all('SELECT task.id, name FROM task JOIN partition ON partition.id = task.partition WHERE status = 1');
+    const runs = database.all(
+      'SELECT task.id, name FROM task JOIN partition ON partition.id = task.partition WHERE status = 1',
+    );
     const room = new Map(limits);
     for (const { id, name } of runs) {
       const left = room.get(String(name));
@@ -139,9 +165,14 @@ describe('a claim', () => {
   }
 
   it('makes a bounded number of tasks ready at once, the first due first, and asks to go on at once', () => {
-    apply([enqueue(Array.from({ length: 2500 }, (_, n) => ({ runAt: now + 1 + n, queue: `queue ${n % 7}` })))]);
+    apply([
+      enqueue(
+        Array.from({ length: 2500 }, (_, n) => ({ runAt: now + 1 + n, queue: `queue ${n % 7}` })),
+      ),
+    ]);
     const at = now + 10_000;
-    const left = (): unknown => database.get('SELECT count(*) AS n FROM task WHERE ready_at IS NOT NULL')?.n;
+    const left = (): unknown =>
+      database.get('SELECT count(*) AS n FROM task WHERE ready_at IS NOT NULL')?.n;
     const first = apply([], { at, limit: 1 });
     expect([left(), first.claimed.length, first.nextDue]).toEqual([1500, 1, now + 1001]);
     expect(apply([], { at, limit: 1 }).nextDue).toBe(now + 2001);

@@ -34,14 +34,29 @@ class Real {
 
   write<K extends Write['kind']>(...writes: Extract<Write, { kind: K }>[]): Written[K] {
     const { outcomes } = this.#writer.apply({ writes, claim: undefined, at: this.now, wanted: [] });
-    for (const outcome of outcomes) if (outcome && !outcome.ok) throw new Error(outcome.error.message);
+    for (const outcome of outcomes)
+      if (outcome && !outcome.ok) throw new Error(outcome.error.message);
     const last = outcomes.at(-1);
     return (last?.ok ? last.value : undefined) as Written[K];
   }
 
   enqueue(name: string, queue: string): Extract<Write, { kind: 'enqueue' }> {
-    const fixed = { args: '[]', priority: 0, tags: {}, source: 'manual', attempts: 1, interrupts: 0 } as const;
-    const task: NewTask = { id: this.#newId(), name, queue, createdAt: this.now, runAt: this.now, ...fixed };
+    const fixed = {
+      args: '[]',
+      priority: 0,
+      tags: {},
+      source: 'manual',
+      attempts: 1,
+      interrupts: 0,
+    } as const;
+    const task: NewTask = {
+      id: this.#newId(),
+      name,
+      queue,
+      createdAt: this.now,
+      runAt: this.now,
+      ...fixed,
+    };
     return { kind: 'enqueue', tasks: packTasks([task]) };
   }
 
@@ -54,7 +69,8 @@ class Real {
     this.now += ms;
     this.write<'finish'>(
       ...claimed.map(([seq, , , , , attempt]): Extract<Write, { kind: 'finish' }> => {
-        const result = seq % 5 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
+        const result =
+          seq % 5 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
         return { kind: 'finish', seq, owner: 'o', attempt, at: this.now, result };
       }),
     );
@@ -62,12 +78,19 @@ class Real {
 
   prune(endedBefore: number): void {
     for (let left = 100; left > 0; left--)
-      if (this.write<'prune'>({ kind: 'prune', endedBefore, keep: null, limit: 50, at: this.now }) < 50) return;
+      if (
+        this.write<'prune'>({ kind: 'prune', endedBefore, keep: null, limit: 50, at: this.now }) <
+        50
+      )
+        return;
   }
 
   /** Drops what is older than so many days, as the maintenance of a process does. */
   drop(minuteDays: number, hourDays: number): void {
-    const before = { minutesBefore: this.now - minuteDays * day, hoursBefore: this.now - hourDays * day };
+    const before = {
+      minutesBefore: this.now - minuteDays * day,
+      hoursBefore: this.now - hourDays * day,
+    };
     while (this.write<'dropStatistics'>({ kind: 'dropStatistics', ...before, limit: 20 }) > 0);
     let after: number | null = 0;
     for (let left = 100; after !== null && left > 0; left--)
@@ -97,7 +120,8 @@ describe('statistics', () => {
   const live = (days: number, queues = ['x', 'y']): void => {
     const end = real.now + days * day;
     while (real.now < end) {
-      for (const [n, queue] of queues.entries()) real.write<'enqueue'>(real.enqueue(n % 2 === 0 ? 'a' : 'b', queue));
+      for (const [n, queue] of queues.entries())
+        real.write<'enqueue'>(real.enqueue(n % 2 === 0 ? 'a' : 'b', queue));
       real.runAll(1500);
       real.now += 5 * hour + 7 * 60_000;
     }
@@ -114,67 +138,91 @@ describe('statistics', () => {
     real.drop(1, 400);
     const after = real.metrics(range);
     expect(after.counts).toEqual(ofHours.counts);
-    expect(after.series.map(({ success }) => success)).toEqual(ofHours.series.map(({ success }) => success));
+    expect(after.series.map(({ success }) => success)).toEqual(
+      ofHours.series.map(({ success }) => success),
+    );
     expect(after.durations).toEqual(ofHours.durations);
     // The last day is as it was.
     const recent = { from: startOf('hour', real.now - day), step: 60 };
     expect(real.metrics(recent)).toMatchObject({ series: expect.anything() });
-    expect(real.count("rollup WHERE level = 'minute'")).toBe(real.metrics(recent).series.length * 2);
+    expect(real.count("rollup WHERE level = 'minute'")).toBe(
+      real.metrics(recent).series.length * 2,
+    );
   });
 
   it.each([
     ['minutes', 60],
     ['hours', 3600],
     ['days', 86_400],
-  ])('count no task twice, and none not at all, where %s end and longer sums begin', (_unit, step) => {
-    live(20);
-    const whole = { from: first, to: real.now, step };
-    const before = real.metrics(whole);
-    real.drop(2, 9);
-    const after = real.metrics(whole);
-    expect(ofFunctions({ ...after, series: [] })).toEqual(ofFunctions({ ...before, series: [] }));
-    expect(after.queues).toEqual(before.queues);
-    const ended = after.series.reduce((sum, { success, failed }) => sum + success + failed, 0);
-    expect(ended).toBe(before.counts.success + before.counts.failed);
-    for (const level of ['minute', 'hour', 'day']) expect(real.count(`rollup WHERE level = '${level}'`)).toBeGreaterThan(0);
-  });
+  ])(
+    'count no task twice, and none not at all, where %s end and longer sums begin',
+    (_unit, step) => {
+      live(20);
+      const whole = { from: first, to: real.now, step };
+      const before = real.metrics(whole);
+      real.drop(2, 9);
+      const after = real.metrics(whole);
+      expect(ofFunctions({ ...after, series: [] })).toEqual(ofFunctions({ ...before, series: [] }));
+      expect(after.queues).toEqual(before.queues);
+      const ended = after.series.reduce((sum, { success, failed }) => sum + success + failed, 0);
+      expect(ended).toBe(before.counts.success + before.counts.failed);
+      for (const level of ['minute', 'hour', 'day'])
+        expect(real.count(`rollup WHERE level = '${level}'`)).toBeGreaterThan(0);
+    },
+  );
 
   it.each([
     [3600, 60],
     [21_600, 300],
     [86_400, 3600],
     [604_800, 14_400],
-  ])('of the last %i seconds, which the dashboard offers, are the same before and after with the default options', (seconds, step) => {
-    live(12);
-    for (const late of [0, 1, 59 * 60_000, 23 * hour]) {
-      real.now += late;
-      const range = { from: real.now - seconds * 1000, step };
-      const before = real.metrics(range);
-      real.drop(7, 400);
-      expect(real.metrics(range)).toEqual(before);
-    }
-  });
+  ])(
+    'of the last %i seconds, which the dashboard offers, are the same before and after with the default options',
+    (seconds, step) => {
+      live(12);
+      for (const late of [0, 1, 59 * 60_000, 23 * hour]) {
+        real.now += late;
+        const range = { from: real.now - seconds * 1000, step };
+        const before = real.metrics(range);
+        real.drop(7, 400);
+        expect(real.metrics(range)).toEqual(before);
+      }
+    },
+  );
 
   it('are dropped for a partition without tasks once no hour of it is kept, and what its function did stays', () => {
     live(3, ['x', 'gone', 'y']);
     const failures = real.count('failure_group');
     expect(failures).toBe(1);
-    real.database.exec("UPDATE failure_group SET partition = (SELECT id FROM partition WHERE queue = 'gone')");
+    real.database.exec(
+      "UPDATE failure_group SET partition = (SELECT id FROM partition WHERE queue = 'gone')",
+    );
     live(10);
     const before = real.metrics({ from: 0 });
     const histograms = readHistograms(real.database, [1, 2]);
     const days = real.metrics({ from: first, to: real.now, step: 86_400 });
     real.prune(real.now - 8 * day);
     real.drop(2, 6);
-    expect(real.database.all('SELECT DISTINCT queue FROM partition ORDER BY queue').map(({ queue }) => queue)).toEqual(['', 'x', 'y']);
+    expect(
+      real.database
+        .all('SELECT DISTINCT queue FROM partition ORDER BY queue')
+        .map(({ queue }) => queue),
+    ).toEqual(['', 'x', 'y']);
     const after = real.metrics({ from: 0 });
-    const functions = (metrics: Metrics): unknown => metrics.functions.map(({ name, counts, durations }) => [name, counts, durations]);
+    const functions = (metrics: Metrics): unknown =>
+      metrics.functions.map(({ name, counts, durations }) => [name, counts, durations]);
     expect(functions(after)).toEqual(functions(before));
     expect(after.queues.map(({ name }) => name)).toEqual(['x', 'y']);
     expect(readHistograms(real.database, [1, 2])).toEqual(histograms);
-    expect(functions(real.metrics({ from: first, to: real.now, step: 86_400 }))).toEqual(functions(days));
+    expect(functions(real.metrics({ from: first, to: real.now, step: 86_400 }))).toEqual(
+      functions(days),
+    );
     expect(new Reader(real.database).describe().queues.map(({ name }) => name)).toEqual(['x', 'y']);
-    expect(real.database.get('SELECT name FROM failure_group JOIN partition ON partition.id = failure_group.partition')).toEqual({
+    expect(
+      real.database.get(
+        'SELECT name FROM failure_group JOIN partition ON partition.id = failure_group.partition',
+      ),
+    ).toEqual({
       name: 'b',
     });
     expectSums(real.database);
@@ -187,12 +235,11 @@ describe('statistics', () => {
     real.prune(real.now - 99 * day);
     live(1);
     real.drop(1, 5);
-    expect(real.database.all('SELECT DISTINCT queue FROM partition ORDER BY queue').map(({ queue }) => queue)).toEqual([
-      '',
-      'waits',
-      'x',
-      'y',
-    ]);
+    expect(
+      real.database
+        .all('SELECT DISTINCT queue FROM partition ORDER BY queue')
+        .map(({ queue }) => queue),
+    ).toEqual(['', 'waits', 'x', 'y']);
     expectSums(real.database);
   });
 
@@ -224,15 +271,26 @@ describe('statistics', () => {
     live(1, ['y']);
     const before = { minutesBefore: real.now - day, hoursBefore: real.now - 5 * day };
     while (real.write<'dropStatistics'>({ kind: 'dropStatistics', ...before, limit: 100 }) > 0);
-    real.write(real.enqueue('a', 'x'), { kind: 'dropPartitions', after: 0, limit: 100 }, real.enqueue('a', 'x'), real.enqueue('b', 'z'));
-    expect(new Reader(real.database).find({ limit: 10, status: ['pending'] }).items.map(({ queue }) => queue)).toEqual(['z', 'x', 'x']);
+    real.write(
+      real.enqueue('a', 'x'),
+      { kind: 'dropPartitions', after: 0, limit: 100 },
+      real.enqueue('a', 'x'),
+      real.enqueue('b', 'z'),
+    );
+    expect(
+      new Reader(real.database)
+        .find({ limit: 10, status: ['pending'] })
+        .items.map(({ queue }) => queue),
+    ).toEqual(['z', 'x', 'x']);
     expectSums(real.database);
   });
 
   it('say the same of all time and of what each function did, whenever and however often they are dropped', async () => {
     const step = fc.record({
       hours: fc.nat(60),
-      tasks: fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('x', 'y', 'z')), { maxLength: 4 }),
+      tasks: fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('x', 'y', 'z')), {
+        maxLength: 4,
+      }),
       ms: fc.constantFrom(0, 20, 90_000),
       prune: fc.boolean(),
       drop: fc.option(fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 4, max: 8 }))),
@@ -252,7 +310,11 @@ describe('statistics', () => {
             const functions = [whole, ever].map((metrics) =>
               metrics.functions.map(({ name, counts, durations }) => [name, counts, durations]),
             );
-            return { functions, counts: real.metrics({ series: false }).counts, series: whole.series };
+            return {
+              functions,
+              counts: real.metrics({ series: false }).counts,
+              series: whole.series,
+            };
           };
           const before = read();
           if (drop) real.drop(...drop);
@@ -286,8 +348,18 @@ describe('the options of statistics', () => {
     await before.stop();
     const file = await openDatabase(database);
     const today = startOf('day', Date.now());
-    const sums = JSON.stringify({ ended: { success: 1 }, ran: 1, total: 1, min: 1, max: 1, buckets: { 16: 1 } });
-    file.run("INSERT INTO partition (name, queue, active_at) VALUES ('note', 'gone', ?)", today - 9 * day);
+    const sums = JSON.stringify({
+      ended: { success: 1 },
+      ran: 1,
+      total: 1,
+      min: 1,
+      max: 1,
+      buckets: { 16: 1 },
+    });
+    file.run(
+      "INSERT INTO partition (name, queue, active_at) VALUES ('note', 'gone', ?)",
+      today - 9 * day,
+    );
     for (const [level, at] of [
       ['minute', today - 3 * day],
       ['hour', today - 9 * day],
@@ -301,11 +373,24 @@ describe('the options of statistics', () => {
         at,
         sums,
       );
-    const tasks = new TaskManager({ database, logger: false, stats: { minuteDays: 2, hourDays: 4 } });
+    const tasks = new TaskManager({
+      database,
+      logger: false,
+      stats: { minuteDays: 2, hourDays: 4 },
+    });
     await tasks.start({ run: false });
     const count = (table: string): unknown => file.get(`SELECT count(*) AS n FROM ${table}`)?.n;
-    await waitFor(() => count("partition WHERE queue = 'gone'") === 0 && count('idempotency') === 0 && count('shared') === 0);
-    expect(file.all("SELECT level, at - ? AS at FROM rollup WHERE level <> 'all'", today).map((row) => ({ ...row }))).toEqual([
+    await waitFor(
+      () =>
+        count("partition WHERE queue = 'gone'") === 0 &&
+        count('idempotency') === 0 &&
+        count('shared') === 0,
+    );
+    expect(
+      file
+        .all("SELECT level, at - ? AS at FROM rollup WHERE level <> 'all'", today)
+        .map((row) => ({ ...row })),
+    ).toEqual([
       { level: 'day', at: -9 * day },
       { level: 'hour', at: -3 * day },
     ]);

@@ -11,7 +11,12 @@ const point = (minutesAgo: number, success: number, failed: number) => ({
   failed,
   p95: null,
 });
-const named = (name: string, failed: number) => ({ name, counts: { ...none, failed }, successRate: null, durations: nothing });
+const named = (name: string, failed: number) => ({
+  name,
+  counts: { ...none, failed },
+  successRate: null,
+  durations: nothing,
+});
 const hour = (series: Metrics['series'], functions: Metrics['functions'] = []): Metrics => ({
   counts: none,
   successRate: null,
@@ -24,20 +29,42 @@ const hour = (series: Metrics['series'], functions: Metrics['functions'] = []): 
 describe('the sentence of health', () => {
   it('is quiet when nothing has ended lately, and good when nothing of it failed', () => {
     expect(healthOf(hour([point(40, 5, 5)]), now)).toMatchObject({ tone: 'quiet', ended: 0 });
-    expect(healthOf(hour([point(3, 5, 0), point(40, 0, 5)]), now)).toMatchObject({ tone: 'good', ended: 5, failed: 0 });
+    expect(healthOf(hour([point(3, 5, 0), point(40, 0, 5)]), now)).toMatchObject({
+      tone: 'good',
+      ended: 5,
+      failed: 0,
+    });
   });
 
   it('names the function that fails most, with its share', () => {
-    const health = healthOf(hour([point(2, 1, 4)], [named('sync', 1), named('send_email', 3), named('good', 0)]), now);
-    expect(health).toMatchObject({ tone: 'bad', failed: 4, ended: 5, worst: { name: 'send_email', share: 0.75 } });
+    const health = healthOf(
+      hour([point(2, 1, 4)], [named('sync', 1), named('send_email', 3), named('good', 0)]),
+      now,
+    );
+    expect(health).toMatchObject({
+      tone: 'bad',
+      failed: 4,
+      ended: 5,
+      worst: { name: 'send_email', share: 0.75 },
+    });
   });
 
   it('begins with the first failure after five minutes without one', () => {
-    const series = [point(50, 0, 1), point(23, 0, 3), point(19, 9, 0), point(18, 0, 1), point(14, 0, 2), point(0, 0, 1)].sort((a, b) =>
-      a.at < b.at ? -1 : 1,
-    );
+    const series = [
+      point(50, 0, 1),
+      point(23, 0, 3),
+      point(19, 9, 0),
+      point(18, 0, 1),
+      point(14, 0, 2),
+      point(0, 0, 1),
+    ].sort((a, b) => (a.at < b.at ? -1 : 1));
     expect(healthOf(hour(series), now).since).toBe(Date.parse('2026-11-03T14:25:00Z'));
-    const closer = [point(23, 0, 3), point(18, 0, 1), point(14, 0, 2), point(10, 0, 1)].sort((a, b) => (a.at < b.at ? -1 : 1));
-    expect(healthOf(hour(closer), now)).toMatchObject({ failed: 3, since: Date.parse('2026-11-03T14:02:00Z') });
+    const closer = [point(23, 0, 3), point(18, 0, 1), point(14, 0, 2), point(10, 0, 1)].sort(
+      (a, b) => (a.at < b.at ? -1 : 1),
+    );
+    expect(healthOf(hour(closer), now)).toMatchObject({
+      failed: 3,
+      since: Date.parse('2026-11-03T14:02:00Z'),
+    });
   });
 });
