@@ -1,5 +1,6 @@
-// The dashboard of queues that BullMQ has already, beside bull-board on the same Redis: what a page of a hundred thousand jobs
-// takes, how soon all of them are there, and what showing costs the process while jobs run.
+// The dashboard of queues that BullMQ has already, beside bull-board on the same Redis: what a page
+// of a hundred thousand jobs takes, how soon all of them are there, and what showing costs the
+// process while jobs run.
 import { createServer } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { createBullBoard } from '@bull-board/api';
@@ -107,7 +108,10 @@ await compare(
 await compare('a word of one error', '/tasks?limit=50&q=quicksilver', undefined);
 await compare('failures by cause', '/tasks/failures', undefined);
 
-/** Milliseconds of this process's processor for each thousand jobs that run in another, over some seconds. @param {number} seconds */
+/**
+ * Milliseconds of this process's processor for each thousand jobs that run in another, over some
+ * seconds. @param {number} seconds
+ */
 async function cpuWhileJobsRun(seconds) {
   const before = process.cpuUsage();
   const counted = await queue.getCompletedCount();

@@ -1,5 +1,6 @@
-// Takes the picture of docs/from-one-file-to-redis.md: the same tasks in the dashboard and in bull-board. It needs `npm run build`
-// in the root folder and `npm install` in this one. Run it with `node bench/bull-board-picture.js`.
+// Takes the picture of docs/from-one-file-to-redis.md: the same tasks in the dashboard and in
+// bull-board. It needs `npm run build` in the root folder and `npm install` in this one. Run it
+// with `node bench/bull-board-picture.js`.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
@@ -73,7 +74,10 @@ await once(server, 'listening');
 const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
 const browser = await startChromium();
 
-/** @param {string} path @param {number} height @param {string} shown a selector of what is on the page once it has loaded */
+/**
+ * @param {string} path @param {number} height @param {string} shown a selector of what is on the
+ * page once it has loaded
+ */
 async function picturePage(path, height, shown) {
   const page = await browser.newPage({
     viewport: { width, height },

@@ -1,5 +1,6 @@
-// The dashboard in a browser beside bull-board: what the first view costs and how soon it is there, what an idle tab costs, and
-// for ours, over a million tasks, memory and the longest task of the main thread under a thousand changes a second.
+// The dashboard in a browser beside bull-board: what the first view costs and how soon it is there,
+// what an idle tab costs, and for ours, over a million tasks, memory and the longest task of the
+// main thread under a thousand changes a second.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -58,7 +59,10 @@ const [our = '', their = ''] = await Promise.all(
 
 const browser = await startChromium();
 
-/** Opens a page with an empty cache. @param {string} url @param {string} row a selector of what is there when the first row is */
+/**
+ * Opens a page with an empty cache. @param {string} url @param {string} row a selector of what is
+ * there when the first row is
+ */
 async function open(url, row) {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -94,7 +98,10 @@ async function open(url, row) {
   };
 }
 
-/** How soon it is there for who comes again, with its files in the cache. @param {import('playwright-core').Page} page @param {string} row */
+/**
+ * How soon it is there for who comes again, with its files in the cache. @param
+ * {import('playwright-core').Page} page @param {string} row
+ */
 async function openAgain(page, row) {
   const began = performance.now();
   await page.reload({ waitUntil: 'commit' });
@@ -103,7 +110,10 @@ async function openAgain(page, row) {
 }
 
 const rows = { our: 'tr[data-task]', their: 'text=send_email' };
-/** @type {Record<'our' | 'their', { shown: number[], again: number[], sent: number[], requests: number[], nodes: number[], idle: number[] }>} */
+/**
+ * @type {Record<'our' | 'their', { shown: number[], again: number[], sent: number[], requests:
+ * number[], nodes: number[], idle: number[] }>}
+ */
 const found = {
   our: { shown: [], again: [], sent: [], requests: [], nodes: [], idle: [] },
   their: { shown: [], again: [], sent: [], requests: [], nodes: [], idle: [] },
@@ -132,7 +142,10 @@ for (let round = 0; round < rounds; round++) {
   }
 }
 
-/** @param {string} row @param {'shown' | 'again' | 'sent' | 'requests' | 'nodes' | 'idle'} key @param {string} unit */
+/**
+ * @param {string} row @param {'shown' | 'again' | 'sent' | 'requests' | 'nodes' | 'idle'} key
+ * @param {string} unit
+ */
 function print(row, key, unit) {
   const [mine, peer] = [found.our[key], found.their[key]];
   const ratio = median(mine.map((value, n) => value / (peer[n] || 1)));

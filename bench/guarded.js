@@ -1,4 +1,5 @@
-// A guarded request: 50 connections on a Koa app in a process of its own, with the same small answer behind each guard.
+// A guarded request: 50 connections on a Koa app in a process of its own, with the same small
+// answer behind each guard.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// What a flood of logins costs everybody else: 200 a second from 200 addresses, beside a route of the same app.
+// What a flood of logins costs everybody else: 200 a second from 200 addresses, beside a route of
+// the same app.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
@@ -47,7 +48,10 @@ function ask(path, options = {}, body) {
   });
 }
 
-/** @param {string} username @param {string} password @param {string} localAddress @param {string} [cookie] */
+/**
+ * @param {string} username @param {string} password @param {string} localAddress @param {string}
+ * [cookie]
+ */
 function logIn(username, password, localAddress, cookie) {
   const body = new URLSearchParams({ username, password }).toString();
   const headers = {
@@ -86,7 +90,8 @@ try {
   let n = 0;
   const flood = setInterval(() => {
     n += 1;
-    // Every other one at the account that is there, the rest at accounts of their own: no limit of one account stops them.
+    // Every other one at the account that is there, the rest at accounts of their own: no limit of
+    // one account stops them.
     logIn(n % 2 === 0 ? 'admin' : `user ${n}`, `guess ${n}`, `127.0.${1 + (n % 200)}.1`).then(
       ({ status }) => {
         statuses[status] = (statuses[status] ?? 0) + 1;

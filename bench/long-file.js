@@ -1,5 +1,5 @@
-// What a long history costs who writes: enqueue and run on a file with so many ended tasks, beside an empty one in interleaved
-// rounds; then what deleting a tenth of it costs the event loop.
+// What a long history costs who writes: enqueue and run on a file with so many ended tasks, beside
+// an empty one in interleaved rounds; then what deleting a tenth of it costs the event loop.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +15,10 @@ const folder = mkdtempSync(join(tmpdir(), 'koa-taskflow-long-'));
 const long = join(folder, 'long.db');
 await makeHistory(long, ended, 0);
 
-/** Tasks a second that a hundred callers store, and that are run to their end. @param {string} database */
+/**
+ * Tasks a second that a hundred callers store, and that are run to their end. @param {string}
+ * database
+ */
 async function measure(database) {
   const tasks = new TaskManager({ database, logger: false, concurrency: 100 });
   const stored = /** @type {import('../dist/index.js').DeclaredTask<[n: number]>} */ (

@@ -1,4 +1,5 @@
-// Where the time of a write goes: each statement of a commit as the writing thread runs it, beside what the disk itself takes.
+// Where the time of a write goes: each statement of a commit as the writing thread runs it, beside
+// what the disk itself takes.
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +25,10 @@ const words = Object.entries({
 const group = (/** @type {string} */ sql) =>
   words.find(([start]) => sql.startsWith(start))?.[1] ?? 'counts, rollups, numbers';
 
-/** Milliseconds of each sync of a file that is appended to, and of one that is written over as a log is that was emptied. */
+/**
+ * Milliseconds of each sync of a file that is appended to, and of one that is written over as a log
+ * is that was emptied.
+ */
 function disk() {
   const file = openSync(join(folder, 'disk'), 'w');
   const page = Buffer.alloc(32_768, 1);
@@ -41,7 +45,10 @@ function disk() {
   return times;
 }
 
-/** @param {string} title @param {number} size Tasks of a commit. @param {boolean} run @param {number} rounds */
+/**
+ * @param {string} title @param {number} size Tasks of a commit. @param {boolean} run @param
+ * {number} rounds
+ */
 async function profile(title, size, run, rounds) {
   const path = join(folder, `${size}-${run}.db`);
   const database = await openDatabase(path);

@@ -1,4 +1,5 @@
-// What it costs to read from a long history, beside a short one: median milliseconds of each read, and the ratio of the two.
+// What it costs to read from a long history, beside a short one: median milliseconds of each read,
+// and the ratio of the two.
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

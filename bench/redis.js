@@ -1,7 +1,9 @@
-// Tasks on Redis beside BullMQ alone, with the same options: `node redis.js`, or `node redis.js run enqueue` for some sections.
-// Each side has a Redis and processes of its own, and they are measured in turn. The standard output has the tables; the
-// ratios of each round are on the standard error output. Sizes are environment variables: ROUNDS (5), AMOUNT (10,000 tasks of a
-// round), STARTED (300,000 ended tasks of the section `start`) and HISTORY (1,000,000 of `first-page`).
+// Tasks on Redis beside BullMQ alone, with the same options: `node redis.js`, or
+// `node redis.js run enqueue` for some sections. Each side has a Redis and processes of its own,
+// and they are measured in turn. The standard output has the tables; the ratios of each round are
+// on the standard error output. Sizes are environment variables: ROUNDS (5), AMOUNT (10,000 tasks
+// of a round), STARTED (300,000 ended tasks of the section `start`) and HISTORY (1,000,000 of
+// `first-page`).
 import { stayBeside } from './redis/beside.js';
 import { killWorkers } from './redis/crash.js';
 import { enqueueTasks } from './redis/enqueue.js';

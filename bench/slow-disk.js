@@ -1,5 +1,6 @@
-// A disk whose every sync takes eight milliseconds longer: what another route of the app waits while 200 tasks a second are
-// enqueued. Needs Linux and a C compiler, for the few lines that make the disk slow.
+// A disk whose every sync takes eight milliseconds longer: what another route of the app waits
+// while 200 tasks a second are enqueued. Needs Linux and a C compiler, for the few lines that make
+// the disk slow.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,5 +1,6 @@
-// Live streams: ten events a second of 3.2 KB each to 100, 500 and 1,000 clients; clients that never read; and a hundred changes
-// a second of tasks, in a file with few and with a million of them.
+// Live streams: ten events a second of 3.2 KB each to 100, 500 and 1,000 clients; clients that
+// never read; and a hundred changes a second of tasks, in a file with few and with a million of
+// them.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,10 @@ const rounds = 5;
 const show = (/** @type {number} */ value) =>
   value.toLocaleString('en', { maximumFractionDigits: 1 });
 
-/** @param {string} row @param {number[]} ours @param {number[]} theirs @param {string} peer @param {string} unit */
+/**
+ * @param {string} row @param {number[]} ours @param {number[]} theirs @param {string} peer @param
+ * {string} unit
+ */
 function print(row, ours, theirs, peer, unit) {
   const ratio = median(ours.map((value, round) => value / (theirs[round] ?? 1)));
   console.log(

@@ -1,4 +1,5 @@
-// What it takes to enqueue, and to run, beside other queues; each row in interleaved rounds, ours first in every other one.
+// What it takes to enqueue, and to run, beside other queues; each row in interleaved rounds, ours
+// first in every other one.
 import { setTimeout } from 'node:timers/promises';
 import { bullmq, ours, pgBoss, sidequest } from './lib/queues.js';
 import { median } from './lib/rounds.js';
@@ -43,7 +44,9 @@ function counter(times) {
 /** @param {number} amount @param {Contender} contender */
 const fewer = (amount, { slowness }) => Math.max(1, Math.round(amount / slowness));
 
-/** Runs so many tasks of a hundred callers to their end. @param {Round} round @param {number} each */
+/**
+ * Runs so many tasks of a hundred callers to their end. @param {Round} round @param {number} each
+ */
 async function toDone(round, each) {
   const { count, done } = counter(100 * each);
   await round.run(count);
@@ -53,7 +56,10 @@ async function toDone(round, each) {
   };
 }
 
-/** Milliseconds from an enqueue to the start of the handler, while nothing else runs. @param {Round} round @param {number} times */
+/**
+ * Milliseconds from an enqueue to the start of the handler, while nothing else runs. @param {Round}
+ * round @param {number} times
+ */
 async function pickUps(round, times) {
   /** @type {(at: number) => void} */ let begun = () => {};
   await round.run(() => begun(performance.now()));
@@ -72,7 +78,10 @@ async function pickUps(round, times) {
   return waited.sort((a, b) => a - b);
 }
 
-/** @type {Record<string, { unit: string, lessIsBetter?: boolean, inProcess?: boolean, measure(round: Round, contender: Contender): Promise<number> }>} */
+/**
+ * @type {Record<string, { unit: string, lessIsBetter?: boolean, inProcess?: boolean, measure(round:
+ * Round, contender: Contender): Promise<number> }>}
+ */
 const rows = {
   'durable enqueue, 1 caller': {
     unit: 'a second',

@@ -1,5 +1,6 @@
-// Builds the server files into dist/ and the browser's files, named by a hash of their content, into public/assets/.
-// A file that is already right is left alone, so that a build never disturbs what runs on the last one.
+// Builds the server files into dist/ and the browser's files, named by a hash of their content,
+// into public/assets/. A file that is already right is left alone, so that a build never disturbs
+// what runs on the last one.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -51,10 +52,12 @@ async function serverFiles() {
 }
 
 /**
- * The dashboard in two files: what the first view needs, and the pages that are opened later. Whatever both use would become a
- * third, which the first view had to wait for; with the first one as a part of the second, that third file is all of it.
+ * The dashboard in two files: what the first view needs, and the pages that are opened later.
+ * Whatever both use would become a third, which the first view had to wait for; with the first one
+ * as a part of the second, that third file is all of it.
  *
- * @returns {Promise<{ first: string, files: Record<string, Uint8Array> }>} by names that hold a hash already
+ * @returns {Promise<{ first: string, files: Record<string, Uint8Array> }>} by names that hold a
+ * hash already
  */
 async function dashboardScripts() {
   const main = join(root, 'src/ui/main.tsx');

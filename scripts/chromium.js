@@ -1,5 +1,6 @@
-// Which Chromium tests, pictures and benchmarks run in: the headless shell where there is one. It is the same engine, without the
-// windows, menus and extensions around it, which take far more processor time than the page.
+// Which Chromium tests, pictures and benchmarks run in: the headless shell where there is one. It
+// is the same engine, without the windows, menus and extensions around it, which take far more
+// processor time than the page.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 

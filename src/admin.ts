@@ -17,7 +17,10 @@ import type { StreamLimits } from './web/sse-stream.js';
 import { streamRoute } from './web/stream-route.js';
 import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
 
-/** Who may use the dashboard: nobody signs in (`null`), a short form, a login made with `createAuth`, or the app's own. */
+/**
+ * Who may use the dashboard: nobody signs in (`null`), a short form, a login made with
+ * `createAuth`, or the app's own.
+ */
 export type AuthOption = null | undefined | Strategies | Auth | Access;
 
 /** Options of {@link taskAdmin}. */
@@ -51,7 +54,8 @@ const known = [
 ] as const;
 
 /**
- * The whole thing in one middleware: login, dashboard, live stream and JSON API under `path`. It touches nothing outside.
+ * The whole thing in one middleware: login, dashboard, live stream and JSON API under `path`. It
+ * touches nothing outside.
  *
  * @throws TypeError or RangeError at once for a wrong option, naming it and what is accepted.
  * @example
@@ -140,7 +144,10 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
   });
 }
 
-/** A login of the app's own: it says who someone is, and is neither a list, a strategy nor a registry. */
+/**
+ * A login of the app's own: it says who someone is, and is neither a list, a strategy nor a
+ * registry.
+ */
 function isAccess(auth: AuthOption): auth is Access {
   return (
     typeof auth === 'object' &&

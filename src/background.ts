@@ -2,8 +2,9 @@ import { isReported } from './errors.js';
 import type { Logger } from './options.js';
 
 /**
- * Work that no caller waits for, such as the work of a timer or an event. An error in it must not reach the process, because it
- * would end the process. It is logged instead: once when the work begins to fail, and once when it works again.
+ * Work that no caller waits for, such as the work of a timer or an event. An error in it must not
+ * reach the process, because it would end the process. It is logged instead: once when the work
+ * begins to fail, and once when it works again.
  */
 export class Background {
   readonly #logger: Logger;
@@ -31,7 +32,10 @@ export class Background {
     }
   }
 
-  /** Notes a failure: logs it unless the failure before it was logged, or the log has this one from elsewhere. */
+  /**
+   * Notes a failure: logs it unless the failure before it was logged, or the log has this one from
+   * elsewhere.
+   */
   failed(err: unknown, fields: object = {}): void {
     if (this.#failing || isReported(err)) return;
     this.#failing = true;

@@ -1,14 +1,15 @@
 /*
- * The product aborts the signals that it gives to code of the app: in timers, on a cancellation, when a client has gone. Node
- * does not pass on what an abort listener throws to the caller of abort(). It raises an uncaught exception, which ends the
- * process. Listeners of these signals are therefore wrapped. A signal that the app derives with AbortSignal.any() is its own.
+ * The product aborts the signals that it gives to code of the app: in timers, on a cancellation,
+ * when a client has gone. Node does not pass on what an abort listener throws to the caller of
+ * abort(). It raises an uncaught exception, which ends the process. Listeners of these signals are
+ * therefore wrapped. A signal that the app derives with AbortSignal.any() is its own.
  */
 
 type Listener = EventListener | EventListenerObject;
 
 /**
- * Hands what the abort listeners of a signal throw or reject with to `failed`, instead of to the process. Returns the signal.
- * Listeners are called, compared and removed as before.
+ * Hands what the abort listeners of a signal throw or reject with to `failed`, instead of to the
+ * process. Returns the signal. Listeners are called, compared and removed as before.
  */
 export function catchListenerErrors(
   signal: AbortSignal,

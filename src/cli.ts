@@ -29,8 +29,9 @@ move  Moves pending tasks, schedules, pauses, the audit log and sessions from a 
 
 /** Asks at a terminal, and shows nothing of what is typed. */
 async function askTwice(): Promise<string> {
-  // readline edits the lines and echoes them here, where nobody sees them. It is there before the first question and until
-  // after the last, since the terminal itself echoes whatever is typed in between.
+  // readline edits the lines and echoes them here, where nobody sees them. It is there before the
+  // first question and until after the last, since the terminal itself echoes whatever is typed in
+  // between.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
   const cancelled = new Promise<never>((_resolve, reject) =>

@@ -1,4 +1,7 @@
-/** Words that other libraries or other options of this one use, each with the words that may be meant. */
+/**
+ * Words that other libraries or other options of this one use, each with the words that may be
+ * meant.
+ */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
   access: ['auth'],
   address: ['host'],
@@ -29,8 +32,8 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Returns the sentence of an error message that suggests the accepted name nearest to an unknown one, with a space before it.
- * Returns an empty string if no name is near.
+ * Returns the sentence of an error message that suggests the accepted name nearest to an unknown
+ * one, with a space before it. Returns an empty string if no name is near.
  */
 export function didYouMean(unknown: string, accepted: readonly string[]): string {
   const found = nearest(unknown.slice(0, 64).toLowerCase(), accepted);
@@ -68,7 +71,10 @@ function sharedStart(one: string, other: string): number {
   return length;
 }
 
-/** Returns the fewest letters to add, remove, replace or swap with the next one (optimal string alignment). */
+/**
+ * Returns the fewest letters to add, remove, replace or swap with the next one (optimal string
+ * alignment).
+ */
 function editsBetween(one: string, other: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: other.length + 1 }, (_, index) => index);

@@ -42,11 +42,20 @@ export const errorCodes = Object.keys(problems) as ErrorCode[];
 export interface TaskflowErrorOptions extends ErrorOptions {
   /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
   headers?: Readonly<Record<string, string>> | undefined;
-  /** What a client is told instead of a message that may name hosts, files or users. Default: a sentence about the code. */
+  /**
+   * What a client is told instead of a message that may name hosts, files or users. Default: a
+   * sentence about the code.
+   */
   detail?: string | undefined;
-  /** Whether what was asked may have been done, in full or in part, although it failed. Default `false`. */
+  /**
+   * Whether what was asked may have been done, in full or in part, although it failed. Default
+   * `false`.
+   */
   maybeDone?: boolean | undefined;
-  /** That the log has it already, so that the requests which meet it are not logged one by one. Default `false`. */
+  /**
+   * That the log has it already, so that the requests which meet it are not logged one by one.
+   * Default `false`.
+   */
   reported?: boolean | undefined;
 }
 
@@ -60,8 +69,9 @@ export class TaskflowError extends Error {
   readonly headers: Readonly<Record<string, string>>;
   readonly reported: boolean;
   /**
-   * Whether what was asked may have been done, in full or in part: its answer did not arrive. If it is `false`, nothing was
-   * done. Tasks with an `idempotencyKey` can be enqueued again in both cases.
+   * Whether what was asked may have been done, in full or in part: its answer did not arrive. If it
+   * is `false`, nothing was done. Tasks with an `idempotencyKey` can be enqueued again in both
+   * cases.
    */
   readonly maybeDone: boolean;
   readonly #detail: string | undefined;
@@ -78,7 +88,10 @@ export class TaskflowError extends Error {
     this.#detail = detail;
   }
 
-  /** What a client is told: the message, or a text without hosts, files and users; `undefined` if only the log may tell. */
+  /**
+   * What a client is told: the message, or a text without hosts, files and users; `undefined` if
+   * only the log may tell.
+   */
   get detail(): string | undefined {
     return this.expose ? this.message : (this.#detail ?? details[this.code]);
   }
@@ -126,11 +139,13 @@ export interface LoggedError {
 const maxLogged = { message: 500, stack: 8 * 1024 };
 
 /**
- * Returns the `err` of a log line: a copy of named fields, because drivers and HTTP clients attach whole requests to their
- * errors, and because pino's serializer of errors writes into the object that it gets, which fails for a frozen one.
+ * Returns the `err` of a log line: a copy of named fields, because drivers and HTTP clients attach
+ * whole requests to their errors, and because pino's serializer of errors writes into the object
+ * that it gets, which fails for a frozen one.
  *
- * That serializer takes `type` from the constructor and would say "Object"; without a prototype it takes it from `name`. It
- * writes members as `aggregateErrors`, so they are not enumerable here, as in an AggregateError.
+ * That serializer takes `type` from the constructor and would say "Object"; without a prototype it
+ * takes it from `name`. It writes members as `aggregateErrors`, so they are not enumerable here, as
+ * in an AggregateError.
  */
 export function loggedError(error: LoggedError): object {
   const { name, message, code, stack, cause, errors, fingerprint } = error;

@@ -17,8 +17,9 @@ interface LifecycleParts {
 }
 
 /**
- * Tracks whether and how a manager was started. It starts once and stops once. If it is used for some seconds without a start,
- * it warns, because tasks that are enqueued and never run look as if they were lost.
+ * Tracks whether and how a manager was started. It starts once and stops once. If it is used for
+ * some seconds without a start, it warns, because tasks that are enqueued and never run look as if
+ * they were lost.
  */
 export class Lifecycle {
   readonly #parts: LifecycleParts;
@@ -31,7 +32,10 @@ export class Lifecycle {
     this.#parts = parts;
   }
 
-  /** @throws TaskflowError ENGINE_UNAVAILABLE after `stop`, INVALID_INPUT if it was started with another `run`. */
+  /**
+   * @throws TaskflowError ENGINE_UNAVAILABLE after `stop`, INVALID_INPUT if it was started with
+   * another `run`.
+   */
   async start(run: boolean): Promise<void> {
     if (this.#stopped)
       throw new TaskflowError(
@@ -44,7 +48,8 @@ export class Lifecycle {
         `start(${run ? '' : '{ run: false }'}) was called after start(${run ? '{ run: false }' : ''}); a manager can be started in one mode only`,
       );
     this.#endWarning();
-    // A request that starts the manager must not be kept in memory for as long as the manager lives.
+    // A request that starts the manager must not be kept in memory for as long as the manager
+    // lives.
     this.#starting ??= { run, done: runInEmptyContext(() => this.#begin(run)) };
     await this.#starting.done;
   }
@@ -64,7 +69,10 @@ export class Lifecycle {
     this.#endWarning();
   }
 
-  /** Notes that tasks are enqueued or shown. Called for every enqueue, so it does almost nothing after the first call. */
+  /**
+   * Notes that tasks are enqueued or shown. Called for every enqueue, so it does almost nothing
+   * after the first call.
+   */
   used(): void {
     if (this.#used) return;
     this.#used = true;

@@ -7,7 +7,10 @@ import { type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.j
 /** What `tasks.on` takes. */
 export type Listener = (task: TaskSummary) => void;
 
-/** The listeners of a manager, by the state that they wait for. A listener that fails is logged and holds up nothing. */
+/**
+ * The listeners of a manager, by the state that they wait for. A listener that fails is logged and
+ * holds up nothing.
+ */
 export class Listeners implements TransitionObserver {
   readonly #byStatus = new Map<TaskStatus, Set<Listener>>();
   readonly #logger: Logger;
@@ -16,7 +19,10 @@ export class Listeners implements TransitionObserver {
     this.#logger = logger;
   }
 
-  /** Returns the listeners of a state. @throws TypeError with code INVALID_INPUT for a wrong state or listener. */
+  /**
+   * Returns the listeners of a state. @throws TypeError with code INVALID_INPUT for a wrong state
+   * or listener.
+   */
   of(status: TaskStatus, listener: Listener): Set<Listener> {
     if (!taskStatuses.includes(status))
       throw wrongType(

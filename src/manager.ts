@@ -75,9 +75,9 @@ interface CommonOptions {
   concurrency?: number | undefined;
   limits?: TaskLimits | undefined;
   /**
-   * Encrypts the arguments and results of tasks where they are stored: 32 random characters or more, or a list of such keys, of
-   * which the first encrypts and all decrypt. Names, tags, idempotency keys, errors and log lines are stored as they are.
-   * Default: nothing is encrypted.
+   * Encrypts the arguments and results of tasks where they are stored: 32 random characters or
+   * more, or a list of such keys, of which the first encrypts and all decrypt. Names, tags,
+   * idempotency keys, errors and log lines are stored as they are. Default: nothing is encrypted.
    */
   encryptionKeys?: string | readonly string[] | undefined;
   /** The app's pino logger, or `false` for silence. */
@@ -99,9 +99,15 @@ export interface EmbeddedManagerOptions extends CommonOptions {
   pollInterval?: number | undefined;
 }
 
-/** Options of a {@link TaskManager} with another engine, whose factory has the options for storage, retention and statistics. */
+/**
+ * Options of a {@link TaskManager} with another engine, whose factory has the options for storage,
+ * retention and statistics.
+ */
 export interface EngineManagerOptions extends CommonOptions {
-  /** Another engine instead of the embedded one, such as `bullmqEngine` returns. Each `TaskManager` needs an engine of its own. */
+  /**
+   * Another engine instead of the embedded one, such as `bullmqEngine` returns. Each `TaskManager`
+   * needs an engine of its own.
+   */
   engine: TaskEngine;
   database?: undefined;
   retentionDays?: undefined;
@@ -113,7 +119,10 @@ export interface EngineManagerOptions extends CommonOptions {
 /** Options of a {@link TaskManager}. */
 export type TaskManagerOptions = EmbeddedManagerOptions | EngineManagerOptions;
 
-/** What can be shown and controlled, with a place for sessions: a `TaskManager`, or queues of BullMQ. */
+/**
+ * What can be shown and controlled, with a place for sessions: a `TaskManager`, or queues of
+ * BullMQ.
+ */
 export interface AdminSource extends TaskSource {
   readonly store: SharedStore;
 }
@@ -122,7 +131,10 @@ export interface AdminSource extends TaskSource {
 export interface TaskLimits {
   /** Bytes of a task's arguments as JSON. Default 1 MiB; more is refused at `enqueue`. */
   argsBytes?: number | undefined;
-  /** Bytes of a result as JSON. Default 1 MiB; a larger one is left out, and `resultOmitted` says so. */
+  /**
+   * Bytes of a result as JSON. Default 1 MiB; a larger one is left out, and `resultOmitted` says
+   * so.
+   */
   resultBytes?: number | undefined;
   /** Log lines kept of a task. Default 10,000. */
   logLines?: number | undefined;
@@ -236,7 +248,9 @@ export class TaskManager implements TaskSource {
     this.#engine.observe(this.#listeners);
   }
 
-  /** Sessions, revocations and whatever else several processes must agree on, kept by the engine. */
+  /**
+   * Sessions, revocations and whatever else several processes must agree on, kept by the engine.
+   */
   get store(): SharedStore {
     return this.#engine.store;
   }
@@ -253,8 +267,10 @@ export class TaskManager implements TaskSource {
   /**
    * Defines a task.
    *
-   * @param name What it is called in the database and on the dashboard; it must not change while tasks of it wait.
-   * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong option.
+   * @param name What it is called in the database and on the dashboard; it must not change while
+   * tasks of it wait.
+   * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong
+   * option.
    */
   task<A extends unknown[]>(
     name: string,
@@ -289,8 +305,8 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Enqueues a task by a cron expression or every so many seconds, while this process is started and runs tasks. A bare
-   * handler becomes a task under the schedule's name.
+   * Enqueues a task by a cron expression or every so many seconds, while this process is started
+   * and runs tasks. A bare handler becomes a task under the schedule's name.
    */
   schedule<A extends unknown[]>(
     name: string,
@@ -321,7 +337,8 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Stores tasks that `prepare` of this manager's tasks returned, all or none. Resolves to their ids when they are on disk.
+   * Stores tasks that `prepare` of this manager's tasks returned, all or none. Resolves to their
+   * ids when they are on disk.
    *
    * @throws TypeError with code INVALID_INPUT for anything that `prepare` did not return.
    */
@@ -330,11 +347,12 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Copies the database to a file while it is in use: neither the app nor its tasks wait. The copy is a whole database, to be
-   * used by putting it in the place of the old one while nothing runs.
+   * Copies the database to a file while it is in use: neither the app nor its tasks wait. The copy
+   * is a whole database, to be used by putting it in the place of the old one while nothing runs.
    *
-   * @throws TaskflowError INVALID_INPUT if there is a file at the path already, or no folder for it. ENGINE_UNAVAILABLE if the
-   * file cannot be written, NOT_SUPPORTED if the engine has no file of its own.
+   * @throws TaskflowError INVALID_INPUT if there is a file at the path already, or no folder for
+   * it. ENGINE_UNAVAILABLE if the file cannot be written, NOT_SUPPORTED if the engine has no file
+   * of its own.
    */
   async backup(path: string): Promise<void> {
     if (path === undefined) throw wrongType('path', path, 'the path of a file');
@@ -345,8 +363,9 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Calls the listener for every task that reaches the state, after the state is stored, in the process that stored it. The
-   * listener runs in an empty AsyncLocalStorage context, because one process stores the changes of many requests together.
+   * Calls the listener for every task that reaches the state, after the state is stored, in the
+   * process that stored it. The listener runs in an empty AsyncLocalStorage context, because one
+   * process stores the changes of many requests together.
    */
   on(status: TaskStatus, listener: Listener): this {
     this.#listeners.of(status, listener).add(listener);
@@ -360,18 +379,22 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Opens the database and begins to run tasks, or with `run: false` only to enqueue and show them. Further calls with the same
-   * `run` wait for the first one. A start that failed can be tried again.
+   * Opens the database and begins to run tasks, or with `run: false` only to enqueue and show them.
+   * Further calls with the same `run` wait for the first one. A start that failed can be tried
+   * again.
    *
-   * @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used or the manager has stopped, INVALID_INPUT if it was
-   * started with another `run`.
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used or the manager has
+   * stopped, INVALID_INPUT if it was started with another `run`.
    */
   async start(options?: StartOptions): Promise<void> {
     const given = optionsObject<StartOptions>('start', options, ['run']);
     await this.#lifecycle.start(booleanOption('run', given.run, true));
   }
 
-  /** Takes no more tasks, waits for running ones, ends streams and timers, and closes the database. A stopped manager cannot be started again. */
+  /**
+   * Takes no more tasks, waits for running ones, ends streams and timers, and closes the database.
+   * A stopped manager cannot be started again.
+   */
   async stop(options?: StopOptions): Promise<void> {
     const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
     const seconds = secondsOption('timeout of stop()', timeout, 10, {
@@ -385,10 +408,11 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Lists tasks, the newest first, 50 unless `limit` says otherwise. The query has the names of the HTTP API.
+   * Lists tasks, the newest first, 50 unless `limit` says otherwise. The query has the names of the
+   * HTTP API.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError INVALID_CURSOR for a cursor of
-   * another list.
+   * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError
+   * INVALID_CURSOR for a cursor of another list.
    * @example
    * ```ts
    * const { items, nextCursor } = await tasks.find({ status: ['failed'], name: 'send_email', from: '-6h', limit: 20 });
@@ -434,7 +458,10 @@ export class TaskManager implements TaskSource {
     };
   }
 
-  /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */
+  /**
+   * Yields whenever something changed after that number, at once if it has already. Ends with the
+   * engine or the signal.
+   */
   watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
     return this.#reader.watch(after, signal);
   }
@@ -442,10 +469,12 @@ export class TaskManager implements TaskSource {
   /**
    * Runs a command on tasks, a queue or a schedule. Only `filter: 'all'` selects every task.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown key, a value that is
-   * `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing is done.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`, NOT_FOUND if there is no
-   * schedule of that name. Nothing is done. A queue can be paused before its first task, so no name of a queue is unknown.
+   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown
+   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing
+   * is done.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`,
+   * NOT_FOUND if there is no schedule of that name. Nothing is done. A queue can be paused before
+   * its first task, so no name of a queue is unknown.
    * @example
    * ```ts
    * await tasks.control({ action: 'retry', filter: { status: ['failed'], name: 'send_email' }, spread: 60 }, { actor: 'ada' });
@@ -486,7 +515,9 @@ export class TaskManager implements TaskSource {
     return this.#engine.clock?.now() ?? Date.now();
   }
 
-  /** Notes that a middleware shows these tasks, so that a manager that is never started is reported. */
+  /**
+   * Notes that a middleware shows these tasks, so that a manager that is never started is reported.
+   */
   mounted(): void {
     this.#lifecycle.used();
   }

@@ -6,7 +6,9 @@ import { kindOf, quote } from './show-value.js';
 /** The part of a pino logger that is used; any pino instance or child fits. */
 export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error'>;
 
-/** The `code` of every error about a wrong option or argument, the same that the HTTP API answers. */
+/**
+ * The `code` of every error about a wrong option or argument, the same that the HTTP API answers.
+ */
 const argumentCode = 'INVALID_INPUT' satisfies ErrorCode;
 
 /** Returns a TypeError that carries the `code` of a wrong option or argument. */
@@ -40,7 +42,10 @@ export function wrongSecret(
     : rangeError(`${option} must be ${accepted}`);
 }
 
-/** Returns the error for a secret of the wrong type. It names the kind alone: a number in this place may be a password, too. */
+/**
+ * Returns the error for a secret of the wrong type. It names the kind alone: a number in this place
+ * may be a password, too.
+ */
 export function wrongSecretType(option: string, value: unknown, accepted: string): TypeError {
   return typeError(
     `${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ${accepted}`,
@@ -48,8 +53,8 @@ export function wrongSecretType(option: string, value: unknown, accepted: string
 }
 
 /**
- * Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start. A promise or a Map has no
- * keys of its own: all that was meant with it would be left out.
+ * Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start.
+ * A promise or a Map has no keys of its own: all that was meant with it would be left out.
  */
 export function optionsObject<T extends object>(
   where: string,
@@ -74,7 +79,10 @@ export function optionsObject<T extends object>(
   return value;
 }
 
-/** Whether it is an object of no built-in kind. An imported module counts, and so does an instance of a class. */
+/**
+ * Whether it is an object of no built-in kind. An imported module counts, and so does an instance
+ * of a class.
+ */
 function isPlain(value: object): boolean {
   return ['Object', 'Module'].includes(Object.prototype.toString.call(value).slice(8, -1));
 }
@@ -136,7 +144,10 @@ interface SecondsRules {
   max?: number;
 }
 
-/** A duration in seconds, above zero and at most ten years; fractions are allowed. Warns of a value that looks like milliseconds. */
+/**
+ * A duration in seconds, above zero and at most ten years; fractions are allowed. Warns of a value
+ * that looks like milliseconds.
+ */
 export function secondsOption<D extends number | undefined>(
   option: string,
   value: unknown,
@@ -153,7 +164,10 @@ export function secondsOption<D extends number | undefined>(
   return seconds;
 }
 
-/** Warns of a number of seconds that looks like milliseconds: round thousands, unless it is a number of whole hours. */
+/**
+ * Warns of a number of seconds that looks like milliseconds: round thousands, unless it is a number
+ * of whole hours.
+ */
 export function checkSeconds(
   option: string,
   seconds: number | undefined,
@@ -214,7 +228,10 @@ export function stringOption<D extends string | undefined>(
   return value;
 }
 
-/** The path of a file, or the default when it is `undefined`. A URL is refused, because SQLite would take it for a path or read its query. */
+/**
+ * The path of a file, or the default when it is `undefined`. A URL is refused, because SQLite would
+ * take it for a path or read its query.
+ */
 export function fileOption<D extends string | undefined>(
   option: string,
   value: unknown,
@@ -259,7 +276,10 @@ export function pathOption(option: string, value: unknown): string {
 
 let shared: Logger | undefined;
 
-/** The app's own pino, silence for `false`, or a child of one default instance. A logger that throws is never felt by a request. */
+/**
+ * The app's own pino, silence for `false`, or a child of one default instance. A logger that throws
+ * is never felt by a request.
+ */
 export function loggerOption(option: string, value: Logger | false | undefined): Logger {
   if (value === false) return silent;
   if (value === undefined) {
@@ -292,7 +312,9 @@ function guarded(logger: Logger): Logger {
   } as Logger;
 }
 
-/** Reads an option of one secret key, or a list of them, newest first. The error never holds a key. */
+/**
+ * Reads an option of one secret key, or a list of them, newest first. The error never holds a key.
+ */
 export function secretKeysOption(option: string, value: unknown): readonly string[] {
   const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (keys.length === 0)

@@ -7,7 +7,8 @@ const bundled =
 /** The folder of this package, one above `src` and `dist` alike, and its version. */
 function readPackage(): { root: URL; version: string } {
   try {
-    // A bundle in CommonJS has no import.meta.url, and beside another bundle there is another package.json or none.
+    // A bundle in CommonJS has no import.meta.url, and beside another bundle there is another
+    // package.json or none.
     const root = new URL('../', import.meta.url);
     statSync(new URL('dist/package-files.js', root));
     const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
@@ -25,8 +26,8 @@ const { root, version: read } = readPackage();
 export const version = read;
 
 /**
- * A file of this package by its path from the package's folder. Threads are always those of `dist`: a thread cannot load
- * TypeScript, which is what `src` holds in tests.
+ * A file of this package by its path from the package's folder. Threads are always those of `dist`:
+ * a thread cannot load TypeScript, which is what `src` holds in tests.
  */
 export function packageFile(path: string): URL {
   return new URL(path, root);

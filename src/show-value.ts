@@ -2,7 +2,10 @@
  * How error messages show a value. The client uses this too, so it must not import anything.
  */
 
-/** Returns what a value is, in words that are safe to print: never the text of a string, which may be a secret. */
+/**
+ * Returns what a value is, in words that are safe to print: never the text of a string, which may
+ * be a secret.
+ */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value))
@@ -26,7 +29,9 @@ function objectKind(value: object): string {
   return name === undefined ? 'an object' : `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;
 }
 
-/** Returns the name of the class that an object is an instance of; `undefined` for a plain object. */
+/**
+ * Returns the name of the class that an object is an instance of; `undefined` for a plain object.
+ */
 function classOf(value: object): string | undefined {
   const { constructor: made } = value as { constructor?: unknown };
   return typeof made === 'function' && made.name !== 'Object' && made.name !== ''
@@ -34,7 +39,10 @@ function classOf(value: object): string | undefined {
     : undefined;
 }
 
-/** Returns the kind of a function, as an error message shows it: a plain function, a class, a generator or an async function. */
+/**
+ * Returns the kind of a function, as an error message shows it: a plain function, a class, a
+ * generator or an async function.
+ */
 export function functionKind(value: object & { name?: string }): string {
   const kinds: Readonly<Record<string, string>> = {
     AsyncFunction: 'an async function',
@@ -52,7 +60,10 @@ function isClass(value: object): boolean {
   return value === Error || prototype instanceof Error;
 }
 
-/** Returns a value as an error message shows it: a string in quotes, at most 80 characters, anything else by its kind. */
+/**
+ * Returns a value as an error message shows it: a string in quotes, at most 80 characters, anything
+ * else by its kind.
+ */
 export function quote(value: unknown): string {
   try {
     return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);

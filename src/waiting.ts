@@ -2,7 +2,8 @@
 const steps = 5;
 
 /**
- * Calls a function after the given number of milliseconds. Returns a function that cancels the wait.
+ * Calls a function after the given number of milliseconds. Returns a function that cancels the
+ * wait.
  *
  * If the event loop is blocked, an answer may have arrived that this process has not read yet. So a
  * wait consists of steps, between which the process reads, and a block counts as one step.

@@ -27,7 +27,10 @@ interface Program {
 
 const newProgram = (): Program => ({ imports: new Map(), names: new Set(), lines: [] });
 
-/** The programs of a page: a block goes on with the one before it, unless it declares a name that one has. */
+/**
+ * The programs of a page: a block goes on with the one before it, unless it declares a name that
+ * one has.
+ */
 function programsOf(text: string): string[] {
   const programs: Program[] = [];
   for (const [, code = ''] of text.matchAll(/```js\n(.*?)```/gs)) {
@@ -78,7 +81,8 @@ describe('the docs', () => {
     ),
   )('hold code that runs: %s', async (_name, code) => {
     const folder = temporaryFolder();
-    // Its files go to a folder of their own, the copies of a backup too, and its server to a free port; the shop is here.
+    // Its files go to a folder of their own, the copies of a backup too, and its server to a free
+    // port; the shop is here.
     const placed = code
       .replaceAll('https://shop.example.com/tasks', shop.base)
       .replaceAll('port: 6379', () => `port: ${redis?.port}`)
@@ -87,7 +91,8 @@ describe('the docs', () => {
       .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
       .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
       .replace('app.listen(3000,', 'app.listen(0,');
-    // Most of them are servers, which do not end by themselves; whatever the program awaits has been done by then.
+    // Most of them are servers, which do not end by themselves; whatever the program awaits has
+    // been done by then.
     const program = `${placed}\nsetTimeout(() => process.exit(0), 300);`;
     const env = {
       ADMIN_PASSWORD: 'a',
@@ -178,7 +183,8 @@ describe('the docs', () => {
       return [...said.map(([, message = '']) => message), ...jobs];
     });
     expect(messages.length).toBeGreaterThan(50);
-    // A long message may end with an ellipsis in the page. Of a message that is put together, the page has the beginning.
+    // A long message may end with an ellipsis in the page. Of a message that is put together, the
+    // page has the beginning.
     const quoted = [...page.replaceAll(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(
       ([, text = '']) => text,
     );

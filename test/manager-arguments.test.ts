@@ -303,7 +303,10 @@ describe('The arguments of a TaskManager', () => {
     expect(await state()).toEqual(before);
   });
 
-  /** Whether members make a command that finds tasks, or may: one target alone, and what the action may have beside it. */
+  /**
+   * Whether members make a command that finds tasks, or may: one target alone, and what the action
+   * may have beside it.
+   */
   function isTarget({
     ids: list,
     filter,

@@ -147,7 +147,10 @@ const asset = {
   'cache-control': 'public, max-age=31536000, immutable',
   'referrer-policy': 'no-referrer',
 };
-/** All headers that are about safety: those of an answer are compared whole, so that none is there by accident. */
+/**
+ * All headers that are about safety: those of an answer are compared whole, so that none is there
+ * by accident.
+ */
 const watched = [
   ...new Set([
     ...Object.keys(page),

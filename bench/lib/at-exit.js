@@ -7,8 +7,8 @@ import { join } from 'node:path';
 const cleanups = new Set();
 
 /**
- * Registers work for the exit of this process, whether it ends, fails or gets a signal. Returns a function that does the work early. The
- * work is done once.
+ * Registers work for the exit of this process, whether it ends, fails or gets a signal. Returns a
+ * function that does the work early. The work is done once.
  * @param {() => void} work It must not wait for anything.
  */
 export function atExit(work) {

@@ -56,8 +56,8 @@ export async function startChild(program, args) {
 }
 
 /**
- * Answers the process that started this one, which ends with it. Every program has the commands `cpu`, in milliseconds so far,
- * and `rss`, in MiB.
+ * Answers the process that started this one, which ends with it. Every program has the commands
+ * `cpu`, in milliseconds so far, and `rss`, in MiB.
  * @param {Record<string, (...values: any[]) => unknown> & { close(): unknown }} commands
  */
 export function answer(commands) {

@@ -1,4 +1,5 @@
-// A database with so many ended tasks and some that wait: three names, two queues, a tag, one in a hundred failed.
+// A database with so many ended tasks and some that wait: three names, two queues, a tag, one in a
+// hundred failed.
 import { TaskManager } from '../../dist/index.js';
 
 /** @param {string} database @param {number} ended @param {number} pending */

@@ -1,4 +1,5 @@
-// The app that bench/logins.js hammers: a login with default settings, and a route that has nothing to do with it.
+// The app that bench/logins.js hammers: a login with default settings, and a route that has nothing
+// to do with it.
 import { createServer } from 'node:http';
 import Koa from 'koa';
 import { createAuth, loginRoutes, sessionToken } from '../../dist/auth/index.js';

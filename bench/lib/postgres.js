@@ -6,7 +6,10 @@ import { atExit, temporaryFolder } from './at-exit.js';
 
 const versions = '/usr/lib/postgresql';
 
-/** Starts a PostgreSQL with its own settings, in a folder of its own; `undefined` where none is installed. */
+/**
+ * Starts a PostgreSQL with its own settings, in a folder of its own; `undefined` where none is
+ * installed.
+ */
 export async function startPostgres(port = 54399) {
   const [version] = existsSync(versions) ? readdirSync(versions) : [];
   if (!version) {

@@ -10,16 +10,20 @@ import { startRedis } from './redis.js';
 /**
  * @typedef {object} Contender
  * @property {string} name
- * @property {number} slowness It is given so many times fewer tasks, so that a row takes no minutes.
- * @property {boolean} [elsewhere] Its tasks run in a process of their own, where no handler of ours is called.
+ * @property {number} slowness It is given so many times fewer tasks, so that a row takes no
+ * minutes.
+ * @property {boolean} [elsewhere] Its tasks run in a process of their own, where no handler of ours
+ * is called.
  * @property {() => Promise<Round>} open A queue that is empty.
  * @property {() => Promise<void> | void} stop
  */
 /**
  * @typedef {object} Round
- * @property {(n: number) => Promise<unknown>} enqueue Resolves when the queue says that it has the task.
+ * @property {(n: number) => Promise<unknown>} enqueue Resolves when the queue says that it has the
+ * task.
  * @property {(amount: number) => Promise<unknown>} enqueueMany
- * @property {(handler: (n: number) => void) => Promise<void>} run Runs tasks from now on, a hundred at once.
+ * @property {(handler: (n: number) => void) => Promise<void>} run Runs tasks from now on, a hundred
+ * at once.
  * @property {() => Promise<unknown>} close
  */
 
@@ -120,7 +124,8 @@ export async function pgBoss() {
 }
 
 /**
- * Where its packages are installed, which are optional: its SQLite driver is compiled on machines that find no built one.
+ * Where its packages are installed, which are optional: its SQLite driver is compiled on machines
+ * that find no built one.
  *
  * @returns {Promise<Contender | undefined>}
  */

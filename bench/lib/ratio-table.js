@@ -22,12 +22,18 @@ export const atLeast = (ratio) => ({
 });
 /** @param {number} ratio @returns {Goal} */
 export const atMost = (ratio) => ({ text: `≤ ${ratio} ×`, isMet: (found) => found.ratio <= ratio });
-/** A limit that ours keeps in every round. @param {number} limit @param {string} unit @returns {Goal} */
+/**
+ * A limit that ours keeps in every round. @param {number} limit @param {string} unit @returns
+ * {Goal}
+ */
 export const always = (limit, unit) => ({
   text: `always < ${limit.toLocaleString('en')} ${unit}`,
   isMet: (found) => found.worst < limit,
 });
-/** A limit of ours, in the middle of all rounds. @param {number} limit @param {string} unit @returns {Goal} */
+/**
+ * A limit of ours, in the middle of all rounds. @param {number} limit @param {string} unit @returns
+ * {Goal}
+ */
 export const below = (limit, unit) => ({
   text: `< ${limit} ${unit}`,
   isMet: (found) => found.mine < limit,
@@ -40,7 +46,9 @@ const show = (value) =>
     value < 1000 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 },
   );
 
-/** Prints a table. @param {{ mine: string, peer: string, ratio?: string }} names @param {Row[]} rows */
+/**
+ * Prints a table. @param {{ mine: string, peer: string, ratio?: string }} names @param {Row[]} rows
+ */
 export function printTable({ mine, peer, ratio = `${mine} ÷ ${peer}` }, rows) {
   const lines = rows.map(({ name, unit, goal, ...figures }) => {
     const ratios = figures.mine.map((value, round) => value / (figures.peer[round] ?? 1));

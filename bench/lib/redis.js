@@ -5,8 +5,9 @@ import { setTimeout } from 'node:timers/promises';
 import { atExit, temporaryFolder } from './at-exit.js';
 
 /**
- * Starts a Redis on a free port, with a temporary folder. What it has acknowledged is on disk within a second (`everysec`, the
- * usual setting with BullMQ), or at once (`always`). `stop` ends it and removes the folder; so does the end of this process.
+ * Starts a Redis on a free port, with a temporary folder. What it has acknowledged is on disk
+ * within a second (`everysec`, the usual setting with BullMQ), or at once (`always`). `stop` ends
+ * it and removes the folder; so does the end of this process.
  * @param {'everysec' | 'always'} [fsync]
  */
 export async function startRedis(fsync = 'everysec') {

@@ -7,9 +7,10 @@ export function median(values) {
 }
 
 /**
- * Measures ours and the peer's in turn, so that what else the machine does falls on both, and prints the median of the
- * ratios of each round.
- * @param {string} row @param {{ unit: string, ours: Measure, peer: Measure, peerName: string, rounds?: number, lessIsBetter?: boolean }} contest
+ * Measures ours and the peer's in turn, so that what else the machine does falls on both, and
+ * prints the median of the ratios of each round.
+ * @param {string} row @param {{ unit: string, ours: Measure, peer: Measure, peerName: string,
+ * rounds?: number, lessIsBetter?: boolean }} contest
  */
 export async function compare(
   row,
@@ -32,10 +33,12 @@ export async function compare(
 }
 
 /**
- * Measures two contenders in turn, each first in every other round, and resolves to the figures of each by their names.
- * `label` is shown with the ratios of each round, on the standard error output.
+ * Measures two contenders in turn, each first in every other round, and resolves to the figures of
+ * each by their names. `label` is shown with the ratios of each round, on the standard error
+ * output.
  * @template T @template {string} K
- * @param {{ label: string, rounds: number, mine: T, peer: T, measure: (contender: T) => Promise<Record<K, number>> }} contest
+ * @param {{ label: string, rounds: number, mine: T, peer: T, measure: (contender: T) =>
+ * Promise<Record<K, number>> }} contest
  */
 export async function inTurn({ label, rounds, mine, peer, measure }) {
   const figures = /** @type {Record<K, { mine: number[], peer: number[] }>} */ ({});

@@ -1,4 +1,5 @@
-// The app that bench/slow-disk.js asks: a route that has nothing to do with tasks, and one that enqueues.
+// The app that bench/slow-disk.js asks: a route that has nothing to do with tasks, and one that
+// enqueues.
 import { createServer } from 'node:http';
 import Koa from 'koa';
 import { TaskManager } from '../../dist/index.js';

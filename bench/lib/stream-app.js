@@ -1,4 +1,5 @@
-// A server of streams: ten events a second of so many kilobytes, by this project or by better-sse; or the changes of the tasks of a file.
+// A server of streams: ten events a second of so many kilobytes, by this project or by better-sse;
+// or the changes of the tasks of a file.
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { createChannel, createSession } from 'better-sse';

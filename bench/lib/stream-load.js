@@ -40,7 +40,10 @@ export async function streamLoad(args, { clients, reading = true, at = /"at":(\d
   return {
     /** MiB of memory, and connections, of the server. */
     look: () => ask('look'),
-    /** CPU milliseconds of the server for 1,000 events delivered, their number, and the 99th percentile of their way. */
+    /**
+     * CPU milliseconds of the server for 1,000 events delivered, their number, and the 99th
+     * percentile of their way.
+     */
     async measure(/** @type {number} */ seconds) {
       await ask('start');
       const before = events;

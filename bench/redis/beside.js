@@ -7,7 +7,10 @@ const perSecond = 200;
 /** Seconds of a round. */
 const seconds = 6;
 
-/** What a process costs while another one enqueues 200 tasks a second and a third runs them. @param {{ rounds: number }} sizes */
+/**
+ * What a process costs while another one enqueues 200 tasks a second and a third runs them. @param
+ * {{ rounds: number }} sizes
+ */
 export async function stayBeside({ rounds }) {
   await withSides(async (ours, plain) => {
     const [mine, peer] = [await prepare(ours), await prepare(plain)];

@@ -40,7 +40,9 @@ const roles = {
       close,
       one: () => one(),
       many,
-      /** Milliseconds that `amount` tasks take from some callers, each of which waits for its own. */
+      /**
+       * Milliseconds that `amount` tasks take from some callers, each of which waits for its own.
+       */
       async callers(/** @type {number} */ callers, /** @type {number} */ amount) {
         const began = performance.now();
         let left = amount;

@@ -4,12 +4,18 @@ import { withSides } from './sides.js';
 
 /** Tasks that each worker runs when it is killed. */
 const held = 10;
-/** Milliseconds from one kill to the next, so that they meet the checks for crashed tasks at different moments. */
+/**
+ * Milliseconds from one kill to the next, so that they meet the checks for crashed tasks at
+ * different moments.
+ */
 const between = 2500;
 /** Milliseconds. */
 const timeout = 120_000;
 
-/** How long the tasks of killed workers go on counting as running, with default settings. @param {{ rounds: number }} sizes */
+/**
+ * How long the tasks of killed workers go on counting as running, with default settings. @param {{
+ * rounds: number }} sizes
+ */
 export async function killWorkers({ rounds }) {
   await withSides(async (mine, peer) => {
     const [own = [], other = []] = await Promise.all(
@@ -33,7 +39,10 @@ export async function killWorkers({ rounds }) {
   });
 }
 
-/** Seconds from each kill until none of the worker's tasks is running. @param {import('./sides.js').Side} side @param {number} workers */
+/**
+ * Seconds from each kill until none of the worker's tasks is running. @param
+ * {import('./sides.js').Side} side @param {number} workers
+ */
 async function settleTimes(side, workers) {
   const caller = await side.child('caller');
   const victims = [];

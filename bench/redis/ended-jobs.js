@@ -6,12 +6,16 @@ import { TaskManager } from '../../dist/index.js';
 const step = 5000;
 /** One in so many ended tasks has failed. */
 const share = 100;
-/** Milliseconds over which the ends are spread. They stay below the seven days after which tasks are removed. */
+/**
+ * Milliseconds over which the ends are spread. They stay below the seven days after which tasks are
+ * removed.
+ */
 const age = 6 * 86_400_000;
 
 /**
- * Makes copies of an ended job, with ids and times of their own. KEYS: the job, its set. ARGV: the prefix of all jobs, the time of
- * the first copy in Unix milliseconds, milliseconds from one to the next, the number of the first, how many.
+ * Makes copies of an ended job, with ids and times of their own. KEYS: the job, its set. ARGV: the
+ * prefix of all jobs, the time of the first copy in Unix milliseconds, milliseconds from one to the
+ * next, the number of the first, how many.
  */
 const copy = `
   for n = 0, ARGV[5] - 1 do
@@ -24,7 +28,8 @@ const copy = `
   end`;
 
 /**
- * Fills the Redis of our side with ended tasks. The engine runs two, one of which fails, and the rest are copies of those.
+ * Fills the Redis of our side with ended tasks. The engine runs two, one of which fails, and the
+ * rest are copies of those.
  * @param {import('./sides.js').Side} side @param {number} amount
  */
 export async function makeEndedJobs({ connection, admin, prefix }, amount) {

@@ -3,7 +3,10 @@ import { atLeast, atMost, printTable } from '../lib/ratio-table.js';
 import { inTurn } from '../lib/rounds.js';
 import { withSides } from './sides.js';
 
-/** How fast tasks are stored while none runs, and what each costs the caller and Redis. @param {{ rounds: number, amount: number }} sizes */
+/**
+ * How fast tasks are stored while none runs, and what each costs the caller and Redis. @param {{
+ * rounds: number, amount: number }} sizes
+ */
 export async function enqueueTasks({ rounds, amount }) {
   const ways = [
     { name: 'one caller', command: 'callers', by: 1, tasks: amount / 2, goal: atLeast(0.9) },
@@ -42,7 +45,10 @@ async function prepare(side) {
   return { side, caller: await side.child('caller') };
 }
 
-/** @param {Awaited<ReturnType<typeof prepare>>} contender @param {{ command: string, by: number, tasks: number }} way */
+/**
+ * @param {Awaited<ReturnType<typeof prepare>>} contender @param {{ command: string, by: number,
+ * tasks: number }} way
+ */
 async function measure({ side, caller }, { command, by, tasks }) {
   const usage = async () => ({
     ...(await side.usage()),

@@ -13,7 +13,10 @@ const manager = (connection, concurrency) =>
     ...(concurrency && { concurrency }),
   });
 
-/** Runs tasks. @param {Connection} connection @param {number} concurrency @param {(value?: number) => unknown} handler */
+/**
+ * Runs tasks. @param {Connection} connection @param {number} concurrency @param {(value?: number)
+ * => unknown} handler
+ */
 export async function run(connection, concurrency, handler) {
   const tasks = manager(connection, concurrency);
   tasks.task('noop', handler);

@@ -6,7 +6,10 @@ import { withSides } from './sides.js';
 /** Tasks of a round. */
 const times = 200;
 
-/** How soon an idle worker starts a task that another process enqueues. @param {{ rounds: number }} sizes */
+/**
+ * How soon an idle worker starts a task that another process enqueues. @param {{ rounds: number }}
+ * sizes
+ */
 export async function pickUpTasks({ rounds }) {
   await withSides(async (ours, plain) => {
     const [mine, peer] = [await prepare(ours), await prepare(plain)];

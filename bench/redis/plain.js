@@ -10,7 +10,10 @@ const options = { attempts: 1 };
 /** The prefix of the engine. BullMQ's own is shorter, and Redis Cluster cannot use it. */
 export const prefix = '{koa-taskflow}';
 
-/** Runs jobs. @param {Connection} connection @param {number} concurrency @param {(value?: number) => unknown} handler */
+/**
+ * Runs jobs. @param {Connection} connection @param {number} concurrency @param {(value?: number) =>
+ * unknown} handler
+ */
 export async function run(connection, concurrency, handler) {
   const worker = new Worker('default', async ({ data }) => handler(...data), {
     ...{ connection, prefix, concurrency, removeOnComplete: kept, removeOnFail: kept },
@@ -40,7 +43,8 @@ export async function call(connection) {
 export const idle = call;
 
 /**
- * Serves the newest 50 jobs with the counts of all, as a dashboard would, and listens to all events.
+ * Serves the newest 50 jobs with the counts of all, as a dashboard would, and listens to all
+ * events.
  * @param {Connection} connection
  */
 export async function web(connection) {

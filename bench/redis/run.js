@@ -6,10 +6,16 @@ import { withSides } from './sides.js';
 /** @typedef {import('../lib/child.js').Child} Child */
 
 const workerCounts = [1, 3, 6];
-/** Milliseconds after which what is written later than the end of a task, such as statistics, is written. */
+/**
+ * Milliseconds after which what is written later than the end of a task, such as statistics, is
+ * written.
+ */
 const settled = 1200;
 
-/** How fast tasks that wait are run, and what each costs the workers and Redis. @param {{ rounds: number, amount: number }} sizes */
+/**
+ * How fast tasks that wait are run, and what each costs the workers and Redis. @param {{ rounds:
+ * number, amount: number }} sizes
+ */
 export async function runTasks({ rounds, amount }) {
   await withSides(async (ours, plain) => {
     const [mine, peer] = [await prepare(ours), await prepare(plain)];
@@ -44,7 +50,11 @@ async function prepare(side) {
   return { side, caller: await side.child('caller'), workers: /** @type {Child[]} */ ([]) };
 }
 
-/** Starts workers until there are so many, and lets each run about as many tasks as a round has, since the first tasks are slower. @param {Contender} contender @param {number} count @param {number} first */
+/**
+ * Starts workers until there are so many, and lets each run about as many tasks as a round has,
+ * since the first tasks are slower. @param {Contender} contender @param {number} count @param
+ * {number} first
+ */
 async function addWorkers({ side, caller, workers }, count, first) {
   while (workers.length < count) workers.push(await side.child('worker'));
   await caller.ask('batches', 1000, first);

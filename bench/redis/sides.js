@@ -10,26 +10,36 @@ import { prefix } from './plain.js';
 
 const program = new URL('./child.js', import.meta.url);
 
-/** Does some work with both sides, and ends them. @param {(mine: Side, peer: Side) => Promise<void>} work */
+/**
+ * Does some work with both sides, and ends them. @param {(mine: Side, peer: Side) => Promise<void>}
+ * work
+ */
 export async function withSides(work) {
   const [mine, peer] = [await startSide('ours'), await startSide('plain')];
   await work(mine, peer);
   await Promise.all([mine.end(), peer.end()]);
 }
 
-/** @param {'ours' | 'plain'} who @param {{ connection: { host: string, port: number } }} [other] whose Redis it shares */
+/**
+ * @param {'ours' | 'plain'} who @param {{ connection: { host: string, port: number } }} [other]
+ * whose Redis it shares
+ */
 export async function startSide(who, other) {
   const redis = other ? undefined : await startRedis();
   const connection = other?.connection ?? { host: '127.0.0.1', port: redis?.port ?? 0 };
   const admin = new Redis(connection);
-  // Both sides keep their jobs in BullMQ queues of this name, so BullMQ's own client can pause either.
+  // Both sides keep their jobs in BullMQ queues of this name, so BullMQ's own client can pause
+  // either.
   const queue = new Queue('default', { connection, prefix });
   await queue.waitUntilReady();
   /** @type {Set<import('../lib/child.js').Child>} */
   const children = new Set();
   let polls = 0;
 
-  /** What Redis has done so far, apart from the questions of this process: commands, also those of scripts, and milliseconds. */
+  /**
+   * What Redis has done so far, apart from the questions of this process: commands, also those of
+   * scripts, and milliseconds.
+   */
   async function usage() {
     const [stats, cpu] = await Promise.all([admin.info('commandstats'), admin.info('cpu')]);
     const calls = [...stats.matchAll(/^cmdstat_(?!info)[^:]+:calls=(\d+)/gm)].map(([, n]) =>

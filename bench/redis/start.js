@@ -7,7 +7,10 @@ import { startSide } from './sides.js';
 /** Milliseconds for which a started process may go on reading. */
 const settling = 3000;
 
-/** What a worker costs that starts beside many ended tasks, and on an empty Redis. @param {{ rounds: number, started: number }} sizes */
+/**
+ * What a worker costs that starts beside many ended tasks, and on an empty Redis. @param {{ rounds:
+ * number, started: number }} sizes
+ */
 export async function startWorkers({ rounds, started }) {
   const [full, empty] = [await startSide('ours'), await startSide('ours')];
   await makeEndedJobs(full, started);

@@ -1,7 +1,10 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** The folder of the app that runs in this process: the nearest one with a package.json above its main script. */
+/**
+ * The folder of the app that runs in this process: the nearest one with a package.json above its
+ * main script.
+ */
 export function appFolder(): string {
   const start = mainFolder();
   for (let folder = start; ; folder = dirname(folder)) {

@@ -14,8 +14,9 @@ export class AttemptSignal {
   }
 
   /**
-   * Created when the handler reads it, because a signal for every attempt would cost more than the rest of the attempt. Its
-   * listeners run in the context in which the handler read it, not in the context of the request that cancels the task.
+   * Created when the handler reads it, because a signal for every attempt would cost more than the
+   * rest of the attempt. Its listeners run in the context in which the handler read it, not in the
+   * context of the request that cancels the task.
    */
   get signal(): AbortSignal {
     return this.#signal ?? this.#create();
@@ -31,7 +32,9 @@ export class AttemptSignal {
     return controller.signal;
   }
 
-  /** Aborts the signal, also one that is created later. Only the first reason counts. Never throws. */
+  /**
+   * Aborts the signal, also one that is created later. Only the first reason counts. Never throws.
+   */
   abort(reason: unknown): void {
     this.#reason ??= { value: reason };
     this.#abort?.(this.#reason.value);

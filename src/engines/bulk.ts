@@ -42,15 +42,18 @@ export interface BulkParts {
   find(query: TaskQuery): TaskPage | Promise<TaskPage>;
   /** How many tasks a filter finds; `more` if it may be more. */
   count(filter: TaskFilter): Found | Promise<Found>;
-  /** What would become of each task of some ids; `tasks` are these, if they were read. It must be what `act` then does. */
+  /**
+   * What would become of each task of some ids; `tasks` are these, if they were read. It must be
+   * what `act` then does.
+   */
   preview(
     action: TasksCommand['action'],
     ids: readonly string[],
     tasks?: readonly TaskSummary[],
   ): Promise<readonly CommandResult[]>;
   /**
-   * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can tell without `find`. For an
-   * engine whose `find` knows the newest tasks alone.
+   * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can
+   * tell without `find`. For an engine whose `find` knows the newest tasks alone.
    */
   oldest?(
     filter: TaskFilter,
@@ -69,14 +72,16 @@ export interface BulkParts {
 /**
  * Does one thing to tasks, by id or to all that a filter finds, in steps.
  *
- * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has been done then.
+ * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has
+ * been done then.
  */
 export async function commandTasks(
   parts: BulkParts,
   command: TasksCommand,
   { dryRun = false, expect }: CommandBy,
 ): Promise<Outcome> {
-  // Types do not protect a JavaScript caller that uses an engine directly: a missing target must never mean every task.
+  // Types do not protect a JavaScript caller that uses an engine directly: a missing target must
+  // never mean every task.
   if (!hasOneTarget(command))
     throw typeError(
       `command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`,
@@ -94,7 +99,8 @@ export async function commandTasks(
     ...command.filter,
     status: statesOf(parts, command),
   });
-  // Something other than its state may keep a task from the action, such as that it is part of a flow. A filter selects none of those.
+  // Something other than its state may keep a task from the action, such as that it is part of a
+  // flow. A filter selects none of those.
   const possible = (await parts.preview(command.action, ids, tasks)).filter(({ ok }) => ok);
   const count = found.count - (ids.length - possible.length);
   if (expect !== undefined && expect !== count) throw countChanged(count, expect);
@@ -159,7 +165,10 @@ function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatu
   );
 }
 
-/** The oldest tasks of a filter, one more than a command is done to, and whether there may be others that the engine cannot find. */
+/**
+ * The oldest tasks of a filter, one more than a command is done to, and whether there may be others
+ * that the engine cannot find.
+ */
 async function find(
   parts: BulkParts,
   filter: TaskFilter & { status: TaskStatus[] },
@@ -182,7 +191,9 @@ async function find(
   return { tasks, isLimited };
 }
 
-/** What would become of tasks, by their states alone; `tasks` are those of the ids that there are. */
+/**
+ * What would become of tasks, by their states alone; `tasks` are those of the ids that there are.
+ */
 export function previewByState(
   ids: readonly string[],
   tasks: readonly TaskSummary[],

@@ -7,7 +7,10 @@ const notStarted = {
   stack: null,
 };
 
-/** The error of a task that is not started because its deadline has passed. No code of the app was running, so it has no stack. */
+/**
+ * The error of a task that is not started because its deadline has passed. No code of the app was
+ * running, so it has no stack.
+ */
 export function deadlineError(task: string): StoredError {
   return { ...notStarted, fingerprint: fingerprint(task, notStarted) };
 }

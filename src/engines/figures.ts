@@ -18,7 +18,9 @@ export interface Figures {
   buckets: Record<string, number>;
 }
 
-/** Sixteen buckets for each doubling: a percentile read from them is within 2.2 % of the true one. */
+/**
+ * Sixteen buckets for each doubling: a percentile read from them is within 2.2 % of the true one.
+ */
 const perDoubling = 16;
 
 /** A sum of nothing. */
@@ -31,7 +33,9 @@ export function bucketOf(ms: number): number {
   return Math.floor(Math.log2(ms + 1) * perDoubling);
 }
 
-/** Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did. */
+/**
+ * Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did.
+ */
 export function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
   figures.ended[status] = (figures.ended[status] ?? 0) + 1;
   if (ms === undefined) return;
@@ -56,7 +60,10 @@ export function addFigures(into: Figures, other: Figures): void {
   into.total += other.total;
 }
 
-/** The duration, in milliseconds, that a share (0 to 1) of the attempts stayed within; null where none ran. */
+/**
+ * The duration, in milliseconds, that a share (0 to 1) of the attempts stayed within; null where
+ * none ran.
+ */
 export function percentile({ ran, min, max, buckets }: Figures, share: number): number | null {
   if (ran === 0) return null;
   let left = Math.ceil(ran * share);

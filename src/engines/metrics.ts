@@ -108,7 +108,10 @@ function groupBy(
   return groups;
 }
 
-/** Over all time the live counts are the truth; within a range, what ended in it, beside what waits and runs now. */
+/**
+ * Over all time the live counts are the truth; within a range, what ended in it, beside what waits
+ * and runs now.
+ */
 function figuresOf(
   { figures, live }: Group,
   ranged: boolean,

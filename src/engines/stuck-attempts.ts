@@ -27,12 +27,15 @@ interface StuckAttemptsParts {
 
 /** Attempts that are listed by name. */
 const mostListed = 20;
-/** Milliseconds that changes are gathered for, so that many handlers which hang together are one write. */
+/**
+ * Milliseconds that changes are gathered for, so that many handlers which hang together are one
+ * write.
+ */
 const gatherTime = 100;
 
 /**
- * Counts the attempts that were given up while their handlers still run. JavaScript cannot end such a handler, so its slot
- * stays taken, and an operator must learn of it.
+ * Counts the attempts that were given up while their handlers still run. JavaScript cannot end such
+ * a handler, so its slot stays taken, and an operator must learn of it.
  */
 export class StuckAttempts {
   readonly #parts: StuckAttemptsParts;

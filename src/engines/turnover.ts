@@ -41,7 +41,10 @@ export class TurnoverMap<K, V> {
   }
 }
 
-/** A Set for values that soon leave it again. It avoids the memory problem that `TurnoverMap` describes. */
+/**
+ * A Set for values that soon leave it again. It avoids the memory problem that `TurnoverMap`
+ * describes.
+ */
 export class TurnoverSet<T> {
   readonly #values: TurnoverMap<T, T>;
 

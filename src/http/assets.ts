@@ -11,7 +11,10 @@ import { assetHeaders } from './headers.js';
 
 const folder = fileURLToPath(packageFile('public/assets/'));
 
-/** The built files of the suite, by the name they had before a hash of their content was put into it. */
+/**
+ * The built files of the suite, by the name they had before a hash of their content was put into
+ * it.
+ */
 export interface Assets {
   /** The file's name with its hash; throws for a name that was not built. */
   file(name: string): string;

@@ -28,7 +28,10 @@ const bodyIsGone =
 /** Seconds a client may take to send a body. */
 const patience = 10;
 
-/** Reads a small body, once and bounded. A body the app has parsed already (`ctx.request.body`) is taken as it is. */
+/**
+ * Reads a small body, once and bounded. A body the app has parsed already (`ctx.request.body`) is
+ * taken as it is.
+ */
 export async function readBody(ctx: Context, { types, limit }: BodyRules): Promise<ParsedBody> {
   const type = types.find((candidate) => isOfType(ctx, candidate));
   const request = ctx.request as { body?: unknown };
@@ -62,10 +65,16 @@ function isHttp2(req: Context['req'] | Http2ServerRequest): req is Http2ServerRe
   return req.httpVersionMajor === 2;
 }
 
-/** Bytes and milliseconds for which a body that nobody wants is still taken, so that its sender gets to the answer. */
+/**
+ * Bytes and milliseconds for which a body that nobody wants is still taken, so that its sender gets
+ * to the answer.
+ */
 const discarded = { bytes: 64 * 1024, wait: 1000 };
 
-/** Takes what is left of a body and throws it away; where that is too much, the connection ends with the answer. */
+/**
+ * Takes what is left of a body and throws it away; where that is too much, the connection ends with
+ * the answer.
+ */
 export async function discardBody(ctx: Context): Promise<void> {
   const { req } = ctx;
   if (req.complete || !hasBody(ctx)) return;

@@ -1,15 +1,18 @@
 import { isIP } from 'node:net';
 import type { Context } from 'koa';
 
-/** Whether the app trusts a proxy without saying how many there are: then clients can write the front of the header. */
+/**
+ * Whether the app trusts a proxy without saying how many there are: then clients can write the
+ * front of the header.
+ */
 export function trustsUncountedProxies({ app }: Context): boolean {
   return app.proxy && !(app.maxIpsCount > 0);
 }
 
 /**
- * Address of the client, as far as it can be believed. Without `app.proxy` it is the socket's. With it, Koa's `ctx.ip` is
- * right only where `app.maxIpsCount` says how many proxies there are; else the last entry of the header counts, which is the
- * one that the nearest proxy wrote (CWE-348).
+ * Address of the client, as far as it can be believed. Without `app.proxy` it is the socket's. With
+ * it, Koa's `ctx.ip` is right only where `app.maxIpsCount` says how many proxies there are; else
+ * the last entry of the header counts, which is the one that the nearest proxy wrote (CWE-348).
  */
 export function clientAddress(ctx: Context): string {
   const socket = plain(ctx.req.socket.remoteAddress ?? '');
@@ -33,8 +36,9 @@ function plain(address: string): string {
 }
 
 /**
- * Returns what one customer of a provider has: an IPv4 address, or an IPv6 network of 2^64 addresses. An IPv4 address inside
- * IPv6, mapped (`::ffff:0:0/96`, RFC 4291) or translated by NAT64 (`64:ff9b::/96`, RFC 6052), counts as IPv4.
+ * Returns what one customer of a provider has: an IPv4 address, or an IPv6 network of 2^64
+ * addresses. An IPv4 address inside IPv6, mapped (`::ffff:0:0/96`, RFC 4291) or translated by NAT64
+ * (`64:ff9b::/96`, RFC 6052), counts as IPv4.
  */
 export function networkOf(address: string): string {
   if (isIP(address) !== 6) return address;

@@ -1,6 +1,9 @@
 import { loggedError } from '../errors.js';
 
-/** What a log may say of an error: drivers put whole requests, passwords and all, into theirs. Its stack is for `debug` alone. */
+/**
+ * What a log may say of an error: drivers put whole requests, passwords and all, into theirs. Its
+ * stack is for `debug` alone.
+ */
 export function errorFields(error: unknown, secrets: readonly string[] = []): object {
   if (!(error instanceof Error)) return { type: typeof error };
   const { code } = error as { code?: unknown };

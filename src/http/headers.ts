@@ -1,6 +1,9 @@
 import type { Context } from 'koa';
 
-/** Policy of every page: nothing inline, nothing from another host, no HTML sinks (OWASP ASVS 3.4.3). */
+/**
+ * Policy of every page: nothing inline, nothing from another host, no HTML sinks (OWASP ASVS
+ * 3.4.3).
+ */
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
   "manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; " +
@@ -22,9 +25,10 @@ export function plainHeaders(ctx: Context): void {
 }
 
 /**
- * Keeps what a guard lets through out of every cache, unless the app sets `Cache-Control` itself, before or later. Set at once,
- * so that middlewares with a default of their own, such as koa-static, leave theirs out; and once more when the headers go
- * out, since Koa removes them for an error.
+ * Keeps what a guard lets through out of every cache, unless the app sets `Cache-Control` itself,
+ * before or later. Set at once, so that middlewares with a default of their own, such as
+ * koa-static, leave theirs out; and once more when the headers go out, since Koa removes them for
+ * an error.
  */
 export function noStoreUnlessSet(ctx: Context): void {
   const { res } = ctx;
@@ -38,7 +42,10 @@ export function noStoreUnlessSet(ctx: Context): void {
   res.writeHead = writeGuarded as typeof res.writeHead;
 }
 
-/** Headers of a page. Its Referrer-Policy is `same-origin`: under `no-referrer` a form sent over plain HTTP has `Origin: null`. */
+/**
+ * Headers of a page. Its Referrer-Policy is `same-origin`: under `no-referrer` a form sent over
+ * plain HTTP has `Origin: null`.
+ */
 export function pageHeaders(ctx: Context): void {
   ctx.set({
     ...common,

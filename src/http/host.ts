@@ -25,8 +25,8 @@ function isLocal(name: string): boolean {
 }
 
 /**
- * Answers only to names that a foreign page cannot point here. Without a login this is what stops DNS rebinding:
- * a name that resolves to this address would make the foreign page same-origin.
+ * Answers only to names that a foreign page cannot point here. Without a login this is what stops
+ * DNS rebinding: a name that resolves to this address would make the foreign page same-origin.
  */
 export function refuseForeignHost(ctx: Context, allowed: ReadonlySet<string>): void {
   // HTTP/2 has the host in `:authority`, and may have a Host beside it, which must not be another.

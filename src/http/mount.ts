@@ -11,7 +11,10 @@ export interface Mount {
   contains(path: string | null): boolean;
   /** Makes a middleware that handles the paths of the mount and passes on all others. */
   middleware(name: string, handle: Middleware): Middleware;
-  /** What stands before the app's own paths as a browser sees them: a koa-mount, and what a proxy cut off. */
+  /**
+   * What stands before the app's own paths as a browser sees them: a koa-mount, and what a proxy
+   * cut off.
+   */
   base(ctx: Context): string;
   /** The prefix as a browser sees it. */
   outside(ctx: Context): string;
@@ -56,7 +59,9 @@ function cutByMount(ctx: Context): string {
   return /^(\/[A-Za-z0-9._~%-]+)*$/.test(cut) ? cut : '';
 }
 
-/** What a proxy took off, which it names in `X-Forwarded-Prefix`; believed only with `app.proxy`. */
+/**
+ * What a proxy took off, which it names in `X-Forwarded-Prefix`; believed only with `app.proxy`.
+ */
 export function forwardedPrefix(ctx: Context): string {
   if (!ctx.app.proxy) return '';
   const prefix = ctx.get('X-Forwarded-Prefix').replace(/\/$/, '');

@@ -7,7 +7,10 @@ import { refuseForeignHost } from './host.js';
 
 let warned = false;
 
-/** What stands in for a login where none is configured: foreign host names are refused, and exposure is warned of once. */
+/**
+ * What stands in for a login where none is configured: foreign host names are refused, and exposure
+ * is warned of once.
+ */
 export function openGuard(
   access: Access,
   allowedHosts: ReadonlySet<string>,

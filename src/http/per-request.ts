@@ -7,8 +7,9 @@ export interface PerRequest<T> {
 }
 
 /**
- * A place for one value on each request. It is a property that nobody else can name, and not a WeakMap: one entry for each
- * request costs the garbage collector more than all the rest of a guard does.
+ * A place for one value on each request. It is a property that nobody else can name, and not a
+ * WeakMap: one entry for each request costs the garbage collector more than all the rest of a guard
+ * does.
  */
 export function perRequest<T>(name: string): PerRequest<T> {
   const key = Symbol(`koa-taskflow ${name}`);

@@ -9,15 +9,18 @@ import { requestFields, requestId } from './request-id.js';
 /** How an error is shown: `json` for programs, `page` for a person in a browser. */
 export type ErrorShape = 'json' | 'page';
 
-/** Turns any thrown value into one that has a code: Koa's and the parsers' errors by their status, all else INTERNAL. */
+/**
+ * Turns any thrown value into one that has a code: Koa's and the parsers' errors by their status,
+ * all else INTERNAL.
+ */
 export function toTaskflowError(error: unknown): TaskflowError {
   if (error instanceof TaskflowError) return error;
   return new TaskflowError('INTERNAL', 'an unexpected error', { cause: error });
 }
 
 /**
- * Answers with the error as `application/problem+json` (RFC 9457) or as a small page, whose style is at `assets`; faults of ours
- * are logged.
+ * Answers with the error as `application/problem+json` (RFC 9457) or as a small page, whose style
+ * is at `assets`; faults of ours are logged.
  */
 export function sendError(
   ctx: Context,

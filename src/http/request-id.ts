@@ -5,7 +5,10 @@ import { perRequest } from './per-request.js';
 
 const ids = perRequest<string>('request id');
 
-/** The id that log lines and error answers share: `X-Request-Id` when it is harmless text, else a new UUID. */
+/**
+ * The id that log lines and error answers share: `X-Request-Id` when it is harmless text, else a
+ * new UUID.
+ */
 export function requestId(ctx: Context): string {
   let id = ids.get(ctx);
   if (id === undefined) {

@@ -11,8 +11,9 @@ export function isSafeMethod(method: string): boolean {
 }
 
 /**
- * Reads the option `trustedOrigins`: exact origins as a browser sends them, which is without a path, in lower case, and without
- * the default port. Any other text would never match, so it is refused at the start.
+ * Reads the option `trustedOrigins`: exact origins as a browser sends them, which is without a
+ * path, in lower case, and without the default port. Any other text would never match, so it is
+ * refused at the start.
  */
 export function trustedOriginsOption(option: string, value: unknown): readonly string[] {
   return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => {
@@ -29,8 +30,9 @@ function originOf(text: string): string | undefined {
 }
 
 /**
- * Refuses a request that another site made a browser send. The rule is the one of Go's `http.CrossOriginProtection`:
- * `Sec-Fetch-Site` decides where it is sent, else `Origin` must name this host; a request with neither is not a browser's.
+ * Refuses a request that another site made a browser send. The rule is the one of Go's
+ * `http.CrossOriginProtection`: `Sec-Fetch-Site` decides where it is sent, else `Origin` must name
+ * this host; a request with neither is not a browser's.
  */
 export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[]): void {
   if (isSafeMethod(ctx.method)) return;
@@ -51,8 +53,9 @@ export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[
 }
 
 /**
- * Refuses a page of another site that reads what is guarded, by script, picture or stream: it would learn from the time and
- * the size of the answer, and hold streams open (OWASP ASVS 3.5.8). A link that a person follows is none of these.
+ * Refuses a page of another site that reads what is guarded, by script, picture or stream: it would
+ * learn from the time and the size of the answer, and hold streams open (OWASP ASVS 3.5.8). A link
+ * that a person follows is none of these.
  */
 export function refuseCrossSiteRead(ctx: Context, trustedOrigins: readonly string[]): void {
   if (!isSafeMethod(ctx.method)) return;

@@ -6,8 +6,9 @@ import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * The most keys that are kept. A full store first drops expired entries, then counts of failed logins (the lowest first, and
-   * none that blocks), then networks that have logged in, then the entries that expire first. Default 100,000.
+   * The most keys that are kept. A full store first drops expired entries, then counts of failed
+   * logins (the lowest first, and none that blocks), then networks that have logged in, then the
+   * entries that expire first. Default 100,000.
    */
   maxKeys?: number | undefined;
   /** Entries of a log kept at most; the oldest goes. Default 10,000. */
@@ -34,7 +35,8 @@ interface Watcher {
 }
 
 /**
- * Returns a {@link SharedStore} of this process alone, bounded in memory. What it holds ends with the process.
+ * Returns a {@link SharedStore} of this process alone, bounded in memory. What it holds ends with
+ * the process.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT for a wrong option.
  */
@@ -156,8 +158,8 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
 }
 
 /**
- * Makes room for one more key. Drops up to a hundredth of the droppable entries at a time, so that many writes share one pass
- * over all keys.
+ * Makes room for one more key. Drops up to a hundredth of the droppable entries at a time, so that
+ * many writes share one pass over all keys.
  *
  * @throws TaskflowError STORE_UNAVAILABLE if no entry may be dropped yet.
  */
@@ -179,7 +181,10 @@ function dropExpired(entries: Map<string, Entry>, now: number): number {
   );
 }
 
-/** Drops the oldest droppable entries of the lowest rank. Entries of a higher rank stay while there is one of a lower rank. */
+/**
+ * Drops the oldest droppable entries of the lowest rank. Entries of a higher rank stay while there
+ * is one of a lower rank.
+ */
 function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): number {
   let lowest = Number.POSITIVE_INFINITY;
   let found: Entry[] = [];

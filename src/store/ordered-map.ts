@@ -1,4 +1,7 @@
-/** A map that also lists its keys in order, so that a range of keys can be read without visiting all of them. */
+/**
+ * A map that also lists its keys in order, so that a range of keys can be read without visiting all
+ * of them.
+ */
 export class OrderedMap<V> extends Map<string, V> {
   readonly #keys: string[] = [];
 

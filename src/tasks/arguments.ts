@@ -4,7 +4,10 @@ import { rangeError, typeError } from '../options.js';
 /** Deeper than anything sensible, shallower than the stack. */
 const maxDepth = 500;
 
-/** The first place in a value that JSON would change, in words; `undefined` when it carries all of it. */
+/**
+ * The first place in a value that JSON would change, in words; `undefined` when it carries all of
+ * it.
+ */
 function flaw(value: unknown, path: string, ancestors: Set<object>): string | undefined {
   switch (typeof value) {
     case 'string':
@@ -63,7 +66,10 @@ function isIterator(value: object): boolean {
   );
 }
 
-/** Whether the content of a value is yet to be read: an iterator, a stream, or the response of a `fetch`. */
+/**
+ * Whether the content of a value is yet to be read: an iterator, a stream, or the response of a
+ * `fetch`.
+ */
 function isUnread(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   return isIterator(value) || Symbol.asyncIterator in value || ('body' in value && 'json' in value);
@@ -103,7 +109,8 @@ function recordFlaw(
 /**
  * Arguments as they are stored. Trailing `undefined` ones are dropped.
  *
- * @throws TypeError naming the path of whatever JSON would change; RangeError when the text is over `limit` bytes.
+ * @throws TypeError naming the path of whatever JSON would change; RangeError when the text is over
+ * `limit` bytes.
  */
 export function encodeArguments(task: string, args: readonly unknown[], limit: number): string {
   let length = args.length;
@@ -144,8 +151,8 @@ export function encodeResult(
 }
 
 /**
- * Reads the arguments of a task from what is stored. A job that another program added may hold any JSON value: one that is not a list
- * is the only argument.
+ * Reads the arguments of a task from what is stored. A job that another program added may hold any
+ * JSON value: one that is not a list is the only argument.
  *
  * @throws TypeError if the text is not JSON.
  */

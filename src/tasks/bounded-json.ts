@@ -9,8 +9,9 @@ interface Room {
 }
 
 /**
- * Returns JSON text of any value for people to read, of about `limit` characters at most. Values that JSON cannot carry are
- * named instead (`"[function send]"`, `"[circular]"`), and omitted parts are marked with `…`. Never throws.
+ * Returns JSON text of any value for people to read, of about `limit` characters at most. Values
+ * that JSON cannot carry are named instead (`"[function send]"`, `"[circular]"`), and omitted parts
+ * are marked with `…`. Never throws.
  */
 export function boundedJson(value: unknown, limit: number): string {
   try {

@@ -2,7 +2,10 @@ import type { z } from 'zod';
 import { rangeError, typeError } from '../options.js';
 import { quote } from '../show-value.js';
 
-/** A violation of a schema: where it is, a message that continues the name of the value, and whether the type is wrong. */
+/**
+ * A violation of a schema: where it is, a message that continues the name of the value, and whether
+ * the type is wrong.
+ */
 export interface Flaw {
   /** Members on the way to the value, such as `['filter', 'status']`; empty for the whole. */
   path: readonly PropertyKey[];
@@ -12,8 +15,9 @@ export interface Flaw {
 }
 
 /**
- * Returns the first violation, or an unknown key if there is one: a misspelt key makes another one seem to be missing. For a
- * union, returns the violation of its last member if the value has the type of that member.
+ * Returns the first violation, or an unknown key if there is one: a misspelt key makes another one
+ * seem to be missing. For a union, returns the violation of its last member if the value has the
+ * type of that member.
  */
 export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
@@ -39,7 +43,8 @@ export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
 /**
  * Checks an argument against a schema and returns what it accepts.
  *
- * @throws TypeError or RangeError with code INVALID_INPUT that names the member, its value and what is accepted.
+ * @throws TypeError or RangeError with code INVALID_INPUT that names the member, its value and what
+ * is accepted.
  */
 export function checkArgument<S extends z.ZodType>(
   where: string,
@@ -58,7 +63,10 @@ export function checkArgument<S extends z.ZodType>(
   throw wrongType ? typeError(text) : rangeError(text);
 }
 
-/** Returns the member at a path, with its name such as `query.status[1]`. A string that stands for a list of one has no members. */
+/**
+ * Returns the member at a path, with its name such as `query.status[1]`. A string that stands for a
+ * list of one has no members.
+ */
 export function memberAt(
   given: unknown,
   path: readonly PropertyKey[],
@@ -77,11 +85,11 @@ export function memberAt(
 const mostItems = 10_000;
 
 /**
- * Copies a plain object that a caller gave, so that each member is read once and inherited ones do not count. Dates become
- * their ISO 8601 text, and lists are copied.
+ * Copies a plain object that a caller gave, so that each member is read once and inherited ones do
+ * not count. Dates become their ISO 8601 text, and lists are copied.
  *
- * @throws TypeError or RangeError with code INVALID_INPUT for anything else, for a list that is too long, and for an object that
- * throws when it is read.
+ * @throws TypeError or RangeError with code INVALID_INPUT for anything else, for a list that is too
+ * long, and for an object that throws when it is read.
  */
 export function plainCopy(
   where: string,
@@ -111,7 +119,10 @@ export function plainCopy(
   return copy;
 }
 
-/** Whether a value is a plain object of any realm: its prototype is null, or has no prototype itself. */
+/**
+ * Whether a value is a plain object of any realm: its prototype is null, or has no prototype
+ * itself.
+ */
 function isPlainObject(value: unknown): value is object {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -134,7 +145,10 @@ export function withoutUndefined(given: Record<string, unknown>): Record<string,
   return given;
 }
 
-/** @throws TypeError if a member is `undefined`, because it may be a mistake that would select more tasks. */
+/**
+ * @throws TypeError if a member is `undefined`, because it may be a mistake that would select more
+ * tasks.
+ */
 export function refuseUndefined(where: string, given: Readonly<Record<string, unknown>>): void {
   for (const key of Object.keys(given))
     if (given[key] === undefined)

@@ -27,8 +27,8 @@ const kinds: readonly (keyof Aggregates)[] = [
 ];
 
 /**
- * The reading side of an engine for callers: checks their queries and converts them to the engine's form. This is the only place
- * that does so, for calls from code and from the HTTP API alike.
+ * The reading side of an engine for callers: checks their queries and converts them to the engine's
+ * form. This is the only place that does so, for calls from code and from the HTTP API alike.
  *
  * @param now The time that relative times count from, in Unix milliseconds.
  */

@@ -10,7 +10,10 @@ export interface TaskContext {
   /** Number of this attempt, from 1. */
   readonly attempt: number;
   readonly tags: Readonly<Record<string, string>>;
-  /** Aborts when the task is cancelled or the process stops. Pass it to every call that accepts a signal. */
+  /**
+   * Aborts when the task is cancelled or the process stops. Pass it to every call that accepts a
+   * signal.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -45,8 +48,8 @@ const inert: TaskContext = Object.freeze({
 });
 
 /**
- * The context of the task this code runs in. Outside a task it is inert (an empty id, a signal that never aborts), so that
- * handlers can be tested as plain functions.
+ * The context of the task this code runs in. Outside a task it is inert (an empty id, a signal that
+ * never aborts), so that handlers can be tested as plain functions.
  */
 export function taskContext(): TaskContext {
   return current.getStore()?.context ?? inert;
@@ -76,8 +79,8 @@ function write(level: LogLevel, text: string, fields: object | undefined): void 
 }
 
 /**
- * Writes a line at `info` to the log of the running task, where the dashboard shows it live; `taskLog.trace`, `.debug`,
- * `.warn` and `.error` write at theirs.
+ * Writes a line at `info` to the log of the running task, where the dashboard shows it live;
+ * `taskLog.trace`, `.debug`, `.warn` and `.error` write at theirs.
  *
  * @example
  * ```ts
@@ -95,10 +98,11 @@ export const taskLog: TaskLog = Object.assign(
 );
 
 /**
- * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as often as you like: what is
- * stored is the last of a quarter of a second.
+ * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as
+ * often as you like: what is stored is the last of a quarter of a second.
  *
- * @param value From 0 to 1. A number outside this range counts as the nearer end, and the log warns once for each task name.
+ * @param value From 0 to 1. A number outside this range counts as the nearer end, and the log warns
+ * once for each task name.
  * @param text What it is counted in, such as `'1,200 of 3,000 rows'`.
  * @throws TypeError if the value is not a finite number, such as the `NaN` of `0 / 0`.
  */

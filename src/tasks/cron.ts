@@ -25,7 +25,8 @@ const usage =
   'Use five fields (minute hour day month weekday), such as "30 3 * * MON", or six with seconds first.';
 
 /**
- * Reads a cron expression and returns a function that returns the first run after a time, both in Unix milliseconds.
+ * Reads a cron expression and returns a function that returns the first run after a time, both in
+ * Unix milliseconds.
  *
  * @param where What the expression belongs to, for the error.
  * @param timezone IANA name.

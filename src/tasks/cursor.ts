@@ -4,9 +4,11 @@ import { TaskflowError } from '../errors.js';
 /** Reads and writes the cursors of one list. */
 export interface Cursors {
   /**
-   * Returns the engine's position that a cursor holds; the engine checks it, since it alone knows the form.
+   * Returns the engine's position that a cursor holds; the engine checks it, since it alone knows
+   * the form.
    *
-   * @throws TaskflowError INVALID_CURSOR if no list returned the cursor, or a list with other conditions did.
+   * @throws TaskflowError INVALID_CURSOR if no list returned the cursor, or a list with other
+   * conditions did.
    */
   read(cursor: string | undefined): string | undefined;
   /** Returns the cursor of a position. */

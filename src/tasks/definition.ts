@@ -11,7 +11,10 @@ import {
 import { functionKind } from '../show-value.js';
 import type { AppConnection, FunctionSettings, NewTask } from './engine.js';
 
-/** Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at run time all through. */
+/**
+ * Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at
+ * run time all through.
+ */
 type NotJson =
   | ((...args: never[]) => unknown)
   | symbol
@@ -28,7 +31,10 @@ type JsonParameters<A extends readonly unknown[]> = {
   [K in keyof A]: Extract<A[K], NotJson> extends never ? A[K] : never;
 };
 
-/** What a handler's parameters must be besides themselves: `unknown` when JSON carries each, else a text no function is. */
+/**
+ * What a handler's parameters must be besides themselves: `unknown` when JSON carries each, else a
+ * text no function is.
+ */
 export type JsonSafe<A extends readonly unknown[]> =
   A extends JsonParameters<A>
     ? unknown
@@ -47,23 +53,33 @@ export interface TaskOptions {
   /** Seconds before the first retry. Default 0. */
   delay?: number | undefined;
   /**
-   * Each further retry waits this many times as long. Default 1. Or a function of the number of the try that failed, from 1,
-   * and of what it threw, which returns the seconds to wait.
+   * Each further retry waits this many times as long. Default 1. Or a function of the number of the
+   * try that failed, from 1, and of what it threw, which returns the seconds to wait.
    */
   backoff?: number | Backoff | undefined;
   /** Seconds that no wait before a retry exceeds. Default a day. */
   maxDelay?: number | undefined;
-  /** Share of each wait that is left to chance, 0 to 1, so that tasks which failed together are not tried together. Default 0. */
+  /**
+   * Share of each wait that is left to chance, 0 to 1, so that tasks which failed together are not
+   * tried together. Default 0.
+   */
   jitter?: number | undefined;
   /** Whether an error is worth another try. Default: every one is. */
   retryOn?: ((error: unknown) => boolean) | undefined;
-  /** Seconds an attempt may take; then its signal is aborted, and it fails with a `TimeoutError`. Default: none. */
+  /**
+   * Seconds an attempt may take; then its signal is aborted, and it fails with a `TimeoutError`.
+   * Default: none.
+   */
   timeout?: number | undefined;
-  /** Seconds after its time to start within which a task must be done: later it is not started, and not tried again. Default: none. */
+  /**
+   * Seconds after its time to start within which a task must be done: later it is not started, and
+   * not tried again. Default: none.
+   */
   deadline?: number | undefined;
   /**
-   * Tasks of this name that run at once, over all processes on the database, 1 to 10,000. Give it in every process that enqueues or
-   * runs the task: with `bullmqEngine`, the process that enqueues a task decides. Default: as many as the processes allow.
+   * Tasks of this name that run at once, over all processes on the database, 1 to 10,000. Give it
+   * in every process that enqueues or runs the task: with `bullmqEngine`, the process that enqueues
+   * a task decides. Default: as many as the processes allow.
    */
   concurrency?: number | undefined;
   /** Label the tasks are grouped by. Default `'default'`. */
@@ -76,7 +92,10 @@ export interface TaskOptions {
   requeueOnInterrupt?: boolean | undefined;
   /** How often it may, so that a task which kills its process ends. Default 3. */
   maxInterrupts?: number | undefined;
-  /** Seconds a task that was cancelled or timed out may take to end before it is recorded as such anyway. Default 5. */
+  /**
+   * Seconds a task that was cancelled or timed out may take to end before it is recorded as such
+   * anyway. Default 5.
+   */
   cancelGrace?: number | undefined;
 }
 
@@ -93,9 +112,10 @@ export interface EnqueueOptions {
   /** As in the definition. */
   deadline?: number | undefined;
   /**
-   * Names the piece of work: a second task of the same name with this key is not stored, and `enqueue` resolves to the id of
-   * the first. A cancelled task gives its key back. 1 to 256 characters, stored as they are even with `encryptionKeys`: if the
-   * key is made of personal data, give a hash of it.
+   * Names the piece of work: a second task of the same name with this key is not stored, and
+   * `enqueue` resolves to the id of the first. A cancelled task gives its key back. 1 to 256
+   * characters, stored as they are even with `encryptionKeys`: if the key is made of personal data,
+   * give a hash of it.
    */
   idempotencyKey?: string | undefined;
   /** Seconds a key is taken from when it was used. Default 86,400, a day. */
@@ -131,20 +151,25 @@ export interface Definition {
 /** Enqueues tasks of one definition. */
 export interface Enqueuer<A extends readonly unknown[]> {
   readonly name: string;
-  /** Stores a task and resolves to its id once it is on disk. Rejects with TypeError for arguments that JSON would change. */
+  /**
+   * Stores a task and resolves to its id once it is on disk. Rejects with TypeError for arguments
+   * that JSON would change.
+   */
   enqueue(...args: A): Promise<string>;
   /** Stores one task for each list of arguments, all or none. */
   enqueueMany(list: readonly A[]): Promise<string[]>;
   /**
-   * Stores a task within a transaction that is open on a connection of the app's own to the same database file, and returns
-   * its id: the task exists exactly when that transaction commits. Synchronous, like the connection. Processes that run tasks
-   * see it within `pollInterval` of the commit.
+   * Stores a task within a transaction that is open on a connection of the app's own to the same
+   * database file, and returns its id: the task exists exactly when that transaction commits.
+   * Synchronous, like the connection. Processes that run tasks see it within `pollInterval` of the
+   * commit.
    *
-   * @param connection An open `DatabaseSync` of `koa-taskflow/sqlite` on which a transaction has begun. No other SQLite library may be
-   * used on this file in the process of a `TaskManager`: the two would not see each other's file locks and would damage the file.
-   * @throws TypeError for arguments that JSON would change, or for a connection of another SQLite library; TaskflowError
-   * ENGINE_UNAVAILABLE if no transaction is open, if the file is another, or if the manager has not been started, NOT_SUPPORTED if the
-   * engine has no file.
+   * @param connection An open `DatabaseSync` of `koa-taskflow/sqlite` on which a transaction has
+   * begun. No other SQLite library may be used on this file in the process of a `TaskManager`: the
+   * two would not see each other's file locks and would damage the file.
+   * @throws TypeError for arguments that JSON would change, or for a connection of another SQLite
+   * library; TaskflowError ENGINE_UNAVAILABLE if no transaction is open, if the file is another, or
+   * if the manager has not been started, NOT_SUPPORTED if the engine has no file.
    * @example
    * ```ts
    * import { DatabaseSync } from 'koa-taskflow/sqlite';
@@ -180,7 +205,9 @@ const label = {
 /** No storage can keep half of a surrogate pair, so different values would count as one. */
 const tagText = /^\P{Cs}*$/u;
 
-/** Reads a name of a task or schedule, the first argument of a call such as `usage`; it is required. */
+/**
+ * Reads a name of a task or schedule, the first argument of a call such as `usage`; it is required.
+ */
 export function nameOption(option: string, value: unknown, usage: string): string {
   if (typeof value !== 'string') throw wrongType(option, value, `a string, as in ${usage}`);
   return stringOption(option, value, '', label);
@@ -308,7 +335,8 @@ function plainFunctionOption<F>(option: string, value: F, accepted: string): F {
 /**
  * Checks the handler of a task.
  *
- * @throws TypeError for what is not a function, and for a class or a generator function: calling it does not run its body.
+ * @throws TypeError for what is not a function, and for a class or a generator function: calling it
+ * does not run its body.
  */
 export function checkHandler(name: string, handler: unknown): void {
   const accepted = 'a function or an async function';

@@ -7,8 +7,9 @@ import { fingerprint } from './fingerprint.js';
 import type { ErrorDetails, TaskError } from './types.js';
 
 /*
- * Turns any value that a handler throws into plain text that can be stored. A thrown value is not trusted: a getter or a Proxy
- * may throw, it may refer to itself, and it may be of any size. So each property is read once, guarded, and cut to a limit.
+ * Turns any value that a handler throws into plain text that can be stored. A thrown value is not
+ * trusted: a getter or a Proxy may throw, it may refer to itself, and it may be of any size. So
+ * each property is read once, guarded, and cut to a limit.
  */
 
 /** Characters that are kept of the thrown error itself, and of each cause and member. */
@@ -29,7 +30,8 @@ interface Budget {
 /** Describes what a handler of the task threw. Never throws. */
 export function describeError(task: string, thrown: unknown): StoredError {
   const error = describeThrown(thrown);
-  // The class name is not part of the fingerprint: `name` identifies the error already, and a minifier changes class names.
+  // The class name is not part of the fingerprint: `name` identifies the error already, and a
+  // minifier changes class names.
   return {
     ...error,
     fingerprint: fingerprint(task, {
@@ -76,7 +78,10 @@ function spend(error: TaskError, budget: Budget, ancestors: readonly unknown[]):
   return error;
 }
 
-/** The cause of an error and the members of an AggregateError. `ancestors` ends with the error itself. */
+/**
+ * The cause of an error and the members of an AggregateError. `ancestors` ends with the error
+ * itself.
+ */
 function relatedErrors(
   thrown: object,
   budget: Budget,
@@ -103,7 +108,10 @@ function relatedErrors(
   return related;
 }
 
-/** Errors other than AggregateError may have a list `errors` too, such as invalid fields: it counts if it holds errors. */
+/**
+ * Errors other than AggregateError may have a list `errors` too, such as invalid fields: it counts
+ * if it holds errors.
+ */
 function membersOf(thrown: object): readonly unknown[] {
   const errors = read(thrown, 'errors');
   try {
@@ -119,7 +127,10 @@ function isAggregate(thrown: object): boolean {
   return thrown instanceof AggregateError || read(thrown, 'name') === 'AggregateError';
 }
 
-/** The value that has no message: a primitive as text, a plain object as JSON, a function by its name. */
+/**
+ * The value that has no message: a primitive as text, a plain object as JSON, a function by its
+ * name.
+ */
 function valueFields(thrown: unknown, limit: number): { name: string; message: string } {
   const name = typeof thrown;
   if (typeof thrown === 'function')
@@ -137,7 +148,9 @@ function isClass(value: unknown): boolean {
   return text(value).startsWith('class') || isErrorLike(read(value, 'prototype'));
 }
 
-/** An error has a message. Errors of other realms and of frameworks are not instances of our Error. */
+/**
+ * An error has a message. Errors of other realms and of frameworks are not instances of our Error.
+ */
 function isErrorLike(thrown: unknown): thrown is object {
   if (isError(thrown)) return true;
   try {
@@ -186,7 +199,10 @@ function isDomException(thrown: object): boolean {
 const root = process.cwd();
 const rootUrl = pathToFileURL(root).href;
 
-/** The stack, its paths relative to where the app runs: shorter to read, and the same on every machine. */
+/**
+ * The stack, its paths relative to where the app runs: shorter to read, and the same on every
+ * machine.
+ */
 function stackOf(thrown: object, limit: number): string | null {
   const stack = read(thrown, 'stack');
   if (typeof stack !== 'string' || stack === '') return null;

@@ -29,7 +29,10 @@ export interface NewTask {
   /** Unix milliseconds, as `runAt`. */
   readonly createdAt: number;
   readonly runAt: number;
-  /** Unix milliseconds from which `runAt` was counted, if it is the end of a delay; absent for a time that was given as such. */
+  /**
+   * Unix milliseconds from which `runAt` was counted, if it is the end of a delay; absent for a
+   * time that was given as such.
+   */
   readonly waitsFrom?: number | undefined;
   /** Attempts of one series: the first and its retries. */
   readonly attempts: number;
@@ -37,15 +40,24 @@ export interface NewTask {
   readonly interrupts: number;
   /** Unix milliseconds after which it is neither started nor tried again. */
   readonly deadlineAt?: number | undefined;
-  /** While a task of the same name with this key is not cancelled and `until` (Unix milliseconds) is to come, no second one is stored. */
+  /**
+   * While a task of the same name with this key is not cancelled and `until` (Unix milliseconds) is
+   * to come, no second one is stored.
+   */
   readonly idempotency?: { readonly key: string; readonly until: number } | undefined;
   /** Name of the schedule that made it. */
   readonly schedule?: string | undefined;
   /** Id of the task that this one is a rerun of. */
   readonly rerunOf?: string | undefined;
-  /** Tasks of this name that run at once over all processes, for an engine that decides it when the task is stored. */
+  /**
+   * Tasks of this name that run at once over all processes, for an engine that decides it when the
+   * task is stored.
+   */
   readonly concurrency?: number | undefined;
-  /** Wait before the first retry, if each further one is the same or twice as long: for programs that run the task without its definition. */
+  /**
+   * Wait before the first retry, if each further one is the same or twice as long: for programs
+   * that run the task without its definition.
+   */
   readonly retryDelay?: { readonly milliseconds: number; readonly doubling: boolean } | undefined;
 }
 
@@ -91,7 +103,10 @@ export interface NewLogLine {
 
 /** How an attempt and its engine talk to each other. */
 export interface AttemptIo {
-  /** Aborts when the task is cancelled, the process stops, or its time is over. Made when it is asked for: few handlers do. */
+  /**
+   * Aborts when the task is cancelled, the process stops, or its time is over. Made when it is
+   * asked for: few handlers do.
+   */
   readonly signal: AbortSignal;
   /** Aborts the signal, because the time of the attempt is over. */
   abort(reason: unknown): void;
@@ -101,18 +116,27 @@ export interface AttemptIo {
 }
 
 /**
- * What an engine has stored of an attempt: the result that the runner reported, or else the state of the task. `pending` means
- * that the task runs again because the process stops.
+ * What an engine has stored of an attempt: the result that the runner reported, or else the state
+ * of the task. `pending` means that the task runs again because the process stops.
  */
 export type StoredEnd = 'reported' | Extract<TaskStatus, 'cancelled' | 'interrupted' | 'pending'>;
 
 /** An attempt under way. Neither promise rejects. */
 export interface RunningAttempt {
-  /** How it ended, which may be known before its handler ends: a time-out does not wait for one that ignores its signal. */
+  /**
+   * How it ended, which may be known before its handler ends: a time-out does not wait for one that
+   * ignores its signal.
+   */
   result: Promise<AttemptResult>;
-  /** Resolves when the handler has ended; the same promise as `result` where the one is known with the other. */
+  /**
+   * Resolves when the handler has ended; the same promise as `result` where the one is known with
+   * the other.
+   */
   ended: Promise<unknown>;
-  /** Writes the log line of its end. The engine calls this once, after the end is stored. It does not call it if that fails. */
+  /**
+   * Writes the log line of its end. The engine calls this once, after the end is stored. It does
+   * not call it if that fails.
+   */
   logEnd(stored: StoredEnd): void;
 }
 
@@ -123,11 +147,17 @@ export type TaskRoute = Pick<NewTask, 'name' | 'queue' | 'priority' | 'concurren
 export interface TaskRunner {
   /** Attempts at once. */
   readonly concurrency: number;
-  /** Names with a handler here, each with how many of it may run at once over all processes; an engine gives no other task. */
+  /**
+   * Names with a handler here, each with how many of it may run at once over all processes; an
+   * engine gives no other task.
+   */
   names(): ReadonlyMap<string, number | undefined>;
   /** The routes of the tasks with a handler here, as their definitions say. */
   routes(): readonly TaskRoute[];
-  /** Seconds a cancelled task of that name may take to end before it is recorded as cancelled anyway. */
+  /**
+   * Seconds a cancelled task of that name may take to end before it is recorded as cancelled
+   * anyway.
+   */
   cancelGrace(name: string): number;
   /** Calls whenever `names` has changed. */
   onChange(listener: () => void): void;
@@ -140,11 +170,20 @@ export interface Schedule {
   readonly name: string;
   /** Name of the task. */
   readonly task: string;
-  /** The rule in words, such as `every 60` or `0 3 * * * Europe/Berlin`; when it changes, the next run is planned anew. */
+  /**
+   * The rule in words, such as `every 60` or `0 3 * * * Europe/Berlin`; when it changes, the next
+   * run is planned anew.
+   */
   readonly rule: string;
-  /** First time after `from`, in Unix milliseconds; `undefined` when there is none. `last` is the run before it. */
+  /**
+   * First time after `from`, in Unix milliseconds; `undefined` when there is none. `last` is the
+   * run before it.
+   */
   next(from: number, last?: number): number | undefined;
-  /** Milliseconds between two runs, if the rule is an interval; its next run is then never further away than this. */
+  /**
+   * Milliseconds between two runs, if the rule is an interval; its next run is then never further
+   * away than this.
+   */
   readonly interval?: number | undefined;
   /** Makes the task of one run. */
   prepare(): NewTask;
@@ -177,11 +216,15 @@ export interface ScheduleState {
   /** That the engine cannot pause it, though it can pause queues. */
   pausable?: false;
   /**
-   * How often a run was left out: because the task of the one before had not ended, or because it was missed and `catchUp` is
-   * off. If a run is late, the times of its rule that passed before it are not counted.
+   * How often a run was left out: because the task of the one before had not ended, or because it
+   * was missed and `catchUp` is off. If a run is late, the times of its rule that passed before it
+   * are not counted.
    */
   skipped: number;
-  /** Since when no running process defines it, ISO 8601. Null while a process does, and for the first minute after the last one did. */
+  /**
+   * Since when no running process defines it, ISO 8601. Null while a process does, and for the
+   * first minute after the last one did.
+   */
   undefinedSince: string | null;
 }
 
@@ -213,7 +256,10 @@ export interface TaskQuery {
   fingerprint?: string | undefined;
   /** Name of the schedule that made the task. */
   schedule?: string | undefined;
-  /** Words of the name, of a tag, or of a failure (name, error, tags); a tag; or the beginning of an id. Past 20 words or 30 names the rest is left out. */
+  /**
+   * Words of the name, of a tag, or of a failure (name, error, tags); a tag; or the beginning of an
+   * id. Past 20 words or 30 names the rest is left out.
+   */
   text?: string | undefined;
   /** Created at or after, in Unix milliseconds. */
   from?: number | undefined;
@@ -237,15 +283,19 @@ export type TaskFilter = Omit<TaskQuery, 'sort' | 'order' | 'limit' | 'after' | 
 export interface TaskPage {
   items: readonly TaskSummary[];
   /**
-   * Where the next page begins; null on the last one. A page may hold fewer items than asked for, or none, and still have a
-   * next one: rare combinations of conditions are looked for in steps, so that no call is long.
+   * Where the next page begins; null on the last one. A page may hold fewer items than asked for,
+   * or none, and still have a next one: rare combinations of conditions are looked for in steps, so
+   * that no call is long.
    */
   next: string | null;
   /** Exact up to 10,000. */
   total: number;
   /** `gte` past 10,000, where counting on would take too long, or where nothing was counted. */
   totalRelation: 'eq' | 'gte';
-  /** The list covers the newest tasks only, so there may be older ones that it does not have on any page. */
+  /**
+   * The list covers the newest tasks only, so there may be older ones that it does not have on any
+   * page.
+   */
   limited?: true;
   /** How many tasks a limited list was made from. */
   searched?: number;
@@ -255,7 +305,9 @@ export interface TaskPage {
 export interface LogQuery {
   /** Lines after this number. */
   after?: number | undefined;
-  /** The last lines before this number, as many as `limit`, instead of the first ones after another. */
+  /**
+   * The last lines before this number, as many as `limit`, instead of the first ones after another.
+   */
   before?: number | undefined;
   /** Of this attempt, or of an unknown one. */
   attempt?: number | undefined;
@@ -310,7 +362,10 @@ export interface Aggregates {
 export interface DurationHistogram {
   /** The function. */
   name: string;
-  /** For each bound that was asked for, in seconds: how many attempts took at most that long, within 4.5 %. */
+  /**
+   * For each bound that was asked for, in seconds: how many attempts took at most that long, within
+   * 4.5 %.
+   */
   counts: readonly number[];
   /** Attempts that ran. */
   count: number;
@@ -354,7 +409,10 @@ export interface EngineReader {
     ...query: Aggregates[K]['query']
   ): Promise<Aggregates[K]['answer']>;
   describe(): Promise<EngineDescription>;
-  /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */
+  /**
+   * Yields whenever something changed after that number, at once if it has already. Ends with the
+   * engine or the signal.
+   */
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
@@ -362,8 +420,9 @@ export interface EngineReader {
 export type Action = Command['action'];
 
 /**
- * The tasks of a command as an engine takes it: by id, or all that a filter finds and the action can be done to, the oldest
- * first, {@link mostByFilter} a call. A filter without conditions finds every task; callers must have said `'all'`.
+ * The tasks of a command as an engine takes it: by id, or all that a filter finds and the action
+ * can be done to, the oldest first, {@link mostByFilter} a call. A filter without conditions finds
+ * every task; callers must have said `'all'`.
  */
 type Targets =
   | { ids: readonly string[]; filter?: undefined }
@@ -373,12 +432,14 @@ type Targets =
 export const mostByFilter = 10_000;
 
 /**
- * What is to be done. `retry` runs the same task again from an end that is not success, `rerun` makes a new one of any that
- * has ended, `run` starts a waiting task, or a schedule, now.
+ * What is to be done. `retry` runs the same task again from an end that is not success, `rerun`
+ * makes a new one of any that has ended, `run` starts a waiting task, or a schedule, now.
  */
 export type Command =
   | ({ action: 'cancel' | 'delete' | 'run' } & Targets)
-  /** `spread`: seconds over which the tasks come due, one after the other, instead of all at once. */
+  /**
+   * `spread`: seconds over which the tasks come due, one after the other, instead of all at once.
+   */
   | ({ action: 'retry'; spread?: number | undefined } & Targets)
   /** `args` is JSON text of the list of arguments; those of the task when absent. */
   | { action: 'rerun'; ids: readonly string[]; args?: string | undefined }
@@ -391,13 +452,22 @@ export interface CommandBy {
   actor: string;
   /** For the audit, at most 500 characters. */
   reason?: string | undefined;
-  /** If `true`, nothing is done, and the answer says what would be done. For commands on tasks by id or filter, except `rerun`. */
+  /**
+   * If `true`, nothing is done, and the answer says what would be done. For commands on tasks by id
+   * or filter, except `rerun`.
+   */
   dryRun?: boolean;
-  /** The number of tasks that the command must find: if it finds another number, nothing is done and the error is COUNT_CHANGED. */
+  /**
+   * The number of tasks that the command must find: if it finds another number, nothing is done and
+   * the error is COUNT_CHANGED.
+   */
   expect?: number;
 }
 
-/** What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted task is as it last was, that of a dry run as it is. */
+/**
+ * What became of a command for one task: the task afterwards, or for `rerun` the new one. A deleted
+ * task is as it last was, that of a dry run as it is.
+ */
 export type CommandResult =
   | { id: string; ok: true; task: TaskSummary }
   | {
@@ -409,17 +479,24 @@ export type CommandResult =
       detail?: string;
     };
 
-/** What became of a command, for each id in the order given, or for a filter in the order of the tasks. */
+/**
+ * What became of a command, for each id in the order given, or for a filter in the order of the
+ * tasks.
+ */
 export interface Outcome {
   results: readonly CommandResult[];
   /**
-   * For a command on a queue or a schedule: whether the engine knows it. If it does not, nothing was done, and the `control` of
-   * a TaskManager rejects with NOT_FOUND. The embedded engine knows every queue, since a queue can be paused before its first task.
+   * For a command on a queue or a schedule: whether the engine knows it. If it does not, nothing
+   * was done, and the `control` of a TaskManager rejects with NOT_FOUND. The embedded engine knows
+   * every queue, since a queue can be paused before its first task.
    */
   known?: boolean;
   /** Tasks that the filter found, those past {@link mostByFilter} too. */
   found?: { count: number; relation: 'eq' | 'gte' };
-  /** The engine looked at the newest tasks only, so there may be older ones that the filter would find. */
+  /**
+   * The engine looked at the newest tasks only, so there may be older ones that the filter would
+   * find.
+   */
   scope?: 'window';
 }
 
@@ -430,7 +507,9 @@ export interface EngineControl {
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }
 
-/** A function as this process has defined it. Durations are seconds, null where there is no limit. */
+/**
+ * A function as this process has defined it. Durations are seconds, null where there is no limit.
+ */
 export interface FunctionSettings {
   name: string;
   /** Whether this process has a handler for it; else it only enqueues. */
@@ -455,7 +534,10 @@ export interface FunctionSettings {
 /** What this process has defined. */
 export interface Definitions {
   functions: readonly FunctionSettings[];
-  /** The runs of a schedule after its next one, in Unix milliseconds; of one that is not defined here there are none. */
+  /**
+   * The runs of a schedule after its next one, in Unix milliseconds; of one that is not defined
+   * here there are none.
+   */
   runsAfter(schedule: string, next: number, count: number): readonly number[];
 }
 
@@ -466,7 +548,10 @@ export interface TaskClock {
   newTaskId(): string;
 }
 
-/** A connection of the app's own to the file of the tasks: a `DatabaseSync` of `koa-taskflow/sqlite`. */
+/**
+ * A connection of the app's own to the file of the tasks: a `DatabaseSync` of
+ * `koa-taskflow/sqlite`.
+ */
 export type AppConnection = DatabaseSyncInstance;
 
 /** What a process tells an engine about its app. */
@@ -484,11 +569,14 @@ export interface TaskEngine extends EngineReader, EngineControl {
   /** Waits up to `timeout` seconds for running attempts, then hands back what is left. */
   stop(options: { timeout: number }): Promise<void>;
   /**
-   * Resolves when all of them are durable; then all are, or none. The ids are those of the tasks, or where an idempotency key
-   * was taken, of the task that has it.
+   * Resolves when all of them are durable; then all are, or none. The ids are those of the tasks,
+   * or where an idempotency key was taken, of the task that has it.
    */
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]>;
-  /** Stores tasks within a transaction of the app's own, open on the same database. Absent where there can be none. */
+  /**
+   * Stores tasks within a transaction of the app's own, open on the same database. Absent where
+   * there can be none.
+   */
   enqueueIn?(connection: AppConnection, tasks: readonly NewTask[]): readonly string[];
   /** The engine's own clock and ids, where it does not go by this process's. */
   readonly clock?: TaskClock;

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { TaskError } from './types.js';
 
-/** The first frame of the app's own code: not of a dependency, not of Node. Without line numbers, which every edit moves. */
+/**
+ * The first frame of the app's own code: not of a dependency, not of Node. Without line numbers,
+ * which every edit moves.
+ */
 function ownFrame(stack: string): string {
   const frame = stack
     .split('\n')
@@ -24,8 +27,9 @@ function withoutIds(code: string): string {
 }
 
 /**
- * Returns the origin of a failure: the code of the innermost cause, or its class and message if it has no code. A code is
- * enough, because its message names hosts and files. Errors in between say less, and each retry may add another one.
+ * Returns the origin of a failure: the code of the innermost cause, or its class and message if it
+ * has no code. A code is enough, because its message names hosts and files. Errors in between say
+ * less, and each retry may add another one.
  */
 function originOf({ name, message, code, cause, errors }: TaskError): string {
   if (cause) return originOf(cause);
@@ -40,8 +44,9 @@ function originsOf(errors: readonly TaskError[]): string {
 }
 
 /**
- * Returns a text that is the same for failures of one kind. It is made of the function, the error class, the message without
- * numbers and ids, the first frame of the app's own code, and if there are any, the code and the origin of the failure.
+ * Returns a text that is the same for failures of one kind. It is made of the function, the error
+ * class, the message without numbers and ids, the first frame of the app's own code, and if there
+ * are any, the code and the origin of the failure.
  */
 export function fingerprint(task: string, error: TaskError): string {
   const { name, message, stack, code, cause, errors } = error;

@@ -63,7 +63,10 @@ export function readCallSettings(
   };
 }
 
-/** SQLite ends text at a NUL and cannot store half of a surrogate pair, so different keys would count as one. */
+/**
+ * SQLite ends text at a NUL and cannot store half of a surrogate pair, so different keys would
+ * count as one.
+ */
 const keyRules = {
   pattern: /^[^\0\p{Cs}]+$/u,
   accepted: 'a string of 1 to 256 characters without NUL characters and unpaired surrogates',
@@ -93,14 +96,17 @@ function timeOption(option: string, value: unknown): number | undefined {
 const noOptions = readCallSettings({}, '', () => undefined);
 const systemClock: TaskClock = { now: () => Date.now(), newTaskId };
 
-/** The wait before the first retry, for programs that do not know the definition; only fixed and doubling waits can be told. */
+/**
+ * The wait before the first retry, for programs that do not know the definition; only fixed and
+ * doubling waits can be told.
+ */
 function retryDelayOf({ delay, backoff }: Settings): NewTask['retryDelay'] {
   return { milliseconds: Math.round(delay * 1000), doubling: backoff === 2 };
 }
 
 /**
- * Makes a task of a definition: gives it an id, checks and encodes its arguments. Each enqueue does this, so nothing is spread:
- * objects of spread properties stay in memory longer than others.
+ * Makes a task of a definition: gives it an id, checks and encodes its arguments. Each enqueue does
+ * this, so nothing is spread: objects of spread properties stay in memory longer than others.
  */
 export function prepareTask(
   { name, settings }: Definition,

@@ -2,8 +2,9 @@ import { wrongType } from '../options.js';
 import type { NewTask } from './engine.js';
 
 /**
- * Tracks which tasks a manager has prepared. An engine trusts what it stores: only a prepared task has checked and encrypted
- * arguments and its own id, so every other task is refused, and a prepared task cannot be changed.
+ * Tracks which tasks a manager has prepared. An engine trusts what it stores: only a prepared task
+ * has checked and encrypted arguments and its own id, so every other task is refused, and a
+ * prepared task cannot be changed.
  */
 export class PreparedTasks {
   readonly #made = new WeakSet<object>();
@@ -15,7 +16,10 @@ export class PreparedTasks {
     return task;
   }
 
-  /** Returns the tasks of a list. @throws TypeError with code INVALID_INPUT if one of them is not a prepared one. */
+  /**
+   * Returns the tasks of a list. @throws TypeError with code INVALID_INPUT if one of them is not a
+   * prepared one.
+   */
   check(list: unknown): NewTask[] {
     if (!Array.isArray(list))
       throw wrongType(
@@ -38,7 +42,10 @@ export class PreparedTasks {
   }
 }
 
-/** Reads the lists of arguments of `enqueueMany`. @throws TypeError with code INVALID_INPUT if they are not a list of lists. */
+/**
+ * Reads the lists of arguments of `enqueueMany`. @throws TypeError with code INVALID_INPUT if they
+ * are not a list of lists.
+ */
 export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
   if (!Array.isArray(list))
     throw wrongType('list', list, "a list of argument lists, such as [['a'], ['b']]");

@@ -7,9 +7,10 @@ import { readTime } from './time-text.js';
 import { logLevels, type TaskStatus, taskStatuses } from './types.js';
 
 /*
- * The queries and commands of tasks, defined once. `checked-source.ts` checks calls from code against these schemas, the
- * HTTP API checks requests against them, the OpenAPI document is generated from them, and the types of `source.ts` and of the
- * typed client are inferred from them. Loaded with the first call that needs it, because zod takes longer to load than Koa.
+ * The queries and commands of tasks, defined once. `checked-source.ts` checks calls from code
+ * against these schemas, the HTTP API checks requests against them, the OpenAPI document is
+ * generated from them, and the types of `source.ts` and of the typed client are inferred from them.
+ * Loaded with the first call that needs it, because zod takes longer to load than Koa.
  */
 
 /** Makes a schema of a whole number within a range. */
@@ -18,7 +19,10 @@ export const whole = (min: number, max: number) => {
   return z.int({ error: message }).min(min, { error: message }).max(max, { error: message });
 };
 
-/** Makes a schema of a text that is not empty. SQLite ends text at a NUL, so a name with one would count as the part before it. */
+/**
+ * Makes a schema of a text that is not empty. SQLite ends text at a NUL, so a name with one would
+ * count as the part before it.
+ */
 export const words = (max: number) => {
   const message = `must be a string of 1 to ${max.toLocaleString('en')} characters`;
   return z
@@ -28,7 +32,9 @@ export const words = (max: number) => {
     .regex(/^[^\0]*$/, { error: 'must not contain NUL characters' });
 };
 
-/** A name of a task, a queue or a schedule. A longer one than can be defined here may be BullMQ's. */
+/**
+ * A name of a task, a queue or a schedule. A longer one than can be defined here may be BullMQ's.
+ */
 export const name = z
   .string({ error: `must be ${nameAccepted}` })
   .min(1, { error: `must be ${nameAccepted}` })
@@ -66,12 +72,18 @@ const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as con
 
 const aCursor = 'must be the nextCursor of a list';
 
-/** Where the page before ended. It may hold the id of a BullMQ job with its queue, four characters for three bytes. */
+/**
+ * Where the page before ended. It may hold the id of a BullMQ job with its queue, four characters
+ * for three bytes.
+ */
 export const cursor = z
   .string({ error: aCursor })
   .max(Math.ceil((mostNameBytes * 4) / 3) + 200, { error: aCursor });
 
-/** Makes a list of a single string: code may write `status: 'failed'`, as an address has `status=failed`. */
+/**
+ * Makes a list of a single string: code may write `status: 'failed'`, as an address has
+ * `status=failed`.
+ */
 const asList = <T extends string>(given: T | readonly T[]): readonly T[] =>
   typeof given === 'string' ? [given] : given;
 
@@ -114,8 +126,8 @@ export const filters = {
   /** Name of the schedule that made the task. */
   schedule: name.optional(),
   /**
-   * Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an id. It may be as long as
-   * the id of a BullMQ job.
+   * Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an
+   * id. It may be as long as the id of a BullMQ job.
    */
   q: words(mostNameBytes).optional(),
   /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */
@@ -224,7 +236,10 @@ export const taskId = z
 const chosen = "must be an object of conditions, as in a list, or 'all' to select every task";
 const unchosen = "has no condition; it must have at least one, or be 'all' to select every task";
 
-/** The tasks of a command: those that conditions choose, or `'all'`. An empty object is refused, since it may be a slip. */
+/**
+ * The tasks of a command: those that conditions choose, or `'all'`. An empty object is refused,
+ * since it may be a slip.
+ */
 export const commandFilter = z.union(
   [
     z.literal('all'),
@@ -257,11 +272,16 @@ export const reason = z.string({ error: aReason }).max(500, { error: aReason });
 const toTasks = {
   /** Ids of the tasks, at most 10,000; an id that is given twice counts once. */
   ids: ids(0, 10_000).optional(),
-  /** Conditions as in `find`, or `'all'`. The command applies to the oldest 10,000 matching tasks. */
+  /**
+   * Conditions as in `find`, or `'all'`. The command applies to the oldest 10,000 matching tasks.
+   */
   filter: commandFilter.optional(),
 };
 
-/** What each command may have, by its action. Which targets exclude each other is checked in `read-command.ts`. */
+/**
+ * What each command may have, by its action. Which targets exclude each other is checked in
+ * `read-command.ts`.
+ */
 export const commands = {
   cancel: strict({ action: z.literal('cancel'), ...toTasks }),
   delete: strict({ action: z.literal('delete'), ...toTasks }),

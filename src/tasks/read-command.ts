@@ -7,7 +7,10 @@ import { filterOf, loadQueries } from './read-queries.js';
 
 /** Bytes of new arguments that are looked at, at most; the manager has a limit of its own. */
 const mostArgumentBytes = 64 * 1024 * 1024;
-/** The most search words of a command. An engine uses no more, so with more words it would find more tasks than were meant. */
+/**
+ * The most search words of a command. An engine uses no more, so with more words it would find more
+ * tasks than were meant.
+ */
 const mostWords = 20;
 
 const filterAccepted =
@@ -29,8 +32,9 @@ const targets = {
 } as const satisfies Record<Action, readonly string[]>;
 
 /**
- * Checks a command and its actor, and returns both as an engine takes them. A mistake must never select every task: unknown
- * keys, `undefined` values, an empty filter, and neither or both of `ids` and `filter` are refused.
+ * Checks a command and its actor, and returns both as an engine takes them. A mistake must never
+ * select every task: unknown keys, `undefined` values, an empty filter, and neither or both of
+ * `ids` and `filter` are refused.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT.
  */
@@ -67,7 +71,10 @@ export async function readCommand(
   return [commandOf(checked, now), who];
 }
 
-/** Refuses what belongs to the second argument, such as `dryRun`, and so refuses arguments that are swapped. */
+/**
+ * Refuses what belongs to the second argument, such as `dryRun`, and so refuses arguments that are
+ * swapped.
+ */
 function refuseMisplaced(given: Given): void {
   const misplaced = ['actor', 'reason', 'dryRun', 'expect'].find((key) =>
     Object.hasOwn(given, key),
@@ -102,7 +109,8 @@ function oneTarget(action: Action, given: Given): void {
 function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
   const given = plainCopy('by', by, { accepted: "an object such as { actor: 'ada' }" });
   const { reason, ...rest } = given;
-  // Only `reason` may be undefined: without `dryRun` or `expect` the command would do more than was meant.
+  // Only `reason` may be undefined: without `dryRun` or `expect` the command would do more than was
+  // meant.
   refuseUndefined('by', rest);
   if (reason === undefined) delete given.reason;
   return checkArgument('by', commandBy, given) as CommandBy;

@@ -14,8 +14,8 @@ import type * as Queries from './queries.js';
 import { readTime } from './time-text.js';
 
 /*
- * Converts queries in the words of the HTTP API to the form that an engine takes. Everything is checked here, so an engine can
- * trust its input.
+ * Converts queries in the words of the HTTP API to the form that an engine takes. Everything is
+ * checked here, so an engine can trust its input.
  */
 
 /** The schemas, loaded with the first call that needs them. */

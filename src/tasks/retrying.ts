@@ -4,7 +4,10 @@ import type { Settings } from './definition.js';
 import { thrownForLog } from './describe-error.js';
 import type { ClaimedTask } from './engine.js';
 
-/** Decides whether a failed attempt is tried again: the seconds to wait, or `undefined` for no further try. */
+/**
+ * Decides whether a failed attempt is tried again: the seconds to wait, or `undefined` for no
+ * further try.
+ */
 export type RetryDecision = (
   settings: Settings,
   task: ClaimedTask,
@@ -12,8 +15,9 @@ export type RetryDecision = (
 ) => number | undefined;
 
 /**
- * Decides by the options of each task. The functions `retryOn` and `backoff` belong to the app: an error that they throw is
- * logged each time, and an answer of the wrong type once for each task name.
+ * Decides by the options of each task. The functions `retryOn` and `backoff` belong to the app: an
+ * error that they throw is logged each time, and an answer of the wrong type once for each task
+ * name.
  */
 export function retryDecision(logger: Logger): RetryDecision {
   const warned = new Set<string>();

@@ -11,9 +11,15 @@ import { nameOption } from './definition.js';
 
 /** What both kinds of schedule have. */
 interface ScheduleHabits {
-  /** Whether a run that was missed by over a minute, as while no process ran, is made good: once, however many were. Default `true`. */
+  /**
+   * Whether a run that was missed by over a minute, as while no process ran, is made good: once,
+   * however many were. Default `true`.
+   */
   catchUp?: boolean | undefined;
-  /** Whether a run starts although the task of the one before has not ended. Default `false`: it is left out. */
+  /**
+   * Whether a run starts although the task of the one before has not ended. Default `false`: it is
+   * left out.
+   */
   overlap?: boolean | undefined;
 }
 
@@ -26,7 +32,10 @@ interface ScheduleRule extends ScheduleHabits {
   timezone?: string | undefined;
 }
 
-/** When a schedule fires, and with which arguments; `args` is required when the task has required parameters. */
+/**
+ * When a schedule fires, and with which arguments; `args` is required when the task has required
+ * parameters.
+ */
 export type ScheduleOptions<A extends readonly unknown[]> = (
   | { every: number; cron?: undefined; timezone?: undefined }
   | { cron: string; every?: undefined; timezone?: string | undefined }
@@ -43,8 +52,8 @@ export interface Timetable {
   catchUp: boolean;
   overlap: boolean;
   /**
-   * First time after `from`, in Unix milliseconds; `undefined` when there is none. An interval is counted from the run
-   * before it, `last`, so that no process moves it.
+   * First time after `from`, in Unix milliseconds; `undefined` when there is none. An interval is
+   * counted from the run before it, `last`, so that no process moves it.
    */
   next(from: number, last?: number): number | undefined;
 }
@@ -55,7 +64,8 @@ export const shortestInterval = 0.05;
 const usage = 'tasks.schedule(name, task, { every: 60 })';
 
 /**
- * Checks the name and the task of a schedule before its options, so that an error about swapped arguments names the first one.
+ * Checks the name and the task of a schedule before its options, so that an error about swapped
+ * arguments names the first one.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT.
  */
@@ -75,7 +85,10 @@ export function checkScheduled(name: unknown, task: unknown): void {
     );
 }
 
-/** Checks a schedule's options and makes its timetable. @throws TypeError or RangeError for a rule that cannot be. */
+/**
+ * Checks a schedule's options and makes its timetable. @throws TypeError or RangeError for a rule
+ * that cannot be.
+ */
 export function readTimetable(
   name: string,
   options: ScheduleRule & { args?: unknown },

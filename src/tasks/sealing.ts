@@ -3,7 +3,10 @@ import { TaskflowError } from '../errors.js';
 
 const sealed = /^"sealed:1:([0-9a-f]{8}):([\w-]+)"$/;
 
-/** Encrypts what is stored of a task's arguments and result. Without keys it leaves everything as it is. */
+/**
+ * Encrypts what is stored of a task's arguments and result. Without keys it leaves everything as it
+ * is.
+ */
 export interface Sealer {
   seal(text: string, task: string): string;
   /**
@@ -20,8 +23,9 @@ interface Key {
 }
 
 /**
- * AES-256-GCM (NIST SP 800-38D) with a key derived from each given one, a random nonce of 96 bits, and the name of the task as
- * what is authenticated beside it, so that a text of one task does not pass for one of another. The first key seals.
+ * AES-256-GCM (NIST SP 800-38D) with a key derived from each given one, a random nonce of 96 bits,
+ * and the name of the task as what is authenticated beside it, so that a text of one task does not
+ * pass for one of another. The first key seals.
  */
 export function createSealer(keys: readonly string[]): Sealer {
   const derived = keys.map(deriveKey);

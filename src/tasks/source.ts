@@ -13,7 +13,9 @@ import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from '.
 
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
-/** What callers give for a schema of `queries.ts`: lists may be read-only, and times may be Dates. */
+/**
+ * What callers give for a schema of `queries.ts`: lists may be read-only, and times may be Dates.
+ */
 type Asked<S extends z.ZodType> = {
   readonly [K in keyof z.input<S>]: K extends 'from' | 'to'
     ? z.input<S>[K] | Date
@@ -44,22 +46,25 @@ export type TaskConditions = Defined<Omit<FindQuery, 'sort' | 'limit' | 'cursor'
 export type CommandFilter = 'all' | AtLeastOne<TaskConditions>;
 
 /**
- * The tasks of a command: at most 10,000 ids, or conditions, of which each call takes the oldest 10,000 matching tasks. It is
- * always exactly one of the two.
+ * The tasks of a command: at most 10,000 ids, or conditions, of which each call takes the oldest
+ * 10,000 matching tasks. It is always exactly one of the two.
  */
 export type Targets =
   | { readonly ids: readonly string[]; readonly filter?: never }
   | { readonly filter: CommandFilter; readonly ids?: never };
 
 /**
- * What is to be done. `retry` runs the same task again from an end that is not success, `rerun` makes a new one of any that
- * has ended, `run` starts a waiting task, or a schedule, now.
+ * What is to be done. `retry` runs the same task again from an end that is not success, `rerun`
+ * makes a new one of any that has ended, `run` starts a waiting task, or a schedule, now.
  */
 export type Command =
   | ({ readonly action: 'cancel' | 'delete' | 'run' } & Targets)
   | ({
       readonly action: 'retry';
-      /** Seconds over which the tasks come due, 0 to 86,400, one after the other. Default 0: all at once. */
+      /**
+       * Seconds over which the tasks come due, 0 to 86,400, one after the other. Default 0: all at
+       * once.
+       */
       readonly spread?: number;
     } & Targets)
   | {
@@ -83,15 +88,19 @@ export type Command =
 export interface TaskList {
   readonly items: readonly TaskSummary[];
   /**
-   * What `cursor` takes for the next page; null on the last one. A page may hold fewer items than asked for, or none, and still
-   * have a next one: rare combinations of conditions are searched in steps, so that no call takes long.
+   * What `cursor` takes for the next page; null on the last one. A page may hold fewer items than
+   * asked for, or none, and still have a next one: rare combinations of conditions are searched in
+   * steps, so that no call takes long.
    */
   readonly nextCursor: string | null;
   /** Exact up to 10,000. */
   readonly total: number;
   /** `gte` past 10,000, if counting on would take too long, or if nothing was counted. */
   readonly totalRelation: 'eq' | 'gte';
-  /** The list covers the newest tasks only, so there may be older ones that it does not have on any page. */
+  /**
+   * The list covers the newest tasks only, so there may be older ones that it does not have on any
+   * page.
+   */
   readonly limited?: true;
   /** How many tasks a limited list was made from. */
   readonly searched?: number;
@@ -115,8 +124,8 @@ export interface TaskReader {
   /**
    * Lists tasks, 50 unless `limit` says otherwise.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError INVALID_CURSOR for a cursor of
-   * another list.
+   * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError
+   * INVALID_CURSOR for a cursor of another list.
    */
   find(query?: FindQuery): Promise<TaskList>;
   /** Returns one task, or `undefined` if no task has that id. */
@@ -130,7 +139,10 @@ export interface TaskReader {
   ): Promise<Aggregates[K]['answer']>;
   /** Returns what the engine says of itself, its queues and its schedules. */
   describe(): Promise<EngineDescription>;
-  /** Yields whenever something changed after that number, at once if it has already. Ends with the engine or the signal. */
+  /**
+   * Yields whenever something changed after that number, at once if it has already. Ends with the
+   * engine or the signal.
+   */
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
@@ -141,10 +153,11 @@ export interface TaskControl {
   /**
    * Runs a command on tasks, a queue or a schedule.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown key, a value that is
-   * `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing is done.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`, NOT_FOUND if the queue or the
-   * schedule is unknown. Nothing is done.
+   * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown
+   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing
+   * is done.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`,
+   * NOT_FOUND if the queue or the schedule is unknown. Nothing is done.
    */
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }

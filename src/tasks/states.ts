@@ -1,6 +1,9 @@
 import type { TaskStatus } from './types.js';
 
-/** Which state may follow which. Engines obey it, the API refuses by it, the dashboard shows buttons by it. */
+/**
+ * Which state may follow which. Engines obey it, the API refuses by it, the dashboard shows buttons
+ * by it.
+ */
 export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = {
   // Failed without a start: its deadline had passed.
   pending: ['running', 'cancelled', 'failed'],

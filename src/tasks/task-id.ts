@@ -21,8 +21,8 @@ const hex32 = (value: number): string => hex16(value >>> 16) + hex16(value);
 
 /**
  * Makes a source of ids, UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, a counter of 42
- * bits (section 6.2, method 1) and 32 random bits. Each id is greater than the one before it of this
- * source, also if the clock is set back.
+ * bits (section 6.2, method 1) and 32 random bits. Each id is greater than the one before it of
+ * this source, also if the clock is set back.
  *
  * @param now The clock, in Unix milliseconds.
  */
@@ -52,7 +52,9 @@ export function taskIds(now: () => number): () => string {
 /** The next id of this process. */
 export const newTaskId = taskIds(() => Date.now());
 
-/** The Unix milliseconds in a UUIDv7. Taken from there, so that ordering by id is ordering by time. */
+/**
+ * The Unix milliseconds in a UUIDv7. Taken from there, so that ordering by id is ordering by time.
+ */
 export function timeOfTaskId(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
@@ -61,8 +63,8 @@ export function timeOfTaskId(id: string): number {
 const taskIdPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /**
- * Whether a text has the form of a task's id, or of that of a job that another program added: `queue:jobId`. BullMQ takes any
- * name of a queue without a colon, and any id.
+ * Whether a text has the form of a task's id, or of that of a job that another program added:
+ * `queue:jobId`. BullMQ takes any name of a queue without a colon, and any id.
  */
 export function isTaskId(text: string): boolean {
   return taskIdPattern.test(text) || (/^[^:]+:./s.test(text) && isName(text));

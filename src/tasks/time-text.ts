@@ -2,7 +2,10 @@ const unitMilliseconds = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const relative = /^-(\d{1,6})([smhd])$/;
 const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/;
 
-/** ISO 8601 with a zone, or a day, or a time before now such as `-6h`, as Unix milliseconds; `undefined` for anything else. */
+/**
+ * ISO 8601 with a zone, or a day, or a time before now such as `-6h`, as Unix milliseconds;
+ * `undefined` for anything else.
+ */
 export function readTime(text: string, now: number): number | undefined {
   const [, amount, unit] = relative.exec(text) ?? [];
   if (amount !== undefined)

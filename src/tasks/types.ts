@@ -1,16 +1,16 @@
 /*
  * Glossary
  *
- * task        one piece of work that was enqueued: a name, arguments, and what became of it. It keeps its id for ever.
- * definition  what is known of a name: its handler and its options. A process without the handler only enqueues and shows.
- * handler     the function that does the work.
- * attempt     one call of the handler for a task. A task that is retried has several, numbered from 1.
- * state       where a task stands: pending, running, success, failed, interrupted, cancelled (`status` in JSON).
- * queue       a label that tasks are grouped by.
+ * task        one piece of work that was enqueued: a name, arguments, and what became of it. It
+ * keeps its id for ever. definition  what is known of a name: its handler and its options. A
+ * process without the handler only enqueues and shows. handler     the function that does the work.
+ * attempt     one call of the handler for a task. A task that is retried has several, numbered from
+ * 1. state       where a task stands: pending, running, success, failed, interrupted, cancelled
+ *    (`status` in JSON). queue       a label that tasks are grouped by.
  * engine      what stores tasks and runs them: embedded (SQLite) or another.
  * owner       the process that runs an attempt.
- * rev         the number of a change: each transition of a task gets the next one of the whole database.
- * schedule    a rule by which tasks are enqueued: a cron expression or an interval.
+ * rev         the number of a change: each transition of a task gets the next one of the whole
+ * database. schedule    a rule by which tasks are enqueued: a cron expression or an interval.
  */
 
 /** All states, in the order the dashboard shows them. */
@@ -32,7 +32,10 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 /** How much a log line matters. */
 export type LogLevel = (typeof logLevels)[number];
 
-/** The stored details of an error: everything but its name and message. All of it is bounded: see {@link ErrorDetails.truncated}. */
+/**
+ * The stored details of an error: everything but its name and message. All of it is bounded: see
+ * {@link ErrorDetails.truncated}.
+ */
 export interface ErrorDetails {
   /** `code` of the error as text, such as `ECONNREFUSED`; absent if it has none. */
   code?: string;
@@ -40,13 +43,19 @@ export interface ErrorDetails {
   cause?: TaskError;
   /** The members of an `AggregateError`. */
   errors?: readonly TaskError[];
-  /** Further causes or members were left out: at most 8 levels, 20 errors and 32 Ki characters are kept. */
+  /**
+   * Further causes or members were left out: at most 8 levels, 20 errors and 32 Ki characters are
+   * kept.
+   */
   truncated?: true;
 }
 
 /** An error as it is kept. */
 export interface TaskError extends ErrorDetails {
-  /** `name` of the error, or the name of its class if the class does not set `name`. For a thrown value that is not an error: its type. */
+  /**
+   * `name` of the error, or the name of its class if the class does not set `name`. For a thrown
+   * value that is not an error: its type.
+   */
   name: string;
   message: string;
   stack: string | null;
@@ -107,7 +116,10 @@ export interface LogLine {
   level: LogLevel;
   message: string;
   fields: Readonly<Record<string, unknown>> | null;
-  /** The attempt had been ended when its handler wrote this: it was cancelled or timed out, and went on. */
+  /**
+   * The attempt had been ended when its handler wrote this: it was cancelled or timed out, and went
+   * on.
+   */
   late?: true;
 }
 
@@ -129,7 +141,10 @@ export interface TaskDetail extends TaskSummary {
   /** The task this one is a rerun of, and the one that is a rerun of this. */
   rerunOf: string | null;
   rerunAs: string | null;
-  /** The tree of tasks that wait for each other which this one is part of, from the topmost on; absent where it stands alone. */
+  /**
+   * The tree of tasks that wait for each other which this one is part of, from the topmost on;
+   * absent where it stands alone.
+   */
   flow?: FlowNode;
 }
 
@@ -169,8 +184,8 @@ export interface Stats {
 /** Which tasks some figures include. */
 export interface Coverage {
   /**
-   * ISO 8601. Present if the figures may lack tasks. They include every task that ended since this time, and of the tasks that
-   * ended before only those that the process has read.
+   * ISO 8601. Present if the figures may lack tasks. They include every task that ended since this
+   * time, and of the tasks that ended before only those that the process has read.
    */
   completeSince?: string;
 }
@@ -184,8 +199,8 @@ export interface Metrics extends Stats, Coverage {
 
 /**
  * Tasks that failed, and were not retried, with the same error: they have the same function, error
- * class and code, first stack frame of the app, innermost cause, and message, apart from numbers and
- * ids.
+ * class and code, first stack frame of the app, innermost cause, and message, apart from numbers
+ * and ids.
  */
 export interface FailureGroup {
   fingerprint: string;
@@ -229,8 +244,8 @@ export interface ProcessInfo {
   /** How many tasks it runs now. */
   running: number | null;
   /**
-   * Slots that are held by handlers which did not stop when their attempt was cancelled or timed out; null where the engine
-   * does not know. `running` does not count them.
+   * Slots that are held by handlers which did not stop when their attempt was cancelled or timed
+   * out; null where the engine does not know. `running` does not count them.
    */
   stuck: number | null;
   /** The attempts of those handlers, at most 20. The one that was given up first comes first. */

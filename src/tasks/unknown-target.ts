@@ -7,8 +7,8 @@ import type { Command, EngineDescription, Outcome } from './engine.js';
 const mostListed = 20;
 
 /**
- * Returns the outcome of a command. If the engine does not know the queue or the schedule, throws instead, because a command on
- * a misspelt name would look as if it had been done.
+ * Returns the outcome of a command. If the engine does not know the queue or the schedule, throws
+ * instead, because a command on a misspelt name would look as if it had been done.
  *
  * @throws TaskflowError NOT_FOUND that lists the known names.
  */

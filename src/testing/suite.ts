@@ -1,7 +1,10 @@
 import type { TaskManager, TaskManagerOptions } from '../manager.js';
 import type { TaskDetail, TaskStatus } from '../tasks/types.js';
 
-/** The part of a test runner that the suites use: Jest and Vitest have it, as globals or to be imported. */
+/**
+ * The part of a test runner that the suites use: Jest and Vitest have it, as globals or to be
+ * imported.
+ */
 export interface TestRunner {
   describe(name: string, body: () => void): void;
   it(name: string, body: () => Promise<void> | void, timeout?: number): void;

@@ -8,8 +8,9 @@ interface Alarm {
 }
 
 /**
- * A clock that a test turns: what waits for a time runs when the clock is turned to it, and what is done every so often never
- * runs. Short waits are real ones. The timers come from `node:timers`, so that a test may replace the global ones.
+ * A clock that a test turns: what waits for a time runs when the clock is turned to it, and what is
+ * done every so often never runs. Short waits are real ones. The timers come from `node:timers`, so
+ * that a test may replace the global ones.
  */
 export class TestClock implements Clock {
   readonly newTaskId = taskIds(() => this.#now);

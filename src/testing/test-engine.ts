@@ -25,7 +25,10 @@ import { TestClock } from './test-clock.js';
 export interface TestEngineOptions {
   /** The time to begin with. Default: now. */
   now?: Date | undefined;
-  /** Whether what is due runs within the `enqueue` that stores it; else it waits for `run`. Default `true`. */
+  /**
+   * Whether what is due runs within the `enqueue` that stores it; else it waits for `run`. Default
+   * `true`.
+   */
   inline?: boolean | undefined;
 }
 
@@ -33,19 +36,22 @@ export interface TestEngineOptions {
 export interface TestEngine extends TaskEngine {
   /** What its clock says. */
   readonly time: Date;
-  /** Runs what is due, the largest priority first and the oldest first among equals, until nothing is. */
+  /**
+   * Runs what is due, the largest priority first and the oldest first among equals, until nothing
+   * is.
+   */
   run(): Promise<void>;
   /**
-   * Turns the clock on by so many seconds. Retries, delayed tasks and schedules that become due on the way run each at its
-   * own time.
+   * Turns the clock on by so many seconds. Retries, delayed tasks and schedules that become due on
+   * the way run each at its own time.
    */
   advance(seconds: number): Promise<void>;
 }
 
 /**
- * Makes an engine for the tests of an app, in memory: `await task.enqueue()` has run the task when it resolves, a wait of an
- * hour takes as long as `await engine.advance(3600)`, and states, attempts, logs and schedules are those of the real one.
- * Time-outs of attempts are real ones.
+ * Makes an engine for the tests of an app, in memory: `await task.enqueue()` has run the task when
+ * it resolves, a wait of an hour takes as long as `await engine.advance(3600)`, and states,
+ * attempts, logs and schedules are those of the real one. Time-outs of attempts are real ones.
  *
  * @example
  * ```ts
@@ -76,7 +82,10 @@ const storage: StorageBackend = {
   },
 };
 
-/** The embedded engine in memory, with a clock that a test turns, and with a claim of one task only when `run` asks for one. */
+/**
+ * The embedded engine in memory, with a clock that a test turns, and with a claim of one task only
+ * when `run` asks for one.
+ */
 class InlineEngine extends TableEngine implements TestEngine {
   readonly clock: TestClock;
   readonly #inline: boolean;

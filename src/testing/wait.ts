@@ -13,8 +13,8 @@ export async function waitFor<T>(
 }
 
 /**
- * Repeats assertions until they hold, because a page changes a moment after the server has answered.
- * Throws the last failed assertion when the time is over.
+ * Repeats assertions until they hold, because a page changes a moment after the server has
+ * answered. Throws the last failed assertion when the time is over.
  */
 export async function eventually(assertions: () => Promise<void>, seconds = 60): Promise<void> {
   const end = performance.now() + seconds * 1000;

@@ -1,6 +1,6 @@
 /*
- * Hostile input, by what it aims at. Everything here goes through a real server in the tests of this folder. Text that is
- * not ASCII is escaped, since half of it cannot be seen.
+ * Hostile input, by what it aims at. Everything here goes through a real server in the tests of
+ * this folder. Text that is not ASCII is escaped, since half of it cannot be seen.
  */
 
 /** Text, or a text so many times. */
@@ -351,7 +351,9 @@ export const credentials: {
   ],
 };
 
-/** Method, Sec-Fetch-Site, Origin, Host, verdict and why; null stands for a header that is not sent. */
+/**
+ * Method, Sec-Fetch-Site, Origin, Host, verdict and why; null stands for a header that is not sent.
+ */
 export const origins: readonly (readonly [
   method: string,
   site: string | null,

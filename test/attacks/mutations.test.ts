@@ -22,7 +22,10 @@ afterAll(async () => {
   await app.close();
 });
 
-/** Mutations that got to the server: Node's own client sends no header with a control character in it. */
+/**
+ * Mutations that got to the server: Node's own client sends no header with a control character in
+ * it.
+ */
 let answered = 0;
 
 interface Sent {
@@ -67,7 +70,10 @@ function send({ method = 'GET', path, headers = {}, body }: Sent): Promise<Got |
   });
 }
 
-/** Tries so many values, some at once; a counterexample is shrunk by trying the smaller ones that fast-check makes of it. */
+/**
+ * Tries so many values, some at once; a counterexample is shrunk by trying the smaller ones that
+ * fast-check makes of it.
+ */
 async function holdFor<T>(
   values: fc.Arbitrary<T>,
   check: (value: T) => Promise<string | undefined>,
@@ -89,7 +95,9 @@ async function holdFor<T>(
   expect(answered).toBeGreaterThan(runs * 0.85);
 }
 
-/** One of the samples with some of its characters taken out, put in, doubled, swapped or encoded. */
+/**
+ * One of the samples with some of its characters taken out, put in, doubled, swapped or encoded.
+ */
 function mutated(samples: readonly string[], characters: string): fc.Arbitrary<string> {
   const edit = fc.record({
     at: fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),
@@ -146,7 +154,8 @@ describe('mutations', () => {
         : { Authorization: `Bearer ${text}` };
       const got = await send({ path: '/tasks', headers });
       if (!got) return undefined;
-      // Where cookies end, and around a token68, white space and what follows a semicolon are not of the value.
+      // Where cookies end, and around a token68, white space and what follows a semicolon are not
+      // of the value.
       const same = asCookie
         ? text.split(';')[0]?.trim() === token || text.split(/;\s*taskflow_token=/).includes(token)
         : text.trim() === token;

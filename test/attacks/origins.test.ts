@@ -48,7 +48,8 @@ describe('a request that another site made a browser send', () => {
             host,
           ),
         );
-        // Nobody is signed in, so the check shows on the public route; behind the guard 401 comes first.
+        // Nobody is signed in, so the check shows on the public route; behind the guard 401 comes
+        // first.
         if (target.endsWith('logout') && method === 'POST')
           expect([target, code(answer.text) === 'CROSS_ORIGIN']).toEqual([
             target,

@@ -128,7 +128,8 @@ describe('a secret that a client sends', () => {
       texts.push(
         (await postJson(login, { username, password: canary.password }, headers)).status.toString(),
       );
-    // The short time limit of the strategies also ends a check of the right password, if the machine is slow.
+    // The short time limit of the strategies also ends a check of the right password, if the
+    // machine is slow.
     const token = await waitFor(async () => {
       const { json } = await postJson(login, { username: 'admin', password });
       return (json as { token?: string }).token;

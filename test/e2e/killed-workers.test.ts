@@ -4,7 +4,10 @@ import { hasRedis } from '../helpers/redis.js';
 import { useRedisProcesses } from '../helpers/redis-processes.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
-/** In thousands. `TASKS=50` for a long look: they keep two processors busy for more than a minute, which tests beside it feel. */
+/**
+ * In thousands. `TASKS=50` for a long look: they keep two processors busy for more than a minute,
+ * which tests beside it feel.
+ */
 const amount = Number(process.env.TASKS ?? 6) * 1000;
 
 (hasRedis ? describe : describe.skip)('three workers and two web processes on one Redis', () => {

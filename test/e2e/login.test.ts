@@ -256,7 +256,8 @@ describe('the login page in a browser', () => {
       document.querySelector('#password')?.dispatchEvent(event);
     });
     await page.getByText('Caps Lock is on.').waitFor();
-    // A field of text would be kept by the browser. The page that sees the form go is gone soon after.
+    // A field of text would be kept by the browser. The page that sees the form go is gone soon
+    // after.
     await page.evaluate(() =>
       document.querySelector('form')?.addEventListener('submit', () => {
         sessionStorage.sentAs = document.querySelector('#password')?.getAttribute('type') ?? '';

@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { importsIn } from '../helpers/imports.js';
 
-/** The rooms that each room of `src/engines` may import. Each may import itself. `common` are the files at the top, for all engines. */
+/**
+ * The rooms that each room of `src/engines` may import. Each may import itself. `common` are the
+ * files at the top, for all engines.
+ */
 const allowed: Record<string, readonly string[]> = {
   common: [],
   'tables/schema': ['common'],

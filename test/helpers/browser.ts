@@ -3,7 +3,10 @@ import { createRequire } from 'node:module';
 import type { Browser, Page } from 'playwright-core';
 import { hasChromium, startChromium } from '../../scripts/chromium.js';
 
-/** Milliseconds that each answer takes longer to reach a page, while its scripts run at a third of their speed. Default 0. */
+/**
+ * Milliseconds that each answer takes longer to reach a page, while its scripts run at a third of
+ * their speed. Default 0.
+ */
 const slowness = Number(process.env.TEST_SLOW_PAGES ?? 0);
 
 export async function startBrowser(): Promise<Browser> {
@@ -18,7 +21,10 @@ export async function startBrowser(): Promise<Browser> {
   return browser;
 }
 
-/** Slows all pages down, so that a test fails which reads a page before it has waited for what it reads. */
+/**
+ * Slows all pages down, so that a test fails which reads a page before it has waited for what it
+ * reads.
+ */
 function slowDown(browser: Browser): void {
   const newContext = browser.newContext.bind(browser);
   browser.newContext = async (options) => {
@@ -41,14 +47,20 @@ function slowDown(browser: Browser): void {
   };
 }
 
-/** Sends the form of a page, and waits for the page that answers it. What is read before may be of the page with the form. */
+/**
+ * Sends the form of a page, and waits for the page that answers it. What is read before may be of
+ * the page with the form.
+ */
 export async function submit(page: Page): Promise<void> {
   await Promise.all([page.waitForEvent('load'), page.click('button[type=submit]')]);
 }
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Rules of axe that the page breaks, those of good practice beside those of WCAG, with the elements that do. */
+/**
+ * Rules of axe that the page breaks, those of good practice beside those of WCAG, with the elements
+ * that do.
+ */
 export async function accessibilityFaults(page: Page): Promise<string[]> {
   await page.evaluate(axe);
   return page.evaluate(async () => {

@@ -1,6 +1,9 @@
 import { jest } from '@jest/globals';
 
-/** A clock that a test turns, from noon of a day on; timers and all else keep running. Undo with `jest.useRealTimers()`. */
+/**
+ * A clock that a test turns, from noon of a day on; timers and all else keep running. Undo with
+ * `jest.useRealTimers()`.
+ */
 export function turnableClock(): { pass(seconds: number): void } {
   jest.useFakeTimers({
     now: Date.parse('2026-03-01T12:00:00Z'),
@@ -20,8 +23,8 @@ export function turnableClock(): { pass(seconds: number): void } {
 }
 
 /**
- * Stops the clocks, so that a slow machine lets no time pass between two requests. Timers keep running. Undo with
- * `jest.useRealTimers()` and `jest.restoreAllMocks()`.
+ * Stops the clocks, so that a slow machine lets no time pass between two requests. Timers keep
+ * running. Undo with `jest.useRealTimers()` and `jest.restoreAllMocks()`.
  */
 export function stoppedClock(): void {
   turnableClock();
@@ -29,8 +32,9 @@ export function stoppedClock(): void {
 }
 
 /**
- * Lets time pass, as a host does whose clock is set meanwhile: `set` moves the clock, and `pass` moves it together with
- * `performance.now()`, which cannot be set. Undo with `jest.useRealTimers()` and `jest.restoreAllMocks()`.
+ * Lets time pass, as a host does whose clock is set meanwhile: `set` moves the clock, and `pass`
+ * moves it together with `performance.now()`, which cannot be set. Undo with `jest.useRealTimers()`
+ * and `jest.restoreAllMocks()`.
  */
 export function settableClock(): { set(seconds: number): void; pass(seconds: number): void } {
   const { pass: set } = turnableClock();
@@ -65,8 +69,8 @@ function replaceTimer(timer: Timer, replace: (start: Start) => Start): void {
 }
 
 /**
- * Holds each new timer of exactly so many milliseconds: it runs when the test calls it. All other timers run by themselves.
- * Undo with `jest.restoreAllMocks()`.
+ * Holds each new timer of exactly so many milliseconds: it runs when the test calls it. All other
+ * timers run by themselves. Undo with `jest.restoreAllMocks()`.
  */
 export function heldTimers(timer: Timer, delay: number): (() => void)[] {
   const held: (() => void)[] = [];
@@ -79,7 +83,10 @@ export function heldTimers(timer: Timer, delay: number): (() => void)[] {
   return held;
 }
 
-/** Runs each new timer of exactly so many milliseconds after a twentieth of them. Undo with `jest.restoreAllMocks()`. */
+/**
+ * Runs each new timer of exactly so many milliseconds after a twentieth of them. Undo with
+ * `jest.restoreAllMocks()`.
+ */
 export function quickTimers(timer: Timer, delay: number): void {
   replaceTimer(
     timer,

@@ -66,7 +66,8 @@ export class Dashboard {
     const page = await context.newPage();
     page.setDefaultTimeout(pageTimeout);
     page.on('console', (message) => {
-      // What the browser itself says of an answer that is no success, or of a server that is gone, is what some tests are about.
+      // What the browser itself says of an answer that is no success, or of a server that is gone,
+      // is what some tests are about.
       if (
         (message.type() === 'error' || message.type() === 'warning') &&
         !message.text().startsWith('Failed to load resource')
@@ -77,7 +78,10 @@ export class Dashboard {
     return page;
   }
 
-  /** Waits until everything on the page has loaded: it has no placeholder, and no list that is loading. */
+  /**
+   * Waits until everything on the page has loaded: it has no placeholder, and no list that is
+   * loading.
+   */
   async settled(page = this.page): Promise<void> {
     await page.waitForFunction(() => !document.querySelector('.skeleton, [aria-busy=true]'));
   }

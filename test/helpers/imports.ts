@@ -1,7 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 
-/** The source files of a folder in `src/` (`''` for all), and what each of them imports there, all as paths in `src/`. Type imports count. */
+/**
+ * The source files of a folder in `src/` (`''` for all), and what each of them imports there, all
+ * as paths in `src/`. Type imports count.
+ */
 export function importsIn(folder: string): Map<string, readonly string[]> {
   const files = readdirSync(join('src', folder), { recursive: true, encoding: 'utf8' }).filter(
     (file) => /\.tsx?$/.test(file),
@@ -19,7 +22,9 @@ function importsOf(file: string): string[] {
   ];
 }
 
-/** The source file of an import, such as `x.tsx` of `x.js`. An import of anything else gives none. */
+/**
+ * The source file of an import, such as `x.tsx` of `x.js`. An import of anything else gives none.
+ */
 function sourceOf(path: string): string[] {
   return ['.ts', '.tsx']
     .map((extension) => path.replace(/\.js$/, extension))
@@ -28,8 +33,8 @@ function sourceOf(path: string): string[] {
 }
 
 /**
- * The groups of files in which each file imports every other one, directly or through others. Removing such a group means
- * moving what its files share to a file that imports none of them.
+ * The groups of files in which each file imports every other one, directly or through others.
+ * Removing such a group means moving what its files share to a file that imports none of them.
  */
 export function cyclesOf(imports: ReadonlyMap<string, readonly string[]>): string[][] {
   const reachable = new Map(

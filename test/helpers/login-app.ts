@@ -16,7 +16,10 @@ export interface LoginApp extends Served {
   login: string;
 }
 
-/** An app with nothing but a login, on a port of its own. The user is admin; other routes say who is signed in. */
+/**
+ * An app with nothing but a login, on a port of its own. The user is admin; other routes say who is
+ * signed in.
+ */
 export async function serveLogin(
   options: Partial<AuthOptions> = {},
   koa: { proxy?: boolean; maxIpsCount?: number } = {},

@@ -2,7 +2,10 @@ import type { Redis } from 'ioredis';
 import { engineKeys } from '../../src/engines/bullmq/keys.js';
 import { MarkedJobs } from '../../src/engines/bullmq/read/marked-jobs.js';
 
-/** Counts the tasks of the default queue all the time, as open dashboards do. Returns all numbers of failed ones. */
+/**
+ * Counts the tasks of the default queue all the time, as open dashboards do. Returns all numbers of
+ * failed ones.
+ */
 export async function failedWhile(
   redis: Redis,
   prefix: string,

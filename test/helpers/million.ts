@@ -1,13 +1,15 @@
 import { DatabaseSync } from '@photostructure/sqlite';
 
 /**
- * Makes many ended tasks of the few that a file has: each is copied so many times, to an earlier time, with its place in every
- * index and in the counts. Takes a fraction of what running them would. No manager may have the file open.
+ * Makes many ended tasks of the few that a file has: each is copied so many times, to an earlier
+ * time, with its place in every index and in the counts. Takes a fraction of what running them
+ * would. No manager may have the file open.
  */
 export function multiplyTasks(path: string, times: number): void {
   const database = new DatabaseSync(path);
   try {
-    // Written once: what is copied is there twice else, and the disk of all other tests is busy with it.
+    // Written once: what is copied is there twice else, and the disk of all other tests is busy
+    // with it.
     database.exec(
       'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN IMMEDIATE',
     );
@@ -20,7 +22,8 @@ export function multiplyTasks(path: string, times: number): void {
       n: number;
     };
     const taken: Record<string, string> = {
-      // Each copy has a number of its own, before those that are there, and an id of an earlier second.
+      // Each copy has a number of its own, before those that are there, and an id of an earlier
+      // second.
       seq: `seq + each.k * ${one.last}`,
       rev: `rev - each.k * ${one.last}`,
       id: "unhex(printf('%012x', ((run_at / 1000) - each.k) * 1000) || substr(hex(id), 13))",

@@ -2,11 +2,13 @@ import { afterAll, describe, expect, it } from '@jest/globals';
 import { createAuth, TaskManager } from '../../src/index.js';
 
 /*
- * What people do wrong in their first hour. Each mistake must end at once, with an error that names the option or the argument
- * and what is accepted.
+ * What people do wrong in their first hour. Each mistake must end at once, with an error that names
+ * the option or the argument and what is accepted.
  */
 
-/** What was done wrong, and the error that says so: its name, its code, and what its message names. */
+/**
+ * What was done wrong, and the error that says so: its name, its code, and what its message names.
+ */
 export type Mistake = [
   mistake: string,
   make: () => unknown,

@@ -6,7 +6,10 @@ export interface Child {
   process: ChildProcess;
   /** Lines it has written so far. */
   lines: string[];
-  /** Resolves with its exit code, or with the signal that ended it, once all that it wrote is in `lines`. */
+  /**
+   * Resolves with its exit code, or with the signal that ended it, once all that it wrote is in
+   * `lines`.
+   */
   ended: Promise<number | string>;
 }
 

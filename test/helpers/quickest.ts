@@ -1,6 +1,6 @@
 /**
- * Milliseconds of the quickest of some tries, which stop at the first one within the limit. Other programs
- * on the machine make any single try slow, but what is slow by itself is slow in each.
+ * Milliseconds of the quickest of some tries, which stop at the first one within the limit. Other
+ * programs on the machine make any single try slow, but what is slow by itself is slow in each.
  */
 export async function quickest(limit: number, attempt: () => unknown, tries = 8): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
@@ -13,8 +13,9 @@ export async function quickest(limit: number, attempt: () => unknown, tries = 8)
 }
 
 /**
- * Returns the least processor time of some tries, in milliseconds and over all threads of this process. Unlike
- * the time on the clock, it stays the same while other programs keep the machine busy.
+ * Returns the least processor time of some tries, in milliseconds and over all threads of this
+ * process. Unlike the time on the clock, it stays the same while other programs keep the machine
+ * busy.
  */
 export async function leastWork(attempt: () => unknown, tries = 3): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
@@ -28,8 +29,8 @@ export async function leastWork(attempt: () => unknown, tries = 3): Promise<numb
 }
 
 /**
- * Looks at what lives for a short time only, and resolves to the time it was given. If the machine was too slow to look in
- * time, the next try gives it a longer life.
+ * Looks at what lives for a short time only, and resolves to the time it was given. If the machine
+ * was too slow to look in time, the next try gives it a longer life.
  *
  * @param look Whether it was there, with this life in seconds.
  */

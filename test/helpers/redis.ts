@@ -125,8 +125,8 @@ export class RedisServer {
 }
 
 /**
- * Waits until a replica has all that was written to this Redis so far. WAIT covers only what its own
- * connection has written, and everything before that, so this writes first.
+ * Waits until a replica has all that was written to this Redis so far. WAIT covers only what its
+ * own connection has written, and everything before that, so this writes first.
  */
 export async function replicated(client: Redis): Promise<void> {
   await client.set('written-before', 1);
@@ -145,7 +145,8 @@ export class RedisForEach {
       this.client = new Redis(this.redis.connection);
     });
     afterEach(async () => {
-      // While a client waits to reconnect, `disconnect` alone leaves a timer that keeps this process alive.
+      // While a client waits to reconnect, `disconnect` alone leaves a timer that keeps this
+      // process alive.
       endConnection(this.client);
       await this.redis.remove();
     });

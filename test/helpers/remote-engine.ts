@@ -18,7 +18,10 @@ interface Message {
   told?: TaskSummary;
 }
 
-/** A process of its own that has engines open for this one. Its engines only store and show: handlers are functions of this process. */
+/**
+ * A process of its own that has engines open for this one. Its engines only store and show:
+ * handlers are functions of this process.
+ */
 export class EngineProcess {
   readonly #child: ChildProcess;
   readonly #listeners = new Map<number, (message: Message) => void>();

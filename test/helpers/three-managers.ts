@@ -3,7 +3,10 @@ import type { Task } from '../../src/tasks/definition.js';
 import type { Tasks } from '../../src/testing/index.js';
 import type { EngineProcess } from './remote-engine.js';
 
-/** Three managers on one file that look like one: what one enqueues, another runs here, and the third shows and commands. */
+/**
+ * Three managers on one file that look like one: what one enqueues, another runs here, and the
+ * third shows and commands.
+ */
 export function threeManagers(
   options: EmbeddedManagerOptions,
   [enqueuing, showing]: readonly [EngineProcess, EngineProcess],

@@ -6,7 +6,10 @@ import { waitFor } from '../helpers/wait.js';
 let tasks: TaskManager | undefined;
 afterEach(() => tasks?.stop({ timeout: 0 }));
 
-/** Runs two tasks that fail, and answers how many attempts each took and which warnings were written. */
+/**
+ * Runs two tasks that fail, and answers how many attempts each took and which warnings were
+ * written.
+ */
 async function failTwice(options: TaskOptions) {
   const log = recordingLogger();
   const manager = new TaskManager({ database: ':memory:', logger: log.logger });

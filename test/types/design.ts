@@ -1,5 +1,6 @@
 /*
- * The public API as the design of the project shows it, in the order it shows it. Nothing here runs: it must compile.
+ * The public API as the design of the project shows it, in the order it shows it. Nothing here
+ * runs: it must compile.
  */
 import Router from '@koa/router';
 import Koa from 'koa';

@@ -1,5 +1,6 @@
 /*
- * What must not compile. Each line below its comment is an error; where one is not, the check of the types fails.
+ * What must not compile. Each line below its comment is an error; where one is not, the check of
+ * the types fails.
  */
 
 import type { BackgroundTasks, TaskEngine } from 'koa-taskflow';

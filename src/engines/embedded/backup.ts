@@ -11,7 +11,10 @@ export interface CopyFailure {
 
 const threadFile = packageFile('dist/engines/embedded/backup-thread.js');
 
-/** Does it on a thread of its own with its own connection, so that neither the app nor its writes wait. */
+/**
+ * Does it on a thread of its own with its own connection, so that neither the app nor its writes
+ * wait.
+ */
 export function copyFileOnThread(from: string, to: string): Promise<void> {
   return new Promise((done, reject) => {
     const { shared, release } = guardThread();

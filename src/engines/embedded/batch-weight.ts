@@ -4,7 +4,10 @@ import { packedAt, packedWidth } from '../tables/write/packed-tasks.js';
 /** Characters of a write, or of a part of it, without the texts of unbounded length in it. */
 const base = 512;
 
-/** Approximate characters of a write as JSON. Texts of unbounded length count exactly, everything else by a constant. */
+/**
+ * Approximate characters of a write as JSON. Texts of unbounded length count exactly, everything
+ * else by a constant.
+ */
 export function weightOf(write: Write): number {
   switch (write.kind) {
     case 'enqueue':
@@ -58,7 +61,10 @@ function weightOfLines(lines: readonly LogEntry[]): number {
   return weight;
 }
 
-/** The most characters of a batch that is sent as JSON, which is quicker than a structured clone but must fit into one string. */
+/**
+ * The most characters of a batch that is sent as JSON, which is quicker than a structured clone but
+ * must fit into one string.
+ */
 const longestJson = 64_000_000;
 
 /** A batch, or the result of one, as it crosses between the threads. */

@@ -12,19 +12,30 @@ export interface Timer {
  * AsyncLocalStorage context, because it serves many requests. All times are Unix milliseconds.
  */
 export interface Clock extends TaskClock {
-  /** Converts a time of this clock to the time of the process, in which time limits are measured. */
+  /**
+   * Converts a time of this clock to the time of the process, in which time limits are measured.
+   */
   toProcessTime(time: number): number;
   /** Runs work in the next turn of the event loop. */
   nextTurn(work: () => void): void;
-  /** Runs work after so many milliseconds. Such a wait keeps the process alive, unless it is for `background` work. */
+  /**
+   * Runs work after so many milliseconds. Such a wait keeps the process alive, unless it is for
+   * `background` work.
+   */
   after(milliseconds: number, work: () => void, background?: 'background'): Timer;
-  /** Runs work when this clock shows a time. Calls `waiting` whenever it looks and the time has not come. */
+  /**
+   * Runs work when this clock shows a time. Calls `waiting` whenever it looks and the time has not
+   * come.
+   */
   at(time: number, work: () => void, waiting?: () => void): Timer;
   /** Runs work every so many milliseconds. It never keeps the process alive. */
   every(milliseconds: number, work: () => void): Timer;
 }
 
-/** Longest single timer, in milliseconds: a timer cannot wait for a month, and does not notice that the clock was set. */
+/**
+ * Longest single timer, in milliseconds: a timer cannot wait for a month, and does not notice that
+ * the clock was set.
+ */
 const longestWait = 5_000;
 
 /** The clock of the process. */

@@ -38,9 +38,10 @@ const watchInterval = 1000;
 const longestTimer = 2 ** 31 - 1;
 
 /*
- * A file is opened twice: a thread of its own writes it (`threadPort`), so that a slow disk never stalls the app, and this thread
- * reads it. `FileWatch` notices that the file was moved or deleted, `changePoll` that another process has written, and
- * `OwnerLocks` tells whether the other processes live. A database in memory has one connection, and none of these.
+ * A file is opened twice: a thread of its own writes it (`threadPort`), so that a slow disk never
+ * stalls the app, and this thread reads it. `FileWatch` notices that the file was moved or deleted,
+ * `changePoll` that another process has written, and `OwnerLocks` tells whether the other processes
+ * live. A database in memory has one connection, and none of these.
  */
 
 /** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
@@ -109,7 +110,8 @@ async function openFile(
     return {
       port: {
         ...port,
-        // Not async: a batch that cannot be sent throws, so that it fails for its own writers alone.
+        // Not async: a batch that cannot be sent throws, so that it fails for its own writers
+        // alone.
         apply(batch) {
           try {
             watch.check();
@@ -140,7 +142,10 @@ interface ChangePoll {
   changed(): void;
 }
 
-/** Reports what other connections committed, including that of the writing thread. Never throws, because a timer calls it. */
+/**
+ * Reports what other connections committed, including that of the writing thread. Never throws,
+ * because a timer calls it.
+ */
 function changePoll({ database, watch, logger, changed }: ChangePoll): () => void {
   const looking = new Background(logger, 'looking for changes of the task database');
   let seen: unknown;

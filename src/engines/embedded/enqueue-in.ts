@@ -21,10 +21,12 @@ interface Target {
 }
 
 /**
- * Stores tasks within the transaction that is open on a connection of the app's own: they exist exactly when it commits.
+ * Stores tasks within the transaction that is open on a connection of the app's own: they exist
+ * exactly when it commits.
  *
- * @throws TypeError for a value that is no connection of the engine's driver; TaskflowError ENGINE_UNAVAILABLE if no transaction is
- * open on the connection, or if it is a connection to another file.
+ * @throws TypeError for a value that is no connection of the engine's driver; TaskflowError
+ * ENGINE_UNAVAILABLE if no transaction is open on the connection, or if it is a connection to
+ * another file.
  */
 export function enqueueInTransaction(
   { path, Connection }: Target,
@@ -32,8 +34,9 @@ export function enqueueInTransaction(
   tasks: readonly NewTask[],
 ): readonly string[] {
   if (!Connection) refuse('start the task manager first');
-  // POSIX locks belong to the process, and each SQLite library tracks only its own. A second library in the process would
-  // therefore write while the engine writes, and closing its connection would release the engine's locks.
+  // POSIX locks belong to the process, and each SQLite library tracks only its own. A second
+  // library in the process would therefore write while the engine writes, and closing its
+  // connection would release the engine's locks.
   if (!(connection instanceof Connection)) {
     throw wrongType(
       'connection',
@@ -65,7 +68,8 @@ function undo(database: Database): void {
   try {
     database.exec('ROLLBACK TO koa_taskflow; RELEASE koa_taskflow');
   } catch {
-    // After some errors, such as a full disk, SQLite has ended the whole transaction, and the savepoint with it.
+    // After some errors, such as a full disk, SQLite has ended the whole transaction, and the
+    // savepoint with it.
   }
 }
 

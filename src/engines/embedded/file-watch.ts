@@ -3,14 +3,18 @@ import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import { sqliteCode } from '../tables/schema/database.js';
 
-/** Endings of the files that make up an open database: the file itself, its write-ahead log, and the map of that log. */
+/**
+ * Endings of the files that make up an open database: the file itself, its write-ahead log, and the
+ * map of that log.
+ */
 const endings = ['', '-wal', '-shm'];
 /** The fewest milliseconds between two checks of the files. */
 const lookInterval = 100;
 
 /**
- * Notices that an open database was deleted, replaced or emptied, or can no longer be read. SQLite itself does not notice: it
- * keeps using the files that it has open, and everything that it then writes is lost when the process ends.
+ * Notices that an open database was deleted, replaced or emptied, or can no longer be read. SQLite
+ * itself does not notice: it keeps using the files that it has open, and everything that it then
+ * writes is lost when the process ends.
  */
 export class FileWatch {
   readonly #path: string;
@@ -29,7 +33,10 @@ export class FileWatch {
     this.#identities = endings.map((ending) => identityOf(path + ending) ?? '');
   }
 
-  /** Whether the files are those that were opened. Checks them unless the last check is recent, and logs a change of state once. */
+  /**
+   * Whether the files are those that were opened. Checks them unless the last check is recent, and
+   * logs a change of state once.
+   */
   isPresent(): boolean {
     const now = performance.now();
     if (now - this.#lookedAt >= lookInterval) {
@@ -51,7 +58,10 @@ export class FileWatch {
     );
   }
 
-  /** Notes that a read of the database failed. A lock that was held for too long says nothing about the file. */
+  /**
+   * Notes that a read of the database failed. A lock that was held for too long says nothing about
+   * the file.
+   */
   readFailed(error: unknown): void {
     // 5: SQLITE_BUSY.
     if (sqliteCode(error) === 5) return;

@@ -23,7 +23,10 @@ interface Pending {
 interface GroupCommitParts {
   port: WritePort;
   clock: Clock;
-  /** What this process could take now, besides so many that it may be given already; asked for each batch. */
+  /**
+   * What this process could take now, besides so many that it may be given already; asked for each
+   * batch.
+   */
   claim(reserved: number): Claim | undefined;
   /** States whose transitions an observer wants. */
   wanted(): readonly TaskStatus[];
@@ -35,23 +38,32 @@ interface GroupCommitParts {
   onClaimFailed(error: unknown): void;
   /** After each commit. */
   onCommitted(): void;
-  /** Names the attempts of this process, to hand back what was claimed in batches whose answer was lost; absent if that cannot be. */
+  /**
+   * Names the attempts of this process, to hand back what was claimed in batches whose answer was
+   * lost; absent if that cannot be.
+   */
   handBack?(): WriteOf<'handBack'> | undefined;
   /** Characters of a batch, unless it is one write. Default 16 million. */
   batchWeight?: number;
 }
 
-/** Results of one batch that are dealt with in one turn of the event loop, where the disk is quick. */
+/**
+ * Results of one batch that are dealt with in one turn of the event loop, where the disk is quick.
+ */
 const resultsAtOnce = 64;
 
-/** As much as a commit takes in about a tenth of a second, and far from the longest string of JavaScript. */
+/**
+ * As much as a commit takes in about a tenth of a second, and far from the longest string of
+ * JavaScript.
+ */
 const usualWeight = 16_000_000;
 
 /**
- * Gathers what is written within one turn of the event loop into one commit, with the claims it makes possible: a hundred
- * callers share one sync of the disk. Where the sync takes the most of a commit, one batch is under way at a time and the
- * next gathers meanwhile. Where it does not, a second is, so that this thread works on the results of one while the other is
- * written. What is more than a batch may weigh waits for the next one.
+ * Gathers what is written within one turn of the event loop into one commit, with the claims it
+ * makes possible: a hundred callers share one sync of the disk. Where the sync takes the most of a
+ * commit, one batch is under way at a time and the next gathers meanwhile. Where it does not, a
+ * second is, so that this thread works on the results of one while the other is written. What is
+ * more than a batch may weigh waits for the next one.
  */
 export class GroupCommit {
   readonly #parts: GroupCommitParts;
@@ -220,14 +232,18 @@ export class GroupCommit {
     this.#reserved -= limit - result.claimed.length;
     if (result.more || (limited && result.claimed.length === limit)) this.#wanted = true;
     this.#diskBound = result.diskBound;
-    // Done now and not after all callers are settled, because the next batch may be answered before that.
+    // Done now and not after all callers are settled, because the next batch may be answered before
+    // that.
     if (result.claimError) onClaimFailed(writeError(result.claimError));
     else if (claim) onDue(result.nextDue);
     await this.#deliver(batch, result);
     onCommitted();
   }
 
-  /** Sends the writes of a batch that could not be sent one by one, so that it fails only for those that cannot be sent alone. */
+  /**
+   * Sends the writes of a batch that could not be sent one by one, so that it fails only for those
+   * that cannot be sent alone.
+   */
   async #flushEach(
     batch: readonly Pending[],
     claim: Claim | undefined,
@@ -237,7 +253,10 @@ export class GroupCommit {
     if (claim) await this.#flush([], claim, limited);
   }
 
-  /** Begins the tasks that were claimed and tells the callers; of many in two turns, so that the first have their next batch written meanwhile. */
+  /**
+   * Begins the tasks that were claimed and tells the callers; of many in two turns, so that the
+   * first have their next batch written meanwhile.
+   */
   async #deliver(
     batch: readonly Pending[],
     { claimed, outcomes, begun, expired }: BatchResult,
@@ -253,7 +272,8 @@ export class GroupCommit {
       for (let index = of(batch.length, part); index < of(batch.length, part + 1); index++)
         batch[index]?.settle(outcomes[index] ?? done);
       if (part + 1 === parts) return;
-      // Before the turn in which the rest is told, so that what comes of these is on its way by then.
+      // Before the turn in which the rest is told, so that what comes of these is on its way by
+      // then.
       this.#schedule();
       await this.#nextTurn();
     }

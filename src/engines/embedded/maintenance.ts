@@ -19,11 +19,14 @@ export interface Retention {
 
 const day = 86_400_000;
 /**
- * Milliseconds between two runs of each job: indexing failures for search, starting delays again after the clock was set back,
- * dropping what is too old, dropping empty partitions.
+ * Milliseconds between two runs of each job: indexing failures for search, starting delays again
+ * after the clock was set back, dropping what is too old, dropping empty partitions.
  */
 const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600_000 };
-/** Rows of one commit, so that no commit is long, and milliseconds between two commits, so that other writes can come between. */
+/**
+ * Rows of one commit, so that no commit is long, and milliseconds between two commits, so that
+ * other writes can come between.
+ */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
 interface MaintenanceParts {
@@ -130,7 +133,9 @@ export class Maintenance {
     }
   }
 
-  /** Drops old sums. From time to time it also drops partitions that have no task and no recent sum. */
+  /**
+   * Drops old sums. From time to time it also drops partitions that have no task and no recent sum.
+   */
   async #dropStatistics({ reader, commits }: Storage): Promise<void> {
     const { minutes, hours } = this.#parts.retention.statistics ?? {
       minutes: keptStatistics.minuteDays * day,

@@ -6,8 +6,9 @@ import { type Database, openDatabase, sqliteCode } from '../tables/schema/databa
 import type { Owners } from './storage-backend.js';
 
 /**
- * Tells living processes from dead ones by a lock that the kernel releases when a process ends, however it ends. A
- * heartbeat would take a process for dead whose event loop is busy for a while; a lock does not.
+ * Tells living processes from dead ones by a lock that the kernel releases when a process ends,
+ * however it ends. A heartbeat would take a process for dead whose event loop is busy for a while;
+ * a lock does not.
  */
 export class OwnerLocks implements Owners {
   readonly #folder: string;
@@ -64,8 +65,9 @@ export class OwnerLocks implements Owners {
   }
 
   /**
-   * Records that the event loop of this process turns. If the file of the lock was removed, takes the
-   * lock again: without it, other processes would treat this one as dead and run its tasks again.
+   * Records that the event loop of this process turns. If the file of the lock was removed, takes
+   * the lock again: without it, other processes would treat this one as dead and run its tasks
+   * again.
    */
   async sign(owner: string): Promise<void> {
     const now = new Date();

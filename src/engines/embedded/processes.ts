@@ -11,7 +11,10 @@ interface ProcessListParts {
   logger: Logger;
 }
 
-/** Keeps the entry of this process in the list of those that have the tables open. No task depends on that list. */
+/**
+ * Keeps the entry of this process in the list of those that have the tables open. No task depends
+ * on that list.
+ */
 export class ProcessList {
   readonly #parts: ProcessListParts;
   #self: WorkerRow | undefined;
@@ -22,7 +25,10 @@ export class ProcessList {
     this.#parts = parts;
   }
 
-  /** Adds this process. Warns if another app uses the same file by accident: neither runs the other's tasks, but each shows and deletes them. */
+  /**
+   * Adds this process. Warns if another app uses the same file by accident: neither runs the
+   * other's tasks, but each shows and deletes them.
+   */
   add(self: WorkerRow): void {
     this.#self = self;
     this.#write(self);
@@ -43,8 +49,9 @@ export class ProcessList {
   }
 
   /**
-   * Writes the entry again if another process treated this one as dead, or if it could not be written before. Without a complete
-   * entry, a schedule that this process defines could be removed.
+   * Writes the entry again if another process treated this one as dead, or if it could not be
+   * written before. Without a complete entry, a schedule that this process defines could be
+   * removed.
    *
    * @param known The processes on the list.
    */

@@ -20,7 +20,10 @@ interface RecoveryParts {
   wake(): void;
 }
 
-/** Takes over the tasks of processes that have died. Every process looks for dead ones, and the first that finds one takes over. */
+/**
+ * Takes over the tasks of processes that have died. Every process looks for dead ones, and the
+ * first that finds one takes over.
+ */
 export class Recovery {
   readonly #parts: RecoveryParts;
 
@@ -28,7 +31,10 @@ export class Recovery {
     this.#parts = parts;
   }
 
-  /** Looks at all processes on the list, and takes over from the dead ones. Rejects if it cannot tell of some whether they live. */
+  /**
+   * Looks at all processes on the list, and takes over from the dead ones. Rejects if it cannot
+   * tell of some whether they live.
+   */
   async look(): Promise<void> {
     const { owner: self, owners, reader, processes } = this.#parts;
     const known = reader.owners();

@@ -10,7 +10,10 @@ export interface StoreParts {
   changed: Notifier;
 }
 
-/** The {@link SharedStore} in the tasks' own database: shared by all processes on the file, and still there after a restart. */
+/**
+ * The {@link SharedStore} in the tasks' own database: shared by all processes on the file, and
+ * still there after a restart.
+ */
 export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
   const parse = (text: unknown): StoreValue => JSON.parse(String(text)) as StoreValue;
   const toEntry = (row: Record<string, unknown>): StoreEntry => ({

@@ -59,17 +59,23 @@ interface Opened extends OpenTables {
 
 /*
  * How the parts of the engine work together:
- * - The backend (`StorageBackend`) opens the tables: a file with a thread that writes it, or memory.
- * - Every change is a write that goes through `GroupCommit`, which gathers writes and claims into transactions.
- *   `Reader` reads on a connection of its own.
- * - `Executor` claims tasks and runs them; `ClaimTimer` wakes it when a waiting task is due, and `ScheduleTimers` makes the
- *   tasks of schedules.
- * - `ProcessList` and `Recovery` let processes on one file know of each other, and take over from those that die.
- * - `Commands` carries out what operators ask for, `Maintenance` deletes what is too old, and `Transitions` notifies the app.
- * This class opens and closes them, in an order in which no task is lost, and passes each call on.
+ * - The backend (`StorageBackend`) opens the tables: a file with a thread that writes it, or
+ *   memory.
+ * - Every change is a write that goes through `GroupCommit`, which gathers writes and claims into
+ *   transactions. `Reader` reads on a connection of its own.
+ * - `Executor` claims tasks and runs them; `ClaimTimer` wakes it when a waiting task is due, and
+ *   `ScheduleTimers` makes the tasks of schedules.
+ * - `ProcessList` and `Recovery` let processes on one file know of each other, and take over from
+ *   those that die.
+ * - `Commands` carries out what operators ask for, `Maintenance` deletes what is too old, and
+ *   `Transitions` notifies the app. This class opens and closes them, in an order in which no task
+ *   is lost, and passes each call on.
  */
 
-/** Runs the tasks of tables that are written in batches, wherever those are kept: any number of processes may have them open. */
+/**
+ * Runs the tasks of tables that are written in batches, wherever those are kept: any number of
+ * processes may have them open.
+ */
 export class TableEngine implements TaskEngine {
   readonly can: ReadonlySet<Action> = new Set([
     'retry',
@@ -173,7 +179,10 @@ export class TableEngine implements TaskEngine {
     executor.start();
   }
 
-  /** Takes over from dead processes before this one registers, and looks for more of them from then on. */
+  /**
+   * Takes over from dead processes before this one registers, and looks for more of them from then
+   * on.
+   */
   async #watchProcesses(
     { reader, commits, processes }: Opened,
     register: () => void,
@@ -219,7 +228,10 @@ export class TableEngine implements TaskEngine {
     return this.#stopping;
   }
 
-  /** Handlers that run can enqueue, read and command until the drain has ended. Claims and schedules end at once. */
+  /**
+   * Handlers that run can enqueue, read and command until the drain has ended. Claims and schedules
+   * end at once.
+   */
   async #stop(timeout: number): Promise<void> {
     // What is being opened or started makes timers of its own: they end once all of them are there.
     await this.#starting?.catch(() => undefined);
@@ -294,7 +306,10 @@ export class TableEngine implements TaskEngine {
     return (await this.#openChecked()).commands.control(command, by);
   }
 
-  /** Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE also if the file is not the one that was opened any more. */
+  /**
+   * Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE also if the file is not the one that
+   * was opened any more.
+   */
   async #openChecked(): Promise<Opened> {
     const opened = await this.#open();
     opened.check?.();

@@ -1,10 +1,10 @@
 /**
  * Keeps the process from ending a thread while that thread uses the SQLite driver.
  *
- * When a process exits, Node ends its threads first. If a thread is inside a call of the driver at that moment, the
- * call cannot return a value or an error, and the driver aborts the whole process (SIGABRT). The thread therefore uses
- * the driver only in `run`. The process waits in its `exit` event until every thread is outside `run`, and keeps
- * it outside.
+ * When a process exits, Node ends its threads first. If a thread is inside a call of the driver at
+ * that moment, the call cannot return a value or an error, and the driver aborts the whole process
+ * (SIGABRT). The thread therefore uses the driver only in `run`. The process waits in its `exit`
+ * event until every thread is outside `run`, and keeps it outside.
  */
 export class ThreadGuard {
   /** What the starter of the thread passes to it, as `workerData`. */
@@ -60,8 +60,9 @@ const busyFlag = 0;
 const shutFlag = 1;
 
 /**
- * Milliseconds that an exit waits for a thread. Longer than the driver waits for the lock of another process (10 s).
- * Without the wait the exit would take as long, because Node waits for a call of the driver to end.
+ * Milliseconds that an exit waits for a thread. Longer than the driver waits for the lock of
+ * another process (10 s). Without the wait the exit would take as long, because Node waits for a
+ * call of the driver to end.
  */
 const longestWait = 15_000;
 
@@ -71,7 +72,10 @@ function shutAll(): void {
   for (const guard of guards) guard.shut();
 }
 
-/** Makes the guard of a thread that is about to start. `release` is to be called when the thread has ended. */
+/**
+ * Makes the guard of a thread that is about to start. `release` is to be called when the thread has
+ * ended.
+ */
 export function guardThread(): { shared: SharedArrayBuffer; release(): void } {
   const guard = new ThreadGuard();
   if (guards.size === 0) process.on('exit', shutAll);

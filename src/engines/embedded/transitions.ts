@@ -34,7 +34,9 @@ export class Transitions {
     }
   }
 
-  /** Reports what a command did. A running task that is to be cancelled has made no transition yet. */
+  /**
+   * Reports what a command did. A running task that is to be cancelled has made no transition yet.
+   */
   ofResults(results: Outcome['results']): void {
     for (const result of results)
       if (
@@ -45,7 +47,10 @@ export class Transitions {
         this.#observer.tell(result.task);
   }
 
-  /** Reports tasks that were stored. `ids` are those of the tasks that stand for them, if any was a duplicate. */
+  /**
+   * Reports tasks that were stored. `ids` are those of the tasks that stand for them, if any was a
+   * duplicate.
+   */
   ofNew(tasks: readonly NewTask[], ids: readonly string[] | undefined): void {
     if (!this.#observer?.wants('pending')) return;
     for (const [index, task] of tasks.entries())

@@ -16,7 +16,10 @@ import { Writer } from '../tables/write/writer.js';
 import { packed, weightOf } from './batch-weight.js';
 import { guardThread } from './thread-guard.js';
 
-/** Where batches are written: on a thread of their own for a file, so that a slow disk never stalls the app. */
+/**
+ * Where batches are written: on a thread of their own for a file, so that a slow disk never stalls
+ * the app.
+ */
 export interface WritePort {
   apply(batch: Batch): Promise<BatchResult>;
   /** Keeps the process alive while it is `true`. */
@@ -33,7 +36,10 @@ export type FromThread =
 
 const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
-/** Milliseconds before a thread that ended is started again: the first delay and the longest. Each failed start doubles it. */
+/**
+ * Milliseconds before a thread that ended is started again: the first delay and the longest. Each
+ * failed start doubles it.
+ */
 const restartDelay = { first: 100, most: 5_000 };
 
 interface Waiting {
@@ -53,8 +59,9 @@ export async function threadPort(path: string, { logger }: { logger: Logger }): 
 }
 
 /**
- * Sends batches to a thread, which answers them in the order in which they were sent. If the thread ends, it is started again.
- * Batches that it had not answered may or may not be stored. Batches that are sent before the new thread is ready are rejected.
+ * Sends batches to a thread, which answers them in the order in which they were sent. If the thread
+ * ends, it is started again. Batches that it had not answered may or may not be stored. Batches
+ * that are sent before the new thread is ready are rejected.
  */
 class ThreadPort implements WritePort {
   readonly #path: string;
@@ -75,7 +82,8 @@ class ThreadPort implements WritePort {
   start(): Promise<void> {
     this.#starting = new Promise((resolve, reject) => {
       const { shared, release } = guardThread();
-      // Without the flags of the process: a loader or an --input-type of the app must not apply to this file.
+      // Without the flags of the process: a loader or an --input-type of the app must not apply to
+      // this file.
       const thread = new Worker(threadFile, {
         workerData: { path: this.#path, guard: shared },
         execArgv: [],
@@ -196,7 +204,9 @@ function unanswered(
 const closed = (): TaskflowError =>
   new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed');
 
-/** Writes on this thread, on a connection that the reader shares: what a database in memory needs. */
+/**
+ * Writes on this thread, on a connection that the reader shares: what a database in memory needs.
+ */
 export async function memoryPort(): Promise<{ port: WritePort; database: Database }> {
   const database = await openDatabase(inMemory);
   prepareConnection(database);

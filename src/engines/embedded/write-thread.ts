@@ -13,7 +13,10 @@ import { packed } from './batch-weight.js';
 import { ThreadGuard } from './thread-guard.js';
 import type { FromThread } from './write-port.js';
 
-/** The longest wait for a file that another process is opening or closing, and the time between two tries, in milliseconds. */
+/**
+ * The longest wait for a file that another process is opening or closing, and the time between two
+ * tries, in milliseconds.
+ */
 const lockedFor = { most: 10_000, step: 20 };
 
 /** Some locks of a switch to WAL are refused at once, whatever the time to wait that was set. */
@@ -51,8 +54,9 @@ function resultOf(writer: Writer, message: string | Batch): FromThread {
 
 function close(database: Database): void {
   try {
-    // The driver closes connections only when they are garbage-collected, so the write-ahead log is emptied here.
-    // If another process reads now, that process empties the log later: a stop does not wait for it.
+    // The driver closes connections only when they are garbage-collected, so the write-ahead log is
+    // emptied here. If another process reads now, that process empties the log later: a stop does
+    // not wait for it.
     database.exec('PRAGMA busy_timeout = 100');
     database.get('PRAGMA wal_checkpoint(TRUNCATE)');
   } catch {

@@ -1,4 +1,7 @@
-/** Returns a cursor of a list with another position in it, which only the engine can recognise as invalid. */
+/**
+ * Returns a cursor of a list with another position in it, which only the engine can recognise as
+ * invalid.
+ */
 export function movedTo(cursor: string | null, position: string): string {
   const [list = ''] = Buffer.from(cursor ?? '', 'base64url')
     .toString()

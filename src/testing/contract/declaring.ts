@@ -3,7 +3,10 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 
-/** The promises that the public functions of one manager show on any engine. The others need processes or a storage of their own. */
+/**
+ * The promises that the public functions of one manager show on any engine. The others need
+ * processes or a storage of their own.
+ */
 export type PromiseOfManager =
   | 'concurrencyPer'
   | 'maxQueues'
@@ -15,7 +18,10 @@ export type PromiseOfManager =
 /** A test, with its name. */
 type Declared = readonly [behaviour: string, test: (promises: EnginePromises) => Promise<void>];
 
-/** What an engine declares in `promises`. Each test does what its promise says, and expects what the engine declares. */
+/**
+ * What an engine declares in `promises`. Each test does what its promise says, and expects what the
+ * engine declares.
+ */
 export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): void {
   const { it, beforeEach, expect } = runner;
   const by = { actor: 'test' };

@@ -31,7 +31,8 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
 
   it('runs to its end at a stop, or leaves to wait, what it was about to take', async () => {
     const told = { running: 0, success: 0 };
-    // However far the taking is by the time of the stop; where a server is slow to hand out, until one was taken in time.
+    // However far the taking is by the time of the stop; where a server is slow to hand out, until
+    // one was taken in time.
     for (
       let turns = 0;
       turns < 12 || (told.running === 0 && turns < 1000);

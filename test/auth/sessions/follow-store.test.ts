@@ -74,8 +74,8 @@ describe.each(everyStore)(
         await waitFor(() => revocations.has(sessionOf(added), 0), promptly);
         return longest;
       };
-      // Other programs on the machine also cause pauses, and answers of the store that are too late,
-      // but not in each try.
+      // Other programs on the machine also cause pauses, and answers of the store that are too
+      // late, but not in each try.
       let least = Number.POSITIVE_INFINITY;
       for (let n = 0; n < 8 && least >= 250; n++) {
         const longest = await start(idOf(99_000 + n)).catch((error: TaskflowError) => {

@@ -216,7 +216,8 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await redis.start();
     await page.locator('tbody tr', { hasText: 'no address for order' }).waitFor();
     await page.locator('.banner', { hasText: 'The tasks cannot' }).waitFor({ state: 'detached' });
-    // The queues and the sessions each log one line for the outage and one for the recovery, however many requests fail.
+    // The queues and the sessions each log one line for the outage and one for the recovery,
+    // however many requests fail.
     expect(
       web.lines
         .filter((line) => /"level":[56]0/.test(line))

@@ -11,7 +11,10 @@ const fail = (message: string) => () => {
 };
 
 describe('the dashboard while things change', () => {
-  /** Milliseconds for a change to reach the page: many times what it takes, and less than any page asks by itself. */
+  /**
+   * Milliseconds for a change to reach the page: many times what it takes, and less than any page
+   * asks by itself.
+   */
   const soon = { timeout: promptly * 1000 };
 
   it('shows a task go from pending to success without a reload', async () => {

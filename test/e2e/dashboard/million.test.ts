@@ -64,7 +64,10 @@ function changing(perSecond: number): () => Promise<void> {
   };
 }
 
-/** Milliseconds of processor time of the longest tasks of the page's main thread while something goes on, the longest first. */
+/**
+ * Milliseconds of processor time of the longest tasks of the page's main thread while something
+ * goes on, the longest first.
+ */
 async function longestTasks(session: CDPSession, seconds: number): Promise<number[]> {
   const found: number[] = [];
   const collect = ({ value }: { value: { name?: string; tdur?: number }[] }): void => {
@@ -90,11 +93,19 @@ const stretch = 4;
 /** Milliseconds that a task of the main thread may take. */
 const mostTask = 50;
 
-/** Milliseconds until all is there in a new tab, several times the usual, and by the page's clock until the rows are painted. */
+/**
+ * Milliseconds until all is there in a new tab, several times the usual, and by the page's clock
+ * until the rows are painted.
+ */
 const mostWait = { all: 3000, painted: 300 };
-/** A slow browser is slow with each page: the rows may take so many times as long as the form to log in, which waits for no script. */
+/**
+ * A slow browser is slow with each page: the rows may take so many times as long as the form to log
+ * in, which waits for no script.
+ */
 const mostOfForm = 4;
-/** In the page: notes when the first frame after the rows, or the form, are there has been drawn. */
+/**
+ * In the page: notes when the first frame after the rows, or the form, are there has been drawn.
+ */
 function notePaint(): void {
   const look = (): void => {
     if (!document.querySelector('tr[data-task], #password')) requestAnimationFrame(look);
@@ -106,7 +117,10 @@ function notePaint(): void {
   look();
 }
 
-/** Milliseconds from the beginning of the navigation until then, or until anything was shown, whichever is later. */
+/**
+ * Milliseconds from the beginning of the navigation until then, or until anything was shown,
+ * whichever is later.
+ */
 async function painted(page: Page): Promise<number> {
   await page.waitForFunction(() => 'painted' in window);
   return page.evaluate(() => {
@@ -115,7 +129,10 @@ async function painted(page: Page): Promise<number> {
   });
 }
 
-/** The dashboard, or the form to log in, in a tab of a browser that has never been here, and loaded again there. */
+/**
+ * The dashboard, or the form to log in, in a tab of a browser that has never been here, and loaded
+ * again there.
+ */
 async function paintTwice(
   options: BrowserContextOptions,
 ): Promise<{ first: number; again: number }> {
@@ -132,12 +149,14 @@ async function paintTwice(
   return { first, again };
 }
 
-/** How often it is tried: other tests share the machine, but a page that is slow is slow each time. */
+/**
+ * How often it is tried: other tests share the machine, but a page that is slow is slow each time.
+ */
 const mostTries = 10;
 
 /**
- * The longest task of the first stretch in which none is too long, or else of the quietest: other tests share the machine,
- * but a page that is slow is slow in each.
+ * The longest task of the first stretch in which none is too long, or else of the quietest: other
+ * tests share the machine, but a page that is slow is slow in each.
  */
 async function longestOfQuietest(session: CDPSession): Promise<number> {
   let longest = Number.POSITIVE_INFINITY;
@@ -149,7 +168,10 @@ async function longestOfQuietest(session: CDPSession): Promise<number> {
   return longest;
 }
 
-/** The most of many looks: the page takes in some hundred rows at a time, which are a megabyte, and now and then it has just let go of them. */
+/**
+ * The most of many looks: the page takes in some hundred rows at a time, which are a megabyte, and
+ * now and then it has just let go of them.
+ */
 async function heap(session: CDPSession): Promise<number> {
   const sizes: number[] = [];
   for (let n = 0; n < 15; n++) {
@@ -232,7 +254,8 @@ describe('the dashboard of a million tasks', () => {
     const longest = await longestOfQuietest(session);
     await new Promise((resolve) => setTimeout(resolve, began + 12_000 - performance.now()));
     let after = await heap(session);
-    // On a slow machine a heap also holds changes that the page has not shown yet. A leak stays, and grows.
+    // On a slow machine a heap also holds changes that the page has not shown yet. A leak stays,
+    // and grows.
     for (let tries = mostTries; tries > 0 && after / before >= 1.2; tries--) {
       await new Promise((resolve) => setTimeout(resolve, 3000));
       after = await heap(session);

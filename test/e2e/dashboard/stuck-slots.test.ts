@@ -8,7 +8,10 @@ const board = useDashboard({ database: ':memory:', concurrency: 3 });
 /** Seconds between two loads of the page, with a margin. */
 const betweenLoads = 6;
 
-/** Waits until the page shows something after one of its next loads, and turns the page's clock on meanwhile. */
+/**
+ * Waits until the page shows something after one of its next loads, and turns the page's clock on
+ * meanwhile.
+ */
 const shownSoon = (wanted: Locator): Promise<boolean> =>
   waitFor(async () => {
     await board.page.clock.fastForward(betweenLoads * 1000);

@@ -21,7 +21,10 @@ const storedSchedules = async () =>
 const scheduleRow = (name: string, page = board.page) =>
   page.locator('tbody tr', { hasText: name });
 
-/** Leaves two schedules behind: this process defines `kept_report` too, and no process has defined `old_report` for a minute. */
+/**
+ * Leaves two schedules behind: this process defines `kept_report` too, and no process has defined
+ * `old_report` for a minute.
+ */
 async function leaveSchedule(): Promise<void> {
   const previous = new TaskManager({ database, logger: false });
   for (const name of ['old_report', 'kept_report'])

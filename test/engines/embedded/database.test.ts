@@ -125,9 +125,9 @@ describe('the database file', () => {
     ],
   ])('is refused with a clear error and left as it is when it %s', async (_case, make, message) => {
     await make(path);
-    // SQLite would first change the files beside it: its journal, its log, and the index of the log.
-    // The driver closes connections when they are garbage-collected, and only then removes the files
-    // beside the database that a manager has used to make this one.
+    // SQLite would first change the files beside it: its journal, its log, and the index of the
+    // log. The driver closes connections when they are garbage-collected, and only then removes the
+    // files beside the database that a manager has used to make this one.
     const content = (): [name: string, bytes: Buffer][] =>
       readdirSync(folder.path, { withFileTypes: true })
         .filter((entry) => entry.isFile() && !entry.name.includes('.made'))

@@ -7,7 +7,8 @@ import { temporaryFolder } from '../../helpers/folder.js';
 describeEngine(
   'embedded (in memory)',
   () => {
-    // A second manager in a test shares what the first one keeps, which in memory only one manager can.
+    // A second manager in a test shares what the first one keeps, which in memory only one manager
+    // can.
     return {
       manager: (options) => new TaskManager({ ...options, database: ':memory:' }),
       cleanUp: () => {},

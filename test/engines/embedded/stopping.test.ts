@@ -30,7 +30,10 @@ describe('a stop while the file is locked', () => {
   });
   afterEach(() => folder.remove());
 
-  /** Runs a task that ends during a stop, with commits as given, and returns what another process finds then. */
+  /**
+   * Runs a task that ends during a stop, with commits as given, and returns what another process
+   * finds then.
+   */
   async function stopWith(apply: Commit) {
     const tasks = new TaskManager({ engine: engineWithCommits(apply, { path }), logger: false });
     const { passed, open } = gate();

@@ -1,4 +1,5 @@
-// Lets one kind of background work fail, and prints what reached the process and what was logged. Prints one line of JSON.
+// Lets one kind of background work fail, and prints what reached the process and what was logged.
+// Prints one line of JSON.
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';

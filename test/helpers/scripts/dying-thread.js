@@ -1,4 +1,5 @@
-// Enqueues and runs tasks while the thread that writes them is ended again and again, and prints what became of them.
+// Enqueues and runs tasks while the thread that writes them is ended again and again, and prints
+// what became of them.
 import { syncBuiltinESMExports } from 'node:module';
 import workerThreads from 'node:worker_threads';
 

@@ -1,4 +1,5 @@
-// Engines for another process, which asks for them by messages: this one has them open, reads and writes their files.
+// Engines for another process, which asks for them by messages: this one has them open, reads and
+// writes their files.
 
 /** The built files, which the compiler does not need to be there. @param {string} path */
 const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));

@@ -1,4 +1,5 @@
-// Exits while a thread of the engine uses the SQLite driver: <database> <write | backup> <exit | throw>.
+// Exits while a thread of the engine uses the SQLite driver: <database> <write | backup> <exit |
+// throw>.
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TaskManager } from 'koa-taskflow';

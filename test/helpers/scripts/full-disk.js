@@ -1,4 +1,5 @@
-// Enqueues until a write fails, says so, and goes on until it works again. Its files may be limited from outside.
+// Enqueues until a write fails, says so, and goes on until it works again. Its files may be limited
+// from outside.
 import { TaskManager } from 'koa-taskflow';
 
 const [database = ''] = process.argv.slice(2);

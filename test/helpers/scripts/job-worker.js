@@ -1,4 +1,5 @@
-// Runs or enqueues tasks as BullMQ jobs until it is killed. What its handlers do, and what the log says, is printed.
+// Runs or enqueues tasks as BullMQ jobs until it is killed. What its handlers do, and what the log
+// says, is printed.
 import { TaskManager, taskContext, taskLog, taskProgress } from 'koa-taskflow';
 
 /** The built files, which the compiler does not need to be there. @param {string} path */

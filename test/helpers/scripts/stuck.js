@@ -1,4 +1,5 @@
-// Runs two tasks of a file until it is killed: `again` may run again afterwards, and `once` may not.
+// Runs two tasks of a file until it is killed: `again` may run again afterwards, and `once` may
+// not.
 import { TaskManager } from 'koa-taskflow';
 
 const tasks = new TaskManager({ database: process.argv[2] ?? '', logger: false });

@@ -13,8 +13,9 @@ interface ClaimTimerParts {
 }
 
 /**
- * Decides when a process that has free slots looks for tasks without a notification: when the next waiting task is due, and
- * soon after a claim that failed. A failed claim does not report when the next task is due, so the time known before stays.
+ * Decides when a process that has free slots looks for tasks without a notification: when the next
+ * waiting task is due, and soon after a claim that failed. A failed claim does not report when the
+ * next task is due, so the time known before stays.
  */
 export class ClaimTimer {
   readonly #claims: Background;

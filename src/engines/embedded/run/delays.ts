@@ -2,7 +2,10 @@ import type { Delay } from '../../tables/read/delays.js';
 import type { Clock } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 
-/** Milliseconds that a time may lie ahead before the clock counts as set back. All processes on a file share one clock. */
+/**
+ * Milliseconds that a time may lie ahead before the clock counts as set back. All processes on a
+ * file share one clock.
+ */
 export const clockTolerance = 1000;
 /** Delays of one commit. */
 const delaysAtOnce = 1_000;
@@ -14,12 +17,12 @@ interface Storage {
 }
 
 /**
- * Starts the delays again that begin more than {@link clockTolerance} in the future. A delay begins before it is stored, so this
- * only happens after the clock was set back: otherwise these tasks would also wait for the length of the jump. Returns whether it
- * found any.
+ * Starts the delays again that begin more than {@link clockTolerance} in the future. A delay begins
+ * before it is stored, so this only happens after the clock was set back: otherwise these tasks
+ * would also wait for the length of the jump. Returns whether it found any.
  *
- * The delays are read and compared with the clock on this thread at one moment. Their commit may wait for a lock on the file, and
- * then only starts those again that are still as they were read.
+ * The delays are read and compared with the clock on this thread at one moment. Their commit may
+ * wait for a lock on the file, and then only starts those again that are still as they were read.
  */
 export async function restartFutureDelays({ reader, commits, clock }: Storage): Promise<boolean> {
   for (let found = false; ; found = true) {

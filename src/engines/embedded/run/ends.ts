@@ -21,7 +21,10 @@ interface EndRecorderParts {
   logger: Logger;
 }
 
-/** Records how attempts ended. A result that cannot be stored, for example because the disk is full, is tried again until `close`. */
+/**
+ * Records how attempts ended. A result that cannot be stored, for example because the disk is full,
+ * is tried again until `close`.
+ */
 export class EndRecorder {
   readonly #parts: EndRecorderParts;
   readonly #recording: Background;
@@ -59,7 +62,10 @@ export class EndRecorder {
     }
   }
 
-  /** Records that an attempt was cancelled although its handler still runs. Resolves to whether that is stored. */
+  /**
+   * Records that an attempt was cancelled although its handler still runs. Resolves to whether that
+   * is stored.
+   */
   async abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<boolean> {
     const { owner, commits, transitions, clock, logger } = this.#parts;
     try {

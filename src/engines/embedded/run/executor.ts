@@ -19,15 +19,20 @@ interface ExecutorParts {
   transitions: Transitions;
   clock: Clock;
   logger: Logger;
-  /** Called when the number of slots changes that are held by handlers whose attempt was given up. */
+  /**
+   * Called when the number of slots changes that are held by handlers whose attempt was given up.
+   */
   stuckChanged(stuck: Stuck): void;
 }
 
 /*
  * The parts that run tasks work together as follows:
- * 1. Something wakes `GroupCommit`: a slot is free, a task was stored, its time has come (`ClaimTimer`), another process wrote.
- * 2. The next commit asks `claim` how many tasks this process can take, and takes them in the same transaction.
- * 3. `begin` gives each claimed task to `Slots`, which calls the runner and holds the slot until the handler ends.
+ * 1. Something wakes `GroupCommit`: a slot is free, a task was stored, its time has come
+ *    (`ClaimTimer`), another process wrote.
+ * 2. The next commit asks `claim` how many tasks this process can take, and takes them in the same
+ *    transaction.
+ * 3. `begin` gives each claimed task to `Slots`, which calls the runner and holds the slot until
+ *    the handler ends.
  * 4. While it runs, `OutputWriter` gathers its log lines and progress and writes them every 50 ms.
  * 5. `EndRecorder` stores how it ended. Its slot can be filled by the commit that stores the end.
  */
@@ -38,7 +43,10 @@ export class Executor {
   readonly #slots: Slots;
   readonly #ends: EndRecorder;
   readonly #output: OutputWriter;
-  /** What commits may claim for this process: nothing, one task once, or whatever slots are free for. */
+  /**
+   * What commits may claim for this process: nothing, one task once, or whatever slots are free
+   * for.
+   */
   #claims: 'nothing' | 'one' | 'all' = 'nothing';
   /** Tasks that commits have claimed or ended as expired since `runOne` was called. */
   #found = 0;
@@ -69,7 +77,10 @@ export class Executor {
     return this.#claims === 'all';
   }
 
-  /** Claims one task, if any is due, and runs it until its end is stored. Returns whether there was one. For an executor that is not started. */
+  /**
+   * Claims one task, if any is due, and runs it until its end is stored. Returns whether there was
+   * one. For an executor that is not started.
+   */
   async runOne(): Promise<boolean> {
     const { commits } = this.#parts;
     this.#found = 0;
@@ -85,7 +96,10 @@ export class Executor {
     this.#output.write();
   }
 
-  /** Returns what the next commit claims. `reserved`: how many tasks the open commits may still claim. */
+  /**
+   * Returns what the next commit claims. `reserved`: how many tasks the open commits may still
+   * claim.
+   */
   claim(reserved: number): Claim | undefined {
     const { owner, runner, clock } = this.#parts;
     const limit = { nothing: 0, one: 1, all: this.#slots.free - reserved }[this.#claims];
@@ -143,8 +157,8 @@ export class Executor {
   }
 
   /**
-   * Hands back what runs. Ends that could not be recorded go into the same commit before it, so that a lock which is held on
-   * the file for long makes no finished task an interrupted one.
+   * Hands back what runs. Ends that could not be recorded go into the same commit before it, so
+   * that a lock which is held on the file for long makes no finished task an interrupted one.
    */
   async #handBackRunning(): Promise<void> {
     const { owner, commits, transitions, clock, logger } = this.#parts;

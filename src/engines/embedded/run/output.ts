@@ -48,7 +48,8 @@ export class OutputWriter {
     if (logs.length > 0) {
       const keep = (err: unknown): void => {
         this.#logging.failed(err, { lines: logs.length });
-        // A database that is unreachable comes back; a disk that is full takes no more lines for some time.
+        // A database that is unreachable comes back; a disk that is full takes no more lines for
+        // some time.
         if (isReported(err) && !this.#closed) slots.keepLogs(logs);
       };
       commits.submit<'log'>({ kind: 'log', logs }).then(() => this.#logging.worked(), keep);

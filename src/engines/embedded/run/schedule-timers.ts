@@ -39,8 +39,9 @@ interface Entry {
 }
 
 /**
- * Fires schedules. The database has the next run of each. Every process that defines the schedule waits for that time. The
- * first one makes the task and plans the next run in one commit, so that each run happens once.
+ * Fires schedules. The database has the next run of each. Every process that defines the schedule
+ * waits for that time. The first one makes the task and plans the next run in one commit, so that
+ * each run happens once.
  */
 export class ScheduleTimers {
   readonly #parts: Parts;
@@ -145,14 +146,19 @@ export class ScheduleTimers {
     );
   }
 
-  /** The next run of an interval is further away than the interval only if the clock was set back. */
+  /**
+   * The next run of an interval is further away than the interval only if the clock was set back.
+   */
   #restartIfSetBack(entry: Entry, dueAt: number): void {
     const { interval } = entry.schedule;
     if (interval !== undefined && dueAt - this.#parts.clock.now() > interval + clockTolerance)
       this.#restart(entry, { dueAt, interval });
   }
 
-  /** Starts an interval again, so that it does not pause for the length of the jump. If that fails, the next step tries again. */
+  /**
+   * Starts an interval again, so that it does not pause for the length of the jump. If that fails,
+   * the next step tries again.
+   */
   #restart(
     { schedule: { name, rule } }: Entry,
     { dueAt, interval }: { dueAt: number; interval: number },

@@ -33,7 +33,10 @@ interface SlotEvents {
   now(): number;
 }
 
-/** An attempt that runs in this process, and what its handler may do. A class, since one is made for every attempt. */
+/**
+ * An attempt that runs in this process, and what its handler may do. A class, since one is made for
+ * every attempt.
+ */
 class Slot implements AttemptKey, AttemptIo {
   readonly seq: number;
   readonly attempt: number;
@@ -124,8 +127,8 @@ interface SlotsParts {
   clock: Clock;
   logger: Logger;
   /**
-   * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another process has the task, and
-   * `undefined` for nothing, because this process stops.
+   * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another
+   * process has the task, and `undefined` for nothing, because this process stops.
    */
   finished(
     key: AttemptKey & { id: string },
@@ -138,7 +141,9 @@ interface SlotsParts {
   logged(): void;
   /** A slot is free that no end of an attempt made so. */
   freed(): void;
-  /** Called when the number of slots changes that are held by handlers whose attempt was given up. */
+  /**
+   * Called when the number of slots changes that are held by handlers whose attempt was given up.
+   */
   stuckChanged(stuck: Stuck): void;
 }
 
@@ -153,7 +158,10 @@ export class Slots {
   #stopping = false;
   /** Attempts that were cancelled after their claim was stored and before they begin here. */
   #cancelledEarly: readonly AttemptKey[] = [];
-  /** Attempts with lines or progress that is not written; a handler may write lines long after its attempt has ended. */
+  /**
+   * Attempts with lines or progress that is not written; a handler may write lines long after its
+   * attempt has ended.
+   */
   readonly #unwritten = new Set<Slot>();
   /** Lines that could not be written. */
   readonly #leftLogs: LogEntry[] = [];
@@ -226,7 +234,8 @@ export class Slots {
     void result.then((outcome) => {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
-      // An attempt that ends together with its handler has been released by now, or will be within this turn.
+      // An attempt that ends together with its handler has been released by now, or will be within
+      // this turn.
       else if (this.#running.has(slot)) clock.nextTurn(() => this.#noteStuck(slot));
     });
     if (result !== ended) void ended.then(() => this.#release(slot, true));
@@ -251,7 +260,8 @@ export class Slots {
       this.#rest();
     };
     if (this.#stopping && result.status === 'failed') {
-      // It failed because its signal was aborted, so it is handed back like an attempt that does not end.
+      // It failed because its signal was aborted, so it is handed back like an attempt that does
+      // not end.
       this.#returned.add(slot);
       stored();
       return;
@@ -277,7 +287,10 @@ export class Slots {
     );
   }
 
-  /** Logs the ends of attempts that this process has handed back: the states of their tasks, by `seq`. */
+  /**
+   * Logs the ends of attempts that this process has handed back: the states of their tasks, by
+   * `seq`.
+   */
   handedBack(states: ReadonlyMap<number, TaskStatus>): void {
     for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
       const status = states.get(slot.seq);
@@ -287,8 +300,9 @@ export class Slots {
   }
 
   /**
-   * Called when the handler has ended. The commit that stores the end can already claim a task for its slot. If the attempt was
-   * given up before, no known commit stores the end, so the slot is only free for later ones.
+   * Called when the handler has ended. The commit that stores the end can already claim a task for
+   * its slot. If the attempt was given up before, no known commit stores the end, so the slot is
+   * only free for later ones.
    */
   #release(slot: Slot, apart = false): void {
     this.#running.delete(slot);
@@ -314,7 +328,10 @@ export class Slots {
     this.#cancelledEarly = keys.filter((_key, index) => slots[index] === undefined);
   }
 
-  /** Aborts the signal of an attempt, and gives it up after its grace. Its slot stays taken until the handler ends. */
+  /**
+   * Aborts the signal of an attempt, and gives it up after its grace. Its slot stays taken until
+   * the handler ends.
+   */
   #cancel(slot: Slot): void {
     if (slot.grace || slot.over) return;
     const giveUp = (): void => {

@@ -62,7 +62,8 @@ export class ListCount {
   #counted(): { n: number; more: boolean } {
     const { sources, rest } = this.#plan.sources();
     if (rest.length === 0) {
-      // Each alone, which takes no numbers over to this thread; only what more than one has must be told apart.
+      // Each alone, which takes no numbers over to this thread; only what more than one has must be
+      // told apart.
       const counts = sources.map((source) => this.#countOf(source));
       const most = Math.max(0, ...counts);
       if (most > countedTo || counts.filter((n) => n > 0).length < 2)

@@ -8,10 +8,11 @@ import { invalidPosition, type Position, readPosition, writePosition } from './p
 import { type Condition, paramsOf, type Source, whereOf } from './sources.js';
 
 /*
- * A list is made of streams: queries that each give (seq, id, value) from one index in the order asked for. They are merged,
- * and only the tasks of the page itself are read whole. Conditions that no index answers are applied to a window of
- * candidates, so that a page costs the same however rare what it looks for is: it may then be short, and has a next one.
- * `ListPlan` chooses the streams, `ListCount` counts what they give, and this file merges them into pages.
+ * A list is made of streams: queries that each give (seq, id, value) from one index in the order
+ * asked for. They are merged, and only the tasks of the page itself are read whole. Conditions that
+ * no index answers are applied to a window of candidates, so that a page costs the same however
+ * rare what it looks for is: it may then be short, and has a next one. `ListPlan` chooses the
+ * streams, `ListCount` counts what they give, and this file merges them into pages.
  */
 
 const uncounted = { total: 0, totalRelation: 'gte' } as const;
@@ -79,7 +80,10 @@ class Listing {
     return { found, next: null };
   }
 
-  /** The first rows of all sources in order. `end` is where the looking stopped, if not at the end of the list. */
+  /**
+   * The first rows of all sources in order. `end` is where the looking stopped, if not at the end
+   * of the list.
+   */
   #merge(
     sources: readonly Source[],
     rest: readonly Condition[],
@@ -107,7 +111,10 @@ class Listing {
     return { rows: certain.slice(0, wanted), end };
   }
 
-  /** Of sources that have no task in common, by one statement: SQLite merges them sooner than this thread does. */
+  /**
+   * Of sources that have no task in common, by one statement: SQLite merges them sooner than this
+   * thread does.
+   */
   #takeMerged(
     sources: readonly Source[],
     wanted: number,

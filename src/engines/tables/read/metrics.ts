@@ -33,7 +33,8 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
       )
       .map(({ at, n }) => [Number(at), Number(n)]),
   );
-  // The part of the last whole minute that lies within the past sixty seconds, and what has ended since.
+  // The part of the last whole minute that lies within the past sixty seconds, and what has ended
+  // since.
   const share = 1 - (now - minute) / levels.minute;
   const perMinute = Math.round(
     (ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0),
@@ -102,7 +103,10 @@ export function readLive(database: Database): Live[] {
     }));
 }
 
-/** Returns the sums of a level as far back as they are kept, and before that the sums of the next longer level. */
+/**
+ * Returns the sums of a level as far back as they are kept, and before that the sums of the next
+ * longer level.
+ */
 function readKept(
   database: Database,
   level: Exclude<Level, 'all'>,

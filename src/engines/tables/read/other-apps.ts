@@ -9,9 +9,10 @@ export interface OtherApp {
 }
 
 /**
- * Returns a process that has the file open and belongs to another app: its main script lies in another package, and the two define
- * tasks but none of the same name. The web and worker processes of one app share the package or names; a process that defines no
- * task, such as one for the dashboard alone, belongs to any app.
+ * Returns a process that has the file open and belongs to another app: its main script lies in
+ * another package, and the two define tasks but none of the same name. The web and worker processes
+ * of one app share the package or names; a process that defines no task, such as one for the
+ * dashboard alone, belongs to any app.
  */
 export function otherApp(database: Database, self: WorkerRow): OtherApp | undefined {
   const row = database.get(

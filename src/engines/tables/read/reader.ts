@@ -40,8 +40,9 @@ const rowsOfChange = 500;
 const lastNumber = Number.MAX_SAFE_INTEGER;
 
 /**
- * The first created of the tasks that could run now, for each queue. By the index that claims go by, priority after priority,
- * so that neither those behind it nor partitions whose tasks all wait for their time are looked at.
+ * The first created of the tasks that could run now, for each queue. By the index that claims go
+ * by, priority after priority, so that neither those behind it nor partitions whose tasks all wait
+ * for their time are looked at.
  */
 const oldestReady = `
 WITH RECURSIVE each (partition, priority) AS (
@@ -55,7 +56,9 @@ SELECT queue, min(run_at) AS run_at FROM each JOIN partition ON partition.id = e
     WHERE partition = each.partition AND status = 0 AND ready_at IS NULL AND priority = each.priority ORDER BY id LIMIT 1)
 WHERE each.priority IS NOT NULL GROUP BY queue`;
 
-/** All SQL that reads tasks. Every query answers from an index, whatever the length of the history. */
+/**
+ * All SQL that reads tasks. Every query answers from an index, whatever the length of the history.
+ */
 export class Reader {
   readonly #database: Database;
 
@@ -82,7 +85,10 @@ export class Reader {
       .map(toSummary);
   }
 
-  /** Reads of one moment: what is committed between two of them would make a total that is not of its page. */
+  /**
+   * Reads of one moment: what is committed between two of them would make a total that is not of
+   * its page.
+   */
   #atOnce<T>(read: () => T): T {
     this.#database.exec('BEGIN');
     try {
@@ -119,7 +125,10 @@ export class Reader {
     };
   }
 
-  /** Attempts that ended are rows of their own, but for one that succeeded at the first try: the task says it all. */
+  /**
+   * Attempts that ended are rows of their own, but for one that succeeded at the first try: the
+   * task says it all.
+   */
   #attempts(task: Row): TaskDetail['attempts'] {
     const ended = this.#database
       .all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.seq ?? null)
@@ -207,7 +216,10 @@ export class Reader {
     return this.#database.all('SELECT * FROM schedule ORDER BY name');
   }
 
-  /** The present row of every task that changed after a number: the newest 500, and how many more there are. */
+  /**
+   * The present row of every task that changed after a number: the newest 500, and how many more
+   * there are.
+   */
   changes(after: number): Changes {
     return this.#atOnce(() => this.#changes(after));
   }
@@ -240,7 +252,9 @@ export class Reader {
     };
   }
 
-  /** Yields the changes after a number: at once if there are some, and then after each notification. */
+  /**
+   * Yields the changes after a number: at once if there are some, and then after each notification.
+   */
   async *watch(after: number, changed: Notifier, signal: AbortSignal): AsyncGenerator<Changes> {
     let rev = after;
     while (!signal.aborted && !changed.closed) {
@@ -299,7 +313,9 @@ export class Reader {
       .map((row) => String(row.owner));
   }
 
-  /** The processes that have the file open; `lastSign` says how many seconds ago one was heard of. */
+  /**
+   * The processes that have the file open; `lastSign` says how many seconds ago one was heard of.
+   */
   workers(lastSign: (owner: string) => number): ProcessInfo[] {
     return this.#database
       .all(

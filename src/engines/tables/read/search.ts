@@ -3,12 +3,15 @@ import { countedTag, type Source } from './sources.js';
 
 /** Words that are looked for, and tags that have them all. */
 const most = { words: 20, tags: 30 };
-/** Different tags that are gone through for words; those past them are found when they are the text. */
+/**
+ * Different tags that are gone through for words; those past them are found when they are the text.
+ */
 const tagsRead = 10_000;
 
 /**
- * Where a text may be found: names and failures that have all of its words, tags whose value does or that are the text, and
- * the beginning of ids. `named` gives the tasks of the names that have some words.
+ * Where a text may be found: names and failures that have all of its words, tags whose value does
+ * or that are the text, and the beginning of ids. `named` gives the tasks of the names that have
+ * some words.
  */
 export function searchSources(
   database: Database,
@@ -61,7 +64,9 @@ function isWord(database: Database, word: string): boolean {
   }
 }
 
-/** Tags that are the text, as a key, a value, or both, and those whose value has all of the words. */
+/**
+ * Tags that are the text, as a key, a value, or both, and those whose value has all of the words.
+ */
 function tagsOf(
   database: Database,
   text: string,

@@ -62,7 +62,10 @@ export function partitionSource(state: TaskStatus, { id }: Partition): Source {
 /** Totals are counted this far and no further. */
 export const countedTo = 10_000;
 
-/** A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is soon said. */
+/**
+ * A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is
+ * soon said.
+ */
 export function countedTag(
   database: Database,
   tag: { key: string; value?: string | undefined },
@@ -115,7 +118,10 @@ export function paramsOf(conditions: readonly Condition[]): SqlValue[] {
   return conditions.flatMap(({ params }) => [...params]);
 }
 
-/** How many tasks may be stored between two whose ids are the other way round, as when a request prepares one long before. */
+/**
+ * How many tasks may be stored between two whose ids are the other way round, as when a request
+ * prepares one long before.
+ */
 const disorder = 100;
 
 /** Unix milliseconds that an id can hold. */
@@ -144,7 +150,10 @@ export class Span {
     return { sql: `${sql} ${this.#order(source)} LIMIT ?`, params: [...params, limit] };
   }
 
-  /** Of several sources, which have no task in common: SQLite takes rows of each by its index, and no more than it needs. */
+  /**
+   * Of several sources, which have no task in common: SQLite takes rows of each by its index, and
+   * no more than it needs.
+   */
   selectMerged(sources: readonly Source[], after: Position | undefined, limit: number): Condition {
     const parts = sources.map((source) => this.#unordered(source, after));
     const order = sources[0] ? this.#order(sources[0]) : '';
@@ -186,8 +195,8 @@ export class Span {
   }
 
   /**
-   * The word index goes by `seq`, in which tasks were stored: nearly the order of their ids, so a few more than wanted are
-   * taken and put in order.
+   * The word index goes by `seq`, in which tasks were stored: nearly the order of their ids, so a
+   * few more than wanted are taken and put in order.
    */
   #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
     const direction = this.#descending ? 'DESC' : 'ASC';

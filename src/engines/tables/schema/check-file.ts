@@ -11,10 +11,12 @@ import {
 } from './database.js';
 
 /**
- * Refuses a file that is not a task database, and leaves it unchanged. A file that does not exist yet or is empty is accepted.
+ * Refuses a file that is not a task database, and leaves it unchanged. A file that does not exist
+ * yet or is empty is accepted.
  *
- * The header is read through SQLite and not with `fs`: if this process closed a file descriptor that SQLite does not know, the
- * operating system would drop every lock that SQLite holds on the file for this process.
+ * The header is read through SQLite and not with `fs`: if this process closed a file descriptor
+ * that SQLite does not know, the operating system would drop every lock that SQLite holds on the
+ * file for this process.
  *
  * @throws TaskflowError ENGINE_UNAVAILABLE that says what is wrong with the file.
  */
@@ -44,8 +46,8 @@ function statOf(path: string): BigIntStats | undefined {
 }
 
 /**
- * Reads the two numbers of the header. The connection opens the file as immutable, so it takes no lock, replays no journal and
- * creates no file, and the file of another program stays unchanged.
+ * Reads the two numbers of the header. The connection opens the file as immutable, so it takes no
+ * lock, replays no journal and creates no file, and the file of another program stays unchanged.
  */
 async function readHeader(path: string): Promise<{ application: number; layout: number }> {
   const Connection = await connectionClass();
@@ -55,7 +57,8 @@ async function readHeader(path: string): Promise<{ application: number; layout: 
       defensive: false,
     });
     try {
-      // Otherwise SQLite reports a file as damaged if another process is extending it at this moment.
+      // Otherwise SQLite reports a file as damaged if another process is extending it at this
+      // moment.
       connection.exec('PRAGMA writable_schema = ON');
       return {
         application: Number(connection.prepare('PRAGMA application_id').get().application_id),

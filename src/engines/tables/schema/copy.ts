@@ -4,9 +4,11 @@ import { TaskflowError } from '../../../errors.js';
 import type { Database } from './database.js';
 
 /**
- * Copies a database, as one transaction sees it, into a file that appears under its name only when it is whole.
+ * Copies a database, as one transaction sees it, into a file that appears under its name only when
+ * it is whole.
  *
- * @throws TaskflowError INVALID_INPUT if the path is taken or its folder is missing, ENGINE_UNAVAILABLE if it cannot be written.
+ * @throws TaskflowError INVALID_INPUT if the path is taken or its folder is missing,
+ * ENGINE_UNAVAILABLE if it cannot be written.
  */
 export function copyDatabase(database: Database, to: string): void {
   const wrong = wrongPath(to);

@@ -33,13 +33,18 @@ const mostStatements = 1000;
 /** The path that stands for a database in memory. */
 export const inMemory = ':memory:';
 
-/** Opens a connection. The driver is loaded here, so that a process which opens no database does not load it. */
+/**
+ * Opens a connection. The driver is loaded here, so that a process which opens no database does not
+ * load it.
+ */
 export async function openDatabase(path: string): Promise<Database> {
   const Connection = await connectionClass();
   return wrap(new Connection(path));
 }
 
-/** Waits for other processes instead of failing, and has every commit on the disk before it returns. */
+/**
+ * Waits for other processes instead of failing, and has every commit on the disk before it returns.
+ */
 export function prepareConnection(database: Database): void {
   database.exec(
     'PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384',
@@ -66,7 +71,8 @@ function wrap(connection: DatabaseSyncInstance): Database {
     }
     return statement;
   };
-  // The closures hold the connection: it would close by itself once nothing but its statements were reachable.
+  // The closures hold the connection: it would close by itself once nothing but its statements were
+  // reachable.
   return {
     exec: (sql) => connection.exec(sql),
     run: (sql, ...values) => void prepared(sql).run(...values),
@@ -79,7 +85,10 @@ function wrap(connection: DatabaseSyncInstance): Database {
   };
 }
 
-/** Returns the same connection for reading: what SQLite throws becomes a TaskflowError ENGINE_UNAVAILABLE. */
+/**
+ * Returns the same connection for reading: what SQLite throws becomes a TaskflowError
+ * ENGINE_UNAVAILABLE.
+ */
 export function forReading(database: Database): Database {
   const read = <T>(query: () => T): T => {
     try {
@@ -111,7 +120,10 @@ export function rollBack(database: Database): void {
   }
 }
 
-/** Whether an error is SQLite's. The driver gives no number to those of a statement that reads several rows. */
+/**
+ * Whether an error is SQLite's. The driver gives no number to those of a statement that reads
+ * several rows.
+ */
 function isSqliteError(error: unknown): boolean {
   return (error as { code?: unknown }).code === 'ERR_SQLITE_ERROR';
 }

@@ -5,10 +5,10 @@ import { applicationId, type Database, inMemory, layoutVersion, rollBack } from 
  * needs a migration.
  *
  * States are numbers, in the order of `taskStatuses`: 0 pending, 1 running, 2 success, 3 failed,
- * 4 interrupted, 5 cancelled. A partition is a name together with a queue, so that a task and its index
- * entries hold one small number for both. Ids are the 16 bytes of a UUIDv7: ordered by id is ordered
- * by creation. Indexes are partial wherever a state needs no entry: each one costs every enqueue or
- * every end about a microsecond.
+ * 4 interrupted, 5 cancelled. A partition is a name together with a queue, so that a task and its
+ * index entries hold one small number for both. Ids are the 16 bytes of a UUIDv7: ordered by id is
+ * ordered by creation. Indexes are partial wherever a state needs no entry: each one costs every
+ * enqueue or every end about a microsecond.
  */
 const schema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -240,11 +240,12 @@ export function layOut(database: Database, path: string): void {
 }
 
 function create(database: Database): void {
-  // These numbers go into the header before the file turns to WAL, where other openers look for them.
+  // These numbers go into the header before the file turns to WAL, where other openers look for
+  // them.
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}`);
   database.exec(schema);
-  // The count of changes begins at the time, so that a number of another file is out of the range of
-  // this one.
+  // The count of changes begins at the time, so that a number of another file is out of the range
+  // of this one.
   const first = Date.now() * 100;
   database.run(
     `INSERT INTO meta (key, value)

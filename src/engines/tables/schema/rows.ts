@@ -105,7 +105,10 @@ const text = (value: SqlValue | undefined): string => String(value ?? '');
 const columns = `json_array(${packed.join(', ')})`;
 const joined = 'task CROSS JOIN partition ON partition.id = task.partition';
 
-/** The columns a summary is made of, all but a few in one: the driver takes longer for twenty values than SQLite for a text of them. */
+/**
+ * The columns a summary is made of, all but a few in one: the driver takes longer for twenty values
+ * than SQLite for a text of them.
+ */
 export const summaryColumns = `seq, status, (SELECT ${columns} FROM partition WHERE partition.id = task.partition) AS summary`;
 
 /** Summaries of the tasks whose `seq` are in a JSON list, all as one text. */
@@ -167,8 +170,8 @@ function summaryOf(summary: PackedSummary): TaskSummary {
 }
 
 /**
- * What a claim gives of a task to the process that claimed it. An array, because it crosses between threads as JSON for every
- * task: objects cost a microsecond more.
+ * What a claim gives of a task to the process that claimed it. An array, because it crosses between
+ * threads as JSON for every task: objects cost a microsecond more.
  */
 export type ClaimedRow = [
   seq: number,
@@ -278,7 +281,10 @@ export function toWorker(row: Row, lastSign: number): ProcessInfo {
   };
 }
 
-/** Converts a row of `failure_group`, with the name of its function, the number of tasks that are failed now, and its trend. */
+/**
+ * Converts a row of `failure_group`, with the name of its function, the number of tasks that are
+ * failed now, and its trend.
+ */
 export function toFailureGroup(row: Row, trend: readonly number[]): FailureGroup {
   return {
     fingerprint: text(row.fingerprint),
@@ -299,8 +305,8 @@ export function toPause({ at, paused_by: by, reason }: Row): Pause {
 }
 
 /**
- * Milliseconds that no process has defined a schedule before it counts as no longer defined. A deploy that stops all processes before it
- * starts the new ones is over by then.
+ * Milliseconds that no process has defined a schedule before it counts as no longer defined. A
+ * deploy that stops all processes before it starts the new ones is over by then.
  */
 const undefinedAfter = 60_000;
 

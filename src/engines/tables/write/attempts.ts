@@ -8,8 +8,8 @@ import { register } from './processes.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 
 /**
- * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that simple: of a task that is
- * being cancelled, or is not this owner's any more.
+ * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that
+ * simple: of a task that is being cancelled, or is not this owner's any more.
  */
 export function succeed(
   transaction: Transaction,
@@ -129,7 +129,10 @@ function endAttempt(
   return wantedRow(transaction, Number(row.seq), status);
 }
 
-/** Ends a task for good, and sums up how long its last attempt ran. A clock that was set back makes that nothing, not less. */
+/**
+ * Ends a task for good, and sums up how long its last attempt ran. A clock that was set back makes
+ * that nothing, not less.
+ */
 export function end(
   transaction: Transaction,
   row: Row,
@@ -232,8 +235,8 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
 }
 
 /**
- * Makes running tasks pending again if their owner does not know that it claimed them. Their handlers were not called, so the
- * attempts do not count.
+ * Makes running tasks pending again if their owner does not know that it claimed them. Their
+ * handlers were not called, so the attempts do not count.
  */
 export function handBack(
   transaction: Transaction,

@@ -22,7 +22,10 @@ export interface ProgressEntry {
   text: string | null;
 }
 
-/** An attempt that an owner holds: fencing, so that a process which was taken for dead has nothing more to say. */
+/**
+ * An attempt that an owner holds: fencing, so that a process which was taken for dead has nothing
+ * more to say.
+ */
 interface Held {
   seq: number;
   owner: string;
@@ -74,7 +77,9 @@ export type Write =
     }
   /** The process that ran these tasks is gone, or is about to go. */
   | { kind: 'recover'; owner: string; at: number }
-  /** The answers to some claims of this process were lost: it knows only the attempts that it holds. */
+  /**
+   * The answers to some claims of this process were lost: it knows only the attempts that it holds.
+   */
   | {
       kind: 'handBack';
       owner: string;
@@ -140,8 +145,9 @@ export interface Written {
   /** Ids of the tasks that stand for them, where that is not all as given. */
   enqueue: readonly string[] | undefined;
   /**
-   * What was stored: `undefined` for the given result, `cancelled` if the task was to be cancelled, `lost` for nothing, because
-   * another process has the task. The task's row stands for either of the first two if this process listens to the new state.
+   * What was stored: `undefined` for the given result, `cancelled` if the task was to be cancelled,
+   * `lost` for nothing, because another process has the task. The task's row stands for either of
+   * the first two if this process listens to the new state.
    */
   finish: Row | 'cancelled' | 'lost' | undefined;
   abandon: Row | 'cancelled' | 'lost';
@@ -188,7 +194,10 @@ export interface Claim {
   /** Names it can run, each with how many of it may run at once over all processes. */
   names: readonly (readonly [name: string, concurrency: number | undefined])[];
   limit: number;
-  /** Bytes of arguments that the claimed tasks may have together, unless it is one task. Default 32 MiB. */
+  /**
+   * Bytes of arguments that the claimed tasks may have together, unless it is one task. Default 32
+   * MiB.
+   */
   bytes?: number;
   at: number;
 }
@@ -219,14 +228,19 @@ export interface BatchResult {
   /** Nothing stands for a write that went well and answers nothing. */
   outcomes: readonly (WriteOutcome | undefined)[];
   claimed: readonly ClaimedRow[];
-  /** Summaries for those who listen: of the tasks claimed, and of those whose deadline had passed. */
+  /**
+   * Summaries for those who listen: of the tasks claimed, and of those whose deadline had passed.
+   */
   begun: readonly Row[];
   expired: readonly Row[];
   /** When the next waiting task is due, in Unix milliseconds. */
   nextDue: number | null;
   /** Why the claim of the batch failed; absent if it did not. */
   claimError?: WriteFailure;
-  /** Whether the claim left ready tasks for the next one, because their arguments were too large for one answer. */
+  /**
+   * Whether the claim left ready tasks for the next one, because their arguments were too large for
+   * one answer.
+   */
   more?: boolean;
   /** Whether the batch took most of its time to reach the disk. */
   diskBound: boolean;

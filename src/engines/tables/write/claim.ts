@@ -6,15 +6,22 @@ import type { BatchResult, Claim } from './batch.js';
 import { type Ready, readyTasks } from './ready-tasks.js';
 import { move, summaryRow, type Transaction } from './transaction.js';
 
-/** Tasks that one claim makes ready because their time has come, and tasks that it ends because their deadline has passed. */
+/**
+ * Tasks that one claim makes ready because their time has come, and tasks that it ends because
+ * their deadline has passed.
+ */
 const mostAtOnce = 1_000;
 
-/** Bytes of arguments that one claim takes, so that the answer stays well below the longest string of JavaScript. */
+/**
+ * Bytes of arguments that one claim takes, so that the answer stays well below the longest string
+ * of JavaScript.
+ */
 const claimBytes = 32 * 1024 * 1024;
 
 /**
- * Takes the first ready tasks: by priority, then by age, over all partitions that may run. A task whose deadline has passed
- * ends here. `more`: there may be more to take now, but not in one commit.
+ * Takes the first ready tasks: by priority, then by age, over all partitions that may run. A task
+ * whose deadline has passed ends here. `more`: there may be more to take now, but not in one
+ * commit.
  */
 export function claim(
   transaction: Transaction,
@@ -91,7 +98,8 @@ function begin(
     owner,
     at,
     JSON.stringify(tasks.map(({ seq }) => seq)),
-    // While this commit waited for the file, another process may have stored the task. It must not start before it was due.
+    // While this commit waited for the file, another process may have stored the task. It must not
+    // start before it was due.
     Date.now(),
   );
   const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));

@@ -71,7 +71,10 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
   return summaryRow(transaction, Number(row.seq));
 }
 
-/** Whether no other task has taken this one's idempotency key since it was cancelled; then it takes the key back. */
+/**
+ * Whether no other task has taken this one's idempotency key since it was cancelled; then it takes
+ * the key back.
+ */
 function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
   if (row.idempotency_key === null) return true;
   const [name, key] = [row.name ?? null, row.idempotency_key ?? null];
@@ -136,7 +139,9 @@ function remove(transaction: Transaction, row: Row): Row | undefined {
   return last;
 }
 
-/** Deletes a task that has ended, with all that belongs to it. A tombstone tells those who watch. */
+/**
+ * Deletes a task that has ended, with all that belongs to it. A tombstone tells those who watch.
+ */
 export function deleteTask({ database, counters }: Transaction, row: Row): void {
   const [seq, id] = [row.seq ?? null, row.id ?? null];
   if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', seq);

@@ -6,7 +6,10 @@ import { ReadyPartitions } from './ready-partitions.js';
 /** Changes of a count, by the two columns of its key. */
 type Sums = Map<string, Map<SqlValue, number>>;
 
-/** What a transaction counts: changes, new tasks, and the tasks of each partition, tag and failure group. */
+/**
+ * What a transaction counts: changes, new tasks, and the tasks of each partition, tag and failure
+ * group.
+ */
 export class Counters {
   /** The first ready task of each partition. */
   readonly ready: ReadyPartitions;
@@ -61,7 +64,10 @@ export class Counters {
     return this.#seq;
   }
 
-  /** Returns the id of the partition of a name and a queue, and creates the partition if it does not exist. */
+  /**
+   * Returns the id of the partition of a name and a queue, and creates the partition if it does not
+   * exist.
+   */
   partition(name: string, queue: string): number {
     const key = `${name}\0${queue}`;
     const known = this.#partitions.get(key);
@@ -104,7 +110,10 @@ export class Counters {
     add(this.#failed, fingerprint, stateCode[status], by);
   }
 
-  /** Stores what was counted of partitions. A partition has no row for a state that none of its tasks is in. */
+  /**
+   * Stores what was counted of partitions. A partition has no row for a state that none of its
+   * tasks is in.
+   */
   writeTaskCounts(): void {
     for (const [key, by] of this.#tasks) {
       const [status, partition] = [key % 8, Math.floor(key / 8)];

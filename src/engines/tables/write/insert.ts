@@ -24,7 +24,8 @@ export class Inserter {
   }
 
   /**
-   * Adds tasks; `flush` stores the last of them. Answers the ids that stand for them, where an idempotency key was taken.
+   * Adds tasks; `flush` stores the last of them. Answers the ids that stand for them, where an
+   * idempotency key was taken.
    */
   add({ values }: PackedTasks, at: number): readonly string[] | undefined {
     let deduplicated: string[] | undefined;

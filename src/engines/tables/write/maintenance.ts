@@ -44,8 +44,9 @@ export function prune(
 }
 
 /**
- * Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so many; none that a task still is
- * of. It looks at a few of the oldest each time, so that no call is long.
+ * Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so
+ * many; none that a task still is of. It looks at a few of the oldest each time, so that no call is
+ * long.
  */
 function dropFailureGroups({ database }: Transaction, before: number): void {
   const { n } =
@@ -104,7 +105,10 @@ function dropHours({ database }: Transaction, at: number): void {
   );
 }
 
-/** Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond those that are kept. */
+/**
+ * Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond
+ * those that are kept.
+ */
 export function dropExpired(
   transaction: Transaction,
   { limit, at }: WriteOf<'dropExpired'>,

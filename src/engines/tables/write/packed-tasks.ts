@@ -1,6 +1,9 @@
 import type { NewTask } from '../../../tasks/engine.js';
 
-/** Where each value of a task is in {@link PackedTasks}; {@link packTasks} writes them in this order. */
+/**
+ * Where each value of a task is in {@link PackedTasks}; {@link packTasks} writes them in this
+ * order.
+ */
 export const packedAt = {
   id: 0,
   name: 1,
@@ -22,7 +25,9 @@ export const packedAt = {
 /** How many values of one task there are. */
 export const packedWidth = Object.keys(packedAt).length;
 
-/** New tasks as one list of plain values, which crosses to the writing thread sooner than objects. */
+/**
+ * New tasks as one list of plain values, which crosses to the writing thread sooner than objects.
+ */
 export interface PackedTasks {
   /** {@link packedWidth} values of each task. */
   values: readonly (string | number | null)[];

@@ -2,7 +2,10 @@ import type { Database } from '../schema/database.js';
 import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
-/** Adds a process to the list of processes that have the file open, updates its entry, or removes it. */
+/**
+ * Adds a process to the list of processes that have the file open, updates its entry, or removes
+ * it.
+ */
 export function register(
   { database }: Transaction,
   { worker }: Pick<WriteOf<'register'>, 'worker'>,
@@ -35,7 +38,10 @@ export function register(
   return undefined;
 }
 
-/** Notes since when no process on the list defines a schedule. A process that dies is taken off the list within a second. */
+/**
+ * Notes since when no process on the list defines a schedule. A process that dies is taken off the
+ * list within a second.
+ */
 function noteUndefined(database: Database, at: number): void {
   const defined = 'name IN (SELECT value FROM worker, json_each(worker.schedules))';
   database.run(

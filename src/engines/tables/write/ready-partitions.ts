@@ -1,9 +1,10 @@
 import type { Database } from '../schema/database.js';
 
 /*
- * A partition is a name together with a queue: a row of `partition`. Each row holds the priority and the id of the first of its
- * tasks that could run now, and an index has the rows that hold one. A claim walks that index, so it visits no partition
- * whose tasks all wait for their time, and none beyond those that it takes tasks of.
+ * A partition is a name together with a queue: a row of `partition`. Each row holds the priority
+ * and the id of the first of its tasks that could run now, and an index has the rows that hold one.
+ * A claim walks that index, so it visits no partition whose tasks all wait for their time, and none
+ * beyond those that it takes tasks of.
  */
 
 /** The columns of a partition that say what its first ready task is. */
@@ -29,7 +30,9 @@ export class ReadyPartitions {
     this.#changed.add(partition);
   }
 
-  /** The partitions that were noted and are not stored yet: of these the stored rows may be wrong. */
+  /**
+   * The partitions that were noted and are not stored yet: of these the stored rows may be wrong.
+   */
   unstored(): readonly number[] {
     return [...this.#changed];
   }

@@ -32,14 +32,20 @@ interface Sought {
   without: ReadonlySet<number>;
 }
 
-/** Ready partitions that are read whatever their names are; if there are more, they are read by name. */
+/**
+ * Ready partitions that are read whatever their names are; if there are more, they are read by
+ * name.
+ */
 const pageSize = 20;
-/** The most changed partitions that a claim reads directly. If there are more, they are stored first. */
+/**
+ * The most changed partitions that a claim reads directly. If there are more, they are stored
+ * first.
+ */
 const mostUnstored = 20;
 
 /*
- * `LIMIT ? + 0`: SQLite prepares a statement again whenever the value of a bare parameter there is bound, which takes several
- * times as long as the query.
+ * `LIMIT ? + 0`: SQLite prepares a statement again whenever the value of a bare parameter there is
+ * bound, which takes several times as long as the query.
  */
 const columns =
   'partition.id AS partition, partition.name, partition.queue, partition.ready_priority AS priority, hex(partition.ready_id) AS id';
@@ -107,7 +113,10 @@ class Room {
   }
 }
 
-/** Tasks that run anywhere, by name. Partitions where none runs have no row, so this reads no more rows than tasks run. */
+/**
+ * Tasks that run anywhere, by name. Partitions where none runs have no row, so this reads no more
+ * rows than tasks run.
+ */
 function runningByName({ database, counters }: Transaction): Map<string, number> {
   counters.writeTaskCounts();
   const rows = database.all(
@@ -117,8 +126,8 @@ function runningByName({ database, counters }: Transaction): Map<string, number>
 }
 
 /**
- * The partitions that may have some of the first tasks. Of each name, those with the best first tasks are enough: as many as
- * tasks are wanted.
+ * The partitions that may have some of the first tasks. Of each name, those with the best first
+ * tasks are enough: as many as tasks are wanted.
  */
 function readyPartitions(
   database: Database,
@@ -152,7 +161,10 @@ function streamsOf(
     .filter((stream) => stream.advance(Math.ceil(limit / partitions.length)));
 }
 
-/** Merges the ready tasks of partitions. Each is read in parts, when its first task is the next, and no further than needed. */
+/**
+ * Merges the ready tasks of partitions. Each is read in parts, when its first task is the next, and
+ * no further than needed.
+ */
 function merge(streams: Stream[], room: Room, limit: number): Ready[] {
   // The next task is at the end, where an array removes it in constant time.
   streams.sort((a, b) => -compare(a.head, b.head));
@@ -186,7 +198,9 @@ function insert(streams: Stream[], stream: Stream): void {
   streams.splice(from, 0, stream);
 }
 
-/** The fewest rows of a part: with two, a partition with one ready task is known to have no more. */
+/**
+ * The fewest rows of a part: with two, a partition with one ready task is known to have no more.
+ */
 const smallestPart = 2;
 
 /** The ready tasks of a partition in order, read in parts of growing size. */
@@ -237,7 +251,9 @@ class Stream {
   }
 }
 
-/** Reads ready tasks of a partition as one text, which the driver returns faster than many values. */
+/**
+ * Reads ready tasks of a partition as one text, which the driver returns faster than many values.
+ */
 function readyOf(
   database: Database,
   { partition, name, queue }: Partition,

@@ -4,8 +4,8 @@ import type { Database } from '../schema/database.js';
 const atOnce = 2000;
 
 /**
- * Removes the pending tasks, the schedules and the pauses, because another engine has them now. The file keeps its history. The
- * caller must be the only one that has the file open.
+ * Removes the pending tasks, the schedules and the pauses, because another engine has them now. The
+ * file keeps its history. The caller must be the only one that has the file open.
  */
 export function removePending(database: Database): void {
   database.exec('CREATE TEMP TABLE leaving (seq INTEGER PRIMARY KEY)');

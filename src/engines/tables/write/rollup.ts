@@ -47,7 +47,8 @@ export class Rollups {
       at,
       partition,
     );
-    // Once an hour, so that a partition in which tasks no longer end is found without reading its sums.
+    // Once an hour, so that a partition in which tasks no longer end is found without reading its
+    // sums.
     if (!stored && level === 'hour')
       this.#database.run(
         'UPDATE partition SET active_at = max(active_at, ?) WHERE id = ?',

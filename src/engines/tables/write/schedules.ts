@@ -5,7 +5,10 @@ import type { WriteOf } from './batch.js';
 import { packedAt } from './packed-tasks.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 
-/** Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was planned. */
+/**
+ * Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was
+ * planned.
+ */
 export function plan(
   { database }: Transaction,
   { name, task, rule, template, nextAt }: WriteOf<'plan'>,
@@ -26,7 +29,10 @@ export function plan(
   return undefined;
 }
 
-/** Starts an interval again after the clock was set back, unless its next run or its rule has changed meanwhile. */
+/**
+ * Starts an interval again after the clock was set back, unless its next run or its rule has
+ * changed meanwhile.
+ */
 export function restartInterval(
   { database }: Transaction,
   { name, rule, dueAt, nextAt }: WriteOf<'restartInterval'>,
@@ -41,7 +47,10 @@ export function restartInterval(
   return undefined;
 }
 
-/** Makes the task of a run that is due, if no other process has, and plans the next: in one commit, so that each happens once. */
+/**
+ * Makes the task of a run that is due, if no other process has, and plans the next: in one commit,
+ * so that each happens once.
+ */
 export function fire(
   transaction: Transaction,
   { name, dueAt, nextAt, overlap, skip, newId, at }: WriteOf<'fire'>,

@@ -3,7 +3,10 @@ import type { Transaction } from './transaction.js';
 
 /** Entries of one log that are kept at most, whatever their end says. */
 const maxJournal = 1_000_000;
-/** Expired entries that each write deletes: more than it adds, and few enough that no commit is ever long. */
+/**
+ * Expired entries that each write deletes: more than it adds, and few enough that no commit is ever
+ * long.
+ */
 const sweptAtOnce = 10;
 
 export function set(

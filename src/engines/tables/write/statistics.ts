@@ -8,7 +8,8 @@ export function dropStatistics(
   transaction: Transaction,
   { minutesBefore, hoursBefore, limit }: WriteOf<'dropStatistics'>,
 ): number {
-  // Stores the sums of this transaction first, so that none of them reappears after older sums have been dropped.
+  // Stores the sums of this transaction first, so that none of them reappears after older sums have
+  // been dropped.
   transaction.rollups.write();
   return (
     drop(transaction, 'minute', startOf('hour', minutesBefore), limit) +
@@ -16,7 +17,10 @@ export function dropStatistics(
   );
 }
 
-/** `before` is the start of a unit of the next longer level, so that its sums can replace the dropped ones. */
+/**
+ * `before` is the start of a unit of the next longer level, so that its sums can replace the
+ * dropped ones.
+ */
 function drop(
   { database }: Transaction,
   level: 'minute' | 'hour',
@@ -36,7 +40,10 @@ function drop(
   return dropped;
 }
 
-/** Drops the unneeded partitions among the next few. Returns the id to continue after, or null after the last. */
+/**
+ * Drops the unneeded partitions among the next few. Returns the id to continue after, or null after
+ * the last.
+ */
 export function dropPartitions(
   transaction: Transaction,
   { after, limit }: WriteOf<'dropPartitions'>,
@@ -72,7 +79,10 @@ export function dropPartitions(
   return rows.length < limit ? null : Number(rows.at(-1)?.id);
 }
 
-/** Moves the sums of a partition to the partition of its name that stands for no queue, and deletes it. Returns the other id. */
+/**
+ * Moves the sums of a partition to the partition of its name that stands for no queue, and deletes
+ * it. Returns the other id.
+ */
 function dissolve(
   { database, counters, rollups }: Transaction,
   partition: { id: number; name: string; activeAt: number },

@@ -42,11 +42,11 @@ import { type Transaction, wantedRow } from './transaction.js';
 /*
  * A batch is written in one transaction, in which the parts of this folder work together:
  * 1. `Counters` reads the counters: the numbers of the last change and of the last task.
- * 2. Each write changes the tables, by the function of its kind. `Inserter` gathers new tasks, so that ten of them are one
- *    statement; a write of any other kind flushes it first.
+ * 2. Each write changes the tables, by the function of its kind. `Inserter` gathers new tasks, so
+ *    that ten of them are one statement; a write of any other kind flushes it first.
  * 3. `claim` takes ready tasks for the process, which may be tasks of this same batch.
- * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures (`Failures`), counters (`Counters`).
- * If the transaction fails, all of them discard what they hold, and the writes are tried one by one.
+ * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures
+ *    (`Failures`), counters (`Counters`). If the transaction fails, all of them discard what they hold, and the writes are tried one by one.
  */
 
 /** Writes all of a batch in one transaction. */
@@ -65,7 +65,10 @@ export class Writer {
     };
   }
 
-  /** Applies a batch. If one write makes the whole fail, each is tried alone, so that it fails alone. */
+  /**
+   * Applies a batch. If one write makes the whole fail, each is tried alone, so that it fails
+   * alone.
+   */
   apply(batch: Batch): BatchResult {
     const { writes, claim: request, at, wanted } = batch;
     this.#transaction.wanted = new Set(wanted);
@@ -115,7 +118,10 @@ export class Writer {
     }
   }
 
-  /** One after the other, but that attempts which succeeded, the most of what there is, are ended together. */
+  /**
+   * One after the other, but that attempts which succeeded, the most of what there is, are ended
+   * together.
+   */
   #writeAll(writes: readonly Write[], at: number): (WriteOutcome | undefined)[] {
     const simple = writes.filter(
       (write): write is Finish => write.kind === 'finish' && isSimple(write),

@@ -69,7 +69,10 @@ describe('schedules', () => {
     database.close();
   });
 
-  /** What one process has: timers over the one database, whose writes can be made to fail. With `hearsFirst` it is told of a change before it is answered. */
+  /**
+   * What one process has: timers over the one database, whose writes can be made to fail. With
+   * `hearsFirst` it is told of a change before it is answered.
+   */
   const process = (schedule: Schedule, hearsFirst = false): ScheduleTimers => {
     const writer = new Writer(database);
     const submit = async (write: Write): Promise<unknown> => {

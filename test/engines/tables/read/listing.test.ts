@@ -120,7 +120,10 @@ const sorts: Partial<TaskQuery>[] = [
   ]),
 ];
 
-/** What a plan says when it reads a whole table, or sorts it. Partitions, schedules and counts are few, and a page is sorted in memory. */
+/**
+ * What a plan says when it reads a whole table, or sorts it. Partitions, schedules and counts are
+ * few, and a page is sorted in memory.
+ */
 function costly(details: readonly string[]): string[] {
   return details.filter((detail) =>
     /^SCAN (task|tag|attempt|log|rollup|journal|shared)\b(?! USING)/.test(detail),

@@ -92,7 +92,9 @@ class Bench {
     );
   }
 
-  /** What it takes to claim the first task, whatever else there is: the median of several rounds. */
+  /**
+   * What it takes to claim the first task, whatever else there is: the median of several rounds.
+   */
   measure(): Work {
     const rounds = Array.from({ length: 7 }, () => this.#round());
     const median = (key: keyof Work): number =>
