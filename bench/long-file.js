@@ -73,7 +73,7 @@ await tasks.start({ run: false });
 const delay = monitorEventLoopDelay({ resolution: 1 });
 delay.enable();
 const began = performance.now();
-const success = async () => (await tasks.aggregate('pulse')).counts;
+const success = async () => (await tasks.aggregate('statsSnapshot')).counts;
 for (let counts = await success(); counts.success + counts.failed > keep; counts = await success())
   await setTimeout(100);
 delay.disable();

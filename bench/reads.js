@@ -54,7 +54,7 @@ async function measure(ended) {
     'search for a word': () => tasks.find({ limit: 50, q: 'answer' }),
     'search for a word that is nowhere': () => tasks.find({ limit: 50, q: 'mastodon' }),
     detail: () => tasks.get(some),
-    counts: () => tasks.aggregate('pulse'),
+    counts: () => tasks.aggregate('statsSnapshot'),
     'metrics of an hour': () => tasks.aggregate('metrics', { from: '-1h' }),
     'metrics of a day': () => tasks.aggregate('metrics', { from: '-24h' }),
     'metrics of all time': () => tasks.aggregate('metrics', {}),

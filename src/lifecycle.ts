@@ -6,7 +6,7 @@ export const neverStarted =
   'tasks are enqueued or shown, but start() was not called: call start() to run tasks here, or start({ run: false }) if another process runs them';
 
 /** Milliseconds from the first use after which a manager that was not started is reported. */
-const patience = 5000;
+const warningDelay = 5000;
 
 /** What a {@link Lifecycle} works with. */
 interface LifecycleParts {
@@ -78,7 +78,7 @@ export class Lifecycle {
     this.#used = true;
     const { warn } = this.#parts;
     if (warn && !this.#stopped)
-      this.#timer = runInEmptyContext(() => setTimeout(warn, patience).unref());
+      this.#timer = runInEmptyContext(() => setTimeout(warn, warningDelay).unref());
   }
 
   /** After a call of `start` there is nothing to report, even if the start failed. */

@@ -35,6 +35,7 @@ import {
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
+import { type Cipher, createCipher } from './tasks/encryption.js';
 import type {
   AppConnection,
   CommandBy,
@@ -50,12 +51,11 @@ import { readCommand } from './tasks/read-command.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import {
   checkScheduled,
-  readTimetable,
+  type Recurrence,
+  readRecurrence,
   runsAfter,
   type ScheduleOptions,
-  type Timetable,
 } from './tasks/schedule.js';
-import { createSealer, type Sealer } from './tasks/sealing.js';
 import type {
   Aggregates,
   Command,
@@ -170,10 +170,10 @@ export class TaskManager implements TaskSource {
   readonly #engine: TaskEngine;
   readonly #reader: TaskReader;
   readonly #runner: HandlerRunner;
-  readonly #schedules = new Map<string, Timetable>();
+  readonly #schedules = new Map<string, Recurrence>();
   readonly #listeners: Listeners;
   readonly #argsBytes: number;
-  readonly #sealer: Sealer;
+  readonly #cipher: Cipher;
   readonly #logger: Logger;
   readonly #warnDuration: DurationWarning;
   readonly #prepared = new PreparedTasks();
@@ -200,7 +200,7 @@ export class TaskManager implements TaskSource {
     ]);
     this.#logger = loggerOption('logger', given.logger);
     this.#warnDuration = durationWarnings(this.#logger);
-    this.#sealer = createSealer(
+    this.#cipher = createCipher(
       given.encryptionKeys === undefined
         ? []
         : secretKeysOption('encryptionKeys', given.encryptionKeys),
@@ -218,7 +218,7 @@ export class TaskManager implements TaskSource {
         integer: true,
       }),
       definitions: this.#definitions,
-      sealer: this.#sealer,
+      cipher: this.#cipher,
       resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, {
         max: 64 * mebibyte,
         integer: true,
@@ -314,7 +314,7 @@ export class TaskManager implements TaskSource {
     options: ScheduleOptions<A>,
   ): void {
     checkScheduled(name, task);
-    const timetable = readTimetable(name, options, Date.now(), this.#warnDuration);
+    const recurrence = readRecurrence(name, options, Date.now(), this.#warnDuration);
     if (this.#schedules.has(name))
       throw rangeError(
         `a schedule named '${name}' already exists in this TaskManager; use another name`,
@@ -332,8 +332,8 @@ export class TaskManager implements TaskSource {
     });
     // Wrong arguments fail here, not in the night.
     prepare();
-    this.#schedules.set(name, timetable);
-    this.#engine.schedule({ name, task: definition.name, prepare, ...timetable });
+    this.#schedules.set(name, recurrence);
+    this.#engine.schedule({ name, task: definition.name, prepare, ...recurrence });
   }
 
   /**
@@ -425,7 +425,7 @@ export class TaskManager implements TaskSource {
   /** Returns a task with its arguments, attempts and log, or `undefined` if no task has that id. */
   async get(id: string, query?: DetailQuery): Promise<TaskDetail | undefined> {
     const task = await this.#reader.get(id, query);
-    return task && this.#unsealed(task);
+    return task && this.#decrypted(task);
   }
 
   /** Returns lines of a task's log, the oldest first, 500 unless `limit` says otherwise. */
@@ -503,7 +503,7 @@ export class TaskManager implements TaskSource {
       const list = JSON.parse(args) as readonly unknown[];
       return {
         ...command,
-        args: this.#sealer.seal(encodeArguments(name, list, this.#argsBytes), name),
+        args: this.#cipher.encrypt(encodeArguments(name, list, this.#argsBytes), name),
       };
     } catch (cause) {
       throw new TaskflowError('INVALID_INPUT', (cause as Error).message, { cause });
@@ -581,7 +581,7 @@ export class TaskManager implements TaskSource {
     return prepareTask(
       definition,
       args,
-      { argsBytes: this.#argsBytes, sealer: this.#sealer, clock: this.#engine.clock },
+      { argsBytes: this.#argsBytes, cipher: this.#cipher, clock: this.#engine.clock },
       call,
       source,
     );
@@ -596,11 +596,11 @@ export class TaskManager implements TaskSource {
   }
 
   /** Arguments and result as they were given; in their place, why they cannot be read. */
-  #unsealed(task: TaskDetail): TaskDetail {
+  #decrypted(task: TaskDetail): TaskDetail {
     try {
       const open = (value: unknown): unknown =>
         typeof value === 'string'
-          ? JSON.parse(this.#sealer.open(JSON.stringify(value), task.name))
+          ? JSON.parse(this.#cipher.decrypt(JSON.stringify(value), task.name))
           : value;
       const args = open(task.args);
       return { ...task, args: Array.isArray(args) ? args : [args], result: open(task.result) };

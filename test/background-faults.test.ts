@@ -57,7 +57,7 @@ describe('an error in the background', () => {
     const outcome = await faultsOf('database', folder.file('tasks.db'));
     expect(outcome.escaped).toEqual([]);
     const jobs = errorsIn(outcome).map((msg) => msg.replace(/ failed$/, ''));
-    // The upkeep is several jobs that are logged alike.
+    // Several maintenance jobs log the same message.
     expect([...new Set(jobs)].sort()).toEqual([
       'looking for changes of the task database',
       'looking for dead processes',

@@ -27,7 +27,7 @@ export async function makeHistory(database, ended, pending) {
     });
     await Promise.all(stored);
   }
-  const left = async () => (await tasks.aggregate('pulse')).counts;
+  const left = async () => (await tasks.aggregate('statsSnapshot')).counts;
   for (let counts = await left(); counts.pending + counts.running > 0; counts = await left())
     await new Promise((resolve) => setTimeout(resolve, 50));
   for (let n = 0; n < pending; n += 1000)

@@ -28,7 +28,7 @@ export interface ChangeOptions {
 }
 
 /** Seconds between two tries, doubled from the first to the last. */
-const patience = { first: 1, last: 30 };
+const retryDelay = { first: 1, last: 30 };
 
 /**
  * Follows the stream, and comes back to it where it was whenever it is lost. Ends with the signal.
@@ -42,7 +42,7 @@ export async function* followChanges(
 ): AsyncGenerator<Change> {
   const gone = aborted(signal);
   let id = lastEventId;
-  let delay = patience.first;
+  let delay = retryDelay.first;
   while (!signal?.aborted) {
     let cause: unknown;
     try {
@@ -50,7 +50,7 @@ export async function* followChanges(
         id = event.id ?? id;
         const change = changeOf(event, id);
         if (change) yield change;
-        delay = patience.first;
+        delay = retryDelay.first;
       }
     } catch (error) {
       if (signal?.aborted) return;
@@ -63,7 +63,7 @@ export async function* followChanges(
     const retryIn = Math.max(least, delay * (0.75 + Math.random() / 2));
     yield { type: 'lost', retryIn, cause, id };
     await Promise.race([wait(retryIn), gone]);
-    delay = Math.min(delay * 2, patience.last);
+    delay = Math.min(delay * 2, retryDelay.last);
   }
 }
 

@@ -5,7 +5,7 @@ import {
   type Command,
   type CommandBy,
   type CommandResult,
-  mostByFilter,
+  maxByFilter,
   type Outcome,
   type TaskFilter,
   type TaskPage,
@@ -120,12 +120,12 @@ async function targetsOf(
   parts: BulkParts,
   filter: TaskFilter & { status: TaskStatus[] },
 ): Promise<Targets> {
-  const oldest = filter.status.length > 0 ? await parts.oldest?.(filter, mostByFilter) : undefined;
+  const oldest = filter.status.length > 0 ? await parts.oldest?.(filter, maxByFilter) : undefined;
   if (oldest) return { ids: oldest.ids, found: { count: oldest.count, relation: 'eq' } };
   const { tasks, isLimited } = await find(parts, filter);
-  const some = tasks.slice(0, mostByFilter);
+  const some = tasks.slice(0, maxByFilter);
   const targets = { ids: some.map(({ id }) => id), tasks: some };
-  if (tasks.length <= mostByFilter) {
+  if (tasks.length <= maxByFilter) {
     const count = tasks.length;
     return isLimited
       ? { ...targets, found: { count, relation: 'gte' }, scope: 'window' }
@@ -133,7 +133,7 @@ async function targetsOf(
   }
   const { n, more, limited = false } = await parts.count(filter);
   const found = {
-    count: Math.max(n, mostByFilter),
+    count: Math.max(n, maxByFilter),
     relation: more || limited ? ('gte' as const) : ('eq' as const),
   };
   return limited ? { ...targets, found, scope: 'window' } : { ...targets, found };
@@ -176,7 +176,7 @@ async function find(
   const tasks: TaskSummary[] = [];
   let isLimited = false;
   let after: string | undefined;
-  while (filter.status.length > 0 && tasks.length <= mostByFilter) {
+  while (filter.status.length > 0 && tasks.length <= maxByFilter) {
     const {
       items,
       next,

@@ -13,7 +13,7 @@ interface NamedAttempt {
 export interface Stuck {
   /** How many there are; each holds a slot. */
   stuck: number;
-  /** The first {@link mostListed} that were given up. */
+  /** The first {@link maxListed} that were given up. */
   stuckAttempts: readonly StuckAttempt[];
 }
 
@@ -26,7 +26,7 @@ interface StuckAttemptsParts {
 }
 
 /** Attempts that are listed by name. */
-const mostListed = 20;
+const maxListed = 20;
 /**
  * Milliseconds that changes are gathered for, so that many handlers which hang together are one
  * write.
@@ -100,7 +100,7 @@ export class StuckAttempts {
   }
 
   #list(): Stuck {
-    const first = [...this.#since].slice(0, mostListed);
+    const first = [...this.#since].slice(0, maxListed);
     const stuckAttempts = first.map(([{ id, name, attempt }, since]) => ({
       id,
       name,

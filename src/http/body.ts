@@ -26,7 +26,7 @@ const mediaTypes: Record<BodyType, string> = {
 const bodyIsGone =
   'another middleware read the body of this request and did not set ctx.request.body: mount koa-taskflow before it, or use a body parser that sets it';
 /** Seconds a client may take to send a body. */
-const patience = 10;
+const bodyTimeout = 10;
 
 /**
  * Reads a small body, once and bounded. A body the app has parsed already (`ctx.request.body`) is
@@ -128,12 +128,12 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
   const late = new Promise<never>((_resolve, reject) => {
     const error = new TaskflowError(
       'REQUEST_TIMEOUT',
-      `The body was not there within ${patience} seconds.`,
+      `The body was not there within ${bodyTimeout} seconds.`,
       {
         headers: { Connection: 'close' },
       },
     );
-    timer = setTimeout(() => reject(error), patience * 1000);
+    timer = setTimeout(() => reject(error), bodyTimeout * 1000);
   });
   const parsing = Promise.resolve(parser(ctx, async () => {}));
   try {

@@ -82,7 +82,7 @@ export function memberAt(
 }
 
 /** Items of a list in an argument, at most: more are not even looked at. */
-const mostItems = 10_000;
+const maxItems = 10_000;
 
 /**
  * Copies a plain object that a caller gave, so that each member is read once and inherited ones do
@@ -110,7 +110,7 @@ export function plainCopy(
   const copy: Record<string, unknown> = Object.create(null);
   for (const [key, value] of entries) {
     if (value === tooLong)
-      throw rangeError(`${where}.${key} is a list of more than ${mostItems} items`);
+      throw rangeError(`${where}.${key} is a list of more than ${maxItems} items`);
     copy[key] =
       times.includes(key) && value instanceof Date && !Number.isNaN(value.getTime())
         ? value.toISOString()
@@ -134,7 +134,7 @@ const tooLong = Symbol('too long');
 function copyOf(value: unknown): unknown {
   if (!Array.isArray(value)) return value;
   const { length } = value;
-  return length > mostItems
+  return length > maxItems
     ? tooLong
     : Array.from({ length }, (_, index) => value[index] as unknown);
 }

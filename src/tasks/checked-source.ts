@@ -1,6 +1,6 @@
 import { numberOption, outOfRange, stringOption, wrongType } from '../options.js';
 import type { Aggregates as EngineAggregates, EngineReader } from './engine.js';
-import { mostNameBytes } from './names.js';
+import { maxNameBytes } from './names.js';
 import {
   readDetailQuery,
   readFailureQuery,
@@ -12,9 +12,9 @@ import type { Aggregates, TaskReader } from './source.js';
 
 /** Reads an id of a task: any text that could be one, since an unknown one is no error. */
 function idArgument(id: unknown): string {
-  const accepted = `the id of a task: a string of 1 to ${mostNameBytes.toLocaleString('en')} characters`;
+  const accepted = `the id of a task: a string of 1 to ${maxNameBytes.toLocaleString('en')} characters`;
   if (id === undefined) throw wrongType('id', id, accepted);
-  return stringOption('id', id, '', { accepted, maxLength: mostNameBytes });
+  return stringOption('id', id, '', { accepted, maxLength: maxNameBytes });
 }
 
 const kinds: readonly (keyof Aggregates)[] = [

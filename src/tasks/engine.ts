@@ -421,7 +421,7 @@ export type Action = Command['action'];
 
 /**
  * The tasks of a command as an engine takes it: by id, or all that a filter finds and the action
- * can be done to, the oldest first, {@link mostByFilter} a call. A filter without conditions finds
+ * can be done to, the oldest first, {@link maxByFilter} a call. A filter without conditions finds
  * every task; callers must have said `'all'`.
  */
 type Targets =
@@ -429,7 +429,7 @@ type Targets =
   | { filter: TaskFilter; ids?: undefined };
 
 /** Tasks that one command by filter is done to, at most. */
-export const mostByFilter = 10_000;
+export const maxByFilter = 10_000;
 
 /**
  * What is to be done. `retry` runs the same task again from an end that is not success, `rerun`
@@ -491,7 +491,7 @@ export interface Outcome {
    * every queue, since a queue can be paused before its first task.
    */
   known?: boolean;
-  /** Tasks that the filter found, those past {@link mostByFilter} too. */
+  /** Tasks that the filter found, those past {@link maxByFilter} too. */
   found?: { count: number; relation: 'eq' | 'gte' };
   /**
    * The engine looked at the newest tasks only, so there may be older ones that the filter would

@@ -5,10 +5,10 @@ import { decodeArguments, encodeResult } from './arguments.js';
 import { type Running, runInTask, type TaskContext } from './context.js';
 import type { Definition, Settings } from './definition.js';
 import { describeError } from './describe-error.js';
+import type { Cipher } from './encryption.js';
 import type { AttemptIo, AttemptResult, ClaimedTask, RunningAttempt, StoredEnd } from './engine.js';
 import { limitLine, logLine, textOf } from './log-line.js';
 import type { RetryDecision } from './retrying.js';
-import type { Sealer } from './sealing.js';
 import type { LogLevel } from './types.js';
 
 /** What all calls of handlers in a process share. */
@@ -18,7 +18,7 @@ export interface CallParts {
   resultBytes: number;
   /** Maximum number of log lines of a task. */
   logLines: number;
-  sealer: Sealer;
+  cipher: Cipher;
   logger: Logger;
   decide: RetryDecision;
   /** Called when a handler reports a progress that is not between 0 and 1. */
@@ -115,7 +115,7 @@ export class HandlerCall implements RunningAttempt, Running {
     try {
       const handler = this.#definition?.handler;
       if (!handler) throw new Error(`no handler for '${name}' in this process`);
-      const decoded = decodeArguments(name, this.#parts.sealer.open(args, name));
+      const decoded = decodeArguments(name, this.#parts.cipher.decrypt(args, name));
       return Promise.resolve(runInTask(this, handler, decoded));
     } catch (thrown) {
       return Promise.reject(thrown);
@@ -164,10 +164,10 @@ export class HandlerCall implements RunningAttempt, Running {
       return this.#fail(new TypeError(message));
     }
     const { name } = this.#task;
-    const { resultBytes, sealer } = this.#parts;
+    const { resultBytes, cipher } = this.#parts;
     const encoded = encodeResult(value, resultBytes);
     if (encoded.result === undefined) return { status: 'success', ...encoded };
-    return { status: 'success', result: sealer.seal(encoded.result, name) };
+    return { status: 'success', result: cipher.encrypt(encoded.result, name) };
   }
 
   /** A failed attempt, and when the next one begins if there is one. */

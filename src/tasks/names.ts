@@ -3,10 +3,10 @@
  * bounds neither names of queues and jobs nor ids. In an address each byte takes up to three
  * characters, and Node.js reads 16 KiB of a request before its body.
  */
-export const mostNameBytes = 4096;
+export const maxNameBytes = 4096;
 
 /** What texts are accepted as an id or a name, for error messages. */
-export const nameAccepted = `a string of 1 to ${mostNameBytes.toLocaleString('en')} bytes without NUL characters`;
+export const nameAccepted = `a string of 1 to ${maxNameBytes.toLocaleString('en')} bytes without NUL characters`;
 
 const encoder = new TextEncoder();
 
@@ -15,6 +15,6 @@ const encoder = new TextEncoder();
  * UTF-8.
  */
 export function isName(text: string): boolean {
-  if (text.length === 0 || text.length > mostNameBytes || /[\0\p{Cs}]/u.test(text)) return false;
-  return encoder.encode(text).length <= mostNameBytes;
+  if (text.length === 0 || text.length > maxNameBytes || /[\0\p{Cs}]/u.test(text)) return false;
+  return encoder.encode(text).length <= maxNameBytes;
 }

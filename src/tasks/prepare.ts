@@ -15,8 +15,8 @@ import {
   type Settings,
   tagsOption,
 } from './definition.js';
+import type { Cipher } from './encryption.js';
 import type { NewTask, TaskClock } from './engine.js';
-import type { Sealer } from './sealing.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
 
 /** Per-call options, checked once for any number of tasks. */
@@ -113,13 +113,13 @@ export function prepareTask(
   args: readonly unknown[],
   {
     argsBytes,
-    sealer,
+    cipher,
     clock = systemClock,
-  }: { argsBytes: number; sealer: Sealer; clock?: TaskClock | undefined },
+  }: { argsBytes: number; cipher: Cipher; clock?: TaskClock | undefined },
   call: CallSettings = noOptions,
   source: NewTask['source'] = 'manual',
 ): NewTask {
-  const encoded = sealer.seal(encodeArguments(name, args, argsBytes), name);
+  const encoded = cipher.encrypt(encodeArguments(name, args, argsBytes), name);
   const id = clock.newTaskId();
   // An id is ahead of a clock that was set back; when the task is to run is not.
   const now = clock.now();

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
 import { quote } from '../show-value.js';
-import { isName, mostNameBytes, nameAccepted } from './names.js';
+import { isName, maxNameBytes, nameAccepted } from './names.js';
 import { isTaskId } from './task-id.js';
 import { readTime } from './time-text.js';
 import { logLevels, type TaskStatus, taskStatuses } from './types.js';
@@ -38,7 +38,7 @@ export const words = (max: number) => {
 export const name = z
   .string({ error: `must be ${nameAccepted}` })
   .min(1, { error: `must be ${nameAccepted}` })
-  .max(mostNameBytes, { error: `must be ${nameAccepted}` })
+  .max(maxNameBytes, { error: `must be ${nameAccepted}` })
   .refine(isName, { error: `must be ${nameAccepted}` });
 
 /** Makes a schema of one of some words. */
@@ -78,7 +78,7 @@ const aCursor = 'must be the nextCursor of a list';
  */
 export const cursor = z
   .string({ error: aCursor })
-  .max(Math.ceil((mostNameBytes * 4) / 3) + 200, { error: aCursor });
+  .max(Math.ceil((maxNameBytes * 4) / 3) + 200, { error: aCursor });
 
 /**
  * Makes a list of a single string: code may write `status: 'failed'`, as an address has
@@ -129,7 +129,7 @@ export const filters = {
    * Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an
    * id. It may be as long as the id of a BullMQ job.
    */
-  q: words(mostNameBytes).optional(),
+  q: words(maxNameBytes).optional(),
   /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */
   from: time.optional(),
   /** Created before this time. */
@@ -221,7 +221,7 @@ const anId = 'must be the id of a task';
 /** Makes a schema of a list of ids of tasks. */
 export const ids = (min: number, max: number) =>
   z
-    .array(z.string({ error: anId }).min(1, { error: anId }).max(mostNameBytes, { error: anId }), {
+    .array(z.string({ error: anId }).min(1, { error: anId }).max(maxNameBytes, { error: anId }), {
       error: 'must be a list of ids of tasks',
     })
     .min(min, { error: 'must have at least one id' })
@@ -230,7 +230,7 @@ export const ids = (min: number, max: number) =>
 /** The id of one task. */
 export const taskId = z
   .string({ error: anId })
-  .max(mostNameBytes, { error: anId })
+  .max(maxNameBytes, { error: anId })
   .refine(isTaskId, { error: anId });
 
 const chosen = "must be an object of conditions, as in a list, or 'all' to select every task";

@@ -6,12 +6,12 @@ import type * as Queries from './queries.js';
 import { filterOf, loadQueries } from './read-queries.js';
 
 /** Bytes of new arguments that are looked at, at most; the manager has a limit of its own. */
-const mostArgumentBytes = 64 * 1024 * 1024;
+const maxArgumentBytes = 64 * 1024 * 1024;
 /**
  * The most search words of a command. An engine uses no more, so with more words it would find more
  * tasks than were meant.
  */
-const mostWords = 20;
+const maxWords = 20;
 
 const filterAccepted =
   "an object of conditions such as { status: ['failed'] }, or 'all' for every task";
@@ -126,7 +126,7 @@ function commandOf(checked: Given & { action: Action }, now: number): Command {
       filter: commandFilter(filter as 'all' | Parameters<typeof filterOf>[0], now),
     }),
     ...(args !== undefined && {
-      args: encodeArguments('rerun', args as readonly unknown[], mostArgumentBytes),
+      args: encodeArguments('rerun', args as readonly unknown[], maxArgumentBytes),
     }),
   } as Command;
 }
@@ -134,7 +134,7 @@ function commandOf(checked: Given & { action: Action }, now: number): Command {
 function commandFilter(filter: 'all' | Parameters<typeof filterOf>[0], now: number): TaskFilter {
   if (filter === 'all') return {};
   const words = filter.q?.match(/[\p{L}\p{N}]+/gu)?.length ?? 0;
-  if (words > mostWords)
-    throw rangeError(`command.filter.q has ${words} words; a command takes at most ${mostWords}`);
+  if (words > maxWords)
+    throw rangeError(`command.filter.q has ${words} words; a command takes at most ${maxWords}`);
   return filterOf(filter, now);
 }

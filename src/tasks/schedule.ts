@@ -44,7 +44,7 @@ export type ScheduleOptions<A extends readonly unknown[]> = (
   ([] extends A ? { args?: A | undefined } : { args: A });
 
 /** Says when a schedule fires. */
-export interface Timetable {
+export interface Recurrence {
   /** Milliseconds between two runs of a rule with `every`; absent for a cron expression. */
   interval?: number | undefined;
   /** The rule in words; another one for every other rule. */
@@ -86,15 +86,15 @@ export function checkScheduled(name: unknown, task: unknown): void {
 }
 
 /**
- * Checks a schedule's options and makes its timetable. @throws TypeError or RangeError for a rule
+ * Checks a schedule's options and makes its recurrence. @throws TypeError or RangeError for a rule
  * that cannot be.
  */
-export function readTimetable(
+export function readRecurrence(
   name: string,
   options: ScheduleRule & { args?: unknown },
   from: number,
   warn: DurationWarning = () => undefined,
-): Timetable {
+): Recurrence {
   const where = `schedule '${name}'`;
   const given = optionsObject<ScheduleRule & { args?: unknown }>(where, options, [
     'every',
@@ -134,10 +134,14 @@ export function readTimetable(
 }
 
 /** The runs of a schedule after its next one, in Unix milliseconds. */
-export function runsAfter(timetable: Timetable | undefined, next: number, count: number): number[] {
+export function runsAfter(
+  recurrence: Recurrence | undefined,
+  next: number,
+  count: number,
+): number[] {
   const runs: number[] = [];
-  for (let last = next; timetable && runs.length < count; ) {
-    const run = timetable.next(last, last);
+  for (let last = next; recurrence && runs.length < count; ) {
+    const run = recurrence.next(last, last);
     if (run === undefined) break;
     runs.push(run);
     last = run;

@@ -4,7 +4,7 @@ import { quote } from '../show-value.js';
 import type { Command, EngineDescription, Outcome } from './engine.js';
 
 /** Names that an error lists, at most. */
-const mostListed = 20;
+const maxListed = 20;
 
 /**
  * Returns the outcome of a command. If the engine does not know the queue or the schedule, throws
@@ -30,7 +30,7 @@ export async function knownTarget(
   const some =
     names.length === 0
       ? ' There are none.'
-      : ` Known: ${names.slice(0, mostListed).join(', ')}${names.length > mostListed ? ', …' : ''}.`;
+      : ` Known: ${names.slice(0, maxListed).join(', ')}${names.length > maxListed ? ', …' : ''}.`;
   throw new TaskflowError(
     'NOT_FOUND',
     `There is no ${kind} ${quote(name)}.${didYouMean(name, names)}${some}`,

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
 import type { Route } from '../http/routes.js';
-import { type CommandResult, mostByFilter, type Outcome } from '../tasks/engine.js';
+import { type CommandResult, maxByFilter, type Outcome } from '../tasks/engine.js';
 import type { Command, CommandFilter, FindQuery, TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
 import { isTaskId } from '../tasks/task-id.js';
@@ -108,7 +108,7 @@ async function retryFailed(acting: Acting): Promise<void> {
       { name, status: ['failed'] },
       readTime(since, Date.now()) ?? 0,
     );
-    const ids = failed.slice(0, mostByFilter).map(({ id }) => id);
+    const ids = failed.slice(0, maxByFilter).map(({ id }) => id);
     // As the failures came, the first one first.
     return {
       command: { action: 'retry', ids: ids.reverse(), ...spreadOf(spread) },
@@ -130,7 +130,7 @@ async function failedSince(
   const found: TaskSummary[] = [];
   let isLimited = false;
   let cursor: string | undefined;
-  while (found.length <= mostByFilter) {
+  while (found.length <= maxByFilter) {
     const page = await tasks.find({
       ...filter,
       sort: '-endedAt',
@@ -147,7 +147,7 @@ async function failedSince(
     }
     cursor = page.nextCursor;
   }
-  return { failed: found.slice(0, mostByFilter + 1), isLimited };
+  return { failed: found.slice(0, maxByFilter + 1), isLimited };
 }
 
 async function deleteHistory(acting: Acting): Promise<void> {
@@ -176,7 +176,7 @@ async function deleteEndedBefore(
 ): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
   for await (const ids of endedBefore(tasks, before)) {
-    if (deleted >= mostByFilter) return { deleted, more: true };
+    if (deleted >= maxByFilter) return { deleted, more: true };
     const { results } = await control(acting, { action: 'delete', ids });
     deleted += results.filter(({ ok }) => ok).length;
   }
@@ -189,7 +189,7 @@ async function countEndedBefore(
 ): Promise<{ deleted: number; more: boolean }> {
   let deleted = 0;
   for await (const ids of endedBefore(tasks, before)) {
-    if (deleted >= mostByFilter) return { deleted, more: true };
+    if (deleted >= maxByFilter) return { deleted, more: true };
     deleted += ids.length;
   }
   return { deleted, more: false };
@@ -255,7 +255,7 @@ function bulkAnswerOf(
     skipped: results.length - dispatched,
     results: results.map(resultOf),
     count,
-    countRelation: found?.relation ?? (count > mostByFilter ? 'gte' : 'eq'),
+    countRelation: found?.relation ?? (count > maxByFilter ? 'gte' : 'eq'),
     ...(scope && { scope }),
     remaining: count - results.length,
     dryRun,

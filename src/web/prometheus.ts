@@ -15,7 +15,7 @@ const bounds = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 ] as const;
 /** Functions, and queues, that have series of their own, so that a queue for each customer does not overload a Prometheus. */
-const mostNames = 500;
+const maxNames = 500;
 
 /**
  * Returns the figures of the tasks as Prometheus takes them. Series are by function and by queue, never by task, and of the
@@ -80,7 +80,7 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
 }
 
 function first<T extends { name: string }>(items: readonly T[]): readonly T[] {
-  return items.slice(0, mostNames);
+  return items.slice(0, maxNames);
 }
 
 function histogram(name: string, help: string, histograms: readonly DurationHistogram[]): string {

@@ -98,14 +98,14 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
       await enqueue(1);
       await serveAgain();
     };
-    const greeted = async () =>
+    const connected = async () =>
       (await follower.seen()).filter(({ event }) => event === 'hello').length;
     for (const interrupt of [cutter.cut, restart, cutter.cut]) {
       await enqueue(10);
-      const before = await greeted();
+      const before = await connected();
       await interrupt();
       await enqueue(10);
-      await waitFor(async () => (await greeted()) > before);
+      await waitFor(async () => (await connected()) > before);
       await enqueue(10);
     }
     const got = async () =>

@@ -4,7 +4,7 @@ import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
 import { TaskflowError } from '../../src/errors.js';
 import { TaskManager } from '../../src/manager.js';
 import { loggerOption } from '../../src/options.js';
-import { mostByFilter } from '../../src/tasks/engine.js';
+import { maxByFilter } from '../../src/tasks/engine.js';
 import { hasRedis, RedisForEach } from '../helpers/redis.js';
 
 (hasRedis ? describe : describe.skip)(
@@ -13,7 +13,7 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
     const forEach = new RedisForEach();
 
     it('says that it covers the newest tasks only, although it takes as many as it may', async () => {
-      const pending = mostByFilter + 100;
+      const pending = maxByFilter + 100;
       const engine = new JobEngine({
         ...{
           connection: forEach.redis.connection,
@@ -35,7 +35,7 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
       const by = { actor: 'test', dryRun: true };
       const outcome = await tasks.control({ action: 'cancel', filter: { name: 'work' } }, by);
       expect(outcome).toMatchObject({ found: { relation: 'gte' }, scope: 'window' });
-      expect(outcome.results).toHaveLength(mostByFilter);
+      expect(outcome.results).toHaveLength(maxByFilter);
       // A filter that BullMQ's sets know covers all tasks.
       const all = await tasks.control({ action: 'cancel', filter: { status: ['pending'] } }, by);
       expect({ found: all.found, scope: all.scope }).toEqual({

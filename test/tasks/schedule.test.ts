@@ -1,25 +1,25 @@
 import { describe, expect, it } from '@jest/globals';
-import { readTimetable } from '../../src/tasks/schedule.js';
+import { readRecurrence } from '../../src/tasks/schedule.js';
 
 const at = (iso: string): number => Date.parse(iso);
 
-describe('a timetable', () => {
+describe('a recurrence rule', () => {
   it('counts an interval from one fixed moment, so that lateness does not add up', () => {
-    const { next } = readTimetable('t', { every: 10 }, 1000);
+    const { next } = readRecurrence('t', { every: 10 }, 1000);
     expect([next(1000), next(10_999), next(11_000), next(35_123)]).toEqual([
       11_000, 11_000, 21_000, 41_000,
     ]);
   });
 
   it('counts an interval from the run before, whatever process asks', () => {
-    const { next } = readTimetable('t', { every: 10 }, 1234);
+    const { next } = readRecurrence('t', { every: 10 }, 1234);
     expect([next(25_000, 5000), next(5000, 5000), next(14_999, 5000)]).toEqual([
       35_000, 15_000, 15_000,
     ]);
   });
 
   it('follows a cron expression in its own time zone, also over a change of the clocks', () => {
-    const { next } = readTimetable('t', { cron: '0 3 * * *', timezone: 'Europe/Berlin' }, 0);
+    const { next } = readRecurrence('t', { cron: '0 3 * * *', timezone: 'Europe/Berlin' }, 0);
     expect(next(at('2026-03-27T12:00:00Z'))).toBe(at('2026-03-28T02:00:00Z'));
     expect(next(at('2026-03-28T12:00:00Z'))).toBe(at('2026-03-29T01:00:00Z'));
     expect(next(at('2026-10-25T12:00:00Z'))).toBe(at('2026-10-26T02:00:00Z'));
@@ -39,11 +39,11 @@ describe('a timetable', () => {
     ['a time zone without cron', { every: 1, timezone: 'UTC' }, TypeError],
     ['an unknown option', { every: 1, evry: 1 }, TypeError],
   ])('is refused with %s', (_case, options, Kind) => {
-    expect(() => readTimetable('t', options, 0)).toThrow(Kind);
+    expect(() => readRecurrence('t', options, 0)).toThrow(Kind);
   });
 
   it('is refused with a time zone that does not exist, and told that the time zone is wrong', () => {
-    const read = () => readTimetable('t', { cron: '* * * * *', timezone: 'Mars/Olympus' }, 0);
+    const read = () => readRecurrence('t', { cron: '* * * * *', timezone: 'Mars/Olympus' }, 0);
     expect(read).toThrow(RangeError);
     expect(read).toThrow(/timezone "Mars\/Olympus" is not valid/);
   });
@@ -67,8 +67,8 @@ describe('a timetable', () => {
     ['0 0 31 2 *', /never fires/],
     ['0 0 31 4,6,9,11 *', /never fires/],
   ])('is refused with the cron %j, and told why', (cron, why) => {
-    expect(() => readTimetable('t', { cron }, 0)).toThrow(RangeError);
-    expect(() => readTimetable('t', { cron }, 0)).toThrow(why);
+    expect(() => readRecurrence('t', { cron }, 0)).toThrow(RangeError);
+    expect(() => readRecurrence('t', { cron }, 0)).toThrow(why);
   });
 
   it.each([
@@ -80,7 +80,7 @@ describe('a timetable', () => {
     '0 0 29 2 *',
     '0 0 * * 7',
   ])('accepts the cron %j', (cron) => {
-    expect(readTimetable('t', { cron }, 0).next(at('2026-11-29T00:00:00Z'))).toEqual(
+    expect(readRecurrence('t', { cron }, 0).next(at('2026-11-29T00:00:00Z'))).toEqual(
       expect.any(Number),
     );
   });

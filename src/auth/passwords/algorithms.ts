@@ -9,7 +9,7 @@ export type Recipe =
       algorithm: 'argon2id' | 'argon2i';
       memory: number;
       passes: number;
-      lanes: number;
+      parallelism: number;
       salt: Buffer;
       length: number;
     }
@@ -85,10 +85,7 @@ export function argon2(): Argon2 {
 function nodeArgon2(): Argon2 | undefined {
   const { argon2: own } = crypto as NodeArgon2;
   if (!own) return undefined;
-  return (
-    message,
-    { algorithm, salt: nonce, memory, passes, lanes: parallelism, length: tagLength },
-  ) =>
+  return (message, { algorithm, salt: nonce, memory, passes, parallelism, length: tagLength }) =>
     new Promise((resolve, reject) => {
       const parameters = { message, nonce, memory, passes, parallelism, tagLength };
       own(algorithm, parameters, (error, key) =>
@@ -104,7 +101,7 @@ function packageArgon2(): Argon2 {
     '@node-rs/argon2',
     'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: npm install @node-rs/argon2',
   );
-  return async (password, { algorithm, salt, memory, passes, lanes, length }) =>
+  return async (password, { algorithm, salt, memory, passes, parallelism, length }) =>
     Buffer.from(
       await hashRaw(password, {
         // The package's enum: 1 is Argon2i, 2 is Argon2id; version 1 is 0x13.
@@ -112,7 +109,7 @@ function packageArgon2(): Argon2 {
         version: 1,
         memoryCost: memory,
         timeCost: passes,
-        parallelism: lanes,
+        parallelism,
         outputLen: length,
         salt,
       }),

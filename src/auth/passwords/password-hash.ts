@@ -105,14 +105,14 @@ function parseArgon2(text: string): Parsed {
     algorithm: algorithm === 'argon2id' ? 'argon2id' : 'argon2i',
     memory: Number(m),
     passes: Number(t),
-    lanes: Number(p),
+    parallelism: Number(p),
     ...saltOf(salt, key),
   } as const;
   if (
     recipe.passes < 1 ||
     recipe.passes > 20 ||
-    recipe.lanes < 1 ||
-    recipe.memory < 8 * recipe.lanes ||
+    recipe.parallelism < 1 ||
+    recipe.memory < 8 * recipe.parallelism ||
     recipe.memory > 2 ** 20
   )
     return 'an argon2 hash with t from 1 to 20, p from 1, and m from 8 p to 1048576 (1 GiB)';

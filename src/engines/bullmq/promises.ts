@@ -1,6 +1,6 @@
 import type { EnginePromises } from '../../tasks/promises.js';
-import { mostAtOnce } from './jobs/enqueuer.js';
-import { mostLabels } from './queues/queue-catalog.js';
+import { maxAtOnce } from './jobs/enqueuer.js';
+import { maxLabels } from './queues/queue-catalog.js';
 import { usualLimits } from './read/engine-window.js';
 import type { WindowLimits } from './read/window-feed.js';
 import { returned } from './run/returned-jobs.js';
@@ -27,11 +27,11 @@ export function redisPromises({
     longestBlock: lockDuration / 1000,
     concurrencyPer: 'queue',
     limitedTasksApart: true,
-    maxQueues: mostLabels,
+    maxQueues: maxLabels,
     priorityOver: 'since',
     idempotencyPer: 'name and queue',
     deletionFreesKey: true,
-    maxBatch: mostAtOnce,
+    maxBatch: maxAtOnce,
     handlerFoundWithin: returned.longest,
     // Redis ends the wait of a worker up to a tenth of a second late, because its timers run ten times per second.
     shortestInterval: 0.2,

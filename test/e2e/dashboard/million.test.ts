@@ -91,18 +91,18 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
 /** Seconds of one look at the main thread. */
 const stretch = 4;
 /** Milliseconds that a task of the main thread may take. */
-const mostTask = 50;
+const maxTask = 50;
 
 /**
  * Milliseconds until all is there in a new tab, several times the usual, and by the page's clock
  * until the rows are painted.
  */
-const mostWait = { all: 3000, painted: 300 };
+const maxWait = { all: 3000, painted: 300 };
 /**
  * A slow browser is slow with each page: the rows may take so many times as long as the form to log
  * in, which waits for no script.
  */
-const mostOfForm = 4;
+const maxOfForm = 4;
 /**
  * In the page: notes when the first frame after the rows, or the form, are there has been drawn.
  */
@@ -152,7 +152,7 @@ async function paintTwice(
 /**
  * How often it is tried: other tests share the machine, but a page that is slow is slow each time.
  */
-const mostTries = 10;
+const maxTries = 10;
 
 /**
  * The longest task of the first stretch in which none is too long, or else of the quietest: other
@@ -160,7 +160,7 @@ const mostTries = 10;
  */
 async function longestOfQuietest(session: CDPSession): Promise<number> {
   let longest = Number.POSITIVE_INFINITY;
-  for (let tries = mostTries; tries > 0 && longest >= mostTask; tries--) {
+  for (let tries = maxTries; tries > 0 && longest >= maxTask; tries--) {
     const found = await longestTasks(session, stretch);
     expect(found).toHaveLength(5);
     longest = Math.min(longest, found[0] ?? Number.POSITIVE_INFINITY);
@@ -186,7 +186,7 @@ describe('the dashboard of a million tasks', () => {
   it('shows the sentence of health and fifty rows at once, with an empty cache', async () => {
     await board.signIn();
     let took = Number.POSITIVE_INFINITY;
-    for (let tries = mostTries; tries > 0 && took > mostWait.all; tries--) {
+    for (let tries = maxTries; tries > 0 && took > maxWait.all; tries--) {
       const fresh = await board.browser.newContext({
         storageState: await board.context.storageState(),
       });
@@ -200,7 +200,7 @@ describe('the dashboard of a million tasks', () => {
       await fresh.close();
     }
     expect((await board.tasks.aggregate('statsSnapshot')).counts.success).toBe(990_000);
-    expect(took).toBeLessThanOrEqual(mostWait.all);
+    expect(took).toBeLessThanOrEqual(maxWait.all);
   });
 
   it('has painted its rows within 300 ms or four times what the form to log in takes, with an empty cache and when it is loaded again', async () => {
@@ -212,8 +212,8 @@ describe('the dashboard of a million tasks', () => {
       again: Number.POSITIVE_INFINITY,
     };
     for (
-      let tries = mostTries;
-      tries > 0 && Math.max(least.first, least.again) > mostWait.painted;
+      let tries = maxTries;
+      tries > 0 && Math.max(least.first, least.again) > maxWait.painted;
       tries--
     ) {
       const form = await paintTwice({});
@@ -222,7 +222,7 @@ describe('the dashboard of a million tasks', () => {
       least.first = Math.min(least.first, rows.first);
       least.again = Math.min(least.again, rows.again);
     }
-    const most = Math.max(mostWait.painted, mostOfForm * least.form);
+    const most = Math.max(maxWait.painted, maxOfForm * least.form);
     expect(least.first).toBeLessThanOrEqual(most);
     expect(least.again).toBeLessThanOrEqual(most);
   });
@@ -240,7 +240,7 @@ describe('the dashboard of a million tasks', () => {
     const session = await board.context.newCDPSession(board.page);
     const longest = await longestOfQuietest(session);
     await stop();
-    expect(longest).toBeLessThan(mostTask);
+    expect(longest).toBeLessThan(maxTask);
   });
 
   it('keeps its memory and its speed for 20 seconds of a thousand changes a second', async () => {
@@ -256,12 +256,12 @@ describe('the dashboard of a million tasks', () => {
     let after = await heap(session);
     // On a slow machine a heap also holds changes that the page has not shown yet. A leak stays,
     // and grows.
-    for (let tries = mostTries; tries > 0 && after / before >= 1.2; tries--) {
+    for (let tries = maxTries; tries > 0 && after / before >= 1.2; tries--) {
       await new Promise((resolve) => setTimeout(resolve, 3000));
       after = await heap(session);
     }
     await stop();
-    expect(longest).toBeLessThan(mostTask);
+    expect(longest).toBeLessThan(maxTask);
     expect(after / before).toBeLessThan(1.2);
     expect(board.complaints).toEqual([]);
   });

@@ -20,8 +20,8 @@ import { packTasks } from '../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { readSettings } from '../../../src/tasks/definition.js';
+import { createCipher } from '../../../src/tasks/encryption.js';
 import { prepareTask } from '../../../src/tasks/prepare.js';
-import { createSealer } from '../../../src/tasks/sealing.js';
 import { gate } from '../../../src/testing/wait.js';
 import { sseStream } from '../../../src/web/sse-stream.js';
 import { taskEvents } from '../../../src/web/task-events.js';
@@ -317,7 +317,7 @@ describe('the database file', () => {
       ['x'.repeat(200_000)],
       {
         argsBytes: 1_000_000,
-        sealer: createSealer([]),
+        cipher: createCipher([]),
       },
     );
     const write = () =>
@@ -353,7 +353,7 @@ describe('the database file', () => {
         [1],
         {
           argsBytes: 1000,
-          sealer: createSealer([]),
+          cipher: createCipher([]),
         },
       );
     const write = () => {

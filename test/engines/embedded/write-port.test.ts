@@ -45,7 +45,7 @@ describe('the thread that writes', () => {
     expect(result).toMatchObject({
       threads: 5,
       states: ['success'],
-      mostRuns: 1,
+      maxRuns: 1,
       codes: ['ENGINE_UNAVAILABLE'],
       failed: 4,
       worksAgain: 4,

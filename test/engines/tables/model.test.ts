@@ -232,9 +232,9 @@ const enqueue = (
         deadlineAt,
         idempotency,
       };
-      const standing = real.write<'enqueue'>({ kind: 'enqueue', tasks: packTasks([task]) });
+      const duplicates = real.write<'enqueue'>({ kind: 'enqueue', tasks: packTasks([task]) });
       const taken = key === undefined ? undefined : model.keys.get(`${name} ${key}`);
-      expect(standing?.[0] ?? id).toBe(taken ?? id);
+      expect(duplicates?.[0] ?? id).toBe(taken ?? id);
       if (taken !== undefined) return;
       if (key !== undefined) model.keys.set(`${name} ${key}`, id);
       model.tasks.push({

@@ -81,7 +81,7 @@ console.log(
     acknowledged: acknowledged.length,
     states: [...states],
     left: await open().catch((error) => error.code),
-    mostRuns: Math.max(...runs.values()),
+    maxRuns: Math.max(...runs.values()),
     codes: [...codes],
     failed: lines.filter((line) => line === 'the thread that writes the task database failed')
       .length,

@@ -22,7 +22,7 @@ import type {
   TaskQuery,
 } from '../../../tasks/engine.js';
 import { readCommand } from '../../../tasks/read-command.js';
-import { runsAfter, type Timetable } from '../../../tasks/schedule.js';
+import { type Recurrence, runsAfter } from '../../../tasks/schedule.js';
 import type { TaskSource } from '../../../tasks/source.js';
 import type { LogLine, StatsSnapshot, TaskDetail } from '../../../tasks/types.js';
 import { knownTarget } from '../../../tasks/unknown-target.js';
@@ -39,7 +39,7 @@ import { coverageOf, readMetrics } from './metrics.js';
 import { AttachedPauses } from './pauses.js';
 import { connectionOf, queuesOption } from './queues-option.js';
 import { cannotUse, Reach, ReachingWork } from './reach.js';
-import { listSchedulers, timetableOf, toScheduleState } from './schedulers.js';
+import { listSchedulers, recurrenceOf, toScheduleState } from './schedulers.js';
 import { openAttachedWindow } from './window.js';
 
 /** Options of {@link attachQueues}. */
@@ -174,7 +174,7 @@ class Attached implements EngineReader, EngineControl {
   /** Since when every event is read, in Unix milliseconds. */
   #readSince = 0;
   /** The recurrence rules of the schedulers that the last `describe` found. */
-  #timetables: ReadonlyMap<string, Timetable | undefined> = new Map();
+  #recurrences: ReadonlyMap<string, Recurrence | undefined> = new Map();
   #store: SharedStore | undefined;
   #redis: RedisStore | undefined;
   readonly #endListening: (() => void)[] = [];
@@ -353,10 +353,10 @@ class Attached implements EngineReader, EngineControl {
       const reading = [...this.#queues].map(([name, reads]) => listSchedulers(name, reads));
       const [queues, ...lists] = await Promise.all([this.#pauses.states(), ...reading]);
       const schedulers = lists.flat();
-      this.#timetables = new Map(
+      this.#recurrences = new Map(
         schedulers.map((scheduler) => [
           keyOf(scheduler.queue, scheduler.fields.id),
-          timetableOf(scheduler),
+          recurrenceOf(scheduler),
         ]),
       );
       return {
@@ -375,7 +375,7 @@ class Attached implements EngineReader, EngineControl {
   definitions(): Definitions {
     return {
       functions: [],
-      runsAfter: (schedule, next, count) => runsAfter(this.#timetables.get(schedule), next, count),
+      runsAfter: (schedule, next, count) => runsAfter(this.#recurrences.get(schedule), next, count),
     };
   }
 

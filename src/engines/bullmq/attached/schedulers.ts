@@ -1,5 +1,5 @@
 import type { ScheduleState } from '../../../tasks/engine.js';
-import { readTimetable, type Timetable } from '../../../tasks/schedule.js';
+import { type Recurrence, readRecurrence } from '../../../tasks/schedule.js';
 import { keyOf } from '../jobs/job-ids.js';
 import type { QueueReads, SchedulerFields } from '../queues/queue-reads.js';
 import type { WindowModel } from '../read/window-model.js';
@@ -20,12 +20,14 @@ export async function listSchedulers(queue: string, reads: QueueReads): Promise<
 }
 
 /** Returns the recurrence rule of a scheduler, or undefined if the rule is not supported. */
-export function timetableOf({ fields }: Scheduler): Timetable | undefined {
+export function recurrenceOf({ fields }: Scheduler): Recurrence | undefined {
   const { pattern, tz, every, id } = fields;
   try {
     if (pattern !== undefined)
-      return readTimetable(id, { cron: pattern, timezone: tz }, Date.now());
-    return every === undefined ? undefined : readTimetable(id, { every: every / 1000 }, Date.now());
+      return readRecurrence(id, { cron: pattern, timezone: tz }, Date.now());
+    return every === undefined
+      ? undefined
+      : readRecurrence(id, { every: every / 1000 }, Date.now());
   } catch {
     return undefined;
   }

@@ -148,15 +148,14 @@ export class RedisCalls {
     const now = performance.now();
     if (now - oldest.since > limits.ask) this.#ask();
     // Redis answers no call while it works on another one.
-    let mostSilence = limits.answer;
-    for (const { longer } of this.#open)
-      mostSilence = Math.max(mostSilence, limits.answer + longer);
+    let maxSilence = limits.answer;
+    for (const { longer } of this.#open) maxSilence = Math.max(maxSilence, limits.answer + longer);
     // The calls are in the order in which they began.
     for (const call of this.#open) {
       const silence = now - Math.max(call.since, this.#answered);
-      if (silence <= mostSilence && now - call.since <= limits.whole) return;
+      if (silence <= maxSilence && now - call.since <= limits.whole) return;
       this.#end(call);
-      call.fail(new RedisTimeout(silence > mostSilence ? mostSilence : limits.whole));
+      call.fail(new RedisTimeout(silence > maxSilence ? maxSilence : limits.whole));
     }
   }
 

@@ -12,7 +12,7 @@ import {
  * Milliseconds that a command waits for the connection, and for its answer. A request waits longer
  * than both for its session. On a busy machine, the first connection of a process may take longer.
  */
-const patience = { connect: 700, firstConnect: 5000, answer: 900 };
+const timeouts = { connect: 700, firstConnect: 5000, answer: 900 };
 
 /** Options that this package sets, whatever the connection says. */
 const fixed = {
@@ -21,7 +21,7 @@ const fixed = {
   // A command fails at once if Redis is unreachable, because a request must not wait for minutes.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  connectTimeout: patience.firstConnect,
+  connectTimeout: timeouts.firstConnect,
   // ioredis waits this long for Redis to close the connection too, which keeps the process alive.
   disconnectTimeout: 100,
   // The longest pause is well below the smallest `lockDuration`: a worker must be able to take its
@@ -152,7 +152,7 @@ export function hintFor(redis: Redis, error: unknown): string {
  *
  * @throws Error if it is not ready in time.
  */
-export function whenReady(redis: Redis, milliseconds = patience.connect): Promise<void> {
+export function whenReady(redis: Redis, milliseconds = timeouts.connect): Promise<void> {
   if (redis.status === 'ready') return Promise.resolve();
   let wait = waiting.get(redis);
   if (!wait) {
@@ -180,7 +180,7 @@ function untilReady(redis: Redis, milliseconds: number): Promise<void> {
       stopWaiting = wait(milliseconds);
     };
     let stopWaiting = wait(
-      attempted.has(redis) ? milliseconds : Math.max(milliseconds, patience.firstConnect),
+      attempted.has(redis) ? milliseconds : Math.max(milliseconds, timeouts.firstConnect),
     );
     if (!attempted.has(redis)) redis.once('close', failed);
     redis.on('ready', ready).on('end', ended);
@@ -203,7 +203,7 @@ export class RedisTimeout extends Error {
  */
 export async function withinTime<T>(
   answer: Promise<T>,
-  milliseconds = patience.answer,
+  milliseconds = timeouts.answer,
 ): Promise<T> {
   let stopWaiting = (): void => {};
   const late = new Promise<never>((_, reject) => {

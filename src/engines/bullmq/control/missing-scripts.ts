@@ -1,7 +1,7 @@
 import { isForgotten } from '../connection/redis-script.js';
 
 /** Maximum number of times that missing scripts are loaded for one transaction. */
-export const mostLoads = 5;
+export const maxLoads = 5;
 
 /** A transaction that contains scripts of BullMQ. */
 interface ScriptTransaction {
@@ -22,9 +22,9 @@ interface ScriptTransaction {
  */
 export async function withScripts({ execute, load }: ScriptTransaction): Promise<void> {
   for (let loads = 0; !(await execute()); loads++) {
-    if (loads === mostLoads)
+    if (loads === maxLoads)
       throw new Error(
-        `Redis lacks a script of BullMQ although it was loaded ${mostLoads} times; check which program runs SCRIPT FLUSH`,
+        `Redis lacks a script of BullMQ although it was loaded ${maxLoads} times; check which program runs SCRIPT FLUSH`,
       );
     // Redis may have dropped the scripts again meanwhile.
     await load().catch((error: unknown) => {

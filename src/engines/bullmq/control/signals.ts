@@ -28,7 +28,7 @@ const times = {
 };
 
 /** After this many failures in a row, which take a few seconds, they are logged. */
-const mostSilent = 4;
+const maxSilent = 4;
 
 interface SignalsParts {
   /** The connection that is duplicated. */
@@ -131,7 +131,7 @@ export class Signals {
   async #failed(error: unknown): Promise<void> {
     if (this.#closed) return;
     this.#failures += 1;
-    if (this.#failures >= mostSilent)
+    if (this.#failures >= maxSilent)
       this.#waiting.failed(plainError(error), { redis: placeOf(this.#redis) });
     // The connection may be dead although neither end has closed it.
     if (error instanceof RedisTimeout && this.#redis.status === 'ready')

@@ -8,10 +8,10 @@ import { JobAdder } from './job-adder.js';
 import { isDelayed, toJob } from './task-job.js';
 
 /** How many scripts of BullMQ add jobs: for waiting, prioritized and delayed ones. */
-const mostScripts = 3;
+const maxScripts = 3;
 const mebibyte = 1024 * 1024;
 /** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
-export const mostAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
+export const maxAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 
 interface EnqueuerParts extends StoredQueues {
   changes: ChangeNotes;
@@ -80,7 +80,7 @@ export class Enqueuer {
       const answers = await this.#sendAll(client, tasks, { entries, jobs }, sending);
       const forgotten = answers.findIndex(([error]) => isForgotten(error));
       const [entry, job] = [entries[forgotten], jobs[forgotten]];
-      if (entry && job && tries < mostScripts) {
+      if (entry && job && tries < maxScripts) {
         // ioredis sends the text of a missing script only outside of a transaction. A job that
         // Redis already has stays as it is, so the transaction can be repeated.
         await this.#adder.add(client, entry.queue, job);
@@ -124,7 +124,7 @@ function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
 
 function checkSize(tasks: readonly NewTask[]): void {
   const bytes = tasks.reduce((sum, { args }) => sum + Buffer.byteLength(args), 0);
-  if (tasks.length <= mostAtOnce.tasks && bytes <= mostAtOnce.bytes) return;
+  if (tasks.length <= maxAtOnce.tasks && bytes <= maxAtOnce.bytes) return;
   // The size is rounded up, so that the message never shows the limit itself as too large.
   const mebibytes = Math.ceil((bytes / mebibyte) * 10) / 10;
   throw new TaskflowError(

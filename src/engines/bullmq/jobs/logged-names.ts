@@ -1,5 +1,5 @@
 /** Maximum number of names that are remembered. */
-const mostNames = 10_000;
+const maxNames = 10_000;
 
 /**
  * Remembers names, so that a line about each is logged only once. It forgets all of them when they
@@ -11,7 +11,7 @@ export class LoggedNames {
   /** Adds a name. Returns whether it is new. */
   add(name: string): boolean {
     if (this.#names.has(name)) return false;
-    if (this.#names.size >= mostNames) this.#names.clear();
+    if (this.#names.size >= maxNames) this.#names.clear();
     this.#names.add(name);
     return true;
   }

@@ -6,7 +6,7 @@ import { checkMovePermissions } from '../connection/permissions.js';
 import { redisTime } from '../connection/redis-clock.js';
 import { connectRedis, explain, whenReady } from '../connection/redis-connection.js';
 import { engineKeys, queueName } from '../keys.js';
-import { mostLabels, QueueCatalog } from '../queues/queue-catalog.js';
+import { maxLabels, QueueCatalog } from '../queues/queue-catalog.js';
 import { PendingTasks, partitionsOf } from './pending-tasks.js';
 import { type MovedCounts, MoveProgress, unusable } from './progress.js';
 import { readSchedulesAndPauses } from './schedules-and-pauses.js';
@@ -115,9 +115,9 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
 /** Checks that Redis can have all queues, before the move begins. */
 function checkQueues({ database }: SourceFile): void {
   const labels = new Set(partitionsOf(database).map(({ label }) => label));
-  if (labels.size > mostLabels)
+  if (labels.size > maxLabels)
     throw unusable(
-      `the pending tasks are in ${labels.size} queues, but on Redis there can be at most ${mostLabels}. Let some of them run first.`,
+      `the pending tasks are in ${labels.size} queues, but on Redis there can be at most ${maxLabels}. Let some of them run first.`,
     );
   for (const label of labels) queueName(label);
 }

@@ -35,9 +35,9 @@ type CompareLimit = (known: CatalogEntry, defined: number | undefined) => void;
 /** How many events BullMQ keeps of a queue. This engine reads none, and each has a whole result. */
 export const keptEvents = 1000;
 /** Maximum number of labels. A worker has a connection for each. */
-export const mostLabels = 100;
+export const maxLabels = 100;
 /** Maximum number of names that are cached. */
-const mostNames = 10_000;
+const maxNames = 10_000;
 
 /**
  * Lists the BullMQ queues of this engine. The list is in Redis, so that workers serve a queue that
@@ -141,7 +141,7 @@ export class QueueCatalog {
     let names = this.#names.get(key);
     if (!names) {
       names = { shared: queueName(label), apart: queueName(label, name) };
-      if (this.#names.size >= mostNames) this.#names.clear();
+      if (this.#names.size >= maxNames) this.#names.clear();
       this.#names.set(key, names);
     }
     return names;
@@ -153,10 +153,10 @@ export class QueueCatalog {
     const { queue } = entry;
     const known = this.#entries.get(queue);
     const labels = new Set(this.all().map(({ label }) => label));
-    if (!known && !labels.has(entry.label) && labels.size >= mostLabels)
+    if (!known && !labels.has(entry.label) && labels.size >= maxLabels)
       throw new TaskflowError(
         'INVALID_INPUT',
-        `cannot add the queue '${entry.label}': on Redis there can be at most ${mostLabels} queues, and an empty queue counts until it is removed`,
+        `cannot add the queue '${entry.label}': on Redis there can be at most ${maxLabels} queues, and an empty queue counts until it is removed`,
       );
     if (known) this.#compare?.(known, entry.concurrency);
     const merged = { ...known, ...entry };

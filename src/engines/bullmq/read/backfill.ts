@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
-import { mostRunning } from './queue-facts.js';
+import { maxRunning } from './queue-facts.js';
 import { type QueueCommand, scored, waitingSets } from './source.js';
 import type { ModelParts } from './window-feed.js';
 
@@ -158,7 +158,7 @@ export class Backfill {
   #command(cursor: Cursor, size: number): QueueCommand {
     const { queue, type, group, isList, offset, score } = cursor;
     const key = this.#parts.keys.ofQueue(queue, type);
-    if (group === 'running') return [queue, 'lrange', key, 0, mostRunning - 1];
+    if (group === 'running') return [queue, 'lrange', key, 0, maxRunning - 1];
     if (isList) return [queue, 'lrange', key, offset, offset + size - 1];
     if (group === 'pending') return [queue, 'zrange', key, offset, offset + size - 1];
     const from = score === Number.POSITIVE_INFINITY ? '+inf' : score;

@@ -27,7 +27,7 @@ const firstId = '00000000-0000-7000-8000-000000000000';
 /** Stands for the queue of a job whose id is unique across all queues. */
 const anyQueue = '\uffff';
 /** Maximum number of steps per page. A step is repeated if jobs were passed over. */
-const mostSteps = 10;
+const maxSteps = 10;
 /** Jobs that are read beyond a page, because earlier pages may end in the same millisecond. */
 const spare = 20;
 
@@ -56,7 +56,7 @@ export async function endedPage(
   const status = query.status?.[0] ?? 'success';
   let place = after === undefined ? undefined : placeOf(after, parts.ids);
   const items: TaskSummary[] = [];
-  for (let step = 0; step < mostSteps; step++) {
+  for (let step = 0; step < maxSteps; step++) {
     const reader = new SetReader(parts, {
       status,
       isDescending: order !== 'ascending',

@@ -5,7 +5,7 @@ import { storedObject } from '../connection/stored-object.js';
 import { isoTime } from '../jobs/job-view.js';
 
 /** Maximum number of log lines that a filtered query searches. */
-const mostLines = 10_000;
+const maxLines = 10_000;
 
 /** The stored lines of one log. */
 export interface LineSource {
@@ -37,7 +37,7 @@ export async function readLines(log: LineSource, query: LogQuery): Promise<LogLi
   const isFiltered = attempt !== undefined || level !== undefined || text !== undefined;
   const count = await log.count();
   const end = before === undefined ? count : Math.min(count, before - 1);
-  const size = isFiltered ? mostLines : limit;
+  const size = isFiltered ? maxLines : limit;
   const start = before === undefined ? after : Math.max(after, end - size);
   if (start >= end) return [];
   const { lines: stored, first } = await log.lines(start, Math.min(end, start + size));

@@ -2,7 +2,7 @@ import { type EndedGroup, endedGroups } from './groups.js';
 import { type KeyNames, type QueueCommand, scored, waitingSets } from './source.js';
 
 /** Maximum number of running jobs that are read per queue. */
-export const mostRunning = 10_000;
+export const maxRunning = 10_000;
 
 /** The state of a queue in BullMQ at one moment. */
 export interface QueueFacts extends Record<EndedGroup, EndedFacts> {
@@ -26,7 +26,7 @@ export function factCommands(keys: KeyNames, queues: readonly string[]): QueueCo
   return queues.flatMap((queue): QueueCommand[] => {
     const key = (type: string): string => keys.ofQueue(queue, type);
     return [
-      [queue, 'lrange', key('active'), 0, mostRunning - 1],
+      [queue, 'lrange', key('active'), 0, maxRunning - 1],
       ...waitingSets.map(
         ({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)],
       ),

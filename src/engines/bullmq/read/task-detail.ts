@@ -18,10 +18,10 @@ import { dueTime } from './source.js';
 import { jobOfHash, jsonOrText } from './stored-jobs.js';
 
 /** Maximum number of attempts that are shown. The last ones are shown. */
-const mostAttempts = 1000;
+const maxAttempts = 1000;
 
 /** Maximum number of reads of a job that moves all the time. */
-const mostTries = 5;
+const maxTries = 5;
 
 /** A job with the state it is in. */
 export interface FoundJob {
@@ -47,7 +47,7 @@ export async function readJob(
       queue.getJobState(id),
     ]);
     // If the job has moved, its fields may belong to another state than the first one.
-    if (after === state || tries === mostTries) {
+    if (after === state || tries === maxTries) {
       const job = jobOfHash(id, hash);
       return job && isJobState(state) ? { job, state, dueAt: dueTime(score) } : undefined;
     }
@@ -95,7 +95,7 @@ export async function readTask(
 function attemptsOfJob(job: TaskJob): Attempt[] {
   const attempts: Attempt[] = [];
   const ended = attemptsOf(job);
-  for (let number = Math.max(1, ended - mostAttempts + 1); number <= ended; number++) {
+  for (let number = Math.max(1, ended - maxAttempts + 1); number <= ended; number++) {
     const record = recordOf(job.fields[attemptField(number)]);
     if (record) {
       const { start, end, status, error } = record;

@@ -5,7 +5,7 @@ import type { QueueCommand } from './source.js';
 import type { ModelParts } from './window-feed.js';
 
 /** Maximum number of priorities that are read per queue. */
-const mostPriorities = 10;
+const maxPriorities = 10;
 /** A score of the prioritized set is the priority multiplied by this number, plus a counter. */
 const priorityUnit = 2 ** 32;
 
@@ -25,15 +25,15 @@ export async function readWaits({
 }: Pick<ModelParts, 'source' | 'keys' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
   await catalog.refresh();
   const entries = catalog.all();
-  const heads = await source.send(
+  const oldestIds = await source.send(
     entries.map(({ queue }): QueueCommand => [queue, 'lindex', keys.ofQueue(queue, 'wait'), -1]),
   );
   const first = entries.flatMap(({ queue, label }, n): First[] => {
-    const jobId = heads[n];
+    const jobId = oldestIds[n];
     return typeof jobId === 'string' ? [{ queue, label, jobId }] : [];
   });
   let left = entries.map((entry) => ({ entry, from: '-inf' }));
-  for (let n = 0; n < mostPriorities && left.length > 0; n++) {
+  for (let n = 0; n < maxPriorities && left.length > 0; n++) {
     const found = await source.send(
       left.map(
         ({ entry: { queue }, from }): QueueCommand => [

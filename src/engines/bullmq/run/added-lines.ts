@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { jobFields } from '../jobs/task-job.js';
 
 /** Maximum number of lines per call. Redis does nothing else during a call. */
-const mostLines = 100;
+const maxLines = 100;
 
 /**
  * Adds lines to the log of a job, unless the job was removed or Redis has run this call before.
@@ -33,9 +33,9 @@ export class AddedLines {
   /** Adds lines to the log of a job. Its key is `jobKey`. */
   async add(jobKey: string, lines: readonly string[]): Promise<void> {
     const calls: Promise<unknown>[] = [];
-    for (let from = 0; from < lines.length; from += mostLines) {
+    for (let from = 0; from < lines.length; from += maxLines) {
       this.#calls += 1;
-      const some = lines.slice(from, from + mostLines);
+      const some = lines.slice(from, from + maxLines);
       // The text of the script is sent each time, so that all calls and the end of the attempt
       // arrive in the order in which they are made here.
       calls.push(

@@ -33,7 +33,7 @@ interface Group {
 const hour = 3_600_000;
 const trendHours = 24;
 /** Maximum number of groups that are kept. The oldest ones are dropped. */
-const mostGroups = 1000;
+const maxGroups = 1000;
 /** Maximum characters that are kept of a group's message. */
 const longestMessage = 1000;
 
@@ -78,7 +78,7 @@ export class FailureGroups {
     return {
       script: mergeFailures,
       keys: [failures, failureTimes],
-      args: [mostGroups, oldest, ...groups],
+      args: [maxGroups, oldest, ...groups],
     };
   }
 

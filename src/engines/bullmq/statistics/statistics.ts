@@ -195,9 +195,9 @@ export class Statistics {
     const oldest =
       level === 'all'
         ? 0
-        : Math.max(startOf(level, from), startOf(level, to) - mostStretches * levels[level]);
+        : Math.max(startOf(level, from), startOf(level, to) - maxStretches * levels[level]);
     const times: number[] = [];
-    for (let at = oldest; at <= to && times.length <= mostStretches; at += levels[level] || 1)
+    for (let at = oldest; at <= to && times.length <= maxStretches; at += levels[level] || 1)
       times.push(at);
     if (level === 'all') times.splice(1);
     const answers = await send(
@@ -213,7 +213,7 @@ export class Statistics {
 }
 
 /** Maximum number of sums per read: ten years of days, or the minutes of two and a half days. */
-const mostStretches = 3660;
+const maxStretches = 3660;
 
 /** Parses a stored sum. Returns none for a text of another form. */
 function summedOf(field: string, text: string, at: number): Summed[] {

@@ -7,7 +7,7 @@ import { whenReady, withinTime } from '../connection/redis-connection.js';
  * Milliseconds: `block` is how long Redis may hold a read of changes, `dead` is after what time a
  * read without an answer counts as failed.
  */
-const patience = { block: 5000, dead: 8000 };
+const timeouts = { block: 5000, dead: 8000 };
 
 interface Watcher {
   prefix: string;
@@ -101,8 +101,8 @@ export class StoreChanges {
     let [id, serial] = [from, known];
     while (!this.#closed) {
       const answer = (await withinTime(
-        this.#redis.xread('BLOCK', patience.block, 'STREAMS', this.#keys.changes, id),
-        patience.dead,
+        this.#redis.xread('BLOCK', timeouts.block, 'STREAMS', this.#keys.changes, id),
+        timeouts.dead,
       )) as [key: string, entries: StreamEntry[]][] | null;
       // After a loss of data, the stream is silent until the next change, so the number is checked.
       if (!answer && Number((await withinTime(this.#redis.get(this.#keys.serial))) ?? 0) < serial)

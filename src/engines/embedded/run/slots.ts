@@ -116,7 +116,7 @@ export interface LeftToWrite {
 }
 
 /** Lines that are kept while they cannot be written. */
-const mostKeptLines = 10_000;
+const maxKeptLines = 10_000;
 
 function isSame(one: AttemptKey, other: AttemptKey): boolean {
   return one.seq === other.seq && one.attempt === other.attempt;
@@ -357,7 +357,7 @@ export class Slots {
 
   /** Takes lines back that could not be written, as long as there are not too many. */
   keepLogs(lines: readonly LogEntry[]): void {
-    const room = mostKeptLines - this.#leftLogs.length;
+    const room = maxKeptLines - this.#leftLogs.length;
     if (room > 0) this.#leftLogs.unshift(...lines.slice(0, room));
     this.#parts.logged();
   }

@@ -18,7 +18,7 @@ import {
 /** Candidates that one page looks at for conditions without an index of their own. */
 export const window = 5_000;
 /** Names with the words of a search that are looked for, each in each of its queues. */
-const mostPartitions = 30;
+const maxPartitions = 30;
 const valued: Partial<Record<string, Valued>> = {
   startedAt: 'started_at',
   endedAt: 'ended_at',
@@ -293,7 +293,7 @@ export class ListPlan {
         words.every((word) => name.toLowerCase().includes(word)),
       );
       return taskStatuses.flatMap((state) =>
-        this.#partitionsIn(state, named.slice(0, mostPartitions)),
+        this.#partitionsIn(state, named.slice(0, maxPartitions)),
       );
     });
     return this.#found;

@@ -28,7 +28,7 @@ export const preReleaseId = 0x746b666c;
 export const layoutVersion = 1;
 
 /** Statements that a connection keeps prepared. */
-const mostStatements = 1000;
+const maxStatements = 1000;
 
 /** The path that stands for a database in memory. */
 export const inMemory = ':memory:';
@@ -65,7 +65,7 @@ function wrap(connection: DatabaseSyncInstance): Database {
     let statement = statements.get(sql);
     if (!statement) {
       // Few texts come again and again; those that do not must not pile up.
-      if (statements.size >= mostStatements) statements.clear();
+      if (statements.size >= maxStatements) statements.clear();
       statement = connection.prepare(sql);
       statements.set(sql, statement);
     }

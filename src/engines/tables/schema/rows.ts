@@ -83,9 +83,9 @@ type PackedSummary = [
   fingerprint: string | null,
 ];
 
-/** Seconds written lately: the times of a list lie close together, and a date is dear. */
+/** Recently formatted seconds. The times in a list lie close together, and formatting a date is costly. */
 const seconds = new Map<number, string>();
-const mostSeconds = 1000;
+const maxSeconds = 1000;
 
 function time(value: SqlValue | undefined): string | null {
   if (typeof value !== 'number') return null;
@@ -95,7 +95,7 @@ function time(value: SqlValue | undefined): string | null {
 
 function writeSecond(second: number): string {
   const written = new Date(second * 1000).toISOString().slice(0, -4);
-  if (seconds.size >= mostSeconds) seconds.clear();
+  if (seconds.size >= maxSeconds) seconds.clear();
   seconds.set(second, written);
   return written;
 }

@@ -10,7 +10,7 @@ import { move, summaryRow, type Transaction } from './transaction.js';
  * Tasks that one claim makes ready because their time has come, and tasks that it ends because
  * their deadline has passed.
  */
-const mostAtOnce = 1_000;
+const maxAtOnce = 1_000;
 
 /**
  * Bytes of arguments that one claim takes, so that the answer stays well below the longest string
@@ -49,7 +49,7 @@ export function claim(
       return room >= 0 || claimed.length + index === 0;
     });
     if (fitting.length > 0) claimed.push(...begin(transaction, fitting, owner, at));
-    more ||= fitting.length < timely.length || (late.length > 0 && expired.length >= mostAtOnce);
+    more ||= fitting.length < timely.length || (late.length > 0 && expired.length >= maxAtOnce);
     if (late.length === 0 || more) break;
   }
   const begun = transaction.wanted.has('running')
@@ -70,7 +70,7 @@ function makeReady({ database, counters }: Transaction, at: number): void {
     `SELECT json_group_array(seq) AS seqs, json_group_array(DISTINCT partition) AS partitions
      FROM (SELECT seq, partition FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
     at,
-    mostAtOnce,
+    maxAtOnce,
   );
   const partitions = JSON.parse(String(row?.partitions)) as number[];
   if (partitions.length === 0) return;

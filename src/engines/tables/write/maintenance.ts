@@ -5,7 +5,7 @@ import { deleteTask } from './commands.js';
 import type { Transaction } from './transaction.js';
 
 /** Kinds of failure that are remembered when no task is of them any more. */
-const mostFailureGroups = 10_000;
+const maxFailureGroups = 10_000;
 /** Kinds, and hours of kinds, that one call looks at. */
 const groupsAtOnce = 200;
 
@@ -52,9 +52,9 @@ function dropFailureGroups({ database }: Transaction, before: number): void {
   const { n } =
     database.get(
       'SELECT count(*) AS n FROM (SELECT 1 FROM failure_group LIMIT ?)',
-      mostFailureGroups + 1,
+      maxFailureGroups + 1,
     ) ?? {};
-  const until = Number(n) > mostFailureGroups ? Number.MAX_SAFE_INTEGER : before;
+  const until = Number(n) > maxFailureGroups ? Number.MAX_SAFE_INTEGER : before;
   database.run(
     `DELETE FROM failure_group WHERE fingerprint IN (
        SELECT fingerprint FROM (SELECT fingerprint FROM failure_group WHERE last_at < ? ORDER BY last_at LIMIT ?) AS old

@@ -41,7 +41,7 @@ const pageSize = 20;
  * The most changed partitions that a claim reads directly. If there are more, they are stored
  * first.
  */
-const mostUnstored = 20;
+const maxUnstored = 20;
 
 /*
  * `LIMIT ? + 0`: SQLite prepares a statement again whenever the value of a bare parameter there is
@@ -63,7 +63,7 @@ export function readyTasks(
 ): Ready[] {
   const { database, counters } = transaction;
   const room = new Room(transaction, names);
-  if (counters.ready.unstored().length > mostUnstored) counters.ready.write();
+  if (counters.ready.unstored().length > maxUnstored) counters.ready.write();
   const unstored = counters.ready.unstored();
   const known = readyPartitions(database, { room, limit, without: new Set(unstored) }).map(
     (each) => new Stream(database, each, each),

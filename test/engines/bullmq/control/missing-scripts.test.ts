@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import { mostLoads } from '../../../../src/engines/bullmq/control/missing-scripts.js';
+import { maxLoads } from '../../../../src/engines/bullmq/control/missing-scripts.js';
 import { defineSteps } from '../../../../src/engines/bullmq/control/step-scripts.js';
 import type { TaskManager } from '../../../../src/manager.js';
 import { taskContext } from '../../../../src/tasks/context.js';
@@ -150,7 +150,7 @@ async function forgetSteps(): Promise<void> {
       code: 'ENGINE_UNAVAILABLE',
       message: expect.stringContaining('SCRIPT FLUSH'),
     });
-    expect(transactions.times).toBe(mostLoads + 1);
+    expect(transactions.times).toBe(maxLoads + 1);
     expect((await tasks.get(second))?.status).toBe('pending');
     jest.restoreAllMocks();
     expect(await cancel()).toMatchObject({
@@ -181,7 +181,7 @@ async function forgetSteps(): Promise<void> {
     await waitFor(() =>
       lines.some(({ err }) => String((err as Error | undefined)?.message).includes('SCRIPT FLUSH')),
     );
-    expect(transactions.times).toBeLessThan(3 * mostLoads);
+    expect(transactions.times).toBeLessThan(3 * maxLoads);
     expect(await redis.hkeys('{jobs}:~cancelling')).toEqual([`default:${id}`]);
   });
 });

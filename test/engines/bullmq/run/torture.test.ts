@@ -9,7 +9,7 @@ const processes = useJobProcesses();
 /** Tasks of the two web processes together. */
 const amount = Number(process.env.JOB_TORTURE_TASKS ?? 1500);
 /** Seconds. */
-const patience = 30 + amount / 50;
+const timeout = 30 + amount / 50;
 
 interface Ended {
   id: string;
@@ -75,7 +75,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
         const ends = await waitFor(async () => {
           const all = await endsOf(client, ids);
           return all.every(({ state }) => state !== undefined) ? all : undefined;
-        }, patience);
+        }, timeout);
         const left = await Promise.all(
           ['active', 'wait'].map((list) => client.llen(`{jobs}:default:${list}`)),
         );
@@ -112,7 +112,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
             `${JSON.stringify({ amount, ...faults, interrupted, unstarted })}\n`,
           );
       },
-      patience * 2000,
+      timeout * 2000,
     );
   },
 );

@@ -1,42 +1,43 @@
 import { describe, expect, it } from '@jest/globals';
 import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
-import { createSealer } from '../../src/tasks/sealing.js';
+import { createCipher } from '../../src/tasks/encryption.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { waitFor } from '../helpers/wait.js';
 
 const [older, newer] = ['an older key 0123456789 abcdefghij', 'a newer key 9876543210 abcdefghij'];
 
-describe('a sealer', () => {
-  it('opens what it sealed, and each sealing is another text', () => {
-    const { seal, open } = createSealer([newer]);
-    const [one, two] = [seal('["rosebud"]', 'a'), seal('["rosebud"]', 'a')];
+describe('a cipher', () => {
+  it('opens what it encrypted, and each sealing is another text', () => {
+    const { encrypt, decrypt } = createCipher([newer]);
+    const [one, two] = [encrypt('["rosebud"]', 'a'), encrypt('["rosebud"]', 'a')];
     expect(one).not.toBe(two);
     expect(one).not.toContain('rosebud');
-    expect([open(one, 'a'), open(two, 'a')]).toEqual(['["rosebud"]', '["rosebud"]']);
+    expect([decrypt(one, 'a'), decrypt(two, 'a')]).toEqual(['["rosebud"]', '["rosebud"]']);
   });
 
-  it('opens what an older key of the list sealed, and says which key is missing', () => {
-    const sealed = createSealer([older]).seal('[1]', 'a');
-    expect(createSealer([newer, older]).open(sealed, 'a')).toBe('[1]');
-    expect(() => createSealer([newer]).open(sealed, 'a')).toThrow(
+  it('opens what an older key of the list encrypted, and says which key is missing', () => {
+    const encrypted = createCipher([older]).encrypt('[1]', 'a');
+    expect(createCipher([newer, older]).decrypt(encrypted, 'a')).toBe('[1]');
+    expect(() => createCipher([newer]).decrypt(encrypted, 'a')).toThrow(
       /the key '[0-9a-f]{8}' that encrypted this is not among/,
     );
   });
 
-  it('leaves alone what is not sealed', () => {
-    expect(createSealer([newer]).open('["sealed:1:no"]', 'a')).toBe('["sealed:1:no"]');
-    expect(createSealer([]).seal('[1]', 'a')).toBe('[1]');
+  it('leaves alone what is not encrypted', () => {
+    expect(createCipher([newer]).decrypt('["sealed:1:no"]', 'a')).toBe('["sealed:1:no"]');
+    expect(createCipher([]).encrypt('[1]', 'a')).toBe('[1]');
   });
 
   it('refuses a text that was changed, cut, or taken from another task', () => {
-    const { seal, open } = createSealer([newer]);
-    const sealed = seal('["a long enough argument"]', 'a');
-    const at = sealed.length - 10;
-    const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'B' : 'A') + sealed.slice(at + 1);
-    for (const text of [changed, `${sealed.slice(0, 30)}"`])
-      expect(() => open(text, 'a')).toThrow('has been changed');
-    expect(() => open(sealed, 'b')).toThrow('has been changed');
+    const { encrypt, decrypt } = createCipher([newer]);
+    const encrypted = encrypt('["a long enough argument"]', 'a');
+    const at = encrypted.length - 10;
+    const changed =
+      encrypted.slice(0, at) + (encrypted[at] === 'A' ? 'B' : 'A') + encrypted.slice(at + 1);
+    for (const text of [changed, `${encrypted.slice(0, 30)}"`])
+      expect(() => decrypt(text, 'a')).toThrow('has been changed');
+    expect(() => decrypt(encrypted, 'b')).toThrow('has been changed');
   });
 });
 

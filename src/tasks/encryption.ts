@@ -1,20 +1,20 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { TaskflowError } from '../errors.js';
 
-const sealed = /^"sealed:1:([0-9a-f]{8}):([\w-]+)"$/;
+const encrypted = /^"sealed:1:([0-9a-f]{8}):([\w-]+)"$/;
 
 /**
  * Encrypts what is stored of a task's arguments and result. Without keys it leaves everything as it
  * is.
  */
-export interface Sealer {
-  seal(text: string, task: string): string;
+export interface Cipher {
+  encrypt(text: string, task: string): string;
   /**
-   * The text again, of whichever key sealed it; what is not sealed stays as it is.
+   * The text again, of whichever key encrypted it; what is not encrypted stays as it is.
    *
    * @throws TaskflowError INTERNAL where the key is missing, or the text has been changed.
    */
-  open(text: string, task: string): string;
+  decrypt(text: string, task: string): string;
 }
 
 interface Key {
@@ -25,21 +25,21 @@ interface Key {
 /**
  * AES-256-GCM (NIST SP 800-38D) with a key derived from each given one, a random nonce of 96 bits,
  * and the name of the task as what is authenticated beside it, so that a text of one task does not
- * pass for one of another. The first key seals.
+ * pass for one of another. The first key encrypts.
  */
-export function createSealer(keys: readonly string[]): Sealer {
+export function createCipher(keys: readonly string[]): Cipher {
   const derived = keys.map(deriveKey);
   const [first] = derived;
   return {
-    seal(text, task) {
+    encrypt(text, task) {
       if (!first) return text;
       const nonce = randomBytes(12);
       const cipher = createCipheriv('aes-256-gcm', first.secret, nonce).setAAD(Buffer.from(task));
       const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
       return `"sealed:1:${first.id}:${Buffer.concat([nonce, cipher.getAuthTag(), body]).toString('base64url')}"`;
     },
-    open(text, task) {
-      const [, id, encoded] = sealed.exec(text) ?? [];
+    decrypt(text, task) {
+      const [, id, encoded] = encrypted.exec(text) ?? [];
       if (id === undefined || encoded === undefined) return text;
       const key = derived.find((each) => each.id === id);
       if (!key)
