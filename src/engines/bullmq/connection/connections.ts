@@ -14,6 +14,7 @@ import {
   refusalOf,
   unsent,
 } from './redis-connection.js';
+import { isForgotten } from './redis-script.js';
 
 /**
  * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
@@ -119,6 +120,8 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
  * @throws the error if another try would fail too.
  */
 export async function untilRepeatable(redis: Redis, error: unknown): Promise<void> {
+  // ioredis sends the text of a script that Redis lacks only once, and Redis may drop it again.
+  if (isForgotten(error)) return;
   if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
   await untilBetter(redis);
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Redis } from 'ioredis';
+import type { IRedisTransaction, RedisClient } from 'bullmq';
+import type { ChainableCommander, Redis } from 'ioredis';
 
 /** A script that Redis runs as one step. */
 export interface RedisScript {
@@ -24,6 +25,34 @@ export async function runScript(
     if (!isForgotten(error)) throw error;
     return redis.eval(text, keys.length, ...keys, ...args);
   }
+}
+
+/** A transaction of ioredis. BullMQ's type declares only a part of it. */
+export type ScriptTransaction = IRedisTransaction & ChainableCommander;
+
+/**
+ * Begins a transaction that runs scripts of BullMQ or commands that were defined on the connection.
+ * ioredis sends the text of a script that Redis lacks only outside of a transaction. If the answer
+ * of a transaction shows that Redis lacked a script ({@link isForgotten}), the caller fills another
+ * one with `withTexts` and executes it. Redis cannot lack a script there, because the transaction
+ * sends the text of each script once.
+ */
+export function scriptTransaction(client: RedisClient, withTexts = false): ScriptTransaction {
+  const transaction = client.multi() as ScriptTransaction;
+  if (!withTexts) return transaction;
+  const { scriptsSet } = client as unknown as {
+    scriptsSet: Record<string, { lua: string; numberOfKeys: number }>;
+  };
+  const sent = new Set<string>();
+  const { runCommand } = transaction;
+  transaction.runCommand = (name: string, args: (string | number)[]) => {
+    const script = scriptsSet[name];
+    if (!script || sent.has(name)) return runCommand.call(transaction, name, args);
+    sent.add(name);
+    transaction.eval(script.lua, script.numberOfKeys, ...args);
+    return transaction;
+  };
+  return transaction;
 }
 
 /** Whether Redis no longer has a script, because its scripts were flushed or evicted. */

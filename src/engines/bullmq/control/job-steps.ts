@@ -3,14 +3,13 @@ import { type KeepJobs, QueueKeys, type RedisClient, RedisConnection } from 'bul
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/connections.js';
 import { plainError } from '../connection/redis-connection.js';
-import { isForgotten } from '../connection/redis-script.js';
+import { isForgotten, scriptTransaction } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import { jobOfRow, listFields } from '../read/job-source.js';
-import { withScripts } from './missing-scripts.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
 import { recordsOfEnd, recordsOfRemoval } from './step-records.js';
 import { commandOf, defineSteps, lockScript, type StepScript } from './step-scripts.js';
@@ -185,11 +184,8 @@ export class JobSteps {
     let open = calls;
     try {
       const client = await this.#connection.client;
-      const execute = async (): Promise<boolean> => {
-        open = await this.#execute(client, open);
-        return open.length === 0;
-      };
-      await withScripts({ execute, load: () => this.#load(client as unknown as Target, open) });
+      open = await this.#execute(client, open);
+      if (open.length > 0) await this.#execute(client, open, true);
     } catch (error) {
       // If its memory is full, Redis refuses every transaction, and deletions make room again.
       const isFull = plainError(error).message.startsWith('OOM');
@@ -199,9 +195,17 @@ export class JobSteps {
     }
   }
 
-  /** Executes steps in one transaction. Returns those for which Redis lacked a script. */
-  async #execute(client: RedisClient, calls: readonly Call[]): Promise<Call[]> {
-    const transaction = client.multi();
+  /**
+   * Executes steps in one transaction. Returns those for which Redis lacked a script; executing
+   * them again has the same effect as executing them once. `withTexts`: the transaction contains
+   * the scripts.
+   */
+  async #execute(
+    client: RedisClient,
+    calls: readonly Call[],
+    withTexts = false,
+  ): Promise<readonly Call[]> {
+    const transaction = scriptTransaction(client, withTexts);
     const commands = calls.map((call) => this.#commandsOf(call));
     for (const send of commands.flat()) send(transaction as unknown as Target);
     const answers = await transaction.exec();
@@ -210,17 +214,10 @@ export class JobSteps {
     return calls.filter((call, n) => {
       const own = answers.slice(at, at + (commands[n]?.length ?? 0));
       at += own.length;
-      const isIncomplete = own.some(([error]) => isForgotten(error));
+      const isIncomplete = !withTexts && own.some(([error]) => isForgotten(error));
       if (!isIncomplete) settle(call, own);
       return isIncomplete;
     });
-  }
-
-  /** Makes Redis load the scripts of steps. No job has the empty id, so they change nothing. */
-  async #load(client: Target, calls: readonly Call[]): Promise<void> {
-    for (const call of calls)
-      for (const send of this.#scriptsOf({ ...call, place: { ...call.place, jobId: '' } }))
-        await send(client);
   }
 
   /** Sends the commands of a step one by one. */

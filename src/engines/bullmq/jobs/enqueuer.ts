@@ -1,17 +1,22 @@
 import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
 import type { NewTask } from '../../../tasks/engine.js';
-import { isForgotten } from '../connection/redis-script.js';
+import {
+  isForgotten,
+  type ScriptTransaction,
+  scriptTransaction,
+} from '../connection/redis-script.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
-import type { ChangeNote, ChangeNotes, Transaction } from './change-notes.js';
+import type { ChangeNote, ChangeNotes } from './change-notes.js';
 import { JobAdder } from './job-adder.js';
 import { isDelayed, toJob } from './task-job.js';
 
-/** How many scripts of BullMQ add jobs: for waiting, prioritized and delayed ones. */
-const maxScripts = 3;
 const mebibyte = 1024 * 1024;
 /** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
 export const maxAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
+
+/** What Redis answers to a command of a transaction. */
+type Answer = [error: Error | null, value: unknown];
 
 interface EnqueuerParts extends StoredQueues {
   changes: ChangeNotes;
@@ -49,9 +54,13 @@ export class Enqueuer {
     for (const task of tasks) entries.push(catalog.known(task) ?? (await catalog.route(task)));
     const [task] = tasks;
     const [entry] = entries;
-    if (tasks.length > 1 || !task || !entry)
-      return this.#storeAll(this.#client, tasks, entries, sending);
-    return [await this.#storeOne(this.#client, task, entry, sending)];
+    if (tasks.length === 1 && task && entry)
+      try {
+        return [await this.#storeOne(this.#client, task, entry, sending)];
+      } catch (error) {
+        if (!isForgotten(error)) throw error;
+      }
+    return this.#storeAll(this.#client, tasks, entries, sending);
   }
 
   /** Stores a single task without a transaction, which would cost more than the rest. */
@@ -76,32 +85,25 @@ export class Enqueuer {
     sending: () => void,
   ): Promise<string[]> {
     const jobs = tasks.map((task, n) => toJob(task, entries[n]?.prioritized === true));
-    for (let tries = 0; ; tries++) {
-      const answers = await this.#sendAll(client, tasks, { entries, jobs }, sending);
-      const forgotten = answers.findIndex(([error]) => isForgotten(error));
-      const [entry, job] = [entries[forgotten], jobs[forgotten]];
-      if (entry && job && tries < maxScripts) {
-        // ioredis sends the text of a missing script only outside of a transaction. A job that
-        // Redis already has stays as it is, so the transaction can be repeated.
-        await this.#adder.add(client, entry.queue, job);
-        continue;
-      }
-      return answers.map(([error, id]) => {
-        if (error) throw error;
-        if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
-        return id;
-      });
-    }
+    const send = (withTexts: boolean): Promise<Answer[]> => {
+      sending();
+      return this.#sendAll(scriptTransaction(client, withTexts), tasks, { entries, jobs });
+    };
+    let answers = await send(false);
+    // A job that Redis already has stays as it is, so the transaction can be repeated.
+    if (answers.some(([error]) => isForgotten(error))) answers = await send(true);
+    return answers.map(([error, id]) => {
+      if (error) throw error;
+      if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
+      return id;
+    });
   }
 
   async #sendAll(
-    client: RedisClient,
+    transaction: ScriptTransaction,
     tasks: readonly NewTask[],
     { entries, jobs }: { entries: readonly CatalogEntry[]; jobs: readonly JobJson[] },
-    sending: () => void,
-  ): Promise<[Error | null, unknown][]> {
-    // This is a transaction of ioredis. BullMQ's type declares only a part of it.
-    const transaction = client.multi() as ReturnType<typeof client.multi> & Transaction;
+  ): Promise<Answer[]> {
     const notes: ChangeNote[] = [];
     for (const [n, task] of tasks.entries()) {
       const [entry, job] = [entries[n], jobs[n]];
@@ -111,7 +113,6 @@ export class Enqueuer {
       notes.push(noteOf(task, entry));
     }
     this.#parts.changes.addTo(transaction, notes);
-    sending();
     const answers = await transaction.exec();
     if (!answers) throw new Error('the transaction was dropped');
     return answers.slice(0, tasks.length);

@@ -1,12 +1,13 @@
 import type { Redis } from 'ioredis';
 import type { Database } from '../../tables/schema/database.js';
 import { idOf } from '../../tables/schema/rows.js';
+import type { ScriptTransaction } from '../connection/redis-script.js';
 import { type ChangeNote, ChangeNotes } from '../jobs/change-notes.js';
 import { JobAdder } from '../jobs/job-adder.js';
 import { deduplicationId, jobFields, type TaskJobOptions, toJob } from '../jobs/task-job.js';
 import { type EngineKeys, queueName } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
-import type { MoveProgress, MoveTransaction } from './progress.js';
+import type { MoveProgress } from './progress.js';
 import { type PendingTask, readPending } from './stored-tasks.js';
 
 interface PendingParts {
@@ -118,7 +119,7 @@ export class PendingTasks {
         ...[name, key],
       );
       const last = rows.at(-1);
-      const write = (transaction: MoveTransaction): void => {
+      const write = (transaction: ScriptTransaction): void => {
         for (const { name: task, key: own, id, expires_at: end, queue } of rows) {
           const [taskName, left] = [String(task), Number(end) - now];
           if (left <= 0) continue;
@@ -140,7 +141,7 @@ export class PendingTasks {
     });
   }
 
-  #write(transaction: MoveTransaction, tasks: readonly PendingTask[]): void {
+  #write(transaction: ScriptTransaction, tasks: readonly PendingTask[]): void {
     const notes = tasks.map(({ task, fields, lines }): ChangeNote => {
       const { id, name, queue: label, runAt, createdAt, idempotency } = task;
       const entry = this.#entryOf(name, label);
@@ -169,7 +170,7 @@ export class PendingTasks {
 
   /** Adds what BullMQ's step does not store, before any worker can take the job. */
   #complete(
-    transaction: MoveTransaction,
+    transaction: ScriptTransaction,
     job: string,
     { fields, lines }: Omit<PendingTask, 'task'>,
   ): void {

@@ -1,10 +1,9 @@
-import { once } from 'node:events';
-import { type IRedisTransaction, RedisConnection } from 'bullmq';
-import type { ChainableCommander, Redis } from 'ioredis';
+import { RedisConnection } from 'bullmq';
+import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import { lentConnection } from '../connection/connections.js';
-import { whenReady, withinTime } from '../connection/redis-connection.js';
-import { isForgotten } from '../connection/redis-script.js';
+import { withinTime } from '../connection/redis-connection.js';
+import { type ScriptTransaction, scriptTransaction } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 
 /** What was moved so far, over all runs of the command. */
@@ -20,11 +19,8 @@ export interface MoveStep {
   to: string;
   /** Added to a count. */
   counted?: { what: keyof MovedCounts; n: number };
-  write(transaction: MoveTransaction): void;
+  write(transaction: ScriptTransaction): void;
 }
-
-/** A transaction of ioredis that also runs the scripts of BullMQ. */
-export type MoveTransaction = ChainableCommander & IRedisTransaction;
 
 /** Timeout of one step in milliseconds. */
 const stepTimeout = 30_000;
@@ -88,7 +84,7 @@ export class MoveProgress {
   /** Begins the move. `write` adds the data that is moved in this first step. */
   async begin(
     counts: Partial<MovedCounts>,
-    write: (transaction: MoveTransaction) => Promise<void>,
+    write: (transaction: ScriptTransaction) => Promise<void>,
   ): Promise<void> {
     const { moved, queues, schedules } = this.#keys;
     await inTime(this.#redis.watch(moved, queues, schedules));
@@ -113,17 +109,8 @@ export class MoveProgress {
     const field = `part:${part}`;
     let from = (await inTime(this.#redis.hget(this.#keys.moved, field))) ?? '';
     for (let step = next(from); step; step = next(from)) {
-      try {
-        await this.#step(field, from, step);
-        from = step.to;
-      } catch (error) {
-        if (!isForgotten(error)) throw error;
-        // On a new connection, ioredis sends the text of each script again.
-        const closed = once(this.#redis, 'close');
-        this.#redis.disconnect(true);
-        await closed;
-        await whenReady(this.#redis, stepTimeout);
-      }
+      await this.#step(field, from, step);
+      from = step.to;
     }
   }
 
@@ -158,12 +145,11 @@ export class MoveProgress {
     }
   }
 
-  async #transaction(): Promise<MoveTransaction> {
-    const client = await this.#connection.client;
-    return client.multi() as unknown as MoveTransaction;
+  async #transaction(): Promise<ScriptTransaction> {
+    return scriptTransaction(await this.#connection.client, true);
   }
 
-  async #execute(transaction: MoveTransaction): Promise<void> {
+  async #execute(transaction: ScriptTransaction): Promise<void> {
     const answers = await inTime(transaction.exec());
     if (!answers) throw changed();
     for (const [error] of answers) if (error) throw error;

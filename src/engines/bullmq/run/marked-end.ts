@@ -1,7 +1,5 @@
 import type { IRedisTransaction, RedisClient } from 'bullmq';
-import type { ChainableCommander } from 'ioredis';
-import { isForgotten } from '../connection/redis-script.js';
-import { withScripts } from '../control/missing-scripts.js';
+import { isForgotten, scriptTransaction } from '../connection/redis-script.js';
 import { recordsOfEnd } from '../control/step-records.js';
 import type { EngineKeys } from '../keys.js';
 
@@ -12,29 +10,25 @@ interface MarkedEnd {
   end: Parameters<typeof recordsOfEnd>[1];
   /** Adds BullMQ's step to the transaction. */
   step(transaction: IRedisTransaction): unknown;
-  /** Makes Redis load the script of the step. */
-  load(): Promise<unknown>;
 }
 
 /**
  * Executes BullMQ's step that ends a job, and what follows it, in one transaction. Returns the
  * answer to the step.
  */
-export async function endMarked({ client, keys, end, step, load }: MarkedEnd): Promise<unknown> {
-  let answer: unknown;
-  const execute = async (): Promise<boolean> => {
-    // This is ioredis's transaction; BullMQ's type describes only a part of it.
-    const transaction = client.multi() as IRedisTransaction & Pick<ChainableCommander, 'eval'>;
-    step(transaction);
-    for (const send of recordsOfEnd(keys, end)) send(transaction);
-    const [error, raw] = (await transaction.exec())?.[0] ?? [
-      new Error('the transaction was dropped'),
-      undefined,
-    ];
-    if (error && !isForgotten(error)) throw error;
-    answer = raw;
-    return !error;
-  };
-  await withScripts({ execute, load });
+export async function endMarked(marked: MarkedEnd): Promise<unknown> {
+  let [error, answer] = await execute(marked, false);
+  if (isForgotten(error)) [error, answer] = await execute(marked, true);
+  if (error) throw error;
   return answer;
+}
+
+async function execute(
+  { client, keys, end, step }: MarkedEnd,
+  withTexts: boolean,
+): Promise<[error: Error | null, answer: unknown]> {
+  const transaction = scriptTransaction(client, withTexts);
+  step(transaction);
+  for (const send of recordsOfEnd(keys, end)) send(transaction);
+  return (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
 }

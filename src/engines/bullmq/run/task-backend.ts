@@ -13,7 +13,6 @@ import {
 } from 'bullmq';
 import { TurnoverMap } from '../../turnover.js';
 import { persistently, untilRepeatable } from '../connection/connections.js';
-import { isForgotten } from '../connection/redis-script.js';
 import {
   WaitingBackend,
   type WorkerParts,
@@ -295,8 +294,7 @@ export class TaskBackend extends WaitingBackend {
           this.#client ??= await this.client;
           raw = await this.#send(this.#client, step, notes);
         } catch (error) {
-          // ioredis sends the text of a script that was flushed only once.
-          if (!isForgotten(error)) await untilRepeatable(this.#parts.redis, error);
+          await untilRepeatable(this.#parts.redis, error);
           continue;
         }
         if (typeof raw !== 'number' || raw >= 0) {
@@ -362,25 +360,12 @@ export class TaskBackend extends WaitingBackend {
     { command, jobId, args, at }: EndStep,
     marker: Marker,
   ): Promise<unknown> {
-    const { keys, changes, kept } = this.#parts;
-    // No job has this id, so its end changes nothing.
-    const none = { id: '', opts: {} } as MinimalJob;
-    const nothing = this.moveToFinishedArgs(
-      none,
-      '',
-      'failedReason',
-      kept,
-      'failed',
-      '',
-      at,
-      false,
-    );
+    const { keys, changes } = this.#parts;
     // Readers take the last note about a job, so earlier ones are sent before.
     changes.flush();
     return endMarked({
       ...{ client, keys, end: { queue: this.name, jobId, marker, at } },
       step: (transaction) => this.execCommand(transaction, command, args),
-      load: async () => this.execCommand(client, 'moveToFinished', nothing),
     });
   }
 

@@ -1,48 +1,69 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
-import { bullmqEngine } from '../../../../src/engines/bullmq/index.js';
-import { TaskManager } from '../../../../src/index.js';
-import { hasRedis, RedisServer } from '../../../helpers/redis.js';
+import { describe, expect, it } from '@jest/globals';
+import type { TaskManager } from '../../../../src/manager.js';
+import { taskContext } from '../../../../src/tasks/context.js';
+import { useJobProcesses } from '../../../helpers/job-processes.js';
+import { hasRedis } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)(
-  'a worker whose Redis drops all scripts again and again',
-  () => {
-    let redis: RedisServer;
-    beforeAll(async () => {
-      redis = await RedisServer.start();
-    });
-    afterAll(() => redis.remove());
+(hasRedis ? describe : describe.skip)('if Redis drops all scripts again and again', () => {
+  const processes = useJobProcesses();
 
-    it('stores the end of each task as its handler gave it', async () => {
-      const client = new Redis(redis.connection);
-      const tasks = new TaskManager({
-        engine: bullmqEngine({ connection: redis.connection, logger: false }),
-        logger: false,
-      });
-      let calls = 0;
-      const task = tasks.task('count', () => {
-        calls += 1;
-      });
-      const ids = await task.enqueueMany(Array.from({ length: 500 }, () => []));
-      let isOver = false;
-      const flushing = (async () => {
-        while (!isOver) await client.script('FLUSH');
-      })();
-      await tasks.start();
-      await waitFor(() => calls === 500);
-      isOver = true;
-      await flushing;
-      await waitFor(
-        async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0,
-      );
-      expect((await tasks.aggregate('statsSnapshot')).counts).toMatchObject({
-        success: ids.length,
-        failed: 0,
-        interrupted: 0,
-      });
+  async function whileFlushing(act: () => Promise<void>): Promise<void> {
+    let isOver = false;
+    const flushing = [1, 2, 3].map(async () => {
+      const client = processes.client();
+      while (!isOver) await client.script('FLUSH');
       client.disconnect();
-      await tasks.stop();
     });
-  },
-);
+    await act().finally(() => {
+      isOver = true;
+    });
+    await Promise.all(flushing);
+  }
+  const countsOf = async (tasks: TaskManager): Promise<unknown> =>
+    (await tasks.aggregate('statsSnapshot')).counts;
+
+  it('each task is stored, and a worker stores the end that its handler gave', async () => {
+    const tasks = processes.manager();
+    let calls = 0;
+    const task = tasks.task('count', (_text: string) => {
+      calls += 1;
+    });
+    await whileFlushing(async () => {
+      // Redis does not read all of these large commands at once, so it drops scripts between them.
+      const enqueueSome = async (): Promise<void> => {
+        for (let n = 0; n < 15; n++) await task.enqueue('x'.repeat(20_000));
+      };
+      await Promise.all(Array.from({ length: 20 }, enqueueSome));
+      await tasks.start();
+      await waitFor(() => calls === 300);
+    });
+    await waitFor(
+      async () => (await tasks.find({ limit: 1, status: ['pending', 'running'] })).total === 0,
+    );
+    expect(await countsOf(tasks)).toMatchObject({ success: 300, failed: 0, interrupted: 0 });
+  });
+
+  it('a worker stores the end of each cancelled task', async () => {
+    const tasks = processes.manager();
+    let calls = 0;
+    const task = tasks.task(
+      'endless',
+      () =>
+        new Promise((resolve) => {
+          calls += 1;
+          taskContext().signal.addEventListener('abort', resolve);
+        }),
+    );
+    await tasks.start();
+    const ids = await task.enqueueMany(Array.from({ length: 10 }, () => []));
+    await waitFor(() => calls === 10);
+    await whileFlushing(async () => {
+      await Promise.all(
+        ids.map((id) => tasks.control({ action: 'cancel', ids: [id] }, { actor: 'test' })),
+      );
+      await waitFor(async () => (await tasks.find({ limit: 1, status: ['running'] })).total === 0);
+    });
+    expect(await countsOf(tasks)).toMatchObject({ cancelled: 10, failed: 0, interrupted: 0 });
+  });
+});
