@@ -47,7 +47,8 @@ if (
 ) {
   const packages = missing().map((program) => program.package);
   console.log(
-    `The tests need ${[...packages, ...(hasShell() ? [] : ['a Chromium'])].join(', ')}; installing.`,
+    `The tests need ${[...packages, ...(hasShell() ? [] : ['a Chromium'])].join(', ')}; ` +
+      'installing.',
   );
   run('apt-get', ['update', '-qq']);
   if (packages.length > 0) install(packages);

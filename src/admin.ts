@@ -97,7 +97,8 @@ function unlessPublic(path: string, readSession: Middleware): Middleware {
 
 /** Values of `auth` other than strategies, for the error message. */
 const readyLogins =
-  '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or null for no login';
+  '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or ' +
+  'null for no login';
 
 function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Access {
   const {
@@ -118,14 +119,16 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
     const names = forLogin.join(', ');
     throw typeError(
       ready
-        ? `${names} cannot be combined with a login that exists already; set this in createAuth() instead`
+        ? `${names} cannot be combined with a login that exists already; set this in ` +
+            'createAuth() instead'
         : `${names} cannot be used without auth; set auth as well`,
     );
   }
   if (isAuth(auth)) {
     if (auditRetentionDays !== undefined)
       throw typeError(
-        'auditRetentionDays cannot be combined with a login that exists already; set this in createAuth() instead',
+        'auditRetentionDays cannot be combined with a login that exists already; set this in ' +
+          'createAuth() instead',
       );
     return auth;
   }

@@ -76,7 +76,8 @@ async function move(args: string[]): Promise<void> {
   if (!from) throw new Error('--from is missing: give the path of the task database file');
   if (!to)
     throw new Error(
-      '--to is missing. Pass the URL of Redis, such as --to redis://127.0.0.1:6379, or set the environment variable REDIS_URL.',
+      '--to is missing. Pass the URL of Redis, such as --to redis://127.0.0.1:6379, or set the ' +
+        'environment variable REDIS_URL.',
     );
   // The URL is not repeated, because it can contain a password.
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
@@ -107,7 +108,8 @@ function readLimit(text: string): [name: string, limit: number] {
   const limit = Number(text.slice(at + 1));
   if (at < 1 || !Number.isSafeInteger(limit) || limit < 1)
     throw new Error(
-      `--concurrency ${JSON.stringify(text)} is not valid: give the name of a task and its limit, such as report=1`,
+      `--concurrency ${JSON.stringify(text)} is not valid: give the name of a task and its ` +
+        'limit, such as report=1',
     );
   return [text.slice(0, at), limit];
 }
@@ -135,7 +137,8 @@ if (wantsHelp) {
 } else {
   // The arguments are not repeated, because one of them may be a password.
   process.stderr.write(
-    `koa-taskflow: unknown command or argument. The commands are hash, without arguments, and move.\n\n${usage}`,
+    'koa-taskflow: unknown command or argument. The commands are hash, without arguments, and ' +
+      `move.\n\n${usage}`,
   );
   process.exitCode = 2;
 }

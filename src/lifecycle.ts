@@ -3,7 +3,8 @@ import { TaskflowError } from './errors.js';
 
 /** The log message about a manager that was never started. */
 export const neverStarted =
-  'tasks are enqueued or shown, but start() was not called: call start() to run tasks here, or start({ run: false }) if another process runs them';
+  'tasks are enqueued or shown, but start() was not called: call start() to run tasks here, or ' +
+  'start({ run: false }) if another process runs them';
 
 /** Milliseconds from the first use after which a manager that was not started is reported. */
 const warningDelay = 5000;
@@ -45,7 +46,8 @@ export class Lifecycle {
     if (this.#starting && this.#starting.run !== run)
       throw new TaskflowError(
         'INVALID_INPUT',
-        `start(${run ? '' : '{ run: false }'}) was called after start(${run ? '{ run: false }' : ''}); a manager can be started in one mode only`,
+        `start(${run ? '' : '{ run: false }'}) was called after ` +
+          `start(${run ? '{ run: false }' : ''}); a manager can be started in one mode only`,
       );
     this.#endWarning();
     // A request that starts the manager must not be kept in memory for as long as the manager

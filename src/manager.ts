@@ -660,8 +660,10 @@ function misplacedOption(option: (typeof embeddedOptions)[number]): TypeError {
   const advice =
     option === 'pollInterval'
       ? 'leave it out'
-      : `give ${option} to the factory of the engine, such as bullmqEngine({ connection, ${option} })`;
+      : `give ${option} to the factory of the engine, such as bullmqEngine({ connection, ` +
+        `${option} })`;
   return typeError(
-    `${option} and engine cannot be combined; ${option} is an option of the embedded engine: ${advice}`,
+    `${option} and engine cannot be combined; ${option} is an option of the embedded engine: ` +
+      `${advice}`,
   );
 }

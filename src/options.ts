@@ -48,7 +48,8 @@ export function wrongSecret(
  */
 export function wrongSecretType(option: string, value: unknown, accepted: string): TypeError {
   return typeError(
-    `${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ${accepted}`,
+    `${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ` +
+      `${accepted}`,
   );
 }
 
@@ -65,14 +66,16 @@ export function optionsObject<T extends object>(
   if (typeof value !== 'object' || value === null || !isPlain(value)) {
     // Its kind alone: a string in this place may be a password.
     throw typeError(
-      `the options of ${where} are ${kindOf(value)}; they must be an object with any of: ${known.map(String).join(', ')}`,
+      `the options of ${where} are ${kindOf(value)}; they must be an object with any of: ` +
+        `${known.map(String).join(', ')}`,
     );
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key as keyof T)) {
       const names = known.map(String);
       throw typeError(
-        `${where} has no option ${quote(key)}.${didYouMean(key, names)} Its options: ${names.join(', ')}`,
+        `${where} has no option ${quote(key)}.${didYouMean(key, names)} Its options: ` +
+          `${names.join(', ')}`,
       );
     }
   }
@@ -115,10 +118,13 @@ export function numberOption<D extends number | undefined>(
   if (value === undefined) return fallback;
   const kind = `${integer ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`}`;
   const to = above ? ', at most' : ' to';
-  const accepted = `${kind} ${above ? 'above' : 'from'} ${min}${max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`}${or === undefined ? '' : `, or ${or}`}`;
+  const accepted =
+    `${kind} ${above ? 'above' : 'from'} ` +
+    `${min}${max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`}${or === undefined ? '' : `, or ${or}`}`;
   if (Number.isNaN(value))
     throw typeError(
-      `${option} is NaN, which Number() returns for a variable that is not set; it must be ${accepted}`,
+      `${option} is NaN, which Number() returns for a variable that is not set; it must be ` +
+        `${accepted}`,
     );
   if (typeof value !== 'number') throw wrongType(option, value, accepted);
   if (
@@ -222,7 +228,8 @@ export function stringOption<D extends string | undefined>(
     throw outOfRange(
       option,
       value,
-      `at most ${maxLength.toLocaleString('en')} characters long; it has ${value.length.toLocaleString('en')}`,
+      `at most ${maxLength.toLocaleString('en')} characters long; it has ` +
+        `${value.length.toLocaleString('en')}`,
     );
   if (!pattern.test(value)) throw outOfRange(option, value, accepted);
   return value;
@@ -238,7 +245,8 @@ export function fileOption<D extends string | undefined>(
   fallback: D,
 ): string | D {
   const accepted =
-    "the path of a file, such as 'tasks.db'; for a file: URL pass fileURLToPath(url), which node:url exports";
+    "the path of a file, such as 'tasks.db'; for a file: URL pass fileURLToPath(url), which " +
+    'node:url exports';
   if (value instanceof URL) throw wrongType(option, value.href, accepted);
   return stringOption(option, value, fallback, {
     pattern: /^(?!file:|[a-z][a-z0-9+.-]+:\/\/)./is,
@@ -259,7 +267,8 @@ export function listOption(
   for (const item of value) {
     if (typeof item !== 'string' || !isItem(item))
       throw typeError(
-        `${option}[${value.indexOf(item)}] is ${quote(item)}; ${option} must be a list of ${accepted}`,
+        `${option}[${value.indexOf(item)}] is ${quote(item)}; ${option} must be a list of ` +
+          `${accepted}`,
       );
   }
   return [...value];
@@ -270,7 +279,8 @@ export function pathOption(option: string, value: unknown): string {
   return stringOption(option, value, '/tasks', {
     pattern: /^(\/|(\/[A-Za-z0-9._~-]+)+)$/,
     accepted:
-      "'/', or a path such as '/admin/jobs' that begins with a slash, does not end with one, and has only letters, digits and . _ ~ -",
+      "'/', or a path such as '/admin/jobs' that begins with a slash, does not end with one, " +
+      'and has only letters, digits and . _ ~ -',
   });
 }
 
@@ -329,7 +339,8 @@ export function secretKeysOption(option: string, value: unknown): readonly strin
     if (key.length < 32)
       throw wrongSecret(
         option,
-        'at least 32 characters long (RFC 7518 section 3.2), such as the output of: openssl rand -base64 32',
+        'at least 32 characters long (RFC 7518 section 3.2), such as the output of: openssl ' +
+          'rand -base64 32',
         RangeError,
       );
     if (new Set(key).size < 8)

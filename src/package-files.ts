@@ -1,8 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 
 const bundled =
-  'koa-taskflow cannot find its own files, because it was bundled into another one. Mark it as external in the bundler ' +
-  '(esbuild: --external:koa-taskflow; webpack: externals; Rollup and Vite: external), and install it where the bundle runs.';
+  'koa-taskflow cannot find its own files, because it was bundled into another one. Mark it as ' +
+  'external in the bundler ' +
+  '(esbuild: --external:koa-taskflow; webpack: externals; Rollup and Vite: external), and ' +
+  'install it where the bundle runs.';
 
 /** The folder of this package, one above `src` and `dist` alike, and its version. */
 function readPackage(): { root: URL; version: string } {

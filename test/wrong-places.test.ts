@@ -215,11 +215,13 @@ describe('an app that was bundled together with the package', () => {
       writeFileSync(join(folder, 'package.json'), '{ "version": "1.0.0" }');
       try {
         const contents =
-          "import { TaskManager } from './dist/index.js'; new TaskManager({ database: ':memory:' });";
+          "import { TaskManager } from './dist/index.js'; new TaskManager({ database: " +
+          "':memory:' });";
         const outfile = join(folder, format === 'esm' ? 'dist/app.mjs' : 'dist/app.cjs');
         const banner =
           format === 'esm'
-            ? "import { createRequire as of } from 'node:module'; const require = of(import.meta.url);"
+            ? "import { createRequire as of } from 'node:module'; const require = " +
+              'of(import.meta.url);'
             : '';
         await build({
           stdin: { contents, resolveDir: process.cwd() },
@@ -243,7 +245,8 @@ describe('an app that was bundled together with the package', () => {
 
   it('loads by require() from CommonJS, with one instance of everything', async () => {
     const program =
-      "const { TaskManager } = require('koa-taskflow'); import('koa-taskflow').then((all) => console.log(all.TaskManager === TaskManager))";
+      "const { TaskManager } = require('koa-taskflow'); import('koa-taskflow').then((all) => " +
+      'console.log(all.TaskManager === TaskManager))';
     const child = startProcess(process.execPath, [
       '--disable-warning=ExperimentalWarning',
       '-e',

@@ -175,7 +175,8 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
 function refuseStrategies(options: unknown): void {
   if (Array.isArray(options) || options instanceof StrategyRegistry || isStrategy(options))
     throw typeError(
-      `the options of createAuth are ${kindOf(options)}; pass strategies as createAuth({ strategies })`,
+      `the options of createAuth are ${kindOf(options)}; ` +
+        'pass strategies as createAuth({ strategies })',
     );
 }
 

@@ -241,7 +241,8 @@ function announce(
   if (randomKey) {
     logger.warn(
       { event: 'sys_startup', mount },
-      'no secretKey: sessions end at a restart, and other processes (a cluster, replicas) will refuse those of this one',
+      'no secretKey: sessions end at a restart, and other processes (a cluster, replicas) will ' +
+        'refuse those of this one',
     );
   }
   for (const name of strategies) {

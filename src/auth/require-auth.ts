@@ -50,7 +50,8 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
     throw wrongType(
       'the first argument of requireAuth',
       mode,
-      "the mode, 'redirect' or '401'; the role and the login go into the second: requireAuth('401', { role: 'admin', auth })",
+      "the mode, 'redirect' or '401'; the role and the login go into the second: " +
+        "requireAuth('401', { role: 'admin', auth })",
     );
   if (isAuth(options))
     throw typeError('the options of requireAuth are a login; pass it as { auth }');
@@ -110,7 +111,8 @@ function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
     )
   )
     throw new Error(
-      'two logins that read this request have the same path and a secretKey in common; give each its own path',
+      'two logins that read this request have the same path and a secretKey in common; give ' +
+        'each its own path',
     );
   return login;
 }

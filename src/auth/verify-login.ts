@@ -146,7 +146,8 @@ function verified(
   const roles = user?.roles ?? found.roles;
   if (!sameRoles(roles, found.roles)) {
     const error = new Error(
-      'authenticate_user and find_user disagree about the roles of the user; those of find_user are used',
+      'authenticate_user and find_user disagree about the roles of the user; those of ' +
+        'find_user are used',
     );
     context.onError(found.strategy, error, 0);
   }

@@ -84,7 +84,8 @@ export async function commandTasks(
   // never mean every task.
   if (!hasOneTarget(command))
     throw typeError(
-      `command '${command.action}' must have exactly one of: ids (a list), filter (an object of known conditions)`,
+      `command '${command.action}' must have exactly one of: ids (a list), filter (an object ` +
+        'of known conditions)',
     );
   if (command.ids) {
     if (expect !== undefined && expect !== command.ids.length)

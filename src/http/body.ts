@@ -24,7 +24,8 @@ const mediaTypes: Record<BodyType, string> = {
 };
 /** For the log: waiting for a body that has been read already would only end in a timeout. */
 const bodyIsGone =
-  'another middleware read the body of this request and did not set ctx.request.body: mount koa-taskflow before it, or use a body parser that sets it';
+  'another middleware read the body of this request and did not set ctx.request.body: mount ' +
+  'koa-taskflow before it, or use a body parser that sets it';
 /** Seconds a client may take to send a body. */
 const bodyTimeout = 10;
 

@@ -8,7 +8,8 @@ import { typeError } from '../options.js';
 export function requireKoa(name: string, next: unknown): void {
   if (typeof next === 'function' || next === undefined) return;
   throw typeError(
-    `${name}() makes middleware for Koa, but it was called with (req, res, next), as in Express or Connect. ` +
+    `${name}() makes middleware for Koa, but it was called with (req, res, next), as in ` +
+      'Express or Connect. ' +
       'Use it in a Koa app; Express can call that one last: expressApp.use(koaApp.callback())',
   );
 }
@@ -23,8 +24,10 @@ export function refuseRouterUse(name: string, middleware: Middleware): Middlewar
   return Object.defineProperty(middleware, 'router', {
     get(): never {
       throw typeError(
-        `${name}() cannot be used with router.use(), which runs middleware only for paths of its own routes. ` +
-          `Use app.use(${name}(…)) and say where with its option path, or app.use(mount('/prefix', ${name}(…))) with koa-mount`,
+        `${name}() cannot be used with router.use(), which runs middleware only for paths of ` +
+          'its own routes. ' +
+          `Use app.use(${name}(…)) and say where with its option path, or ` +
+          `app.use(mount('/prefix', ${name}(…))) with koa-mount`,
       );
     },
   });

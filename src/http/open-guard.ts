@@ -21,7 +21,8 @@ export function openGuard(
     if (!warned && listensBeyondLoopback(ctx)) {
       warned = true;
       logger.warn(
-        'the task dashboard has no login and is open to everyone who can reach this address; configure auth, or listen on 127.0.0.1',
+        'the task dashboard has no login and is open to everyone who can reach this address; ' +
+          'configure auth, or listen on 127.0.0.1',
       );
     }
     refuseForeignHost(ctx, allowedHosts);

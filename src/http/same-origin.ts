@@ -74,6 +74,7 @@ export function refuseCrossSiteRead(ctx: Context, trustedOrigins: readonly strin
 function crossOrigin(site: string | string[] | undefined): TaskflowError {
   return new TaskflowError(
     'CROSS_ORIGIN',
-    `This request came from another site (${site === undefined ? 'Origin' : 'Sec-Fetch-Site'} says so). Behind a proxy that rewrites Host, set app.proxy or trustedOrigins.`,
+    `This request came from another site (${site === undefined ? 'Origin' : 'Sec-Fetch-Site'} ` +
+      'says so). Behind a proxy that rewrites Host, set app.proxy or trustedOrigins.',
   );
 }

@@ -119,7 +119,8 @@ export function encodeArguments(task: string, args: readonly unknown[], limit: n
   const found = listFlaw(kept, 'args', new Set());
   if (found)
     throw typeError(
-      `task '${task}': ${found}; JSON cannot carry that. Pass plain data: strings, numbers, booleans, null, lists and plain objects`,
+      `task '${task}': ${found}; JSON cannot carry that. Pass plain data: strings, numbers, ` +
+        'booleans, null, lists and plain objects',
     );
   const text = JSON.stringify(kept);
   const bytes = Buffer.byteLength(text);
@@ -138,7 +139,9 @@ export function encodeResult(
     const found = flaw(value, 'result', new Set());
     if (found)
       return {
-        resultOmitted: `${found}; JSON cannot carry that${isUnread(value) ? '. Read it in the handler and return its content' : ''}`,
+        resultOmitted:
+          `${found}; JSON cannot carry ` +
+          `that${isUnread(value) ? '. Read it in the handler and return its content' : ''}`,
       };
     const result = JSON.stringify(value);
     const bytes = Buffer.byteLength(result);
@@ -166,7 +169,8 @@ function parsed(task: string, text: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     throw typeError(
-      `task '${task}': what is stored as its arguments is not JSON; another program may have added it`,
+      `task '${task}': what is stored as its arguments is not JSON; another program may have ` +
+        'added it',
       { cause },
     );
   }

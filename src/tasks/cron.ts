@@ -22,7 +22,8 @@ const nicknames: Readonly<Record<string, string>> = {
 };
 
 const usage =
-  'Use five fields (minute hour day month weekday), such as "30 3 * * MON", or six with seconds first.';
+  'Use five fields (minute hour day month weekday), such as "30 3 * * MON", or six with ' +
+  'seconds first.';
 
 /**
  * Reads a cron expression and returns a function that returns the first run after a time, both in
@@ -45,7 +46,8 @@ export function readCron(
   });
   if (!isTimezone(timezone))
     throw rangeError(
-      `${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as "Europe/Berlin".`,
+      `${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as ` +
+        '"Europe/Berlin".',
     );
   const refuse = (why: string, cause?: unknown): never => {
     throw rangeError(`${where}: cron ${JSON.stringify(expression)} is not valid: ${why}`, {
@@ -92,13 +94,17 @@ function wrongForm(expression: string): Wrong | undefined {
   }
   if (/^\d{4}-\d\d/.test(text))
     return {
-      why: 'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) }).enqueue(…).',
+      why:
+        'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) ' +
+        '}).enqueue(…).',
     };
   const count = text === '' ? 0 : text.split(/\s+/).length;
   if (count === 7) return { why: `it has seven fields, and a year is not supported. ${usage}` };
   if (count !== 5 && count !== 6)
     return {
-      why: `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage} For an interval use every: a number of seconds.`,
+      why:
+        `it has ${count} ${count === 1 ? 'field' : 'fields'}. ${usage} For an interval use ` +
+        'every: a number of seconds.',
     };
   return undefined;
 }
@@ -114,7 +120,9 @@ function wrongField(expression: string): Wrong | undefined {
     const cause = flawOf(value);
     if (cause !== undefined)
       return {
-        why: `the ${name} must be ${accepted}; it is ${JSON.stringify(value)}. ${adviceOn(value, flawOf)}${usage}`,
+        why:
+          `the ${name} must be ${accepted}; it is ${JSON.stringify(value)}. ` +
+          `${adviceOn(value, flawOf)}${usage}`,
         cause,
       };
   }

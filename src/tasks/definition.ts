@@ -303,7 +303,8 @@ export function readSettings(
     retryOn: plainFunctionOption(
       of('retryOn'),
       given.retryOn,
-      'a function that takes the error and returns true or false, such as (error) => error instanceof TypeError',
+      'a function that takes the error and returns true or false, such as (error) => error ' +
+        'instanceof TypeError',
     ),
     timeout: secondsOption(of('timeout'), given.timeout, undefined, { warn }),
     deadline: secondsOption(of('deadline'), given.deadline, undefined, { warn }),

@@ -160,7 +160,8 @@ export class HandlerCall implements RunningAttempt, Running {
   #succeed(value: unknown): AttemptResult {
     if (isGenerator(value)) {
       const message =
-        'the handler returned a generator, so its work was not done: return the result of iterating over it';
+        'the handler returned a generator, so its work was not done: return the result of ' +
+        'iterating over it';
       return this.#fail(new TypeError(message));
     }
     const { name } = this.#task;

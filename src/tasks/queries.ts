@@ -87,7 +87,9 @@ export const cursor = z
 const asList = <T extends string>(given: T | readonly T[]): readonly T[] =>
   typeof given === 'string' ? [given] : given;
 
-const someStates = `must be a state or a list of states, such as ['failed']. The states: ${taskStatuses.join(', ')}`;
+const someStates =
+  "must be a state or a list of states, such as ['failed']. The states: " +
+  `${taskStatuses.join(', ')}`;
 const someTags = 'must be a tag or a list of 1 to 10 tags, each a key or key:value';
 const aTag = 'must be a key, or key:value, with a key of 1 to 64 characters';
 

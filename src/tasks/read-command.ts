@@ -66,7 +66,8 @@ export async function readCommand(
   const toTasks = checked.filter !== undefined || (checked.ids !== undefined && action !== 'rerun');
   if (!toTasks && (who.dryRun === true || who.expect !== undefined))
     throw typeError(
-      `by.${who.dryRun === true ? 'dryRun' : 'expect'} works only with cancel, delete, retry and run of tasks, not with this '${action}'`,
+      `by.${who.dryRun === true ? 'dryRun' : 'expect'} works only with cancel, delete, retry ` +
+        `and run of tasks, not with this '${action}'`,
     );
   return [commandOf(checked, now), who];
 }
@@ -81,7 +82,8 @@ function refuseMisplaced(given: Given): void {
   );
   if (misplaced !== undefined)
     throw typeError(
-      `command has the key "${misplaced}", which belongs to the second argument: control(command, { actor: 'ada', … })`,
+      `command has the key "${misplaced}", which belongs to the second argument: ` +
+        "control(command, { actor: 'ada', … })",
     );
 }
 

@@ -111,7 +111,8 @@ export function readRecurrence(
   };
   if ((every === undefined) === (cron === undefined))
     throw typeError(
-      `${where} has ${cron === undefined ? 'neither every nor cron' : 'every and cron'}; it must have one of them, ` +
+      `${where} has ${cron === undefined ? 'neither every nor cron' : 'every and cron'}; it ` +
+        'must have one of them, ' +
         "such as { every: 60 } (seconds) or { cron: '0 3 * * *' }",
     );
   if (cron !== undefined) {

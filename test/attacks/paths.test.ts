@@ -143,7 +143,8 @@ function loginOf(bytes: number): string {
 
 describe('a body that nobody may send', () => {
   const head = (length: number, path = '/tasks/bulk', type = 'application/json'): string =>
-    `POST ${path} HTTP/1.1\r\nHost: app.example\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`;
+    `POST ${path} HTTP/1.1\r\nHost: app.example\r\nContent-Type: ${type}\r\nContent-Length: ` +
+    `${length}\r\n\r\n`;
 
   it('is refused before it is read: 10 MiB that is no JSON are 401, and the line is closed', async () => {
     const started = Date.now();
@@ -202,7 +203,9 @@ describe('a body that nobody may send', () => {
     ['a compressed body', 'Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}', 415],
     ['a brotli body', 'Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}', 415],
   ])('with %s is no login and no fault', async (_case, rest, status) => {
-    const text = `POST /tasks/auth/login HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Type: application/json\r\n${rest}`;
+    const text =
+      'POST /tasks/auth/login HTTP/1.1\r\nHost: app.example\r\nConnection: ' +
+      `close\r\nContent-Type: application/json\r\n${rest}`;
     const { connect } = await import('node:net');
     const answer = await new Promise<string>((resolve) => {
       let received = '';
@@ -224,7 +227,8 @@ describe('a body that nobody may send', () => {
       const socket = connect(Number(new URL(app.url).port), '127.0.0.1');
       socket.on('error', () => {});
       socket.write(
-        'POST /tasks/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{',
+        'POST /tasks/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: ' +
+          'application/json\r\nContent-Length: 1000\r\n\r\n{',
       );
       return socket;
     });

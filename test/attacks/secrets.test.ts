@@ -34,7 +34,8 @@ function leakyError(secret: string): Error {
   const cause = new Error(`request with ${secret} failed`);
   return Object.assign(
     new Error(
-      `bind as ${secret} failed: ${JSON.stringify(secret)} ${encodeURIComponent(secret)} ${secretKey}`,
+      `bind as ${secret} failed: ${JSON.stringify(secret)} ${encodeURIComponent(secret)} ` +
+        `${secretKey}`,
       { cause },
     ),
     {
@@ -98,7 +99,9 @@ describe('a secret that a client sends', () => {
       'X-Api-Key': canary.header,
       'X-Request-Id': `${canary.header} x`,
       'Proxy-Authorization': canary.header,
-      Cookie: `taskflow_token=${canary.cookie}; taskflow_token_device=${canary.cookie}; other=${canary.cookie}`,
+      Cookie:
+        `taskflow_token=${canary.cookie}; taskflow_token_device=${canary.cookie}; ` +
+        `other=${canary.cookie}`,
     };
     const texts: string[] = [];
     for (const strategy of [

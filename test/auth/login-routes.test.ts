@@ -51,7 +51,10 @@ beforeAll(async () => {
 afterAll(() => served.close());
 
 const pagePolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src " +
+  "'self'; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; " +
+  "object-src 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; " +
+  "trusted-types 'none'";
 
 describe('the login page', () => {
   it('is a form that needs no script, under a strict policy', async () => {
@@ -259,7 +262,8 @@ describe('POST auth/login', () => {
   it('answers 408 and closes when the body does not come within 10 seconds', async () => {
     const { port } = new URL(served.url);
     const head =
-      'POST /tasks/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"username":';
+      'POST /tasks/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: ' +
+      'application/json\r\nContent-Length: 100\r\n\r\n{"username":';
     const answer = await new Promise<string>((resolve) => {
       let text = '';
       const socket = connect(Number(port), '127.0.0.1', () => socket.write(head));

@@ -210,7 +210,9 @@ describe('the login page in a browser', () => {
     const foreign = new Koa();
     foreign.use((ctx) => {
       ctx.type = 'html';
-      ctx.body = `<form method="post" action="${served.url}/tasks/auth/login"><input name="username" value="alice"><input name="password" value="x"><button>go</button></form>`;
+      ctx.body =
+        `<form method="post" action="${served.url}/tasks/auth/login"><input name="username" ` +
+        'value="alice"><input name="password" value="x"><button>go</button></form>';
     });
     const evil = await serve(foreign);
     await page.goto(evil.url.replace('127.0.0.1', 'localhost'));

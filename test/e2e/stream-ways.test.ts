@@ -190,7 +190,8 @@ describe('the live stream', () => {
     );
 
     itNeeds('openssl')(
-      'has the whole API beside it: bodies whose length no header tells, and those that are refused',
+      'has the whole API beside it: bodies whose length no header tells, and those that are ' +
+        'refused',
       async () => {
         const id = await tasks.define<[n: number]>('noop').with({ runIn: 60 }).enqueue(1);
         expect(await send('POST', `/tasks/${id}/cancel`, '{"reason":"not needed"}')).toMatchObject({

@@ -11,7 +11,8 @@ export function multiplyTasks(path: string, times: number): void {
     // Written once: what is copied is there twice else, and the disk of all other tests is busy
     // with it.
     database.exec(
-      'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN IMMEDIATE',
+      'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN ' +
+        'IMMEDIATE',
     );
     const columns = database
       .prepare("SELECT name FROM pragma_table_info('task')")
@@ -36,7 +37,8 @@ export function multiplyTasks(path: string, times: number): void {
     database.exec(`
       WITH RECURSIVE each (k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM each WHERE k < ${times - 1})
       INSERT INTO task (${columns.join(', ')})
-        SELECT ${columns.map((name) => taken[name] ?? name).join(', ')} FROM each CROSS JOIN task WHERE task.seq <= ${one.last} AND status > 1;
+        SELECT ${columns.map((name) => taken[name] ?? name).join(', ')} FROM each CROSS JOIN task
+          WHERE task.seq <= ${one.last} AND status > 1;
       UPDATE task_count SET n = n * ${times} WHERE status > 1;
       UPDATE failure_count SET n = n * ${times};
       UPDATE meta SET value = value + ${times * one.last} WHERE key = 'seq';

@@ -2,13 +2,15 @@ import { expect } from '@jest/globals';
 import type { Database } from '../../src/engines/tables/schema/database.js';
 
 const firstReady = (column: string): string =>
-  `(SELECT ${column} FROM task WHERE task.partition = partition.id AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;
+  `(SELECT ${column} FROM task WHERE task.partition = partition.id AND status = 0
+    AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;
 
 /** What is kept so that no read counts or searches for it, and what it says. */
 const sums: [kept: string, counted: string][] = [
   [
     'SELECT status, partition, n FROM task_count ORDER BY status, partition',
-    'SELECT status, partition, count(*) AS n FROM task GROUP BY status, partition ORDER BY status, partition',
+    `SELECT status, partition, count(*) AS n FROM task GROUP BY status, partition
+      ORDER BY status, partition`,
   ],
   [
     'SELECT key, value, n FROM tag_count ORDER BY key, value',
@@ -16,11 +18,14 @@ const sums: [kept: string, counted: string][] = [
   ],
   [
     'SELECT fingerprint, status, n FROM failure_count ORDER BY fingerprint, status',
-    'SELECT fingerprint, status, count(*) AS n FROM task WHERE fingerprint IS NOT NULL GROUP BY fingerprint, status ORDER BY fingerprint, status',
+    `SELECT fingerprint, status, count(*) AS n FROM task WHERE fingerprint IS NOT NULL
+      GROUP BY fingerprint, status ORDER BY fingerprint, status`,
   ],
   [
     'SELECT id, paused, ready_priority, ready_id FROM partition ORDER BY id',
-    `SELECT id, queue IN (SELECT queue FROM paused) AS paused, ${firstReady('priority')} AS ready_priority, ${firstReady('task.id')} AS ready_id
+    `SELECT id, queue IN (SELECT queue
+      FROM paused) AS paused, ${firstReady('priority')} AS ready_priority,
+      ${firstReady('task.id')} AS ready_id
      FROM partition ORDER BY id`,
   ],
 ];

@@ -3,7 +3,8 @@ import { fingerprint } from '../../src/tasks/fingerprint.js';
 import type { TaskError } from '../../src/tasks/types.js';
 
 const stack =
-  'TypeError: x\n    at lib (/app/node_modules/lib/a.js:1:2)\n    at sendEmail (/app/src/mail.ts:42:19)';
+  'TypeError: x\n    at lib (/app/node_modules/lib/a.js:1:2)\n    at sendEmail ' +
+  '(/app/src/mail.ts:42:19)';
 const of = (message: string, more: Partial<TaskError> = {}): string =>
   fingerprint('send', { name: 'TypeError', message, stack, ...more });
 const inner = (message: string, more: Partial<TaskError> = {}): TaskError => ({

@@ -99,7 +99,8 @@ function packageArgon2(): Argon2 {
     hashRaw(password: string, options: object): Promise<Uint8Array>;
   }>(
     '@node-rs/argon2',
-    'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: npm install @node-rs/argon2',
+    'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: ' +
+      'npm install @node-rs/argon2',
   );
   return async (password, { algorithm, salt, memory, passes, parallelism, length }) =>
     Buffer.from(

@@ -47,7 +47,8 @@ async function queued<T>(
 }
 
 const accepted =
-  "plain text that does not begin with '$', or a hash: $argon2id$, $argon2i$, $scrypt$, $2b$ (bcrypt), $pbkdf2-sha256$ or $pbkdf2-sha512$";
+  "plain text that does not begin with '$', or a hash: $argon2id$, $argon2i$, $scrypt$, $2b$ " +
+  '(bcrypt), $pbkdf2-sha256$ or $pbkdf2-sha512$';
 const base64 = '[A-Za-z0-9+/]';
 
 /**

@@ -55,7 +55,8 @@ export function storePassword(username: string, password: unknown): StoredPasswo
   if (system !== undefined)
     throw wrongSecret(
       option,
-      `plain text or a hash that is supported, not a hash of ${system}; make one: npx koa-taskflow hash`,
+      `plain text or a hash that is supported, not a hash of ${system}; ` +
+        'make one: npx koa-taskflow hash',
       TypeError,
     );
   return password.startsWith('$')

@@ -108,7 +108,8 @@ export class SessionOpener {
     log.fail(request, 'strategy_error', username, attempts);
     return new TaskflowError(
       'FORBIDDEN',
-      'The login could not be completed, because the data of your account is too long for a session. ' +
+      'The login could not be completed, because the data of your account is too long for a ' +
+        'session. ' +
         'Ask the administrator of this site.',
     );
   }

@@ -77,7 +77,8 @@ export function readUser(entry: unknown, name: string): User {
     throw wrongSecretType(
       name,
       entry,
-      "a list of a name, a password and options, such as ['alice', password, { roles: ['viewer'] }]",
+      'a list of a name, a password and options, such as ' +
+        "['alice', password, { roles: ['viewer'] }]",
     );
   }
   const [username, password, options] = entry as readonly unknown[];

@@ -154,7 +154,8 @@ function checked(found: KnownUser | undefined): KnownUser | undefined {
   const { version, roles } = found;
   if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
     throw new TypeError(
-      'find_user must return undefined, or { version, roles? } with a string and a list of at most 32 role names',
+      'find_user must return undefined, or { version, roles? } with a string and a list of at ' +
+        'most 32 role names',
     );
   return found;
 }

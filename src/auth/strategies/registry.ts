@@ -90,7 +90,8 @@ export class StrategyRegistry {
       const kind = kindOf(strategy);
       const found = kind === 'an object' ? 'an object without the method authenticate_user' : kind;
       throw typeError(
-        `strategy '${name}' is ${found}; it must be a strategy, such as staticUser('admin', password)`,
+        `strategy '${name}' is ${found}; ` +
+          "it must be a strategy, such as staticUser('admin', password)",
       );
     }
     if (this.#strategies.has(name))

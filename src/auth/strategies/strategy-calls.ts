@@ -102,7 +102,8 @@ class HangingCalls {
   refuseIfMany(): void {
     if (this.#hanging >= maxHanging)
       throw new Error(
-        `${maxHanging} calls of ${this.#name} have not ended within their time limit; it is not called until one ends`,
+        `${maxHanging} calls of ${this.#name} have not ended within their time limit; it is ` +
+          'not called until one ends',
       );
   }
 
@@ -127,8 +128,8 @@ function createController(): AbortController {
 function withListenerErrors(signal: AbortSignal): AbortSignal {
   return catchListenerErrors(signal, (err) => {
     const { reason } = signal as { reason: unknown };
-    if (reason instanceof Error)
-      reason.message += `, and a listener of the signal failed: ${err instanceof Error ? err.message : typeof err}`;
+    const why = err instanceof Error ? err.message : typeof err;
+    if (reason instanceof Error) reason.message += `, and a listener of the signal failed: ${why}`;
   });
 }
 

@@ -41,7 +41,8 @@ export function enqueueInTransaction(
     throw wrongType(
       'connection',
       connection,
-      "a DatabaseSync of 'koa-taskflow/sqlite'. Another SQLite library in this process, or a second copy of this one, " +
+      "a DatabaseSync of 'koa-taskflow/sqlite'. Another SQLite library in this process, or a " +
+        'second copy of this one, ' +
         'does not see the file locks of the engine, and together they would damage the file',
     );
   }

@@ -38,7 +38,9 @@ export class OwnerLocks implements Owners {
         (cause as { code?: unknown }).code === 'EEXIST'
           ? 'it is a file; move it away'
           : (cause as Error).message;
-      const text = `'${this.#folder}', the folder in which each process holds a lock, cannot be used: ${why}`;
+      const text =
+        `'${this.#folder}', the folder in which each process holds a lock, cannot be used: ` +
+        `${why}`;
       throw new TaskflowError('ENGINE_UNAVAILABLE', text, { cause });
     }
   }
@@ -116,7 +118,9 @@ export class OwnerLocks implements Owners {
   }
 
   #unusable(owner: string, cause: unknown): TaskflowError {
-    const text = `'${this.#file(owner)}', the lock of another process, cannot be checked: ${(cause as Error).message}`;
+    const text =
+      `'${this.#file(owner)}', the lock of another process, cannot be checked: ` +
+      `${(cause as Error).message}`;
     return new TaskflowError('ENGINE_UNAVAILABLE', text, { cause });
   }
 

@@ -95,7 +95,8 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
       const { database } = await open();
       const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
       const rows = database.all(
-        'SELECT n, entry FROM journal WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC LIMIT ?',
+        `SELECT n, entry FROM journal WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC
+          LIMIT ?`,
         log,
         before,
         Date.now(),

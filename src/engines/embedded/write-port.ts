@@ -152,7 +152,9 @@ class ThreadPort implements WritePort {
     const first = this.#waiting.shift();
     this.#keepAlive();
     if ('unanswered' in message) {
-      const why = `the thread that writes the task database gave no answer (${message.unanswered}). ${unknown}`;
+      const why =
+        `the thread that writes the task database gave no answer (${message.unanswered}). ` +
+        `${unknown}`;
       first?.reject(new TaskflowError('ENGINE_UNAVAILABLE', why, { maybeDone: true }));
     } else
       first?.resolve(
@@ -197,7 +199,9 @@ function unanswered(
   what: string,
   { maybeDone, cause }: { maybeDone: boolean; cause?: unknown },
 ): TaskflowError {
-  const message = `the thread that writes the task database ${what}. ${maybeDone ? unknown : 'Nothing was stored.'}`;
+  const message =
+    `the thread that writes the task database ${what}. ` +
+    `${maybeDone ? unknown : 'Nothing was stored.'}`;
   return new TaskflowError('ENGINE_UNAVAILABLE', message, { cause, maybeDone, reported: true });
 }
 

@@ -67,7 +67,8 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       },
     ],
     priorityOver: [
-      'starts a task with the first priority of its queue before or after those that wait, and later ones before them',
+      'starts a task with the first priority of its queue before or after those that wait, and ' +
+        'later ones before them',
       async ({ priorityOver }) => {
         tasks = manager({ concurrency: 1 });
         const order: string[] = [];

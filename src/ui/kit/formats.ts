@@ -148,5 +148,8 @@ export function bytes(n: number): string {
  * given up.
  */
 export function stuckText(stuck: number, slots: number | null): string {
-  return `${whole(stuck)} of ${whole(slots ?? stuck)} ${slots === 1 ? 'slot' : 'slots'} held by handlers that did not stop`;
+  return (
+    `${whole(stuck)} of ${whole(slots ?? stuck)} ${slots === 1 ? 'slot' : 'slots'} held by ` +
+    'handlers that did not stop'
+  );
 }

@@ -80,7 +80,8 @@ describe('the cookies of a login', () => {
         { secure: true, domain: 'example.com' },
         {},
         {},
-        'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure; Domain=example.com',
+        'taskflow_token=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure; ' +
+          'Domain=example.com',
       ],
       [
         'for other sites too',

@@ -15,7 +15,8 @@ describe('the other pages of the dashboard', () => {
     const bad = tasks.task('send_email', (n: number) => {
       if (!healthy)
         throw new TypeError(
-          `no address for order ${n} of user 0190f3c1-7a6b-7c2d-8e3f-${String(n).padStart(12, '0')}`,
+          `no address for order ${n} of user ` +
+            `0190f3c1-7a6b-7c2d-8e3f-${String(n).padStart(12, '0')}`,
         );
     });
     await bad.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));

@@ -40,7 +40,8 @@ describe('an idle process', () => {
     await waitFor(() => failed);
     const other = await openDatabase(database);
     other.exec(
-      "CREATE TRIGGER refuse BEFORE UPDATE OF status ON task WHEN NEW.status = 1 BEGIN SELECT RAISE(ABORT, 'not now'); END",
+      `CREATE TRIGGER refuse BEFORE UPDATE OF status ON task WHEN NEW.status = 1 BEGIN
+        SELECT RAISE(ABORT, 'not now'); END`,
     );
     await sleep(1.2);
     other.exec('DROP TRIGGER refuse');

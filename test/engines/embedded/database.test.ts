@@ -77,7 +77,8 @@ describe('the database file', () => {
       async (file) => {
         const other = await openDatabase(file);
         other.exec(
-          'PRAGMA journal_mode = WAL; CREATE TABLE customer (name TEXT); INSERT INTO customer VALUES (1)',
+          `PRAGMA journal_mode = WAL; CREATE TABLE customer (name TEXT); INSERT INTO customer
+            VALUES (1)`,
         );
         other.close();
         for (const ending of ['-wal', '-shm']) rmSync(file + ending, { force: true });
@@ -89,7 +90,8 @@ describe('the database file', () => {
       async (file) => {
         const other = await openDatabase(file);
         other.exec('PRAGMA cache_size = 1; CREATE TABLE customer (name TEXT)');
-        const insert = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) INSERT INTO customer SELECT hex(randomblob(50)) FROM n`;
+        const insert = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
+          LIMIT 500) INSERT INTO customer SELECT hex(randomblob(50)) FROM n`;
         other.exec(insert);
         other.exec(`BEGIN; UPDATE customer SET name = 'unfinished'`);
         const files = ['', '-journal'].map((ending) => readFileSync(file + ending));
@@ -289,7 +291,8 @@ describe('the database file', () => {
     await tasks.find();
     const connection = await openDatabase(path);
     connection.run(
-      `INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES ('gone', 'here', 1, '0.1.0', 1, 1)`,
+      `INSERT INTO worker (owner, host, pid, version, slots, started_at)
+        VALUES ('gone', 'here', 1, '0.1.0', 1, 1)`,
     );
     connection.close();
     // Whether that process lives cannot be found out, because its lock is a folder.

@@ -91,7 +91,8 @@ describe('retention', () => {
   it('remembers 10,000 kinds of failure when no task is of them any more, and those that one is of', async () => {
     await fill(3);
     const file = await openDatabase(database);
-    file.exec(`INSERT INTO failure_group WITH RECURSIVE each (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM each WHERE n < 10400)
+    file.exec(`INSERT INTO failure_group WITH RECURSIVE each (n) AS (SELECT 1 UNION ALL SELECT n + 1
+      FROM each WHERE n < 10400)
       SELECT printf('%016x', n), 1, 'Error', 'x', 1, n, n, x'00' FROM each`);
     file.exec("UPDATE failure_group SET last_at = 0 WHERE error_message = 'unmistakable'");
     const writer = new Writer(file);

@@ -92,7 +92,8 @@ describe('a manager', () => {
   it('takes over the tasks of a dead process although the lock of another one cannot be checked', async () => {
     const add = (owner: string): void =>
       file.run(
-        `INSERT INTO worker (owner, host, pid, version, slots, started_at) VALUES (?, 'here', 1, '0.1.0', 1, 1)`,
+        `INSERT INTO worker (owner, host, pid, version, slots, started_at)
+          VALUES (?, 'here', 1, '0.1.0', 1, 1)`,
         owner,
       );
     for (const owner of ['a-unknown', 'b-dead']) add(owner);

@@ -30,7 +30,8 @@ if (busy === 'backup') {
   const beside = new DatabaseSync(database);
   // One statement of the thread that writes then takes long.
   beside.exec(`CREATE TRIGGER slow AFTER INSERT ON task BEGIN
-    SELECT (WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < 1000000) SELECT count(*) FROM number);
+    SELECT (WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number
+      WHERE n < 1000000) SELECT count(*) FROM number);
   END`);
   void work.enqueue('a');
   /** Whether a transaction of the thread is open. */

@@ -7,7 +7,8 @@ export type Delay = readonly [seq: number, waitsFrom: number];
 export function futureDelays(database: Database, after: number, limit: number): Delay[] {
   return database
     .all(
-      `SELECT seq, waits_from FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL AND waits_from > ?
+      `SELECT seq, waits_from FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL
+        AND waits_from > ?
        ORDER BY waits_from DESC LIMIT ?`,
       after,
       limit,

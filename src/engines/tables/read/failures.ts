@@ -20,8 +20,10 @@ export function readFailures(
   if (at === '') throw invalidPosition();
   const rows = database.all(
     `SELECT fingerprint, partition.name, error_name, error_message, n, first_at, last_at, last_id,
-       (SELECT n FROM failure_count WHERE failure_count.fingerprint = failure_group.fingerprint AND status = 3) AS failed
-     FROM failure_group JOIN partition ON partition.id = failure_group.partition WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR partition.name = ?)
+       (SELECT n FROM failure_count WHERE failure_count.fingerprint = failure_group.fingerprint
+         AND status = 3) AS failed
+     FROM failure_group JOIN partition ON partition.id = failure_group.partition
+       WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR partition.name = ?)
      ORDER BY last_at DESC, fingerprint DESC LIMIT ?`,
     Number(at),
     fingerprint,
@@ -55,7 +57,8 @@ function readTrends(
   const counts = new Map(
     database
       .all(
-        'SELECT fingerprint, hour, n FROM failure_hour WHERE fingerprint IN (SELECT value FROM json_each(?)) AND hour >= ?',
+        `SELECT fingerprint, hour, n FROM failure_hour WHERE fingerprint IN (SELECT value
+          FROM json_each(?)) AND hour >= ?`,
         JSON.stringify(fingerprints),
         first,
       )

@@ -52,7 +52,8 @@ export class ListCount {
   #ofKind(fingerprint: string): number {
     const states = (this.#query.status ?? taskStatuses).map((each) => stateCode[each]);
     const row = this.#database.get(
-      'SELECT sum(n) AS n FROM failure_count WHERE fingerprint = ? AND status IN (SELECT value FROM json_each(?))',
+      `SELECT sum(n) AS n FROM failure_count WHERE fingerprint = ? AND status IN (SELECT value
+        FROM json_each(?))`,
       fingerprint,
       JSON.stringify(states),
     );

@@ -75,7 +75,8 @@ export class ListPlan {
   #partitionsOf({ name, queue }: TaskQuery): Partition[] {
     return this.#database
       .all(
-        'SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR queue = ?2)',
+        `SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL
+          OR queue = ?2)`,
         name ?? null,
         queue ?? null,
       )

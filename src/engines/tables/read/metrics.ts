@@ -93,7 +93,8 @@ export function levelFor(range: number): Exclude<Level, 'all'> {
 export function readLive(database: Database): Live[] {
   return database
     .all(
-      'SELECT name, queue, status, n FROM task_count JOIN partition ON partition.id = task_count.partition',
+      `SELECT name, queue, status, n FROM task_count
+        JOIN partition ON partition.id = task_count.partition`,
     )
     .map((row) => ({
       name: String(row.name),
@@ -123,7 +124,8 @@ function readKept(
 function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
   return database
     .all(
-      'SELECT name, queue, at, figures FROM rollup JOIN partition ON partition.id = rollup.partition WHERE level = ? AND at >= ? AND at <= ?',
+      `SELECT name, queue, at, figures FROM rollup JOIN partition ON partition.id = rollup.partition
+        WHERE level = ? AND at >= ? AND at <= ?`,
       level,
       from,
       to,

@@ -17,8 +17,10 @@ export interface OtherApp {
 export function otherApp(database: Database, self: WorkerRow): OtherApp | undefined {
   const row = database.get(
     `SELECT host, pid, app FROM worker
-     WHERE owner <> ? AND app NOT IN ('', ?) AND json_array_length(tasks) > 0 AND json_array_length(?) > 0
-       AND NOT EXISTS (SELECT 1 FROM json_each(worker.tasks) JOIN json_each(?) AS own USING (value)) LIMIT 1`,
+     WHERE owner <> ? AND app NOT IN ('', ?) AND json_array_length(tasks) > 0
+       AND json_array_length(?) > 0
+       AND NOT EXISTS (SELECT 1 FROM json_each(worker.tasks) JOIN json_each(?) AS own USING (value))
+         LIMIT 1`,
     ...[self.owner, self.app, JSON.stringify(self.tasks), JSON.stringify(self.tasks)],
   );
   return row && { host: String(row.host), pid: Number(row.pid), app: String(row.app) };

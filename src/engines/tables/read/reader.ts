@@ -49,11 +49,13 @@ WITH RECURSIVE each (partition, priority) AS (
   SELECT id, ready_priority FROM partition INDEXED BY partition_ready WHERE ready_id IS NOT NULL
   UNION ALL
   SELECT partition, (SELECT max(priority) FROM task INDEXED BY task_ready
-    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL AND priority < each.priority) FROM each WHERE priority IS NOT NULL
+    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL
+      AND priority < each.priority) FROM each WHERE priority IS NOT NULL
 )
 SELECT queue, min(run_at) AS run_at FROM each JOIN partition ON partition.id = each.partition
   JOIN task ON task.seq = (SELECT seq FROM task INDEXED BY task_ready
-    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL AND priority = each.priority ORDER BY id LIMIT 1)
+    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL
+      AND priority = each.priority ORDER BY id LIMIT 1)
 WHERE each.priority IS NOT NULL GROUP BY queue`;
 
 /**
@@ -79,7 +81,8 @@ export class Reader {
   summaries(ids: readonly string[]): TaskSummary[] {
     return this.#database
       .all(
-        `SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))`,
+        `SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-')
+          FROM json_each(?))`,
         JSON.stringify(ids),
       )
       .map(toSummary);
@@ -104,7 +107,8 @@ export class Reader {
 
   #detail(id: string, logLines: number | undefined): TaskDetail | undefined {
     const row = this.#database.get(
-      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack, error_details, args,
+      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack,
+        error_details, args,
          result, result_omitted, rerun_of, rerun_as
        FROM task WHERE id = ?`,
       idBytes(id),
@@ -168,7 +172,8 @@ export class Reader {
       values.push(like, like);
     }
     const order = before === undefined ? 'n' : 'n DESC';
-    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT ?`;
+    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log
+      WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT ?`;
     const lines = this.#database.all(sql, ...values, limit).map(toLogLine);
     return before === undefined ? lines : lines.reverse();
   }
@@ -308,7 +313,8 @@ export class Reader {
   owners(): string[] {
     return this.#database
       .all(
-        'SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker',
+        `SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner
+          FROM worker`,
       )
       .map((row) => String(row.owner));
   }

@@ -77,7 +77,8 @@ function tagsOf(
   const having = words.map(() => 'value LIKE ?').join(' AND ') || 'FALSE';
   const rows = database.all(
     `SELECT key, value FROM tag_count WHERE value = ?
-     UNION SELECT key, value FROM (SELECT key, value FROM tag_count LIMIT ?) WHERE ${having} LIMIT ?`,
+     UNION SELECT key, value FROM (SELECT key, value FROM tag_count LIMIT ?) WHERE ${having}
+       LIMIT ?`,
     text,
     tagsRead,
     ...words.map((word) => `%${word}%`),

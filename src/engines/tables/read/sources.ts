@@ -174,7 +174,9 @@ export class Span {
   ): Condition {
     const [low, high] = this.bounds;
     const compare = this.#descending ? '<' : '>';
-    const columns = `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, schedule`;
+    const columns =
+      `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, ` +
+      'schedule';
     if (value) {
       const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
       return {
@@ -211,8 +213,10 @@ export class Span {
           : 0;
     return {
       sql: `SELECT task.seq, task.id AS id, NULL AS value, partition, status, fingerprint, schedule
-        FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ? ORDER BY rowid ${direction} LIMIT ?) AS found
-        JOIN task ON task.seq = found.seq WHERE task.id >= ? AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
+        FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ?
+          ORDER BY rowid ${direction} LIMIT ?) AS found
+        JOIN task ON task.seq = found.seq WHERE task.id >= ?
+          AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
         ORDER BY task.id ${direction} LIMIT ?`,
       params: [
         match,

@@ -33,7 +33,10 @@ function wrongPath(to: string): string | undefined {
   if (found?.isDirectory())
     return `path is '${to}', which is a folder; give the path of a new file in it`;
   if (found)
-    return `path is '${to}', where a file exists already; a backup never replaces a file, so give another path or move that file`;
+    return (
+      `path is '${to}', where a file exists already; a backup never replaces a file, so give ` +
+      'another path or move that file'
+    );
   const folder = dirname(resolve(to));
   return existsSync(folder)
     ? undefined

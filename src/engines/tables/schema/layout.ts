@@ -22,7 +22,8 @@ CREATE TABLE partition (
   active_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (name, queue)
 );
-CREATE INDEX partition_ready ON partition (paused, name, ready_priority DESC, ready_id) WHERE ready_id IS NOT NULL;
+CREATE INDEX partition_ready ON partition (paused, name, ready_priority DESC, ready_id)
+  WHERE ready_id IS NOT NULL;
 CREATE TABLE paused (
   queue TEXT PRIMARY KEY,
   at INTEGER NOT NULL,
@@ -72,9 +73,11 @@ CREATE TABLE task (
 CREATE INDEX task_rev ON task (rev);
 CREATE INDEX task_status ON task (status, id) WHERE status <> 1;
 CREATE INDEX task_partition ON task (partition, status, id) WHERE status <> 1;
-CREATE INDEX task_ready ON task (partition, priority DESC, id) WHERE status = 0 AND ready_at IS NULL;
+CREATE INDEX task_ready ON task (partition, priority DESC, id) WHERE status = 0
+  AND ready_at IS NULL;
 CREATE INDEX task_waiting ON task (ready_at) WHERE ready_at IS NOT NULL;
-CREATE INDEX task_delayed ON task (waits_from) WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL;
+CREATE INDEX task_delayed ON task (waits_from) WHERE ready_at IS NOT NULL
+  AND waits_from IS NOT NULL;
 CREATE INDEX task_running ON task (owner) WHERE status = 1;
 CREATE INDEX task_started ON task (status, started_at, id) WHERE status > 1;
 CREATE INDEX task_retrying ON task (started_at, id) WHERE status = 0 AND started_at IS NOT NULL;
@@ -249,7 +252,8 @@ function create(database: Database): void {
   const first = Date.now() * 100;
   database.run(
     `INSERT INTO meta (key, value)
-     VALUES ('rev', ?), ('first_rev', ?), ('seq', 0), ('minutes_from', 0), ('hours_from', 0), ('partitions_deleted', 0)`,
+     VALUES ('rev', ?), ('first_rev', ?), ('seq', 0), ('minutes_from', 0), ('hours_from', 0),
+       ('partitions_deleted', 0)`,
     first,
     first,
   );

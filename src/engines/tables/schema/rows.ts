@@ -83,7 +83,10 @@ type PackedSummary = [
   fingerprint: string | null,
 ];
 
-/** Recently formatted seconds. The times in a list lie close together, and formatting a date is costly. */
+/**
+ * Recently formatted seconds. The times in a list lie close together, and formatting a date is
+ * costly.
+ */
 const seconds = new Map<number, string>();
 const maxSeconds = 1000;
 
@@ -109,10 +112,12 @@ const joined = 'task CROSS JOIN partition ON partition.id = task.partition';
  * The columns a summary is made of, all but a few in one: the driver takes longer for twenty values
  * than SQLite for a text of them.
  */
-export const summaryColumns = `seq, status, (SELECT ${columns} FROM partition WHERE partition.id = task.partition) AS summary`;
+export const summaryColumns = `seq, status, (SELECT ${columns} FROM partition
+  WHERE partition.id = task.partition) AS summary`;
 
 /** Summaries of the tasks whose `seq` are in a JSON list, all as one text. */
-export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
+export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries
+  FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
 
 /** A row of {@link summaryColumns} as lists and events show it. */
 export function toSummary(row: Row): TaskSummary {

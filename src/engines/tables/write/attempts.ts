@@ -21,10 +21,12 @@ export function succeed(
     return [seq, owner, attempt, at, value, resultOmitted];
   });
   const rows = database.all(
-    `UPDATE task SET status = 2, rev = ?1 + each.key, owner = NULL, ended_at = each.value ->> 3, duration = max(0, (each.value ->> 3) - started_at),
+    `UPDATE task SET status = 2, rev = ?1 + each.key, owner = NULL, ended_at = each.value ->> 3,
+      duration = max(0, (each.value ->> 3) - started_at),
        result = each.value ->> 4, result_omitted = each.value ->> 5
      FROM json_each(?2) AS each
-     WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2 AND status = 1 AND cancelling = 0
+     WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2
+       AND status = 1 AND cancelling = 0
      RETURNING json_array(seq, partition, attempt, started_at, ended_at, duration) AS ended`,
     counters.nextRevs(list.length),
     JSON.stringify(list),
@@ -102,7 +104,8 @@ function heldRow(
   attempt: number,
 ): Row | undefined {
   return database.get(
-    'SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+    `SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ?
+      AND attempt = ? AND status = 1`,
     seq,
     owner,
     attempt,
@@ -146,8 +149,10 @@ export function end(
   if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, from, -1);
   const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
   database.run(
-    `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL, ended_at = ?, duration = ?, error_name = ?, error_message = ?,
-       fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ? WHERE seq = ?`,
+    `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL,
+      ended_at = ?, duration = ?, error_name = ?, error_message = ?,
+       fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ?
+         WHERE seq = ?`,
     stateCode[status],
     counters.nextRev(),
     at,
@@ -180,8 +185,10 @@ function toPending(
   error: StoredError,
 ): Row | undefined {
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?, waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
-       error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ? WHERE seq = ?`,
+    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?,
+      waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
+       error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ?
+         WHERE seq = ?`,
     transaction.counters.nextRev(),
     runAt,
     runAt > now ? runAt : null,
@@ -209,7 +216,8 @@ export function recordAttempt(
   error: StoredError | undefined,
 ): void {
   database.run(
-    `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name, error_message, stack, error_details)
+    `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name,
+      error_message, stack, error_details)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     row.seq ?? null,
     row.attempt ?? null,
@@ -226,7 +234,8 @@ export function recordAttempt(
 /** Ends or hands back the running tasks of a process that is gone. */
 export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
   const rows = transaction.database.all(
-    'SELECT seq, partition, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at FROM task WHERE owner = ? AND status = 1 ORDER BY seq',
+    `SELECT seq, partition, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at
+      FROM task WHERE owner = ? AND status = 1 ORDER BY seq`,
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
@@ -245,7 +254,8 @@ export function handBack(
   const { database, counters } = transaction;
   const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
   const rows = database.all(
-    'SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ? AND status = 1',
+    `SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ?
+      AND status = 1`,
     owner,
   );
   for (const row of rows) {
@@ -254,7 +264,8 @@ export function handBack(
     else {
       database.run(
         `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1,
-           started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq AND last.number = task.attempt - 1)
+           started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq
+             AND last.number = task.attempt - 1)
          WHERE seq = ?`,
         counters.nextRev(),
         row.seq ?? null,
@@ -290,7 +301,8 @@ export function writeLog({ database }: Transaction, lines: readonly LogEntry[]):
     );
     if (!row) continue;
     database.run(
-      'INSERT INTO log (task, n, at, attempt, level, late, message, fields) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO log (task, n, at, attempt, level, late, message, fields)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       task,
       row.log_lines ?? null,
       at,
@@ -312,7 +324,8 @@ export function writeProgress(
 ): undefined {
   for (const { task, attempt, value, text } of entries) {
     database.run(
-      'UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ? AND attempt = ? AND status = 1',
+      `UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ?
+        AND attempt = ? AND status = 1`,
       value,
       text,
       counters.nextRev(),

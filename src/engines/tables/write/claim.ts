@@ -89,11 +89,14 @@ function begin(
 ): ClaimedRow[] {
   const { database, counters } = transaction;
   const rows = database.all(
-    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1, started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
-       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL, fingerprint = NULL, stack = NULL,
+    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1,
+      started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
+       progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL,
+         fingerprint = NULL, stack = NULL,
        error_details = NULL
      FROM json_each(?4) AS each WHERE task.seq = each.value
-     RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at, args) AS rest`,
+     RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at,
+       args) AS rest`,
     counters.nextRevs(tasks.length),
     owner,
     at,

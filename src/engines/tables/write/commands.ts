@@ -37,7 +37,9 @@ function onTask(
   act: (row: Row) => Row | undefined,
 ): CommandResult {
   const row = database.get(
-    'SELECT seq, id, partition, status, started_at, owner, searchable, fingerprint, idempotency_key, (SELECT name FROM partition WHERE partition.id = task.partition) AS name FROM task WHERE id = ?',
+    `SELECT seq, id, partition, status, started_at, owner, searchable, fingerprint,
+      idempotency_key, (SELECT name FROM partition WHERE partition.id = task.partition) AS name
+      FROM task WHERE id = ?`,
     idBytes(id),
   );
   if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
@@ -54,7 +56,8 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
   if (row.searchable === 1)
     transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?, ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
+    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?,
+      ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
     transaction.counters.nextRev(),
     at + delay,
@@ -170,7 +173,8 @@ function copy(
   if (!isEnded(statusOf(row))) return undefined;
   const { database, counters, inserter } = transaction;
   const task = database.get(
-    `SELECT name, queue, priority, tags, deadline_at - run_at AS deadline, attempts, max_interrupts, args
+    `SELECT name, queue, priority, tags, deadline_at - run_at AS deadline, attempts,
+      max_interrupts, args
      FROM task JOIN partition ON partition.id = task.partition WHERE seq = ?`,
     row.seq ?? null,
   ) as Record<string, string | number | null> | undefined;

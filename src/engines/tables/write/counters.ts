@@ -74,7 +74,8 @@ export class Counters {
     if (known !== undefined) return known;
     const database = this.#database;
     database.run(
-      'INSERT OR IGNORE INTO partition (name, queue, paused) VALUES (?1, ?2, EXISTS (SELECT 1 FROM paused WHERE queue = ?2))',
+      `INSERT OR IGNORE INTO partition (name, queue, paused) VALUES (?1, ?2, EXISTS (SELECT 1
+        FROM paused WHERE queue = ?2))`,
       name,
       queue,
     );
@@ -119,7 +120,8 @@ export class Counters {
       const [status, partition] = [key % 8, Math.floor(key / 8)];
       if (by > 0)
         this.#database.run(
-          'INSERT INTO task_count (status, partition, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
+          `INSERT INTO task_count (status, partition, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+            SET n = n + excluded.n`,
           status,
           partition,
           by,
@@ -165,7 +167,8 @@ export class Counters {
       for (const [other, by] of others) {
         if (by !== 0)
           this.#database.run(
-            `INSERT INTO ${table} (${first}, ${second}, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n`,
+            `INSERT INTO ${table} (${first}, ${second}, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+              SET n = n + excluded.n`,
             one,
             other,
             by,

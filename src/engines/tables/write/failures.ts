@@ -38,11 +38,15 @@ export class Failures {
   write(): void {
     for (const [fingerprint, { seq, partition, at, name, message, n, first }] of this.#groups) {
       this.#database.run(
-        `INSERT INTO failure_group (fingerprint, partition, error_name, error_message, n, first_at, last_at, last_id)
+        `INSERT INTO failure_group (fingerprint, partition, error_name, error_message, n, first_at,
+          last_at, last_id)
          VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT id FROM task WHERE seq = ?))
-         ON CONFLICT DO UPDATE SET n = n + excluded.n, first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at),
+         ON CONFLICT DO UPDATE
+           SET n = n + excluded.n, first_at = min(first_at, excluded.first_at),
+           last_at = max(last_at, excluded.last_at),
            (partition, error_name, error_message, last_id) = (
-             SELECT iif(new, excluded.partition, partition), iif(new, excluded.error_name, error_name),
+             SELECT iif(new, excluded.partition, partition), iif(new, excluded.error_name,
+               error_name),
                iif(new, excluded.error_message, error_message), iif(new, excluded.last_id, last_id)
              FROM (SELECT excluded.last_at >= last_at AS new))`,
         fingerprint,
@@ -55,7 +59,8 @@ export class Failures {
         seq,
       );
       this.#database.run(
-        'INSERT INTO failure_hour (fingerprint, hour, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n',
+        `INSERT INTO failure_hour (fingerprint, hour, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+          SET n = n + excluded.n`,
         fingerprint,
         Math.floor(at / hour),
         n,

@@ -4,7 +4,8 @@ import type { Counters } from './counters.js';
 import { type PackedTasks, packedAt, packedWidth } from './packed-tasks.js';
 
 const columns =
-  'seq, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
+  'seq, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, ' +
+  'attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
 const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /** Rows of one statement. */
 const rowsAtOnce = 10;

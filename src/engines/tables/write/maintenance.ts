@@ -24,7 +24,8 @@ export function prune(
   const oldest = [2, 3, 4, 5]
     .flatMap((status) =>
       database.all(
-        'SELECT seq, id, partition, status, searchable, fingerprint, ended_at FROM task WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?',
+        `SELECT seq, id, partition, status, searchable, fingerprint, ended_at FROM task
+          WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?`,
         status,
         limit,
       ),
@@ -57,8 +58,10 @@ function dropFailureGroups({ database }: Transaction, before: number): void {
   const until = Number(n) > maxFailureGroups ? Number.MAX_SAFE_INTEGER : before;
   database.run(
     `DELETE FROM failure_group WHERE fingerprint IN (
-       SELECT fingerprint FROM (SELECT fingerprint FROM failure_group WHERE last_at < ? ORDER BY last_at LIMIT ?) AS old
-       WHERE NOT EXISTS (SELECT 1 FROM failure_count WHERE failure_count.fingerprint = old.fingerprint AND n > 0))`,
+       SELECT fingerprint FROM (SELECT fingerprint FROM failure_group WHERE last_at < ?
+         ORDER BY last_at LIMIT ?) AS old
+       WHERE NOT EXISTS (SELECT 1 FROM failure_count
+         WHERE failure_count.fingerprint = old.fingerprint AND n > 0))`,
     until,
     groupsAtOnce,
   );
@@ -82,7 +85,8 @@ export function makeSearchable(
   dropFailureGroups(transaction, 0);
   dropHours(transaction, at);
   const rows = database.all(
-    `SELECT seq, (SELECT name FROM partition WHERE partition.id = task.partition) AS name, error_name, error_message, tags
+    `SELECT seq, (SELECT name FROM partition
+      WHERE partition.id = task.partition) AS name, error_name, error_message, tags
      FROM task WHERE searchable = 0 LIMIT ?`,
     limit,
   );
@@ -99,7 +103,8 @@ export function makeSearchable(
 /** Deletes the hours that no trend shows any more. */
 function dropHours({ database }: Transaction, at: number): void {
   database.run(
-    'DELETE FROM failure_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour FROM failure_hour WHERE hour < ? LIMIT ?)',
+    `DELETE FROM failure_hour WHERE (fingerprint, hour) IN (SELECT fingerprint, hour
+      FROM failure_hour WHERE hour < ? LIMIT ?)`,
     Math.floor(at / 3_600_000) - trendHours,
     groupsAtOnce,
   );
@@ -115,7 +120,8 @@ export function dropExpired(
 ): number {
   const { database } = transaction;
   database.run(
-    'DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency WHERE expires_at <= ? LIMIT ?)',
+    `DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency
+      WHERE expires_at <= ? LIMIT ?)`,
     at,
     limit,
   );

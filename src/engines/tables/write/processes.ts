@@ -26,7 +26,8 @@ export function register(
       schedules,
     } = worker;
     database.run(
-      `INSERT OR REPLACE INTO worker (owner, host, pid, version, slots, started_at, stuck, stuck_attempts, app, tasks, schedules)
+      `INSERT OR REPLACE INTO worker (owner, host, pid, version, slots, started_at, stuck,
+        stuck_attempts, app, tasks, schedules)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[owner, host, pid, of, slots, startedAt, stuck],
       ...[JSON.stringify(stuckAttempts), app, JSON.stringify(tasks), JSON.stringify(schedules)],

@@ -9,12 +9,15 @@ import type { Database } from '../schema/database.js';
 
 /** The columns of a partition that say what its first ready task is. */
 const firstReady = (column: 'priority' | 'id', partition: string): string =>
-  `(SELECT ${column} FROM task INDEXED BY task_ready WHERE partition = ${partition} AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT 1)`;
+  `(SELECT ${column} FROM task INDEXED BY task_ready WHERE partition = ${partition} AND status = 0
+    AND ready_at IS NULL ORDER BY priority DESC, id LIMIT 1)`;
 
 const writeAll = `
 UPDATE partition SET ready_priority = first.priority, ready_id = first.id
-FROM (SELECT value AS partition, ${firstReady('priority', 'value')} AS priority, ${firstReady('id', 'value')} AS id FROM json_each(?)) AS first
-WHERE partition.id = first.partition AND (ready_id IS NOT first.id OR ready_priority IS NOT first.priority)`;
+FROM (SELECT value AS partition, ${firstReady('priority', 'value')} AS priority,
+  ${firstReady('id', 'value')} AS id FROM json_each(?)) AS first
+WHERE partition.id = first.partition AND (ready_id IS NOT first.id
+  OR ready_priority IS NOT first.priority)`;
 
 /** Updates the first ready task of each partition that a transaction changes. */
 export class ReadyPartitions {

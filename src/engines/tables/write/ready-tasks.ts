@@ -48,11 +48,14 @@ const maxUnstored = 20;
  * bound, which takes several times as long as the query.
  */
 const columns =
-  'partition.id AS partition, partition.name, partition.queue, partition.ready_priority AS priority, hex(partition.ready_id) AS id';
-const anyReady = `SELECT ${columns} FROM partition INDEXED BY partition_ready WHERE paused = 0 AND ready_id IS NOT NULL LIMIT ? + 0`;
+  'partition.id AS partition, partition.name, partition.queue, partition.ready_priority AS ' +
+  'priority, hex(partition.ready_id) AS id';
+const anyReady = `SELECT ${columns} FROM partition INDEXED BY partition_ready WHERE paused = 0
+  AND ready_id IS NOT NULL LIMIT ? + 0`;
 const readyOfNames = `
 SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN partition ON partition.id IN (
-  SELECT id FROM partition AS each INDEXED BY partition_ready WHERE paused = 0 AND ready_id IS NOT NULL AND each.name = wanted.value
+  SELECT id FROM partition AS each INDEXED BY partition_ready WHERE paused = 0
+    AND ready_id IS NOT NULL AND each.name = wanted.value
   ORDER BY ready_priority DESC, ready_id LIMIT ? + 0)`;
 
 /** The first ready tasks of names: by priority, then by age. */
@@ -120,7 +123,9 @@ class Room {
 function runningByName({ database, counters }: Transaction): Map<string, number> {
   counters.writeTaskCounts();
   const rows = database.all(
-    'SELECT name, sum(n) AS n FROM task_count CROSS JOIN partition ON partition.id = task_count.partition WHERE task_count.status = 1 GROUP BY name',
+    `SELECT name, sum(n) AS n FROM task_count
+      CROSS JOIN partition ON partition.id = task_count.partition WHERE task_count.status = 1
+      GROUP BY name`,
   );
   return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
 }
@@ -152,7 +157,8 @@ function streamsOf(
 ): Stream[] {
   if (partitions.length === 0) return [];
   const rows = database.all(
-    'SELECT id AS partition, name, queue FROM partition WHERE id IN (SELECT value FROM json_each(?)) AND paused = 0',
+    `SELECT id AS partition, name, queue FROM partition WHERE id IN (SELECT value FROM json_each(?))
+      AND paused = 0`,
     JSON.stringify(partitions),
   ) as unknown as Partition[];
   return rows
@@ -261,9 +267,12 @@ function readyOf(
   offset: number,
 ): Ready[] {
   const row: Row | undefined = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint, bytes)) AS ready FROM (
-       SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes FROM task INDEXED BY task_ready
-       WHERE partition = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id LIMIT ? + 0 OFFSET ? + 0)`,
+    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint,
+      bytes)) AS ready FROM (
+       SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes
+         FROM task INDEXED BY task_ready
+       WHERE partition = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id
+         LIMIT ? + 0 OFFSET ? + 0)`,
     partition,
     limit,
     offset,

@@ -26,11 +26,13 @@ export function removePending(database: Database): void {
 /** Removes some tasks, with what belongs to them and what counts them. */
 const oneBatch = `
 UPDATE tag_count SET n = tag_count.n - gone.n
-  FROM (SELECT t.key, t.value, count(*) AS n FROM leaving JOIN task USING (seq), json_each(task.tags) AS t
+  FROM (SELECT t.key, t.value, count(*) AS n FROM leaving
+    JOIN task USING (seq), json_each(task.tags) AS t
     WHERE task.tags IS NOT NULL GROUP BY t.key, t.value) AS gone
   WHERE tag_count.key = gone.key AND tag_count.value = gone.value;
 DELETE FROM tag WHERE (key, value, id) IN
-  (SELECT t.key, t.value, task.id FROM leaving JOIN task USING (seq), json_each(task.tags) AS t WHERE task.tags IS NOT NULL);
+  (SELECT t.key, t.value, task.id FROM leaving JOIN task USING (seq), json_each(task.tags) AS t
+    WHERE task.tags IS NOT NULL);
 DELETE FROM attempt WHERE task IN (SELECT seq FROM leaving);
 DELETE FROM log WHERE task IN (SELECT seq FROM leaving);
 DELETE FROM task WHERE seq IN (SELECT seq FROM leaving);

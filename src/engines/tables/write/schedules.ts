@@ -18,7 +18,9 @@ export function plan(
     planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET task = excluded.task, rule = excluded.rule, template = excluded.template, next_at = excluded.next_at,
+     ON CONFLICT DO UPDATE
+       SET task = excluded.task, rule = excluded.rule, template = excluded.template,
+       next_at = excluded.next_at,
        undefined_at = NULL`,
     name,
     task,

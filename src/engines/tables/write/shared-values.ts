@@ -55,7 +55,8 @@ function put(
   at: number,
 ): void {
   database.run(
-    'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)',
+    `DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ?
+      ORDER BY expires_at LIMIT ?)`,
     at,
     sweptAtOnce,
   );
@@ -82,7 +83,8 @@ export function append(
   );
   // A few of the oldest with each new one, so that a log is bounded and no commit is ever long.
   database.run(
-    'DELETE FROM journal WHERE log = ? AND n IN (SELECT n FROM journal WHERE log = ? ORDER BY n LIMIT 10) AND (expires_at <= ? OR n <= ?)',
+    `DELETE FROM journal WHERE log = ? AND n IN (SELECT n FROM journal WHERE log = ? ORDER BY n
+      LIMIT 10) AND (expires_at <= ? OR n <= ?)`,
     log,
     log,
     at,

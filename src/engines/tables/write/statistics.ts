@@ -29,7 +29,8 @@ function drop(
 ): number {
   database.run(
     `DELETE FROM rollup WHERE level = ?1 AND (at, partition) IN (
-       SELECT at, partition FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, partition LIMIT ?3)`,
+       SELECT at, partition FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, partition
+         LIMIT ?3)`,
     level,
     before,
     limit,
@@ -55,7 +56,8 @@ export function dropPartitions(
   failures.write();
   const rows = database.all(
     `SELECT id, name, active_at, active_at < ? AND queue <> ? AND NOT EXISTS (
-       SELECT 1 FROM task_count WHERE status IN (0, 1, 2, 3, 4, 5) AND task_count.partition = partition.id) AS gone
+       SELECT 1 FROM task_count WHERE status IN (0, 1, 2, 3, 4, 5)
+         AND task_count.partition = partition.id) AS gone
      FROM partition WHERE id > ? ORDER BY id LIMIT ?`,
     keptFrom(database, 'hour'),
     noQueue,
@@ -71,7 +73,8 @@ export function dropPartitions(
       ]);
   if (moved.length > 0) {
     database.run(
-      'UPDATE failure_group SET partition = moved.value ->> 1 FROM json_each(?) AS moved WHERE failure_group.partition = moved.value ->> 0',
+      `UPDATE failure_group SET partition = moved.value ->> 1 FROM json_each(?) AS moved
+        WHERE failure_group.partition = moved.value ->> 0`,
       JSON.stringify(moved),
     );
     counters.forgetPartitions();
@@ -94,7 +97,8 @@ function dissolve(
   );
   const days = database.all(
     `WITH RECURSIVE day (at) AS (SELECT ?1 UNION ALL SELECT at + ?2 FROM day WHERE at < ?3)
-     SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at AND partition = ?4`,
+     SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at
+       AND partition = ?4`,
     first,
     levels.day,
     startOf('day', activeAt),

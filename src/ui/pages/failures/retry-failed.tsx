@@ -35,7 +35,8 @@ export async function retryFailedSince(
   const isWindow = counted.value?.scope !== undefined;
   if (number() === 0)
     return notify(
-      `No task that failed ${words} is failed now.${isWindow ? ' Only the newest tasks were searched.' : ''}`,
+      `No task that failed ${words} is failed ` +
+        `now.${isWindow ? ' Only the newest tasks were searched.' : ''}`,
     );
   await confirmed({
     title: `Retry ${plural(number(), 'task')}?`,

@@ -166,9 +166,8 @@ export function SchedulesPage() {
           <div class="empty">
             <p>Nothing is scheduled. One line does it:</p>
             <pre tabIndex={0}>
-              {
-                "tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });"
-              }
+              {"tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: " +
+                "'Europe/Berlin' });"}
             </pre>
           </div>
         ) : (

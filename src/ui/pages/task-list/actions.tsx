@@ -228,7 +228,8 @@ export async function actOnFilter(
     const { count: found, scope } = await count();
     if (found === 0)
       return notify(
-        `There is no task to ${action} among ${what}.${scope ? ' Only the newest tasks were searched.' : ''}`,
+        `There is no task to ${action} among ` +
+          `${what}.${scope ? ' Only the newest tasks were searched.' : ''}`,
       );
   } catch (error) {
     return showError(error);

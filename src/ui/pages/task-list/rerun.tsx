@@ -52,7 +52,8 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
           ? fault
           : shown
             ? ''
-            : 'Arguments are hidden here. If you leave this empty, the new task gets the same ones.'}
+            : 'Arguments are hidden here. If you leave this empty, the new task gets the same ' +
+              'ones.'}
       </p>
       {changes.length > 0 && (
         <section aria-label="What is different">

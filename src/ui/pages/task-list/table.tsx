@@ -316,7 +316,10 @@ function Pages() {
  */
 export function amount(): string {
   const { rows, total, totalRelation } = table.value ?? { rows: [], total: 0, totalRelation: 'eq' };
-  return `${whole(rows.length)} of ${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`;
+  return (
+    `${whole(rows.length)} of ` +
+    `${totalRelation === 'gte' ? 'more than ' : ''}${plural(total, 'task')}`
+  );
 }
 
 /**

@@ -18,7 +18,8 @@ export async function toggleWatch({ id, name }: TaskSummary): Promise<void> {
   watched.value = new Set([...watched.peek(), id]);
   const allowed = await askBrowser();
   notify(
-    `You will be notified here when ${name} ends${allowed ? ', and by the browser' : '. Notifications of the browser are not allowed'}.`,
+    `You will be notified here when ${name} ` +
+      `ends${allowed ? ', and by the browser' : '. Notifications of the browser are not allowed'}.`,
   );
   // The task may have ended while the user was asked.
   await check(id);

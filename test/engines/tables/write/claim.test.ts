@@ -142,10 +142,12 @@ describe('a claim', () => {
   ): string[] {
     const rows = database.all(
       `SELECT task.id, name, status FROM task JOIN partition ON partition.id = task.partition
-       WHERE queue NOT IN (SELECT queue FROM paused) AND ready_at IS NULL AND status IN (0, 1) ORDER BY priority DESC, task.id`,
+       WHERE queue NOT IN (SELECT queue FROM paused) AND ready_at IS NULL AND status IN (0, 1)
+         ORDER BY priority DESC, task.id`,
     );
     const runs = database.all(
-      'SELECT task.id, name FROM task JOIN partition ON partition.id = task.partition WHERE status = 1',
+      `SELECT task.id, name FROM task JOIN partition ON partition.id = task.partition
+        WHERE status = 1`,
     );
     const room = new Map(limits);
     for (const { id, name } of runs) {

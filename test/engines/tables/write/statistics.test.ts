@@ -368,7 +368,8 @@ describe('the options of statistics', () => {
       ['all', 0],
     ] as const)
       file.run(
-        "INSERT INTO rollup (level, at, partition, figures) VALUES (?, ?, (SELECT id FROM partition WHERE queue = 'gone'), ?)",
+        `INSERT INTO rollup (level, at, partition, figures) VALUES (?, ?, (SELECT id FROM partition
+          WHERE queue = 'gone'), ?)`,
         level,
         at,
         sums,
