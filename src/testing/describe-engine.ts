@@ -14,11 +14,11 @@ import type { EngineUnderTest, Suite, Tasks, TestRunner } from './suite.js';
 import { waitFor } from './wait.js';
 
 /**
- * Declares the tests that every engine must pass, each promise once. For authors of engines.
+ * Declares the tests that every engine must pass. For authors of engines.
  *
- * @param name What the engine is called in the names of the tests.
- * @param make Called before each test, for a store of its own.
- * @param runner The functions of the test runner: those of Jest or Vitest.
+ * @param name The name of the engine in the titles of the tests.
+ * @param make Makes a new store and its engine; called before each test.
+ * @param runner The functions of the test runner, such as those of Jest or Vitest.
  * @example
  * ```ts
  * import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -26,7 +26,10 @@ import { waitFor } from './wait.js';
  *
  * describeEngine('my', () => {
  *   const engine = myEngine();
- *   return { manager: (options) => new TaskManager({ ...options, engine }), cleanUp: () => engine.drop() };
+ *   return {
+ *     manager: (options) => new TaskManager({ ...options, engine }),
+ *     cleanUp: () => engine.drop(),
+ *   };
  * }, { describe, it, beforeEach, afterEach, expect });
  * ```
  */
@@ -62,17 +65,17 @@ export function describeEngine(
       await under.cleanUp();
     });
 
-    describe('runs tasks: it', () => describeRunning(suite));
-    describe('fails and retries: it', () => describeFailing(suite));
-    describe('cancels: it', () => describeCancelling(suite));
-    describe('commands many: it', () => describeCommanding(suite));
-    describe('enqueues: it', () => describeEnqueueing(suite));
-    describe('keeps idempotency keys: it', () => describeKeys(suite));
-    describe('keeps contexts apart: it', () => describeIsolating(suite));
-    describe('follows handlers that outlive their attempt: it', () => describeOutliving(suite));
-    describe('keeps schedules: it', () => describeScheduling(suite));
-    describe('reads: it', () => describeReading(suite));
-    describe('stops: it', () => describeStopping(suite));
-    describe('declares what engines promise differently: it', () => describeDeclaring(suite));
+    describe('when running tasks', () => describeRunning(suite));
+    describe('when retrying tasks', () => describeFailing(suite));
+    describe('when cancelling tasks', () => describeCancelling(suite));
+    describe('when commanding many tasks', () => describeCommanding(suite));
+    describe('when enqueueing tasks', () => describeEnqueueing(suite));
+    describe('with idempotency keys', () => describeKeys(suite));
+    describe('with AsyncLocalStorage contexts', () => describeIsolating(suite));
+    describe('with handlers that outlive their attempt', () => describeOutliving(suite));
+    describe('with schedules', () => describeScheduling(suite));
+    describe('when reading tasks', () => describeReading(suite));
+    describe('when stopping', () => describeStopping(suite));
+    describe('according to its promises', () => describeDeclaring(suite));
   });
 }

@@ -2,8 +2,8 @@ import type { TaskManager, TaskManagerOptions } from '../manager.js';
 import type { TaskDetail, TaskStatus } from '../tasks/types.js';
 
 /**
- * The part of a test runner that the suites use: Jest and Vitest have it, as globals or to be
- * imported.
+ * The part of a test runner that the suites use. Jest and Vitest provide it, as globals or as
+ * imports.
  */
 export interface TestRunner {
   describe(name: string, body: () => void): void;
@@ -13,7 +13,7 @@ export interface TestRunner {
   expect: Expect;
 }
 
-/** How the suites say what they expect. */
+/** The assertions that the suites use. */
 export interface Expect {
   (actual: unknown): Matchers & { not: Matchers; rejects: Pick<Matchers, 'toThrow'> };
   objectContaining(expected: Record<string, unknown>): unknown;
@@ -37,23 +37,23 @@ interface Matchers {
   toThrow(expected?: unknown): unknown;
 }
 
-/** What a suite does with tasks: the public side of a `TaskManager`. */
+/** The public members of a `TaskManager`, which the suites use. */
 export type Tasks = Pick<TaskManager, keyof TaskManager>;
 
-/** What the suite needs of an engine under test. */
+/** What the suites need of an engine under test. */
 export interface EngineUnderTest {
-  /** A manager on the one store of this test; the options are to be passed on. */
+  /** Returns a manager on the store of the current test. It must get the given options. */
   manager(
     options: Pick<TaskManagerOptions, 'concurrency' | 'limits' | 'logger' | 'encryptionKeys'>,
   ): Tasks;
-  /** Removes the store. All managers have stopped. */
+  /** Removes the store; called after all managers have stopped. */
   cleanUp(): Promise<void> | void;
 }
 
-/** What each part of a suite works with. */
+/** What each part of the suite works with. */
 export interface Suite {
   runner: TestRunner;
   manager(options?: Parameters<EngineUnderTest['manager']>[0]): Tasks;
-  /** Waits until a task is in a state. */
+  /** Waits until a task is in a state, and returns the task. */
   ended(tasks: Tasks, id: string, status: TaskStatus): Promise<TaskDetail>;
 }

@@ -2,19 +2,19 @@ import { setImmediate, setTimeout } from 'node:timers';
 import type { Clock, Timer } from '../engines/embedded/clock.js';
 import { taskIds } from '../tasks/task-id.js';
 
-interface Alarm {
+interface Appointment {
   time: number;
   work(): void;
 }
 
 /**
- * A clock that a test turns: what waits for a time runs when the clock is turned to it, and what is
- * done every so often never runs. Short waits are real ones. The timers come from `node:timers`, so
- * that a test may replace the global ones.
+ * A clock that a test moves. Work that waits for a time runs when the clock reaches that time, and
+ * periodic work never runs. Short waits are real. The timers come from `node:timers`, so that a
+ * test may replace the global ones.
  */
 export class TestClock implements Clock {
   readonly newTaskId = taskIds(() => this.#now);
-  readonly #alarms = new Set<Alarm>();
+  readonly #appointments = new Set<Appointment>();
   #now: number;
 
   constructor(now: number) {
@@ -40,28 +40,28 @@ export class TestClock implements Clock {
   }
 
   at(time: number, work: () => void): Timer {
-    const alarm = { time, work };
-    this.#alarms.add(alarm);
-    return { clear: () => void this.#alarms.delete(alarm) };
+    const appointment = { time, work };
+    this.#appointments.add(appointment);
+    return { clear: () => void this.#appointments.delete(appointment) };
   }
 
   every(): Timer {
     return { clear() {} };
   }
 
-  /** The first time that something waits for. */
+  /** Returns the earliest time that work waits for. */
   next(): number | undefined {
-    return this.#alarms.size === 0
+    return this.#appointments.size === 0
       ? undefined
-      : Math.min(...[...this.#alarms].map(({ time }) => time));
+      : Math.min(...[...this.#appointments].map(({ time }) => time));
   }
 
-  /** Turns the clock on to a time, and runs what waits for it. It is never turned back. */
+  /** Moves the clock forward to a time and runs the work that is due. It never moves back. */
   turnTo(time: number): void {
     this.#now = Math.max(this.#now, time);
-    const due = [...this.#alarms]
-      .filter((alarm) => alarm.time <= this.#now)
+    const due = [...this.#appointments]
+      .filter(({ time }) => time <= this.#now)
       .sort((a, b) => a.time - b.time);
-    for (const alarm of due) if (this.#alarms.delete(alarm)) alarm.work();
+    for (const each of due) if (this.#appointments.delete(each)) each.work();
   }
 }

@@ -23,35 +23,34 @@ import { TestClock } from './test-clock.js';
 
 /** Options of {@link testEngine}. */
 export interface TestEngineOptions {
-  /** The time to begin with. Default: now. */
+  /** The time at which the clock of the engine starts. Default: now. */
   now?: Date | undefined;
   /**
-   * Whether what is due runs within the `enqueue` that stores it; else it waits for `run`. Default
+   * Whether `enqueue` also runs the tasks that are due. If not, they wait for `run`. Default
    * `true`.
    */
   inline?: boolean | undefined;
 }
 
-/** An engine for tests of an app: one task at a time, in order, and nothing happens by itself. */
+/** An engine for tests of an app. It runs one task at a time, and only when the test asks. */
 export interface TestEngine extends TaskEngine {
-  /** What its clock says. */
+  /** The current time of its clock. */
   readonly time: Date;
   /**
-   * Runs what is due, the largest priority first and the oldest first among equals, until nothing
-   * is.
+   * Runs the tasks that are due, by priority and then by age, until none is left.
    */
   run(): Promise<void>;
   /**
-   * Turns the clock on by so many seconds. Retries, delayed tasks and schedules that become due on
-   * the way run each at its own time.
+   * Moves the clock forward by a number of seconds. Retries, delayed tasks and schedules that
+   * become due on the way run at their own times.
    */
   advance(seconds: number): Promise<void>;
 }
 
 /**
- * Makes an engine for the tests of an app, in memory: `await task.enqueue()` has run the task when
- * it resolves, a wait of an hour takes as long as `await engine.advance(3600)`, and states,
- * attempts, logs and schedules are those of the real one. Time-outs of attempts are real ones.
+ * Makes an in-memory engine for the tests of an app. `await task.enqueue()` resolves after the task
+ * has run, and `await engine.advance(3600)` replaces an hour of waiting. States, attempts, logs and
+ * schedules are those of the embedded engine. Timeouts of attempts use real time.
  *
  * @example
  * ```ts
@@ -72,7 +71,7 @@ export function testEngine(options?: TestEngineOptions): TestEngine {
   return new InlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
 }
 
-/** Memory that keeps no process alive and that no backup is made of. */
+/** In-memory storage that keeps no process alive. */
 const storage: StorageBackend = {
   engine: 'test',
   promises: memoryBackend.promises,
@@ -83,7 +82,7 @@ const storage: StorageBackend = {
 };
 
 /**
- * The embedded engine in memory, with a clock that a test turns, and with a claim of one task only
+ * The embedded engine in memory, with a clock that a test moves. It claims a single task, and only
  * when `run` asks for one.
  */
 class InlineEngine extends TableEngine implements TestEngine {
@@ -122,7 +121,7 @@ class InlineEngine extends TableEngine implements TestEngine {
 
   override async stop({ timeout }: { timeout: number }): Promise<void> {
     this.#failures.stop();
-    // Between two runs, only handlers go on whose attempts were given up.
+    // Between two runs, only handlers of abandoned attempts are still running.
     await super.stop({ timeout: this.#running ? timeout : 0 });
   }
 
@@ -142,7 +141,7 @@ class InlineEngine extends TableEngine implements TestEngine {
     if (this.#inline) await this.run();
   }
 
-  /** One run at a time: what a handler enqueues is left to the run that called the handler. */
+  /** If a handler enqueues tasks, the run that called the handler also runs them. */
   async run(): Promise<void> {
     if (this.#running) return;
     this.#running = this.#runAll();
@@ -186,7 +185,7 @@ class Failures {
 
   #add(err: unknown): void {
     if (err === undefined || this.#stopped) return;
-    // What a listener of the app threw is logged as an object with the fields of the error.
+    // An error of a listener of the app is logged as an object with the fields of the error.
     this.#first ??= err instanceof Error ? err : Object.assign(new Error(), err);
   }
 
@@ -196,7 +195,7 @@ class Failures {
     if (first) throw first;
   }
 
-  /** Keeps nothing from now on. */
+  /** Ignores all later errors. */
   stop(): void {
     this.#stopped = true;
   }

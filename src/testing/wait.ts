@@ -1,4 +1,4 @@
-/** Resolves to the first truthy answer; rejects after so many seconds. */
+/** Resolves to the first truthy answer, or rejects after a number of seconds. */
 export async function waitFor<T>(
   ask: () => T | Promise<T>,
   seconds = 60,
@@ -14,7 +14,7 @@ export async function waitFor<T>(
 
 /**
  * Repeats assertions until they hold, because a page changes a moment after the server has
- * answered. Throws the last failed assertion when the time is over.
+ * answered. Throws the error of the last failed assertion after a number of seconds.
  */
 export async function eventually(assertions: () => Promise<void>, seconds = 60): Promise<void> {
   const end = performance.now() + seconds * 1000;
@@ -35,8 +35,8 @@ export interface Gate {
 }
 
 /**
- * Makes a gate for a handler to wait at. The test may open it before the handler arrives: a task is
- * shown as running a moment before its handler is called.
+ * Makes a gate at which a handler waits. A test may open it before the handler arrives, because a
+ * task is shown as running a moment before its handler is called.
  */
 export function gate(): Gate {
   let open = (): void => {};

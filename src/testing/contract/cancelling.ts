@@ -3,7 +3,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, sleep, waitFor } from '../wait.js';
 
-/** What an engine promises of cancelling. */
+/** Declares the tests of how an engine cancels and deletes tasks. */
 export function describeCancelling({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -40,7 +40,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     });
   });
 
-  it('aborts the signal of a running task that is cancelled, and records it when it ends', async () => {
+  it('aborts the signal of a cancelled task, and marks the task when it ends', async () => {
     const obedient = tasks.task('obedient', () => {
       const { signal } = taskContext();
       return new Promise((_resolve, reject) =>
@@ -67,7 +67,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     });
   });
 
-  it('records a cancelled task that ignores its signal after its grace, keeps its slot taken, and ignores what it returns', async () => {
+  it('ends a cancelled task after its grace period while the handler keeps its slot', async () => {
     const { passed, open } = gate();
     const one = manager({ concurrency: 1 });
     tasks = one;
@@ -114,7 +114,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     });
   });
 
-  it('marks what a cancelled task still logs after its end as late', async () => {
+  it('marks log lines as late if a cancelled task has already ended', async () => {
     const { passed, open } = gate();
     const deaf = tasks.task(
       'deaf',
@@ -134,7 +134,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     expect((await tasks.get(id))?.logs[0]).toMatchObject({ message: 'unheard', late: true });
   });
 
-  it('does not try a cancelled task again, whatever its handler throws', async () => {
+  it('does not retry a cancelled task, whatever its handler throws', async () => {
     let runs = 0;
     const obedient = tasks.task(
       'obedient',
@@ -156,7 +156,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     expect(runs).toBe(1);
   });
 
-  it('deletes a task that has ended with all that belongs to it, tells so, and nothing that has not ended', async () => {
+  it('deletes only tasks that have ended, with all their data, and reports them', async () => {
     const talk = tasks.task(
       'talk',
       () => {

@@ -3,7 +3,7 @@ import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 import { movedTo } from './cursor.js';
 
-/** What an engine promises of commands to many tasks at once. */
+/** Declares the tests of commands that an engine applies to many tasks at once. */
 export function describeCommanding({ runner, manager }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -17,7 +17,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     tasks = manager();
   });
 
-  it('does one thing to all tasks that a filter finds and that allow it, the oldest first, and to no other', async () => {
+  it('applies a command to all matching tasks that allow it, oldest first', async () => {
     const [mail, other] = [
       tasks.define<[n: number]>('mail', { tags: { tenant: '7' } }),
       tasks.define('other'),
@@ -41,16 +41,16 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(await countOf({ limit: 1 })).toBe(2);
   });
 
-  it('counts in a dry run and changes nothing', async () => {
+  it('counts the matching tasks in a dry run and changes nothing', async () => {
     const ids = await tasks.define('mail').enqueueMany([[], []]);
     const [first = ''] = ids;
-    const nobody = '01900000-0000-7000-8000-000000000000';
+    const unknown = '01900000-0000-7000-8000-000000000000';
     const dry = { ...by, dryRun: true };
     const all = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, dry);
     expect([said(all), all.found]).toEqual([ids, { count: 2, relation: 'eq' }]);
     expect(said(await tasks.control({ action: 'retry', filter: 'all' }, dry))).toEqual([]);
-    expect(said(await tasks.control({ action: 'cancel', ids: [nobody, first] }, dry))).toEqual([
-      [nobody, 'TASK_NOT_FOUND'],
+    expect(said(await tasks.control({ action: 'cancel', ids: [unknown, first] }, dry))).toEqual([
+      [unknown, 'TASK_NOT_FOUND'],
       first,
     ]);
     expect(said(await tasks.control({ action: 'delete', ids: [first] }, dry))).toEqual([
@@ -59,7 +59,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(2);
   });
 
-  it('does nothing when a filter finds another number of tasks than was expected', async () => {
+  it('changes nothing if a filter matches another number of tasks than expected', async () => {
     const mail = tasks.define('mail');
     await mail.enqueueMany([[], []]);
     const filter = { name: 'mail' };
@@ -75,7 +75,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     ).toHaveLength(3);
   });
 
-  it('takes 10,000 tasks of a filter at once, the oldest, and says how many it found', async () => {
+  it('applies a command to the oldest 10,000 matching tasks and returns the total', async () => {
     const mail = tasks.define<[n: number]>('mail');
     for (let part = 0; part < 11; part++)
       await mail.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
@@ -90,7 +90,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(1000);
   }, 120_000);
 
-  it('spreads the retries of many tasks over a time', async () => {
+  it('spreads the retries of many tasks over a period', async () => {
     const ids = await tasks.define('mail').enqueueMany([[], [], [], []]);
     await tasks.control({ action: 'cancel', ids }, by);
     const { results } = await tasks.control({ action: 'retry', ids, spread: 60 }, by);
@@ -99,7 +99,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(await countOf({ limit: 1, status: ['pending'] })).toBe(4);
   });
 
-  it('keeps failures by kind: how often, when, by which task last, and how many are failed now', async () => {
+  it('counts failures by group, with the first and last time and the latest task', async () => {
     let broken = true;
     const charge = tasks.task('charge', (order: number) => {
       if (broken) throw new RangeError(`order ${order} is too large`);
@@ -142,7 +142,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     expect(await countOf({ limit: 1, fingerprint: kind?.fingerprint })).toBe(0);
   });
 
-  it('reads kinds of failure newest first, page by page, of one function, and since a time', async () => {
+  it('lists failure groups newest first, in pages, by task name and by time', async () => {
     const bad = tasks.task('bad', (kind: string) => {
       throw new Error(kind);
     });
@@ -177,7 +177,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
       );
   });
 
-  it('lists the processes that have the tasks open, with their slots and what they run', async () => {
+  it('lists the processes that use the store, with their slots and running tasks', async () => {
     const { passed, open } = gate();
     const slow = tasks.task('slow', () => passed);
     await tasks.start();

@@ -4,8 +4,8 @@ import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 
 /**
- * The promises that the public functions of one manager show on any engine. The others need
- * processes or a storage of their own.
+ * The promises that can be tested on any engine with the public functions of one manager. Tests of
+ * the other promises need several processes or a certain storage.
  */
 export type PromiseOfManager =
   | 'concurrencyPer'
@@ -15,7 +15,7 @@ export type PromiseOfManager =
   | 'deletionFreesKey'
   | 'maxBatch';
 
-/** A test, with its name. */
+/** The name and the body of a test. */
 type Declared = readonly [behaviour: string, test: (promises: EnginePromises) => Promise<void>];
 
 /**
@@ -35,7 +35,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
 
   const declared: Record<PromiseOfManager, Declared> = {
     concurrencyPer: [
-      'limits the tasks that run at once to `concurrency`, in all or in each queue',
+      'limits concurrent tasks to `concurrency`, in total or in each queue',
       async ({ concurrencyPer }) => {
         tasks = manager({ concurrency: 2 });
         const { passed, open } = gate();
@@ -55,7 +55,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       },
     ],
     maxQueues: [
-      'takes tasks into as many queues as there can be, and into no other',
+      'accepts as many queues as it declares and rejects a further one',
       async ({ maxQueues }) => {
         const noop = tasks.define('noop');
         const into = (n: number) => noop.with({ queue: `queue ${n}` }).enqueue();
@@ -67,8 +67,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       },
     ],
     priorityOver: [
-      'starts a task with the first priority of its queue before or after those that wait, and ' +
-        'later ones before them',
+      'starts the first task with a priority before all waiting tasks or after them',
       async ({ priorityOver }) => {
         tasks = manager({ concurrency: 1 });
         const order: string[] = [];
@@ -87,7 +86,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       },
     ],
     idempotencyPer: [
-      'stores a task for an idempotency key once for its name, or once for its name and queue',
+      'stores one task per idempotency key for each name, or for each name and queue',
       async ({ idempotencyPer }) => {
         const once = tasks.define('charge');
         const into = (queue: string) => once.with({ idempotencyKey: 'k', queue }).enqueue();
@@ -97,7 +96,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       },
     ],
     deletionFreesKey: [
-      'keeps the idempotency key of a deleted task until its window is over, or frees it',
+      'keeps the idempotency key of a deleted task until its window ends, or frees it',
       async ({ deletionFreesKey }) => {
         const once = tasks.task('charge', () => 1).with({ idempotencyKey: 'k' });
         await tasks.start();
@@ -108,7 +107,7 @@ export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): v
       },
     ],
     maxBatch: [
-      'stores as many tasks in one call as it declares, and none of a larger one',
+      'stores as many tasks in one call as it declares and rejects a larger batch',
       async ({ maxBatch }) => {
         const note = tasks.define<[text?: string]>('note');
         const most = maxBatch?.tasks ?? 12_000;

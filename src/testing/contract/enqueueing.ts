@@ -2,7 +2,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { sleep, waitFor } from '../wait.js';
 
-/** What an engine promises of enqueueing. */
+/** Declares the tests of how an engine enqueues tasks and orders them. */
 export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -13,7 +13,7 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     tasks = manager();
   });
 
-  it('starts what has the larger priority first, and what is older among equals', async () => {
+  it('starts tasks by priority, and tasks of equal priority by age', async () => {
     const order: string[] = [];
     tasks = manager({ concurrency: 1 });
     const note = tasks.task('note', (word: string) => {
@@ -32,7 +32,7 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     expect(order).toEqual(['first', 'second', 'third', 'fourth', 'last']);
   });
 
-  it('starts nothing before its time', async () => {
+  it('does not start a delayed task before its time', async () => {
     const started: number[] = [];
     const note = tasks.task('note', () => {
       started.push(Date.now());
@@ -46,18 +46,18 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     expect(started[0]).toBeLessThan(at.getTime() + 10_000);
   });
 
-  it('stores none of many tasks when one of them cannot be carried', async () => {
+  it('stores no task of a batch if the arguments of one cannot be stored', async () => {
     const note = tasks.task('note', (_value: unknown) => {});
     await expect(note.enqueueMany([[1], [new Date()]])).rejects.toThrow('args[0] is a Date');
     expect((await tasks.find({ limit: 10 })).total).toBe(0);
   });
 
-  it('says since when the first task of a queue waits that could run, whatever its priority', async () => {
+  it('reports since when the oldest ready task of a queue waits, at any priority', async () => {
     const waits = tasks.define('waits', { queue: 'bulk' });
     const oldest = async (): Promise<string | undefined> =>
       (await tasks.aggregate('waits')).find(({ queue }) => queue === 'bulk')?.since;
     await waits.with({ runIn: 60 }).enqueue();
-    // One that waits for its time does not wait for us.
+    // A delayed task does not count as waiting before its time.
     expect(await oldest()).toBeUndefined();
     const first = await waits.enqueue();
     await sleep(0.01);
@@ -71,7 +71,7 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     );
   });
 
-  it('starts nothing of a paused queue until it is resumed, and everything else', async () => {
+  it('starts tasks of all queues except a paused one until it is resumed', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.control({ action: 'pause', queue: 'bulk' }, by);
     await tasks.start();
@@ -91,7 +91,7 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     });
   });
 
-  it('starts a waiting task at once when told to', async () => {
+  it('starts a delayed task at once on the run command', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const id = await noop.with({ runIn: 3600 }).enqueue();

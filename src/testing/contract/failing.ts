@@ -8,7 +8,7 @@ const fail = (): never => {
   throw new Error('no');
 };
 
-/** What an engine promises of failing and retrying. */
+/** Declares the tests of how an engine handles failures, retries and reruns. */
 export function describeFailing({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -19,7 +19,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     tasks = manager();
   });
 
-  it('tries a failed task again as often as it may, each time later, and keeps every attempt', async () => {
+  it('retries a failed task with growing delays and keeps every attempt', async () => {
     const times: number[] = [];
     const flaky = tasks.task(
       'flaky',
@@ -51,7 +51,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect(third - second).toBeGreaterThanOrEqual(299);
   });
 
-  it('succeeds at a later attempt and has no error then', async () => {
+  it('clears the error of a task when a later attempt succeeds', async () => {
     const flaky = tasks.task(
       'flaky',
       () => {
@@ -66,7 +66,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect(task.attempts.map(({ status }) => status)).toEqual(['failed', 'success']);
   });
 
-  it('retries a failed task with the same id, as a new series with its history kept', async () => {
+  it('retries a failed task under the same id and keeps its earlier attempts', async () => {
     let healthy = false;
     const flaky = tasks.task(
       'flaky',
@@ -93,7 +93,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
-  it('refuses to retry what has not failed, and what it does not know', async () => {
+  it('rejects a retry of a pending task and of an unknown task', async () => {
     const noop = tasks.task('noop', () => {});
     const id = await noop.enqueue();
     const unknown = '01890000-0000-7000-8000-000000000000';
@@ -104,7 +104,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
-  it('keeps of every attempt its own start, end, error, stack and log lines', async () => {
+  it('keeps the times, error, stack and log lines of each attempt separately', async () => {
     const flaky = tasks.task(
       'flaky',
       () => {
@@ -135,7 +135,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
-  it('keeps the code, the causes and the members of the error of each attempt', async () => {
+  it('keeps the code, the cause and the aggregated errors of each attempt', async () => {
     const flaky = tasks.task(
       'flaky',
       () => {
@@ -164,7 +164,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     });
   });
 
-  it('drops code and causes when a later attempt succeeds', async () => {
+  it('keeps the cause of an error only with the attempt that failed', async () => {
     const flaky = tasks.task(
       'flaky',
       () => {
@@ -179,7 +179,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     });
   });
 
-  it('asks a function how long to wait, with the number of the try and its error', async () => {
+  it('passes the attempt number and the error to a backoff function', async () => {
     const asked: unknown[][] = [];
     const backoff = (tryNumber: number, error: unknown): number => {
       asked.push([tryNumber, (error as Error).message]);
@@ -194,7 +194,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
-  it('waits for no longer than maxDelay, and for its delay where a function fails', async () => {
+  it('waits no longer than maxDelay, and uses the delay if a backoff function fails', async () => {
     const patient = tasks.task('patient', fail, { retries: 1, backoff: () => 3600, maxDelay: 0.1 });
     const broken = tasks.task('broken', fail, {
       retries: 1,
@@ -206,7 +206,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     for (const id of ids) expect((await ended(id, 'failed')).attempts).toHaveLength(2);
   });
 
-  it('does not try again what retryOn says is not worth it, and fails closed where that throws', async () => {
+  it('does not retry an error if retryOn returns false or throws', async () => {
     const retryOn = (error: unknown): boolean => {
       const { message } = error as Error;
       if (message === 'odd') throw new Error('retryOn is broken');
@@ -225,7 +225,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect((await ended(await picky.enqueue('again'), 'failed')).attempts).toHaveLength(4);
   });
 
-  it('aborts the signal of an attempt that takes too long, and tries it again', async () => {
+  it('aborts the signal of an attempt that times out, and retries the task', async () => {
     const slow = tasks.task(
       'slow',
       () => {
@@ -247,7 +247,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     );
   });
 
-  it('fails an attempt that ignores its time-out after its grace, and marks what it still logs as late', async () => {
+  it('fails a timed-out attempt after its grace period and marks later lines as late', async () => {
     const { passed, open } = gate();
     const deaf = tasks.task(
       'deaf',
@@ -275,7 +275,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect((await tasks.get(id))?.status).toBe('failed');
   });
 
-  it('takes an attempt that still returns within its grace for the success it is', async () => {
+  it('accepts the result of a timed-out attempt within its grace period', async () => {
     const finishing = tasks.task(
       'finishing',
       () => {
@@ -293,7 +293,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     });
   });
 
-  it('does not start a task whose deadline has passed, and does not try it again beyond it', async () => {
+  it('neither starts nor retries a task after its deadline', async () => {
     let ran = 0;
     const urgent = tasks.task(
       'urgent',
@@ -320,7 +320,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect(task.attempts.length).toBeGreaterThan(1);
   });
 
-  it('retries a cancelled task too, as the same one', async () => {
+  it('retries a cancelled task under the same id', async () => {
     const noop = tasks.task('noop', () => 1);
     const id = await noop.enqueue();
     await tasks.control({ action: 'cancel', ids: [id] }, by);
@@ -332,7 +332,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     });
   });
 
-  it('never doubles what is retried twice, in one command or in two', async () => {
+  it('retries a task once, even if several commands name it', async () => {
     let healthy = false;
     let runs = 0;
     const flaky = tasks.task('flaky', () => {
@@ -353,7 +353,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     expect([runs, (await tasks.find({ limit: 10 })).total]).toEqual([2, 1]);
   });
 
-  it('reruns a task that has ended as a new one with its arguments, or others, and the two name each other', async () => {
+  it('reruns an ended task as a new task, and links the two', async () => {
     const add = tasks.task('add', (a: number, b: number) => a + b, { tags: { tenant: '7' } });
     await tasks.start();
     const id = await add.with({ queue: 'sums', priority: 3 }).enqueue(1, 2);
@@ -377,7 +377,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ).toMatchObject({ args: [20, 22], result: 42 });
   });
 
-  it('reruns nothing that has not ended', async () => {
+  it('rejects a rerun of a task that has not ended', async () => {
     const id = await tasks.define('noop').enqueue();
     const { results } = await tasks.control({ action: 'rerun', ids: [id] }, by);
     expect(results).toEqual([{ id, ok: false, code: 'TASK_STATE_CONFLICT', status: 'pending' }]);

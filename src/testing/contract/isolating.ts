@@ -4,7 +4,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { sleep, waitFor } from '../wait.js';
 
-/** What an engine promises about the AsyncLocalStorage contexts of an app. */
+/** Declares the tests of how an engine isolates the AsyncLocalStorage contexts of an app. */
 export function describeIsolating({ runner, manager, ended: endedOf }: Suite): void {
   const { it, beforeEach, expect } = runner;
   const requests = new AsyncLocalStorage<string>();
@@ -62,7 +62,7 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     );
   });
 
-  it('keeps what a handler enters from its children, the next task and the next attempt', async () => {
+  it('keeps a context that a handler enters out of other tasks and attempts', async () => {
     const seen: unknown[] = [];
     const child = tasks.task(
       'child',
@@ -88,7 +88,7 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     );
   });
 
-  it('runs the tasks of a schedule in an empty context, even if a request adds or fires it', async () => {
+  it('runs the tasks of a schedule in an empty context, even if a request adds it', async () => {
     const seen: unknown[] = [];
     const tick = tasks.task('tick', () => void seen.push(requests.getStore()));
     await requests.run('the request that starts', () => tasks.start());
@@ -110,7 +110,7 @@ export function describeIsolating({ runner, manager, ended: endedOf }: Suite): v
     expect(new Set(seen)).toEqual(new Set([undefined]));
   });
 
-  it('aborts the signal of a task in the context of its handler, not of the request that cancels it', async () => {
+  it('aborts a signal in the context of the handler, not of the cancelling request', async () => {
     const seen: unknown[] = [];
     const obedient = tasks.task(
       'obedient',

@@ -3,16 +3,16 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, sleep, waitFor } from '../wait.js';
 
-/** A way in which a task ends. */
+/** How a task ends. */
 interface End {
   status: TaskStatus;
-  /** Whether its idempotency key is free then. */
+  /** Whether its idempotency key is free afterwards. */
   freesKey: boolean;
   /** Enqueues a task with an idempotency key and lets it end. Returns its id. */
   reach(): Promise<string>;
 }
 
-/** What an engine promises of idempotency keys. */
+/** Declares the tests of idempotency keys. */
 export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -49,7 +49,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     tasks = manager();
   });
 
-  it('stores one task for an idempotency key, however many ask at once, and tells all its id', async () => {
+  it('stores one task per idempotency key and returns its id to concurrent calls', async () => {
     let runs = 0;
     const charge = tasks.task('charge', (_order: number) => {
       runs += 1;
@@ -68,7 +68,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     expect((await tasks.find({ limit: 10, name: 'charge' })).total).toBe(2);
   });
 
-  it('gives an idempotency key back when its time is over, or its task is cancelled', async () => {
+  it('frees an idempotency key after its window or when its task is cancelled', async () => {
     const charge = tasks.define<[]>('charge');
     const brief = charge.with({ idempotencyKey: 'k', idempotencyWindow: 0.05 });
     const first = await brief.enqueue();
@@ -78,7 +78,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     const second = await long.enqueue();
     await tasks.control({ action: 'cancel', ids: [second] }, by);
     expect([second]).not.toContain(await long.enqueue());
-    // The work is the other task's now: running the cancelled one as well would do it twice.
+    // Another task does the work now, so a retry of the cancelled task would do it twice.
     const { results } = await tasks.control({ action: 'retry', ids: [second] }, by);
     expect(results[0]).toMatchObject({
       ok: false,
@@ -87,7 +87,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
     });
   });
 
-  it('keeps the idempotency key of a task that failed: it is retried, not stored again', async () => {
+  it('keeps the idempotency key of a failed task, which can be retried', async () => {
     const charge = tasks.task('charge', () => {
       throw new Error('declined');
     });
@@ -100,7 +100,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
   });
 
   const ends: Record<string, End> = {
-    'is cancelled while it waits for its time': {
+    'is cancelled before its time': {
       ...{ status: 'cancelled', freesKey: true },
       reach: async () => {
         define(() => undefined);
@@ -124,7 +124,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
         return id;
       },
     },
-    'is cancelled while it runs, and obeys': {
+    'is cancelled while it runs and stops': {
       ...{ status: 'cancelled', freesKey: true },
       reach: async () => {
         const id = await running(obeying);
@@ -132,7 +132,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
         return id;
       },
     },
-    'is cancelled while it runs, and returns a result': {
+    'is cancelled while it runs and returns a result': {
       ...{ status: 'cancelled', freesKey: true },
       reach: async () => {
         const { passed, open } = gate();
@@ -142,7 +142,7 @@ export function describeKeys({ runner, manager, ended: endedOf }: Suite): void {
         return id;
       },
     },
-    'is cancelled while it runs, and does not stop': {
+    'is cancelled while it runs and does not stop': {
       ...{ status: 'cancelled', freesKey: true },
       reach: async () => {
         const id = await running(() => new Promise(() => undefined), { cancelGrace: 0.05 });

@@ -4,7 +4,7 @@ import type { LogLine, ProcessInfo, TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 
-/** What an engine promises about handlers that keep running after their attempt has ended. */
+/** Declares the tests of handlers that keep running after their attempt has ended. */
 export function describeOutliving({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -16,7 +16,7 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
     tasks = manager({ concurrency: 3 });
   });
 
-  it('keeps what a handler logs after it returned, and marks it late', async () => {
+  it('keeps lines that a handler logs after it returned, and marks them as late', async () => {
     const { passed, open } = gate();
     const hasty = tasks.task('hasty', () => {
       taskLog('in time');
@@ -48,7 +48,7 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
     ]);
   });
 
-  it('keeps what a failed attempt logs while the next one runs, under its own number', async () => {
+  it('keeps late lines of a failed attempt under its number during the next attempt', async () => {
     const { passed, open } = gate();
     const twice = tasks.task(
       'twice',
@@ -74,7 +74,7 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
     ]);
   });
 
-  it('keeps no more late lines of a task than its limit', async () => {
+  it('applies the limit of log lines to late lines', async () => {
     const { passed, open } = gate();
     tasks = manager({ limits: { logLines: 4 } });
     const chatty = tasks.task('chatty', () => {
@@ -97,7 +97,7 @@ export function describeOutliving({ runner, manager, ended: endedOf }: Suite): v
     ]);
   });
 
-  it('lists the slots that handlers hold after their attempt was given up, until those end', async () => {
+  it('lists the slots of abandoned attempts until their handlers end', async () => {
     const { passed, open } = gate();
     const hanging = tasks.task('hanging', () => passed, { timeout: 0.05, cancelGrace: 0.05 });
     const cancelled = tasks.task('cancelled', () => passed, { cancelGrace: 0.05 });

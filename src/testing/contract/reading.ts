@@ -5,7 +5,7 @@ import type { Suite, Tasks } from '../suite.js';
 import { sleep, waitFor } from '../wait.js';
 import { movedTo } from './cursor.js';
 
-/** What an engine promises of reading. */
+/** Declares the tests of how an engine finds, counts and watches tasks. */
 export function describeReading({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -16,7 +16,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     tasks = manager();
   });
 
-  it('numbers every change, so that a reader gets the newest row of each task changed since', async () => {
+  it('returns the newest row of each task that changed since a revision', async () => {
     const noop = tasks.task('noop', () => {});
     const before = await noop.enqueue();
     const { rev } = await tasks.describe();
@@ -47,7 +47,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(await second).toBe('ended');
   });
 
-  it('tells each change once, whatever is written in the meantime', async () => {
+  it('reports each change once to a watcher, even if writes continue', async () => {
     const noop = tasks.define('noop');
     const { rev } = await tasks.describe();
     const controller = new AbortController();
@@ -64,7 +64,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(told).toEqual(ids);
   });
 
-  it('tells at most 500 changed rows, the newest, and how many others there are', async () => {
+  it('reports the newest 500 changed rows and the number of dropped ones', async () => {
     const noop = tasks.define('noop');
     const { rev } = await tasks.describe();
     const ids = await noop.enqueueMany(Array.from({ length: 620 }, () => []));
@@ -80,7 +80,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     }
   });
 
-  it('lists tasks newest first, by state and name, and repeats and skips none over its pages', async () => {
+  it('pages through tasks newest first, by state and name, without repeats or gaps', async () => {
     const a = tasks.task('a', () => 1);
     const b = tasks.task('b', () => {
       throw new Error('x');
@@ -114,7 +114,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     });
   });
 
-  it('counts states, and measures durations within 2.2 %', async () => {
+  it('counts tasks by state and measures durations within 2.2 %', async () => {
     const timed = tasks.task('timed', (ms: number) => sleep(ms / 1000));
     const bad = tasks.task('bad', () => {
       throw new Error('x');
@@ -158,7 +158,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     });
   });
 
-  it('finds tasks by queue, tag, fingerprint, time, word and the beginning of an id, and by several at once', async () => {
+  it('finds tasks by queue, tag, fingerprint, time, word, id prefix or several', async () => {
     const send = tasks.task('send_email', (_to: string) => 1, { tags: { tenant: '7' } });
     const charge = tasks.task('charge', (order: number) => {
       throw new Error(`card ${order} was declined by Mastodon bank`);
@@ -210,12 +210,12 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     expect(await ids({ q: 'mastodon', status: ['success'] })).toEqual([]);
     expect(await ids({ q: 'mastodon" OR *' })).toEqual([]);
     expect(await ids({ q: 'send_email' })).toEqual([other, sent]);
-    // A letter that some word indexes take for two words.
+    // Some word indexes split a word at this letter.
     for (const odd of ['mastodon\u19b0bank', '_', '\u19b0', '\ud800'])
       expect(await ids({ q: odd })).toEqual([]);
   });
 
-  it('sorts by every key, both ways, and repeats and skips none over its pages', async () => {
+  it('sorts by every key in both directions, without repeats or gaps across pages', async () => {
     const quick = tasks.task('quick', (ms: number) => sleep(ms / 1000));
     const bad = tasks.task('bad', () => {
       throw new Error('x');
@@ -252,7 +252,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     }
   });
 
-  it('refuses a cursor of another sort, and one that no list gave', async () => {
+  it('rejects a cursor of another sort order and a made-up cursor', async () => {
     await tasks.define('noop').enqueueMany([[], []]);
     const { nextCursor } = await tasks.find({ limit: 1 });
     const invalid = expect.objectContaining({ code: 'INVALID_CURSOR' });
@@ -264,7 +264,7 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
   });
 }
 
-/** Which of two comes first: by the key, what has none last, ties by id. */
+/** Compares two tasks by a key. A task without the key is last, and ties are resolved by id. */
 function inOrder(a: TaskSummary, b: TaskSummary, key: SortKey, turn: number): number {
   const [x, y] = [a, b].map((task) =>
     key === 'status' ? taskStatuses.indexOf(task.status) : task[key],

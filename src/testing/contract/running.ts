@@ -3,7 +3,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, sleep, waitFor } from '../wait.js';
 
-/** What an engine promises of running. */
+/** Declares the tests of how an engine runs tasks. */
 export function describeRunning({ runner, manager, ended: endedOf }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -49,7 +49,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
   });
 
-  it('enqueues before it is started, and runs that afterwards', async () => {
+  it('accepts tasks before the start and runs them afterwards', async () => {
     const noop = tasks.task('noop', () => {});
     const id = await noop.enqueue();
     expect((await tasks.get(id))?.status).toBe('pending');
@@ -67,7 +67,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect((await ended(id, 'success')).result).toBe(1);
   });
 
-  it('leaves a task pending that no process has a handler for', async () => {
+  it('leaves a task pending if no process has a handler for it', async () => {
     const gone = tasks.define('gone');
     tasks.task('here', () => {});
     await tasks.start();
@@ -76,7 +76,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect((await tasks.get(id))?.status).toBe('pending');
   });
 
-  it('runs no more at once than it may', async () => {
+  it('runs at most `concurrency` tasks at once', async () => {
     let now = 0;
     let most = 0;
     tasks = manager({ concurrency: 3 });
@@ -130,7 +130,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(await found({ q: '%' })).toEqual([]);
   });
 
-  it('shows the log of a task while it runs', async () => {
+  it('shows the log of a running task', async () => {
     const { passed, open } = gate();
     const talk = tasks.task('talk', () => {
       taskLog('begun');
@@ -142,7 +142,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     open();
   });
 
-  it('keeps all of a log line and of a progress text that has a NUL in it', async () => {
+  it('replaces NUL characters in log lines and progress texts', async () => {
     const { passed, open } = gate();
     const talk = tasks.task('talk', () => {
       taskLog('one\0two');
@@ -159,7 +159,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     open();
   });
 
-  it('keeps no more log lines of a task than its limit, and says so', async () => {
+  it('keeps log lines up to the limit and adds a line that says so', async () => {
     tasks = manager({ limits: { logLines: 5 } });
     const talk = tasks.task('talk', () => {
       for (let n = 0; n < 50; n++) taskLog(`line ${n}`);
@@ -175,7 +175,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
-  it('leaves a task success whose result cannot be kept, and says why', async () => {
+  it('succeeds without a result if it cannot be stored, and records the reason', async () => {
     const odd = tasks.task('odd', () => ({ at: new Date() }));
     await tasks.start();
     expect(await ended(await odd.enqueue(), 'success')).toMatchObject({
@@ -185,7 +185,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
   });
 
   const thrownThings: [string, unknown][] = [
-    ['a text', 'plain'],
+    ['a string', 'plain'],
     ['null', null],
     ['undefined', undefined],
     [
@@ -204,7 +204,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     ],
   ];
   for (const [what, thrown] of thrownThings) {
-    it(`records a handler that throws ${what} as failed`, async () => {
+    it(`marks a task as failed if its handler throws ${what}`, async () => {
       const odd = tasks.task('odd', () => {
         throw thrown;
       });
@@ -216,7 +216,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     });
   }
 
-  it('tells of each transition once, in order, after it is stored', async () => {
+  it('emits one event for each state change', async () => {
     const seen: string[] = [];
 
     for (const status of ['pending', 'running', 'success', 'failed', 'cancelled'] as const)
@@ -252,7 +252,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     );
   });
 
-  it('only enqueues and shows when it is started with run: false', async () => {
+  it('starts no task after start({ run: false })', async () => {
     const noop = tasks.task('noop', () => {});
     await tasks.start({ run: false });
     const id = await noop.enqueue();
@@ -260,7 +260,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect((await tasks.get(id))?.status).toBe('pending');
   });
 
-  it('starts each of a thousand tasks once, also when they are enqueued by many callers at once', async () => {
+  it('starts each of a thousand concurrently enqueued tasks once', async () => {
     const starts = new Map<number, number>();
     tasks = manager({ concurrency: 50 });
     const count = tasks.task('count', (n: number) => {
@@ -272,7 +272,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect([starts.size, ...new Set(starts.values())]).toEqual([1000, 1]);
   });
 
-  it('runs no more of a name at once than that name may, whatever else there is to run', async () => {
+  it('limits the concurrency of a task name while other tasks run', async () => {
     let now = 0;
     let most = 0;
     const narrow = tasks.task(
@@ -292,7 +292,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(most).toBe(2);
   });
 
-  it('starts the ready tasks of other names although one is held up by its own limit', async () => {
+  it('starts ready tasks of other names while one name is at its limit', async () => {
     const gates = [gate(), gate()];
     const held = tasks.task('held', (n: number) => gates[n]?.passed, {
       concurrency: 1,
@@ -311,7 +311,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     await ended(second, 'success');
   });
 
-  it('shows how far a task is while it runs, and keeps the last of it', async () => {
+  it('shows the progress of a running task and keeps the last value', async () => {
     const { passed, open } = gate();
     let told: number | null | undefined;
     tasks.on('success', ({ progress }) => {
@@ -338,7 +338,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     await waitFor(() => told === 1);
   });
 
-  it('does not count the time that a task waits for a slot', async () => {
+  it('excludes the time before the start from the duration of a task', async () => {
     tasks = manager({ concurrency: 1 });
     const slow = tasks.task('slow', () => sleep(0.3));
     await tasks.start();
@@ -351,7 +351,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     expect(waited).toBeGreaterThan(1.1);
   });
 
-  it('runs, shows and retries tasks whose arguments and results are encrypted', async () => {
+  it('runs, shows and retries tasks with encrypted arguments and results', async () => {
     tasks = manager({ encryptionKeys: 'a key of tests, 0123456789 abcdefgh' });
     const seen: unknown[] = [];
     const secret = tasks.task('secret', (word: string) => {

@@ -1,7 +1,7 @@
 import type { Suite, Tasks } from '../suite.js';
 import { sleep, waitFor } from '../wait.js';
 
-/** What an engine promises of schedules. */
+/** Declares the tests of schedules. */
 export function describeScheduling({ runner, manager }: Suite): void {
   const by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
@@ -11,7 +11,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     tasks = manager();
   });
 
-  it('fires a schedule while it is started', async () => {
+  it('enqueues a task at each interval of a schedule', async () => {
     const tick = tasks.task('tick', (_word: string) => {});
     tasks.schedule('ticking', tick, { every: 0.1, args: ['x'] });
     await tasks.start();
@@ -22,7 +22,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     expect(page.items[0]).toMatchObject({ name: 'tick', source: 'scheduled' });
   });
 
-  it('says when each schedule fires next, when it did last and what it made', async () => {
+  it('lists the next run, the last run and the last task of each schedule', async () => {
     const tick = tasks.task('tick', () => 1);
     tasks.schedule('often', tick, { every: 0.1 });
     tasks.schedule('nightly', tick, { cron: '0 3 * * *', timezone: 'Europe/Berlin' });
@@ -47,7 +47,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     expect((await tasks.find({ limit: 10, schedule: 'nightly' })).total).toBe(0);
   });
 
-  it('leaves a run out while the one before has not ended, unless they may overlap', async () => {
+  it('skips a run if the previous one has not ended, unless overlap is allowed', async () => {
     const releases: (() => void)[] = [];
     const hold = (): Promise<void> =>
       new Promise((resolve) => {
@@ -68,7 +68,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     for (const release of releases) release();
   });
 
-  it('pauses and resumes a schedule, and runs it now', async () => {
+  it('pauses, resumes and runs a schedule on command', async () => {
     const tick = tasks.task('tick', () => 1);
     tasks.schedule('ticking', tick, { every: 0.05 });
     tasks.schedule('nightly', tick, { cron: '0 3 * * *' });
@@ -94,7 +94,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     expect((await tasks.find({ limit: 10, schedule: 'nightly' })).total).toBe(1);
   });
 
-  it('refuses a command on an unknown schedule', async () => {
+  it('rejects a command for an unknown schedule', async () => {
     const tick = tasks.task('tick', () => 1);
     tasks.schedule('nightly', tick, { cron: '0 3 * * *' });
     await tasks.start();
@@ -108,7 +108,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     ]);
   });
 
-  it('pauses a queue before its first task', async () => {
+  it('pauses a queue that has no tasks yet', async () => {
     await tasks.start();
     expect(await tasks.control({ action: 'pause', queue: 'later' }, by)).toMatchObject({
       known: true,
@@ -122,7 +122,7 @@ export function describeScheduling({ runner, manager }: Suite): void {
     );
   });
 
-  it('begins with a schedule that is added after the start', async () => {
+  it('starts a schedule that is added after the start', async () => {
     const tick = tasks.task('tick', () => 1);
     await tasks.start();
     tasks.schedule('late', tick, { every: 0.05 });

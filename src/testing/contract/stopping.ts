@@ -3,7 +3,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, sleep, waitFor } from '../wait.js';
 
-/** What an engine promises of stopping. */
+/** Declares the tests of how an engine stops. */
 export function describeStopping({ runner, manager, ended: endedOf }: Suite): void {
   const { it, beforeEach, expect } = runner;
   let tasks: Tasks;
@@ -13,7 +13,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     tasks = manager();
   });
 
-  it('waits at a stop for what runs', async () => {
+  it('waits for running tasks', async () => {
     const slow = tasks.task('slow', () => sleep(0.2));
     let succeeded = false;
     tasks.on('success', () => {
@@ -29,10 +29,10 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     );
   });
 
-  it('runs to its end at a stop, or leaves to wait, what it was about to take', async () => {
+  it('finishes a task that it is about to start, or leaves it pending', async () => {
     const told = { running: 0, success: 0 };
-    // However far the taking is by the time of the stop; where a server is slow to hand out, until
-    // one was taken in time.
+    // Each round stops at a later point of the claim. If the server is slow, further rounds follow
+    // until a task was started before the stop.
     for (
       let turns = 0;
       turns < 12 || (told.running === 0 && turns < 1000);
@@ -54,7 +54,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     expect(told.success).toBe(told.running);
   });
 
-  it('hands back at a stop what does not end in time, whether it obeys its signal or not', async () => {
+  it('hands back tasks that exceed the timeout, even if they ignore their signal', async () => {
     const told: string[] = [];
     for (const status of ['interrupted', 'failed', 'pending'] as const)
       tasks.on(status, ({ name: task, error }) => told.push(`${task} ${status} ${error?.name}`));
@@ -79,7 +79,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     ]);
   });
 
-  it('lets running handlers enqueue, read and command until the drain ends, and starts nothing new', async () => {
+  it('lets running handlers use the engine until the drain ends, but starts no task', async () => {
     const { passed, open } = gate();
     let childRuns = 0;
     const child = tasks.task('child', () => {
@@ -107,7 +107,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     expect(childRuns).toBe(0);
   });
 
-  it('hands back a task whose handler fails because the drain has ended', async () => {
+  it('hands back a task if its handler fails because the drain has ended', async () => {
     const told: string[] = [];
     for (const status of ['failed', 'interrupted'] as const)
       tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
@@ -133,7 +133,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     expect(told).toEqual(['late interrupted']);
   });
 
-  it('refuses what is enqueued after a stop, so that nobody takes it for stored', async () => {
+  it('rejects tasks that are enqueued afterwards', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     await tasks.stop();
