@@ -1,5 +1,6 @@
 import type { DurationHistogram } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
+import { isEnded } from '../tasks/states.js';
 import { taskStatuses } from '../tasks/types.js';
 import { totalsOf } from './overview.js';
 
@@ -9,17 +10,20 @@ export const prometheusType = 'text/plain; version=0.0.4; charset=utf-8';
 type Labels = Readonly<Record<string, string>>;
 type Sample = readonly [labels: Labels, value: number];
 
-const endings = taskStatuses.slice(2);
+const endings = taskStatuses.filter(isEnded);
 /** Bounds of the histogram, in seconds. */
 const bounds = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 ] as const;
-/** Functions, and queues, that have series of their own, so that a queue for each customer does not overload a Prometheus. */
+/**
+ * Functions, and queues, that have series of their own, so that a queue for each customer does not
+ * overload a Prometheus.
+ */
 const maxNames = 500;
 
 /**
- * Returns the figures of the tasks as Prometheus takes them. Series are by function and by queue, never by task, and of the
- * first 500 functions and queues at most, in the order of their names.
+ * Returns the figures of the tasks as Prometheus takes them. Series are by function and by queue,
+ * never by task, and of the first 500 functions and queues at most, in the order of their names.
  */
 export async function prometheusText(tasks: TaskSource): Promise<string> {
   const [now, ever, { queues: states }, workers, histograms] = await Promise.all([

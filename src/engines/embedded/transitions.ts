@@ -2,7 +2,8 @@ import type { Logger } from '../../options.js';
 import type { NewTask, Outcome, TransitionObserver } from '../../tasks/engine.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
 import type { Row } from '../tables/schema/database.js';
-import { stateOf, toSummary } from '../tables/schema/rows.js';
+import { toSummary } from '../tables/schema/rows.js';
+import { stateOf } from '../tables/schema/states.js';
 
 /** Notifies the observer of an engine of tasks that this process brought into a new state. */
 export class Transitions {

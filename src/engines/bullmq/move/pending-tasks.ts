@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Database } from '../../tables/schema/database.js';
 import { idOf } from '../../tables/schema/rows.js';
+import { stateCode } from '../../tables/schema/states.js';
 import type { ScriptTransaction } from '../connection/redis-script.js';
 import { type ChangeNote, ChangeNotes } from '../jobs/change-notes.js';
 import { JobAdder } from '../jobs/job-adder.js';
@@ -88,7 +89,9 @@ export class PendingTasks {
       });
   }
 
-  /** Returns the BullMQ queue of a pending task. The catalog knows the tasks with their own queue. */
+  /**
+   * Returns the BullMQ queue of a pending task. The catalog knows the tasks with their own queue.
+   */
   #entryOf(name: string, label: string): CatalogEntry {
     const { catalog, concurrency } = this.#parts;
     const entry = catalog.known({
@@ -203,8 +206,9 @@ export function partitionsOf(
 ): { name: string; label: string; prioritized: boolean }[] {
   return database
     .all(
-      `SELECT name, queue, max(priority <> 0) AS prioritized FROM task JOIN partition ON partition.id = task.partition
-       WHERE status = 0 GROUP BY partition ORDER BY prioritized, queue, name`,
+      `SELECT name, queue, max(priority <> 0) AS prioritized FROM task
+        JOIN partition ON partition.id = task.partition
+       WHERE status = ${stateCode.pending} GROUP BY partition ORDER BY prioritized, queue, name`,
     )
     .map(({ name, queue, prioritized }) => ({
       name: String(name),

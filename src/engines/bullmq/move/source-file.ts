@@ -2,6 +2,7 @@ import { existsSync, renameSync, rmSync } from 'node:fs';
 import { checkFile } from '../../tables/schema/check-file.js';
 import { type Database, openDatabase, sqliteCode } from '../../tables/schema/database.js';
 import { layOut } from '../../tables/schema/layout.js';
+import { stateCode } from '../../tables/schema/states.js';
 import { removePending } from '../../tables/write/remove-pending.js';
 import { Writer } from '../../tables/write/writer.js';
 import { unusable } from './progress.js';
@@ -39,7 +40,8 @@ export class SourceFile {
     try {
       if (!isMoving) settle(database, path);
       database.exec(
-        'CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL, prefix TEXT NOT NULL, begun INTEGER NOT NULL)',
+        `CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL, prefix TEXT NOT NULL,
+          begun INTEGER NOT NULL)`,
       );
       // If a user has renamed the file back, the move begins again.
       if (!isMoving) database.exec('DELETE FROM moving');
@@ -95,7 +97,8 @@ export class SourceFile {
     const begun = present.begun === 1;
     if (begun && present.prefix !== prefix)
       throw unusable(
-        `a part of this file is already under the prefix '${String(present.prefix)}': run the command with --prefix ${String(present.prefix)}`,
+        `a part of this file is already under the prefix '${String(present.prefix)}': run the ` +
+          `command with --prefix ${String(present.prefix)}`,
       );
     database.run('UPDATE moving SET prefix = ?', prefix);
     return { origin: String(present.origin), begun };
@@ -132,7 +135,8 @@ export class SourceFile {
     const database = await openDatabase(name);
     try {
       database.exec(
-        `PRAGMA busy_timeout = ${lockTimeout}; PRAGMA synchronous = FULL; PRAGMA locking_mode = EXCLUSIVE`,
+        `PRAGMA busy_timeout = ${lockTimeout}; PRAGMA synchronous = FULL; PRAGMA locking_mode ` +
+          '= EXCLUSIVE',
       );
       // It leaves the mode WAL, in which several processes work, only if no other process has it
       // open.
@@ -157,7 +161,8 @@ function release(database: Database): void {
 }
 
 const inUse = (path: string): string =>
-  `'${path}' is in use: end every process that has it open first, also those that have stopped their tasks`;
+  `'${path}' is in use: end every process that has it open first, also those that have stopped ` +
+  'their tasks';
 
 /**
  * Ends or requeues the running tasks, as the engine of the file does after a crash. No process has
@@ -168,7 +173,8 @@ function settle(database: Database, path: string): void {
   layOut(database, path);
   database.get('PRAGMA journal_mode = DELETE');
   const owners = database.all(
-    'SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner FROM worker',
+    `SELECT DISTINCT owner FROM task WHERE status = ${stateCode.running} AND owner IS NOT NULL UNION
+      SELECT owner FROM worker`,
   );
   const at = Date.now();
   const writes = owners.map(({ owner }) => ({

@@ -1,7 +1,8 @@
 import type { NewTask, StoredError } from '../../../tasks/engine.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Database, Row } from '../../tables/schema/database.js';
-import { detailsOf, idBytes, idOf, stateOf } from '../../tables/schema/rows.js';
+import { detailsOf, idBytes, idOf } from '../../tables/schema/rows.js';
+import { stateCode, stateOf } from '../../tables/schema/states.js';
 import { type AttemptRecord, attemptField, errorNote, jobFields } from '../jobs/task-job.js';
 
 /** A pending task of the file. */
@@ -18,8 +19,12 @@ export interface PendingTask {
 const atOnce = { tasks: 500, bytes: 8 * 1024 * 1024 };
 
 const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack), 0)
-  + CASE attempt WHEN 0 THEN 0 ELSE (SELECT coalesce(sum(length(stack) + coalesce(length(error_details), 0)), 0) FROM attempt WHERE attempt.task = seq) END
-  + CASE log_lines WHEN 0 THEN 0 ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log WHERE log.task = seq) END`;
+  + CASE attempt WHEN 0 THEN 0
+    ELSE (SELECT coalesce(sum(length(stack) + coalesce(length(error_details), 0)), 0) FROM attempt
+    WHERE attempt.task = seq) END
+  + CASE log_lines WHEN 0 THEN 0
+    ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log
+    WHERE log.task = seq) END`;
 
 const columns = `seq, task.id, partition.name, partition.queue, priority, tags, run_at, deadline_at, attempts, max_attempts, max_interrupts, args,
   task.idempotency_key, schedule, rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
@@ -30,7 +35,8 @@ const columns = `seq, task.id, partition.name, partition.queue, priority, tags, 
  */
 export function readPending(database: Database, after: string): PendingTask[] {
   const sizes = database.all(
-    `SELECT hex(id) AS id, ${size} AS size FROM task WHERE status = 0 AND id > ? ORDER BY id LIMIT ?`,
+    `SELECT hex(id) AS id, ${size} AS size FROM task WHERE status = ${stateCode.pending} AND id > ?
+      ORDER BY id LIMIT ?`,
     ...[idBytes(after), atOnce.tasks],
   );
   let bytes = 0;
@@ -42,21 +48,24 @@ export function readPending(database: Database, after: string): PendingTask[] {
   if (!last) return [];
   const rows = database.all(
     `SELECT ${columns} FROM task JOIN partition ON partition.id = task.partition
-     LEFT JOIN idempotency AS key ON key.name = partition.name AND key.key = task.idempotency_key AND key.id = task.id AND released = 0
-     WHERE status = 0 AND task.id > ? AND task.id <= ? ORDER BY task.id`,
+     LEFT JOIN idempotency AS key ON key.name = partition.name AND key.key = task.idempotency_key
+       AND key.id = task.id AND released = 0
+     WHERE status = ${stateCode.pending} AND task.id > ? AND task.id <= ? ORDER BY task.id`,
     ...[idBytes(after), idBytes(idOf(last.id))],
   );
   const seqs = JSON.stringify(rows.map(({ seq }) => seq));
   const attempts = byTask(
     database.all(
-      `SELECT task, number, status, started_at, ended_at, error_name, error_message, stack, error_details
+      `SELECT task, number, status, started_at, ended_at, error_name, error_message, stack,
+        error_details
        FROM attempt WHERE task IN (SELECT value FROM json_each(?)) ORDER BY task, number`,
       seqs,
     ),
   );
   const lines = byTask(
     database.all(
-      'SELECT task, at, attempt, level, late, message, fields FROM log WHERE task IN (SELECT value FROM json_each(?)) ORDER BY task, n',
+      `SELECT task, at, attempt, level, late, message, fields FROM log WHERE task IN (SELECT value
+        FROM json_each(?)) ORDER BY task, n`,
       seqs,
     ),
   );

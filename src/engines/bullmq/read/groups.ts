@@ -1,5 +1,5 @@
 import type { TaskStatus } from '../../../tasks/types.js';
-import { stateCode } from '../../tables/schema/rows.js';
+import { stateCode } from '../../tables/schema/states.js';
 
 /**
  * The groups in which the tasks of a queue are counted: BullMQ keeps the jobs of a group in the

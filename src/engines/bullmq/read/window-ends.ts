@@ -1,6 +1,7 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database } from '../../tables/schema/database.js';
-import { idOf, stateCode } from '../../tables/schema/rows.js';
+import { idOf } from '../../tables/schema/rows.js';
+import { hasEnded, stateCode } from '../../tables/schema/states.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import { codes, type EndedGroup } from './groups.js';
 
@@ -33,7 +34,8 @@ export class WindowEnds {
   oldest(group: EndedGroup): number | undefined {
     const ends = codes[group].flatMap((code) => {
       const end = this.#database.get(
-        'SELECT min(ended_at) AS at FROM task INDEXED BY task_ended WHERE status = ? AND status > 1',
+        `SELECT min(ended_at) AS at FROM task INDEXED BY task_ended WHERE status = ?
+          AND ${hasEnded}`,
         code,
       )?.at;
       return typeof end === 'number' ? [end] : [];
@@ -49,8 +51,9 @@ export class WindowEnds {
       : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
     return this.#database
       .all(
-        `SELECT task.id, key, ended_at FROM task INDEXED BY window_ended JOIN job ON job.id = task.id
-        WHERE owner = ? AND status = ? AND status > 1 AND (ended_at, key) ${sign} (?, ?)
+        `SELECT task.id, key, ended_at FROM task INDEXED BY window_ended
+          JOIN job ON job.id = task.id
+        WHERE owner = ? AND status = ? AND ${hasEnded} AND (ended_at, key) ${sign} (?, ?)
         ORDER BY ended_at ${order}, key ${order} LIMIT ?`,
         ...[queue, stateCode[status], ...place, limit],
       )
@@ -67,7 +70,8 @@ export class WindowEnds {
     const counts = codes[group].map(
       (code) =>
         this.#database.get(
-          'SELECT count(*) AS n FROM task INDEXED BY window_ended WHERE owner = ? AND status = ? AND status > 1 AND ended_at <= ?',
+          `SELECT count(*) AS n FROM task INDEXED BY window_ended WHERE owner = ? AND status = ?
+            AND ${hasEnded} AND ended_at <= ?`,
           ...[queue, code, end],
         )?.n,
     );

@@ -2,7 +2,8 @@ import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Row, SqlValue } from '../../tables/schema/database.js';
-import { idBytes, stateCode } from '../../tables/schema/rows.js';
+import { idBytes } from '../../tables/schema/rows.js';
+import { stateCode } from '../../tables/schema/states.js';
 import { recordAttempt } from '../../tables/write/attempts.js';
 import { deleteTask } from '../../tables/write/commands.js';
 import { move, statusOf, type Transaction } from '../../tables/write/transaction.js';
@@ -224,9 +225,11 @@ const changing = [
     'cancelling',
   ],
 ];
-const insertTask = `INSERT INTO task (attempts, max_interrupts, args, ${[...fixed, ...changing].join(', ')})
+const insertTask = `INSERT INTO task (attempts, max_interrupts, args,
+  ${[...fixed, ...changing].join(', ')})
   VALUES (1, 0, '[]'${', ?'.repeat(fixed.length + changing.length)})`;
-const updateTask = `UPDATE task SET ${changing.map((column) => `${column} = ?`).join(', ')} WHERE seq = ?`;
+const updateTask = `UPDATE task SET ${changing.map((column) => `${column} = ?`).join(', ')}
+  WHERE seq = ?`;
 
 function valuesOf(task: WindowTask, rev: number, searchable: SqlValue): SqlValue[] {
   const { status, priority, queue, facts, progress, progressText, stack = null } = task;

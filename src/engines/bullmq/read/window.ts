@@ -16,6 +16,7 @@ import { Reader } from '../../tables/read/reader.js';
 import { type Database, inMemory, openDatabase, rollBack } from '../../tables/schema/database.js';
 import { layOut } from '../../tables/schema/layout.js';
 import { idBytes, idOf } from '../../tables/schema/rows.js';
+import { hasEnded, isNotRunning, stateCode } from '../../tables/schema/states.js';
 import { Counters } from '../../tables/write/counters.js';
 import { Failures } from '../../tables/write/failures.js';
 import { Inserter } from '../../tables/write/insert.js';
@@ -40,7 +41,7 @@ const kept = { minutes: 7 * levels.day, hours: 400 * levels.day, partitions: lev
 /** Drops the indexes for claiming tasks. `owner` holds BullMQ's name of the queue. */
 const layout = `
 DROP INDEX task_ready; DROP INDEX task_waiting; DROP INDEX task_delayed;
-CREATE INDEX window_ended ON task (owner, status, ended_at) WHERE status > 1;
+CREATE INDEX window_ended ON task (owner, status, ended_at) WHERE ${hasEnded};
 `;
 
 /**
@@ -174,7 +175,8 @@ export class Window {
     const rows = codes[group].flatMap((code) =>
       this.#database.all(
         `${known} INDEXED BY window_ended
-        WHERE owner = ? AND status = ? AND status > 1 AND ended_at > ? AND ended_at < ? ORDER BY ended_at LIMIT ?`,
+        WHERE owner = ? AND status = ? AND ${hasEnded} AND ended_at > ? AND ended_at < ?
+          ORDER BY ended_at LIMIT ?`,
         ...[queue, code, after, before, steps.dropped],
       ),
     );
@@ -241,11 +243,12 @@ export class Window {
   jobIdsOf(queue: string, group: 'pending' | 'running'): string[] {
     const [index, condition] =
       group === 'running'
-        ? ['task_running', 'status = 1']
-        : ['task_status', 'status = 0 AND status <> 1'];
+        ? ['task_running', `status = ${stateCode.running}`]
+        : ['task_status', `status = ${stateCode.pending} AND ${isNotRunning}`];
     return this.#database
       .all(
-        `SELECT task.id, key FROM task INDEXED BY ${index} LEFT JOIN job ON job.id = task.id WHERE ${condition} AND owner = ?`,
+        `SELECT task.id, key FROM task INDEXED BY ${index} LEFT JOIN job ON job.id = task.id
+          WHERE ${condition} AND owner = ?`,
         queue,
       )
       .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
@@ -259,8 +262,8 @@ export class Window {
     limit: number,
   ): string[] {
     const start = after === undefined ? new Uint8Array() : idBytes(after);
-    const query =
-      'SELECT id FROM task INDEXED BY task_status WHERE status = ? AND status <> 1 AND owner = ? AND id > ? ORDER BY id LIMIT ?';
+    const query = `SELECT id FROM task INDEXED BY task_status WHERE status = ? AND ${isNotRunning}
+      AND owner = ? AND id > ? ORDER BY id LIMIT ?`;
     const rows = codes[group].flatMap((code) =>
       this.#database.all(query, code, queue, start, limit),
     );
@@ -379,5 +382,5 @@ function sizeKey(queue: string, group: Group): string {
 
 /** Returns the condition that makes SQLite use the index of a group, oldest tasks first. */
 function indexed(group: Group): string {
-  return isEndedGroup(group) ? 'status > 1' : group === 'pending' ? 'status <> 1' : 'TRUE';
+  return isEndedGroup(group) ? hasEnded : group === 'pending' ? isNotRunning : 'TRUE';
 }

@@ -1,6 +1,7 @@
 import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
 import type { Database } from '../schema/database.js';
 import { toFailureGroup } from '../schema/rows.js';
+import { stateCode } from '../schema/states.js';
 import { invalidPosition } from './position.js';
 
 const hour = 3_600_000;
@@ -21,7 +22,7 @@ export function readFailures(
   const rows = database.all(
     `SELECT fingerprint, partition.name, error_name, error_message, n, first_at, last_at, last_id,
        (SELECT n FROM failure_count WHERE failure_count.fingerprint = failure_group.fingerprint
-         AND status = 3) AS failed
+         AND status = ${stateCode.failed}) AS failed
      FROM failure_group JOIN partition ON partition.id = failure_group.partition
        WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR partition.name = ?)
      ORDER BY last_at DESC, fingerprint DESC LIMIT ?`,

@@ -1,7 +1,7 @@
 import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
 import { taskStatuses } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
-import { stateCode } from '../schema/rows.js';
+import { stateCode } from '../schema/states.js';
 import type { ListPlan } from './list-plan.js';
 import { countedTo, paramsOf, type Source, whereOf } from './sources.js';
 

@@ -1,7 +1,8 @@
 import type { TaskQuery } from '../../../tasks/engine.js';
+import { isEnded } from '../../../tasks/states.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
-import { stateCode, stateOf } from '../schema/rows.js';
+import { hasEnded, isNotRunning, stateCode, stateOf } from '../schema/states.js';
 import { searchSources } from './search.js';
 import {
   type Condition,
@@ -239,37 +240,38 @@ export class ListPlan {
         sql: 'seq IN (SELECT value FROM json_each(?))',
         params: [JSON.stringify(this.#newestMatches(text))],
       });
-    const states = (status ?? taskStatuses).map((each) => stateCode[each]);
     const withValue: Source[] = [];
     const without: Source[] = [];
-    for (const state of states) {
-      if (state > 1) {
+    for (const state of status ?? taskStatuses) {
+      const from = `task INDEXED BY ${valueIndex[value]}`;
+      const inState = `status = ${stateCode[state]}`;
+      if (isEnded(state)) {
         withValue.push({
-          from: `task INDEXED BY ${valueIndex[value]}`,
-          where: `status = ${state} AND status > 1 AND ${value} IS NOT NULL`,
+          from,
+          where: `${inState} AND ${hasEnded} AND ${value} IS NOT NULL`,
           params: [],
           value,
         });
         without.push({
-          from: `task INDEXED BY ${valueIndex[value]}`,
-          where: `status = ${state} AND status > 1 AND ${value} IS NULL`,
+          from,
+          where: `${inState} AND ${hasEnded} AND ${value} IS NULL`,
           params: [],
         });
       } else if (value === 'started_at') {
         withValue.push({
-          from: `task INDEXED BY ${state === 0 ? 'task_retrying' : 'task_running'}`,
-          where: `status = ${state} AND started_at IS NOT NULL`,
+          from: `task INDEXED BY ${state === 'pending' ? 'task_retrying' : 'task_running'}`,
+          where: `${inState} AND started_at IS NOT NULL`,
           params: [],
           value,
         });
-        if (state === 0)
+        if (state === 'pending')
           without.push({
             from: 'task INDEXED BY task_status',
-            where: 'status = 0 AND status <> 1 AND started_at IS NULL',
+            where: `${inState} AND ${isNotRunning} AND started_at IS NULL`,
             params: [],
           });
       } else {
-        without.push(statusSource(state === 0 ? 'pending' : 'running'));
+        without.push(statusSource(state));
       }
     }
     return [

@@ -10,7 +10,8 @@ import {
   successRate,
 } from '../../metrics.js';
 import type { Database } from '../schema/database.js';
-import { stateOf, toPause } from '../schema/rows.js';
+import { toPause } from '../schema/rows.js';
+import { stateOf } from '../schema/states.js';
 import { keptFrom, noQueue, readFigures } from './statistics.js';
 
 const hour = 3_600_000;

@@ -19,7 +19,6 @@ import {
   detailsOf,
   idBytes,
   idOf,
-  stateOf,
   summaryColumns,
   toAttempt,
   toLogLine,
@@ -28,6 +27,7 @@ import {
   toSummary,
   toWorker,
 } from '../schema/rows.js';
+import { stateCode, stateOf } from '../schema/states.js';
 import { type Delay, futureDelays } from './delays.js';
 import { hasExpired } from './expired.js';
 import { countTasks, listTasks } from './listing.js';
@@ -49,12 +49,12 @@ WITH RECURSIVE each (partition, priority) AS (
   SELECT id, ready_priority FROM partition INDEXED BY partition_ready WHERE ready_id IS NOT NULL
   UNION ALL
   SELECT partition, (SELECT max(priority) FROM task INDEXED BY task_ready
-    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL
+    WHERE partition = each.partition AND status = ${stateCode.pending} AND ready_at IS NULL
       AND priority < each.priority) FROM each WHERE priority IS NOT NULL
 )
 SELECT queue, min(run_at) AS run_at FROM each JOIN partition ON partition.id = each.partition
   JOIN task ON task.seq = (SELECT seq FROM task INDEXED BY task_ready
-    WHERE partition = each.partition AND status = 0 AND ready_at IS NULL
+    WHERE partition = each.partition AND status = ${stateCode.pending} AND ready_at IS NULL
       AND priority = each.priority ORDER BY id LIMIT 1)
 WHERE each.priority IS NOT NULL GROUP BY queue`;
 
@@ -313,7 +313,8 @@ export class Reader {
   owners(): string[] {
     return this.#database
       .all(
-        `SELECT DISTINCT owner FROM task WHERE status = 1 AND owner IS NOT NULL UNION SELECT owner
+        `SELECT DISTINCT owner FROM task WHERE status = ${stateCode.running} AND owner IS NOT NULL
+          UNION SELECT owner
           FROM worker`,
       )
       .map((row) => String(row.owner));
@@ -326,7 +327,8 @@ export class Reader {
     return this.#database
       .all(
         `SELECT owner, host, pid, version, slots, started_at, stuck, stuck_attempts,
-           (SELECT count(*) FROM task WHERE status = 1 AND task.owner = worker.owner) AS running
+           (SELECT count(*) FROM task WHERE status = ${stateCode.running}
+             AND task.owner = worker.owner) AS running
          FROM worker ORDER BY started_at, owner`,
       )
       .map((row) => toWorker(row, lastSign(String(row.owner))));
@@ -335,7 +337,11 @@ export class Reader {
   /** Running attempts of an owner that are to be cancelled. */
   toCancel(owner: string): { seq: number; attempt: number }[] {
     return this.#database
-      .all('SELECT seq, attempt FROM task WHERE owner = ? AND status = 1 AND cancelling = 1', owner)
+      .all(
+        `SELECT seq, attempt FROM task WHERE owner = ? AND status = ${stateCode.running}
+          AND cancelling = 1`,
+        owner,
+      )
       .map((row) => ({ seq: Number(row.seq), attempt: Number(row.attempt) }));
   }
 }

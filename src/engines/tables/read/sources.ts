@@ -1,6 +1,6 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database, SqlValue } from '../schema/database.js';
-import { stateCode } from '../schema/rows.js';
+import { isNotRunning, stateCode } from '../schema/states.js';
 import type { Position } from './position.js';
 
 /** A column that a list can be sorted by before the id. */
@@ -36,10 +36,14 @@ export interface Partition {
 /** What runs is never much, so it has no index of its own for each order. */
 export function statusSource(state: TaskStatus): Source {
   if (state === 'running')
-    return { from: 'task INDEXED BY task_running', where: 'status = 1', params: [] };
+    return {
+      from: 'task INDEXED BY task_running',
+      where: `status = ${stateCode.running}`,
+      params: [],
+    };
   return {
     from: 'task INDEXED BY task_status',
-    where: `status = ${stateCode[state]} AND status <> 1`,
+    where: `status = ${stateCode[state]} AND ${isNotRunning}`,
     params: [],
   };
 }
@@ -49,12 +53,12 @@ export function partitionSource(state: TaskStatus, { id }: Partition): Source {
   if (state === 'running')
     return {
       from: 'task INDEXED BY task_running',
-      where: 'status = 1 AND partition = ?',
+      where: `status = ${stateCode.running} AND partition = ?`,
       params: [id],
     };
   return {
     from: 'task INDEXED BY task_partition',
-    where: `partition = ? AND status = ${stateCode[state]} AND status <> 1`,
+    where: `partition = ? AND status = ${stateCode[state]} AND ${isNotRunning}`,
     params: [id],
   };
 }

@@ -1,14 +1,14 @@
 import { applicationId, type Database, inMemory, layoutVersion, rollBack } from './database.js';
+import { hasEnded, isNotRunning, stateCode } from './states.js';
 
 /**
  * The tables and indexes of a new file. It may change until the first release, and a later change
  * needs a migration.
  *
- * States are numbers, in the order of `taskStatuses`: 0 pending, 1 running, 2 success, 3 failed,
- * 4 interrupted, 5 cancelled. A partition is a name together with a queue, so that a task and its
- * index entries hold one small number for both. Ids are the 16 bytes of a UUIDv7: ordered by id is
- * ordered by creation. Indexes are partial wherever a state needs no entry: each one costs every
- * enqueue or every end about a microsecond.
+ * States are the numbers of states.ts. A partition is a name together with a queue, so that a task
+ * and its index entries hold one small number for both. Ids are the 16 bytes of a UUIDv7: ordered
+ * by id is ordered by creation. Indexes are partial wherever a state needs no entry: each one costs
+ * every enqueue or every end about a microsecond.
  */
 const schema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -71,18 +71,19 @@ CREATE TABLE task (
   waits_from INTEGER
 );
 CREATE INDEX task_rev ON task (rev);
-CREATE INDEX task_status ON task (status, id) WHERE status <> 1;
-CREATE INDEX task_partition ON task (partition, status, id) WHERE status <> 1;
-CREATE INDEX task_ready ON task (partition, priority DESC, id) WHERE status = 0
+CREATE INDEX task_status ON task (status, id) WHERE ${isNotRunning};
+CREATE INDEX task_partition ON task (partition, status, id) WHERE ${isNotRunning};
+CREATE INDEX task_ready ON task (partition, priority DESC, id) WHERE status = ${stateCode.pending}
   AND ready_at IS NULL;
 CREATE INDEX task_waiting ON task (ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX task_delayed ON task (waits_from) WHERE ready_at IS NOT NULL
   AND waits_from IS NOT NULL;
-CREATE INDEX task_running ON task (owner) WHERE status = 1;
-CREATE INDEX task_started ON task (status, started_at, id) WHERE status > 1;
-CREATE INDEX task_retrying ON task (started_at, id) WHERE status = 0 AND started_at IS NOT NULL;
-CREATE INDEX task_ended ON task (status, ended_at, id) WHERE status > 1;
-CREATE INDEX task_duration ON task (status, duration, id) WHERE status > 1;
+CREATE INDEX task_running ON task (owner) WHERE status = ${stateCode.running};
+CREATE INDEX task_started ON task (status, started_at, id) WHERE ${hasEnded};
+CREATE INDEX task_retrying ON task (started_at, id) WHERE status = ${stateCode.pending}
+  AND started_at IS NOT NULL;
+CREATE INDEX task_ended ON task (status, ended_at, id) WHERE ${hasEnded};
+CREATE INDEX task_duration ON task (status, duration, id) WHERE ${hasEnded};
 CREATE INDEX task_fingerprint ON task (fingerprint, id) WHERE fingerprint IS NOT NULL;
 CREATE INDEX task_schedule ON task (schedule, id) WHERE schedule IS NOT NULL;
 CREATE INDEX task_unsearchable ON task (searchable) WHERE searchable = 0;

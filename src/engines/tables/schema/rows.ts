@@ -1,32 +1,18 @@
 import type { ClaimedTask, Pause, ScheduleState } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
-import {
-  type Attempt,
-  type ErrorDetails,
-  type FailureGroup,
-  type LogLevel,
-  type LogLine,
-  type ProcessInfo,
-  type StuckAttempt,
-  type TaskStatus,
-  type TaskSummary,
-  taskStatuses,
+import type {
+  Attempt,
+  ErrorDetails,
+  FailureGroup,
+  LogLevel,
+  LogLine,
+  ProcessInfo,
+  StuckAttempt,
+  TaskSummary,
 } from '../../../tasks/types.js';
 import type { Row, SqlValue } from './database.js';
-
-/** The number a state is stored as. */
-export const stateCode = Object.fromEntries(taskStatuses.map((status, n) => [status, n])) as Record<
-  TaskStatus,
-  number
->;
-
-/** The state of a number. */
-export function stateOf(code: SqlValue | undefined): TaskStatus {
-  const status = taskStatuses[Number(code)];
-  if (!status) throw new RangeError(`${String(code)} is no state`);
-  return status;
-}
+import { stateOf } from './states.js';
 
 /** The 16 bytes of an id. */
 export function idBytes(id: string): Uint8Array {

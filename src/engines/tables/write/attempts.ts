@@ -2,7 +2,8 @@ import type { StoredError } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { interruptedError } from '../../interrupted-error.js';
 import type { Row } from '../schema/database.js';
-import { detailsText, stateCode, stateOf } from '../schema/rows.js';
+import { detailsText } from '../schema/rows.js';
+import { stateCode, stateOf } from '../schema/states.js';
 import type { LogEntry, ProgressEntry, WriteOf, Written } from './batch.js';
 import { register } from './processes.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
@@ -21,12 +22,13 @@ export function succeed(
     return [seq, owner, attempt, at, value, resultOmitted];
   });
   const rows = database.all(
-    `UPDATE task SET status = 2, rev = ?1 + each.key, owner = NULL, ended_at = each.value ->> 3,
+    `UPDATE task SET status = ${stateCode.success}, rev = ?1 + each.key, owner = NULL,
+      ended_at = each.value ->> 3,
       duration = max(0, (each.value ->> 3) - started_at),
        result = each.value ->> 4, result_omitted = each.value ->> 5
      FROM json_each(?2) AS each
      WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2
-       AND status = 1 AND cancelling = 0
+       AND status = ${stateCode.running} AND cancelling = 0
      RETURNING json_array(seq, partition, attempt, started_at, ended_at, duration) AS ended`,
     counters.nextRevs(list.length),
     JSON.stringify(list),
@@ -105,7 +107,7 @@ function heldRow(
 ): Row | undefined {
   return database.get(
     `SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ?
-      AND attempt = ? AND status = 1`,
+      AND attempt = ? AND status = ${stateCode.running}`,
     seq,
     owner,
     attempt,
@@ -185,7 +187,8 @@ function toPending(
   error: StoredError,
 ): Row | undefined {
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, owner = NULL, cancelling = 0, run_at = ?, ready_at = ?,
+    `UPDATE task SET status = ${stateCode.pending}, rev = ?, owner = NULL, cancelling = 0,
+      run_at = ?, ready_at = ?,
       waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
        error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ?
          WHERE seq = ?`,
@@ -235,7 +238,7 @@ export function recordAttempt(
 export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
   const rows = transaction.database.all(
     `SELECT seq, partition, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at
-      FROM task WHERE owner = ? AND status = 1 ORDER BY seq`,
+      FROM task WHERE owner = ? AND status = ${stateCode.running} ORDER BY seq`,
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
@@ -255,7 +258,7 @@ export function handBack(
   const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
   const rows = database.all(
     `SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ?
-      AND status = 1`,
+      AND status = ${stateCode.running}`,
     owner,
   );
   for (const row of rows) {
@@ -263,7 +266,8 @@ export function handBack(
     if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
     else {
       database.run(
-        `UPDATE task SET status = 0, rev = ?, owner = NULL, attempt = attempt - 1,
+        `UPDATE task SET status = ${stateCode.pending}, rev = ?, owner = NULL,
+          attempt = attempt - 1,
            started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq
              AND last.number = task.attempt - 1)
          WHERE seq = ?`,
@@ -325,7 +329,7 @@ export function writeProgress(
   for (const { task, attempt, value, text } of entries) {
     database.run(
       `UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ?
-        AND attempt = ? AND status = 1`,
+        AND attempt = ? AND status = ${stateCode.running}`,
       value,
       text,
       counters.nextRev(),

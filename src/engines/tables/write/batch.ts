@@ -3,7 +3,8 @@ import type { TaskStatus } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
 import type { Delay } from '../read/delays.js';
 import type { Row } from '../schema/database.js';
-import { type ClaimedRow, stateOf } from '../schema/rows.js';
+import type { ClaimedRow } from '../schema/rows.js';
+import { stateOf } from '../schema/states.js';
 import type { PackedTasks } from './packed-tasks.js';
 
 /** A line of a task's log, with what it belongs to. */

@@ -1,6 +1,7 @@
 import { deadlineError } from '../../deadline-error.js';
 import type { Database, Row } from '../schema/database.js';
 import type { ClaimedRow } from '../schema/rows.js';
+import { stateCode } from '../schema/states.js';
 import { end } from './attempts.js';
 import type { BatchResult, Claim } from './batch.js';
 import { type Ready, readyTasks } from './ready-tasks.js';
@@ -89,7 +90,8 @@ function begin(
 ): ClaimedRow[] {
   const { database, counters } = transaction;
   const rows = database.all(
-    `UPDATE task SET status = 1, rev = ?1 + each.key, owner = ?2, attempt = attempt + 1,
+    `UPDATE task SET status = ${stateCode.running}, rev = ?1 + each.key, owner = ?2,
+      attempt = attempt + 1,
       started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
        progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL,
          fingerprint = NULL, stack = NULL,

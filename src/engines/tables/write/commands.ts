@@ -2,6 +2,7 @@ import type { CommandResult } from '../../../tasks/engine.js';
 import { canCancel, canRetry, isEnded } from '../../../tasks/states.js';
 import type { Row } from '../schema/database.js';
 import { idBytes, idOf, toSummary } from '../schema/rows.js';
+import { stateCode } from '../schema/states.js';
 import { end } from './attempts.js';
 import type { WriteOf } from './batch.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
@@ -56,7 +57,8 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
   if (row.searchable === 1)
     transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
   transaction.database.run(
-    `UPDATE task SET status = 0, rev = ?, run_at = ?, ready_at = ?, waits_from = ?,
+    `UPDATE task SET status = ${stateCode.pending}, rev = ?, run_at = ?, ready_at = ?,
+      waits_from = ?,
       ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
     transaction.counters.nextRev(),

@@ -1,6 +1,6 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database, SqlValue } from '../schema/database.js';
-import { stateCode } from '../schema/rows.js';
+import { stateCode } from '../schema/states.js';
 import { ReadyPartitions } from './ready-partitions.js';
 
 /** Changes of a count, by the two columns of its key. */

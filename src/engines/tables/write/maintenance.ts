@@ -1,5 +1,6 @@
 import { lastTombstone } from '../read/expired.js';
 import { trendHours } from '../read/failures.js';
+import { hasEnded } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
 import { deleteTask } from './commands.js';
 import type { Transaction } from './transaction.js';
@@ -17,7 +18,7 @@ export function prune(
   const { database, counters } = transaction;
   counters.writeTaskCounts();
   const ended = Number(
-    database.get('SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE status > 1')?.n,
+    database.get(`SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE ${hasEnded}`)?.n,
   );
   const beyond = keep === null ? 0 : Math.max(0, ended - keep);
   const before = endedBefore ?? 0;
@@ -25,7 +26,7 @@ export function prune(
     .flatMap((status) =>
       database.all(
         `SELECT seq, id, partition, status, searchable, fingerprint, ended_at FROM task
-          WHERE status = ? AND status > 1 ORDER BY ended_at, id LIMIT ?`,
+          WHERE status = ? AND ${hasEnded} ORDER BY ended_at, id LIMIT ?`,
         status,
         limit,
       ),

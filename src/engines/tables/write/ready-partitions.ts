@@ -1,4 +1,5 @@
 import type { Database } from '../schema/database.js';
+import { stateCode } from '../schema/states.js';
 
 /*
  * A partition is a name together with a queue: a row of `partition`. Each row holds the priority
@@ -9,7 +10,8 @@ import type { Database } from '../schema/database.js';
 
 /** The columns of a partition that say what its first ready task is. */
 const firstReady = (column: 'priority' | 'id', partition: string): string =>
-  `(SELECT ${column} FROM task INDEXED BY task_ready WHERE partition = ${partition} AND status = 0
+  `(SELECT ${column} FROM task INDEXED BY task_ready WHERE partition = ${partition}
+    AND status = ${stateCode.pending}
     AND ready_at IS NULL ORDER BY priority DESC, id LIMIT 1)`;
 
 const writeAll = `

@@ -1,4 +1,5 @@
 import type { Database, Row } from '../schema/database.js';
+import { stateCode } from '../schema/states.js';
 import type { Claim } from './batch.js';
 import type { Transaction } from './transaction.js';
 
@@ -124,7 +125,8 @@ function runningByName({ database, counters }: Transaction): Map<string, number>
   counters.writeTaskCounts();
   const rows = database.all(
     `SELECT name, sum(n) AS n FROM task_count
-      CROSS JOIN partition ON partition.id = task_count.partition WHERE task_count.status = 1
+      CROSS JOIN partition ON partition.id = task_count.partition
+        WHERE task_count.status = ${stateCode.running}
       GROUP BY name`,
   );
   return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
@@ -271,7 +273,8 @@ function readyOf(
       bytes)) AS ready FROM (
        SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes
          FROM task INDEXED BY task_ready
-       WHERE partition = ? AND status = 0 AND ready_at IS NULL ORDER BY priority DESC, id
+       WHERE partition = ? AND status = ${stateCode.pending} AND ready_at IS NULL
+         ORDER BY priority DESC, id
          LIMIT ? + 0 OFFSET ? + 0)`,
     partition,
     limit,

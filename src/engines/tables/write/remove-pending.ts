@@ -1,4 +1,5 @@
 import type { Database } from '../schema/database.js';
+import { stateCode } from '../schema/states.js';
 
 /** Tasks that one transaction removes. */
 const atOnce = 2000;
@@ -12,7 +13,8 @@ export function removePending(database: Database): void {
   for (;;) {
     database.exec('BEGIN IMMEDIATE');
     database.run(
-      'INSERT INTO leaving SELECT seq FROM task WHERE status = 0 ORDER BY id LIMIT ?',
+      `INSERT INTO leaving SELECT seq FROM task WHERE status = ${stateCode.pending} ORDER BY id
+        LIMIT ?`,
       atOnce,
     );
     const isLast = database.get('SELECT 1 FROM leaving LIMIT 1') === undefined;
@@ -42,8 +44,8 @@ DELETE FROM leaving;
 /** What is left to do when no task is pending. */
 const rest = `
 DELETE FROM tag_count WHERE n <= 0;
-DELETE FROM task_count WHERE status = 0;
-DELETE FROM failure_count WHERE status = 0;
+DELETE FROM task_count WHERE status = ${stateCode.pending};
+DELETE FROM failure_count WHERE status = ${stateCode.pending};
 DELETE FROM idempotency;
 DELETE FROM schedule;
 DELETE FROM paused;

@@ -1,5 +1,6 @@
 import { levels, startOf } from '../../figures.js';
 import { keptFrom, keptSince, noQueue, readFigures } from '../read/statistics.js';
+import { inAnyState } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
@@ -56,7 +57,7 @@ export function dropPartitions(
   failures.write();
   const rows = database.all(
     `SELECT id, name, active_at, active_at < ? AND queue <> ? AND NOT EXISTS (
-       SELECT 1 FROM task_count WHERE status IN (0, 1, 2, 3, 4, 5)
+       SELECT 1 FROM task_count WHERE ${inAnyState}
          AND task_count.partition = partition.id) AS gone
      FROM partition WHERE id > ? ORDER BY id LIMIT ?`,
     keptFrom(database, 'hour'),

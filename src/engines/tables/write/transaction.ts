@@ -1,6 +1,7 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database, Row } from '../schema/database.js';
-import { stateOf, summaryColumns } from '../schema/rows.js';
+import { summaryColumns } from '../schema/rows.js';
+import { stateOf } from '../schema/states.js';
 import type { Counters } from './counters.js';
 import type { Failures } from './failures.js';
 import type { Inserter } from './insert.js';

@@ -1,0 +1,35 @@
+import type { TaskStatus } from '../../../tasks/types.js';
+import type { SqlValue } from './database.js';
+
+/** The number that each state of a task is stored as. Files hold these numbers: never change one. */
+export const stateCode = {
+  pending: 0,
+  running: 1,
+  success: 2,
+  failed: 3,
+  interrupted: 4,
+  cancelled: 5,
+} as const satisfies Record<TaskStatus, number>;
+
+const byCode = new Map<number, TaskStatus>(
+  Object.entries(stateCode).map(([status, code]) => [code, status as TaskStatus]),
+);
+
+/** Returns the state of a stored number. @throws RangeError if no state has this number. */
+export function stateOf(code: SqlValue | undefined): TaskStatus {
+  const status = byCode.get(Number(code));
+  if (!status) throw new RangeError(`${String(code)} is no state`);
+  return status;
+}
+
+/**
+ * The condition of the indexes of ended tasks. SQLite uses a partial index only if the query repeats
+ * its condition.
+ */
+export const hasEnded = `status > ${stateCode.running}`;
+
+/** The condition of the indexes that hold every task but the running ones. */
+export const isNotRunning = `status <> ${stateCode.running}`;
+
+/** True for every task. With it SQLite can use an index that begins with the state. */
+export const inAnyState = `status IN (${Object.values(stateCode).join(', ')})`;
