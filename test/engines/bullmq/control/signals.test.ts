@@ -9,8 +9,8 @@ import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { sleep, waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
-/** Seconds: several times what the cancels usually take, and less than a timeout would. */
-const limit = 2.5;
+/** Seconds: many times what a cancel usually takes, and less than a timeout would. */
+const limit = 5;
 
 (hasRedis ? describe : describe.skip)('a signal to workers', () => {
   const server = new RedisForEach();
@@ -44,12 +44,17 @@ const limit = 2.5;
 
   it('delivers each cancel at once to the process that runs the task', async () => {
     const { web, ids, aborted } = await running(10);
-    const began = performance.now();
+    const durations: number[] = [];
     for (const id of ids) {
+      const began = performance.now();
       await web.control({ action: 'cancel', ids: [id] }, by);
       await waitFor(() => aborted.has(id));
+      durations.push(performance.now() - began);
     }
-    expect(performance.now() - began).toBeLessThan(limit * 1000);
+    // Without signals, each of them would wait for the next look, which comes once a second. The
+    // median leaves out a stall of the machine.
+    durations.sort((a, b) => a - b);
+    expect(durations[5]).toBeLessThan(700);
   });
 
   it('delivers a cancel again if the task was fetched but not yet started', async () => {
