@@ -1,17 +1,17 @@
 /*
- * Hostile input, by what it aims at. Everything here goes through a real server in the tests of
- * this folder. Text that is not ASCII is escaped, since half of it cannot be seen.
+ * Hostile input, grouped by its target. The tests of this folder send all of it to a real server.
+ * Text that is not ASCII is escaped, because much of it is invisible.
  */
 
-/** Text, or a text so many times. */
+/** A text, or a text that is repeated. */
 type Sample = string | { repeat: readonly [text: string, times: number] };
 
-/** The text that a sample stands for. */
+/** Returns the text of a sample. */
 export function textOf(sample: Sample): string {
   return typeof sample === 'string' ? sample : sample.repeat[0].repeat(sample.repeat[1]);
 }
 
-/** Values of `next`: those that must not lead anywhere, and those that may. */
+/** Values of `next` that must be rejected, and values that are safe. */
 export const nexts: { refuse: readonly string[]; accept: readonly string[] } = {
   refuse: [
     '',
@@ -127,7 +127,7 @@ export const nexts: { refuse: readonly string[]; accept: readonly string[] } = {
   ],
 };
 
-/** Targets of a first request by nobody, and what stands after `assets/`. */
+/** Targets of an anonymous request, and paths after `assets/`. */
 export const paths: { guarded: readonly string[]; afterAssetsSlash: readonly string[] } = {
   guarded: [
     '/tasks/dashboard',
@@ -351,9 +351,7 @@ export const credentials: {
   ],
 };
 
-/**
- * Method, Sec-Fetch-Site, Origin, Host, verdict and why; null stands for a header that is not sent.
- */
+/** Method, Sec-Fetch-Site, Origin, Host, verdict and reason; null means that no header is sent. */
 export const origins: readonly (readonly [
   method: string,
   site: string | null,
@@ -439,7 +437,7 @@ export const origins: readonly (readonly [
   ['POST', null, 'https://evilapp.example', 'app.example', 'refuse', ''],
   ['POST', null, 'null', 'app.example', 'refuse', 'sandboxed frame, or C1'],
   ['POST', null, 'null', '', 'refuse', 'Go would allow: both hosts empty'],
-  ['POST', null, 'file://', '', 'refuse', 'likewise'],
+  ['POST', null, 'file://', '', 'refuse', 'both hosts empty'],
   [
     'POST',
     null,

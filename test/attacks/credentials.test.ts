@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([app.close(), plain.close()]));
 
-/** Lines of the log that an attempt made, each parsed: one event is one line, whatever is in it. */
+/** Returns the parsed log lines that an attempt wrote. Each event must be a single line. */
 const linesOf = async (attempt: () => Promise<unknown>): Promise<Record<string, unknown>[]> => {
   const before = app.log.lines.length;
   await attempt();
@@ -22,7 +22,7 @@ const linesOf = async (attempt: () => Promise<unknown>): Promise<Record<string, 
 
 describe('hostile credentials', () => {
   it.each(credentials.usernames.map((name) => [JSON.stringify(name), textOf(name)] as const))(
-    'let nobody in and make one line of the log: the name %s',
+    'sign no user in and add exactly one log line for the username %s',
     async (_shown, username) => {
       for (const send of [postJson, postForm]) {
         let status = 0;
@@ -38,7 +38,7 @@ describe('hostile credentials', () => {
   );
 
   it.each(credentials.passwords.map((text) => [JSON.stringify(text), textOf(text)] as const))(
-    'let in with the one password alone, exactly as it is: %s',
+    'sign in only with the exact password: %s',
     async (_shown, password) => {
       for (const send of [postJson, postForm]) {
         const { status } = await send(app.login, { username: 'alice', password });
@@ -48,7 +48,7 @@ describe('hostile credentials', () => {
     },
   );
 
-  it.each(credentials.bodies)('are alice or nobody: the body %j', async (body) => {
+  it.each(credentials.bodies)('sign in alice or no user: the body %j', async (body) => {
     let answer: { status: number; json: unknown } | undefined;
     const lines = await linesOf(async () => {
       answer = await ask(app.login, {
@@ -82,7 +82,7 @@ describe('hostile credentials', () => {
     ['username=alice&password=%ff', 401],
     ['', 400],
     ['username=alice&password=secret', 303],
-  ])('in a form are read once and as text: %.60s', async (body, status) => {
+  ])('in a form are parsed once and as text: %.60s', async (body, status) => {
     const answer = await ask(app.login, {
       method: 'POST',
       body,
@@ -98,7 +98,7 @@ describe('hostile credentials', () => {
     'multipart/form-data; boundary=x',
     'application/x-www-form-urlencoded; charset=latin1',
     'application/xml',
-  ])('are not read when the body is called %s', async (type) => {
+  ])('are rejected in a body of type %s', async (type) => {
     const answer = await ask(app.login, {
       method: 'POST',
       body: '{"username":"alice","password":"secret"}',
@@ -107,14 +107,14 @@ describe('hostile credentials', () => {
     expect(answer.status).toBe(415);
   });
 
-  it('take a plain password however its accents and widths are written, in both directions', async () => {
+  it('match a plain password in any composition of its accents and widths', async () => {
     for (const password of ['caf\u00e9 \uff53ecret', 'cafe\u0301 secret', 'caf\u00e9 secret'])
       expect((await postJson(plain.login, { username: 'alice', password })).status).toBe(200);
     for (const password of ['cafe secret', 'Caf\u00e9 secret', 'caf\u00e9 secret '])
       expect((await postJson(plain.login, { username: 'alice', password })).status).toBe(401);
   });
 
-  it('cannot write a second line or a control character into the log by any header', async () => {
+  it('add no second line or control character to the log, whatever the headers hold', async () => {
     const lines = await linesOf(() =>
       sendRaw(
         app.url,

@@ -17,7 +17,7 @@ const closeApps = async (): Promise<void> => {
 };
 afterEach(closeApps);
 
-/** A strategy with one user, `ci`, that counts the guesses which reach it. */
+/** Makes a strategy with one user, `ci`, which counts the wrong passwords it gets. */
 function users() {
   const strategy: AuthStrategy & {
     guesses: number;
@@ -40,7 +40,7 @@ function users() {
   return strategy;
 }
 
-/** A strategy to which every spelling of `ci` is a user of its own, all with one password. */
+/** Makes a strategy with a separate user for each spelling of `ci`, all with the same password. */
 function twins() {
   const strategy = users();
   strategy.authenticate_user = (username, given) => {
@@ -70,7 +70,7 @@ const guess = async (
   cookie?: string,
 ): Promise<number> =>
   (await postJson(app.login, { username, password: 'wrong' }, from(address, cookie))).status;
-/** The same. If the store answered too late, because the machine is busy, the guess is repeated. */
+/** Repeats a guess until the store answers in time, because the machine may be busy. */
 const answered = (...args: Parameters<typeof guess>): Promise<number> =>
   waitFor(async () => {
     const status = await guess(...args);
@@ -78,7 +78,7 @@ const answered = (...args: Parameters<typeof guess>): Promise<number> =>
   });
 const logIn = async (app: LoginApp, address: string, more: object = {}): Promise<number> =>
   (await postJson(app.login, { username: 'ci', password, ...more }, from(address))).status;
-/** The device cookie of a login by the form. */
+/** Logs in with the form and returns the device cookie. */
 const deviceOf = async (
   app: LoginApp,
   address: string,
@@ -89,7 +89,7 @@ const deviceOf = async (
   const cookies = answer.headers.getSetCookie().map((each) => each.split(';')[0] ?? '');
   return cookies.find((each) => each.includes('_device')) ?? '';
 };
-/** An address of one /64 network of many. */
+/** Returns an address in the nth /64 network. */
 const network = (n: number): string => `2001:db8:${n.toString(16)}::1`;
 
 describe.each(everyStore)('guesses that are counted on the %s store', (_name, openStore) => {
@@ -102,7 +102,7 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     await views.close();
   });
 
-  it('leave no trace once their address is blocked, whatever names they try, and reset no count', async () => {
+  it('add and reset no count if their address is blocked, whatever names they use', async () => {
     const { pass } = turnableClock();
     const store = views.one;
     const strategies = users();
@@ -131,7 +131,7 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     expect(strategies.guesses).toBe(1);
   });
 
-  it('of a stranger with a /48 network, four in a second, refuse no login of a script from its own network', async () => {
+  it('from a /48 network do not lock the user out of a familiar network', async () => {
     const { pass } = turnableClock();
     const strategies = users();
     const [app, other] = [
@@ -148,11 +148,11 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     }
     expect(let200).toBe(32);
     expect(strategies.guesses).toBeLessThanOrEqual(52);
-    // What does not hold: a login from a network that is new to the account has to wait.
+    // The exception: a login from a network that is new to the account has to wait.
     expect(await logIn(app, '203.0.113.1')).toBe(429);
   });
 
-  it('with forty device cookies are limited to fifty in all, and count as those of strangers after a password change', async () => {
+  it('with forty device cookies are limited to fifty in total', async () => {
     const { pass } = turnableClock();
     const strategies = users();
     const app = await serve({ strategies, store: views.one });
@@ -185,7 +185,7 @@ describe.each(everyStore)('guesses that are counted on the %s store', (_name, op
     expect(strategies.guesses).toBe(50);
   });
 
-  it('from a familiar network are counted as those of a stranger after all sessions were ended', async () => {
+  it('from a familiar network count as unfamiliar after signOutEverywhere', async () => {
     turnableClock();
     const strategies = users();
     const app = await serve({
@@ -212,7 +212,7 @@ describe('a familiar network', () => {
     expect(await guess(app, network(99))).toBe(429);
   };
 
-  it('is a /64 of IPv6, and IPv4 however it is written', async () => {
+  it('is a /64 of IPv6, or an IPv4 address in any notation', async () => {
     const app = await serve({ strategies: users(), throttle: limited });
     expect(await logIn(app, '2001:db8:ffff::1')).toBe(200);
     expect(await logIn(app, '::ffff:192.0.2.10')).toBe(200);
@@ -224,7 +224,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.11')).toBe(429);
   });
 
-  it('does not count for another account, another strategy or another login', async () => {
+  it('is not familiar for another account, another strategy or another login', async () => {
     const store = memoryStore();
     const strategies = new StrategyRegistry().register('team', users()).register('staff', users());
     const app = await serve({ strategies, store, throttle: limited });
@@ -239,7 +239,7 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.10', 'bob')).toBe(429);
   });
 
-  it('does not take the device cookie of another login with the same key, user and strategy', async () => {
+  it('does not accept the device cookie of another login with the same key and user', async () => {
     const strategies: AuthStrategy = {
       authenticate_user: (_username, given) => given === password,
     };
@@ -252,7 +252,7 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.11', 'ci', own)).toBe(401);
   });
 
-  it('counts as a stranger if the user is gone or has another version, or if the strategy fails', async () => {
+  it('is not familiar if the user is deleted or changed, or if the strategy fails', async () => {
     const strategies = users();
     const app = await serve({ strategies, throttle: limited });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
@@ -269,7 +269,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.10')).toBe(200);
   });
 
-  it('is forgotten after thirty days without a login, and kept by one', async () => {
+  it('is forgotten after thirty days without a login and kept by each login', async () => {
     const { pass } = turnableClock();
     const app = await serve({ strategies: users(), throttle: limited });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
@@ -283,7 +283,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.10')).toBe(429);
   });
 
-  it('is one of the last twenty that logged in, in one entry of the store', async () => {
+  it('is one of the last twenty of the user, which share one entry of the store', async () => {
     const { pass } = turnableClock();
     const store = memoryStore();
     const app = await serve({ strategies: users(), store, throttle: limited });
@@ -297,7 +297,7 @@ describe('a familiar network', () => {
     expect(await keysIn(store, 'auth:/tasks:networks:')).toHaveLength(1);
   });
 
-  it('is not forgotten when twenty other networks log in as a user of a similar name', async () => {
+  it('is kept if twenty other networks log in as a user with a similar name', async () => {
     const app = await serve({ strategies: twins(), throttle: { ...limited, global: 100 } });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
     for (let n = 0; n < 20; n++)
@@ -306,7 +306,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.10')).toBe(200);
   });
 
-  it('gives way to sessions in a full memory store, whatever spellings a user logs in with', async () => {
+  it('is dropped before sessions if a memory store is full', async () => {
     const strategies: AuthStrategy = {
       authenticate_user: (username) => ({ ok: true, username: username.trim() }),
     };
@@ -325,7 +325,7 @@ describe('a familiar network', () => {
     expect((json as { items: unknown[] }).items).toHaveLength(51);
   });
 
-  it('answers 503 and asks no strategy when the store cannot tell what is familiar', async () => {
+  it('is looked up before any strategy, and a failed lookup answers 503', async () => {
     const strategies = users();
     const store = memoryStore();
     const get = store.get;
@@ -344,7 +344,7 @@ describe('a familiar network', () => {
 describe.each(['cí', 'CI', 'ci ', '\uff43i'])('a user named %j beside the user ci', (twin) => {
   const limited = { floor: 0, account: 3, pair: 10, address: 100 };
 
-  it('gives no familiar network or browser to guesses at ci, and cannot use up what belongs to ci', async () => {
+  it('has separate familiar networks and browsers, and cannot use up those of ci', async () => {
     const strategies = twins();
     const app = await serve({ strategies, throttle: limited });
     const browser = await deviceOf(app, '192.0.2.11');
@@ -366,8 +366,8 @@ describe.each(['cí', 'CI', 'ci ', '\uff43i'])('a user named %j beside the user 
   });
 });
 
-describe('a user whom a strategy knows by several names', () => {
-  it('is familiar under the name that was typed, and in a browser also under the canonical name, with one allowance', async () => {
+describe('a user with several names in one strategy', () => {
+  it('is familiar under the typed name, and a browser also under the canonical name', async () => {
     const strategies = users();
     const app = await serve({
       strategies,

@@ -6,7 +6,7 @@ import { searchForCanaries } from '../helpers/canaries.js';
 import { logIn } from '../helpers/client.js';
 import { credentials, nexts, paths, textOf } from './corpus.js';
 
-/** Mutations of each of the four kinds: 3,000 here and in CI; `MUTATIONS=25000` for a long look. */
+/** The number of mutations per test. Set `MUTATIONS=25000` for a long run. */
 const runs = Number(process.env.MUTATIONS ?? 3000);
 const atOnce = 32;
 
@@ -23,8 +23,8 @@ afterAll(async () => {
 });
 
 /**
- * Mutations that got to the server: Node's own client sends no header with a control character in
- * it.
+ * The number of mutations that reached the server. The client of Node does not send headers with
+ * control characters.
  */
 let answered = 0;
 
@@ -42,7 +42,7 @@ interface Got {
   body: string;
 }
 
-/** `undefined` where Node's own client will not send such a thing. */
+/** Resolves to `undefined` if the client of Node refuses to send the request. */
 function send({ method = 'GET', path, headers = {}, body }: Sent): Promise<Got | undefined> {
   const { port } = new URL(app.url);
   return new Promise((resolve) => {
@@ -70,10 +70,7 @@ function send({ method = 'GET', path, headers = {}, body }: Sent): Promise<Got |
   });
 }
 
-/**
- * Tries so many values, some at once; a counterexample is shrunk by trying the smaller ones that
- * fast-check makes of it.
- */
+/** Checks `runs` values, several at once. fast-check shrinks a counterexample. */
 async function holdFor<T>(
   values: fc.Arbitrary<T>,
   check: (value: T) => Promise<string | undefined>,
@@ -95,9 +92,7 @@ async function holdFor<T>(
   expect(answered).toBeGreaterThan(runs * 0.85);
 }
 
-/**
- * One of the samples with some of its characters taken out, put in, doubled, swapped or encoded.
- */
+/** Makes a sample with one to four random edits. */
 function mutated(samples: readonly string[], characters: string): fc.Arbitrary<string> {
   const edit = fc.record({
     at: fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }),
@@ -136,7 +131,7 @@ function applyEdit(
 }
 
 describe('mutations', () => {
-  it('of tokens: no session and no fault, but for the token itself', async () => {
+  it('of tokens open no session and cause no error', async () => {
     const alphabet = 'ABCabc019-_.=+/ %"\\;,';
     const parts = token.split('.');
     const samples = [
@@ -154,8 +149,7 @@ describe('mutations', () => {
         : { Authorization: `Bearer ${text}` };
       const got = await send({ path: '/tasks', headers });
       if (!got) return undefined;
-      // Where cookies end, and around a token68, white space and what follows a semicolon are not
-      // of the value.
+      // White space around the value and the text after a semicolon do not belong to the value.
       const same = asCookie
         ? text.split(';')[0]?.trim() === token || text.split(/;\s*taskflow_token=/).includes(token)
         : text.trim() === token;
@@ -165,7 +159,7 @@ describe('mutations', () => {
     });
   }, 240_000);
 
-  it('of next: no redirect off the origin, and no fault', async () => {
+  it('of next never redirect to another origin and cause no error', async () => {
     const samples = [...nexts.refuse, ...nexts.accept].map((each) => Buffer.from(each).toString());
     const session = { Cookie: `taskflow_token=${token}` };
     await holdFor(mutated(samples, '/\\.%:@?#&=\t\n\r 2f5ce0\u00a0\u2028\uff0f'), async (next) => {
@@ -188,7 +182,7 @@ describe('mutations', () => {
     });
   }, 240_000);
 
-  it('of paths: nothing guarded is answered, and no fault', async () => {
+  it('of paths show no protected data and cause no error', async () => {
     const samples = [
       ...paths.guarded,
       ...paths.afterAssetsSlash.map((each) => `/tasks/dashboard/assets/${each}`),
@@ -220,7 +214,7 @@ describe('mutations', () => {
     );
   }, 240_000);
 
-  it('of bodies: no session and no fault', async () => {
+  it('of bodies open no session and cause no error', async () => {
     const bodies = [
       ...credentials.bodies,
       JSON.stringify({ username: 'admin', password: 'wrong', strategy: 'default', next: '/x' }),

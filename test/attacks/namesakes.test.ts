@@ -39,7 +39,7 @@ describe('users of two strategies with the same name', () => {
     ((await ask(`${app.base}/audit?${query}`, { headers: owner })).json as { items: unknown[] })
       .items;
 
-  it('are distinct in the audit rows and log lines of their actions, refusals and ended sessions', async () => {
+  it('are distinct in audit rows and log lines', async () => {
     await retry(stranger);
     expect((await rows('action=retry'))[0]).toMatchObject({ actor: 'admin', strategy: 'signup' });
     expect(app.log.events('authz_admin').at(-1)).toMatchObject({
@@ -74,7 +74,7 @@ describe('users of two strategies with the same name', () => {
     });
   });
 
-  it('have separate stream limits, so that one user cannot use up the streams of the other', async () => {
+  it('have separate stream limits', async () => {
     const { json } = await postJson(`${app.base}/auth/login`, {
       username: 'admin',
       password: 'chosen by a stranger',

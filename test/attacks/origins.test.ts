@@ -28,11 +28,11 @@ const headersOf = (site: string | null, origin: string | null): Record<string, s
   ...(origin !== null && { Origin: origin }),
 });
 
-describe('a request that another site made a browser send', () => {
+describe('a cross-site request of a browser', () => {
   const unsafe = origins.filter(([method]) => method === 'POST');
 
   it.each(origins)(
-    '%s with Sec-Fetch-Site %j and Origin %j at %j is decided: %s (%s)',
+    '%s with Sec-Fetch-Site %j and Origin %j at %j gets the verdict %s (%s)',
     async (method, site, origin, host, verdict) => {
       const targets =
         method === 'DELETE'
@@ -48,8 +48,8 @@ describe('a request that another site made a browser send', () => {
             host,
           ),
         );
-        // Nobody is signed in, so the check shows on the public route; behind the guard 401 comes
-        // first.
+        // The request is anonymous, so only the public route shows the result of the check. The
+        // other routes answer 401 first.
         if (target.endsWith('logout') && method === 'POST')
           expect([target, code(answer.text) === 'CROSS_ORIGIN']).toEqual([
             target,
@@ -61,7 +61,7 @@ describe('a request that another site made a browser send', () => {
     },
   );
 
-  it('is refused on every route that changes something, with a session, a login and none', async () => {
+  it('is rejected on every route that changes something, with and without a session', async () => {
     for (const [, site, origin, host, verdict, why] of unsafe) {
       if (host === '') continue;
       const sent = headersOf(site, origin);
@@ -85,7 +85,7 @@ describe('a request that another site made a browser send', () => {
     }
   });
 
-  it('is let through where its session is a Bearer token, which no page of another site can send', async () => {
+  it('is accepted with a Bearer token, which no other site can send', async () => {
     const { json } = await postJson(`${app.base}/auth/login`, { username: 'admin', password });
     const headers = {
       Authorization: `Bearer ${(json as { token: string }).token}`,
@@ -103,7 +103,7 @@ describe('a request that another site made a browser send', () => {
     });
   });
 
-  it('is let through from an origin that is trusted by name, to the letter', async () => {
+  it('is accepted from a trusted origin only if the origin matches exactly', async () => {
     const from = (origin: string) =>
       ask(`${app.base}/auth/sessions/none`, {
         method: 'DELETE',
@@ -136,14 +136,11 @@ describe('a request that another site made a browser send', () => {
     [['https://*.trusted.example?x'], /trustedOrigins/],
     [['trusted.example'], /trustedOrigins/],
     [['null'], /trustedOrigins/],
-  ])(
-    'cannot be trusted by a text that no browser sends, which is refused at the start: %j',
-    (trustedOrigins, message) => {
-      expect(() =>
-        createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false }),
-      ).toThrow(message);
-    },
-  );
+  ])('cannot be trusted by an origin that no browser sends: %j', (trustedOrigins, message) => {
+    expect(() => createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false })).toThrow(
+      message,
+    );
+  });
 
   it.each([
     [
@@ -162,7 +159,7 @@ describe('a request that another site made a browser send', () => {
       403,
     ],
     [
-      'a link that a person follows',
+      'a link that a user follows',
       {
         'Sec-Fetch-Site': 'cross-site',
         'Sec-Fetch-Mode': 'navigate',
@@ -181,7 +178,7 @@ describe('a request that another site made a browser send', () => {
       200,
     ],
     ['an unknown word', { 'Sec-Fetch-Site': 'bogus' }, 403],
-  ])('reads nothing that is guarded: %s', async (_case, headers, status) => {
+  ])('reads no protected data: %s', async (_case, headers, status) => {
     for (const path of [
       '',
       '/metrics',
@@ -190,7 +187,7 @@ describe('a request that another site made a browser send', () => {
       '/export?format=csv',
       '/auth/sessions',
     ]) {
-      // Not by fetch, which writes a Sec-Fetch-Mode of its own.
+      // Without fetch, which sets its own Sec-Fetch-Mode.
       const answer = await sendRaw(
         app.url,
         requestText('GET', `/tasks${path}`, { Cookie: session.cookie, ...headers }),
@@ -208,7 +205,7 @@ describe('a request that another site made a browser send', () => {
     }
   });
 
-  it('gets no CORS header, not even for a preflight, which is 405', async () => {
+  it('gets no CORS header, and a preflight answers 405', async () => {
     const preflight = {
       Origin: 'https://evil.example',
       'Access-Control-Request-Method': 'POST',
@@ -223,7 +220,7 @@ describe('a request that another site made a browser send', () => {
     }
   });
 
-  it('is logged with where it came from, and a refused change is a row of the audit', async () => {
+  it('is logged with its origin, and a rejected change is added to the audit', async () => {
     const headers = {
       ...session,
       'Sec-Fetch-Site': 'cross-site',
@@ -248,7 +245,7 @@ describe('a request that another site made a browser send', () => {
   });
 });
 
-describe('a login that the app has of its own, behind a proxy that adds a Bearer header', () => {
+describe('a login of the app behind a proxy that adds a Bearer header', () => {
   const bearer = {
     Authorization: 'Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln',
     'X-Forwarded-User': 'ann',
@@ -279,11 +276,11 @@ describe('a login that the app has of its own, behind a proxy that adds a Bearer
     ['who', { auth: { who: who() } }],
     ['who that says ambient: true', { auth: { who: who(true) } }],
     ['no login', { auth: null }],
-  ])('refuses what another site sends: %s', async (_case, options) => {
+  ])('rejects cross-site requests: %s', async (_case, options) => {
     expect(await statusesOf(options)).toEqual([403, 403, 403, 403, 202]);
   });
 
-  it('lets it through if who says that the header itself is the proof', async () => {
+  it('accepts cross-site requests if who() returns ambient: false', async () => {
     const own = await serveAdmin({ auth: { who: who(false) } });
     const post = await ask(`${own.base}/${own.taskId}/retry`, { method: 'POST', headers: foreign });
     const read = await ask(own.base, { headers: foreign });
@@ -292,7 +289,7 @@ describe('a login that the app has of its own, behind a proxy that adds a Bearer
   });
 });
 
-describe('a Host header, where no login stands before the dashboard', () => {
+describe('a Host header without a login', () => {
   const at = async (...hosts: string[]): Promise<number> => {
     const lines = hosts.map((host) => `Host: ${host}\r\n`).join('');
     return (await sendRaw(open.url, `GET /tasks HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`))
@@ -310,7 +307,7 @@ describe('a Host header, where no login stands before the dashboard', () => {
     'tasks.internal',
     'tasks.internal:8080',
     'Tasks.Internal',
-  ])('is answered: %s', async (host) => {
+  ])('is accepted: %s', async (host) => {
     expect(await at(host)).toBe(200);
   });
 
@@ -329,7 +326,7 @@ describe('a Host header, where no login stands before the dashboard', () => {
     'evil.example:x@tasks.internal',
     'tasks.internal, evil.example',
     'tasks.internal:99999999',
-  ])('is 421, on every path under P: %s', async (host) => {
+  ])('answers 421 on every path under P: %s', async (host) => {
     for (const path of [
       '/tasks',
       '/tasks/dashboard',
@@ -343,7 +340,7 @@ describe('a Host header, where no login stands before the dashboard', () => {
       ]);
   });
 
-  it('is 400 when it is empty or sent twice, also twice the same', async () => {
+  it('answers 400 if it is empty or sent twice', async () => {
     expect([
       await at(''),
       await at('localhost', 'evil.example'),
@@ -351,7 +348,7 @@ describe('a Host header, where no login stands before the dashboard', () => {
     ]).toEqual([400, 400, 400]);
   });
 
-  it('is :authority over HTTP/2, and no other beside it', async () => {
+  it('is :authority over HTTP/2, and a different Host header answers 400', async () => {
     const { connect, createServer } = await import('node:http2');
     const { default: Koa } = await import('koa');
     const { taskAdmin } = await import('../../src/admin.js');
@@ -380,7 +377,7 @@ describe('a Host header, where no login stands before the dashboard', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  it('is not taken from X-Forwarded-Host without app.proxy, and the refusal is logged', async () => {
+  it('is not replaced by X-Forwarded-Host without app.proxy, and is logged', async () => {
     const answer = await sendRaw(
       open.url,
       requestText('GET', '/tasks', { 'X-Forwarded-Host': 'tasks.internal' }, 'evil.example'),

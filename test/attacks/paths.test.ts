@@ -24,21 +24,21 @@ const overrides: Record<string, string>[] = [
   { 'X-Forwarded-Host': 'evil.example' },
 ];
 
-/** Whether an answer to nobody holds anything of what is guarded, or is a fault. */
+/** Returns whether an answer to an anonymous request shows protected data or is a server error. */
 function leaks({ status, headers, text, body }: RawAnswer): boolean {
   if (status >= 500 || headers.get('location')?.includes('evil')) return true;
   if (status < 200 || status >= 300 || body === 'elsewhere') return false;
   return !/<form method="post" action="[^"]*\/auth\/login">/.test(text) && body !== '';
 }
 
-describe('a path by which nobody tries to get past the guard', () => {
+describe('a path of an anonymous request', () => {
   it.each(paths.guarded)(
-    'shows nothing of what is guarded: %j, by any method, with any header that rewrites it',
+    'shows no protected data: %j, with any method and any rewriting header',
     async (path) => {
       const found: unknown[] = [];
       for (const method of methods) {
         for (const headers of method === 'GET' ? overrides : [{}]) {
-          // What is no ASCII goes as the bytes that a hostile client would send.
+          // Other characters than ASCII are sent as raw bytes, as a hostile client would do.
           const answer = await sendRaw(app.url, Buffer.from(requestText(method, path, headers)));
           if (leaks(answer))
             found.push([method, headers, answer.status, answer.body.slice(0, 100)]);
@@ -53,7 +53,7 @@ describe('a path by which nobody tries to get past the guard', () => {
     },
   );
 
-  it.each(paths.afterAssetsSlash)('reads no file that was not built: assets/%s', async (name) => {
+  it.each(paths.afterAssetsSlash)('reads no file outside the build: assets/%s', async (name) => {
     for (const assets of ['/tasks/dashboard/assets/', '/tasks/auth/assets/']) {
       const answer = await sendRaw(app.url, Buffer.from(requestText('GET', assets + name)));
       expect([answer.status, answer.status >= 400 || answer.body === 'elsewhere']).toEqual([
@@ -65,7 +65,7 @@ describe('a path by which nobody tries to get past the guard', () => {
     }
   });
 
-  it('may be none at all: an absolute address without one is not under any mount', async () => {
+  it('may be missing: an absolute URL without one is outside every mount', async () => {
     for (const target of ['http://', 'https://', 'http://evil.example', 'http://?x', 'http://#'])
       expect([
         target,
@@ -73,7 +73,7 @@ describe('a path by which nobody tries to get past the guard', () => {
       ]).toEqual([target, true]);
   });
 
-  it('answers every method on every path under P with 401 to nobody, but for those that are public', async () => {
+  it('answers 401 for every method and path under P, except for public routes', async () => {
     for (const path of [
       '',
       '/metrics',
@@ -93,7 +93,7 @@ describe('a path by which nobody tries to get past the guard', () => {
     }
   });
 
-  it('answers TRACE and an unknown method with 405 behind the guard, and HEAD as GET without a body', async () => {
+  it('answers 405 to TRACE and unknown methods, and HEAD without a body', async () => {
     const session = await logIn(app.base);
     for (const method of ['TRACE', 'PROPFIND', 'PUT'])
       expect(
@@ -135,25 +135,25 @@ describe('a path by which nobody tries to get past the guard', () => {
   });
 });
 
-/** A login's body of so many bytes. */
+/** Returns the body of a login with a given number of bytes. */
 function loginOf(bytes: number): string {
   const rest = JSON.stringify({ username: 'a', password: 'b', x: '' });
   return rest.replace('"x":""', `"x":"${'x'.repeat(bytes - rest.length)}"`);
 }
 
-describe('a body that nobody may send', () => {
+describe('a request body', () => {
   const head = (length: number, path = '/tasks/bulk', type = 'application/json'): string =>
     `POST ${path} HTTP/1.1\r\nHost: app.example\r\nContent-Type: ${type}\r\nContent-Length: ` +
     `${length}\r\n\r\n`;
 
-  it('is refused before it is read: 10 MiB that is no JSON are 401, and the line is closed', async () => {
+  it('is rejected before it is read: 10 MiB of invalid JSON answer 401', async () => {
     const started = Date.now();
     const answer = await sendRaw(app.url, [head(10 * 2 ** 20), Buffer.alloc(10 * 2 ** 20, '{')]);
     expect(Date.now() - started).toBeLessThan(promptly * 1000);
     if (answer.status !== 0) expect(answer.status).toBe(401);
   });
 
-  it('of up to 64 KiB is taken to its end, so that its sender reads the 401 on a line that stays open', async () => {
+  it('of up to 64 KiB is read to its end, so that the client gets the 401', async () => {
     const answer = await sendRaw(app.url, [
       head(60_000),
       Buffer.alloc(60_000, '{'),
@@ -162,7 +162,7 @@ describe('a body that nobody may send', () => {
     expect(answer.text).toMatch(/^HTTP\/1\.1 401 [\s\S]*HTTP\/1\.1 200 /);
   });
 
-  it('of a login over 16 KiB is answered with 413, which its sender reads', async () => {
+  it('of more than 16 KiB answers 413 on the login route', async () => {
     const big = `{"username":"${'a'.repeat(40_000)}"}`;
     const answer = await sendRaw(app.url, [head(big.length, '/tasks/auth/login'), big]);
     expect([answer.status, answer.body.includes('PAYLOAD_TOO_LARGE')]).toEqual([413, true]);
@@ -182,7 +182,7 @@ describe('a body that nobody may send', () => {
       ]),
       400,
     ],
-  ])('of %s is answered as it deserves', async (_case, body, status) => {
+  ])('of %s gets the right status', async (_case, body, status) => {
     const fresh = await serveAdmin();
     const bytes = Buffer.from(body);
     const answer = await sendRaw(fresh.url, [
@@ -202,7 +202,7 @@ describe('a body that nobody may send', () => {
     ],
     ['a compressed body', 'Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}', 415],
     ['a brotli body', 'Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}', 415],
-  ])('with %s is no login and no fault', async (_case, rest, status) => {
+  ])('with %s signs no user in and causes no error', async (_case, rest, status) => {
     const text =
       'POST /tasks/auth/login HTTP/1.1\r\nHost: app.example\r\nConnection: ' +
       `close\r\nContent-Type: application/json\r\n${rest}`;
@@ -221,7 +221,7 @@ describe('a body that nobody may send', () => {
     expect(answer).not.toMatch(/set-cookie/i);
   });
 
-  it('that drips does not keep another route from answering', async () => {
+  it('that arrives slowly does not block other routes', async () => {
     const { connect } = await import('node:net');
     const sockets = Array.from({ length: 200 }, () => {
       const socket = connect(Number(new URL(app.url).port), '127.0.0.1');

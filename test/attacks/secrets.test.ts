@@ -93,7 +93,7 @@ afterAll(async () => {
 });
 
 describe('a secret that a client sends', () => {
-  it('is in no answer and in no line of the log at any level, wherever it was sent and whatever a strategy does with it', async () => {
+  it('appears in no answer and no log line, whatever a strategy does with it', async () => {
     const headers = {
       'User-Agent': 'agent',
       'X-Api-Key': canary.header,
@@ -131,8 +131,8 @@ describe('a secret that a client sends', () => {
       texts.push(
         (await postJson(login, { username, password: canary.password }, headers)).status.toString(),
       );
-    // The short time limit of the strategies also ends a check of the right password, if the
-    // machine is slow.
+    // On a slow machine, the short time limit of the strategies also ends a check of the right
+    // password.
     const token = await waitFor(async () => {
       const { json } = await postJson(login, { username: 'admin', password });
       return (json as { token?: string }).token;
@@ -173,12 +173,12 @@ describe('a secret that a client sends', () => {
       password,
     ])
       expect([secret, read.includes(secret)]).toEqual([secret, false]);
-    // A path is logged, and a path with a secret in it is the client's own doing; a query never is.
+    // A path is logged even if a client puts a secret into it. A query is never logged.
     expect(log.lines.filter((line) => String(line.path).includes('?'))).toEqual([]);
     expect(log.lines.length).toBeGreaterThan(30);
   });
 
-  it('leaves of an error its type, its message without the password and its code, and its stack at debug alone', () => {
+  it('is removed from the message of a logged error, whose stack is logged at debug only', () => {
     const errors = log
       .events('authn_strategy_error')
       .filter(({ level, strategy }) => level === 50 && strategy === 'throwing');
@@ -187,21 +187,21 @@ describe('a secret that a client sends', () => {
       code: 'EBIND',
       message: expect.stringMatching(/^bind as \[redacted\] failed/),
     });
-    // A line of a task has the stack of what the app's own handler threw.
+    // The log line of a task has the stack of the error that the handler of the app threw.
     for (const line of log.lines.filter(
       ({ level, taskId }) => Number(level) > 20 && taskId === undefined,
     ))
       expect(String((line.err as { stack?: string })?.stack ?? '')).toBe('');
   });
 
-  it('is in no log line, cookie value or URL in full where only a part is needed to find a session again', () => {
+  it('is shortened in log lines that identify a session', () => {
     for (const { sessionId } of log.lines)
       if (sessionId !== undefined) expect(String(sessionId)).toHaveLength(8);
   });
 });
 
 describe('a secret of the configuration', () => {
-  it('is in nothing that can be printed of a login, a registry or a strategy', () => {
+  it('does not appear if a login, a registry or a strategy is printed', () => {
     const strategy = staticUser('admin', canary.password);
     const registry = new StrategyRegistry().register('admin', strategy);
     const auth = createAuth({
@@ -267,7 +267,7 @@ describe('a secret of the configuration', () => {
   });
 });
 
-describe('a logger that throws or is silent', () => {
+describe('a logger that throws', () => {
   it('changes no answer', async () => {
     const throwing = pino({ level: 'trace' }, { write: () => {} });
     for (const level of ['debug', 'info', 'warn', 'error'] as const)

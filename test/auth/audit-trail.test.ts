@@ -32,7 +32,7 @@ const act = (action: string, headers: Record<string, string>, id = app.taskId) =
   ask(`${app.base}/${id}/${action}`, { method: 'POST', headers });
 
 describe('GET P/audit', () => {
-  it('tells who did what and what was refused, newest first: logins, logouts, ended sessions and every task action', async () => {
+  it('lists logins, logouts, ended sessions and task actions, newest first', async () => {
     app = await serveAdmin();
     await postJson(`${app.base}/auth/login`, { username: 'admin', password: 'wrong' });
     const [admin, vera, other] = [
@@ -100,7 +100,7 @@ describe('GET P/audit', () => {
     expect(other.cookie).not.toBe('');
   });
 
-  it('filters by action, actor, outcome and time, and goes on by cursor without a row twice', async () => {
+  it('filters by action, actor, outcome and time, and pages without repeats', async () => {
     app = await serveAdmin({
       throttle: { floor: 0, pair: 1000, address: 1000, account: 1000, global: 1000 },
     });
@@ -136,14 +136,14 @@ describe('GET P/audit', () => {
     '?from=yesterday',
     '?who=admin',
     '?action=a&action=b',
-  ])('refuses %s', async (query) => {
+  ])('rejects %s', async (query) => {
     app = await serveAdmin();
     expect(
       (await ask(`${app.base}/audit${query}`, { headers: await logIn(app.base) })).status,
     ).toBe(400);
   });
 
-  it('keeps what happened for so many days and no longer', async () => {
+  it('keeps entries for auditRetentionDays', async () => {
     const clock = turnableClock();
     app = await serveAdmin({ auditRetentionDays: 2 });
     await logIn(app.base);
@@ -157,7 +157,7 @@ describe('GET P/audit', () => {
   it.each<[string, Parameters<typeof serveAdmin>[0], Record<string, string>, string]>([
     ['without a login', { auth: null }, {}, 'anonymous'],
     [
-      "over the app's own login, with its roles and the same check of the origin",
+      'with a login of the app, its roles and the same origin check',
       {
         auth: {
           who: (ctx) =>
@@ -167,7 +167,7 @@ describe('GET P/audit', () => {
       { 'X-User': 'ada', 'X-Role': 'operator' },
       'ada',
     ],
-  ])('is kept %s', async (_case, options, headers, actor) => {
+  ])('works %s', async (_case, options, headers, actor) => {
     app = await serveAdmin(options);
     await waitFor(async () => (await app.tasks.get(app.taskId))?.status === 'failed');
     expect((await act('retry', headers)).status).toBe(202);
@@ -182,7 +182,7 @@ describe('GET P/audit', () => {
     expect(items).toHaveLength(options?.auth ? 3 : 2);
   });
 
-  it('is the own one of a login that keeps one', async () => {
+  it('returns the audit of a login that keeps its own', async () => {
     const rows: unknown[] = [];
     app = await serveAdmin({
       auth: {
@@ -195,7 +195,7 @@ describe('GET P/audit', () => {
     expect([rows, (await auditAt({})).items]).toEqual([['cancel'], []]);
   });
 
-  it("says so in the log if the app's own login returns another shape, and answers 503", async () => {
+  it('answers 503 and logs an error if the login of the app returns an invalid actor', async () => {
     app = await serveAdmin({ auth: { who: () => ({ name: 'ada' }) as never } });
     expect((await ask(app.base)).status).toBe(503);
     expect(
@@ -205,7 +205,7 @@ describe('GET P/audit', () => {
     ).toBe(true);
   });
 
-  it('that cannot be written changes no answer, and is logged', async () => {
+  it('logs a failed write of an entry and changes no answer', async () => {
     app = await serveAdmin();
     const { store } = app.tasks;
     store.append = () => Promise.reject(new Error('disk full'));

@@ -7,8 +7,8 @@ import { memoryStore } from '../../src/store/memory-store.js';
 const { signal } = new AbortController();
 
 /**
- * A login of the app's own with every method of the port but those of an audit, so that the
- * compiler asks for new methods here.
+ * A login of the app with every method of the port except those of the audit. The compiler reports
+ * an error here if the port gets a new method.
  */
 class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
   readonly #name = 'ada';
@@ -45,8 +45,8 @@ const kept = {
   logger: false,
 } as const;
 
-describe('a login of the app that keeps no audit', () => {
-  it('keeps each of its methods, and the object that the method belongs to', async () => {
+describe('a login of the app without an audit', () => {
+  it('keeps each of its methods and their receiver', async () => {
     const access = auditedAccess(new OwnLogin(), kept);
     const ctx = {} as Context;
     const {
@@ -82,7 +82,7 @@ describe('a login of the app that keeps no audit', () => {
     expect([typeof record, typeof audit, others]).toEqual(['function', 'function', {}]);
   });
 
-  it('gets no method that it does not have, other than those of the audit', () => {
+  it('gets no methods except those of the audit', () => {
     const access = auditedAccess({ who: () => undefined }, kept);
     expect(Object.keys(access).sort()).toEqual(['audit', 'record', 'who']);
   });

@@ -23,7 +23,7 @@ describe('createAuth', () => {
     ['a sync backend', { authenticate_user: () => true }],
     ['an async backend', { authenticate_user: async () => true }],
     ['a registry', new StrategyRegistry().register('x', { authenticate_user: () => true })],
-  ])('takes %s', (_case, form) => {
+  ])('accepts %s', (_case, form) => {
     expect(isAuth(createAuth({ ...quiet, strategies: form as AuthOptions['strategies'] }))).toBe(
       true,
     );
@@ -33,7 +33,7 @@ describe('createAuth', () => {
     ['no strategies', { strategies: undefined }, /strategies/],
     ['an empty user list', { strategies: [] }, /strategies is an empty list/],
     ["['a']", { strategies: ['a'] }, /strategies/],
-    ['an object that is no strategy', { strategies: { login: () => true } }, /strategies/],
+    ['an object without authenticate_user', { strategies: { login: () => true } }, /strategies/],
     ['an empty registry', { strategies: new StrategyRegistry() }, /without a strategy/],
     [
       'a password that is not set',
@@ -54,13 +54,13 @@ describe('createAuth', () => {
     ['SameSite none without secure', { cookie: { sameSite: 'none' } }, /secure/],
     ['an unknown cookie option', { cookie: { path: '/' } }, /no option "path"/],
     ['a trusted origin with a path', { trustedOrigins: ['https://a.example/'] }, /trustedOrigins/],
-    ['a store that is none', { store: {} }, /store/],
-    ['a logger that is none', { logger: 'console' }, /logger/],
-  ])('refuses %s', (_case, wrong, message) => {
+    ['an invalid store', { store: {} }, /store/],
+    ['an invalid logger', { logger: 'console' }, /logger/],
+  ])('rejects %s', (_case, wrong, message) => {
     expect(() => createAuth({ ...quiet, ...wrong } as AuthOptions)).toThrow(message);
   });
 
-  it('warns once that sessions end at a restart when there is no key', () => {
+  it('warns once without a key that sessions end at a restart', () => {
     const { logger, lines } = recordingLogger();
     createAuth({ strategies: { authenticate_user: () => false }, logger });
     const warnings = lines.filter(({ level }) => level === 40);
@@ -68,7 +68,7 @@ describe('createAuth', () => {
     expect(warnings[0]).toMatchObject({ level: 40, msg: expect.stringContaining('restart') });
   });
 
-  it('says once how the login is set up, and whose hash is weak', () => {
+  it('logs the configuration of the login once and warns of a weak hash', () => {
     const { logger, lines, text } = recordingLogger();
     createAuth({ strategies, secretKey, logger });
     expect(lines).toMatchObject([
@@ -88,7 +88,7 @@ describe('createAuth', () => {
     expect(text()).not.toContain(secretKey);
   });
 
-  it('holds no key that could be printed', () => {
+  it('returns an object that shows no key if it is printed', () => {
     const auth = createAuth(quiet);
     expect(inspect(auth, { depth: Number.POSITIVE_INFINITY, showHidden: true })).not.toContain(
       secretKey.slice(0, 12),

@@ -37,7 +37,7 @@ const guess = (app: LoginApp, headers: Record<string, string> = {}): Promise<Ans
   postJson(app.login, { username: 'admin', password: 'wrong' }, headers);
 
 describe('forwardClock', () => {
-  it('follows the clock, jumps ahead with it, and goes on when the clock is set back', () => {
+  it('follows the clock forward and continues if the clock is set back', () => {
     const clock = settableClock();
     const now = forwardClock();
     const begin = now();
@@ -52,8 +52,8 @@ describe('forwardClock', () => {
   });
 });
 
-describe('after the clock was set back,', () => {
-  it('the answer of find_user is believed for no more than 30 seconds', async () => {
+describe('if the clock is set back,', () => {
+  it('the answer of find_user is used for at most 30 seconds', async () => {
     const clock = settableClock();
     let user: KnownUser | undefined = { version: '1' };
     const strategies: AuthStrategy = { authenticate_user: () => true, find_user: async () => user };
@@ -67,7 +67,7 @@ describe('after the clock was set back,', () => {
     expect(await nameAt(app, session)).toBeNull();
   });
 
-  it('a stream ends when its session has lasted its time', async () => {
+  it('a stream still ends when its session expires', async () => {
     const clock = settableClock();
     let stream: OpenStream | undefined;
     const life = await seenAlive(async (tokenExpiry) => {
@@ -85,7 +85,7 @@ describe('after the clock was set back,', () => {
     expect(stream?.of('session')).toEqual([{ reason: 'expired' }]);
   });
 
-  it('the use of a session is still noted once a minute', async () => {
+  it('the last use of a session is still recorded once a minute', async () => {
     const clock = settableClock();
     const app = await start();
     const session = await logIn(app.base);
@@ -102,7 +102,7 @@ describe('after the clock was set back,', () => {
     await waitFor(async () => Math.abs((await lastUse()) - Date.now()) < 10_000, promptly);
   });
 
-  it('refused logins are still logged once a minute', async () => {
+  it('throttled logins are still logged once a minute', async () => {
     const clock = settableClock();
     const app = await start({ throttle: { floor: 0, address: 2, pair: 100 } });
     const refusals = (): number => app.log.events('authn_login_throttled').length;
@@ -116,7 +116,7 @@ describe('after the clock was set back,', () => {
     await waitFor(() => refusals() === 2, promptly);
   });
 
-  it('ended sessions are forgotten when their tokens have expired', async () => {
+  it('the revocation of a session is dropped when its token has expired', async () => {
     const clock = settableClock();
     const revocations = followRevocations({
       store: memoryStore(),
@@ -141,7 +141,7 @@ describe('after the clock was set back,', () => {
     expect(['one', 'two', 'three'].map(isKnown)).toEqual([true, false, true]);
   });
 
-  it('a browser or network that logged in before is unfamiliar until its next login', async () => {
+  it('an earlier browser or network is unfamiliar until its next login', async () => {
     const clock = settableClock();
     const app = await start(
       { throttle: { floor: 0, account: 3, pair: 10 } },

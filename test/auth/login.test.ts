@@ -34,13 +34,13 @@ const failTimes = async (times: number, ...args: Parameters<typeof fail>): Promi
   for (let n = 0; n < times; n++) statuses.push((await fail(...args)).status);
   return statuses;
 };
-/** What of an answer could tell two failures apart. */
+/** Returns the parts of an answer that could distinguish two failures. */
 const visible = ({ status, headers, json }: Answer): unknown => [
   status,
   [...headers].filter(([name]) => name !== 'date'),
   { ...(json as object), requestId: '' },
 ];
-/** A strategy that counts how often it is asked. */
+/** Makes a strategy that counts its calls. */
 const counting = (verdict: Verdict = false) => {
   const strategy: AuthStrategy & { asked: number } = {
     asked: 0,
@@ -52,8 +52,8 @@ const counting = (verdict: Verdict = false) => {
   return strategy;
 };
 
-describe('a login that is tried too often', () => {
-  it('gets 429 with Retry-After after five failures, in JSON and on the page', async () => {
+describe('the limit of login attempts', () => {
+  it('answers 429 with Retry-After after five failures, in JSON and on the page', async () => {
     stoppedClock();
     await start({ throttle: fast });
     expect(await failTimes(5)).toEqual(Array(5).fill(401));
@@ -74,7 +74,7 @@ describe('a login that is tried too often', () => {
     expect(page.text).toContain('value="/reports"');
   });
 
-  it('gets the same 429 for an unknown name and for the right password, and no strategy is asked', async () => {
+  it('answers the same 429 to unknown names and right passwords, without any check', async () => {
     stoppedClock();
     const strategy = counting();
     await start({ strategies: strategy, throttle: fast });
@@ -88,7 +88,7 @@ describe('a login that is tried too often', () => {
     expect(strategy.asked).toBe(10);
   });
 
-  it('accepts the right password once the time is over', async () => {
+  it('allows the right password after the wait', async () => {
     const { pass } = turnableClock();
     await start({ throttle: fast });
     await failTimes(5);
@@ -97,17 +97,17 @@ describe('a login that is tried too often', () => {
     expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
   });
 
-  it('reaches the strategy five times out of two hundred attempts at once', async () => {
+  it('lets five of two hundred simultaneous attempts reach the strategy', async () => {
     const strategy = counting();
     await start({ strategies: strategy, throttle: fast });
     const began = Date.now();
     await Promise.all(Array.from({ length: 200 }, () => fail()));
-    // A try is given back after a second, which this may take where the machine is busy.
+    // One attempt becomes available per second, and a busy machine may take that long.
     expect(strategy.asked).toBeGreaterThanOrEqual(5);
     expect(strategy.asked).toBeLessThanOrEqual(5 + Math.floor((Date.now() - began) / 1000));
   });
 
-  it('is counted by the socket, or by what the nearest proxy wrote: rotating X-Forwarded-For changes nothing', async () => {
+  it('applies to the address of the socket or proxy, not to a forged X-Forwarded-For', async () => {
     await start({ throttle: { ...fast, address: 10, pair: 100 } });
     for (let n = 0; n < 10; n++) await fail(`user ${n}`, { 'X-Forwarded-For': `198.51.100.${n}` });
     expect((await fail('another', { 'X-Forwarded-For': '6.6.6.6' })).status).toBe(429);
@@ -120,7 +120,7 @@ describe('a login that is tried too often', () => {
     expect(app.log.lines.filter(({ msg }) => String(msg).includes('maxIpsCount'))).toHaveLength(1);
   });
 
-  it('counts invalid login bodies by their address', async () => {
+  it('counts invalid bodies by their address', async () => {
     stoppedClock();
     await start({ throttle: { ...fast, address: 3 } });
     for (let n = 0; n < 3; n++)
@@ -156,7 +156,7 @@ describe('a login that is tried too often', () => {
     expect(strategy.asked).toBe(0);
   });
 
-  it('writes one log line and one audit row for each block, not for each attempt', async () => {
+  it('writes one log line and one audit row for each block', async () => {
     stoppedClock();
     await start({ throttle: fast });
     await failTimes(40);
@@ -175,7 +175,7 @@ describe('a login that is tried too often', () => {
   });
 });
 
-describe('a browser that has logged in before', () => {
+describe('a browser with an earlier login', () => {
   const cookiesOf = (answer: Answer): string =>
     answer.headers
       .getSetCookie()
@@ -185,13 +185,13 @@ describe('a browser that has logged in before', () => {
     postForm(app.login, { username: 'admin', password }, headers);
   const device = async (): Promise<string> => cookiesOf(await signIn()).split('; ')[1] ?? '';
 
-  it('has a cookie that is HttpOnly, Lax, lasts 180 days and is no session', async () => {
+  it('has an HttpOnly cookie that lasts 180 days and opens no session', async () => {
     await start({});
     const line = (await signIn()).headers.getSetCookie()[1];
-    expect(line).toMatch(
-      /^taskflow_token_device=[\w-]+\.[\w-]{43}; Path=\/; Max-Age=15552000; HttpOnly; SameSite=Lax$/,
-    );
-    const value = line?.split(';')[0]?.split('=')[1] ?? '';
+    const [pair = '', ...attributes] = line?.split('; ') ?? [];
+    expect(pair).toMatch(/^taskflow_token_device=[\w-]+\.[\w-]{43}$/);
+    expect(attributes).toEqual(['Path=/', 'Max-Age=15552000', 'HttpOnly', 'SameSite=Lax']);
+    const value = pair.split('=')[1] ?? '';
     for (const headers of [
       { Cookie: `taskflow_token=${value}` },
       { Authorization: `Bearer ${value}` },
@@ -199,7 +199,7 @@ describe('a browser that has logged in before', () => {
       expect((await ask(app.url, { headers })).json).toEqual({ name: null });
   });
 
-  it('lets its user sign in after other browsers have used up the limit of the account', async () => {
+  it('lets its user sign in after other browsers have used up the account limit', async () => {
     stoppedClock();
     await start({ throttle: { ...fast, account: 6, pair: 3 } });
     const cookie = await device();
@@ -211,7 +211,7 @@ describe('a browser that has logged in before', () => {
     ).toBe(200);
   });
 
-  it('has five attempts of its own before it must wait', async () => {
+  it('has its own five attempts', async () => {
     stoppedClock();
     await start({ throttle: fast });
     const cookie = await device();
@@ -242,7 +242,7 @@ describe('a browser that has logged in before', () => {
     expect((await fail('admin', { Cookie: forged })).status).toBe(429);
   });
 
-  it('still reaches the other strategies if the login names none', async () => {
+  it('also reaches the other strategies if the login names none', async () => {
     const strategies = new StrategyRegistry()
       .register('team', staticUser('admin', cheapHash(password)))
       .register('staff', staticUser('admin', cheapHash('another')));
@@ -256,7 +256,7 @@ describe('a browser that has logged in before', () => {
     expect(answer.status).toBe(200);
   });
 
-  it('keeps its id over logins and logouts', async () => {
+  it('keeps its id across logins and logouts', async () => {
     await start({});
     const first = await signIn();
     const idOf = (cookies: string): unknown =>
@@ -287,7 +287,7 @@ describe('a failed login', () => {
         authenticate_user: (name) => (name === 'hanger' ? new Promise(() => {}) : false),
       });
 
-  it('looks the same for an unknown user, a wrong password, an unknown strategy, a throw and a time-out, to the byte', async () => {
+  it('gets the same answer for any reason, byte for byte', async () => {
     await start({ strategies: strategies(), throttle: fast });
     const answers = [
       await fail('admin'),
@@ -305,7 +305,7 @@ describe('a failed login', () => {
     expect(pages[1]?.text.replace('nobody', 'admin')).toBe(pages[0]?.text);
   });
 
-  it('is not answered before the floor, but a success is', async () => {
+  it('is answered after the minimum time, and a success without it', async () => {
     await start({});
     expect(
       await quickest(0, () => postJson(app.login, { username: 'nobody', password: 'x' }), 1),
@@ -315,7 +315,7 @@ describe('a failed login', () => {
     ).toBeLessThan(250);
   });
 
-  it('asks every strategy for a known name with a wrong password, as for an unknown one', async () => {
+  it('asks every strategy, for a known name as for an unknown one', async () => {
     const counts = new Map<string, number>();
     const users = new StrategyRegistry()
       .register(
@@ -342,13 +342,13 @@ describe('a failed login', () => {
     expect([...counts.values()]).toEqual([2, 2, 2]);
   });
 
-  it('skips a strategy whose calls hang, so that the static administrator signs in', async () => {
+  it('skips a strategy with hanging calls, so that the administrator can sign in', async () => {
     let asked = 0;
     const hang = () => {
       asked += 1;
       return new Promise<never>(() => {});
     };
-    // Long enough for the administrator's own hash on a machine with other load.
+    // Long enough for the hash of the administrator on a busy machine.
     const hanging = new StrategyRegistry({ timeLimit: 3 })
       .register('directory', { authenticate_user: hang })
       .register('admin', staticUser('admin', cheapHash(password)));
@@ -363,7 +363,7 @@ describe('a failed login', () => {
     expect(asked).toBe(before);
   });
 
-  it('logs nothing more if a strategy answers or rejects after its time limit', async () => {
+  it('ignores a strategy that answers or rejects after its time limit', async () => {
     const unhandled: unknown[] = [];
     const note = (error: unknown): void => void unhandled.push(error);
     process.on('unhandledRejection', note);
@@ -385,8 +385,8 @@ describe('a failed login', () => {
   });
 });
 
-describe('five hundred logins at once', () => {
-  it('leave other routes of the app responsive, compute few hashes, and get a Retry-After header', async () => {
+describe('five hundred simultaneous logins', () => {
+  it('keep other routes responsive, compute few hashes and get Retry-After', async () => {
     await start({
       strategies: staticUser('admin', 'a plain password'),
       throttle: { ...fast, pair: 1e6, address: 1e6, account: 1e6, global: 1e6, queue: 8 },
@@ -405,7 +405,7 @@ describe('five hundred logins at once', () => {
     const quiet = await usual();
     const flood = Promise.all(Array.from({ length: 500 }, () => fail()));
     const busy = await usual();
-    // Awaited before anything is expected: what is left of it would otherwise fail the next test.
+    // Awaited before the assertions, because unfinished requests would fail the next test.
     const statuses = (await flood).map(({ status }) => status);
     expect(busy).toBeLessThan(500 + 10 * quiet);
     expect(statuses.filter((status) => status === 401).length).toBeLessThan(40);
@@ -416,14 +416,14 @@ describe('five hundred logins at once', () => {
   });
 });
 
-describe('right passwords at once', () => {
+describe('simultaneous logins with the right password', () => {
   it.each<[string, AuthOptions['strategies']]>([
     [
       'a strategy that takes 50 ms',
       { authenticate_user: () => new Promise<boolean>((resolve) => setTimeout(resolve, 50, true)) },
     ],
     ['a hash that takes about as long', ['admin', scryptHash(password, { ln: 14, r: 8, p: 2 })]],
-  ])('all log in from one address: %s', async (_case, strategies) => {
+  ])('all succeed from one address: %s', async (_case, strategies) => {
     await start({ strategies });
     await logIn(app.base);
     const answers = await Promise.all(
@@ -434,9 +434,9 @@ describe('right passwords at once', () => {
   });
 });
 
-describe('a guess that a full queue cuts short', () => {
-  it('is counted if one strategy has answered it, so that a full queue gives no free guesses', async () => {
-    // It stands still: each second that passes lets another guess through.
+describe('a guess that a full queue interrupts', () => {
+  it('is counted if one strategy has already answered it', async () => {
+    // The clock must stand still, because each second allows another guess.
     turnableClock();
     const first = counting();
     const strategies = new StrategyRegistry()
@@ -451,8 +451,8 @@ describe('a guess that a full queue cuts short', () => {
   });
 });
 
-describe('what a login writes', () => {
-  it('is a line and a row of the audit for each success and failure, and how many failures came before', async () => {
+describe('the log of a login', () => {
+  it('has one line and one audit row per outcome, and the number of earlier failures', async () => {
     await start({ throttle: fast });
     await failTimes(2);
     await logIn(app.base);
@@ -498,7 +498,7 @@ describe('what a login writes', () => {
       expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
     };
 
-    it('is one success and no failure if another strategy accepts it, and the rejection stays counted', async () => {
+    it('has one success if another strategy accepts it, and counts the rejection', async () => {
       await startFamiliar(staticUser('admin', cheapHash('another')));
       for (let n = 0; n < 2; n++)
         expect((await postJson(app.login, { username: 'admin', password: 'another' })).status).toBe(
@@ -516,7 +516,7 @@ describe('what a login writes', () => {
       ]);
     });
 
-    it('is one failure if no strategy accepts it, with the reason that one of them failed', async () => {
+    it('has one failure if no strategy accepts it, with the error as its reason', async () => {
       await startFamiliar({
         authenticate_user() {
           throw new Error('down');
@@ -532,7 +532,7 @@ describe('what a login writes', () => {
       ]);
     });
 
-    it('is one failure if the limit for strangers keeps it from the other strategies', async () => {
+    it('has one failure if the limit for strangers blocks the other strategies', async () => {
       stoppedClock();
       const other = counting();
       await startFamiliar(other);

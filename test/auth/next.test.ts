@@ -4,7 +4,7 @@ import { nexts } from '../attacks/corpus.js';
 
 describe('isSafeNext', () => {
   it.each(nexts.refuse.map((next) => [JSON.stringify(next), next]))(
-    'refuses %s',
+    'rejects %s',
     (_shown, next) => {
       expect(isSafeNext(next)).toBe(false);
     },
@@ -19,7 +19,7 @@ describe('isSafeNext', () => {
     ['nothing', undefined],
     ['an object', { 0: '/a' }],
     ['2049 characters', `/${'a'.repeat(2048)}`],
-  ])('refuses %s', (_case, next) => {
+  ])('rejects %s', (_case, next) => {
     expect(isSafeNext(next)).toBe(false);
   });
 });

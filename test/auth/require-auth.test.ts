@@ -16,7 +16,7 @@ import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type RawAnswer, requestText, sendRaw } from '../helpers/raw.js';
 import { type Served, serve } from '../helpers/serve.js';
 
-/** What a browser sends for a page on plain HTTP, and over HTTPS. */
+/** Headers of a browser that opens a page, over plain HTTP and over HTTPS. */
 const opening = { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
 const navigating = {
   ...opening,
@@ -28,7 +28,7 @@ const navigating = {
 let served: Served;
 let unguarded: Served;
 
-/** A request as it is written, since `fetch` adds headers of its own. */
+/** Sends only the given headers, because `fetch` adds others. */
 const get = (path: string, headers: Record<string, string>, method = 'GET'): Promise<RawAnswer> =>
   sendRaw(served.url, requestText(method, path, headers));
 
@@ -120,7 +120,7 @@ describe('requireAuth', () => {
     ['over HTTPS', navigating],
     ['on plain HTTP', opening],
   ])(
-    "redirects a visitor to the login page, with the requested URL in next, in mode 'redirect', %s",
+    "redirects to the login with the requested URL in next, in mode 'redirect', %s",
     async (_case, headers) => {
       const answer = await get('/reports?from=2026', headers);
       expect([answer.status, answer.headers.get('location')]).toEqual([
@@ -141,7 +141,7 @@ describe('requireAuth', () => {
     ['XMLHttpRequest of a library', { Accept: 'text/html', 'X-Requested-With': 'XMLHttpRequest' }],
     ['curl', { Accept: '*/*' }],
     ['a client without Accept', {}],
-  ])("answers %s with 401 in JSON in mode 'redirect'", async (_case, headers) => {
+  ])("answers %s with a JSON 401 in mode 'redirect'", async (_case, headers) => {
     const answer = await get('/reports', headers);
     expect([
       answer.status,
@@ -150,7 +150,7 @@ describe('requireAuth', () => {
     ]).toEqual([401, expect.stringContaining('application/problem+json'), undefined]);
   });
 
-  it('leads back to the page after the login', async () => {
+  it('lets the login redirect to the requested page', async () => {
     const answer = await postForm(`${served.url}/tasks/auth/login`, {
       username: 'admin',
       password,
@@ -162,7 +162,7 @@ describe('requireAuth', () => {
     ).toBe('admin');
   });
 
-  it("answers an anonymous request with 401 in JSON in mode '401', never with a page", async () => {
+  it("answers every anonymous request with a JSON 401 in mode '401'", async () => {
     const answer = await get('/api/reports', navigating);
     expect(answer.status).toBe(401);
     expect(answer.headers.get('content-type')).toContain('application/problem+json');
@@ -170,21 +170,21 @@ describe('requireAuth', () => {
     expect(JSON.parse(answer.body)).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' });
   });
 
-  it('says so when a token was sent and is not valid', async () => {
+  it('adds invalid_token to the challenge if the token is not valid', async () => {
     const answer = await ask(`${served.url}/api/reports`, {
       headers: { Authorization: 'Bearer x.y.z' },
     });
     expect(answer.headers.get('WWW-Authenticate')).toContain('error="invalid_token"');
   });
 
-  it('refuses a session without the role with 403', async () => {
+  it('answers 403 to a session without the role', async () => {
     const viewer = await logIn(`${served.url}/tasks`, 'vera', 'three');
     const answer = await ask(`${served.url}/api/reports`, { method: 'POST', headers: viewer });
     expect([answer.status, (answer.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
     expect((await ask(`${served.url}/api/reports`, { headers: viewer })).status).toBe(200);
   });
 
-  it("shows a person without the role a page with the style of the login in mode 'redirect', and a script problem+json", async () => {
+  it("shows a styled 403 page to browsers in mode 'redirect', and JSON to scripts", async () => {
     const { cookie } = await logIn(`${served.url}/tasks`, 'vera', 'three');
     const page = await get('/settings', { ...navigating, cookie });
     expect([
@@ -202,14 +202,14 @@ describe('requireAuth', () => {
     expect([script.status, JSON.parse(script.body)]).toMatchObject([403, { code: 'FORBIDDEN' }]);
   });
 
-  it('matches a role that is not of the ladder exactly', async () => {
+  it('requires a custom role exactly', async () => {
     const viewer = await logIn(`${served.url}/tasks`, 'vera', 'three');
     const admin = await logIn(`${served.url}/tasks`);
     expect((await ask(`${served.url}/audits`, { headers: viewer })).status).toBe(200);
     expect((await ask(`${served.url}/audits`, { headers: admin })).status).toBe(403);
   });
 
-  it('refuses what another site makes the browser send with its cookie, whatever Bearer a proxy adds', async () => {
+  it('rejects cross-site requests with a cookie, even if a proxy adds a Bearer token', async () => {
     const admin = await logIn(`${served.url}/tasks`);
     const from = (site: string, more: Record<string, string> = {}) =>
       ask(`${served.url}/api/reports`, {
@@ -240,7 +240,7 @@ describe('requireAuth', () => {
     expect(answer.text).not.toContain(password);
   });
 
-  it('refuses a mode or an option that does not exist', () => {
+  it('rejects an unknown mode or option', () => {
     expect(() => requireAuth('403' as '401')).toThrow(/'redirect' or '401'/);
     expect(() => requireAuth('401', { roles: 'x' } as object)).toThrow(/no option "roles"/);
     expect(() => requireAuth('401', { auth: {} as Auth })).toThrow(/createAuth/);
@@ -262,7 +262,7 @@ describe('a response behind requireAuth', () => {
     'own-raw-header': 'private, max-age=60',
   };
   it.each(Object.entries(cached))(
-    'is sent with the right Cache-Control: %s has %s, also for HEAD',
+    'is sent with the right Cache-Control, also for HEAD: %s has %s',
     async (name, expected) => {
       const headers = await logIn(`${served.url}/tasks`);
       for (const method of ['GET', 'HEAD'])
@@ -273,7 +273,7 @@ describe('a response behind requireAuth', () => {
     },
   );
 
-  it('is sent with no-store over HTTP/2 too', async () => {
+  it('is sent with no-store over HTTP/2', async () => {
     const auth = createAuth({
       strategies: ['admin', cheapHash(password)],
       secretKey,
@@ -315,8 +315,8 @@ describe('several logins in one app', () => {
   afterAll(() => Promise.all(open.map((each) => each.close())));
 
   /**
-   * An app with two logins in that order, a page that names none, and a page for the sessions of
-   * each.
+   * Starts an app with two logins in the given order, a page that names no login, and a page for
+   * the sessions of each login.
    */
   const start = async (first: Auth, second: Auth, staff: Auth, shop: Auth): Promise<string> => {
     const router = new Router();
@@ -373,7 +373,7 @@ describe('several logins in one app', () => {
     },
   );
 
-  it('get 500 and a log line from a guard that names none of them', async () => {
+  it('get 500 and a log line from a guard without a named login', async () => {
     const [staff, shop] = [login('/staff', 'boss'), login('/shop', 'kim')];
     const url = await start(staff, shop, staff, shop);
     const answer = await ask(`${url}/unnamed`, { headers: await logIn(`${url}/staff`, 'boss') });
@@ -386,7 +386,7 @@ describe('several logins in one app', () => {
     ).toBe(true);
   });
 
-  it('get 500 from a guard that names a login which has not read the request', async () => {
+  it('get 500 from a guard if its login has not read the request', async () => {
     const [staff, other] = [login('/staff', 'boss'), login('/other', 'kim')];
     const url = await start(staff, staff, other, staff);
     expect(
@@ -402,7 +402,7 @@ describe('several logins in one app', () => {
     ).toBe(500);
   });
 
-  it('need no name under koa-mount, where each request has one login', async () => {
+  it('need no name under koa-mount if each request has one login', async () => {
     const app = new Koa();
     app.silent = true;
     for (const [at, user] of [

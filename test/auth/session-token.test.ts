@@ -37,7 +37,7 @@ async function appWith(
 const nameAt = async (url: string, headers: Record<string, string>): Promise<unknown> =>
   ((await ask(url, { headers })).json as { name: unknown }).name;
 
-/** A token of a process whose store is well; it holds in all that have the key. */
+/** Signs in on an app with a working store. The token is valid in all apps with the same key. */
 async function tokenOfBob(): Promise<string> {
   const url = await appWith();
   const { json } = await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' });
@@ -54,7 +54,7 @@ describe('sessionToken', () => {
     expect(await nameAt(url, {})).toBeNull();
   });
 
-  it('reads the session from a Bearer token, in any case of the word', async () => {
+  it('reads the session from a Bearer token, with the scheme in any case', async () => {
     const url = await appWith();
     const { token } = (
       await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })
@@ -63,7 +63,7 @@ describe('sessionToken', () => {
     expect(await nameAt(url, { Authorization: `bearer ${token}` })).toBe('bob');
   });
 
-  it('lets a Bearer token of this login alone decide, bad or empty, and never falls back to the cookie', async () => {
+  it('prefers a Bearer token of this login to the cookie, even if it is invalid', async () => {
     const url = await appWith();
     const cookie = await logIn(`${url}/tasks`);
     const [header] = cookie.cookie.slice(cookie.cookie.indexOf('=') + 1).split('.');
@@ -73,7 +73,7 @@ describe('sessionToken', () => {
     expect(await nameAt(url, { ...cookie, Authorization: 'Basic YTpi' })).toBe('admin');
   });
 
-  it('takes a token nowhere else', async () => {
+  it('reads tokens from no other place', async () => {
     const url = await appWith();
     const { token } = (
       await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })
@@ -81,7 +81,7 @@ describe('sessionToken', () => {
     expect(await nameAt(`${url}/?access_token=${token}`, { 'X-Auth-Token': token })).toBeNull();
   });
 
-  it('ignores a stale cookie beside a good one, and two good ones of different sessions', async () => {
+  it('ignores a stale cookie, and rejects two valid cookies of different sessions', async () => {
     const url = await appWith();
     const { cookie: first } = await logIn(`${url}/tasks`);
     const { cookie: second } = await logIn(`${url}/tasks`, 'bob', 'two');
@@ -91,7 +91,7 @@ describe('sessionToken', () => {
     expect(await nameAt(url, { cookie: `${second}; ${first}` })).toBeNull();
   });
 
-  it('knows no session of another mount with the same key', async () => {
+  it('rejects a session of another mount with the same key', async () => {
     const url = await appWith();
     const { token } = (
       await postJson(`${url}/tasks/auth/login`, { username: 'bob', password: 'two' })
@@ -101,7 +101,7 @@ describe('sessionToken', () => {
     expect(await nameAt(other, { Authorization: `Bearer ${token}` })).toBeNull();
   });
 
-  it('ends sessions on logout in every app on the same store', async () => {
+  it('ends a session in every app on the same store after a logout', async () => {
     const store = memoryStore();
     const first = await appWith({ store });
     const one = served;
@@ -114,7 +114,7 @@ describe('sessionToken', () => {
     await one?.close();
   });
 
-  it('answers 503, not as for an anonymous request, if the store cannot say whether a session was revoked', async () => {
+  it('answers 503 if the store cannot say whether a session was revoked', async () => {
     const broken: SharedStore = {
       ...memoryStore(),
       // biome-ignore lint/correctness/useYield: this store fails before its first list.
@@ -132,7 +132,7 @@ describe('sessionToken', () => {
     expect(await nameAt(url, {})).toBeNull();
   });
 
-  it('answers 503 within two seconds when the store hangs', async () => {
+  it('answers 503 within two seconds if the store hangs', async () => {
     const hanging: SharedStore = {
       ...memoryStore(),
       async *watch() {
@@ -148,7 +148,7 @@ describe('sessionToken', () => {
     expect(took).toBeLessThan(2000);
   });
 
-  it('takes over when a session expires', async () => {
+  it('rejects a session that has expired', async () => {
     let [url, session]: [string, Record<string, string>] = ['', {}];
     const life = await seenAlive(async (tokenExpiry) => {
       await served?.close();
@@ -177,32 +177,32 @@ describe('the session cookie', () => {
       })
     ).headers.getSetCookie()[0];
 
-  it('is HttpOnly, Lax, of the whole host, and lasts as long as the session', async () => {
+  it('is HttpOnly and Lax, covers the whole host and lasts as long as the session', async () => {
     expect(await setCookie(await appWith({ tokenExpiry: 3600 }))).toMatch(
       /^taskflow_token=[\w.-]+; Path=\/; Max-Age=3600; HttpOnly; SameSite=Lax$/,
     );
   });
 
-  it('is Secure and bound to the host behind a proxy that ends TLS, when the app trusts it', async () => {
+  it('is Secure and bound to the host behind a TLS proxy that the app trusts', async () => {
     const url = await appWith({}, { proxy: true });
     expect(await setCookie(url, { 'X-Forwarded-Proto': 'https' })).toMatch(
       /^__Host-taskflow_token=[\w.-]+; Path=\/; Max-Age=86400; HttpOnly; SameSite=Lax; Secure$/,
     );
   });
 
-  it('does not believe X-Forwarded-Proto without app.proxy', async () => {
+  it('ignores X-Forwarded-Proto without app.proxy', async () => {
     expect(await setCookie(await appWith(), { 'X-Forwarded-Proto': 'https' })).not.toContain(
       'Secure',
     );
   });
 
-  it('can be Secure over a plain socket, for a proxy the app does not know of', async () => {
+  it('can be Secure over a plain socket for a proxy that the app does not know', async () => {
     expect(await setCookie(await appWith({ cookie: { secure: true } }))).toMatch(
       /^__Host-.*; Secure$/,
     );
   });
 
-  it('has a name of its own for each mount', async () => {
+  it('has a separate name for each mount', async () => {
     expect(await setCookie(await appWith({ path: '/admin/jobs' }), {}, '/admin/jobs')).toMatch(
       /^taskflow_token_[0-9a-f]{8}=/,
     );
@@ -221,19 +221,16 @@ describe('sessionOf', () => {
     await close();
   });
 
-  it('throws INTERNAL if no sessionToken has read the request, because the app is wrong and not the visitor', () => {
+  it('throws INTERNAL if no sessionToken has read the request', () => {
     for (const ctx of [{ state: {} }, { state: {}, req: {} }])
       expect(() => sessionOf(ctx)).toThrow(
         expect.objectContaining({ code: 'INTERNAL', status: 500 }),
       );
   });
 
-  it.each([undefined, null, {}, () => 1])(
-    'throws INVALID_INPUT for %p in place of the context',
-    (ctx) => {
-      expect(() => sessionOf(ctx as never)).toThrow(
-        expect.objectContaining({ code: 'INVALID_INPUT' }),
-      );
-    },
-  );
+  it.each([undefined, null, {}, () => 1])('throws INVALID_INPUT if the context is %p', (ctx) => {
+    expect(() => sessionOf(ctx as never)).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT' }),
+    );
+  });
 });

@@ -49,7 +49,7 @@ interface Row {
   roles?: string[];
 }
 
-/** A user table of alice, whose password check reads the row first and answers after 100 ms. */
+/** Makes a user table of alice. Its password check reads the row and answers 100 ms later. */
 function slowTable(row: Row, withFind = true): AuthStrategy & { asked: number } {
   const strategy = {
     asked: 0,
@@ -70,9 +70,9 @@ function slowTable(row: Row, withFind = true): AuthStrategy & { asked: number } 
   });
 }
 
-describe('a login under way', () => {
+describe('a login in progress', () => {
   /**
-   * Starts a login, changes something while the password is checked, and resolves to the answer.
+   * Starts a login, makes a change during the check of the password, and resolves to the answer.
    */
   const during = async (
     app: LoginApp,
@@ -87,7 +87,7 @@ describe('a login under way', () => {
     return answer;
   };
 
-  it('is rejected when the password changes during the check', async () => {
+  it('is rejected if the password changes during the check', async () => {
     const row = { password: 'old', version: '1' };
     const strategy = slowTable(row);
     const app = await start({ strategies: strategy });
@@ -99,7 +99,7 @@ describe('a login under way', () => {
     expect((await signIn(app, 'alice', 'new')).status).toBe(200);
   });
 
-  it('is rejected when the password changes during the check, also under another spelling of the name', async () => {
+  it('is rejected if the password changes during the check of another spelling', async () => {
     const row = { password: 'old', version: '1' };
     const strategy = slowTable(row);
     const app = await start({ strategies: strategy });
@@ -119,7 +119,7 @@ describe('a login under way', () => {
     ['without find_user', false, 'alice'],
     ['without find_user, under another spelling of the name', false, 'ALICE'],
   ])(
-    'opens no session when signOutEverywhere comes during the check, %s',
+    'opens no session if signOutEverywhere runs during the check, %s',
     async (_case, withFind, username) => {
       const strategy = slowTable({ password: 'old', version: '1' }, withFind);
       const app = await start({ strategies: strategy });
@@ -135,8 +135,8 @@ describe('a login under way', () => {
     },
   );
 
-  it('keeps no session for longer than a second when another process signs the user out during the check', async () => {
-    /** Milliseconds that the session was kept. */
+  it('keeps a session for at most a second after a sign-out in another process', async () => {
+    /** Returns for how many milliseconds the session was kept. */
     const kept = async (): Promise<number> => {
       const store = memoryStore();
       const strategy = slowTable({ password: 'old', version: '1' });
@@ -151,7 +151,7 @@ describe('a login under way', () => {
       else expect(answer.status).toBe(401);
       return performance.now() - answered;
     };
-    // Other programs on the machine make a try slow, but not each.
+    // Other programs on the machine can make a try slow, but not every try.
     let least = Number.POSITIVE_INFINITY;
     for (let tries = 5; tries > 0 && least >= 1000; tries--) least = Math.min(least, await kept());
     expect(least).toBeLessThan(1000);
@@ -166,7 +166,7 @@ describe('a login under way', () => {
     expect(faultsOf(app)).toMatchObject([{ strategy: 'default' }]);
   });
 
-  it('gets the roles of find_user when the verdict names none, and the difference is logged', async () => {
+  it('gets the roles of find_user if the verdict names none, and logs the difference', async () => {
     const app = await start({
       strategies: {
         authenticate_user: () => true,
@@ -177,7 +177,7 @@ describe('a login under way', () => {
     expect(faultsOf(app)).toHaveLength(1);
   });
 
-  it('logs no difference when both name the same roles in another order', async () => {
+  it('logs no difference if both name the same roles in another order', async () => {
     const app = await start({
       strategies: {
         authenticate_user: () => ({ ok: true, roles: ['a', 'b'] }),
@@ -188,7 +188,7 @@ describe('a login under way', () => {
     expect(faultsOf(app)).toEqual([]);
   });
 
-  it('succeeds when the check itself creates the user', async () => {
+  it('succeeds if the check itself creates the user', async () => {
     const users = new Map<string, KnownUser>();
     const app = await start({
       strategies: {
@@ -203,7 +203,7 @@ describe('a login under way', () => {
     expect(await nameAt(app, bearerOf(answer))).toBe('alice');
   });
 
-  it('has the time from before the check', async () => {
+  it('starts before the check of the password', async () => {
     const { pass } = turnableClock();
     const app = await start({
       strategies: {
@@ -219,7 +219,7 @@ describe('a login under way', () => {
     expect(Date.parse((json as { expiresAt: string }).expiresAt)).toBe(before + 60_000);
   });
 
-  it('is 503 when the store fails after the check, and leaves no session', async () => {
+  it('answers 503 and leaves no session if the store fails after the check', async () => {
     const inner = memoryStore();
     let fails = false;
     const store = {
@@ -246,7 +246,7 @@ describe('a login under way', () => {
     ['right', 'from a familiar network'],
     ['wrong', 'from a familiar network'],
   ])(
-    'is 503 with a %s password %s when no call of the store succeeds after the check, and a line says why',
+    'answers 503 to a %s password %s if the store is down after the check',
     async (given, place) => {
       const inner = memoryStore();
       let fails = false;
@@ -290,8 +290,8 @@ describe('a login under way', () => {
 
 describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore) => {
   /**
-   * Asks again while the answer is 503: a store on a busy machine may take longer than the time
-   * limit of a request.
+   * Repeats a request while the answer is 503, because the store on a busy machine may take longer
+   * than the time limit of a request.
    */
   const answered = (request: () => Promise<Answer>): Promise<Answer> =>
     waitFor(async () => {
@@ -306,7 +306,7 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
   const nameOn = async (app: LoginApp, headers: Record<string, string>): Promise<unknown> =>
     ((await answered(() => ask(app.url, { headers }))).json as { name: unknown }).name;
 
-  it('ends the sessions of a host whose clock is fast, and no later login on either host', async () => {
+  it('ends the sessions of a host with a fast clock, but no later login', async () => {
     const views = keep(await openStore());
     const { pass } = turnableClock();
     const strategies: AuthStrategy = { authenticate_user: () => true };
@@ -314,7 +314,7 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
       await start({ strategies, store: views.one }),
       await start({ strategies, store: views.two }),
     ];
-    /** Runs on the host whose clock is 40 seconds ahead. */
+    /** Runs a step on the host with a clock that is 40 seconds ahead. */
     const onFast = async <T>(act: () => Promise<T>): Promise<T> => {
       pass(40);
       try {
@@ -349,7 +349,7 @@ describe.each(everyStore)('signOutEverywhere on the %s store', (_name, openStore
 });
 
 describe('signOutEverywhere', () => {
-  it('ends the sessions of every spelling of a name that a strategy accepts for one user', async () => {
+  it('ends the sessions of all spellings that a strategy accepts for one user', async () => {
     const app = await start({
       strategies: { authenticate_user: (username) => username.toLowerCase() === 'alice' },
     });
@@ -370,7 +370,7 @@ describe('signOutEverywhere', () => {
     ],
     ['an empty name', (auth) => auth.signOutEverywhere('default', '')],
     [
-      'a name that is no text',
+      'a name that is not a string',
       (auth) => auth.signOutEverywhere('default', { name: 'alice' } as unknown as string),
     ],
   ])('rejects %s', async (_case, call) => {
@@ -378,7 +378,7 @@ describe('signOutEverywhere', () => {
     await expect(call(app.auth)).rejects.toThrow(/signOutEverywhere/);
   });
 
-  it('is 400 over HTTP for a strategy that is not registered', async () => {
+  it('answers 400 over HTTP for an unknown strategy', async () => {
     const app = await start({});
     const session = bearerOf(await signIn(app, 'admin', password));
     const answer = await ask(`${app.base}/auth/sessions?username=vera&strategy=nowhere`, {
@@ -390,12 +390,12 @@ describe('signOutEverywhere', () => {
 });
 
 describe('find_user', () => {
-  /** A thenable that is no Promise, as query builders return. */
+  /** Makes a thenable that is not a Promise, as query builders return. */
   const thenable = <T>(then: (resolve: (value: T) => void) => void): PromiseLike<T> =>
     ({ then }) as unknown as PromiseLike<T>;
   const query = <T>(value: T): PromiseLike<T> => thenable((resolve) => resolve(value));
 
-  it('may return any thenable, and so may authenticate_user', async () => {
+  it('may return any thenable, like authenticate_user', async () => {
     const app = await start({
       strategies: {
         authenticate_user: () => query(true),
@@ -422,7 +422,7 @@ describe('find_user', () => {
     expect(signals[0]?.aborted).toBe(true);
   });
 
-  it('gets a signal that has aborted if it reads it only after the time limit', async () => {
+  it('gets an aborted signal if it reads the signal after the time limit', async () => {
     let aborted: boolean | undefined;
     const strategy: AuthStrategy = {
       authenticate_user: () => true,
@@ -461,9 +461,9 @@ describe('find_user', () => {
   };
 
   it.each(Object.entries(failing))(
-    'does not block logins of other strategies when it %s',
+    'does not block logins of other strategies if it %s',
     async (_case, find_user) => {
-      // Long enough for the administrator's own hash on a machine with other load.
+      // Long enough for the hash of the administrator on a busy machine.
       const strategies = new StrategyRegistry({ timeLimit: 3 })
         .register('table', { authenticate_user: () => true, find_user })
         .register('admin', staticUser('admin', cheapHash(password)));
@@ -471,14 +471,14 @@ describe('find_user', () => {
       const statuses = await Promise.all(
         Array.from({ length: 100 }, async () => (await signIn(app)).status),
       );
-      // Some find the queue of the other strategy's password checks full.
+      // Some find the queue of the other strategy full.
       expect(statuses.filter((status) => status !== 401 && status !== 429)).toEqual([]);
       expect((await signIn(app, 'admin', password)).status).toBe(200);
       expect(faultsOf(app).length).toBeGreaterThan(0);
     },
   );
 
-  it('runs for a limited number of users at once, however many requests arrive', async () => {
+  it('runs for a limited number of users at once', async () => {
     let [running, most] = [0, 0];
     const strategy: AuthStrategy = {
       authenticate_user: () => true,
@@ -497,7 +497,7 @@ describe('find_user', () => {
     expect(most).toBe(64);
   });
 
-  it('is still called while calls of authenticate_user hang, so that strangers end no session', async () => {
+  it('is still called while calls of authenticate_user hang', async () => {
     const strategy: AuthStrategy = {
       authenticate_user: (username) => (username === 'alice' ? true : new Promise(() => {})),
       find_user: () => ({ version: '1' }),
@@ -512,7 +512,7 @@ describe('find_user', () => {
     expect(await nameAt(app, session)).toBe('alice');
   });
 
-  it('is not called while sixteen of its calls hang, and is called again once they have ended', async () => {
+  it('is not called while 64 of its calls hang, and is called again after they end', async () => {
     const ends: ((user: KnownUser) => void)[] = [];
     const strategy: AuthStrategy = {
       authenticate_user: () => true,

@@ -11,7 +11,7 @@ import { sleep } from '../../helpers/wait.js';
 
 const MiB = 2 ** 20;
 
-/** A hash that takes as long as the test wants, and counts how many run at once. */
+/** Makes hashes that the test finishes, and counts how many run at once. */
 function gatedHashes() {
   const open: (() => void)[] = [];
   let running = 0;
@@ -37,7 +37,7 @@ function gatedHashes() {
   };
 }
 
-/** A hash of one login attempt, which takes so much memory that one runs at a time. */
+/** Queues a hash of a login attempt. It takes so much memory that only one runs at a time. */
 function hashOf(attempt: Partial<HashLimits>, compute: () => Promise<number>): Promise<number> {
   const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
   limitHashes(context, { address: '', queue: 3, trusted: false, ...attempt });
@@ -45,7 +45,7 @@ function hashOf(attempt: Partial<HashLimits>, compute: () => Promise<number>): P
 }
 
 describe('the queue of password hashes', () => {
-  it('runs two at once on a machine of two cores, and never more than the memory allows', async () => {
+  it('runs two hashes at once on two cores, but never more than the memory allows', async () => {
     const hashes = gatedHashes();
     const results = Array.from(
       { length: 6 },
@@ -68,7 +68,7 @@ describe('the queue of password hashes', () => {
     await Promise.all(both);
   });
 
-  it('refuses a login without any work when too many wait, saying when to come back', async () => {
+  it('rejects a login immediately if too many hashes wait, with a retry time', async () => {
     const hashes = gatedHashes();
     const ask = (n: number) => hashOf({ address: `10.0.0.${n}` }, hashes.compute);
     const accepted = [1, 2, 3, 4].map(ask);
@@ -78,7 +78,7 @@ describe('the queue of password hashes', () => {
     expect(await Promise.all(accepted)).toEqual([1, 1, 1, 1]);
   });
 
-  it('lets each network have one hash waiting, and holds its others back until that one has started', async () => {
+  it('queues one hash per network and holds back its others until that one starts', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
     const ask = (address: string, name: string) =>
@@ -91,7 +91,7 @@ describe('the queue of password hashes', () => {
     expect(order).toEqual(['first 1', 'first 2', 'second', 'first 3', 'first 4', 'first 5']);
   });
 
-  it('refuses after five seconds a hash that waited behind another of its network, without any work', async () => {
+  it('rejects a hash that waits behind another of its network for five seconds', async () => {
     jest.useFakeTimers({
       doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'],
     });
@@ -107,7 +107,7 @@ describe('the queue of password hashes', () => {
     expect(await Promise.all([running, waiting])).toEqual([1, 1]);
   });
 
-  it('refuses no further hash of an attempt that had its first: half a check would be a guess that nobody counts', async () => {
+  it('completes every hash of an attempt that has already computed one', async () => {
     const hashes = gatedHashes();
     const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
     limitHashes(context, { address: '10.0.0.9', queue: 3, trusted: false });
@@ -121,7 +121,7 @@ describe('the queue of password hashes', () => {
     expect(await Promise.all([first, second, ...others])).toEqual([1, 1, 1, 1, 1]);
   });
 
-  it('lets a browser that has logged in before go first, past a queue that is full of strangers', async () => {
+  it('prefers a familiar browser, even if the queue is full of strangers', async () => {
     const hashes = gatedHashes();
     const order: string[] = [];
     const ask = (name: string, trusted: boolean) =>
@@ -134,7 +134,7 @@ describe('the queue of password hashes', () => {
     expect(order).toEqual(['running', 'owner', 'first', 'second', 'third']);
   });
 
-  it('goes on after a hash that failed', async () => {
+  it('continues after a failed hash', async () => {
     await expect(
       queueHash(MiB, () => Promise.reject(new Error('broken')), undefined).result,
     ).rejects.toThrow('broken');

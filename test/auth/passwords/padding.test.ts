@@ -7,8 +7,8 @@ import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 const context: AuthContext = { signal: new AbortController().signal, ip: '', requestId: '' };
 
 /**
- * A stored password whose check takes as many milliseconds as the test says, once for each spelling
- * that is tried.
+ * Makes a stored password. Its check reports a given number of milliseconds for each spelling that
+ * is checked.
  */
 function storedAs(format: string, ms: number, { cost = ms, spellings = 1 } = {}) {
   const stored = {
@@ -26,7 +26,7 @@ function storedAs(format: string, ms: number, { cost = ms, spellings = 1 } = {})
   return stored satisfies StoredPassword;
 }
 
-/** Padded checks on a clock of the test, with what they waited. */
+/** Makes padded checks with a clock of the test, and records their delays. */
 function padded(all: readonly StoredPassword[]) {
   const clock = { now: 0 };
   const waits: number[] = [];
@@ -37,8 +37,8 @@ function padded(all: readonly StoredPassword[]) {
   return { checks, waits, clock };
 }
 
-describe('checks of passwords that are hashed at different costs', () => {
-  it('make a failure of a cheap hash take as long as one of the costliest', async () => {
+describe('password checks with hashes of different costs', () => {
+  it('delay the failure of a cheap hash to the duration of the costliest one', async () => {
     const [cheap, costly] = [storedAs('ln=15', 90), storedAs('ln=17', 400)];
     const { checks, waits } = padded([cheap, costly]);
     expect(await checks.matches(cheap, 'wrong', context)).toBe(false);
@@ -46,7 +46,7 @@ describe('checks of passwords that are hashed at different costs', () => {
     expect(waits).toEqual([310]);
   });
 
-  it('pad each spelling that was tried', async () => {
+  it('pad each spelling that was checked', async () => {
     const [cheap, costly] = [storedAs('ln=15', 90, { spellings: 2 }), storedAs('ln=17', 400)];
     const { checks, waits } = padded([cheap, costly]);
     await checks.matches(cheap, 'wrong', context);
@@ -60,7 +60,7 @@ describe('checks of passwords that are hashed at different costs', () => {
     expect(waits).toEqual([]);
   });
 
-  it('measure instead of believing a table: a format that turns out to take longer is the one that is padded to', async () => {
+  it('pad to the hash with the longest measured time, whatever its estimate', async () => {
     const [underrated, costly] = [storedAs('argon2', 500, { cost: 50 }), storedAs('ln=17', 400)];
     const { checks, waits } = padded([underrated, costly]);
     await checks.matches(underrated, 'wrong', context);
@@ -68,7 +68,7 @@ describe('checks of passwords that are hashed at different costs', () => {
     expect(waits).toEqual([100]);
   });
 
-  it('follow the load of the machine, and measure the costliest hash again if it was not checked lately', async () => {
+  it('follow the load, and measure the costliest hash again from time to time', async () => {
     const [cheap, costly] = [storedAs('ln=15', 90), storedAs('ln=17', 400)];
     const { checks, waits, clock } = padded([cheap, costly]);
     expect(costly.checks).toBe(1);
@@ -83,7 +83,7 @@ describe('checks of passwords that are hashed at different costs', () => {
     expect(costly.checks).toBe(31);
   });
 
-  it('use the figure of the table while the costliest hash cannot be measured', async () => {
+  it('use the estimate while the costliest hash cannot be measured', async () => {
     const [cheap, costly] = [storedAs('ln=15', 90), storedAs('ln=17', 400)];
     costly.matches = () => Promise.reject(new Error('no memory'));
     const { checks, waits } = padded([cheap, costly]);
@@ -92,8 +92,8 @@ describe('checks of passwords that are hashed at different costs', () => {
   });
 });
 
-describe('checks of passwords that are all hashed at one cost', () => {
-  it('wait for nothing, and make no check more', async () => {
+describe('password checks with hashes of equal cost', () => {
+  it('add neither a delay nor a check', async () => {
     const [one, other] = [storedAs('ln=15', 90), storedAs('ln=15', 95)];
     const { checks, waits } = padded([one, other]);
     await checks.matches(one, 'wrong', context);

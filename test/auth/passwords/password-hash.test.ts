@@ -9,7 +9,8 @@ import { cheapHash } from '../../helpers/passwords.js';
 const encode = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '');
 const salt = Buffer.from('0123456789abcdef');
 const pbkdf2 = (digest: 'sha256' | 'sha512', length: number): string =>
-  `$pbkdf2-${digest}$i=1000$${encode(salt)}$${encode(pbkdf2Sync('secret', salt, 1000, length, digest))}`;
+  [`$pbkdf2-${digest}`, 'i=1000', encode(salt)].join('$') +
+  `$${encode(pbkdf2Sync('secret', salt, 1000, length, digest))}`;
 const key = 'A'.repeat(43);
 const saltText = 'A'.repeat(22);
 
@@ -38,14 +39,14 @@ const made: [string, () => Promise<string>][] = [
 ];
 
 describe('a configured hash', () => {
-  it.each(made)('of %s lets its password in and no other', async (_case, make) => {
+  it.each(made)('of %s accepts its password only', async (_case, make) => {
     const stored = storePassword('alice', await make());
     expect(await stored.matches('secret')).toBe(true);
     expect(await stored.matches('secret ')).toBe(false);
     expect(await stored.matches('Secret')).toBe(false);
   });
 
-  it('of bcrypt never matches by its first 72 bytes', async () => {
+  it('of bcrypt never matches by the first 72 bytes', async () => {
     const stored = storePassword('alice', await bcryptHash('a'.repeat(72), 4));
     expect(await stored.matches('a'.repeat(72))).toBe(true);
     expect(await stored.matches(`${'a'.repeat(72)}x`)).toBe(false);
@@ -53,7 +54,7 @@ describe('a configured hash', () => {
   });
 
   it.each([
-    ['text that begins with $ and is no hash', '$ecret'],
+    ['text that begins with $ but is not a hash', '$ecret'],
     ['apr1', '$apr1$abcdefgh$abcdefghijklmnopqrstuv'],
     ['SHA-crypt', '$5$abcdefgh$abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG'],
     ['argon2d', `$argon2d$v=19$m=65536,t=3,p=4$${saltText}$${key}`],
@@ -65,10 +66,10 @@ describe('a configured hash', () => {
     ['argon2id without a hash', `$argon2id$v=19$m=65536,t=3,p=4$${saltText}`],
     ['a salt that is too short', `$argon2id$v=19$m=65536,t=3,p=4$AA$${key}`],
     ['bcrypt cut by one character', `$2b$12$${'a'.repeat(52)}`],
-    ['bcrypt of a kind that is not known', `$2x$12$${'a'.repeat(53)}`],
+    ['bcrypt with an unknown prefix', `$2x$12$${'a'.repeat(53)}`],
     ['scrypt with padding', `$scrypt$ln=15,r=8,p=3$${saltText}==$${key}`],
     ['a line break at its end', `$scrypt$ln=15,r=8,p=3$${saltText}$${key}\n`],
-  ])('is refused when it is %s, and is never taken for a plain password', (_case, text) => {
+  ])('is rejected, and not used as a plain password, if it is %s', (_case, text) => {
     expect(() => parseHash('password', text)).toThrow(TypeError);
     expect(() => storePassword('alice', text)).toThrow(
       expect.not.objectContaining({ message: expect.stringContaining(text.slice(3)) }),
@@ -85,7 +86,7 @@ describe('a configured hash', () => {
     ['bcrypt of cost 17', `$2b$17$${'a'.repeat(53)}`],
     ['bcrypt of cost 3', `$2b$03$${'a'.repeat(53)}`],
     ['pbkdf2 of 100 million rounds', `$pbkdf2-sha256$i=100000000$${saltText}$${key}`],
-  ])('is refused when its cost is absurd: %s', (_case, text) => {
+  ])('is rejected if its cost is out of range: %s', (_case, text) => {
     expect(() => parseHash('password', text)).toThrow(RangeError);
   });
 
@@ -99,7 +100,7 @@ describe('a configured hash', () => {
     ['bcrypt of cost 9', `$2b$09$${'a'.repeat(53)}`, true],
     ['pbkdf2-sha256 of 600,000', `$pbkdf2-sha256$i=600000$${saltText}$${key}`, false],
     ['pbkdf2-sha512 of 209,999', `$pbkdf2-sha512$i=209999$${saltText}$${key}`, true],
-  ])('is called weak only below the minimum of OWASP: %s', (_case, text, weak) => {
+  ])('is weak only below the OWASP minimum: %s', (_case, text, weak) => {
     expect(parseHash('password', text).weakness !== undefined).toBe(weak);
   });
 });

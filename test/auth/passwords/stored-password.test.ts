@@ -4,7 +4,7 @@ import { cheapHash } from '../../helpers/passwords.js';
 import { startProcess } from '../../helpers/process.js';
 
 describe('a configured password', () => {
-  it('has the same version after a restart, and another one when it changes', async () => {
+  it('keeps its version across restarts and changes it with the password', async () => {
     const version = async (name: string, text: string): Promise<string> =>
       storePassword(name, text).version();
     const [one, again, changed, others] = await Promise.all([
@@ -18,7 +18,7 @@ describe('a configured password', () => {
     expect(others).not.toBe(one);
   });
 
-  it('is hashed before the others that wait when somebody logs in', async () => {
+  it('is hashed before other waiting passwords when its user logs in', async () => {
     const order: string[] = [];
     const users = ['a', 'b', 'c', 'd', 'e'].map((name) => ({
       name,
@@ -34,7 +34,7 @@ describe('a configured password', () => {
     ['composed', 'wrong caf\u00e9', 1],
     ['decomposed', 'wrong cafe\u0301', 2],
   ])(
-    'takes as many checks as a hash does if the accents of a wrong password are %s',
+    'takes as many checks as a hash if a wrong password has %s accents',
     async (_case, typed, checks) => {
       for (const stored of [
         storePassword('alice', 'secret'),
@@ -47,8 +47,8 @@ describe('a configured password', () => {
     },
   );
 
-  it('is not in the memory of the process once it is hashed', async () => {
-    // The password is made of parts, so that the program's own text does not hold it.
+  it('is removed from the memory of the process after it is hashed', async () => {
+    // The password is joined from parts, so that the source of the program does not contain it.
     const program = `
       import { createReadStream, rmSync } from 'node:fs';
       import { writeHeapSnapshot } from 'node:v8';
@@ -56,7 +56,8 @@ describe('a configured password', () => {
       const parts = ['Plain', 'Text', 'In', 'The', 'Heap'];
       let auth = createAuth({ strategies: staticUser('admin', parts.join('-')), logger: false });
       let more = multiUser([['bob', parts.join('-')]]);
-      await more.authenticate_user('bob', 'x', { signal: new AbortController().signal, ip: '', requestId: '' });
+      const { signal } = new AbortController();
+      await more.authenticate_user('bob', 'x', { signal, ip: '', requestId: '' });
       await new Promise((resolve) => setTimeout(resolve, 1500));
       globalThis.gc(); globalThis.gc();
       const file = writeHeapSnapshot(process.argv[1]);
@@ -67,7 +68,7 @@ describe('a configured password', () => {
         rest = text.slice(-30);
       }
       rmSync(file);
-      // Joining above makes the text once more while it is searched for, after the snapshot.
+      // The search above joins the parts again, but only after the snapshot.
       console.log(typeof auth, typeof more, 'found', found);
     `;
     const child = startProcess(process.execPath, [
@@ -81,7 +82,7 @@ describe('a configured password', () => {
   });
 });
 
-describe('a configured text of another system', () => {
+describe('a configured password in the format of another system', () => {
   const hex = '5f4dcc3b5aa765d61d8327deb882cf99';
   it.each([
     ['LDAP {SHA}', '{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g='],
@@ -104,7 +105,7 @@ describe('a configured text of another system', () => {
     ['a line of htpasswd', 'admin:$2y$05$abcdefghijklmnopqrstuv'],
     ['a line of htpasswd with SHA', 'admin:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g='],
     ['a hash in quotation marks', '"$2b$12$abcdefghijklmnopqrstuv"'],
-  ])('is refused as a password, and not shown: %s', (_case, text) => {
+  ])('is rejected without being shown: %s', (_case, text) => {
     let message = '';
     try {
       storePassword('alice', text);
@@ -120,7 +121,7 @@ describe('a configured text of another system', () => {
     ['DES crypt', 'rEK1ecacw.7.c'],
     ['MD5 in hexadecimal digits', hex],
     ['SHA-256 in hexadecimal digits', hex + hex],
-  ])('is accepted with a warning if it may be a password: %s', async (_case, text) => {
+  ])('is accepted with a warning if it may be a real password: %s', async (_case, text) => {
     const stored = storePassword('alice', text);
     expect(stored.weakness).toContain('shape');
     expect(await stored.matches(text)).toBe(true);
@@ -135,13 +136,13 @@ describe('a configured text of another system', () => {
     '*asterisk*',
     'pbkdf2',
     "it's $5",
-  ])('is no hash, and accepted without a warning: %s', (text) => {
+  ])('is accepted without a warning if it is not a hash: %s', (text) => {
     expect(storePassword('alice', text).weakness).toBeUndefined();
   });
 });
 
 describe('hashPassword', () => {
-  it('makes a hash that the configuration takes, each time with another salt', async () => {
+  it('makes hashes that the configuration accepts, each with a new salt', async () => {
     const [one, two] = await Promise.all([hashPassword('pässword'), hashPassword('pässword')]);
     expect(one).toMatch(/^\$scrypt\$ln=15,r=8,p=3\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
     expect(two).not.toBe(one);

@@ -98,7 +98,7 @@ describe('the cookies of a login', () => {
         'sid=…; Path=/; Max-Age=86400; HttpOnly; SameSite=Strict',
       ],
     ],
-  )('are as they should be %s', async (_case, cookie, koa, headers, expected) => {
+  )('have the right attributes %s', async (_case, cookie, koa, headers, expected) => {
     const [session, device] = await signIn({ cookie }, koa, headers);
     expect(session).toBe(expected);
     expect(device).toBe(
@@ -109,7 +109,7 @@ describe('the cookies of a login', () => {
     );
   });
 
-  it('are read under the name with the prefix alone where they are Secure, so that plain HTTP plants none', async () => {
+  it('are read only under the __Host- name if they are Secure', async () => {
     await signIn({}, { proxy: true }, https);
     const answer = await postForm(app.login, { username: 'admin', password }, https);
     const value = answer.cookie?.split('=')[1] ?? '';
@@ -122,7 +122,7 @@ describe('the cookies of a login', () => {
     expect(await nameWith(`__Host-taskflow_token=${value}`, {})).toBeNull();
   });
 
-  it('are all read, so that planted cookies cannot hide the good one, however many there are', async () => {
+  it('are all read, so that forged cookies cannot hide the valid one', async () => {
     app = await serveLogin();
     const good = (await logIn(app.base)).cookie;
     const nameWith = async (before: number): Promise<unknown> => {
@@ -141,7 +141,7 @@ describe('the cookies of a login', () => {
     ]);
   });
 
-  it('have a name of their own for each mount, so that two dashboards of a host do not sign each other out', async () => {
+  it('have a separate name for each mount', async () => {
     await signIn({ path: '/admin/jobs' });
     const [one] = (await logIn(app.base)).cookie.split('=');
     await app.close();
@@ -189,25 +189,22 @@ describe('the cookies of a login', () => {
         find_user: () => ({ version: '1', roles: roles('\u20ac') }),
       },
     ],
-  ])(
-    'are not made larger than a browser keeps: a login that %s makes too large gets 403, and the log names the limit',
-    async (_case, strategy) => {
-      app = await serveLogin({ strategies: strategy });
-      const page = await postForm(app.login, { username: 'admin', password });
-      expect([page.status, page.headers.getSetCookie()]).toEqual([403, []]);
-      expect(page.text).toContain('The login could not be completed');
-      const script = await postJson(app.login, { username: 'admin', password });
-      expect([script.status, (script.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
-      const named = app.log
-        .events('authn_strategy_error')
-        .filter(({ err }) => JSON.stringify(err ?? null).includes('4096'));
-      expect(named.map(({ level }) => level)).toEqual([50, 50]);
-      await waitFor(() => app.log.events('authn_login_fail').length === 2);
-      expect(app.log.lines.filter(({ msg }) => msg === 'request failed')).toEqual([]);
-    },
-  );
+  ])('are not set if %s makes them too large: the login answers 403', async (_case, strategy) => {
+    app = await serveLogin({ strategies: strategy });
+    const page = await postForm(app.login, { username: 'admin', password });
+    expect([page.status, page.headers.getSetCookie()]).toEqual([403, []]);
+    expect(page.text).toContain('The login could not be completed');
+    const script = await postJson(app.login, { username: 'admin', password });
+    expect([script.status, (script.json as { code: string }).code]).toEqual([403, 'FORBIDDEN']);
+    const named = app.log
+      .events('authn_strategy_error')
+      .filter(({ err }) => JSON.stringify(err ?? null).includes('4096'));
+    expect(named.map(({ level }) => level)).toEqual([50, 50]);
+    await waitFor(() => app.log.events('authn_login_fail').length === 2);
+    expect(app.log.lines.filter(({ msg }) => msg === 'request failed')).toEqual([]);
+  });
 
-  it('are read without a fault however large they are', async () => {
+  it('cause no error, however large they are', async () => {
     const log = recordingLogger();
     const auth = createAuth({
       strategies: ['admin', cheapHash(password)],
@@ -263,11 +260,11 @@ describe('the cookies of a login', () => {
     ['a name with a blank', { name: 'a b' }, /cookie.name/],
     ['a domain with a header in it', { domain: 'a\r\nSet-Cookie: x' }, /cookie.domain/],
     ['an unknown attribute', { httpOnly: false } as CookieOptions, /no option "httpOnly"/],
-  ])('are refused at the start with %s', async (_case, cookie, message) => {
+  ])('are rejected at the start with %s', async (_case, cookie, message) => {
     await expect(serveLogin({ cookie })).rejects.toThrow(message);
   });
 
-  it('warn once of a proxy that the app does not know of', async () => {
+  it('log one warning if the app does not trust its proxy', async () => {
     await signIn({}, {}, https);
     await postForm(app.login, { username: 'admin', password }, https);
     expect(app.log.lines.filter(({ msg }) => String(msg).includes('app.proxy'))).toHaveLength(1);

@@ -25,14 +25,14 @@ async function fill(store: SharedStore, count: number): Promise<void> {
       { length: Math.min(500, count - n) },
       (_, i) => `revoked:id:${idOf(n + i)}`,
     );
-    // A store that answers too late on a busy machine is asked again.
+    // On a busy machine, the store may answer too late. The write is then repeated.
     await waitFor(() =>
       Promise.all(some.map((key) => store.set(key, 0, 3600))).catch(() => undefined),
     );
   }
 }
 
-/** A store whose calls of `list` may be made to fail, and are counted. */
+/** Wraps a store to record the calls of `list` and to let them fail. */
 function withList(
   store: SharedStore,
   list: (call: number) => Promise<void>,
@@ -52,11 +52,11 @@ function withList(
 describe.each(everyStore)(
   'a process that starts with many revocations in the %s store',
   (_name, openStore) => {
-    it('reads them all, including those that are added meanwhile, without blocking the event loop', async () => {
+    it('reads all of them, and new ones, without blocking the event loop', async () => {
       const { one, two } = keep(await openStore());
       const count = 5000;
       await fill(one, count);
-      /** Milliseconds of the longest pause of the event loop meanwhile. */
+      /** Returns the longest pause of the event loop during a start, in milliseconds. */
       const start = async (added: string): Promise<number> => {
         const revocations = follow(two);
         let [longest, last] = [0, performance.now()];
@@ -74,8 +74,8 @@ describe.each(everyStore)(
         await waitFor(() => revocations.has(sessionOf(added), 0), promptly);
         return longest;
       };
-      // Other programs on the machine also cause pauses, and answers of the store that are too
-      // late, but not in each try.
+      // Other programs on the machine also cause pauses and late answers of the store, but not in
+      // every try.
       let least = Number.POSITIVE_INFINITY;
       for (let n = 0; n < 8 && least >= 250; n++) {
         const longest = await start(idOf(99_000 + n)).catch((error: TaskflowError) => {
@@ -89,13 +89,13 @@ describe.each(everyStore)(
   },
 );
 
-describe('a list of revocations that takes long', () => {
+describe('a long list of revocations', () => {
   let loaded: SharedStore;
   afterEach(() => {
     loaded = memoryStore();
   });
 
-  it('may take longer than the time limit of the store, as long as each batch arrives in time', async () => {
+  it('may take longer than the time limit of the store, but each batch may not', async () => {
     loaded = memoryStore();
     await fill(loaded, 5000);
     const store = withList(loaded, () => sleep(0.3));
@@ -104,7 +104,7 @@ describe('a list of revocations that takes long', () => {
     expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
   });
 
-  it('resumes after a batch that failed when the next request needs it', async () => {
+  it('resumes after a failed batch with the next request', async () => {
     loaded = memoryStore();
     await fill(loaded, 5000);
     const store = withList(loaded, async (call) => {
@@ -125,7 +125,7 @@ describe('a list of revocations that takes long', () => {
     expect(revocations.has(sessionOf(idOf(4999)), 0)).toBe(true);
   });
 
-  it('answers 503 within two seconds when a batch hangs', async () => {
+  it('rejects within two seconds if a batch hangs', async () => {
     const took = await quickest(2000, async () => {
       const revocations = follow(withList(memoryStore(), () => new Promise(() => {})));
       await expect(revocations.ready()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
@@ -133,7 +133,7 @@ describe('a list of revocations that takes long', () => {
     expect(took).toBeLessThan(2000);
   });
 
-  it('is read again from its beginning if the subscription to changes ends meanwhile', async () => {
+  it('is read again from the start if the subscription to changes ends', async () => {
     loaded = memoryStore();
     await fill(loaded, 3000);
     let breakOff = (): void => {};
@@ -166,7 +166,7 @@ describe('a list of revocations that takes long', () => {
     expect(inner.after.filter((after) => after === undefined)).toHaveLength(2);
   });
 
-  it('is no longer trusted once the subscription to changes has ended', async () => {
+  it('is no longer used after the subscription to changes has ended', async () => {
     let breakOff = (): void => {};
     const store: SharedStore = {
       ...memoryStore(),

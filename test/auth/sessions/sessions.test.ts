@@ -83,7 +83,7 @@ const end = (url: string, headers: Record<string, string>, rest = ''): Promise<A
 const as = (url: string, name = 'admin', pass = password): Promise<{ cookie: string }> =>
   logIn(`${url}/tasks`, name, pass);
 
-/** So often a stream looks whether its session still holds. */
+/** Shortens the interval at which a stream checks its session. */
 const quickLooks = (): void => quickTimers('setInterval', 5000);
 
 afterEach(async () => {
@@ -93,7 +93,7 @@ afterEach(async () => {
 });
 
 describe('auth/sessions', () => {
-  it("lists the user's sessions with start, last use, address and browser, and no token", async () => {
+  it('lists the sessions of the user with times, address and browser, without tokens', async () => {
     const url = await start();
     const first = await as(url);
     await as(url, 'vera', 'three');
@@ -139,7 +139,7 @@ describe('auth/sessions', () => {
     expect((await end(url, mine, '/nothing')).status).toBe(404);
   });
 
-  it('ends all sessions of the user, but none of a later login or of a namesake in another strategy', async () => {
+  it('ends all sessions of the user, but no later login and no other strategy', async () => {
     const strategies = new StrategyRegistry()
       .register('team', multiUser(users))
       .register('staff', multiUser([['admin', cheapHash('staff')]]));
@@ -160,7 +160,7 @@ describe('auth/sessions', () => {
     });
   });
 
-  it('does not say that a session expired if its user ended it', async () => {
+  it('does not report an expiry if the user ended the session', async () => {
     const { pass } = turnableClock();
     const url = await start({ tokenExpiry: 600 });
     for (const rest of ['', 'own']) {
@@ -185,7 +185,7 @@ describe('auth/sessions', () => {
     }
   });
 
-  it('keeps a login that began in the same millisecond', async () => {
+  it('keeps a login that starts in the same millisecond as signing out everywhere', async () => {
     turnableClock();
     const url = await start();
     const before = await as(url);
@@ -194,7 +194,7 @@ describe('auth/sessions', () => {
     expect([await nameAt(url, before), await nameAt(url, after)]).toEqual([null, 'admin']);
   });
 
-  it('lets only an administrator see and end sessions of other users', async () => {
+  it('lets only an administrator see and end the sessions of other users', async () => {
     const url = await start();
     const [admin, vera] = [await as(url), await as(url, 'vera', 'three')];
     expect(await sessionsOf(url, admin, '?username=vera')).toMatchObject([{ username: 'vera' }]);
@@ -209,7 +209,7 @@ describe('auth/sessions', () => {
     expect([await nameAt(url, admin), await nameAt(url, vera)]).toEqual(['admin', null]);
   });
 
-  it('refuses requests from another site and unknown parameters', async () => {
+  it('rejects cross-site requests and unknown parameters', async () => {
     const url = await start();
     const session = await as(url);
     const foreign = await ask(`${url}/tasks/auth/sessions`, {
@@ -233,7 +233,7 @@ describe('maxSessions', () => {
     return { Authorization: `Bearer ${(json as { token: string }).token}` };
   };
 
-  it('ends the least recently used session, and logs it', async () => {
+  it('ends the least recently used session and logs it', async () => {
     const { pass } = turnableClock();
     const url = await start({ maxSessions: 3 });
     const sessions = [];
@@ -241,7 +241,7 @@ describe('maxSessions', () => {
       sessions.push(await signIn(url));
       pass(100);
     }
-    // The oldest is used, so the second is the one.
+    // The oldest session is used, so the second one is the least recently used.
     await nameAt(url, sessions[0] ?? {});
     pass(100);
     const fourth = await signIn(url);
@@ -268,7 +268,7 @@ describe('maxSessions', () => {
   });
 
   it.each(everyStore)(
-    'is not exceeded by many logins at once, in two processes, and keeps the list short: %s',
+    'limits simultaneous logins of two processes: %s',
     async (_name, openStore) => {
       const views = keep(await openStore());
       const options = {
@@ -292,14 +292,14 @@ describe('maxSessions', () => {
       });
       expect(names.at(-1)).toBe('admin');
       expect(await sessionsOf(urls[1] ?? '', last)).toHaveLength(5);
-      // What has ended is removed from the store, so that a login does not read more and more.
+      // Ended sessions are removed from the store, so that the cost of a login does not grow.
       await waitFor(
         async () => (await views.one.list('auth:/tasks:session:', undefined, 100)).length === 5,
       );
     },
   );
 
-  it('ends one of two logins at once, and not both', async () => {
+  it('ends only one of two simultaneous logins', async () => {
     const store = memoryStore();
     let listed = 0;
     const meeting: SharedStore = {
@@ -325,7 +325,7 @@ describe('maxSessions', () => {
     expect(names.filter((name) => name !== null)).toEqual(['admin']);
   });
 
-  it('is 100 by default, and the list has pages', async () => {
+  it('is 100 by default, and the session list has pages', async () => {
     const url = await start({ throttle: false, strategies: { authenticate_user: () => true } });
     let session = await signIn(url);
     for (let n = 0; n < 11; n++)
@@ -360,7 +360,7 @@ describe('maxSessions', () => {
       ]).toEqual([query, 400]);
   });
 
-  it.each([0, -1, 1.5, 10_001, '5'])('refuses %j', (maxSessions) => {
+  it.each([0, -1, 1.5, 10_001, '5'])('rejects %j', (maxSessions) => {
     expect(() => createAuth({ strategies: users, maxSessions: maxSessions as number })).toThrow(
       /maxSessions/,
     );
@@ -368,7 +368,7 @@ describe('maxSessions', () => {
 });
 
 describe('signOutEverywhere', () => {
-  it('ends the sessions of a user for the app, also in another process', async () => {
+  it('ends the sessions of a user in all processes', async () => {
     const store = memoryStore();
     const url = await start({ store });
     const other = auth;
@@ -381,7 +381,7 @@ describe('signOutEverywhere', () => {
 });
 
 describe('a logout', () => {
-  it('ends the stream of another process on the store promptly, and the Bearer twin of the cookie', async () => {
+  it('ends the Bearer token of the session and its stream in another process', async () => {
     const store = memoryStore();
     const url = await start({ store });
     const other = await start({ store });
@@ -397,7 +397,7 @@ describe('a logout', () => {
     expect([await nameAt(url, bearer), await nameAt(other, bearer)]).toEqual([null, null]);
   });
 
-  it('ends the session in this process and answers 503 if the store does not answer', async () => {
+  it('ends the session in its process and answers 503 if the store does not answer', async () => {
     const store = memoryStore();
     const url = await start({
       store: {
@@ -412,7 +412,7 @@ describe('a logout', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('ends every session that the request carries, also if two came together', async () => {
+  it('ends every session that the request carries', async () => {
     const url = await start();
     const [one, other] = [await as(url), await as(url, 'vera', 'three')];
     const answer = await ask(`${url}/tasks/auth/logout`, {
@@ -423,7 +423,7 @@ describe('a logout', () => {
     expect([await nameAt(url, one), await nameAt(url, other)]).toEqual([null, null]);
   });
 
-  it('is remembered over a restart with the same key and store', async () => {
+  it('lasts across a restart with the same key and store', async () => {
     const store = memoryStore();
     const session = await as(await start({ store }));
     const url = await start({ store });
@@ -431,7 +431,7 @@ describe('a logout', () => {
     expect(await nameAt(await start({ store }), session)).toBeNull();
   });
 
-  it('is logged once a minute if the token is used again', async () => {
+  it('logs a warning once a minute if the token is used again', async () => {
     const url = await start();
     const session = await as(url);
     await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: session });
@@ -440,7 +440,7 @@ describe('a logout', () => {
   });
 });
 
-describe('a user who is changed', () => {
+describe('a changed user', () => {
   const changing: Record<string, Users> = {
     'is removed': [['vera', cheapHash('three')]],
     'gets another password': [['admin', cheapHash('another')]],
@@ -448,7 +448,7 @@ describe('a user who is changed', () => {
   };
 
   it.each(Object.entries(changing))(
-    'has no session left after a restart when the user %s',
+    'has no session after a restart if the user %s',
     async (_case, changed) => {
       const url = await start();
       const session = await as(url);
@@ -457,7 +457,7 @@ describe('a user who is changed', () => {
     },
   );
 
-  it('keeps a session over a restart with the same plain password, and loses it with another', async () => {
+  it('keeps a session across a restart only with the same plain password', async () => {
     const url = await start({ strategies: ['admin', 'a plain password'] });
     const session = await as(url, 'admin', 'a plain password');
     expect(await nameAt(await start({ strategies: ['admin', 'a plain password'] }), session)).toBe(
@@ -468,7 +468,7 @@ describe('a user who is changed', () => {
     ).toBeNull();
   });
 
-  it('has no session if the strategy that accepted the user is not registered any more', async () => {
+  it('has no session if the strategy is no longer registered', async () => {
     const url = await start({
       strategies: new StrategyRegistry().register('team', multiUser(users)),
     });
@@ -481,7 +481,7 @@ describe('a user who is changed', () => {
     ).toBeNull();
   });
 
-  /** A database of one user, whose row can be changed. */
+  /** Makes a strategy with one user that the test can change. */
   const database = (row: {
     known: KnownUser | undefined;
     fails?: boolean;
@@ -496,7 +496,7 @@ describe('a user who is changed', () => {
     },
   });
 
-  it('loses the session with the next request when find_user answers at once, and its stream within seconds', async () => {
+  it('loses the session with the next request and its stream within seconds', async () => {
     quickLooks();
     const row = { known: { version: '1' } as KnownUser | undefined, asked: 0, sync: true };
     const url = await start({ strategies: database(row) });
@@ -513,7 +513,7 @@ describe('a user who is changed', () => {
     });
   });
 
-  it('calls find_user once in 30 seconds if it returns a promise, however many requests come', async () => {
+  it('causes one call of an asynchronous find_user in 30 seconds', async () => {
     const { pass } = turnableClock();
     const row = { known: { version: '1' } as KnownUser | undefined, asked: 0 };
     const url = await start({ strategies: database(row) });
@@ -526,7 +526,7 @@ describe('a user who is changed', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('answers 503 and keeps the session if find_user fails', async () => {
+  it('keeps the session and gets 503 if find_user fails', async () => {
     const row = {
       known: { version: '1' } as KnownUser | undefined,
       asked: 0,
@@ -548,7 +548,7 @@ describe('a user who is changed', () => {
     expect(await nameAt(url, session)).toBe('admin');
   });
 
-  it('signs users in and out while find_user of a strategy fails', async () => {
+  it('does not prevent logins and logouts if find_user of a strategy fails', async () => {
     const row = {
       known: { version: '1' } as KnownUser | undefined,
       asked: 0,
@@ -573,7 +573,7 @@ describe('a user who is changed', () => {
     expect([await nameAt(url, first), await nameAt(url, second)]).toEqual([null, null]);
   });
 
-  it('gets no session if find_user does not know the user that authenticate_user accepted', async () => {
+  it('gets no session if find_user does not know the accepted user', async () => {
     const url = await start({ strategies: database({ known: undefined, asked: 0 }) });
     expect(
       (await postJson(`${url}/tasks/auth/login`, { username: 'admin', password })).status,
@@ -585,7 +585,7 @@ describe('a user who is changed', () => {
 describe('a change of keys', () => {
   const next = 'another-secret-key-of-the-tests-0123456789';
 
-  it('keeps all sessions while the old key is in the list, and ends them once it is removed', async () => {
+  it('keeps all sessions until the old key is removed from the list', async () => {
     const session = await as(await start());
     const rotated = await start({ secretKey: [next, secretKey] });
     expect(await nameAt(rotated, session)).toBe('admin');
@@ -617,7 +617,7 @@ describe('idleTimeout', () => {
     url = await start({ idleTimeout: 600, tokenExpiry: 3600 });
   });
 
-  it('ends a session that is not used, and its cookie', async () => {
+  it('ends a session without requests, and its cookie', async () => {
     const answer = await postForm(`${url}/tasks/auth/login`, { username: 'admin', password });
     expect(answer.headers.getSetCookie()[0]).toContain('Max-Age=600;');
     const session = { cookie: answer.cookie ?? '' };
@@ -627,7 +627,7 @@ describe('idleTimeout', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('restarts when the user opens a page or makes a change, at most once a minute, with the same session id', async () => {
+  it('restarts at most once a minute when the user opens a page or makes a change', async () => {
     const first = await as(url);
     pass(30);
     expect(await cookieAfter(first, { headers: page })).toEqual(first);
@@ -651,7 +651,7 @@ describe('idleTimeout', () => {
     ]);
   });
 
-  it('does not restart for requests that a page sends by itself, of another site, or with a Bearer token', async () => {
+  it('does not restart on background requests, cross-site requests or Bearer tokens', async () => {
     const session = await as(url);
     pass(120);
     for (const headers of [
@@ -668,7 +668,7 @@ describe('idleTimeout', () => {
     expect((await ask(url, { headers: bearer })).headers.getSetCookie()).toEqual([]);
   });
 
-  it('never goes beyond tokenExpiry, whatever is done', async () => {
+  it('never extends a session beyond tokenExpiry', async () => {
     let session = await as(url);
     for (let n = 0; n < 7; n++) {
       pass(500);
@@ -682,7 +682,7 @@ describe('idleTimeout', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('cannot outlive a logout by a token that was renewed', async () => {
+  it('does not let a renewed token survive a logout', async () => {
     const store = memoryStore();
     url = await start({ store, idleTimeout: 600, tokenExpiry: 3600 });
     const first = await as(url);
@@ -691,13 +691,13 @@ describe('idleTimeout', () => {
     await ask(`${url}/tasks/auth/logout`, { method: 'POST', headers: first });
     pass(590);
     expect(await nameAt(url, second)).toBeNull();
-    // Nor in a process that was started since, and knows of it from the store alone.
+    // A process that starts later knows the logout from the store alone.
     expect(
       await nameAt(await start({ store, idleTimeout: 600, tokenExpiry: 3600 }), second),
     ).toBeNull();
   });
 
-  it('acts on sessions that were opened before it was set', async () => {
+  it('applies to sessions that started before it was set', async () => {
     const session = await as(await start({ tokenExpiry: 3600 }));
     url = await start({ idleTimeout: 60, tokenExpiry: 3600 });
     pass(59);
@@ -708,7 +708,7 @@ describe('idleTimeout', () => {
 });
 
 describe('a stream', () => {
-  it('ends when its session expires, with the reason', async () => {
+  it('ends with a reason when its session expires', async () => {
     let stream: OpenStream | undefined;
     await seenAlive(async (tokenExpiry) => {
       const url = await start({ tokenExpiry });
@@ -739,20 +739,20 @@ describe('a stream', () => {
     expect(stream.events.at(-1)).toMatchObject({ event: 'session', data: '{"reason":"expired"}' });
   });
 
-  it('of a session that lasts thirty days does not end at once', async () => {
+  it('of a session that lasts thirty days stays open', async () => {
     const timers = jest.spyOn(globalThis, 'setTimeout');
     const url = await start({ tokenExpiry: 30 * 86_400 });
     const stream = await openStream(`${url}/stream`, await as(url));
     await waitFor(() => stream.events.length > 0);
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(stream.of('session')).toEqual([]);
-    // A timer past 2^31 - 1 ms fires at once, again and again.
+    // Node fires a timer of more than 2^31 - 1 ms immediately.
     expect(Math.max(...timers.mock.calls.map(([, delay]) => Number(delay ?? 0)))).toBe(2 ** 31 - 1);
     timers.mockRestore();
     stream.close();
   });
 
-  it('ends without a session reason if the store cannot say whether the session is valid', async () => {
+  it('ends without a reason if the store cannot say whether the session is valid', async () => {
     quickLooks();
     const store = memoryStore();
     let fails = false;
@@ -777,10 +777,10 @@ describe('a stream', () => {
 });
 
 describe('the list of revocations', () => {
-  it('holds a hundred thousand in 32 MiB, and drops each at its own end and not before', async () => {
+  it('holds a hundred thousand entries in 32 MiB and drops each when it expires', async () => {
     turnableClock();
     const { followRevocations } = await import('../../../src/auth/sessions/revocations.js');
-    // What the store holds is not what is measured.
+    // The memory of the store itself is not measured.
     const store: SharedStore = { ...memoryStore(), set: async () => {} };
     const revocations = followRevocations({
       store,

@@ -33,21 +33,21 @@ const good = tokens.sign(
 );
 const [header = '', payload = '', signature = ''] = good.split('.');
 
-describe('a token that cannot be one of ours', () => {
+describe('a token with an impossible format', () => {
   it.each([
     ['is too long', `${header}.${'A'.repeat(4096)}.${signature}`],
-    ['has a dot too few', `${header}.${payload}${signature}`],
-    ['has a dot too many', `${good}.`],
-    ['holds a character that base64url has not', `${header}.${payload}+.${signature}`],
+    ['has too few dots', `${header}.${payload}${signature}`],
+    ['has too many dots', `${good}.`],
+    ['contains a character outside base64url', `${header}.${payload}+.${signature}`],
     ['has a signature of another length', `${good}A`],
-    ['has a header that we never wrote', `${header.slice(0, -1)}A.${payload}.${signature}`],
-  ])('costs no signature when it %s', (_case, token) => {
+    ['has an unknown header', `${header.slice(0, -1)}A.${payload}.${signature}`],
+  ])('costs no signature if it %s', (_case, token) => {
     macs = 0;
     expect(tokens.read(token)).toBeUndefined();
     expect(macs).toBe(0);
   });
 
-  it('costs one signature when it is only forged, and a good one costs one, once', () => {
+  it('costs no more than one signature, and a valid one is verified once', () => {
     macs = 0;
     expect(tokens.read(`${header}.${payload}.${'A'.repeat(43)}`)).toBeUndefined();
     expect(macs).toBe(1);

@@ -22,7 +22,7 @@ function tokensAt(time: number, secretKeys: readonly string[] = [secretKey], aud
   return createTokens({ secretKeys, audience, tokenExpiry: 3600, now: () => time });
 }
 
-/** The session of a token that holds now. */
+/** Returns the session of a token that is valid now. */
 function verify(by: Tokens, token: string): Session | undefined {
   const read = by.read(token);
   return read && by.isCurrent(read) ? read : undefined;
@@ -36,7 +36,7 @@ const encode = (value: unknown): string =>
 const mac = (text: string, key = secretKey): string =>
   createHmac('sha256', key).update(text).digest('base64url');
 const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
-/** A token with another payload and a signature that is right for it. */
+/** Makes a token with another payload and the right signature for it. */
 const signed = (body: unknown): string =>
   `${header}.${encode(body)}.${mac(`${header}.${encode(body)}`)}`;
 const signedHeader = (head: unknown): string =>
@@ -54,11 +54,11 @@ describe('session tokens', () => {
     jest.useRealTimers();
   });
 
-  it('gives back the session it was made of', () => {
+  it('return the session that they were made from', () => {
     expect(verify(tokens, good)).toEqual(session);
   });
 
-  it('makes a token that an independent JWT library verifies', async () => {
+  it('are valid for an independent JWT library', async () => {
     const { payload: read, protectedHeader } = await jwtVerify(
       good,
       new TextEncoder().encode(secretKey),
@@ -77,7 +77,7 @@ describe('session tokens', () => {
     });
   });
 
-  it('accepts a token that an independent JWT library made with the same key, header and claims', async () => {
+  it('are accepted if an independent JWT library made them with the same key', async () => {
     const made = await new SignJWT({ ...claims })
       .setProtectedHeader({ alg: 'HS256', typ: 'JWT', kid })
       .sign(new TextEncoder().encode(secretKey));
@@ -88,7 +88,7 @@ describe('session tokens', () => {
     ['is empty', ''],
     ['has no signature', `${header}.${payload}`],
     ['has an empty signature', `${header}.${payload}.`],
-    ['has a part more', `${good}.x`],
+    ['has an extra part', `${good}.x`],
     ['has padding', `${good}=`],
     ['has a line break at its end', `${good}\n`],
     ['is cut by one character', good.slice(0, -1)],
@@ -103,7 +103,7 @@ describe('session tokens', () => {
     ['says HS512', signedHeader({ alg: 'HS512', typ: 'JWT', kid })],
     ['names no key', signedHeader({ alg: 'HS256', typ: 'JWT' })],
     ['names an unknown key', signedHeader({ alg: 'HS256', typ: 'JWT', kid: '../../dev/null' })],
-    ['brings a key of its own', signedHeader({ alg: 'HS256', typ: 'JWT', kid, jwk: {} })],
+    ['contains a key', signedHeader({ alg: 'HS256', typ: 'JWT', kid, jwk: {} })],
     ['has its header in another order', signedHeader({ typ: 'JWT', alg: 'HS256', kid })],
     ['has no exp', signed({ ...claims, exp: undefined })],
     ['has exp as text', signed({ ...claims, exp: String(claims.exp) })],
@@ -121,7 +121,7 @@ describe('session tokens', () => {
     ['has a name of 300 characters', signed({ ...claims, sub: 'a'.repeat(300) })],
     ['has roles as text', signed({ ...claims, roles: 'admin' })],
     ['has 33 roles', signed({ ...claims, roles: Array.from({ length: 33 }, () => 'x') })],
-    ['has a claim more', signed({ ...claims, nbf: 1 })],
+    ['has an extra claim', signed({ ...claims, nbf: 1 })],
     [
       'has a claim twice',
       signed(JSON.stringify(claims).replace('"sub":"alice"', '"sub":"alice","sub":"root"')),
@@ -129,13 +129,13 @@ describe('session tokens', () => {
     ['has white space in its claims', signed(` ${JSON.stringify(claims)}`)],
     ['has a list for claims', signed([])],
     ['has null for claims', signed('null')],
-    ['has claims that are no JSON', signed('{')],
+    ['has invalid JSON for claims', signed('{')],
     ['has a __proto__ for claims', signed('{"__proto__":{"sub":"alice"}}')],
-  ])('is no session when the token %s', (_case, token) => {
+  ])('open no session if the token %s', (_case, token) => {
     expect(verify(tokens, token)).toBeUndefined();
   });
 
-  it('refuses every token with one bit of its signature flipped', () => {
+  it('are rejected with any flipped bit in the signature', () => {
     const bytes = Buffer.from(signature, 'base64url');
     for (let bit = 0; bit < 256; bit++) {
       const flipped = Buffer.from(bytes);
@@ -146,7 +146,7 @@ describe('session tokens', () => {
     }
   });
 
-  it('refuses the other spellings of the last character of a signature', () => {
+  it('are rejected with another spelling of the last character of the signature', () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const twins = [...alphabet].filter(
       (last) =>
@@ -168,11 +168,11 @@ describe('session tokens', () => {
     ['long after', 9_000_000, false],
     ['a minute before it was issued', -60_000, true],
     ['more than a minute before it was issued', -60_001, false],
-  ])('decides by the clock %s', (_case, offset, valid) => {
+  ])('have the right validity %s', (_case, offset, valid) => {
     expect(verify(tokensAt(now + offset), good) !== undefined).toBe(valid);
   });
 
-  it('checks the time again for a token it has seen before', () => {
+  it('are checked against the clock each time', () => {
     let time = now;
     const clocked = createTokens({
       secretKeys: [secretKey],
@@ -185,7 +185,7 @@ describe('session tokens', () => {
     expect(verify(clocked, good)).toBeUndefined();
   });
 
-  it('signs with the first key and verifies with all, until one is taken away', () => {
+  it('are signed with the first key and verified with all keys', () => {
     const rotated = tokensAt(now, [otherKey, secretKey]);
     expect(verify(rotated, good)).toEqual(session);
     expect(verify(tokens, rotated.sign(session, 'v1'))).toBeUndefined();
@@ -201,7 +201,7 @@ describe('secretKey', () => {
     ['a number', 1234567890, TypeError],
     ['an empty list', [], RangeError],
     ['a list with one key twice', [secretKey, secretKey], RangeError],
-  ])('is refused when it is %s, without saying it', (_case, value, Kind) => {
+  ])('is rejected without being shown if it is %s', (_case, value, Kind) => {
     expect(() => secretKeysOption('secretKey', value)).toThrow(Kind);
     try {
       secretKeysOption('secretKey', value);

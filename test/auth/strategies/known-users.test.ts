@@ -10,11 +10,11 @@ import { ask, logIn } from '../../helpers/client.js';
 import { password, secretKey } from '../../helpers/passwords.js';
 import { type Served, serve } from '../../helpers/serve.js';
 
-describe('the work that requests share in a login', () => {
+describe('work that several requests share', () => {
   let served: Served;
   afterEach(() => served.close());
 
-  it('runs in an empty context, while a login runs in its own', async () => {
+  it('runs in an empty context, and a login in its own', async () => {
     const requests = new AsyncLocalStorage<string>();
     const seen: Record<string, unknown[]> = { authenticate_user: [], find_user: [], watch: [] };
     const note = (call: string): void => void seen[call]?.push(requests.getStore() ?? 'no request');

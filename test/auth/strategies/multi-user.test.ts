@@ -18,12 +18,12 @@ describe('staticUser', () => {
     ['another name', 'root', 'secret', false],
     ['the name in capitals', 'ADMIN', 'secret', false],
     ['a blank after the password', 'admin', 'secret ', false],
-  ])('answers to %s', async (_case, username, password, verdict) => {
+  ])('gives the right answer to %s', async (_case, username, password, verdict) => {
     expect(await strategy.authenticate_user(username, password, context)).toBe(verdict);
   });
 
   it.each(['пароль', 'كلمة السر', '密码', 'é', '👨‍👩‍👧', ' leading and trailing '])(
-    'takes the password %j, and no other',
+    'accepts only the password %j',
     async (password) => {
       const user = staticUser('имя', password);
       expect(await user.authenticate_user('имя', password, context)).toBe(true);
@@ -31,18 +31,18 @@ describe('staticUser', () => {
     },
   );
 
-  it('takes a password however its accents are composed', async () => {
+  it('accepts a password in any composition of its accents', async () => {
     const user = staticUser('a', 'caf\u00e9');
     expect(await user.authenticate_user('a', 'cafe\u0301', context)).toBe(true);
   });
 
-  it('takes a scrypt hash in PHC form', async () => {
+  it('accepts a scrypt hash in PHC format', async () => {
     const user = staticUser('a', cheapHash('secret'));
     expect(await user.authenticate_user('a', 'secret', context)).toBe(true);
     expect(await user.authenticate_user('a', 'other', context)).toBe(false);
   });
 
-  it('gives the roles it was made with', async () => {
+  it('returns the configured roles', async () => {
     expect(
       await staticUser('a', 'pw', { roles: ['viewer'] }).authenticate_user('a', 'pw', context),
     ).toEqual({
@@ -51,7 +51,7 @@ describe('staticUser', () => {
     });
   });
 
-  it('holds no password that could be printed', async () => {
+  it('shows no password if it is printed', async () => {
     const strategies = [
       staticUser('admin', 'Canary-Pa55word'),
       multiUser([['bob', 'Canary-Pa55word']]),
@@ -67,17 +67,17 @@ describe('staticUser', () => {
     ['a password that is not set', undefined, /password of 'admin' is not set/],
     ['an empty password', '', /password of 'admin'/],
     ['a number', 12345678 as unknown as string, /password of 'admin'/],
-    ['a hash of a format that is not known', '$2b$12$abcdefghijklmnopqrstuv', /\$scrypt\$/],
+    ['a hash in an unknown format', '$2b$12$abcdefghijklmnopqrstuv', /\$scrypt\$/],
     [
       'a hash of absurd cost',
       `$scrypt$ln=30,r=8,p=1$${'A'.repeat(22)}$${'A'.repeat(43)}`,
       /1 GiB|ln from 1 to 20/,
     ],
-  ])('refuses %s at once', (_case, password, message) => {
+  ])('rejects %s at once', (_case, password, message) => {
     expect(() => staticUser('admin', password)).toThrow(message);
   });
 
-  it('never prints the value of a wrong password', () => {
+  it('never shows the value of an invalid password', () => {
     expect(() => staticUser('admin', '$canary$value')).toThrow(
       expect.not.objectContaining({ message: expect.stringContaining('canary') }),
     );
@@ -85,7 +85,7 @@ describe('staticUser', () => {
 });
 
 describe('multiUser', () => {
-  it('lets in each user with their own password alone', async () => {
+  it('accepts each user only with their own password', async () => {
     const strategy = multiUser([
       ['alice', cheapHash('one')],
       ['bob', cheapHash('two'), { roles: [] }],
@@ -99,7 +99,7 @@ describe('multiUser', () => {
     expect(await strategy.authenticate_user('constructor', 'one', context)).toBe(false);
   });
 
-  it('works as hard for an unknown name as for a known one', async () => {
+  it('does as much work for an unknown name as for a known one', async () => {
     const strategy = multiUser([['alice', 'one']]);
     await strategy.authenticate_user('alice', 'x', context);
     const workFor = (name: string) =>
@@ -109,14 +109,14 @@ describe('multiUser', () => {
     expect(unknown).toBeGreaterThan(known / 4);
   });
 
-  it('takes as long for a wrong password of a cheap hash and for an unknown name as for the costliest hash', async () => {
+  it('takes as long for a cheap hash and an unknown name as for the costliest hash', async () => {
     const strategy = multiUser([
       ['alice', cheapHash('one')],
       ['bob', scryptHash('two', { ln: 15, r: 8, p: 1 })],
     ]);
     const timed = (name: string, password = 'x') =>
       quickest(0, () => strategy.authenticate_user(name, password, context), 3);
-    // The first check measures.
+    // The first check measures the cost.
     await timed('bob');
     const known = await timed('bob');
     expect(await timed('nobody')).toBeGreaterThan(known / 4);
@@ -132,11 +132,11 @@ describe('multiUser', () => {
     ['a member too many', [['a', 'pw', {}, 1]]],
     ['an unknown option', [['a', 'pw', { role: 'viewer' }]]],
     ['roles as text', [['a', 'pw', { roles: 'viewer' }]]],
-  ])('refuses %s', (_case, users) => {
+  ])('rejects %s', (_case, users) => {
     expect(() => multiUser(users as unknown as UserEntry[])).toThrow(TypeError);
   });
 
-  it('refuses a name given twice', () => {
+  it('rejects a duplicate name', () => {
     expect(() =>
       multiUser([
         ['a', 'x'],

@@ -18,7 +18,7 @@ describe('StrategyRegistry', () => {
     ['true', true],
     ['an object with ok: true', { ok: true }],
     ['a promise of true', Promise.resolve(true)],
-  ])('lets in when a strategy answers %s', async (_case, verdict) => {
+  ])('signs a user in if a strategy answers %s', async (_case, verdict) => {
     const registry = new StrategyRegistry().register('team', answering(verdict));
     expect(await registry.authenticate(credentials, context)).toEqual({
       username: 'alice',
@@ -62,12 +62,12 @@ describe('StrategyRegistry', () => {
     ['a number for a name', { ok: true, username: 1 }],
     ['a name with a NUL', { ok: true, username: 'a\0' }],
     ['roles as text', { ok: true, roles: 'admin' }],
-  ])('signs no user in when a strategy answers %s', async (_case, verdict) => {
+  ])('signs no user in if a strategy answers %s', async (_case, verdict) => {
     const registry = new StrategyRegistry().register('team', answering(verdict));
     expect(await registry.authenticate(credentials, context)).toBeUndefined();
   });
 
-  it('takes name and roles from the verdict', async () => {
+  it('takes the name and the roles from the verdict', async () => {
     const registry = new StrategyRegistry().register(
       'team',
       answering({ ok: true, username: 'Alice', roles: ['viewer'] }),
@@ -79,7 +79,7 @@ describe('StrategyRegistry', () => {
     });
   });
 
-  it('skips a strategy that fails and reports it, so that a broken directory does not lock out the others', async () => {
+  it('skips and reports a strategy that fails', async () => {
     const onError = jest.fn();
     const registry = new StrategyRegistry()
       .register('ldap', throwing(new Error('down')))
@@ -105,20 +105,20 @@ describe('StrategyRegistry', () => {
   });
 
   it.each(['__proto__', '', 'a b', '-x', 'x'.repeat(65)])(
-    'refuses the name %j for a strategy',
+    'rejects the strategy name %j',
     (name) => {
       expect(() => new StrategyRegistry().register(name, answering(true))).toThrow(TypeError);
     },
   );
 
-  it('refuses a second strategy under a name, and an object that is none', () => {
+  it('rejects a second strategy with the same name and an invalid strategy', () => {
     const registry = new StrategyRegistry().register('a', answering(true));
     expect(() => registry.register('a', answering(true))).toThrow(RangeError);
     expect(() => registry.register('b', {} as AuthStrategy)).toThrow(/authenticate_user/);
   });
 });
 
-describe('StrategyRegistry with a strategy that hangs', () => {
+describe('StrategyRegistry with a hanging strategy', () => {
   beforeEach(() => {
     jest.useFakeTimers({
       doNotFake: ['nextTick', 'queueMicrotask', 'performance', 'setImmediate'],
@@ -128,7 +128,7 @@ describe('StrategyRegistry with a strategy that hangs', () => {
     jest.useRealTimers();
   });
 
-  it('gives up after the time limit, aborts its signal, and asks the next one', async () => {
+  it('aborts the call after the time limit and asks the next strategy', async () => {
     let aborted = false;
     const hanging: AuthStrategy = {
       authenticate_user: (_username, _password, { signal }) => {

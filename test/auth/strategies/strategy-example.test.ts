@@ -4,8 +4,8 @@ import { startProcess } from '../../helpers/process.js';
 import { waitFor } from '../../helpers/wait.js';
 
 /**
- * What the example of docs/write-a-strategy.md answered, each with the milliseconds of processor
- * time that it took.
+ * The answers of the example of docs/write-a-strategy.md, each with its processor time in
+ * milliseconds.
  */
 interface Seen {
   users: string;
@@ -17,7 +17,7 @@ interface Seen {
   unknown: unknown;
 }
 
-describe('the example of a strategy', () => {
+describe('the example strategy', () => {
   let seen: Seen;
 
   beforeAll(async () => {
@@ -46,8 +46,10 @@ describe('the example of a strategy', () => {
         unknown: await timed('nobody', 'secret'),
       };
       const { version, roles } = await database.find_user('Alice', context);
-      const text = JSON.stringify([...users].map(([name, row]) => [name, Object.values(row).map(String)]));
-      console.log('SEEN' + JSON.stringify({ users: text, answers, known: [version, roles], unknown: await database.find_user('nobody', context) ?? null }));
+      const unknown = await database.find_user('nobody', context) ?? null;
+      const rows = [...users].map(([name, row]) => [name, Object.values(row).map(String)]);
+      const seen = { users: JSON.stringify(rows), answers, known: [version, roles], unknown };
+      console.log('SEEN' + JSON.stringify(seen));
       process.exit(0);`;
     const env = {
       ADMIN_PASSWORD: 'a',
@@ -71,7 +73,7 @@ describe('the example of a strategy', () => {
     expect(seen.unknown).toBeNull();
   });
 
-  it('works as hard for an unknown name as for a known one', () => {
+  it('does as much work for an unknown name as for a known one', () => {
     expect(seen.answers.unknown[1]).toBeGreaterThan(seen.answers.wrong[1] / 2);
     expect(seen.answers.wrong[1]).toBeGreaterThan(20);
   });

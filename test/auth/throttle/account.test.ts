@@ -4,7 +4,7 @@ import { accountOf } from '../../../src/auth/throttle/account.js';
 describe('accountOf', () => {
   it.each([
     ['accents', ['José', 'Jose\u0301', 'jose', 'JOSÈ', 'jo\u0335se']],
-    ['case, also of letters whose capitals are two', ['straße', 'STRASSE', 'Straẞe', 'strasse']],
+    ['case, also of letters with two capitals', ['straße', 'STRASSE', 'Straẞe', 'strasse']],
     ['width', ['admin', '\uff41dmin', 'ＡＤＭＩＮ']],
     ['spaces', ['ann lee', ' Ann  Lee ', 'ann\u00a0lee', 'ann\tlee']],
     [
@@ -30,14 +30,14 @@ describe('accountOf', () => {
 
   it.each([
     ['two names', 'alice', 'bob'],
-    ['a space and none', 'ann lee', 'annlee'],
+    ['a name with and without a space', 'ann lee', 'annlee'],
     ['Latin and Cyrillic', 'alice', 'al\u0456ce'],
     ['a name and the same with a digit', 'alice', 'alice1'],
-  ])('tells %s apart', (_case, one, other) => {
+  ])('distinguishes %s', (_case, one, other) => {
     expect(accountOf(one)).not.toBe(accountOf(other));
   });
 
-  it('folds every character that the root collation of Unicode takes for a digit, a Latin letter or nothing', () => {
+  it('folds every character that Unicode treats as a digit, a Latin letter or nothing', () => {
     const { compare } = new Intl.Collator('und', { sensitivity: 'base' });
     const wrong: string[] = [];
     for (let code = 1; code < 0x1ffff; code++) {
@@ -52,7 +52,7 @@ describe('accountOf', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('costs little, whatever characters a name has', () => {
+  it('is fast, whatever characters a name contains', () => {
     const names = [
       '漢'.repeat(85),
       '\u0661'.repeat(128),
@@ -64,11 +64,11 @@ describe('accountOf', () => {
     const before = process.cpuUsage();
     for (let n = 0; n < 100; n++) for (const name of names) accountOf(name);
     const { user, system } = process.cpuUsage(before);
-    // Microseconds of each: a millisecond is many times the usual.
+    // In microseconds per name. The limit of one millisecond is many times the usual value.
     expect((user + system) / 500).toBeLessThan(1000);
   });
 
-  it('folds a name that is folded already to itself', () => {
+  it('leaves a folded name unchanged', () => {
     for (const name of ['José', 'Straẞe', 'ϓ\u0301', 'ŉ', '\ufb4f', 'ẞ\u0345'])
       expect(accountOf(accountOf(name))).toBe(accountOf(name));
   });

@@ -38,7 +38,7 @@ function throttleAt(
   });
   const enter = (username = 'alice', address = '203.0.113.7', familiar?: Familiar) =>
     throttle.enter({ username, address, familiar }, (...args) => void told.push(args));
-  /** One attempt that fails; resolves to 'in', or to the seconds it must wait. */
+  /** Makes a failing attempt. Resolves to 'in', or to the seconds that it must wait. */
   const fail = async (...args: Parameters<typeof enter>): Promise<'in' | number> => {
     try {
       const counted = await enter(...args);
@@ -73,10 +73,10 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     tests += 1;
     prefix = `throttle ${tests}:`;
   });
-  /** Counts of this test alone. */
+  /** Makes counts that belong to the current test. */
   const make = (store = views.one): Buckets => bucketsIn(store, prefix);
 
-  it('lets an account fail five times from one address, and then makes it wait 1 second, doubling to 15 minutes', async () => {
+  it('allows five failures of an account per address, then delays from 1 s to 15 min', async () => {
     const { clock, fail, failTimes } = throttleAt({ address: 1000, account: 1000 }, make());
     expect(await failTimes(5)).toEqual(Array(5).fill('in'));
     const waits: ('in' | number)[] = [];
@@ -89,7 +89,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
   });
 
-  it('lets a try through the moment its time is over, and not before', async () => {
+  it('accepts an attempt exactly when the wait is over', async () => {
     const { clock, fail, failTimes } = throttleAt({}, make());
     await failTimes(5);
     clock.now += 999;
@@ -98,7 +98,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail()).toBe('in');
   });
 
-  it('lets an address fail thirty times in ten minutes, whatever names it tries', async () => {
+  it('allows thirty failures of an address in ten minutes, whatever the names', async () => {
     const { clock, fail } = throttleAt({}, make());
     for (let n = 0; n < 30; n++) {
       expect(await fail(`user ${n}`)).toBe('in');
@@ -110,7 +110,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('another')).toBe('in');
   });
 
-  it('counts the addresses of one IPv6 network as one', async () => {
+  it('counts all addresses of one IPv6 network together', async () => {
     const { clock, fail } = throttleAt({ address: 3 }, make());
     for (let n = 0; n < 3; n++) expect(await fail(`user ${n}`, `2001:db8:1:2::${n}`)).toBe('in');
     expect(await fail('another', '2001:db8:1:2:ffff::1')).toBe(600);
@@ -119,7 +119,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('another', '2001:db8:1:2::9')).toBe('in');
   });
 
-  it('lets an account fail fifty times in an hour from all addresses, and then once each 30 seconds', async () => {
+  it('allows fifty failures of an account in an hour, then one every 30 seconds', async () => {
     const { clock, fail } = throttleAt({}, make());
     for (let n = 0; n < 50; n++) {
       expect(await fail('alice', `198.51.100.${n}`)).toBe('in');
@@ -135,7 +135,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('alice', '203.0.113.5')).toBe('in');
   });
 
-  it('counts a name however it is composed, capitalised or spaced', async () => {
+  it('counts all spellings of a name together', async () => {
     const { fail, failTimes } = throttleAt({}, make());
     await failTimes(2, 'Jos\u00e9 P');
     await failTimes(2, 'jose\u0301  p');
@@ -144,7 +144,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('JOS\u00c9P')).toBe('in');
   });
 
-  it('counts no attempt that succeeded, nor one that was refused', async () => {
+  it('counts neither successful nor rejected attempts', async () => {
     const { clock, enter, fail, failTimes } = throttleAt({}, make());
     await failTimes(4);
     for (let n = 0; n < 10; n++) {
@@ -174,7 +174,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(195);
   });
 
-  it('admits all simultaneous right attempts of two processes: those over a limit wait for the others', async () => {
+  it('admits all simultaneous right attempts of two processes', async () => {
     const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
     const processes = [views.one, views.two].map((store) => throttleAt({}, make(store), clock));
     const logIn = async ({ enter }: (typeof processes)[0]): Promise<number> => {
@@ -189,7 +189,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([]);
   });
 
-  it('leaves nothing of an attempt that succeeded, was refused or was withdrawn', async () => {
+  it('keeps no data of successful, rejected and withdrawn attempts', async () => {
     const { enter, fail, failTimes } = throttleAt({ global: 1000 }, make());
     const keys = (): Promise<string[]> => keysIn(views.two, prefix);
     await (await enter('carol', '192.0.2.1')).succeeded();
@@ -203,7 +203,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await failTimes(1, 'user 1')).toEqual([600]);
   });
 
-  it('counts a browser that has logged in before separately, so that strangers cannot lock it out', async () => {
+  it('counts a familiar browser separately, so that strangers cannot lock it out', async () => {
     const { clock, fail, failTimes } = throttleAt({ global: 1000 }, make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     await failTimes(30, 'alice', '203.0.113.7');
@@ -222,7 +222,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('alice', '192.0.2.1', laptop)).toBe('in');
   });
 
-  it('counts a network that has logged in before apart from other networks, and within its own address limit', async () => {
+  it('counts a familiar network separately, and within the limit of its address', async () => {
     const { fail, failTimes } = throttleAt({ global: 1000 }, make());
     for (let n = 0; n < 60; n++) await fail('alice', `198.51.100.${n}`);
     expect(await fail('alice', '203.0.113.9')).toBe(30);
@@ -238,7 +238,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('bob', '203.0.113.7', office)).toBe(600);
   });
 
-  it('lets all familiar browsers and networks of an account fail fifty times in an hour together', async () => {
+  it('allows fifty failures in an hour for all familiar browsers and networks', async () => {
     const { clock, fail } = throttleAt({ global: 1000 }, make());
     const familiar = (n: number): Familiar =>
       n % 2 ? { ...laptop, id: `device ${n}` } : { ...office, id: `192.0.2.${n}` };
@@ -269,7 +269,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
     expect(await fail('alice')).toBe('in');
   });
 
-  it('forgets failures after an hour and a quarter without one', async () => {
+  it('forgets failures after 75 minutes without a failure', async () => {
     const { clock, fail, failTimes } = throttleAt({}, make());
     await failTimes(5);
     clock.now += 75 * minutes;
@@ -279,7 +279,7 @@ describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => 
 });
 
 describe('the throttle', () => {
-  it('admits twenty attempts a second in all, not counting those of familiar browsers and networks', async () => {
+  it('admits twenty attempts a second, not counting familiar browsers and networks', async () => {
     const { clock, fail } = throttleAt();
     for (let n = 0; n < 20; n++) expect(await fail(`user ${n}`, `198.51.100.${n}`)).toBe('in');
     expect(await fail('another', '203.0.113.1')).toBe(1);
@@ -289,7 +289,7 @@ describe('the throttle', () => {
     expect(await fail('another', '203.0.113.1')).toBe('in');
   });
 
-  it('refuses after five seconds an attempt that waited in vain', async () => {
+  it('rejects an attempt that waits for five seconds', async () => {
     const { enter, fail } = throttleAt();
     for (let n = 0; n < 5; n++) await enter();
     jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
@@ -304,7 +304,7 @@ describe('the throttle', () => {
     jest.useRealTimers();
   });
 
-  it('keeps an attempt counted, as one under way, if the store fails before its outcome is written', async () => {
+  it('keeps counting an attempt if the store fails before its outcome is written', async () => {
     jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
     const store = memoryStore();
     let down = false;
@@ -325,7 +325,7 @@ describe('the throttle', () => {
     jest.useRealTimers();
   });
 
-  it('holds a hundred waiting attempts for one limit, and refuses further ones at once', async () => {
+  it('queues a hundred attempts per limit and rejects further ones at once', async () => {
     const { enter } = throttleAt({ global: 1000 });
     const underWay = await Promise.all(Array.from({ length: 5 }, () => enter()));
     const waiting = Array.from({ length: 100 }, () => enter());
@@ -338,7 +338,7 @@ describe('the throttle', () => {
     );
   });
 
-  it('tells of a block once, and then at most once a minute how many it refused', async () => {
+  it('reports a block once, and then its rejections at most once a minute', async () => {
     const { clock, told, fail, failTimes } = throttleAt({ address: 2 });
     await failTimes(2);
     await failTimes(50, 'bob');
@@ -351,7 +351,7 @@ describe('the throttle', () => {
     ]);
   });
 
-  it('does nothing when it is switched off', async () => {
+  it('does nothing if it is switched off', async () => {
     const { failTimes } = throttleAt(false);
     expect(new Set(await failTimes(500))).toEqual(new Set(['in']));
   });
@@ -360,15 +360,15 @@ describe('the throttle', () => {
     ['true', true],
     ['an unknown limit', { perUser: 3 }],
     ['a limit of 0', { pair: 0 }],
-    ['half a try', { account: 1.5 }],
+    ['a fraction', { account: 1.5 }],
     ['a floor of a minute', { floor: 60 }],
-  ])('refuses %s as an option', (_case, value) => {
+  ])('rejects %s as an option', (_case, value) => {
     expect(() => throttleOption(value as ThrottleOptions)).toThrow(/throttle/);
   });
 });
 
 describe('a full table of counts in memory', () => {
-  it('keeps a block that runs and 49 failures under a flood of thirty thousand names', async () => {
+  it('keeps active blocks and high counts during a flood of thirty thousand names', async () => {
     const now = (): number => clock.now;
     const clock = { now: Date.parse('2026-03-01T12:00:00Z') };
     const store = memoryStore({ maxKeys: 500, now });
@@ -385,7 +385,7 @@ describe('a full table of counts in memory', () => {
     expect(await fail('alice', '2001:db8:1001::1')).toBe(30);
   });
 
-  it('refuses a new count instead of dropping a block when every count in it blocks', async () => {
+  it('rejects a new count instead of dropping an active block', async () => {
     const buckets = bucketsIn(memoryStore({ maxKeys: 20, now: () => 0 }), '');
     const { enter, fail } = throttleAt({ pair: 1, account: 1, address: 1, global: 1e6 }, buckets, {
       now: 0,
