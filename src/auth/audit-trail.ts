@@ -8,6 +8,7 @@ import {
 } from '../http/access.js';
 import { type Logger, loggerOption, numberOption } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
+import { limitedStore } from './time-limit.js';
 
 /** Records who did what in a store, and reads it back: the audit methods of {@link Access}. */
 export type AuditTrail = Required<Pick<Access, 'record' | 'audit'>>;
@@ -78,7 +79,10 @@ export function auditedAccess(
   { store, path, auditRetentionDays, logger }: AuditedOptions,
 ): Access {
   const retentionDays = retentionOption(auditRetentionDays);
-  const trail = auditTrail({ store, path, retentionDays, logger: loggerOption('logger', logger) });
+  const trail = auditTrail({
+    ...{ store: limitedStore(store), path, retentionDays },
+    logger: loggerOption('logger', logger),
+  });
   if (access === undefined) return openAccess(trail);
   if (access.record && access.audit) return access;
   const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName } = access;

@@ -26,6 +26,7 @@ import { StrategyRegistry } from './strategies/registry.js';
 import { resolveStrategies, type Strategies } from './strategies/short-forms.js';
 import { isStrategy } from './strategies/strategy.js';
 import { type ThrottleLimits, type ThrottleOptions, throttleOption } from './throttle/throttle.js';
+import { limitedStore } from './time-limit.js';
 
 /** Options of {@link createAuth}. */
 export interface AuthOptions {
@@ -135,7 +136,7 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
   const logger = loggerOption('logger', given.logger);
   const mount = mountAt(pathOption('path', given.path));
   const loginUrl = urlOption(given.loginUrl);
-  const store = storeOption(given.store);
+  const store = limitedStore(storeOption(given.store));
   const retentionDays = retentionOption(given.auditRetentionDays);
   const registry = resolveStrategies('strategies', given.strategies);
   const hasRandomKey = given.secretKey === undefined;

@@ -1,4 +1,5 @@
 import { isReported, TaskflowError } from '../errors.js';
+import type { SharedStore } from '../store/shared-store.js';
 import { afterWaiting } from '../waiting.js';
 
 /**
@@ -39,6 +40,33 @@ export async function askStore<T>(call: () => Promise<T>): Promise<T> {
   } catch (cause) {
     throw storeUnavailable(cause);
   }
+}
+
+/**
+ * Returns a store whose calls are made by {@link askStore}. Two methods have no time limit: no
+ * request waits for `append`, and `watch` lasts as long as its caller follows the store.
+ */
+export function limitedStore(store: SharedStore): SharedStore {
+  const claim = store.claim?.bind(store);
+  return {
+    get: (key) => askStore(() => store.get(key)),
+    set: (...args) => askStore(() => store.set(...args)),
+    replace: (...args) => askStore(() => store.replace(...args)),
+    increment: (key, ttl) => askStore(() => store.increment(key, ttl)),
+    append: (log, entry, ttl) => store.append(log, entry, ttl),
+    page: (...args) => askStore(() => store.page(...args)),
+    list: (...args) => askStore(() => store.list(...args)),
+    watch: (...args) => store.watch(...args),
+    ...(claim && {
+      claim(path: string, owners: readonly string[]) {
+        const check = claim(path, owners);
+        return () => {
+          const checked = check();
+          return checked && askStore(() => checked);
+        };
+      },
+    }),
+  };
 }
 
 /** Makes the error for a request whose session cannot be checked. */

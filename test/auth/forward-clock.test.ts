@@ -4,6 +4,7 @@ import type { AuthOptions } from '../../src/auth/auth-options.js';
 import { forwardClock } from '../../src/auth/forward-clock.js';
 import { followRevocations } from '../../src/auth/sessions/revocations.js';
 import type { AuthStrategy, KnownUser } from '../../src/auth/strategies/strategy.js';
+import { limitedStore } from '../../src/auth/time-limit.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import { sseStream } from '../../src/web/sse-stream.js';
 import { type Answer, ask, logIn, postForm, postJson } from '../helpers/client.js';
@@ -119,7 +120,7 @@ describe('if the clock is set back,', () => {
   it('the revocation of a session is dropped when its token has expired', async () => {
     const clock = settableClock();
     const revocations = followRevocations({
-      store: memoryStore(),
+      store: limitedStore(memoryStore()),
       prefix: 'revoked:',
       tokenExpiry: hour,
       now: Date.now,

@@ -132,13 +132,12 @@ describe('sessionToken', () => {
     expect(await nameAt(url, {})).toBeNull();
   });
 
-  it('answers 503 within two seconds if the store hangs', async () => {
-    const hanging: SharedStore = {
-      ...memoryStore(),
-      async *watch() {
-        await new Promise(() => {});
-      },
-    };
+  const never = (): Promise<never> => new Promise(() => {});
+  it.each<[string, Partial<SharedStore>]>([
+    ['changes', { watch: () => ({ [Symbol.asyncIterator]: () => ({ next: never }) }) }],
+    ['owner', { claim: () => never }],
+  ])('answers 503 within two seconds if the store does not say its %s', async (_what, hangs) => {
+    const hanging = { ...memoryStore(), ...hangs };
     const token = await tokenOfBob();
     const took = await quickest(2000, async () => {
       await served?.close();

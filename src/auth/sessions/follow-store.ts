@@ -93,7 +93,7 @@ export function followStore({ store, prefix, take, begun, complete }: FollowDeps
   const load = async (): Promise<void> => {
     const current = watch ?? (await begin());
     for (;;) {
-      const entries = await askStore(() => store.list(prefix, current.after, batchSize));
+      const entries = await store.list(prefix, current.after, batchSize);
       if (watch !== current)
         throw storeUnavailable(new Error('the changes of the store broke off'));
       const last = entries.at(-1);

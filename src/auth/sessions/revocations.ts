@@ -1,6 +1,6 @@
 import type { SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import { forwardClock } from '../forward-clock.js';
-import { askStore, storeUnavailable } from '../time-limit.js';
+import { storeUnavailable } from '../time-limit.js';
 import { followStore } from './follow-store.js';
 import type { Session } from './session.js';
 import { clockSkew } from './tokens.js';
@@ -144,8 +144,7 @@ export function followRevocations({
   const restore = async (): Promise<void> => {
     for (const [key, { read, expiresAt, upTo }] of revoked) {
       const ttl = (expiresAt - now()) / 1000;
-      if (read < reads && ttl > 0)
-        await askStore(() => store.replace(prefix + key, undefined, upTo, ttl));
+      if (read < reads && ttl > 0) await store.replace(prefix + key, undefined, upTo, ttl);
     }
   };
 
@@ -174,11 +173,11 @@ export function followRevocations({
     // Noted here first: a logout that cannot be stored still ends the session in this process.
     note(keyOf.id(id), expiresAt, 0);
     sweep();
-    await askStore(() => store.set(prefix + keyOf.id(id), 0, ttl));
+    await store.set(prefix + keyOf.id(id), 0, ttl);
   };
 
   const lastSignOut = async (key: string): Promise<number> => {
-    const stored = await askStore(() => store.get(prefix + key));
+    const stored = await store.get(prefix + key);
     return Math.max(numberOr0(stored), revoked.get(key)?.upTo ?? 0);
   };
 
@@ -190,9 +189,9 @@ export function followRevocations({
     // Simultaneous sign-outs get different numbers, so that a login which follows one of them is
     // not exempt from the others.
     for (let race = 0; race < maxRaces; race++) {
-      const before = await askStore(() => store.get(prefix + key));
+      const before = await store.get(prefix + key);
       const upTo = ending(Math.max(numberOr0(before), (revoked.get(key)?.upTo ?? 0) - 1));
-      if (!(await askStore(() => store.replace(prefix + key, before, upTo, ttl / 1000)))) continue;
+      if (!(await store.replace(prefix + key, before, upTo, ttl / 1000))) continue;
       note(key, now() + ttl, upTo);
       return;
     }

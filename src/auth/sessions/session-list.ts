@@ -2,7 +2,6 @@ import { LRUCache } from 'lru-cache';
 import type { SharedStore } from '../../store/shared-store.js';
 import { forwardClock } from '../forward-clock.js';
 import type { RequestInfo } from '../request-info.js';
-import { askStore } from '../time-limit.js';
 import type { Session } from './session.js';
 
 /** The recorded data of an open session, except its token. */
@@ -101,10 +100,10 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
   const find = async (
     user: Pick<Session, 'username' | 'strategy' | 'id'>,
   ): Promise<SessionRecord | undefined> =>
-    (await askStore(() => store.get(keyOf(user)))) as SessionRecord | undefined;
+    (await store.get(keyOf(user))) as SessionRecord | undefined;
 
   return {
-    put: (session, signOut, from) => askStore(() => write(session, signOut, from)),
+    put: write,
     touch(session, signOut, from) {
       const last = touched.get(session.id);
       if (last !== undefined && ages() - last < minute) return;
@@ -115,7 +114,7 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
         strategy === undefined ? userPrefix(username) : `${userPrefix(username)}${strategy}:`;
       const records: SessionRecord[] = [];
       for (let after: string | undefined; records.length < maxListed; ) {
-        const entries = await askStore(() => store.list(under, after, batchSize));
+        const entries = await store.list(under, after, batchSize);
         const last = entries.at(-1);
         if (!last) break;
         records.push(...entries.map(({ value }) => value as unknown as SessionRecord));

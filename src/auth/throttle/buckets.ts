@@ -77,8 +77,7 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
     );
 
   return {
-    refusalOf: (key, rule, now) =>
-      askStore(async () => refusalOf(stateOf(await read(key)), rule, now)),
+    refusalOf: async (key, rule, now) => refusalOf(stateOf(await read(key)), rule, now),
     take: (key, rule, now) =>
       alter<Admitted | Refused>(key, rule, now, (state) => {
         const taken = take(state, rule, now);

@@ -6,7 +6,6 @@ import type { Revocations } from '../sessions/revocations.js';
 import { clockSkew } from '../sessions/tokens.js';
 import type { KnownUsers } from '../strategies/known-users.js';
 import type { StrategyRegistry } from '../strategies/registry.js';
-import { askStore } from '../time-limit.js';
 import type { Verified } from '../verify-login.js';
 import type { Familiar } from './throttle.js';
 
@@ -136,7 +135,7 @@ export function familiarPlaces({
     )
       return { by: 'device', id: device.id, strategy, username: device.username };
     const id = networkOf(address);
-    const networks = networksIn(await askStore(() => store.get(keyOf(strategy, typedName))), now());
+    const networks = networksIn(await store.get(keyOf(strategy, typedName)), now());
     const known = networks.find(({ network }) => network === id);
     return known && (await holds(strategy, known))
       ? { by: 'network', id, strategy, username: known.username }
@@ -170,7 +169,7 @@ export function familiarPlaces({
       };
       try {
         for (let race = 0; race < maxRaces; race++) {
-          const before = await askStore(() => store.get(key));
+          const before = await store.get(key);
           const networks = networksIn(before, now());
           const same = networks.find((each) => each.network === network);
           if (same && isFresh(same, login)) return;
@@ -178,8 +177,7 @@ export function familiarPlaces({
             .filter((each) => each !== same)
             .sort((one, other) => other.loginAt - one.loginAt);
           const after = [login, ...others].slice(0, maxNetworks).map((each) => ({ ...each }));
-          if (await askStore(() => store.replace(key, before, after, lifetime / 1000, droppable)))
-            return;
+          if (await store.replace(key, before, after, lifetime / 1000, droppable)) return;
         }
       } catch {
         // The next login remembers it.

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { followRevocations } from '../../../src/auth/sessions/revocations.js';
+import { limitedStore } from '../../../src/auth/time-limit.js';
 import type { TaskflowError } from '../../../src/errors.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
@@ -17,7 +18,10 @@ const sessionOf = (id: string) => ({
   authenticatedAt: new Date(),
 });
 const follow = (store: SharedStore) =>
-  followRevocations({ store, prefix: 'revoked:', tokenExpiry: 3600, now: Date.now });
+  followRevocations({
+    store: limitedStore(store),
+    ...{ prefix: 'revoked:', tokenExpiry: 3600, now: Date.now },
+  });
 
 async function fill(store: SharedStore, count: number): Promise<void> {
   for (let n = 0; n < count; n += 500) {
