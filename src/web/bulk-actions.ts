@@ -1,127 +1,123 @@
-import type { z } from 'zod';
 import { TaskflowError } from '../errors.js';
-import type { Route } from '../http/routes.js';
 import { type CommandResult, maxByFilter, type Outcome } from '../tasks/engine.js';
 import type { Command, CommandFilter, FindQuery, TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { readTime } from '../tasks/time-text.js';
 import { type TaskSummary, taskStatuses } from '../tasks/types.js';
-import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
-import type { bulkAnswer } from './answers.js';
-import { loadSchemas, readHistoryQuery } from './query.js';
+import { actionRow, type Commander, control, type Done } from './action-row.js';
+import type { Answer, Input } from './row.js';
 
-/** Bytes of a body that names a thousand tasks with usual ids, or about 500 with the longest ones. */
+/** Bytes of a body with a thousand ids of usual length, or about 500 of the longest ones. */
 const bulkBytes = 2 * 1024 * 1024;
 
-type BulkAnswer = z.output<typeof bulkAnswer>;
+const many = { role: 'operator', tag: 'many' } as const;
 
-/** The routes that do one thing to many tasks. */
-export function bulkRoutes(tasks: TaskSource, parts: ActionParts): Route[] {
-  return [
-    actionRoute(parts, tasks, { method: 'POST', path: '/bulk', action: 'bulk' }, bulk),
-    actionRoute(
-      parts,
-      tasks,
-      { method: 'POST', path: '/bulk-retry', action: 'bulk_retry' },
-      bulkRetry,
-    ),
-    actionRoute(
-      parts,
-      tasks,
-      { method: 'POST', path: '/retry-failed', action: 'retry_failed' },
-      retryFailed,
-    ),
-    actionRoute(
-      parts,
-      tasks,
-      { method: 'DELETE', path: '/history', action: 'delete_history' },
-      deleteHistory,
-    ),
-  ];
-}
+/** The routes that give one command for many tasks. */
+export const bulkRows = [
+  actionRow('POST /bulk', {
+    ...many,
+    id: 'bulk',
+    action: 'bulk',
+    summary: 'One command for many tasks, by ids or filter',
+    body: 'bulkBody',
+    bodyLimit: bulkBytes,
+    answer: 'bulkAnswer',
+    errors: [409],
+    handler: async ({ body, ...commander }) => runBulk(commander, bulkOf(body)),
+  }),
+  actionRow('POST /bulk-retry', {
+    ...many,
+    id: 'bulkRetry',
+    action: 'bulk_retry',
+    summary: 'Retries tasks by their ids',
+    body: 'bulkRetryBody',
+    bodyLimit: bulkBytes,
+    answer: 'bulkAnswer',
+    handler: async ({ body: { ids, spread, dryRun = false }, ...commander }) =>
+      runBulk(commander, {
+        command: { action: 'retry', ids: idsOf(ids), ...spreadOf(spread) },
+        dryRun,
+        detail: {},
+      }),
+  }),
+  actionRow('POST /retry-failed', {
+    ...many,
+    id: 'retryFailed',
+    action: 'retry_failed',
+    summary: 'Retries tasks that failed since a time',
+    body: 'retryFailedBody',
+    answer: 'bulkAnswer',
+    errors: [409],
+    handler: async ({ body, ...commander }) =>
+      runBulk(commander, await retryFailedOf(commander.tasks, body)),
+  }),
+  actionRow('DELETE /history', {
+    ...many,
+    id: 'deleteHistory',
+    action: 'delete_history',
+    summary: 'Deletes tasks that ended before a time',
+    query: 'historyQuery',
+    answer: 'historyAnswer',
+    about: ({ ctx }) => ({ detail: { before: ctx.query.before?.toString().slice(0, 40) ?? '' } }),
+    handler: async ({ query, ...commander }) => deleteHistory(commander, query),
+  }),
+];
 
-/** How a command to many is given, and what of it goes to the audit. */
-interface Wish {
+/** A command for many tasks, and what the audit records of it. */
+interface Bulk {
   command: Command & { action: 'retry' | 'cancel' | 'delete' };
-  /** Tasks that are asked for, where the caller has counted them: more than the command takes. */
+  /** How many tasks match, if the caller has counted them: a command may take fewer. */
   count?: number;
-  /** Set if the caller looked for the tasks among the newest ones only. */
+  /** Set if only the newest tasks were searched. */
   scope?: Outcome['scope'];
   dryRun: boolean;
   expect?: number | undefined;
   detail: Record<string, string | number | boolean>;
 }
 
-async function bulk(acting: Acting): Promise<void> {
-  await answer(acting, 'bulk', async () => {
-    const { bulkBody } = await loadSchemas();
-    const {
-      action,
-      ids,
-      filter,
-      expect,
-      dryRun = false,
-      spread,
-    } = await readAction(acting, bulkBody, bulkBytes);
-    if ((ids === undefined) === (filter === undefined)) throw invalid('Give either ids or filter.');
-    if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
-    if (filter && expect === undefined && !dryRun)
-      throw invalid(
-        'expect is required with filter: how many tasks it is to find, as a dryRun counts them.',
-      );
-    const targets = ids ? { ids: idsOf(ids) } : { filter: filter as CommandFilter };
-    const command =
-      action === 'retry' ? { action, ...spreadOf(spread), ...targets } : { action, ...targets };
-    const detail = {
-      does: action,
-      ...(filter && { filter: filter === 'all' ? filter : JSON.stringify(filter).slice(0, 500) }),
-    };
-    return { command, dryRun, expect, detail };
-  });
-}
-
-async function bulkRetry(acting: Acting): Promise<void> {
-  await answer(acting, 'bulk_retry', async () => {
-    const { bulkRetryBody } = await loadSchemas();
-    const { ids, spread, dryRun = false } = await readAction(acting, bulkRetryBody, bulkBytes);
-    return {
-      command: { action: 'retry', ids: idsOf(ids), ...spreadOf(spread) },
-      dryRun,
-      detail: {},
-    };
-  });
-}
-
-async function retryFailed(acting: Acting): Promise<void> {
-  await answer(acting, 'retry_failed', async () => {
-    const { retryFailedBody } = await loadSchemas();
-    const {
-      since,
-      name,
-      spread,
-      expect,
-      dryRun = false,
-    } = await readAction(acting, retryFailedBody);
-    const { failed, isLimited } = await failedSince(
-      acting.tasks,
-      { name, status: ['failed'] },
-      readTime(since, Date.now()) ?? 0,
+function bulkOf({ action, ids, filter, expect, dryRun = false, spread }: Input<'bulkBody'>): Bulk {
+  if ((ids === undefined) === (filter === undefined)) throw invalid('Give either ids or filter.');
+  if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
+  if (filter && expect === undefined && !dryRun)
+    throw invalid(
+      'expect is required with filter: how many tasks it is to find, as a dryRun counts them.',
     );
-    const ids = failed.slice(0, maxByFilter).map(({ id }) => id);
-    // As the failures came, the first one first.
-    return {
-      command: { action: 'retry', ids: ids.reverse(), ...spreadOf(spread) },
-      count: failed.length,
-      ...(isLimited && { scope: 'window' }),
-      dryRun,
-      expect,
-      detail: { since, ...(name && { function: name }) },
-    };
-  });
+  const targets = ids ? { ids: idsOf(ids) } : { filter: filter as CommandFilter };
+  const command =
+    action === 'retry' ? { action, ...spreadOf(spread), ...targets } : { action, ...targets };
+  const detail = {
+    does: action,
+    ...(filter && { filter: filter === 'all' ? filter : JSON.stringify(filter).slice(0, 500) }),
+  };
+  return { command, dryRun, expect, detail };
 }
 
-/** Tasks of a filter that ended at or after a time, the last first: one more than a command takes, and whether older ones may be missing. */
+async function retryFailedOf(
+  tasks: TaskSource,
+  { since, name, spread, expect, dryRun = false }: Input<'retryFailedBody'>,
+): Promise<Bulk> {
+  const { failed, isLimited } = await failedSince(
+    tasks,
+    { name, status: ['failed'] },
+    readTime(since, Date.now()) ?? 0,
+  );
+  const ids = failed.slice(0, maxByFilter).map(({ id }) => id);
+  return {
+    // In the order in which the tasks failed.
+    command: { action: 'retry', ids: ids.reverse(), ...spreadOf(spread) },
+    count: failed.length,
+    ...(isLimited && { scope: 'window' }),
+    dryRun,
+    expect,
+    detail: { since, ...(name && { function: name }) },
+  };
+}
+
+/**
+ * Returns the tasks of a filter that ended at or after a time, the last first: one more than a
+ * command takes, and whether older ones may be missing.
+ */
 async function failedSince(
   tasks: TaskSource,
   filter: FindQuery,
@@ -150,34 +146,26 @@ async function failedSince(
   return { failed: found.slice(0, maxByFilter + 1), isLimited };
 }
 
-async function deleteHistory(acting: Acting): Promise<void> {
-  const { ctx, tasks } = acting;
-  const { deleted, more } = await told(
-    acting,
-    'delete_history',
-    { detail: { before: ctx.query.before?.toString().slice(0, 40) ?? '' } },
-    async () => {
-      const { before, dryRun } = await readHistoryQuery(ctx.querystring, Date.now());
-      if (dryRun) return { ...(await countEndedBefore(tasks, before)), told: null };
-      const done = await deleteEndedBefore(acting, tasks, before);
-      return {
-        ...done,
-        told: { detail: { before: new Date(before).toISOString(), deleted: done.deleted } },
-      };
-    },
-  );
-  ctx.body = { deleted, more };
+async function deleteHistory(
+  commander: Commander,
+  query: Input<'historyQuery'>,
+): Promise<Done<'historyAnswer'>> {
+  const before = readTime(query.before, Date.now()) ?? 0;
+  if (query.dryRun === 'true')
+    return { answer: await countEndedBefore(commander.tasks, before), audit: null };
+  const answer = await deleteEndedBefore(commander, before);
+  const detail = { before: new Date(before).toISOString(), deleted: answer.deleted };
+  return { answer, audit: { detail } };
 }
 
 async function deleteEndedBefore(
-  acting: Acting,
-  tasks: TaskSource,
+  commander: Commander,
   before: number,
-): Promise<{ deleted: number; more: boolean }> {
+): Promise<Answer<'historyAnswer'>> {
   let deleted = 0;
-  for await (const ids of endedBefore(tasks, before)) {
+  for await (const ids of endedBefore(commander.tasks, before)) {
     if (deleted >= maxByFilter) return { deleted, more: true };
-    const { results } = await control(acting, { action: 'delete', ids });
+    const { results } = await control(commander, { action: 'delete', ids });
     deleted += results.filter(({ ok }) => ok).length;
   }
   return { deleted, more: false };
@@ -186,7 +174,7 @@ async function deleteEndedBefore(
 async function countEndedBefore(
   tasks: TaskSource,
   before: number,
-): Promise<{ deleted: number; more: boolean }> {
+): Promise<Answer<'historyAnswer'>> {
   let deleted = 0;
   for await (const ids of endedBefore(tasks, before)) {
     if (deleted >= maxByFilter) return { deleted, more: true };
@@ -196,8 +184,9 @@ async function countEndedBefore(
 }
 
 /**
- * Ids of the tasks that ended before a time, in steps. Each state is read by itself, because an engine that keeps the newest tasks
- * in memory finds all the others only in a list of one state.
+ * Yields the ids of the tasks that ended before a time, in steps. Each state is read by itself,
+ * because an engine that keeps the newest tasks in memory finds all the others only in a list of
+ * one state.
  */
 async function* endedBefore(tasks: TaskSource, before: number): AsyncGenerator<string[], void> {
   for (const status of taskStatuses.filter(isEnded)) {
@@ -219,35 +208,32 @@ async function* endedBefore(tasks: TaskSource, before: number): AsyncGenerator<s
   }
 }
 
-/** Does what is wished, or counts it, which changes nothing and leaves no row in the audit. */
-async function answer(acting: Acting, action: string, read: () => Promise<Wish>): Promise<void> {
-  const { body } = await told(acting, action, {}, async () => {
-    const { command, count, scope, dryRun, expect, detail } = await read();
-    if (count !== undefined && expect !== undefined && count !== expect)
-      throw new TaskflowError(
-        'COUNT_CHANGED',
-        `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`,
-      );
-    const outcome = await control(acting, command, {
-      dryRun,
-      ...(count === undefined && expect !== undefined && { expect }),
-    });
-    const body = bulkAnswerOf({ ...outcome, ...(scope && { scope }) }, count, dryRun);
-    if (dryRun) return { body, told: null };
-    const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));
-    return {
-      body,
-      told: { tasks, detail: { ...detail, dispatched: body.dispatched, skipped: body.skipped } },
-    };
+/** Runs a command. A dry run only counts: it changes nothing and is not recorded in the audit. */
+async function runBulk(
+  commander: Commander,
+  { command, count, scope, dryRun, expect, detail }: Bulk,
+): Promise<Done<'bulkAnswer'>> {
+  if (count !== undefined && expect !== undefined && count !== expect)
+    throw new TaskflowError(
+      'COUNT_CHANGED',
+      `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`,
+    );
+  const outcome = await control(commander, command, {
+    dryRun,
+    ...(count === undefined && expect !== undefined && { expect }),
   });
-  acting.ctx.body = body;
+  const answer = bulkAnswerOf({ ...outcome, ...(scope && { scope }) }, count, dryRun);
+  if (dryRun) return { answer, audit: null };
+  const tasks = outcome.results.flatMap(({ id, ok }) => (ok ? [id] : []));
+  const { dispatched, skipped } = answer;
+  return { answer, audit: { tasks, detail: { ...detail, dispatched, skipped } } };
 }
 
 function bulkAnswerOf(
   { results, found, scope }: Outcome,
   counted: number | undefined,
   dryRun: boolean,
-): BulkAnswer {
+): Answer<'bulkAnswer'> {
   const dispatched = results.filter(({ ok }) => ok).length;
   const count = found?.count ?? counted ?? results.length;
   return {
@@ -262,7 +248,7 @@ function bulkAnswerOf(
   };
 }
 
-function resultOf(result: CommandResult): BulkAnswer['results'][number] {
+function resultOf(result: CommandResult): Answer<'bulkAnswer'>['results'][number] {
   if (result.ok) return { id: result.id, ok: true };
   const { id, code, status } = result;
   const state =
@@ -277,7 +263,7 @@ function spreadOf(spread: number | undefined): { spread?: number } {
   return spread === undefined ? {} : { spread };
 }
 
-/** Each once: a task that is named twice is not retried twice. */
+/** Checks ids and returns each once, because a task that is named twice is retried once. */
 function idsOf(ids: readonly string[]): string[] {
   const wrong = ids.find((id) => !isTaskId(id));
   if (wrong !== undefined)

@@ -8,7 +8,7 @@ import { version } from '../package-files.js';
 import type { TaskSource } from '../tasks/source.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
 import { listTasks, type Overview, readOverview } from './overview.js';
-import { loadSchemas } from './query.js';
+import { loadSchemas, readQuery } from './read-input.js';
 
 /** Options of {@link dashboardRoutes}. */
 export interface DashboardOptions extends WebOptions {
@@ -18,11 +18,11 @@ export interface DashboardOptions extends WebOptions {
   logo?: string | undefined;
 }
 
-/** What the page must know at once, put into it as JSON. */
+/** What the page needs at once. It is in the page as JSON. */
 export interface DashboardFacts {
-  /** Name of whoever is signed in; null where nobody signs in. */
+  /** Name of the user; null if the app has no login. */
   user: string | null;
-  /** The strategy that this user signed in with; null if there is no user or the login does not name it. */
+  /** The strategy that this user signed in with; null if there is no user or no known strategy. */
   strategy: string | null;
   /** The strategies that users can sign in with; empty if the login does not list them. */
   strategies: readonly string[];
@@ -34,21 +34,21 @@ export interface DashboardFacts {
   /** What the engine can do. */
   can: readonly string[];
   version: string;
-  /** Where people sign in and out; null where that is not at a page of this suite. */
+  /** Where users sign in and out; null if the login is not a page of this suite. */
   loginUrl: string | null;
   logoutUrl: string | null;
   /** Whether there is an audit to show. */
   audited: boolean;
-  /** The number of the last change when the page was made: the stream goes on from there, so that nothing falls between. */
+  /** Number of the last change when the page was made. The stream resumes after it. */
   lastEventId: string | null;
-  /** What the first view shows, where the page was asked for to show it and the engine could say. */
+  /** What the overview shows; null if the page opens another view, or if reading it failed. */
   overview: Overview | null;
-  /** The tasks that the first view lists by its address, under the same conditions. */
+  /** The tasks that the page lists first; null if it opens no list, or if reading them failed. */
   list: Awaited<ReturnType<typeof listTasks>> | null;
 }
 
 /**
- * The dashboard's page at `path/dashboard`, and its assets. Passes on all else.
+ * Serves the dashboard's page at `path/dashboard` and its assets. Passes on all other requests.
  *
  * @example
  * ```ts
@@ -84,21 +84,24 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
   return routeTable({ ...web, name: 'dashboardRoutes', routes, assets: '/dashboard/assets' });
 }
 
-/** The page comes all the same, and says by its own requests what is wrong. */
+/** The page is sent nevertheless. Its own requests then show what is wrong. */
 const unavailable = (): null => null;
 
 function isOverview({ query }: Context): boolean {
   return query.view === undefined || query.view === 'overview';
 }
 
-/** The list that an address of the dashboard asks for: its names are those of the API, among others of its own. */
+/**
+ * Returns the list that an address of the dashboard selects. The address has the parameters of the
+ * API and some of its own.
+ */
 async function firstList(ctx: Context, tasks: TaskSource): Promise<DashboardFacts['list']> {
   if (!isOverview(ctx) && ctx.query.view !== 'tasks') return null;
   const { limit: _, ...known } = (await loadSchemas()).listQuery.shape;
   const asked = [...new URLSearchParams(ctx.querystring)].filter(([name]) =>
     Object.hasOwn(known, name),
   );
-  return listTasks(tasks, new URLSearchParams(asked).toString());
+  return listTasks(tasks, await readQuery('listQuery', `${new URLSearchParams(asked)}`));
 }
 
 async function showDashboard(
@@ -110,7 +113,7 @@ async function showDashboard(
 ): Promise<void> {
   const { file } = builtAssets();
   const asset = (name: string): string => `${mount.outside(ctx)}/dashboard/assets/${file(name)}`;
-  // Before the overview is read: what changes while it is comes with the stream.
+  // Read before the overview, so that the stream sends what changes while the overview is read.
   const lastEventId = await tasks.describe().then(({ rev }) => String(rev), unavailable);
   const [overview, list] = await Promise.all([
     isOverview(ctx) ? readOverview(tasks).catch(unavailable) : null,
@@ -126,7 +129,7 @@ async function showDashboard(
     logo: look.logo ?? asset('icon.svg'),
     can: [...tasks.can],
     version,
-    // An app's own login is of another kind: only a form of this suite can be sent from within the page.
+    // The page can only send the form of this suite, not that of an app's own login.
     loginUrl: access.logoutUrl ? `${mount.outside(ctx)}/auth/login` : null,
     logoutUrl: access.logoutUrl?.(ctx) ?? null,
     audited: access.audit !== undefined,

@@ -1,296 +1,13 @@
 import { z } from 'zod';
 import { version } from '../package-files.js';
 import * as answers from './answers.js';
+import { type AnswerName, addressOf, type BodyName, type Media, type Row, tags } from './row.js';
 import * as schemas from './schemas.js';
 
-/** What the routes are grouped by. */
-const tags = {
-  tasks: 'Single tasks, and lists of them',
-  many: 'One thing to many tasks',
-  figures: 'What is summed up over tasks',
-  control: 'Queues and schedules',
-  service: 'The service itself',
-  login: 'Signing in and out',
-};
-
-/** One route, as the document tells of it. */
-interface Operation {
-  /** `operationId`. */
-  id: string;
-  summary: string;
-  tag: keyof typeof tags;
-  query?: z.ZodObject;
-  body?: z.ZodObject;
-  /** Whether the body must be there. */
-  bodyRequired?: true;
-  status?: 200 | 201 | 202;
-  /** A schema of JSON, or another media type. */
-  answer: z.ZodType | { type: string; description: string };
-  /** Statuses of errors beside those that every guarded route has. */
-  errors?: readonly number[];
-  public?: true;
-}
-
-const text = (type: string, description: string) => ({ type, description });
-
-/** Every route of the tasks, by method and path below the mount. A test holds it against the routes that are really there. */
-const operations: Readonly<Record<string, Operation>> = {
-  'GET ': {
-    id: 'listTasks',
-    summary: 'Tasks by filter, sorted, page by page',
-    tag: 'tasks',
-    query: schemas.listQuery,
-    answer: answers.taskList,
-  },
-  'GET /metrics': {
-    id: 'getMetrics',
-    summary: 'Counts, rates, durations and a series',
-    tag: 'figures',
-    query: schemas.metricsQuery,
-    answer: answers.metrics,
-  },
-  'GET /metrics/prometheus': {
-    id: 'getPrometheusMetrics',
-    summary: 'The figures as Prometheus takes them',
-    tag: 'figures',
-    query: schemas.noQuery,
-    answer: text('text/plain', 'Prometheus text format 0.0.4'),
-  },
-  'GET /failures': {
-    id: 'listFailures',
-    summary: 'Failures by kind, the last seen first',
-    tag: 'figures',
-    query: schemas.failureQuery,
-    answer: answers.failureList,
-  },
-  'GET /workers': {
-    id: 'listWorkers',
-    summary:
-      'Processes that have the tasks open, with the slots that handlers hold after their attempt was given up',
-    tag: 'figures',
-    query: schemas.noQuery,
-    answer: answers.workerList,
-  },
-  'GET /functions': {
-    id: 'listFunctions',
-    summary: 'Functions, their settings and figures',
-    tag: 'figures',
-    query: schemas.figuresQuery,
-    answer: answers.functionList,
-  },
-  'GET /queues': {
-    id: 'listQueues',
-    summary: 'Queues and their figures',
-    tag: 'figures',
-    query: schemas.figuresQuery,
-    answer: answers.queueList,
-  },
-  'GET /schedules': {
-    id: 'listSchedules',
-    summary: 'Schedules and their next runs',
-    tag: 'figures',
-    query: schemas.noQuery,
-    answer: answers.scheduleList,
-  },
-  'GET /audit': {
-    id: 'listAudit',
-    summary: 'Who did what when, newest first',
-    tag: 'service',
-    query: schemas.auditQuery,
-    answer: answers.auditPage,
-    errors: [501],
-  },
-  'GET /audit/export': {
-    id: 'exportAudit',
-    summary: 'The filtered audit as a file',
-    tag: 'service',
-    query: schemas.auditExportQuery,
-    answer: text('application/x-ndjson', 'An event a line; or `text/csv` by `format`'),
-    errors: [501],
-  },
-  'GET /export': {
-    id: 'exportTasks',
-    summary: 'The filtered list as a file',
-    tag: 'tasks',
-    query: schemas.exportQuery,
-    answer: text('application/x-ndjson', 'A task a line; or `text/csv` by `format`'),
-  },
-  'GET /openapi.json': {
-    id: 'getOpenApi',
-    summary: 'This document',
-    tag: 'service',
-    query: schemas.noQuery,
-    answer: z.looseObject({ openapi: z.string() }),
-  },
-  'GET /health': {
-    id: 'getHealth',
-    summary: 'Whether the tasks can be used',
-    tag: 'service',
-    answer: answers.health,
-    public: true,
-  },
-  'GET /dashboard/stream': {
-    id: 'streamEvents',
-    summary: 'Changes as they happen: events hello, tasks, metrics, log, session',
-    tag: 'tasks',
-    query: schemas.streamQuery,
-    answer: text('text/event-stream', 'Server-sent events'),
-    errors: [503],
-  },
-  'POST /bulk': {
-    id: 'bulk',
-    summary: 'One thing to many tasks, by ids or filter',
-    tag: 'many',
-    body: schemas.bulkBody,
-    bodyRequired: true,
-    answer: answers.bulkAnswer,
-    errors: [409, 413, 415, 501],
-  },
-  'POST /bulk-retry': {
-    id: 'bulkRetry',
-    summary: 'Retries tasks by their ids',
-    tag: 'many',
-    body: schemas.bulkRetryBody,
-    bodyRequired: true,
-    answer: answers.bulkAnswer,
-    errors: [413, 415, 501],
-  },
-  'POST /retry-failed': {
-    id: 'retryFailed',
-    summary: 'Retries tasks that failed since a time',
-    tag: 'many',
-    body: schemas.retryFailedBody,
-    bodyRequired: true,
-    answer: answers.bulkAnswer,
-    errors: [409, 413, 415, 501],
-  },
-  'DELETE /history': {
-    id: 'deleteHistory',
-    summary: 'Deletes tasks that ended before a time',
-    tag: 'many',
-    query: schemas.historyQuery,
-    answer: answers.historyAnswer,
-    errors: [501],
-  },
-  'POST /queues/:name/pause': control('pauseQueue', 'Pauses a queue', answers.queueAnswer),
-  'POST /queues/:name/resume': control('resumeQueue', 'Resumes a queue', answers.queueAnswer),
-  'POST /schedules/:name/pause': control(
-    'pauseSchedule',
-    'Pauses a schedule',
-    answers.scheduleAnswer,
-  ),
-  'POST /schedules/:name/resume': control(
-    'resumeSchedule',
-    'Resumes a schedule',
-    answers.scheduleAnswer,
-  ),
-  'POST /schedules/:name/remove': {
-    ...control(
-      'removeSchedule',
-      'Removes a schedule that no running process defines',
-      answers.scheduleRemoved,
-    ),
-    errors: [404, 409, 413, 415, 501],
-  },
-  'POST /schedules/:name/run': control('runSchedule', 'Runs a schedule now', answers.taskSummary),
-  'GET /:id': {
-    id: 'getTask',
-    summary: 'A task with all that is known of it',
-    tag: 'tasks',
-    query: schemas.detailQuery,
-    answer: answers.taskDetail,
-    errors: [404],
-  },
-  'GET /:id/logs': {
-    id: 'getLogs',
-    summary: 'The log of a task',
-    tag: 'tasks',
-    query: schemas.logQuery,
-    answer: answers.logPage,
-    errors: [404],
-  },
-  'POST /:id/retry': onTask('retryTask', 'Runs the same task again', schemas.reasonBody, 202),
-  'POST /:id/cancel': onTask('cancelTask', 'Cancels a task', schemas.reasonBody, 202),
-  'POST /:id/run': onTask(
-    'runTask',
-    'Starts a task that waits for its time',
-    schemas.reasonBody,
-    202,
-  ),
-  'POST /:id/rerun': onTask(
-    'rerunTask',
-    'Makes a new task of one that has ended',
-    schemas.rerunBody,
-    201,
-  ),
-};
-
-function control(id: string, summary: string, answer: z.ZodType): Operation {
-  return {
-    id,
-    summary,
-    tag: 'control',
-    body: schemas.reasonBody,
-    status: 202,
-    answer,
-    errors: [404, 413, 415, 501],
-  };
-}
-
-function onTask(id: string, summary: string, body: z.ZodObject, status: 201 | 202): Operation {
-  return {
-    id,
-    summary,
-    tag: 'tasks',
-    body,
-    status,
-    answer: answers.taskSummary,
-    errors: [404, 409, 413, 415, 501],
-  };
-}
-
-/** Schemas with a name of their own in the document. */
-const components: Readonly<Record<string, z.ZodType>> = {
-  TaskSummary: answers.taskSummary,
-  TaskDetail: answers.taskDetail,
-  TaskError: answers.taskError,
-  FlowNode: answers.flowNode,
-  TaskList: answers.taskList,
-  LogLine: answers.logLine,
-  LogPage: answers.logPage,
-  Metrics: answers.metrics,
-  FunctionList: answers.functionList,
-  QueueList: answers.queueList,
-  ScheduleList: answers.scheduleList,
-  WorkerList: answers.workerList,
-  FailureList: answers.failureList,
-  AuditPage: answers.auditPage,
-  BulkAnswer: answers.bulkAnswer,
-  HistoryAnswer: answers.historyAnswer,
-  QueueAnswer: answers.queueAnswer,
-  ScheduleAnswer: answers.scheduleAnswer,
-  ScheduleRemoved: answers.scheduleRemoved,
-  Health: answers.health,
-  Problem: answers.problem,
-  BulkBody: schemas.bulkBody,
-  BulkRetryBody: schemas.bulkRetryBody,
-  RetryFailedBody: schemas.retryFailedBody,
-  ReasonBody: schemas.reasonBody,
-  RerunBody: schemas.rerunBody,
-};
-
-const errorTexts: Readonly<Record<number, string>> = {
-  400: 'Something in the request is wrong; `detail` says what, and what is right',
-  401: 'Nobody is signed in',
-  403: 'The role is missing, or another site sent this',
-  404: 'There is no such thing',
-  406: 'It is not to be had in a form that `Accept` names',
-  409: 'The state of the task, or the number of tasks, does not allow it',
-  413: 'The body is too large',
-  415: 'The body is not JSON',
-  501: 'The engine cannot do that',
-  503: 'The tasks cannot be used now',
-};
+/*
+ * Generates the OpenAPI document from the rows of the routes and the schemas that they name. Each
+ * schema of an answer and of a body is a component of the document, named as its export.
+ */
 
 interface DocumentParts {
   /** The path prefix as the client sees it. */
@@ -299,16 +16,20 @@ interface DocumentParts {
   origin: string;
   /** Path items of the login's own routes. */
   login?: object | undefined;
-  /** Name of the session's cookie; absent if the login is the app's own, or there is none. */
+  /** Name of the session cookie; absent if the app has its own login, or none. */
   cookie?: string | undefined;
 }
 
-/** The document. */
-export function openApiDocument({ mount, origin, login, cookie }: DocumentParts): object {
+/** Returns the document of a table of routes. */
+export function openApiDocument(
+  rows: readonly Row[],
+  { mount, origin, login, cookie }: DocumentParts,
+): object {
   const paths: Record<string, Record<string, object>> = {};
-  for (const { method, path, described } of made.operations) {
-    const full = mount + path || '/';
-    paths[full] = { ...paths[full], [method]: described };
+  for (const row of rows) {
+    const { method, path } = addressOf(row.key);
+    const full = mount + path.replace(/:(\w+)/g, '{$1}') || '/';
+    paths[full] = { ...paths[full], [method.toLowerCase()]: operationOf(row, path) };
   }
   return {
     openapi: '3.1.1',
@@ -316,7 +37,7 @@ export function openApiDocument({ mount, origin, login, cookie }: DocumentParts)
       title: 'koa-taskflow',
       version,
       summary:
-        'The background tasks of an app: what ran, what runs, what failed, and what is to be done about it.',
+        'The background tasks of an app: what ran, what runs, what failed, and commands for them.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: origin }],
@@ -324,7 +45,7 @@ export function openApiDocument({ mount, origin, login, cookie }: DocumentParts)
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths: { ...paths, ...login },
     components: {
-      schemas: made.schemas,
+      schemas: componentSchemas,
       securitySchemes: {
         bearer: {
           type: 'http',
@@ -345,29 +66,23 @@ export function openApiDocument({ mount, origin, login, cookie }: DocumentParts)
   };
 }
 
-function describe(
-  {
-    id,
-    summary,
-    tag,
-    query,
-    body,
-    bodyRequired,
-    status = 200,
-    answer,
-    errors = [],
-    public: isPublic,
-  }: Operation,
-  path: string,
-): object {
-  const inPath = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({
+/** The schemas of bodies, by name. */
+const bodies = new Map<string, z.ZodObject>(
+  Object.entries(schemas).filter(([name]) => name.endsWith('Body')),
+);
+
+function operationOf(row: Row, path: string): object {
+  const { id, summary, tag, role, query, body, answer, status = 200 } = row;
+  const isPublic = role === 'public';
+  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name);
+  const inPath = names.map((name) => ({
     name,
     in: 'path',
     required: true,
     schema: { type: 'string' },
   }));
-  const parameters = [...inPath, ...(query ? parametersOf(query) : [])];
-  const all = isPublic ? [406, 503] : [400, 401, 403, 406, 503, ...errors];
+  const parameters = [...inPath, ...((query && inQuery[query]) ?? [])];
+  const errors = errorsOf(row, names.length > 0);
   return {
     operationId: id,
     summary,
@@ -376,71 +91,98 @@ function describe(
     ...(parameters.length > 0 && { parameters }),
     ...(body && {
       requestBody: {
-        required: bodyRequired ?? false,
-        content: { 'application/json': { schema: schemaOf(body, 'input') } },
+        required: !bodies.get(body)?.safeParse({}).success,
+        content: { 'application/json': { schema: referenceTo(body) } },
       },
     }),
     responses: {
       [status]: successOf(answer, status),
-      ...Object.fromEntries(
-        [...new Set(all)].sort().map((each) => [each, problemOf(each, isPublic)]),
-      ),
+      ...Object.fromEntries(errors.map((each) => [each, problemOf(each, isPublic)])),
     },
   };
 }
 
-function parametersOf(query: z.ZodObject): object[] {
-  return Object.entries(query.shape).map(([name, field]) => {
-    const schema = field as z.ZodType;
-    return {
-      name,
-      in: 'query',
-      required: !schema.safeParse(undefined).success,
-      schema: schemaOf(schema, 'input'),
-    };
-  });
+/** Returns the statuses of errors: those that follow from the columns, and those of the row. */
+function errorsOf({ role, body, action, errors = [] }: Row, hasParameter: boolean): number[] {
+  const all = [
+    ...(role === 'public' ? [] : [400, 401, 403]),
+    ...(hasParameter ? [404] : []),
+    406,
+    ...(body ? [413, 415] : []),
+    ...(action === undefined ? [] : [501]),
+    503,
+    ...errors,
+  ];
+  return [...new Set(all)].sort();
 }
 
-function successOf(answer: Operation['answer'], status: number): object {
-  if (!(answer instanceof z.ZodType))
-    return {
-      description: answer.description,
-      content: { [answer.type]: { schema: { type: 'string' } } },
-    };
-  const headers =
-    status === 201
-      ? { headers: { Location: { description: 'Of the new task', schema: { type: 'string' } } } }
-      : {};
+/** The parameters of each query, by the name of its schema. Made once. */
+const inQuery: Readonly<Record<string, readonly object[]>> = Object.fromEntries(
+  Object.entries(schemas)
+    .filter(([name]) => name.endsWith('Query'))
+    .map(([name, { shape }]) => [name, Object.entries<z.ZodType>(shape).map(parameterOf)]),
+);
+
+function parameterOf([name, field]: [string, z.ZodType]): object {
   return {
-    description: 'Done',
-    ...headers,
-    content: { 'application/json': { schema: schemaOf(answer, 'output') } },
+    name,
+    in: 'query',
+    required: !field.safeParse(undefined).success,
+    schema: plain(z.toJSONSchema(field, { io: 'input', unrepresentable: 'any' })),
   };
 }
 
-function problemOf(status: number, isHealth: boolean | undefined): object {
+function successOf(answer: AnswerName | Media, status: number): object {
+  if (typeof answer !== 'string') {
+    const { type, description, schema = { type: 'string' } } = answer;
+    return { description, content: { [type]: { schema } } };
+  }
+  const location = { Location: { description: 'Of the new task', schema: { type: 'string' } } };
+  return {
+    description: 'Done',
+    ...(status === 201 && { headers: location }),
+    content: { 'application/json': { schema: referenceTo(answer) } },
+  };
+}
+
+const errorTexts: Readonly<Record<number, string>> = {
+  400: 'The request is not valid; `detail` says what is wrong and what is accepted',
+  401: 'The request has no valid session',
+  403: 'The role is missing, or another site sent the request',
+  404: 'There is no such thing',
+  406: 'No media type of the `Accept` header is available',
+  409: 'The state of the task, or the number of tasks, does not allow it',
+  413: 'The body is too large',
+  415: 'The body is not JSON',
+  501: 'The engine cannot do that',
+  503: 'The tasks cannot be used now',
+};
+
+function problemOf(status: number, isHealth: boolean): object {
   if (isHealth && status === 503)
     return {
       description: 'They cannot',
-      content: { 'application/json': { schema: schemaOf(answers.health, 'output') } },
+      content: { 'application/json': { schema: referenceTo('health') } },
     };
   return {
     description: errorTexts[status],
-    content: { 'application/problem+json': { schema: schemaOf(answers.problem, 'output') } },
+    content: { 'application/problem+json': { schema: referenceTo('problem') } },
   };
 }
 
-/** A reference where the schema has a name. */
-function schemaOf(schema: z.ZodType, io: 'input' | 'output'): object {
-  const [name] = Object.entries(components).find(([, each]) => each === schema) ?? [];
-  return name === undefined
-    ? plain(z.toJSONSchema(schema, { io, unrepresentable: 'any' }))
-    : { $ref: `#/components/schemas/${name}` };
+function referenceTo(name: AnswerName | BodyName): object {
+  return { $ref: `#/components/schemas/${componentName(name)}` };
 }
 
-function componentSchemas(): Record<string, object> {
+function componentName(name: string): string {
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/** The schemas that have a name in the document, made once. */
+const componentSchemas = (() => {
   const registry = z.registry<{ id: string }>();
-  for (const [id, schema] of Object.entries(components)) registry.add(schema, { id });
+  for (const [name, schema] of [...Object.entries(answers), ...bodies])
+    registry.add(schema, { id: componentName(name) });
   const made = z.toJSONSchema(registry, {
     uri: (id) => `#/components/schemas/${id}`,
     io: 'output',
@@ -449,9 +191,9 @@ function componentSchemas(): Record<string, object> {
   return Object.fromEntries(
     Object.entries(made.schemas).map(([name, schema]) => [name, plain(schema)]),
   );
-}
+})();
 
-/** Without what says where a schema is, which the document says. */
+/** Removes the members that say where a schema is, which the document says. */
 function plain({
   $schema: _schema,
   $id: _id,
@@ -462,16 +204,3 @@ function plain({
 }): object {
   return schema;
 }
-
-/** What is the same in every document, made once. */
-const made = {
-  operations: Object.entries(operations).map(([key, operation]) => {
-    const [method = '', path = ''] = key.split(' ');
-    return {
-      method: method.toLowerCase(),
-      path: path.replace(/:(\w+)/g, '{$1}'),
-      described: describe(operation, path),
-    };
-  }),
-  schemas: componentSchemas(),
-};

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { ScheduleState } from '../tasks/engine.js';
-import type { RangeQuery, TaskSource } from '../tasks/source.js';
+import type { FindQuery, RangeQuery, TaskSource } from '../tasks/source.js';
 import {
   type Coverage,
   type Durations,
@@ -12,21 +12,20 @@ import {
   type WorkerTotals,
 } from '../tasks/types.js';
 import type * as Answers from './answers.js';
-import { readListQuery } from './query.js';
 
-/** Runs of a schedule that are told. */
-const runsTold = 5;
+/** How many next runs of a schedule are listed. */
+const maxRuns = 5;
 
-/** The tasks that a query string asks for. @throws TaskflowError INVALID_INPUT or INVALID_CURSOR naming what is wrong in it. */
+/** Returns a page of the task list. */
 export async function listTasks(
   tasks: TaskSource,
-  querystring: string,
+  query: FindQuery,
 ): Promise<z.output<typeof Answers.taskList>> {
-  const { items, ...page } = await tasks.find(await readListQuery(querystring));
+  const { items, ...page } = await tasks.find(query);
   return { items: [...items], ...page };
 }
 
-/** The functions that are known, by their definitions here or their tasks, with their figures. */
+/** Returns the functions that have a definition in this process or tasks, with their stats. */
 export async function listFunctions(
   tasks: TaskSource,
   range: RangeQuery,
@@ -35,15 +34,15 @@ export async function listFunctions(
   const settings = new Map(
     (tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]),
   );
-  const figures = byName(metrics.functions);
-  const names = [...new Set([...settings.keys(), ...figures.keys()])].sort();
+  const stats = byName(metrics.functions);
+  const names = [...new Set([...settings.keys(), ...stats.keys()])].sort();
   return {
     items: names.map((name) => {
       const { tags, ...own } = settings.get(name) ?? { tags: {} };
       return {
         name,
         settings: 'handled' in own ? { ...own, tags: { ...tags } } : null,
-        ...figuresOf(figures, name),
+        ...statsOf(stats, name),
       };
     }),
     ...coverageOf(metrics),
@@ -59,9 +58,9 @@ export async function readMetrics(
     tasks.aggregate('metrics', range),
     tasks.aggregate('workers'),
   ]);
-  const { functions, queues, series, ...figures } = metrics;
+  const { functions, queues, series, ...stats } = metrics;
   return {
-    ...figures,
+    ...stats,
     functions: [...functions],
     queues: [...queues],
     series: [...series],
@@ -69,7 +68,7 @@ export async function readMetrics(
   };
 }
 
-/** Sums over processes; what an engine does not know counts as 0. */
+/** Sums over processes. What an engine does not know counts as 0. */
 export function totalsOf(workers: readonly ProcessInfo[]): WorkerTotals {
   const sum = (of: (worker: ProcessInfo) => number | null): number =>
     workers.reduce((total, worker) => total + (of(worker) ?? 0), 0);
@@ -80,7 +79,7 @@ export function totalsOf(workers: readonly ProcessInfo[]): WorkerTotals {
   };
 }
 
-/** The queues that are known, whether each is paused, with their figures. */
+/** Returns the known queues with their state and their stats. */
 export async function listQueues(
   tasks: TaskSource,
   range: RangeQuery,
@@ -91,18 +90,18 @@ export async function listQueues(
     tasks.aggregate('waits'),
   ]);
   const oldest = new Map(waits.map(({ queue, since }) => [queue, since]));
-  const figures = byName(metrics.queues);
+  const stats = byName(metrics.queues);
   return {
     items: described.queues.map((queue) => ({
       ...queue,
       oldestReadyAt: oldest.get(queue.name) ?? null,
-      ...figuresOf(figures, queue.name),
+      ...statsOf(stats, queue.name),
     })),
     ...coverageOf(metrics),
   };
 }
 
-/** The schedules, with their next runs. */
+/** Returns the schedules with their next runs. */
 export async function listSchedules(
   tasks: TaskSource,
 ): Promise<z.output<typeof Answers.scheduleList>> {
@@ -114,16 +113,16 @@ export async function listSchedules(
 
 function nextRuns(tasks: TaskSource, { name, nextRunAt }: ScheduleState): string[] {
   if (nextRunAt === null) return [];
-  const later = tasks.definitions?.().runsAfter(name, Date.parse(nextRunAt), runsTold - 1) ?? [];
+  const later = tasks.definitions?.().runsAfter(name, Date.parse(nextRunAt), maxRuns - 1) ?? [];
   return [nextRunAt, ...later.map((at) => new Date(at).toISOString())];
 }
 
 /** Failure groups that the overview shows. */
 const failuresShown = 5;
 
-/** What the first page shows beside its list and its chart, so that it need not ask for each part. */
+/** All parts of the dashboard's overview, so that the page needs no request for each. */
 export interface Overview {
-  /** Figures of the last hour, by the minute. */
+  /** Statistics of the last hour, by the minute. */
   hour: Metrics;
   failures: readonly FailureGroup[];
   queues: z.output<typeof Answers.queueList>['items'];
@@ -148,7 +147,7 @@ function coverageOf({ completeSince }: Coverage): Coverage {
 }
 
 function byName(list: readonly (Stats & { name: string })[]): Map<string, Stats> {
-  return new Map(list.map(({ name, ...figures }) => [name, figures]));
+  return new Map(list.map(({ name, ...stats }) => [name, stats]));
 }
 
 const none: Stats = {
@@ -159,6 +158,6 @@ const none: Stats = {
   ) as unknown as Durations,
 };
 
-function figuresOf(figures: Map<string, Stats>, name: string): Stats {
-  return figures.get(name) ?? none;
+function statsOf(stats: Map<string, Stats>, name: string): Stats {
+  return stats.get(name) ?? none;
 }

@@ -1,34 +1,52 @@
 import type { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
+import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import { quote } from '../show-value.js';
 import { flawOf, memberAt } from '../tasks/check-schema.js';
+import type * as Schemas from './schemas.js';
 
 /** An object whose members are all known. */
 type Shape = z.ZodObject;
 
+/** The schemas, loaded with the first request that needs them. */
+export const loadSchemas = (): Promise<typeof Schemas> =>
+  runInEmptyContext(() => import('./schemas.js'));
+
 /**
  * Reads a query string: numbers from digits, lists from parameters that repeat, all else as text.
  *
- * @throws TaskflowError INVALID_INPUT naming the parameter that is wrong, and what is right.
+ * @throws TaskflowError INVALID_INPUT naming the parameter that is wrong, and what is accepted.
  */
-export function readQuery<S extends Shape>(schema: S, querystring: string): z.output<S> {
+export async function readQuery<N extends keyof typeof Schemas>(
+  name: N,
+  querystring: string,
+): Promise<z.output<(typeof Schemas)[N]>> {
+  // A process that answers only such requests, from Prometheus for example, never loads zod.
+  if (name === 'noQuery' && querystring === '') return {} as z.output<(typeof Schemas)[N]>;
+  const schema = (await loadSchemas())[name];
   const given = new URLSearchParams(querystring);
   const values: Record<string, unknown> = {};
-  for (const name of new Set(given.keys())) {
-    if (!Object.hasOwn(schema.shape, name))
-      throw invalid(`Unknown query parameter ${quote(name)}.${allowedNames(name, schema)}`);
-    values[name] = fieldValue(schema.shape[name], name, given.getAll(name));
+  for (const key of new Set(given.keys())) {
+    const { shape }: Shape = schema;
+    if (!Object.hasOwn(shape, key))
+      throw invalid(`Unknown query parameter ${quote(key)}.${allowedNames(key, schema)}`);
+    values[key] = fieldValue(shape[key], key, given.getAll(key));
   }
-  return check(schema, values, ([name]) => String(name));
+  return check(schema, values, ([key]) => String(key));
 }
 
-/** Reads the members of a body. @throws TaskflowError INVALID_INPUT naming the member that is wrong, and what is right. */
-export function readFields<S extends Shape>(
-  schema: S,
+/**
+ * Reads the members of a body.
+ *
+ * @throws TaskflowError INVALID_INPUT naming the member that is wrong, and what is accepted.
+ */
+export async function readFields<N extends keyof typeof Schemas>(
+  name: N,
   fields: Readonly<Record<string, unknown>>,
-): z.output<S> {
-  const unknown = Object.keys(fields).find((name) => !Object.hasOwn(schema.shape, name));
+): Promise<z.output<(typeof Schemas)[N]>> {
+  const schema = (await loadSchemas())[name];
+  const unknown = Object.keys(fields).find((key) => !Object.hasOwn(schema.shape, key));
   if (unknown !== undefined)
     throw invalid(`Unknown member ${quote(unknown)} in the body.${allowedNames(unknown, schema)}`);
   return check(schema, fields, (path) => memberAt(fields, path).name || 'The body');
@@ -55,7 +73,7 @@ function fieldValue(
   return text;
 }
 
-/** The kind of a field, whether it must be there or not. By its definition, so that this file loads no zod. */
+/** Returns the type of a field, optional or not. It reads the definition, to load no zod. */
 function kindOf(field: z.core.$ZodType | undefined): string | undefined {
   const def = field?._zod.def as z.core.$ZodTypeDef & {
     innerType?: z.core.$ZodType;

@@ -1,51 +1,145 @@
 import { TaskflowError } from '../errors.js';
-import type { Route } from '../http/routes.js';
+import type { CommandResult } from '../tasks/engine.js';
 import { isName, nameAccepted } from '../tasks/names.js';
-import type { Command, TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
-import { type Acting, type ActionParts, actionRoute, control, readAction, told } from './acting.js';
-import { loadSchemas } from './query.js';
+import { type About, type ActionRequest, actionRow, control, type Done } from './action-row.js';
+import { unknownTask } from './task-detail.js';
 
-/** Bytes of the body of a rerun, which carries arguments. */
-const rerunBytes = 2 * 1024 * 1024;
+/** A request for a command that concerns the queue, the schedule or the task of its path. */
+type Request<Parameter extends string, Action = string> = Omit<
+  ActionRequest<`POST /:${Parameter}`, undefined, undefined, Action>,
+  'body'
+>;
 
-/** The routes that do something to one task, queue or schedule. */
-export function actionRoutes(tasks: TaskSource, parts: ActionParts): Route[] {
-  const route = (
-    path: string,
-    action: string,
-    handle: (acting: Acting, name: string) => Promise<void>,
-  ): Route => actionRoute(parts, tasks, { method: 'POST', path, action }, handle);
-  return [
-    route('/queues/:name/pause', 'pause', (acting, queue) => onQueue(acting, 'pause', queue)),
-    route('/queues/:name/resume', 'resume', (acting, queue) => onQueue(acting, 'resume', queue)),
-    route('/schedules/:name/pause', 'pause', (acting, schedule) =>
-      onSchedule(acting, 'pause', schedule),
-    ),
-    route('/schedules/:name/resume', 'resume', (acting, schedule) =>
-      onSchedule(acting, 'resume', schedule),
-    ),
-    route('/schedules/:name/run', 'run', (acting, schedule) => onSchedule(acting, 'run', schedule)),
-    route('/schedules/:name/remove', 'remove', (acting, schedule) =>
-      onSchedule(acting, 'remove', schedule),
-    ),
-    route('/:id/retry', 'retry', (acting, id) => onTask(acting, 'retry', id)),
-    route('/:id/cancel', 'cancel', (acting, id) => onTask(acting, 'cancel', id)),
-    route('/:id/run', 'run', (acting, id) => onTask(acting, 'run', id)),
-    route('/:id/rerun', 'rerun', (acting, id) => onTask(acting, 'rerun', id)),
-  ];
-}
+const command = { role: 'operator', body: 'reasonBody', status: 202 } as const;
 
-/** The 404 of a task. */
-export function unknownTask(id: string): TaskflowError {
-  return new TaskflowError(
-    'TASK_NOT_FOUND',
-    isTaskId(id)
-      ? `There is no task ${id}; it may have been deleted.`
-      : 'That is not the id of a task.',
-  );
-}
+const ofQueue = {
+  ...command,
+  tag: 'control',
+  answer: 'queueAnswer',
+  about: ({ params: { name } }: Pick<Request<'name'>, 'params'>): About => ({
+    detail: { queue: shownName(name) },
+  }),
+  handler: pauseQueue,
+} as const;
 
+const ofSchedule = {
+  ...command,
+  tag: 'control',
+  about: ({ params: { name } }: Pick<Request<'name'>, 'params'>): About => ({
+    detail: { schedule: shownName(name) },
+  }),
+} as const;
+
+/** The routes of commands for a queue or a schedule. */
+export const controlRows = [
+  actionRow('POST /queues/:name/pause', {
+    ...ofQueue,
+    id: 'pauseQueue',
+    action: 'pause',
+    summary: 'Pauses a queue',
+  }),
+  actionRow('POST /queues/:name/resume', {
+    ...ofQueue,
+    id: 'resumeQueue',
+    action: 'resume',
+    summary: 'Resumes a queue',
+  }),
+  actionRow('POST /schedules/:name/pause', {
+    ...ofSchedule,
+    id: 'pauseSchedule',
+    action: 'pause',
+    summary: 'Pauses a schedule',
+    answer: 'scheduleAnswer',
+    handler: pauseSchedule,
+  }),
+  actionRow('POST /schedules/:name/resume', {
+    ...ofSchedule,
+    id: 'resumeSchedule',
+    action: 'resume',
+    summary: 'Resumes a schedule',
+    answer: 'scheduleAnswer',
+    handler: pauseSchedule,
+  }),
+  actionRow('POST /schedules/:name/remove', {
+    ...ofSchedule,
+    id: 'removeSchedule',
+    action: 'remove',
+    summary: 'Removes a schedule that no running process defines',
+    answer: 'scheduleRemoved',
+    errors: [409],
+    handler: async (request) => {
+      await controlSchedule(request);
+      return { answer: { schedule: request.params.name, removed: true } };
+    },
+  }),
+  actionRow('POST /schedules/:name/run', {
+    ...ofSchedule,
+    id: 'runSchedule',
+    action: 'run',
+    summary: 'Runs a schedule now',
+    answer: 'taskSummary',
+    handler: async (request) => {
+      const [result] = await controlSchedule(request);
+      if (!result?.ok) throw unknownSchedule();
+      return { answer: result.task, audit: { tasks: [result.task.id] } };
+    },
+  }),
+];
+
+const ofTask = {
+  ...command,
+  tag: 'tasks',
+  answer: 'taskSummary',
+  errors: [409],
+  about: ({ params: { id } }: Pick<Request<'id'>, 'params'>): About => ({
+    tasks: [isTaskId(id) ? id : id.slice(0, 64)],
+  }),
+} as const;
+
+/** The routes of commands for one task. */
+export const taskActionRows = [
+  actionRow('POST /:id/retry', {
+    ...ofTask,
+    id: 'retryTask',
+    action: 'retry',
+    summary: 'Runs the same task again',
+    handler: controlTask,
+  }),
+  actionRow('POST /:id/cancel', {
+    ...ofTask,
+    id: 'cancelTask',
+    action: 'cancel',
+    summary: 'Cancels a task',
+    handler: controlTask,
+  }),
+  actionRow('POST /:id/run', {
+    ...ofTask,
+    id: 'runTask',
+    action: 'run',
+    summary: 'Starts a task that waits for its time',
+    handler: controlTask,
+  }),
+  actionRow('POST /:id/rerun', {
+    ...ofTask,
+    id: 'rerunTask',
+    action: 'rerun',
+    summary: 'Makes a new task of one that has ended',
+    status: 201,
+    body: 'rerunBody',
+    // The body holds the arguments of the new task.
+    bodyLimit: 2 * 1024 * 1024,
+    handler: async ({ body: { args }, ...request }) => {
+      const { ctx } = request;
+      const { answer } = await controlTask(request, args && { args });
+      const name = encodeURIComponent(answer.id).replaceAll('%3A', ':');
+      ctx.set('Location', ctx.originalUrl.replace(/[^/]*\/rerun(\?.*)?$/, name));
+      return { answer, audit: { detail: { rerunAs: answer.id } } };
+    },
+  }),
+];
+
+/** The actions on one task, as the message about a conflict words them. */
 const participles = {
   retry: 'retried',
   cancel: 'cancelled',
@@ -53,92 +147,53 @@ const participles = {
   run: 'started',
 } as const;
 
-async function onTask(acting: Acting, action: keyof typeof participles, id: string): Promise<void> {
-  const { ctx } = acting;
-  const { task } = await told(
-    acting,
-    action,
-    { tasks: [isTaskId(id) ? id : id.slice(0, 64)] },
-    async () => {
-      const command = await readTaskAction(acting, action, id);
-      if (!isTaskId(id)) throw unknownTask(id);
-      const [result] = (await control(acting, command)).results;
-      if (!result || (!result.ok && result.code === 'TASK_NOT_FOUND')) throw unknownTask(id);
-      if (!result.ok)
-        throw new TaskflowError(
-          'TASK_STATE_CONFLICT',
-          `The task is ${result.status ?? 'in another state'}; it cannot be ${participles[action]} now.${result.detail ? ` ${result.detail}` : ''}`,
-        );
-      const { task } = result;
-      return action === 'rerun' ? { task, told: { detail: { rerunAs: task.id } } } : { task };
-    },
-  );
-  ctx.body = task;
-  ctx.status = action === 'rerun' ? 201 : 202;
-  if (action === 'rerun')
-    ctx.set(
-      'Location',
-      ctx.originalUrl.replace(
-        /[^/]*\/rerun(\?.*)?$/,
-        encodeURIComponent(task.id).replaceAll('%3A', ':'),
-      ),
-    );
+/** Gives a command for one task. Answers with the task, or with the new one of a rerun. */
+async function controlTask(
+  { params: { id }, action, ...request }: Request<'id', keyof typeof participles>,
+  more?: { args: readonly unknown[] },
+): Promise<Done<'taskSummary'>> {
+  if (!isTaskId(id)) throw unknownTask(id);
+  const [result] = (await control(request, { action, ids: [id], ...more })).results;
+  if (!result || (!result.ok && result.code === 'TASK_NOT_FOUND')) throw unknownTask(id);
+  if (result.ok) return { answer: result.task };
+  const { status = 'in another state', detail } = result;
+  const refusal = `The task is ${status}; it cannot be ${participles[action]} now.`;
+  throw new TaskflowError('TASK_STATE_CONFLICT', detail ? `${refusal} ${detail}` : refusal);
 }
 
-async function readTaskAction(
-  acting: Acting,
-  action: keyof typeof participles,
-  id: string,
-): Promise<Command> {
-  const { reasonBody, rerunBody } = await loadSchemas();
-  if (action === 'rerun') {
-    const { args } = await readAction(acting, rerunBody, rerunBytes);
-    return { action, ids: [id], ...(args && { args }) };
-  }
-  await readAction(acting, reasonBody);
-  return { action, ids: [id] };
+async function pauseQueue({
+  params: { name: queue },
+  action,
+  ...request
+}: Request<'name', 'pause' | 'resume'>): Promise<Done<'queueAnswer'>> {
+  if (!isName(queue))
+    throw new TaskflowError('INVALID_INPUT', `The name of a queue must be ${nameAccepted}.`);
+  await control(request, { action, queue });
+  return { answer: { queue, paused: action === 'pause' } };
 }
 
-async function onQueue(acting: Acting, action: 'pause' | 'resume', queue: string): Promise<void> {
-  await told(acting, action, { detail: { queue: shownName(queue) } }, async () => {
-    const { reasonBody } = await loadSchemas();
-    await readAction(acting, reasonBody);
-    if (!isName(queue))
-      throw new TaskflowError('INVALID_INPUT', `The name of a queue must be ${nameAccepted}.`);
-    await control(acting, { action, queue });
-    return {};
-  });
-  acting.ctx.body = { queue, paused: action === 'pause' };
-  acting.ctx.status = 202;
+async function pauseSchedule(
+  request: Request<'name', 'pause' | 'resume'>,
+): Promise<Done<'scheduleAnswer'>> {
+  await controlSchedule(request);
+  return { answer: { schedule: request.params.name, paused: request.action === 'pause' } };
 }
 
-async function onSchedule(
-  acting: Acting,
-  action: 'pause' | 'resume' | 'run' | 'remove',
-  schedule: string,
-): Promise<void> {
-  const { task } = await told(
-    acting,
-    action,
-    { detail: { schedule: shownName(schedule) } },
-    async () => {
-      const { reasonBody } = await loadSchemas();
-      await readAction(acting, reasonBody);
-      if (!isName(schedule))
-        throw new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
-      const [result] = (await control(acting, { action, schedule })).results;
-      return result?.ok
-        ? { task: result.task, told: { tasks: [result.task.id] } }
-        : { task: undefined };
-    },
-  );
-  acting.ctx.body =
-    task ??
-    (action === 'remove' ? { schedule, removed: true } : { schedule, paused: action === 'pause' });
-  acting.ctx.status = 202;
+/** Gives a command for a schedule. */
+async function controlSchedule({
+  params: { name: schedule },
+  action,
+  ...request
+}: Request<'name', 'pause' | 'resume' | 'run' | 'remove'>): Promise<readonly CommandResult[]> {
+  if (!isName(schedule)) throw unknownSchedule();
+  return (await control(request, { action, schedule })).results;
 }
 
-/** A name as the audit shows it: what cannot be one is cut. */
+function unknownSchedule(): TaskflowError {
+  return new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
+}
+
+/** Returns a name as the audit records it. A text that cannot be a name is cut. */
 function shownName(text: string): string {
   return isName(text) ? text : text.slice(0, 128);
 }

@@ -21,8 +21,11 @@ import {
 import { createClient } from 'koa-taskflow/client';
 import type { DatabaseSyncInstance } from 'koa-taskflow/sqlite';
 import type { Route } from '../../src/http/routes.js';
+import { actionRow } from '../../src/web/action-row.js';
+import { readRow } from '../../src/web/row.js';
 
 const tasks = new TaskManager();
+declare const never: () => never;
 const send = tasks.task('send', async (address: string, copies?: number) => `${address}${copies}`);
 declare const background: BackgroundTasks;
 
@@ -143,6 +146,42 @@ taskRoutes(tasks, { access: auth });
 export const unguarded: Route = { method: 'GET', path: '/x', handler: () => {} };
 // @ts-expect-error no such need
 export const misguarded: Route = { method: 'GET', path: '/x', need: 'nobody', handler: () => {} };
+
+// A row documents its route, and names its schemas.
+const columns = { id: 'x', summary: 'X', tag: 'tasks', role: 'viewer' } as const;
+readRow('GET /x', { ...columns, answer: 'health', handler: async () => ({ status: 'ok' }) });
+// @ts-expect-error the summary is missing
+readRow('GET /x', { id: 'x', tag: 'tasks', role: 'viewer', answer: 'health', handler: never });
+// @ts-expect-error the answer is missing
+readRow('GET /x', { ...columns, handler: never });
+// @ts-expect-error there is no such role
+readRow('GET /x', { ...columns, role: 'everybody', answer: 'health', handler: never });
+// @ts-expect-error the name of the schema of the answer is misspelt
+readRow('GET /x', { ...columns, answer: 'healthy', handler: never });
+// @ts-expect-error the name of the schema of the query is misspelt
+readRow('GET /x', { ...columns, query: 'listQeury', answer: 'health', handler: never });
+// @ts-expect-error the schema of a body is no schema of a query
+readRow('GET /x', { ...columns, query: 'bulkBody', answer: 'health', handler: never });
+// @ts-expect-error the handler answers something else
+readRow('GET /x', { ...columns, answer: 'health', handler: async () => ({ status: 'well' }) });
+// @ts-expect-error a command has a name in the audit
+actionRow('POST /x', { ...columns, answer: 'queueAnswer', handler: never });
+// @ts-expect-error a route that reads is a GET
+readRow('POST /x', { ...columns, answer: 'health', handler: never });
+readRow('GET /x/:name', {
+  ...columns,
+  query: 'logQuery',
+  answer: 'health',
+  handler: async ({ params, query }) => {
+    void params.name.length;
+    void query.limit;
+    // @ts-expect-error the path has no such parameter
+    void params.id;
+    // @ts-expect-error the query has no such parameter
+    void query.from;
+    return { status: 'ok' };
+  },
+});
 
 // Options of the login are what they are.
 createAuth({ strategies: ['a', 'b'], throttle: false, idleTimeout: 60, auditRetentionDays: 7 });
