@@ -43,7 +43,7 @@ afterEach(async () => {
 });
 afterAll(() => tasks.stop());
 
-/** Everything that can be asked of the suite at a prefix, by nobody and by somebody. */
+/** Sends requests to all routes under a prefix, with and without a session. */
 async function walk(base: string): Promise<Record<string, unknown>> {
   const seen: Record<string, unknown> = {};
   const shape = ({ status, headers, json }: Answer): unknown => [
@@ -72,7 +72,7 @@ async function walk(base: string): Promise<Record<string, unknown>> {
     '/nothing/here',
   ];
   for (const [who, headers] of [
-    ['nobody', {}],
+    ['anonymous', {}],
     ['admin', session],
   ] as const) {
     for (const path of paths) {
@@ -86,7 +86,7 @@ async function walk(base: string): Promise<Record<string, unknown>> {
     );
     seen[`${who} retry`] = shape(await ask(`${base}/${taskId}/retry`, { method: 'POST', headers }));
   }
-  seen['nobody stream'] = shape(await ask(`${base}/dashboard/stream`));
+  seen['anonymous stream'] = shape(await ask(`${base}/dashboard/stream`));
   const stream = await openStream(`${base}/dashboard/stream`, { Cookie: session.cookie });
   await waitFor(() => stream.events.length > 0);
   seen['admin stream'] = [
@@ -99,7 +99,7 @@ async function walk(base: string): Promise<Record<string, unknown>> {
 }
 
 describe('taskAdmin', () => {
-  it('is the same as its parts put together by hand', async () => {
+  it('behaves like a manual setup of its parts', async () => {
     const options = { title: 'Shop', logger: false } as const;
     const one = await start(appOf(taskAdmin(tasks, { ...options, auth: user, secretKey })));
 
@@ -128,7 +128,7 @@ describe('taskAdmin', () => {
     expect(await walk(`${one}/tasks`)).toEqual(await walk(`${byHand}/tasks`));
   });
 
-  it('guards every path, the stream too, and is 401 everywhere with a copied cookie after the logout', async () => {
+  it('protects every path and rejects a copied cookie after the logout', async () => {
     const url = await start(appOf(taskAdmin(tasks, { auth: user, secretKey, logger: false })));
     const base = `${url}/tasks`;
     expect((await ask(`${base}/dashboard`)).headers.get('Location')).toBe(
@@ -137,8 +137,8 @@ describe('taskAdmin', () => {
     const paths = ['', '/metrics', `/${taskId}`, '/dashboard/stream'];
     const session = await logIn(base);
     for (const path of paths) {
-      const nobody = await ask(base + path);
-      expect([path, nobody.status, nobody.headers.get('Content-Type')]).toEqual([
+      const { status, headers } = await ask(base + path);
+      expect([path, status, headers.get('Content-Type')]).toEqual([
         path,
         401,
         'application/problem+json',
@@ -158,7 +158,7 @@ describe('taskAdmin', () => {
     ['under koa-mount', '/tasks', '/shop', '/shop/tasks'],
     ['at the root', '/', undefined, ''],
     ['at the root of a mount', '/', '/jobs', '/jobs'],
-  ])('works wholly %s', async (_case, path, mounted, prefix) => {
+  ])('works %s', async (_case, path, mounted, prefix) => {
     const admin = taskAdmin(tasks, { path, auth: user, secretKey, logger: false });
     const url = await start(appOf(mounted ? mount(mounted, admin) : admin));
     const base = url + prefix;
@@ -181,12 +181,12 @@ describe('taskAdmin', () => {
     );
   });
 
-  it('believes a proxy that strips a prefix, only when the app does', async () => {
-    const believing = new Koa({ proxy: true });
-    believing.use(taskAdmin(tasks, { auth: user, secretKey, logger: false }));
+  it('uses the prefix of a proxy only if the app trusts the proxy', async () => {
+    const trusting = new Koa({ proxy: true });
+    trusting.use(taskAdmin(tasks, { auth: user, secretKey, logger: false }));
     const headers = { 'X-Forwarded-Prefix': '/ops' };
     expect(
-      (await ask(`${await start(believing)}/tasks/dashboard`, { headers })).headers.get('Location'),
+      (await ask(`${await start(trusting)}/tasks/dashboard`, { headers })).headers.get('Location'),
     ).toBe('/ops/tasks/auth/login?next=%2Fops%2Ftasks%2Fdashboard');
     const other = await start(appOf(taskAdmin(tasks, { auth: user, secretKey, logger: false })));
     expect((await ask(`${other}/tasks/dashboard`, { headers })).headers.get('Location')).toBe(
@@ -194,7 +194,7 @@ describe('taskAdmin', () => {
     );
   });
 
-  it('touches nothing outside its path', async () => {
+  it('changes nothing outside its path', async () => {
     const url = await start(
       appOf(taskAdmin(tasks, { auth: user, secretKey, logger: false }), (ctx) => {
         ctx.body = { state: Object.keys(ctx.state), headers: Object.keys(ctx.response.headers) };
@@ -203,7 +203,7 @@ describe('taskAdmin', () => {
     expect((await ask(`${url}/elsewhere`)).json).toEqual({ state: [], headers: [] });
   });
 
-  it('takes a login made with createAuth as it is, and one of the app', async () => {
+  it('accepts a login of createAuth and a login of the app', async () => {
     const auth = createAuth({ strategies: user, secretKey, home: '/home', logger: false });
     const url = await start(appOf(taskAdmin(tasks, { auth, logger: false })));
     expect(
@@ -237,7 +237,7 @@ describe('taskAdmin', () => {
     expect(page.text).toContain('"logoutUrl":null');
   });
 
-  it('puts hostile text into the page as text', async () => {
+  it('escapes hostile text in the page', async () => {
     const title = '</script><img src=x onerror=alert(1)>\u2028';
     const url = await start(appOf(taskAdmin(tasks, { title, logger: false })));
     const { text } = await ask(`${url}/tasks/dashboard`);
@@ -256,7 +256,7 @@ describe('taskAdmin', () => {
   it.each<[string, object, RegExp]>([
     ['an unknown option', { titel: 'x' }, /no option "titel"/],
     ['an empty user list', { auth: [] }, /empty list/],
-    ['an auth that is nothing', { auth: {} }, /^auth /],
+    ['an invalid auth', { auth: {} }, /^auth /],
     ['a secretKey without auth', { secretKey }, /^secretKey .*auth/],
     [
       'a secretKey beside a ready login',
@@ -269,7 +269,7 @@ describe('taskAdmin', () => {
       /must be the same/,
     ],
     ['a host with a port', { allowedHosts: ['a.example:80'] }, /allowedHosts/],
-  ])('refuses %s when it is built', (_case, options, message) => {
+  ])('rejects %s', (_case, options, message) => {
     expect(() => taskAdmin(tasks, { logger: false, ...options } as TaskAdminOptions)).toThrow(
       message,
     );
@@ -278,7 +278,7 @@ describe('taskAdmin', () => {
 
 describe('taskAdmin without auth', () => {
   let url: string;
-  it('is open, has no login routes, and still refuses changes from other sites', async () => {
+  it('allows all requests except cross-site changes, and has no login routes', async () => {
     url = await start(appOf(taskAdmin(tasks, { logger: false, auth: null })));
     expect((await ask(`${url}/tasks`)).status).toBe(200);
     expect((await ask(`${url}/tasks/dashboard`)).status).toBe(200);

@@ -8,7 +8,7 @@ interface Outcome {
   lines: readonly (readonly [level: string, msg: string, error?: string])[];
 }
 
-/** Lets one kind of background work fail in a process of its own. */
+/** Lets one kind of background work fail in a separate process. */
 async function faultsOf(kind: string, ...args: string[]): Promise<Outcome> {
   const child = startScript('background-faults.js', kind, ...args);
   await child.ended;
@@ -18,7 +18,7 @@ async function faultsOf(kind: string, ...args: string[]): Promise<Outcome> {
 const errorsIn = ({ lines }: Outcome): string[] =>
   lines.filter(([level]) => level === 'error').map(([, msg]) => msg);
 
-describe('an error in the background', () => {
+describe('an error of background work', () => {
   const folder = temporaryFolder();
   afterAll(() => folder.remove());
 
@@ -45,7 +45,7 @@ describe('an error in the background', () => {
     ],
     ['a logger', 'logger', []],
     ['a handler that logs after the test engine has stopped', 'testing', []],
-  ])('of %s is logged, and never reaches the process', async (_what, kind, logged) => {
+  ])('of %s is logged and never reaches the process', async (_what, kind, logged) => {
     const outcome = await faultsOf(kind);
     expect(outcome.escaped).toEqual([]);
     expect(errorsIn(outcome)).toEqual(logged);
@@ -53,7 +53,7 @@ describe('an error in the background', () => {
       expect(JSON.stringify(outcome.lines)).toContain('a listener of the signal failed: onabort');
   });
 
-  it('of the database is logged once by each job, and once more when the job works again', async () => {
+  it('of the database is logged once by each job, and once when the job works again', async () => {
     const outcome = await faultsOf('database', folder.file('tasks.db'));
     expect(outcome.escaped).toEqual([]);
     const jobs = errorsIn(outcome).map((msg) => msg.replace(/ failed$/, ''));

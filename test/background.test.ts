@@ -8,8 +8,8 @@ const fail = (): never => {
 };
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-describe('work in the background', () => {
-  it('never throws, and logs once that it fails and once that it works again, whether it throws or rejects', async () => {
+describe('background work', () => {
+  it('never throws, and logs each failure and each recovery once', async () => {
     const { logger, lines } = recordingLogger();
     const job = new Background(logger, 'counting');
     for (const work of [
@@ -31,7 +31,7 @@ describe('work in the background', () => {
     ]);
   });
 
-  it('logs nothing of a failure that the log has already', async () => {
+  it('does not log a failure that is already in the log', async () => {
     const { logger, lines } = recordingLogger();
     const job = new Background(logger, 'counting');
     job.run(() => {

@@ -23,7 +23,7 @@ function run(
   return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })));
 }
 
-/** At a real terminal, as the command `script` makes one; resolves to all that was shown there. */
+/** Runs the command at a terminal of `script`. Resolves to all text that the terminal showed. */
 async function atTerminal(answers: readonly string[]): Promise<string> {
   const darwin = ['/dev/null', process.execPath, cli, 'hash'];
   const command =
@@ -44,24 +44,24 @@ async function atTerminal(answers: readonly string[]): Promise<string> {
 }
 
 describe('npx koa-taskflow hash', () => {
-  it('prints a hash of the line it reads, which the configuration takes', async () => {
+  it('prints a hash of the line that it reads', async () => {
     const { code, out, err } = await run(['hash'], `${password}\n`);
     expect([code, err]).toEqual([0, '']);
     expect(await storePassword('alice', out.trim()).matches(password)).toBe(true);
   });
 
-  it('asks twice at a terminal and shows nothing of what is typed', async () => {
+  it('asks twice at a terminal and never shows the input', async () => {
     const shown = await atTerminal([`${password}x\b\r`, `${password}\r`]);
     expect(shown).not.toContain('Canary');
     const hash = /\$scrypt\$\S+/.exec(shown)?.[0] ?? '';
     expect(await storePassword('alice', hash).matches(password)).toBe(true);
   });
 
-  it('shows nothing of what is typed before it asks a second time', async () => {
+  it('hides input that is typed before the second question', async () => {
     expect(await atTerminal([`${password}\r${password}\r`])).not.toContain('Canary');
   });
 
-  it('makes nothing of two that differ, and ends at Ctrl+C', async () => {
+  it('rejects two different passwords and stops at Ctrl+C', async () => {
     expect(await atTerminal(['one\r', 'two\r'])).toMatch(/the passwords do not match/);
     expect(await atTerminal(['one\u0003'])).toMatch(/cancelled/);
   });
@@ -71,14 +71,14 @@ describe('npx koa-taskflow hash', () => {
     ['a password of 1025 bytes', ['hash'], `${'a'.repeat(1025)}\n`, 1],
     ['a password as an argument', ['hash', password], '', 2],
     ['another command', ['serve'], '', 2],
-  ])('refuses %s, without repeating it', async (_case, args, input, expected) => {
+  ])('rejects %s without repeating it', async (_case, args, input, expected) => {
     const { code, out, err } = await run(args, input);
     expect([code, out]).toEqual([expected, '']);
     expect(err).toMatch(/^koa-taskflow: /);
     expect(err).not.toContain('Canary');
   });
 
-  it('says how it is used', async () => {
+  it('prints its usage', async () => {
     expect(await run([], '')).toMatchObject({
       code: 0,
       out: expect.stringContaining('npx koa-taskflow hash'),

@@ -43,7 +43,7 @@ describe('The suggestion for an unknown name', () => {
   ) as unknown as [string, { shape: object }][];
 
   it.each(schemas)(
-    'is the key itself for a plural and for two letters that are swapped, in %s',
+    'is the right key for a plural and for swapped letters, in %s',
     (_name, { shape }) => {
       const keys = Object.keys(shape);
       for (const key of keys.filter(({ length }) => length > 2)) {

@@ -28,8 +28,8 @@ interface Program {
 const newProgram = (): Program => ({ imports: new Map(), names: new Set(), lines: [] });
 
 /**
- * The programs of a page: a block goes on with the one before it, unless it declares a name that
- * one has.
+ * Returns the programs of a page. A code block continues the previous one, unless it declares a
+ * name that the previous one has declared.
  */
 function programsOf(text: string): string[] {
   const programs: Program[] = [];
@@ -79,10 +79,9 @@ describe('the docs', () => {
         (code, index) => [`program ${index + 1} of ${page}`, code] as const,
       ),
     ),
-  )('hold code that runs: %s', async (_name, code) => {
+  )('contain code that runs: %s', async (_name, code) => {
     const folder = temporaryFolder();
-    // Its files go to a folder of their own, the copies of a backup too, and its server to a free
-    // port; the shop is here.
+    // Each program uses its own folder, a free port and the shop of this test.
     const placed = code
       .replaceAll('https://shop.example.com/tasks', shop.base)
       .replaceAll('port: 6379', () => `port: ${redis?.port}`)
@@ -91,8 +90,7 @@ describe('the docs', () => {
       .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
       .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
       .replace('app.listen(3000,', 'app.listen(0,');
-    // Most of them are servers, which do not end by themselves; whatever the program awaits has
-    // been done by then.
+    // Most programs are servers, which do not end on their own.
     const program = `${placed}\nsetTimeout(() => process.exit(0), 300);`;
     const env = {
       ADMIN_PASSWORD: 'a',
@@ -104,7 +102,7 @@ describe('the docs', () => {
     folder.remove();
   });
 
-  it.each(pages)('lead nowhere that is not there: %s', (page) => {
+  it.each(pages)('contain no broken link: %s', (page) => {
     const targets = [...read(page).matchAll(/\]\(([^)#]+)/g)]
       .map(([, target = '']) => target)
       .filter((target) => !target.startsWith('http'));
@@ -112,7 +110,7 @@ describe('the docs', () => {
     for (const target of targets) expect(() => readFileSync(new URL(target, base))).not.toThrow();
   });
 
-  it('name a test that there is for every line of the threat model, and leave no line out', () => {
+  it('name an existing test for every row of the threat model', () => {
     const rows = [
       ...read('docs/threat-model.md').matchAll(/^\| S(\d+) \| .+? \| (`test\/.+) \|$/gm),
     ];
@@ -148,12 +146,12 @@ describe('the docs', () => {
         .filter((file) => file.endsWith('.js'))
         .map((file) => `examples/${file}`),
     ].filter((page) => read(page).includes('.listen(')),
-  )('set the limits of the server wherever one listens: %s', (page) => {
+  )('set the limits of the server in every example that listens: %s', (page) => {
     expect(read(page)).toContain('headersTimeout = 15_000');
     expect(read(page)).toContain('requestTimeout = 30_000');
   });
 
-  it('list every message that is logged without an event, and every job in the background', () => {
+  it('list every message that is logged without an event, and every background job', () => {
     const page = read('docs/what-is-logged.md');
     const sources = readdirSync(`${root}/src`, { recursive: true, encoding: 'utf8' }).filter(
       (file) => file.endsWith('.ts'),
@@ -167,7 +165,7 @@ describe('the docs', () => {
       const jobs = [...code.matchAll(/new (?:RedisWork|Background)\([^']*?'([^']+)'\)/g)].map(
         ([, job = '']) => job,
       );
-      // A message is the last argument: a text, or the name of a constant with one.
+      // The message is the last argument: a string, or the name of a constant.
       const said = lines
         .filter((call) => !/\bevent\b/.test(call))
         .flatMap((call) => {
@@ -184,8 +182,8 @@ describe('the docs', () => {
       return [...said.map(([, message = '']) => message), ...jobs];
     });
     expect(messages.length).toBeGreaterThan(50);
-    // A long message may end with an ellipsis in the page. Of a message that is put together, the
-    // page has the beginning.
+    // The page may end a long message with an ellipsis. It has the beginning of a message with
+    // placeholders.
     const quoted = [...page.replaceAll(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(
       ([, text = '']) => text,
     );
@@ -201,7 +199,7 @@ describe('the docs', () => {
     ).toEqual([]);
   });
 
-  it('explain every error code, and none that there is not', () => {
+  it('explain every error code and no other', () => {
     const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)`/gm)].map(
       ([, code]) => code,
     );

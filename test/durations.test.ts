@@ -84,19 +84,19 @@ describe('a duration that looks like milliseconds', () => {
           .map(({ option: name, seconds }) => [String(name), Number(seconds)]);
       },
     ],
-  ])('is accepted and warned of once: %s', (option, use) => {
+  ])('is accepted with one warning: %s', (option, use) => {
     for (const value of [10_000, 30_000, 3_600_000]) expect(use(value)).toEqual([[option, value]]);
     for (const value of [9000, 30_500, 36_000, 86_400, 604_800, 2_592_000])
       expect(use(value)).toEqual([]);
   });
 
-  it('is warned of in the timeout of stop()', async () => {
+  it('causes a warning as the timeout of stop()', async () => {
     const { tasks, warned } = manager();
     await tasks.stop({ timeout: 10_000 });
     expect(warned()).toEqual([['timeout of stop()', 10_000]]);
   });
 
-  it('is refused where no such number of seconds can be meant', () => {
+  it('is rejected if the option cannot be that large', () => {
     expect(() =>
       createAuth({
         strategies: ['admin', 'correct horse battery'],

@@ -14,7 +14,7 @@ describe('runInEmptyContext', () => {
     });
   });
 
-  it('has no store, neither of the caller nor of the request that loaded the module', async () => {
+  it('hides the stores of the caller and of the request that loaded the module', async () => {
     const tenants = new AsyncLocalStorage<number>();
     const seen = requests.run('a caller', () =>
       tenants.run(7, () =>
@@ -29,7 +29,7 @@ describe('runInEmptyContext', () => {
     expect(runInEmptyContext(() => requests.getStore())).toBeUndefined();
   });
 
-  it('leaves the context of the caller as it is', () => {
+  it('does not change the context of the caller', () => {
     const seen = requests.run('a caller', () => {
       runInEmptyContext(() => requests.enterWith('the callee'));
       return requests.getStore();
@@ -37,12 +37,12 @@ describe('runInEmptyContext', () => {
     expect(seen).toBe('a caller');
   });
 
-  it('keeps what a call enters from the next call', () => {
+  it('does not pass the context of one call on to the next', () => {
     runInEmptyContext(() => requests.enterWith('the first'));
     expect(runInEmptyContext(() => requests.getStore())).toBeUndefined();
   });
 
-  it('returns what the function returns and throws what it throws', () => {
+  it('returns the result or throws the error of the function', () => {
     expect(runInEmptyContext(() => 7)).toBe(7);
     expect(() =>
       runInEmptyContext(() => {

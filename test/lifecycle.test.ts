@@ -9,7 +9,7 @@ import { recordingLogger } from './helpers/logs.js';
 
 const withCode = (code: string) => expect.objectContaining({ code });
 
-describe('A TaskManager', () => {
+describe('a TaskManager', () => {
   const made: TaskManager[] = [];
   const manager = (options?: TaskManagerOptions): TaskManager => {
     const tasks = new TaskManager(
@@ -50,7 +50,7 @@ describe('A TaskManager', () => {
     [undefined, { run: false }],
     [{ run: true }, { run: false }],
   ])(
-    'that was started with %j rejects a start with %j, and goes on as it was started',
+    'that was started with %j rejects a start with %j and keeps its first mode',
     async (first, second) => {
       const tasks = manager();
       const work = tasks.task('work', () => 1);
@@ -67,7 +67,7 @@ describe('A TaskManager', () => {
     },
   );
 
-  it('starts once for any number of calls, at once or later', async () => {
+  it('starts once for repeated and simultaneous calls', async () => {
     const tasks = manager();
     const seen: unknown[] = [];
     const work = tasks.task('work', (n: number) => void seen.push(n));
@@ -80,7 +80,7 @@ describe('A TaskManager', () => {
     expect(await tasks.aggregate('workers')).toHaveLength(1);
   });
 
-  it('starts in another way, and at a later try, after a start that failed', async () => {
+  it('accepts another start with other options after a failed start', async () => {
     const folder = temporaryFolder();
     const tasks = manager({ database: folder.file('missing/tasks.db') });
     await expect(tasks.start({ run: false })).rejects.toThrow(withCode('ENGINE_UNAVAILABLE'));
@@ -98,7 +98,7 @@ describe('A TaskManager', () => {
       ['the API is mounted', (tasks) => taskRoutes(tasks)],
     ];
 
-    /** The warnings of a manager some seconds after it was used. */
+    /** Returns the warnings of a manager a few seconds after it was used. */
     async function warnings(
       options: TaskManagerOptions,
       use: (tasks: TaskManager) => unknown,
@@ -115,7 +115,7 @@ describe('A TaskManager', () => {
       return lines.filter(({ msg }) => msg === neverStarted).map(({ level }) => level);
     }
 
-    it.each(uses)('warns after some seconds when %s', async (_name, use) => {
+    it.each(uses)('warns after a few seconds if %s', async (_name, use) => {
       expect(await warnings({}, use)).toEqual([40]);
     });
 
@@ -131,7 +131,7 @@ describe('A TaskManager', () => {
       expect(await warnings({}, often, 60)).toEqual([40]);
     });
 
-    it.each(uses)('is silent for the first seconds when %s', async (_name, use) => {
+    it.each(uses)('does not warn in the first seconds if %s', async (_name, use) => {
       expect(await warnings({}, use, 4)).toEqual([]);
     });
 
@@ -154,7 +154,7 @@ describe('A TaskManager', () => {
       ],
       ['was stopped', {}, (tasks) => [taskRoutes(tasks), tasks.stop()][1]],
       ['has the test engine', { engine: testEngine() }, (tasks) => tasks.define('work').enqueue()],
-    ])('does not warn when it %s', async (_name, options, use) => {
+    ])('does not warn if it %s', async (_name, options, use) => {
       expect(await warnings(options, use, 60)).toEqual([]);
     });
   });

@@ -20,17 +20,17 @@ const revoked = (): object => {
   revoke();
   return proxy;
 };
-/** Looks like a command, but each member is inherited. */
+/** An object with the members of a command, all of them inherited. */
 const inherited = Object.create({ action: 'cancel', filter: 'all' }) as object;
 const polluting = JSON.parse('{"__proto__": {"filter": "all"}, "action": "cancel"}') as object;
 const invalid = expect.objectContaining({ code: 'INVALID_INPUT' });
 
-describe('The arguments of a TaskManager', () => {
+describe('a TaskManager', () => {
   let tasks: TaskManager;
   let work: Task<[n: number]>;
   let ids: string[];
 
-  /** Every task as it is. */
+  /** Returns all tasks and queues. */
   const state = async (): Promise<unknown> => ({
     items: (await tasks.find({ limit: 500 })).items,
     paused: (await tasks.describe()).queues,
@@ -69,7 +69,7 @@ describe('The arguments of a TaskManager', () => {
       command({ action: 'cancel', ids: undefined, filter: 'all' }),
     ],
     ['ids that are null', command({ action: 'run', ids: null })],
-    ['one id that is no list', command({ action: 'cancel', ids: unknown })],
+    ['an id outside a list', command({ action: 'cancel', ids: unknown })],
     ['an id that is a number', command({ action: 'cancel', ids: [7] })],
     ['an empty id', command({ action: 'cancel', ids: [''] })],
     ['an id of a million characters', command({ action: 'cancel', ids: [huge] })],
@@ -78,7 +78,7 @@ describe('The arguments of a TaskManager', () => {
     ['ids and a filter', command({ action: 'cancel', ids: [unknown], filter: 'all' })],
     ['a filter that is undefined', command({ action: 'delete', filter: undefined })],
     ['a filter that is null', command({ action: 'delete', filter: null })],
-    ['a filter that is another word than all', command({ action: 'delete', filter: 'everything' })],
+    ['a filter with a word other than all', command({ action: 'delete', filter: 'everything' })],
     ['an empty filter', command({ action: 'cancel', filter: {} })],
     ['a filter that is a list', command({ action: 'cancel', filter: [] })],
     ['a filter that is a Map', command({ action: 'cancel', filter: new Map([['name', 'work']]) })],
@@ -93,16 +93,16 @@ describe('The arguments of a TaskManager', () => {
     ['an empty condition', command({ action: 'cancel', filter: { name: '' } })],
     ['a condition that is a Date', command({ action: 'cancel', filter: { name: new Date() } })],
     ['no states', command({ action: 'cancel', filter: { status: [] } })],
-    ['an unknown state that is no list', command({ action: 'cancel', filter: { status: 'done' } })],
+    ['an unknown state outside a list', command({ action: 'cancel', filter: { status: 'done' } })],
     ['an empty state', command({ action: 'cancel', filter: { status: '' } })],
     ['an unknown state', command({ action: 'cancel', filter: { status: ['done'] } })],
     ['no tags', command({ action: 'cancel', filter: { tag: [] } })],
     ['an empty tag', command({ action: 'cancel', filter: { tag: '' } })],
     ['a time in milliseconds', command({ action: 'cancel', filter: { from: 0 } })],
-    ['a time that is none', command({ action: 'cancel', filter: { to: 'soon' } })],
-    ['a Date that is none', command({ action: 'cancel', filter: { to: new Date('soon') } })],
+    ['an invalid time', command({ action: 'cancel', filter: { to: 'soon' } })],
+    ['an invalid Date', command({ action: 'cancel', filter: { to: new Date('soon') } })],
     [
-      'a search of more words than are looked for',
+      'a search with too many words',
       command({ action: 'cancel', filter: { q: 'work '.repeat(21) } }),
     ],
     ['a search of a million characters', command({ action: 'cancel', filter: { q: huge } })],
@@ -182,7 +182,7 @@ describe('The arguments of a TaskManager', () => {
   ];
 
   it.each(refusedCommands)(
-    'refuses a command with %s and touches no task',
+    'rejects a command with %s and changes no task',
     async (_name, [value, who]) => {
       const before = await state();
       await expect(tasks.control(value as Command, who as CommandBy)).rejects.toThrow(invalid);
@@ -190,7 +190,7 @@ describe('The arguments of a TaskManager', () => {
     },
   );
 
-  it('names the member of a command that is wrong, its value and what is accepted', async () => {
+  it('names the wrong member of a command, its value and what is accepted', async () => {
     const message = async (value: unknown, who: unknown = by): Promise<unknown> =>
       tasks
         .control(value as Command, who as CommandBy)
@@ -240,12 +240,12 @@ describe('The arguments of a TaskManager', () => {
     ],
     ['a dry run', () => ({ action: 'cancel', filter: 'all' }), { actor: 'ada', dryRun: true }, []],
     [
-      'the number that is expected',
+      'the expected number',
       () => ({ action: 'cancel', filter: 'all' }),
       { actor: 'ada', expect: 4 },
       [0, 1, 2, 3],
     ],
-  ])('does a command with %s to just those tasks', async (_name, make, who, touched) => {
+  ])('applies a command with %s to the right tasks only', async (_name, make, who, touched) => {
     await tasks.control((make as (all: string[]) => Command)(ids), who as CommandBy);
     const cancelled = (await tasks.find({ status: ['cancelled'] })).items.map(({ id }) =>
       ids.indexOf(id),
@@ -253,7 +253,7 @@ describe('The arguments of a TaskManager', () => {
     expect(cancelled.sort()).toEqual(touched);
   });
 
-  it('touches no task for any object that is not a command', async () => {
+  it('changes no task for any object that is not a command', async () => {
     const before = await state();
     const value = fc.oneof(
       fc.constantFrom<unknown>(
@@ -304,8 +304,8 @@ describe('The arguments of a TaskManager', () => {
   });
 
   /**
-   * Whether members make a command that finds tasks, or may: one target alone, and what the action
-   * may have beside it.
+   * Returns whether members form a valid command: exactly one target, and only members that the
+   * action accepts.
    */
   function isTarget({
     ids: list,
@@ -325,7 +325,7 @@ describe('The arguments of a TaskManager', () => {
     );
   }
 
-  /** As JavaScript may call it. */
+  /** Calls aggregate with any arguments, as JavaScript can. */
   const aggregateOf = (from: TaskSource, ...all: unknown[]): unknown =>
     (from as unknown as { aggregate(...all: unknown[]): unknown }).aggregate(...all);
 
@@ -341,20 +341,20 @@ describe('The arguments of a TaskManager', () => {
         ['a key of an older version', { text: 'work' }],
         ['a limit of 0', { limit: 0 }],
         ['a limit of -1', { limit: -1 }],
-        ['half a task', { limit: 1.5 }],
+        ['a fractional limit', { limit: 1.5 }],
         ['a limit of NaN', { limit: Number.NaN }],
-        ['a limit without end', { limit: Number.POSITIVE_INFINITY }],
+        ['an infinite limit', { limit: Number.POSITIVE_INFINITY }],
         ['a limit of a billion', { limit: 1e9 }],
         ['a limit as text', { limit: '2' }],
         ['an unknown sort', { sort: 'bogus' }],
         ['a sort of the prototype', { sort: 'constructor' }],
         ['a state that is a number', { status: 1 }],
-        ['an unknown state that is no list', { status: 'done' }],
+        ['an unknown state outside a list', { status: 'done' }],
         ['an unknown state', { status: ['done'] }],
         ['no states', { status: [] }],
         ['a time in milliseconds', { from: Date.now() }],
         ['a time without a zone', { from: '2026-11-03T14:00:00' }],
-        ['a time that is none', { to: 'soon' }],
+        ['an invalid time', { to: 'soon' }],
         ['an empty name', { name: '' }],
         ['a name of a million characters', { name: huge }],
         ['a search of a million characters', { q: huge }],
@@ -407,7 +407,7 @@ describe('The arguments of a TaskManager', () => {
     ['watch without a signal', (from) => from.watch(0, undefined as never)],
   ];
 
-  /** What a call throws or rejects with. */
+  /** Returns the error that a call throws or rejects with. */
   const thrownBy = async (call: () => unknown): Promise<unknown> => {
     try {
       await call();
@@ -417,18 +417,18 @@ describe('The arguments of a TaskManager', () => {
     }
   };
 
-  it.each(refusedReads)('refuses %s', async (_name, call) => {
+  it.each(refusedReads)('rejects %s', async (_name, call) => {
     expect(await thrownBy(() => call(tasks))).toEqual(invalid);
   });
 
-  it('lists 50 tasks unless a query says otherwise, and takes undefined for absent', async () => {
+  it('lists 50 tasks by default and treats undefined members as absent', async () => {
     await work.enqueueMany(Array.from({ length: 60 }, (_, n): [number] => [n]));
     for (const query of [undefined, {}, { name: undefined, limit: undefined, from: undefined }])
       expect((await tasks.find(query)).items).toHaveLength(50);
     expect((await tasks.find({ limit: 500 })).items).toHaveLength(64);
   });
 
-  it('takes a single state or tag as a list of one, with the same cursors', async () => {
+  it('accepts a single state or tag like a list of one, with the same cursors', async () => {
     expect((await tasks.find({ status: 'failed' })).items).toEqual([]);
     expect((await tasks.find({ tag: 'tenant:7' })).items.map(({ id }) => id)).toEqual([ids[3]]);
     const { nextCursor } = await tasks.find({ status: 'pending', limit: 3 });
@@ -436,7 +436,7 @@ describe('The arguments of a TaskManager', () => {
     expect(rest.items.map(({ id }) => id)).toEqual([ids[0]]);
   });
 
-  it('takes times as the HTTP API does, and as Dates', async () => {
+  it('accepts times in the formats of the HTTP API and as Dates', async () => {
     const total = async (query: Parameters<TaskManager['find']>[0]): Promise<number> =>
       (await tasks.find(query)).total;
     const later = new Date(Date.now() + 3_600_000);
@@ -447,7 +447,7 @@ describe('The arguments of a TaskManager', () => {
     expect(await total({ to: later.toISOString(), tag: ['tenant'] })).toBe(1);
   });
 
-  it('refuses the cursor of another list, and takes it with another limit', async () => {
+  it('rejects the cursor of another list and accepts it with another limit', async () => {
     const { nextCursor } = await tasks.find({ limit: 2, name: 'work' });
     const cursor = nextCursor ?? '';
     expect(
@@ -466,7 +466,7 @@ describe('The arguments of a TaskManager', () => {
   it.each<[string, (manager: TaskManager, task: Task<[n: number]>) => unknown]>([
     ['enqueue of nothing', (manager) => manager.enqueue(undefined as never)],
     [
-      'enqueue of one task that is no list',
+      'enqueue of a task outside a list',
       (manager, task) => manager.enqueue(task.prepare(1) as never),
     ],
     [
@@ -491,7 +491,7 @@ describe('The arguments of a TaskManager', () => {
     ['enqueueMany of nothing', (_manager, task) => task.enqueueMany(undefined as never)],
     ['enqueueMany of a number', (_manager, task) => task.enqueueMany(3 as never)],
     [
-      'enqueueMany of arguments that are no lists',
+      'enqueueMany of arguments outside a list',
       (_manager, task) => task.enqueueMany([1, 2] as never),
     ],
     [
@@ -512,11 +512,11 @@ describe('The arguments of a TaskManager', () => {
     ['with runIn of NaN', (_manager, task) => task.with({ runIn: Number.NaN })],
     ['with runIn of a billion', (_manager, task) => task.with({ runIn: 1e9 })],
     [
-      'with an idempotency key that has a NUL',
+      'with an idempotency key that contains a NUL',
       (_manager, task) => task.with({ idempotencyKey: 'acme\0order 7' }),
     ],
     [
-      'with an idempotency key that has half of a surrogate pair',
+      'with an idempotency key that contains half of a surrogate pair',
       (_manager, task) => task.with({ idempotencyKey: '\ud800' }),
     ],
     ['with an empty queue', (_manager, task) => task.with({ queue: '' })],
@@ -548,20 +548,20 @@ describe('The arguments of a TaskManager', () => {
     ],
     ['schedule of null', (manager) => manager.schedule('s', null as never, { every: 5 })],
     [
-      'schedule with args that are no list',
+      'schedule with args that are not a list',
       (manager, task) => manager.schedule('s', task, { every: 5, args: 7 as never }),
     ],
     [
       'schedule with an empty name',
       (manager, task) => manager.schedule('', task, { every: 5, args: [1] }),
     ],
-  ])('refuses %s and stores nothing', async (_name, call) => {
+  ])('rejects %s and stores nothing', async (_name, call) => {
     const before = await state();
     expect(await thrownBy(() => call(tasks, work))).toEqual(invalid);
     expect(await state()).toEqual(before);
   });
 
-  it('stores what prepare made, which cannot be changed in between', async () => {
+  it('stores a prepared task, which cannot be changed', async () => {
     const prepared = work.prepare(5);
     expect(() => Object.assign(prepared, { runAt: 0 })).toThrow(TypeError);
     expect(() => Object.assign(prepared.tags, { tenant: '8' })).toThrow(TypeError);
@@ -571,7 +571,7 @@ describe('The arguments of a TaskManager', () => {
     expect(await work.enqueueMany([])).toEqual([]);
   });
 
-  it('answers undefined for an id that no task has, whatever it looks like', async () => {
+  it('returns undefined for any unknown id', async () => {
     for (const id of [unknown, 'x', '../..', 'mail:7', '__proto__']) {
       expect(await tasks.get(id)).toBeUndefined();
       expect(await tasks.logs(id)).toEqual([]);
@@ -579,11 +579,11 @@ describe('The arguments of a TaskManager', () => {
   });
 });
 
-describe('An engine that has a manager', () => {
+describe('an engine with a manager', () => {
   it.each<[string, () => TaskEngine]>([
     ['bullmqEngine', () => bullmqEngine({ connection: 'redis://127.0.0.1:1', logger: false })],
     ['testEngine', () => testEngine()],
-  ])('of %s is refused for another one, also after a stop', async (_name, make) => {
+  ])('is rejected for another manager, even after a stop: %s', async (_name, make) => {
     const engine = make();
     expect(() => new TaskManager({ engine, concurrency: 0 })).toThrow(invalid);
     const tasks = new TaskManager({ engine, logger: false });
@@ -593,14 +593,14 @@ describe('An engine that has a manager', () => {
   });
 });
 
-describe('An engine that is used by itself', () => {
+describe('an engine that is called directly', () => {
   it.each<[string, object]>([
     ['no target', { action: 'cancel' }],
     ['id instead of ids', { action: 'cancel', id: unknown }],
     ['a misspelt condition', { action: 'cancel', filter: { nmae: 'x' } }],
     ['both targets', { action: 'cancel', ids: [unknown], filter: {} }],
     ['text instead of ids', { action: 'cancel', ids: unknown }],
-  ])('refuses a command with %s', async (_name, command) => {
+  ])('rejects a command with %s', async (_name, command) => {
     const engine = testEngine({ inline: false });
     const tasks = new TaskManager({ engine, logger: false });
     const id = await tasks.define('work').enqueue();

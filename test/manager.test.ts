@@ -14,14 +14,14 @@ describe('TaskManager', () => {
   afterEach(() => tasks.stop());
 
   it.each<[string, object, RegExp, typeof TypeError | typeof RangeError]>([
-    ['a retry too few', { retries: -1 }, /^retries of task 'work' is/, RangeError],
-    ['half a retry', { retries: 0.5 }, /^retries of task 'work' is/, RangeError],
-    ['a backoff of words', { backoff: 'double' }, /^backoff of task 'work' is "double"/, TypeError],
+    ['negative retries', { retries: -1 }, /^retries of task 'work' is/, RangeError],
+    ['a fraction of a retry', { retries: 0.5 }, /^retries of task 'work' is/, RangeError],
+    ['a backoff as text', { backoff: 'double' }, /^backoff of task 'work' is "double"/, TypeError],
     ['a backoff that shrinks', { backoff: 0.5 }, /^backoff of task 'work' is/, RangeError],
     ['a negative maxDelay', { maxDelay: -1 }, /^maxDelay of task 'work' is/, RangeError],
-    ['a jitter of more than all', { jitter: 2 }, /^jitter of task 'work' is/, RangeError],
+    ['a jitter over 1', { jitter: 2 }, /^jitter of task 'work' is/, RangeError],
     [
-      'a retryOn that is no function',
+      'a retryOn that is not a function',
       { retryOn: 'TimeoutError' },
       /^retryOn of task 'work' is "TimeoutError"/,
       TypeError,
@@ -30,13 +30,13 @@ describe('TaskManager', () => {
     ['a deadline of NaN', { deadline: Number.NaN }, /^deadline of task 'work' is/, TypeError],
     ['a concurrency of 0', { concurrency: 0 }, /^concurrency of task 'work' is/, RangeError],
     [
-      'a priority past a million',
+      'a priority over a million',
       { priority: 1_000_001 },
       /^priority of task 'work' is/,
       RangeError,
     ],
     [
-      'a tag that is no string',
+      'a tag that is not a string',
       { tags: { tenant: 7 } },
       /^tags\.tenant of task 'work' is/,
       TypeError,
@@ -48,28 +48,28 @@ describe('TaskManager', () => {
       TypeError,
     ],
     [
-      'a word for true',
+      'text instead of a boolean',
       { requeueOnInterrupt: 'yes' },
       /^requeueOnInterrupt of task 'work' is/,
       TypeError,
     ],
     ['an unknown option', { retry: 3 }, /retry/, TypeError],
-  ])('refuses a task with %s, and says what is right', (_case, options, message, Kind) => {
+  ])('rejects a task with %s and names what is accepted', (_case, options, message, Kind) => {
     const define = () => tasks.task('work', () => 1, options as never);
     expect(define).toThrow(Kind);
     expect(define).toThrow(message);
   });
 
   it.each<[string, object, RegExp]>([
-    ['delay, which is of retries', { delay: 5 }, /"runIn"/],
+    ['delay instead of runIn', { delay: 5 }, /"runIn"/],
     ['runAt and runIn', { runAt: new Date(), runIn: 5 }, /cannot be combined/],
-    ['a time that is none', { runAt: new Date('soon') }, /^runAt/],
+    ['an invalid time', { runAt: new Date('soon') }, /^runAt/],
     ['a window without a key', { idempotencyWindow: 5 }, /needs an idempotencyKey/],
     ['an empty key', { idempotencyKey: '' }, /^idempotencyKey/],
     ['a key of 257 characters', { idempotencyKey: 'k'.repeat(257) }, /^idempotencyKey/],
     ['a tag with half a surrogate pair', { tags: { tenant: '7\uDE00' } }, /^tags\.tenant/],
     ['an unknown option', { proirity: 1 }, /proirity/],
-  ])('refuses a call with %s', (_case, options, message) => {
+  ])('rejects a call with %s', (_case, options, message) => {
     const work = tasks.task('work', () => 1);
     expect(() => work.with(options as never)).toThrow(message);
   });
@@ -88,14 +88,14 @@ describe('TaskManager', () => {
       /^database .*fileURLToPath/,
     ],
     ['a database and an engine', { database: 'x.db', engine: testEngine() }, /cannot be combined/],
-    ['an engine that is none', { engine: {} }, /^engine is/],
+    ['an invalid engine', { engine: {} }, /^engine is/],
     ['an unknown option', { databse: 'x.db' }, /databse/],
     ['a poll of 0', { database: ':memory:', pollInterval: 0 }, /^pollInterval/],
-  ])('refuses %s', (_case, options, message) => {
+  ])('rejects %s', (_case, options, message) => {
     expect(() => new TaskManager(options as never)).toThrow(message);
   });
 
-  it('never takes one task for another: a name is defined once, also as a declaration or a schedule', () => {
+  it('rejects a second task or schedule with the same name', () => {
     tasks.task('work', () => 1);
     expect(() => tasks.task('work', () => 2)).toThrow("a task named 'work' is already defined");
     expect(() => tasks.define('work')).toThrow(RangeError);
@@ -109,7 +109,7 @@ describe('TaskManager', () => {
     expect(() => tasks.schedule('nightly', () => 1, { every: 60 })).toThrow(RangeError);
   });
 
-  it('refuses a schedule of a task of another manager, and one whose arguments JSON would change', () => {
+  it('rejects a schedule of a foreign task or with arguments that JSON would change', () => {
     const other = new TaskManager({ engine: testEngine(), logger: false });
     const foreign = other.task('foreign', () => 1);
     expect(() => tasks.schedule('nightly', foreign, { every: 60 })).toThrow(/not of this manager/);
@@ -119,7 +119,7 @@ describe('TaskManager', () => {
     );
   });
 
-  it('logs a listener that throws or rejects, and calls the others all the same', async () => {
+  it('logs the errors of a listener and still calls the other listeners', async () => {
     const { logger, lines } = recordingLogger();
     const own = new TaskManager({ engine: testEngine(), logger });
     const seen: string[] = [];
@@ -145,7 +145,7 @@ describe('TaskManager', () => {
     await own.stop();
   });
 
-  it('says what is wrong with new arguments of a rerun', async () => {
+  it('rejects invalid arguments of a rerun', async () => {
     const work = tasks.task('work', (n: number) => n);
     await tasks.start();
     const ids = await work.enqueueMany([[1], [2]]);
@@ -158,7 +158,7 @@ describe('TaskManager', () => {
     expect((await tasks.find({ limit: 10 })).total).toBe(2);
   });
 
-  it('says that an engine without a file has neither a backup nor transactions of the app', async () => {
+  it('rejects backup and enqueueIn if the engine has no file', async () => {
     const work = tasks.define('work');
     await expect(tasks.backup('x.db')).rejects.toThrow(
       expect.objectContaining({ code: 'NOT_SUPPORTED' }),

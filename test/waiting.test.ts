@@ -9,7 +9,7 @@ describe('a limited wait', () => {
     for (const stop of stops) stop();
   });
 
-  /** Which comes first: the end of a wait, or the answer of the file system. */
+  /** Resolves to the first event: the end of a wait, or the answer of the file system. */
   const first = (milliseconds: number): Promise<string> =>
     new Promise((resolve) => {
       stops.push(afterWaiting(milliseconds, () => resolve('expired')));
@@ -25,7 +25,7 @@ describe('a limited wait', () => {
   });
 
   it.each([0, 10, 300])(
-    'of %i ms lets an answer that arrived during a block come first',
+    'of %i ms prefers an answer that arrived while the event loop was blocked',
     async (milliseconds) => {
       const outcome = first(milliseconds);
       block(400);
@@ -33,7 +33,7 @@ describe('a limited wait', () => {
     },
   );
 
-  it('counts a block as one step only, because the answer may arrive after it', async () => {
+  it('counts a blocked period as one step, because the answer may arrive after it', async () => {
     let isExpired = false;
     stops.push(
       afterWaiting(500, () => {
@@ -45,7 +45,7 @@ describe('a limited wait', () => {
     expect(isExpired).toBe(false);
   });
 
-  it('does not expire once it is stopped', async () => {
+  it('does not expire after it is stopped', async () => {
     let isExpired = false;
     const stop = afterWaiting(20, () => {
       isExpired = true;

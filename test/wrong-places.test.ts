@@ -58,14 +58,14 @@ const others: Record<string, Middleware> = {
   backgroundTasks: backgroundTasks(tasks),
 };
 
-describe('a middleware in an app of Express or Connect', () => {
+describe('a middleware in an Express or Connect app', () => {
   it.each(Object.entries({ ...routed, ...others }))(
-    'throws at once and names itself: %s',
+    'throws an error with its name: %s',
     async (name, middleware) => {
       const caught = await new Promise<unknown>((resolve) => {
         const server = createServer((req, res) => {
           try {
-            // As Express calls it.
+            // Express calls a middleware with these arguments.
             (middleware as unknown as (...args: unknown[]) => unknown)(
               Object.assign(req, { path: '/tasks/dashboard' }),
               res,
@@ -91,20 +91,17 @@ describe('a middleware in an app of Express or Connect', () => {
 });
 
 describe('router.use() of @koa/router', () => {
-  it.each(Object.entries(routed))(
-    'throws for %s, with and without a prefix',
-    (name, middleware) => {
-      for (const use of [
-        () => new Router().use(middleware),
-        () => new Router().use('/prefix', middleware),
-      ]) {
-        expect(use).toThrow(TypeError);
-        expect(use).toThrow(new RegExp(`^${name}\\(\\).*app\\.use`));
-      }
-    },
-  );
+  it.each(Object.entries(routed))('rejects %s, with and without a prefix', (name, middleware) => {
+    for (const use of [
+      () => new Router().use(middleware),
+      () => new Router().use('/prefix', middleware),
+    ]) {
+      expect(use).toThrow(TypeError);
+      expect(use).toThrow(new RegExp(`^${name}\\(\\).*app\\.use`));
+    }
+  });
 
-  it('accepts the middlewares that run before a route, and a route accepts all of taskAdmin', async () => {
+  it('accepts middlewares that run before a route', async () => {
     const router = new Router();
     router.use(sessionToken(auth), backgroundTasks(tasks));
     router.get('/secret', requireAuth('401'), (ctx) => {
@@ -121,7 +118,7 @@ describe('router.use() of @koa/router', () => {
 });
 
 describe('backgroundTasksOf', () => {
-  it('names the missing middleware, and is ctx.backgroundTasks with it', async () => {
+  it('names the missing middleware, and otherwise returns ctx.backgroundTasks', async () => {
     const seen: unknown[] = [];
     const app = new Koa();
     app.use(async (ctx, next) => {
@@ -149,7 +146,7 @@ describe('backgroundTasksOf', () => {
   });
 });
 
-describe('a factory that is given to app.use() itself', () => {
+describe('a factory that is passed to app.use()', () => {
   it.each<[string, unknown]>([
     ['taskAdmin', taskAdmin],
     ['dashboardRoutes', dashboardRoutes],
@@ -157,7 +154,7 @@ describe('a factory that is given to app.use() itself', () => {
     ['backgroundTasks', backgroundTasks],
     ['sessionToken', sessionToken],
     ['loginRoutes', loginRoutes],
-  ])('says so with the first request: %s', async (_case, factory) => {
+  ])('causes an error with the first request: %s', async (_case, factory) => {
     const errors: Error[] = [];
     const app = new Koa();
     app.on('error', (error: Error) => errors.push(error));
@@ -180,7 +177,7 @@ describe('a login behind a body parser', () => {
       (ctx.request as { body?: unknown }).body = JSON.parse(text);
       await next();
     },
-    'that keeps the body to itself': async (ctx, next) => {
+    'that hides the body': async (ctx, next) => {
       for await (const _chunk of ctx.req);
       await next();
     },
@@ -188,7 +185,7 @@ describe('a login behind a body parser', () => {
 
   it.each<[string, number]>([
     ['that sets ctx.request.body', 200],
-    ['that keeps the body to itself', 500],
+    ['that hides the body', 500],
   ])('%s answers %d at once', async (name, status) => {
     const app = new Koa();
     app.use(parsers[name] as Middleware);
@@ -206,12 +203,12 @@ describe('a login behind a body parser', () => {
   });
 });
 
-describe('an app that was bundled together with the package', () => {
+describe('the package', () => {
   it.each<[Format]>([['esm'], ['cjs']])(
-    'fails when it is loaded, with an error that says to mark the package as external (%s)',
+    'throws an error at the import if it is bundled with the app (%s)',
     async (format) => {
       const folder = mkdtempSync(join(process.cwd(), 'node_modules/.bundle-'));
-      // The package.json of the app is where that of the package would be.
+      // The bundle finds the package.json of the app in place of its own.
       writeFileSync(join(folder, 'package.json'), '{ "version": "1.0.0" }');
       try {
         const contents =
@@ -243,7 +240,7 @@ describe('an app that was bundled together with the package', () => {
     },
   );
 
-  it('loads by require() from CommonJS, with one instance of everything', async () => {
+  it('has the same classes for require() and import()', async () => {
     const program =
       "const { TaskManager } = require('koa-taskflow'); import('koa-taskflow').then((all) => " +
       'console.log(all.TaskManager === TaskManager))';

@@ -5,12 +5,12 @@ import { sleep, waitFor } from '../helpers/wait.js';
 
 export interface StoreUnderTest {
   store: SharedStore;
-  /** Another view on the same store, as another process has it. */
+  /** The same store as another process sees it. */
   other: SharedStore;
   cleanUp(): Promise<void>;
 }
 
-/** What every store promises. */
+/** Declares the tests that every store must pass. */
 export function describeStore(name: string, make: () => Promise<StoreUnderTest>): void {
   describe(`the ${name} store`, () => {
     let under: StoreUnderTest;
@@ -19,7 +19,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
     });
     afterEach(() => under.cleanUp());
 
-    it('keeps a value for its time and no longer', async () => {
+    it('keeps a value until it expires', async () => {
       const { store, other } = under;
       await store.set('a', { x: [1] }, 60);
       expect(await other.get('a')).toEqual({ x: [1] });
@@ -38,7 +38,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await under.other.get('a')).toBe(2);
     });
 
-    it('counts without losing one, and begins again after its time', async () => {
+    it('counts every concurrent increment and starts again after the expiry', async () => {
       const { store, other } = under;
       await Promise.all(
         Array.from({ length: 50 }, (_, n) => (n % 2 ? store : other).increment('n', 60)),
@@ -53,7 +53,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.increment(`for ${life} s`, 60)).toBe(1);
     });
 
-    it('replaces a value only where it is the one expected, so that of many at once one succeeds', async () => {
+    it('replaces a value only if it is the expected one, for one of many callers', async () => {
       const { store, other } = under;
       expect(await store.replace('b', { n: 0 }, { n: 1 }, 60)).toBe(false);
       expect(await store.replace('b', undefined, { n: 0 }, 60)).toBe(true);
@@ -68,7 +68,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await other.replace('short', undefined, 2, 60)).toBe(true);
     });
 
-    it('deletes a value that is replaced by undefined, without waking a watcher', async () => {
+    it('deletes a value that is replaced by undefined, without notifying a watcher', async () => {
       const { store, other } = under;
       await store.set('c:1', 1, 60);
       expect(await other.replace('c:1', 2, undefined, 60)).toBe(false);
@@ -95,7 +95,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(told.length).toBeGreaterThan(0);
     });
 
-    it('forgets the entries of a log after their time', async () => {
+    it('drops the entries of a log when they expire', async () => {
       const { store, other } = under;
       const life = await seenAlive(async (seconds) => {
         const log = `for ${seconds} s`;
@@ -121,7 +121,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await under.store.page('empty')).toEqual({ items: [], nextCursor: null });
     });
 
-    it('tells a watcher what is there, and then each change within a second', async () => {
+    it('sends a watcher the existing entries, and each change within a second', async () => {
       const { store, other } = under;
       await store.set('revoked:a', 1, 60);
       await store.set('else:b', 1, 60);
@@ -149,7 +149,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       await watching;
     });
 
-    it('lists the entries under a prefix in batches, each key once, without expired ones', async () => {
+    it('lists entries by prefix in batches, each key once, without expired ones', async () => {
       const { store, other } = under;
       const wanted = Array.from({ length: 25 }, (_, n) => `list:${String(n).padStart(3, '0')}`);
       for (const key of [...wanted].reverse()) await store.set(key, { key }, 60);
@@ -170,7 +170,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.list('nothing:', undefined, 10)).toEqual([]);
     });
 
-    it('lists nothing of what was deleted, also under its own name again', async () => {
+    it('does not list a deleted entry until it is written again', async () => {
       const { store } = under;
       await store.set('gone:a', 1, 60);
       await store.set('gone:b', 2, 60);
@@ -180,7 +180,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       expect((await store.list('gone:', undefined, 10)).map(({ value }) => value)).toEqual([3, 2]);
     });
 
-    it('notifies a watcher that asks for no list only of later changes', async () => {
+    it('sends only later changes to a watcher without a list', async () => {
       const { store, other } = under;
       await store.set('later:a', 1, 60);
       const changes = other
@@ -194,7 +194,7 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       await changes.return?.();
     });
 
-    it('tells a watcher at once when there is nothing', async () => {
+    it('sends an empty list to a watcher at once if there are no entries', async () => {
       const controller = new AbortController();
       for await (const entries of under.store.watch('none:', controller.signal)) {
         expect(entries).toEqual([]);

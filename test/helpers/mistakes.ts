@@ -2,12 +2,13 @@ import { afterAll, describe, expect, it } from '@jest/globals';
 import { createAuth, TaskManager } from '../../src/index.js';
 
 /*
- * What people do wrong in their first hour. Each mistake must end at once, with an error that names
- * the option or the argument and what is accepted.
+ * Common mistakes of new users. Each mistake must cause an error at once. The error names the
+ * option or the argument, and what is accepted.
  */
 
 /**
- * What was done wrong, and the error that says so: its name, its code, and what its message names.
+ * A mistake, a function that makes it, and the expected error: its name, its code and a pattern for
+ * its message.
  */
 export type Mistake = [
   mistake: string,
@@ -17,21 +18,21 @@ export type Mistake = [
   names: RegExp,
 ];
 
-/** Passes what the types would refuse: many apps are JavaScript. */
+/** Passes a value that the types would reject, because many apps are written in JavaScript. */
 export function wrong<T>(value: unknown): T {
   return value as T;
 }
 
 const made: TaskManager[] = [];
 
-/** A manager that is stopped after the tests of the file. */
+/** Makes a manager that is stopped after the tests of the file. */
 export function manager(options: object = {}): TaskManager {
   const tasks = new TaskManager({ database: ':memory:', logger: false, ...options });
   made.push(tasks);
   return tasks;
 }
 
-/** A task that takes any arguments. */
+/** Makes a task that accepts any arguments. */
 export const loose = () => manager().task('send', (..._args: never[]) => 1);
 export const noop = (): number => 1;
 export const send = (options?: object) => manager().task('send', noop, options);
@@ -41,12 +42,12 @@ export const secretKey = 'abcdefghijklmnopqrstuvwxyz0123456789';
 export const login = (options: object) =>
   createAuth({ strategies: user, secretKey, logger: false, ...options });
 
-/** Declares a test of each mistake. */
+/** Declares a test for each mistake. */
 export function describeMistakes(part: string, mistakes: readonly Mistake[]): void {
   afterAll(() => Promise.all(made.splice(0).map((tasks) => tasks.stop({ timeout: 0 }))));
 
-  describe(`a usual mistake with ${part}`, () => {
-    it.each([...mistakes])('%s', async (_mistake, make, name, code, names) => {
+  describe(`a common mistake with ${part}`, () => {
+    it.each([...mistakes])('is rejected: %s', async (_mistake, make, name, code, names) => {
       const error = await Promise.resolve()
         .then(make)
         .then(

@@ -9,19 +9,15 @@ describe('a role', () => {
     ['viewer', ['viewer'], [true, false, false, false]],
     ['operator', ['operator'], [true, true, false, false]],
     ['admin', ['admin'], [true, true, true, false]],
-    ['a name of the app', ['audits'], [true, false, false, true]],
+    ['a role of the app', ['audits'], [true, false, false, true]],
     [
-      'a name that only looks like one of ours',
+      'a name that resembles a role',
       ['Admin', 'admin ', 'superadmin'],
       [true, false, false, false],
     ],
-    [
-      'the name of a member of every object',
-      ['constructor', '__proto__'],
-      [true, false, false, false],
-    ],
-    ['several', ['audits', 'operator'], [true, true, false, true]],
-  ])('may do what it includes and no more: %s', (_case, roles, expected) => {
+    ['a name from Object.prototype', ['constructor', '__proto__'], [true, false, false, false]],
+    ['several roles', ['audits', 'operator'], [true, true, false, true]],
+  ])('has exactly its permissions: %s', (_case, roles, expected) => {
     expect(needed.map((role) => hasRole(roles, role))).toEqual(expected);
   });
 });

@@ -28,28 +28,33 @@ describe('clientAddress', () => {
     ['the socket, whatever the header says, without app.proxy', {}, '6.6.6.6', '127.0.0.1'],
     ['the socket, with app.proxy and no header', { proxy: true }, undefined, '127.0.0.1'],
     [
-      'the last entry, where nobody says how many proxies there are',
+      'the last entry, if the number of proxies is unknown',
       { proxy: true },
       '6.6.6.6, 203.0.113.7',
       '203.0.113.7',
     ],
     [
-      'the entry that the counted proxy wrote',
+      'the entry of the only proxy',
       { proxy: true, maxIpsCount: 1 },
       '6.6.6.6, 203.0.113.7',
       '203.0.113.7',
     ],
     [
-      'the one before the second proxy',
+      'the entry before the second proxy',
       { proxy: true, maxIpsCount: 2 },
       '6.6.6.6, 203.0.113.7, 10.0.0.2',
       '203.0.113.7',
     ],
     ['the address without its port', { proxy: true }, '203.0.113.7:4711', '203.0.113.7'],
     ['IPv6 without brackets and port', { proxy: true }, '[2001:db8::7]:4711', '2001:db8::7'],
-    ['IPv4 where it is mapped into IPv6', { proxy: true }, '::ffff:203.0.113.7', '203.0.113.7'],
-    ['the socket, where the header holds no address', { proxy: true }, 'unknown', '127.0.0.1'],
-    ['the socket, where the header is hostile', { proxy: true }, '"><script>', '127.0.0.1'],
+    [
+      'an IPv4 address that is mapped into IPv6',
+      { proxy: true },
+      '::ffff:203.0.113.7',
+      '203.0.113.7',
+    ],
+    ['the socket, if the header contains no address', { proxy: true }, 'unknown', '127.0.0.1'],
+    ['the socket, if the header is hostile', { proxy: true }, '"><script>', '127.0.0.1'],
   ])('is %s', async (_case, options, forwarded, expected) => {
     expect(await addressOf(options, forwarded)).toBe(expected);
   });

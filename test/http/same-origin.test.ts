@@ -11,7 +11,7 @@ const rows: typeof origins = [
 
 describe('refuseCrossOrigin', () => {
   it.each(rows)(
-    'decides %s with Sec-Fetch-Site %s and Origin %s at %j: %s (%s)',
+    'gives %s with Sec-Fetch-Site %s and Origin %s at %j the verdict %s (%s)',
     (method, site, origin, host, verdict) => {
       const headers = {
         ...(site !== null && { 'sec-fetch-site': site }),

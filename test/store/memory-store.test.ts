@@ -8,7 +8,7 @@ describeStore('memory', async () => {
 });
 
 describe('memoryStore', () => {
-  it('holds no more keys than it may, and drops what would expire first', async () => {
+  it('drops the entry that expires first when it is full', async () => {
     const store = memoryStore({ maxKeys: 3 });
     await store.set('long', 1, 100);
     await store.set('short', 1, 10);
@@ -19,7 +19,7 @@ describe('memoryStore', () => {
     ).toEqual([1, undefined, 1, 1]);
   });
 
-  it('drops what may be dropped before all else: the lowest rank first, the oldest of it, and none before its time', async () => {
+  it('drops entries of low rank first, the oldest first, and none before its time', async () => {
     const clock = { now: 1_000_000 };
     const store = memoryStore({ maxKeys: 5, now: () => clock.now });
     const put = (key: string, rank: number, notBefore = 0) =>
@@ -49,7 +49,7 @@ describe('memoryStore', () => {
     expect(await kept()).toEqual(['high', 'old', 'new', 'a', 'b']);
   });
 
-  it('refuses a write when every entry may be dropped later, and none now', async () => {
+  it('rejects a write if no entry may be dropped yet', async () => {
     const store = memoryStore({ maxKeys: 2, now: () => 0 });
     for (const key of ['a', 'b'])
       await store.replace(key, undefined, 1, 60, { rank: 1, notBefore: 1 });
@@ -59,7 +59,7 @@ describe('memoryStore', () => {
     expect(await store.get('a')).toBe(1);
   });
 
-  it('holds no more entries of a log than it may', async () => {
+  it('keeps no more log entries than its limit', async () => {
     const store = memoryStore({ maxLogEntries: 2 });
     for (const n of [1, 2, 3]) await store.append('log', n, 60);
     expect(await store.page('log')).toEqual({ items: [3, 2], nextCursor: null });

@@ -37,7 +37,7 @@ describe('encodeArguments', () => {
     ['a symbol as a key', [{ [Symbol('x')]: 1 }], 'symbol as a key'],
     ['endless nesting', [deep], 'nested more than 500 deep'],
     ['a Proxy', [new Proxy({}, {})], 'args[0] is a Proxy'],
-  ])('refuses %s and says where it is', (_case, args, message) => {
+  ])('rejects %s and names its place', (_case, args, message) => {
     expect(() => encode(...args)).toThrow(TypeError);
     expect(() => encode(...args)).toThrow(
       expect.objectContaining({ message: expect.stringContaining(message) }),
@@ -49,22 +49,22 @@ describe('encodeArguments', () => {
     expect(encode(undefined)).toBe('[]');
   });
 
-  it('takes the same object twice, when it is not inside itself', () => {
+  it('accepts the same object twice if it does not contain itself', () => {
     const shared = { a: 1 };
     expect(encode(shared, [shared])).toBe('[{"a":1},[{"a":1}]]');
   });
 
-  it('refuses more than the limit', () => {
+  it('rejects arguments over the size limit', () => {
     expect(() => encode('é'.repeat(600))).toThrow(RangeError);
   });
 
-  it('carries whatever it accepts without a change', () => {
+  it('stores accepted arguments unchanged', () => {
     fc.assert(
       fc.property(
         fc.array(fc.jsonValue({ noUnicodeString: false } as object), { maxLength: 3 }),
         (args) => {
           const text = encodeArguments('t', args, 1_000_000);
-          // JSON has no negative zero; it comes back as zero, which is equal.
+          // JSON has no negative zero. It becomes zero, which is equal.
           expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(args)));
         },
       ),
@@ -72,7 +72,7 @@ describe('encodeArguments', () => {
     );
   });
 
-  it('never takes anything that comes back different', () => {
+  it('rejects every value that would change', () => {
     fc.assert(
       fc.property(
         fc.anything({
@@ -101,14 +101,14 @@ describe('encodeArguments', () => {
 });
 
 describe('encodeResult', () => {
-  it('keeps what JSON carries, and nothing for undefined', () => {
+  it('stores a JSON result and omits undefined', () => {
     expect(encodeResult({ a: [1] }, limit)).toEqual({ result: '{"a":[1]}' });
     expect(encodeResult(undefined, limit)).toEqual({});
   });
 
   it.each<[string, unknown, string]>([
-    ['a Date inside', { at: new Date() }, 'result.at is a Date; JSON cannot carry that'],
-    ['too much', 'x'.repeat(2000), 'result is 2002 bytes as JSON; the limit is 1024'],
+    ['a Date', { at: new Date() }, 'result.at is a Date; JSON cannot carry that'],
+    ['too many bytes', 'x'.repeat(2000), 'result is 2002 bytes as JSON; the limit is 1024'],
     [
       'a getter that throws',
       Object.defineProperty({}, 'x', {
@@ -119,7 +119,7 @@ describe('encodeResult', () => {
       }),
       'reading the result threw an error',
     ],
-  ])('says why there is no result for %s', (_case, value, resultOmitted) => {
+  ])('omits a result with %s and gives the reason', (_case, value, resultOmitted) => {
     expect(encodeResult(value, limit)).toEqual({ resultOmitted });
   });
 });

@@ -25,14 +25,14 @@ class HttpError extends Error {
   readonly response = { body: 'secret of the response' };
 }
 
-/** Every error within an error, itself first. */
+/** Returns an error and all errors within it. */
 function all(error: TaskError): TaskError[] {
   return [error, ...(error.cause ? all(error.cause) : []), ...(error.errors ?? []).flatMap(all)];
 }
 const characters = (error: TaskError): number =>
   all(error).reduce((sum, { message, stack }) => sum + message.length + (stack?.length ?? 0), 0);
 
-describe('what is kept of a thrown value', () => {
+describe('describeError', () => {
   it.each<[string, unknown, { name: string; message: string; code?: string }]>([
     ['undefined', undefined, { name: 'undefined', message: 'undefined' }],
     ['null', null, { name: 'object', message: 'null' }],
@@ -50,12 +50,12 @@ describe('what is kept of a thrown value', () => {
     ['a list', ['a', 1n], { name: 'object', message: '["a","1"]' }],
     ['an object without a prototype', Object.create(null), { name: 'object', message: '{}' }],
     [
-      'an object that holds itself',
+      'an object that contains itself',
       cycle,
       { name: 'object', message: '{"a":1,"self":"[circular]"}' },
     ],
     [
-      'an object that has a message',
+      'an object with a message',
       { message: 'not found', code: -32601 },
       { name: 'Error', message: 'not found', code: '-32601' },
     ],
@@ -85,7 +85,7 @@ describe('what is kept of a thrown value', () => {
       { name: 'TypeError', message: 'far' },
     ],
     [
-      'a DOMException, whose number is no code of its own',
+      'a DOMException, without its legacy code',
       new DOMException('late', 'TimeoutError'),
       { name: 'TimeoutError', message: 'late' },
     ],
@@ -99,7 +99,7 @@ describe('what is kept of a thrown value', () => {
       new Error('a\0b\ud800c'),
       { name: 'Error', message: 'a\ufffdb\ufffdc' },
     ],
-  ])('of %s', (_case, thrown, kept) => {
+  ])('describes %s', (_case, thrown, kept) => {
     const { stack, fingerprint, ...error } = described(thrown);
     expect(error).toEqual(kept);
     expect(fingerprint).toMatch(/^[0-9a-f]{16}$/);
@@ -123,16 +123,16 @@ describe('what is kept of a thrown value', () => {
       `a getter of ${key} that throws`,
       withGetter(key),
     ]),
-    ['members that throw', new AggregateError([hostileProxy({})], 'x')],
-    ['toString that throws', { toString: refusesAll, toJSON: refusesAll }],
-  ])('survives %s', (_case, thrown) => {
+    ['an AggregateError with members that throw', new AggregateError([hostileProxy({})], 'x')],
+    ['an object with a toString that throws', { toString: refusesAll, toJSON: refusesAll }],
+  ])('does not fail on %s', (_case, thrown) => {
     const error = described(thrown);
     expect(typeof error.name).toBe('string');
     expect(typeof error.message).toBe('string');
     expect(() => JSON.stringify(error)).not.toThrow();
   });
 
-  it('keeps each cause with its code and stack, down to the innermost', () => {
+  it('keeps every cause with its code and stack', () => {
     const root = Object.assign(new TypeError('no route'), { code: 'EHOSTUNREACH' });
     const error = described(
       new Error('could not bill', { cause: new RangeError('no answer', { cause: root }) }),
@@ -147,7 +147,7 @@ describe('what is kept of a thrown value', () => {
     expect(error.truncated).toBeUndefined();
   });
 
-  it('keeps causes that are not errors, and members of any kind', () => {
+  it('keeps causes that are not errors, and members of any type', () => {
     expect(described(new Error('x', { cause: { status: 402 } })).cause).toMatchObject({
       name: 'object',
       message: '{"status":402}',
@@ -160,7 +160,7 @@ describe('what is kept of a thrown value', () => {
     ]);
   });
 
-  it('keeps a list of errors as members, but no other list of that name', () => {
+  it('keeps an `errors` list only if it contains errors', () => {
     expect(
       described(Object.assign(new Error('x'), { errors: [new Error('field')] })).errors,
     ).toHaveLength(1);
@@ -187,7 +187,7 @@ describe('what is kept of a thrown value', () => {
 
   it.each<[string, () => unknown]>([
     [
-      'of a chain of 10,000 causes',
+      'a chain of 10,000 causes',
       () =>
         Array.from({ length: 10_000 }).reduce<Error>(
           (cause, _, n) => new Error(`level ${n}`, { cause }),
@@ -195,7 +195,7 @@ describe('what is kept of a thrown value', () => {
         ),
     ],
     [
-      'of 10,000 members',
+      '10,000 members',
       () =>
         new AggregateError(
           Array.from({ length: 10_000 }, (_, n) => new Error(`member ${n}`)),
@@ -203,7 +203,7 @@ describe('what is kept of a thrown value', () => {
         ),
     ],
     [
-      'of members that each have members',
+      'members that each have members',
       () => {
         const tree = (depth: number): Error =>
           depth === 0
@@ -216,7 +216,7 @@ describe('what is kept of a thrown value', () => {
       },
     ],
     [
-      'of causes without end',
+      'endless causes',
       () => {
         const endless = (): object => ({
           message: 'again',
@@ -227,14 +227,14 @@ describe('what is kept of a thrown value', () => {
         return endless();
       },
     ],
-  ])('is bounded and says so %s', (_case, make) => {
+  ])('truncates %s and marks the error', (_case, make) => {
     const error = described(make());
     expect(all(error).length).toBeLessThanOrEqual(21);
     expect(characters(error)).toBeLessThan(80_000);
     expect(all(error).some(({ truncated }) => truncated)).toBe(true);
   });
 
-  it('cuts a huge message, and keeps the frames of its stack', () => {
+  it('cuts a long message and keeps the stack frames', () => {
     const error = described(
       new Error('y'.repeat(5_000_000), { cause: new Error('z'.repeat(5_000_000)) }),
     );
@@ -248,7 +248,7 @@ describe('what is kept of a thrown value', () => {
     expect(object.message).toContain('99950 more');
   });
 
-  it('groups an error by the name it gives itself, not by its class', () => {
+  it('groups an error by its own name, not by its class', () => {
     const plain = new Error('teapot');
     const special = new HttpError('teapot');
     special.stack = plain.stack ?? '';

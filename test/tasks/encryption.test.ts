@@ -8,7 +8,7 @@ import { waitFor } from '../helpers/wait.js';
 const [older, newer] = ['an older key 0123456789 abcdefghij', 'a newer key 9876543210 abcdefghij'];
 
 describe('a cipher', () => {
-  it('opens what it encrypted, and each sealing is another text', () => {
+  it('decrypts its own texts, and encrypts equal texts differently', () => {
     const { encrypt, decrypt } = createCipher([newer]);
     const [one, two] = [encrypt('["rosebud"]', 'a'), encrypt('["rosebud"]', 'a')];
     expect(one).not.toBe(two);
@@ -16,7 +16,7 @@ describe('a cipher', () => {
     expect([decrypt(one, 'a'), decrypt(two, 'a')]).toEqual(['["rosebud"]', '["rosebud"]']);
   });
 
-  it('opens what an older key of the list encrypted, and says which key is missing', () => {
+  it('decrypts texts of an older key in the list, and names a missing key', () => {
     const encrypted = createCipher([older]).encrypt('[1]', 'a');
     expect(createCipher([newer, older]).decrypt(encrypted, 'a')).toBe('[1]');
     expect(() => createCipher([newer]).decrypt(encrypted, 'a')).toThrow(
@@ -24,12 +24,12 @@ describe('a cipher', () => {
     );
   });
 
-  it('leaves alone what is not encrypted', () => {
+  it('leaves plain text unchanged', () => {
     expect(createCipher([newer]).decrypt('["sealed:1:no"]', 'a')).toBe('["sealed:1:no"]');
     expect(createCipher([]).encrypt('[1]', 'a')).toBe('[1]');
   });
 
-  it('refuses a text that was changed, cut, or taken from another task', () => {
+  it('rejects a text that was changed, truncated or taken from another task', () => {
     const { encrypt, decrypt } = createCipher([newer]);
     const encrypted = encrypt('["a long enough argument"]', 'a');
     const at = encrypted.length - 10;
@@ -42,7 +42,7 @@ describe('a cipher', () => {
 });
 
 describe('encryptionKeys', () => {
-  it('leave nothing of arguments and results in the clear in the file, and a task without its key fails with the reason', async () => {
+  it('keep arguments and results encrypted in the file, and fail tasks without a key', async () => {
     const folder = temporaryFolder();
     const database = folder.file('tasks.db');
     const first = new TaskManager({ database, logger: false, encryptionKeys: older });
@@ -97,7 +97,7 @@ describe('encryptionKeys', () => {
     ['no key', [], RangeError],
     ['the same key twice', [older, older], RangeError],
     ['a number', 5, TypeError],
-  ])('are refused with %s, without the key in the error', (_case, encryptionKeys, Kind) => {
+  ])('are rejected with %s, without the key in the error', (_case, encryptionKeys, Kind) => {
     expect(
       () => new TaskManager({ database: ':memory:', encryptionKeys: encryptionKeys as never }),
     ).toThrow(Kind);

@@ -12,7 +12,7 @@ import { eventually, gate, sleep, waitFor } from '../helpers/wait.js';
 
 const by = { actor: 'test' };
 
-/** An engine whose store the test can disturb. */
+/** An engine with a store that the test can disturb. */
 interface Disturbed {
   manager(logger: ReturnType<typeof recordingLogger>['logger']): TaskManager;
   /** Keeps ends of attempts from being stored, until the returned function is called. */
@@ -77,7 +77,7 @@ async function onRedis(): Promise<Disturbed> {
 
 for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
   (name === 'embedded' || hasRedis ? describe : describe.skip)(
-    `the log line of an attempt that has ended, ${name}`,
+    `the log line of an ended attempt (${name})`,
     () => {
       let engine: Disturbed | undefined;
       let tasks: TaskManager | undefined;
@@ -86,7 +86,7 @@ for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
         await engine?.close();
       });
 
-      /** Starts a process whose tasks run until `open` is called, and what it logs about them. */
+      /** Starts tasks that run until `open` is called, and records their log lines. */
       async function start() {
         engine = await make();
         const { logger, lines } = recordingLogger();
@@ -127,7 +127,7 @@ for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
       const inState = (id: string, status: TaskDetail['status']) =>
         waitFor(async () => (await tasks?.get(id))?.status === status);
 
-      it('is written once the end is stored', async () => {
+      it('is written after the end is stored', async () => {
         const { engine, open, run, lines, logged } = await start();
         const begun = performance.now();
         for (const task of ['good', 'bad', 'retried'] as const) await run(task);
@@ -149,7 +149,7 @@ for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
           if (isEnd(msg)) expect(durationMs).toBeLessThan(ran + 150);
       });
 
-      it('says that the result was dropped if another process has taken over the task', async () => {
+      it('states that the result was dropped if another process took over the task', async () => {
         const { engine, open, run, lines, logged } = await start();
         const id = await run('good');
         await engine.takeOver(id);
@@ -167,7 +167,7 @@ for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
         ]);
       });
 
-      it('says once that a cancelled task stopped, whatever its handler returns and when', async () => {
+      it('states once that a cancelled task stopped, whatever its handler returns', async () => {
         const { tasks, open, run, logged } = await start();
         const ids = [await run('dutiful'), await run('obedient'), await run('deaf')];
         await tasks.control({ action: 'cancel', ids }, by);
@@ -183,7 +183,7 @@ for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
         expect(logged().sort()).toEqual(expected);
       });
 
-      it('says what became of a task that a stop ends', async () => {
+      it('states the outcome of a task that a stop ends', async () => {
         const { tasks, run, lines, logged } = await start();
         for (const task of ['good', 'dutiful', 'obedient'] as const) await run(task);
         await tasks.stop({ timeout: 0 });
@@ -201,7 +201,7 @@ for (const [name, make] of Object.entries({ embedded, 'on Redis': onRedis })) {
   );
 }
 
-describe('the log line of an attempt whose end was stored although the answer was lost', () => {
+describe('the log line of an attempt if the store loses the answer to its end', () => {
   it.each<[string, () => unknown, string]>([
     ['success', () => 'done', 'task succeeded'],
     ['failed', () => Promise.reject(new Error('broken')), 'task failed'],

@@ -37,7 +37,7 @@ function written(options: LoggerOptions = {}) {
   return { lines, logger: pino({ level: 'trace', ...options }, stream) };
 }
 
-/** What the log says of a task that throws. */
+/** Runs a task that throws, and returns its log line. */
 async function failed(
   thrown: unknown,
   logger: Logger,
@@ -61,9 +61,9 @@ const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNR
 
 describe('the log line of a failed attempt', () => {
   it.each([
-    ['an app', () => written()],
+    ['pino', () => written()],
     [
-      'an app with a serializer for something else',
+      'pino and a serializer for another field',
       () => written({ serializers: { req: () => 'req' } }),
     ],
     [
@@ -76,7 +76,7 @@ describe('the log line of a failed attempt', () => {
         };
       },
     ],
-  ])('has class, code, message, stack and cause with the pino of %s', async (_case, make) => {
+  ])('has class, code, message, stack and cause with %s', async (_case, make) => {
     const { lines, logger } = make();
     const thrown = Object.assign(new CardError('could not bill', { cause: refused }), {
       code: 'E_BILL',
@@ -94,7 +94,7 @@ describe('the log line of a failed attempt', () => {
     expect(JSON.stringify(err)).not.toContain('Bearer of the app');
   });
 
-  it('gives the same fields to a serializer of the app', async () => {
+  it('passes the same fields to a serializer of the app', async () => {
     const err = (error: Error & { code?: string }) => ({
       is: error.name,
       text: error.message,
@@ -108,7 +108,7 @@ describe('the log line of a failed attempt', () => {
     });
   });
 
-  it('names the members of an AggregateError once', async () => {
+  it('lists the members of an AggregateError once', async () => {
     const { lines, logger } = written();
     const { err } = await failed(
       new AggregateError([new RangeError('one'), 'two'], 'none'),
@@ -122,7 +122,7 @@ describe('the log line of a failed attempt', () => {
     expect(err.errors).toBeUndefined();
   });
 
-  it('is written for a frozen error of a listener too, and without its attached properties', async () => {
+  it('is written for a frozen listener error, without its attached properties', async () => {
     const { lines, logger } = written();
     tasks = new TaskManager({ database: ':memory:', logger });
     tasks.on('success', () => {
@@ -164,7 +164,7 @@ describe('the log line of a failed attempt', () => {
         },
       },
     ],
-  ])('is written also for a frozen error of %s', async (_case, options) => {
+  ])('is written for a frozen error of %s', async (_case, options) => {
     const { lines, logger } = written();
     expect((await failed(new Error('x'), logger, lines, options)).err).toMatchObject({
       type: 'RangeError',
@@ -174,7 +174,7 @@ describe('the log line of a failed attempt', () => {
 });
 
 describe('the log line of a cancelled attempt', () => {
-  it('is no failure, whatever the handler throws when its signal is aborted', async () => {
+  it('is not an error, whatever the handler throws after the abort', async () => {
     const { lines, logger } = written();
     tasks = new TaskManager({ database: ':memory:', logger });
     const endless = tasks.task(

@@ -15,7 +15,7 @@ const inner = (message: string, more: Partial<TaskError> = {}): TaskError => ({
 });
 
 describe('fingerprint', () => {
-  it('is the same for failures that differ in numbers and ids alone', () => {
+  it('is the same for failures that differ only in numbers and ids', () => {
     const first = of('user 17 of 0198f3aa-1111-7222-8333-444455556666 has no address');
     expect(of('user 4711 of 0198f3aa-9999-7222-8333-444455550000 has no address')).toBe(first);
     expect(
@@ -25,21 +25,21 @@ describe('fingerprint', () => {
     ).toBe(first);
   });
 
-  it('differs by class, message and own frame', () => {
-    const kinds = [
+  it('differs by class, message and stack frame of the app', () => {
+    const groups = [
       of('a'),
       of('b'),
       of('a', { name: 'RangeError' }),
       of('a', { stack: stack.replace('sendEmail', 'sendLetter') }),
     ];
-    expect(new Set(kinds).size).toBe(4);
+    expect(new Set(groups).size).toBe(4);
   });
 
-  it('stays as earlier versions stored it for an error without code, cause and members', () => {
+  it('does not change for an error without code, cause and members', () => {
     expect(of('user 17 has no address')).toBe('20a0c0f56538df67');
   });
 
-  it('separates errors of the same words by their code', () => {
+  it('separates errors with the same message by their code', () => {
     const codes = ['23505', '23503', 'E_A', 'E_B'].map((code) => of('query failed', { code }));
     expect(new Set([of('query failed'), ...codes]).size).toBe(5);
   });
@@ -48,7 +48,7 @@ describe('fingerprint', () => {
     expect(of('no', { code: 'REQ-1795935386621' })).toBe(of('no', { code: 'REQ-1795935386999' }));
   });
 
-  it('separates errors of the same words by the code of their cause, whatever host its message names', () => {
+  it('separates errors with the same message by the code of their cause', () => {
     const refused = (host: string) =>
       of('fetch failed', {
         cause: inner(`connect ECONNREFUSED ${host}`, { code: 'ECONNREFUSED' }),
@@ -60,7 +60,7 @@ describe('fingerprint', () => {
     expect(new Set([of('fetch failed'), refused('a.example:443'), notFound]).size).toBe(3);
   });
 
-  it('is the same for one address that refuses and for several that do', () => {
+  it('is the same for one address that refuses a connection and for several', () => {
     const one = inner('connect ECONNREFUSED ::1:80', { code: 'ECONNREFUSED' });
     const several = inner('', {
       name: 'AggregateError',
@@ -70,7 +70,7 @@ describe('fingerprint', () => {
     expect(of('fetch failed', { cause: several })).toBe(of('fetch failed', { cause: one }));
   });
 
-  it('goes by the innermost cause, so that a wrapper more or less changes nothing', () => {
+  it('depends on the innermost cause, not on the number of wrappers', () => {
     const root = inner('card 17 expired');
     const twice = inner('try 2 failed', {
       cause: inner('try 1 failed', { cause: inner('card 18 expired') }),
@@ -81,7 +81,7 @@ describe('fingerprint', () => {
     );
   });
 
-  it('goes by the kinds of the members of an AggregateError, in any order and number', () => {
+  it('depends on the distinct members of an AggregateError, not on their order', () => {
     const members = (...messages: string[]) =>
       of('All promises were rejected', { errors: messages.map((message) => inner(message)) });
     expect(members('mirror A: 503', 'mirror B: no', 'mirror A: 502')).toBe(

@@ -14,7 +14,7 @@ function* now(): Generator<number> {
   yield 1;
 }
 
-/** Runs a handler once and answers the task it left, and what was logged. */
+/** Runs a handler once. Returns the ended task and the log lines. */
 async function ran(handler: () => unknown) {
   const log = recordingLogger();
   const manager = new TaskManager({ database: ':memory:', logger: log.logger });
@@ -37,7 +37,7 @@ describe('a handler', () => {
     ['a class', class Job {}],
     ['undefined', undefined],
     ['a task', { name: 'x', enqueue: () => 1 }],
-  ])('is refused if it is %s, also by define().handle and schedule', (_case, handler) => {
+  ])('is rejected if it is %s, also by define().handle and schedule', (_case, handler) => {
     const manager = new TaskManager({ database: ':memory:', logger: false });
     tasks = manager;
     const wrong = handler as () => void;
@@ -45,7 +45,7 @@ describe('a handler', () => {
     expect(() => manager.define('b').handle(wrong)).toThrow(TypeError);
     if (typeof handler === 'function')
       expect(() => manager.schedule('c', wrong, { every: 60 })).toThrow(TypeError);
-    // A refused definition leaves its name free.
+    // The name of a rejected definition remains free.
     expect(() => manager.task('a', () => 1)).not.toThrow();
   });
 
@@ -67,7 +67,7 @@ describe('a handler', () => {
     ['an iterator', () => new Map([[1, 2]]).values(), /an iterator/],
     ['a function', () => () => 1, /a function/],
   ])(
-    'that returns %s succeeds without a result, and the task says why',
+    'that returns %s succeeds without a result, and the task gives the reason',
     async (_case, handler, reason) => {
       const { ended } = await ran(handler);
       expect(ended).toMatchObject({ status: 'success', result: null });
@@ -88,7 +88,7 @@ describe('taskProgress', () => {
     },
   );
 
-  it('takes a percentage for the end, and warns once for each task name', async () => {
+  it('treats a percentage as complete and warns once for each task name', async () => {
     const { ended, lines, again, manager } = await ran(() => {
       taskProgress(40);
       taskProgress(50);

@@ -7,8 +7,7 @@ let tasks: TaskManager | undefined;
 afterEach(() => tasks?.stop({ timeout: 0 }));
 
 /**
- * Runs two tasks that fail, and answers how many attempts each took and which warnings were
- * written.
+ * Runs two tasks that fail. Returns the number of attempts of each and the warnings in the log.
  */
 async function failTwice(options: TaskOptions) {
   const log = recordingLogger();
@@ -42,7 +41,7 @@ describe('retryOn', () => {
       'a promise that is not awaited',
     ],
   ])(
-    'that returns %s retries nothing, and one warning for the task name says why',
+    'that returns %s prevents retries and logs one warning for each task name',
     async (_case, answer, returned) => {
       const retryOn = (() =>
         typeof answer === 'function' ? (answer as () => unknown)() : answer) as () => boolean;
@@ -62,8 +61,8 @@ describe('retryOn', () => {
         yield true;
       },
     ],
-    ['no function', true],
-  ])('is refused at the definition if it is %s', (_case, retryOn) => {
+    ['not a function', true],
+  ])('is rejected in a definition if it is %s', (_case, retryOn) => {
     tasks = new TaskManager({ database: ':memory:', logger: false });
     expect(() => tasks?.task('bad', () => 1, { retryOn: retryOn as () => boolean })).toThrow(
       TypeError,
@@ -75,14 +74,14 @@ describe('backoff', () => {
   it.each<[string, () => unknown, string]>([
     ['NaN', () => Number.NaN, 'NaN'],
     ['a negative number', () => -1, '-1'],
-    ['a text', () => '5', 'a string'],
+    ['a string', () => '5', 'a string'],
     [
       'a promise that rejects',
       () => Promise.reject(new Error('late')),
       'a promise that is not awaited',
     ],
   ])(
-    'that returns %s waits for the delay, and one warning for the task name says so',
+    'that returns %s is replaced by the delay, with one warning for each task name',
     async (_case, backoff, returned) => {
       const { attempts, warnings } = await failTwice({
         delay: 0.01,
@@ -100,7 +99,7 @@ describe('backoff', () => {
     ]);
   });
 
-  it('is refused at the definition if it is an async function', () => {
+  it('is rejected in a definition if it is an async function', () => {
     tasks = new TaskManager({ database: ':memory:', logger: false });
     expect(() =>
       tasks?.task('bad', () => 1, { backoff: (async () => 1) as unknown as () => number }),

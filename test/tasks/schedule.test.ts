@@ -4,21 +4,21 @@ import { readRecurrence } from '../../src/tasks/schedule.js';
 const at = (iso: string): number => Date.parse(iso);
 
 describe('a recurrence rule', () => {
-  it('counts an interval from one fixed moment, so that lateness does not add up', () => {
+  it('counts intervals from a fixed time, so that delays do not add up', () => {
     const { next } = readRecurrence('t', { every: 10 }, 1000);
     expect([next(1000), next(10_999), next(11_000), next(35_123)]).toEqual([
       11_000, 11_000, 21_000, 41_000,
     ]);
   });
 
-  it('counts an interval from the run before, whatever process asks', () => {
+  it('counts an interval from the previous run in every process', () => {
     const { next } = readRecurrence('t', { every: 10 }, 1234);
     expect([next(25_000, 5000), next(5000, 5000), next(14_999, 5000)]).toEqual([
       35_000, 15_000, 15_000,
     ]);
   });
 
-  it('follows a cron expression in its own time zone, also over a change of the clocks', () => {
+  it('follows a cron expression in its time zone, also across a clock change', () => {
     const { next } = readRecurrence('t', { cron: '0 3 * * *', timezone: 'Europe/Berlin' }, 0);
     expect(next(at('2026-03-27T12:00:00Z'))).toBe(at('2026-03-28T02:00:00Z'));
     expect(next(at('2026-03-28T12:00:00Z'))).toBe(at('2026-03-29T01:00:00Z'));
@@ -38,11 +38,11 @@ describe('a recurrence rule', () => {
     ],
     ['a time zone without cron', { every: 1, timezone: 'UTC' }, TypeError],
     ['an unknown option', { every: 1, evry: 1 }, TypeError],
-  ])('is refused with %s', (_case, options, Kind) => {
+  ])('is rejected with %s', (_case, options, Kind) => {
     expect(() => readRecurrence('t', options, 0)).toThrow(Kind);
   });
 
-  it('is refused with a time zone that does not exist, and told that the time zone is wrong', () => {
+  it('is rejected with an unknown time zone, and the error names the zone', () => {
     const read = () => readRecurrence('t', { cron: '* * * * *', timezone: 'Mars/Olympus' }, 0);
     expect(read).toThrow(RangeError);
     expect(read).toThrow(/timezone "Mars\/Olympus" is not valid/);
@@ -66,7 +66,7 @@ describe('a recurrence rule', () => {
     ['*/0 * * * *', /minute must be .*"\*\/0"/],
     ['0 0 31 2 *', /never fires/],
     ['0 0 31 4,6,9,11 *', /never fires/],
-  ])('is refused with the cron %j, and told why', (cron, why) => {
+  ])('is rejected with the cron %j, and the error gives the reason', (cron, why) => {
     expect(() => readRecurrence('t', { cron }, 0)).toThrow(RangeError);
     expect(() => readRecurrence('t', { cron }, 0)).toThrow(why);
   });

@@ -3,7 +3,7 @@ import { canCancel, canRetry, isEnded, transitions } from '../../src/tasks/state
 import { taskStatuses } from '../../src/tasks/types.js';
 
 describe('the states of a task', () => {
-  it('are the six of the original', () => {
+  it('have transitions', () => {
     expect(Object.keys(transitions).sort()).toEqual([...taskStatuses].sort());
   });
 
@@ -14,7 +14,7 @@ describe('the states of a task', () => {
     ['failed', true, false, true],
     ['interrupted', true, false, true],
     ['cancelled', true, false, true],
-  ] as const)('from %s: retry %s, cancel %s, ended %s', (status, retry, cancel, ended) => {
+  ] as const)('permit for %s: retry %s, cancel %s, ended %s', (status, retry, cancel, ended) => {
     expect([canRetry(status), canCancel(status), isEnded(status)]).toEqual([retry, cancel, ended]);
   });
 });

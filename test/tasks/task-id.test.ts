@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { newTaskId, taskIds, timeOfTaskId } from '../../src/tasks/task-id.js';
 
-describe('an id of a task', () => {
-  it('is a UUIDv7 of its moment', () => {
+describe('a task id', () => {
+  it('is a UUIDv7 of the current time', () => {
     const before = Date.now();
     const id = newTaskId();
     expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
@@ -10,13 +10,13 @@ describe('an id of a task', () => {
     expect(timeOfTaskId(id)).toBeLessThanOrEqual(Date.now() + 1);
   });
 
-  it('is greater than each before it, over many milliseconds, and never the same', () => {
+  it('is unique and greater than all earlier ids', () => {
     const ids = Array.from({ length: 100_000 }, () => newTaskId());
     expect([...ids].sort()).toEqual(ids);
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  it('stays greater when the clock is set back', () => {
+  it('is greater than earlier ids even if the clock is set back', () => {
     let now = Date.parse('2026-01-01T01:00:00Z');
     const next = taskIds(() => now);
     const first = next();
@@ -26,7 +26,7 @@ describe('an id of a task', () => {
     expect(timeOfTaskId(second)).toBe(timeOfTaskId(first));
   });
 
-  it('has 32 bits that another process does not share', () => {
+  it('ends with 32 random bits', () => {
     const tails = new Set(Array.from({ length: 2000 }, () => newTaskId().slice(-8)));
     expect(tails.size).toBeGreaterThan(1990);
   });

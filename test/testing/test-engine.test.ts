@@ -15,7 +15,7 @@ describe('testEngine', () => {
   });
   afterEach(() => tasks.stop());
 
-  it('has run a task when its enqueue resolves', async () => {
+  it('has run a task when enqueue resolves', async () => {
     const add = tasks.task('add', (a: number, b: number) => {
       taskLog('adding');
       return a + b;
@@ -33,7 +33,7 @@ describe('testEngine', () => {
     ]);
   });
 
-  it('runs nothing before the start, and then everything in order', async () => {
+  it('runs tasks in order at the start, and none before', async () => {
     const order: string[] = [];
     const note = tasks.task('note', (word: string) => {
       order.push(word);
@@ -45,7 +45,7 @@ describe('testEngine', () => {
     expect(order).toEqual(['first', 'second']);
   });
 
-  it('waits for run() when it is not inline', async () => {
+  it('waits for run() if inline is false', async () => {
     engine = testEngine({ inline: false });
     const own = new TaskManager({ engine, logger: false });
     const noop = own.task('noop', () => 1);
@@ -57,7 +57,7 @@ describe('testEngine', () => {
     await own.stop();
   });
 
-  it('runs retries, delayed tasks and schedules each at its own time as the clock is turned', async () => {
+  it('runs retries, delayed tasks and schedules at their times as the clock moves', async () => {
     const seen: string[] = [];
     const flaky = tasks.task(
       'flaky',
@@ -91,7 +91,7 @@ describe('testEngine', () => {
     expect((await tasks.get(id))?.status).toBe('success');
   });
 
-  it('runs what a handler enqueues after the handler, and retries on command', async () => {
+  it('runs the tasks of a handler after the handler, and retries on command', async () => {
     const order: string[] = [];
     let healthy = false;
     const child = tasks.task('child', () => {
@@ -112,7 +112,7 @@ describe('testEngine', () => {
     expect(order).toEqual(['parent', 'child', 'child']);
   });
 
-  it('lets a deadline pass by its own clock', async () => {
+  it('applies deadlines by its own clock', async () => {
     const past = testEngine({ now: new Date('2020-01-01T00:00:00Z') });
     const own = new TaskManager({ engine: past, logger: false });
     const heeds = async (): Promise<void> => {
@@ -131,7 +131,7 @@ describe('testEngine', () => {
     await own.stop();
   });
 
-  it('goes on while the global timers are replaced', async () => {
+  it('works while the global timers are replaced', async () => {
     jest.useFakeTimers();
     try {
       const flaky = tasks.task('flaky', () => Promise.reject(new Error('no')), {
@@ -151,7 +151,7 @@ describe('testEngine', () => {
     }
   });
 
-  it('runs other tasks while the handlers of attempts that timed out go on', async () => {
+  it('runs other tasks while the handlers of timed-out attempts continue', async () => {
     const own = new TaskManager({ engine: testEngine(), logger: false, concurrency: 1 });
     const held = gate();
     const hung = own.task('hung', () => held.passed, { timeout: 0.05, cancelGrace: 0.05 });
@@ -164,7 +164,7 @@ describe('testEngine', () => {
     await own.stop();
   });
 
-  it('has stored what a handler logged after its attempt when run() resolves', async () => {
+  it('has stored late log lines when run() resolves', async () => {
     const late = gate();
     const task = tasks.task('late', async () => {
       void late.passed.then(() => taskLog('late'));
@@ -191,7 +191,7 @@ describe('testEngine', () => {
     expect((await tasks.get(await enqueued))?.status).toBe('cancelled');
   });
 
-  it('rejects the run with the error of an abort listener', async () => {
+  it('rejects with the error of an abort listener', async () => {
     const task = tasks.task(
       'listens',
       async () => {
@@ -207,10 +207,10 @@ describe('testEngine', () => {
   });
 
   it.each([
-    ['a time that is none', { now: new Date('soon') }],
-    ['a time of another kind', { now: 5 }],
+    ['an invalid Date', { now: new Date('soon') }],
+    ['a time that is not a Date', { now: 5 }],
     ['an unknown option', { inlin: true }],
-  ])('is refused with %s', (_case, options) => {
+  ])('rejects %s', (_case, options) => {
     expect(() => testEngine(options as never)).toThrow(TypeError);
   });
 });

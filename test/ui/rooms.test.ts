@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 
 const root = resolve('src/ui');
 
-/** The rooms that each room may import. Each may import itself and the client of the API. */
+/** The folders that each folder may import. Each may import itself and the client of the API. */
 const allowed: Record<string, readonly string[]> = {
   kit: [],
   state: ['kit'],
@@ -13,7 +13,7 @@ const allowed: Record<string, readonly string[]> = {
   shell: ['kit', 'state', 'live', 'pages'],
 };
 
-/** Imports of a room that it may not have, such as `kit/time.tsx → state/view.js`. */
+/** Returns the forbidden imports of a folder, such as `kit/time.tsx → state/view.js`. */
 function wrongArrows(room: string): string[] {
   const files = readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).filter(
     (file) => /\.tsx?$/.test(file),
@@ -36,12 +36,12 @@ function wrongArrows(room: string): string[] {
   });
 }
 
-describe('the rooms of the dashboard', () => {
-  it.each(Object.keys(allowed))('has no import from %s to a room above it', (room) => {
+describe('the folders of the dashboard', () => {
+  it.each(Object.keys(allowed))('have no import from %s to a folder above it', (room) => {
     expect(wrongArrows(room)).toEqual([]);
   });
 
-  it('has no room without a rule', () => {
+  it('all have a rule', () => {
     const rooms = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
     expect(rooms.map(({ name }) => name).sort()).toEqual(Object.keys(allowed).sort());
   });

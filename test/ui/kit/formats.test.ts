@@ -6,7 +6,7 @@ afterEach(() => {
   jest.resetModules();
 });
 
-describe('the formats of the dashboard', () => {
+describe('a formatter of the dashboard', () => {
   it.each([
     [null, ''],
     [0, '0 ms'],
@@ -27,7 +27,7 @@ describe('the formats of the dashboard', () => {
     [0.99999, '99.9 %'],
     [0.914, '91.4 %'],
     [0, '0 %'],
-  ])('shows a share of %s as %j, and never all when one has failed', (share, text) => {
+  ])('shows a share of %s as %j, and 100 % only without failures', (share, text) => {
     expect(percent(share)).toBe(text);
   });
 
@@ -49,7 +49,7 @@ describe('the formats of the dashboard', () => {
     'fr',
     'fi',
     'fa',
-  ])('writes numbers and clocks in %s as Intl does, by hand or not', async (language) => {
+  ])('formats numbers and clocks in %s like Intl', async (language) => {
     Object.defineProperty(globalThis, 'navigator', { value: { language }, configurable: true });
     const { axisTime, plural, time, whole } = await import('../../../src/ui/kit/formats.js');
     const numbers = new Intl.NumberFormat(language);
@@ -61,7 +61,7 @@ describe('the formats of the dashboard', () => {
     const [short, long] = [clock, { ...clock, second: '2-digit' } as const].map(
       (options) => new Intl.DateTimeFormat(language, options),
     );
-    // Each hour of a day, and of one half a year later.
+    // Each hour of a day in winter and of a day in summer.
     for (let hour = 0; hour < 24; hour++) {
       for (const date of [new Date(2026, 0, 5, hour, 7, 9), new Date(2026, 6, 5, hour, 59, 0)]) {
         expect(time(date.toISOString(), date.getTime(), undefined)).toBe(long?.format(date));
@@ -70,7 +70,7 @@ describe('the formats of the dashboard', () => {
     }
   });
 
-  it('tells one day from the next in the local zone, and in another', async () => {
+  it('distinguishes days in the local zone and in another zone', async () => {
     const { isSameDay } = await import('../../../src/ui/kit/formats.js');
     const midnight = new Date(2026, 2, 1).getTime();
     expect([
@@ -84,7 +84,7 @@ describe('the formats of the dashboard', () => {
     ]).toEqual([true, false]);
   });
 
-  it('says how many slots of a process are held', async () => {
+  it('shows how many slots of a process are held', async () => {
     const { stuckText } = await import('../../../src/ui/kit/formats.js');
     expect(stuckText(3, 10)).toBe('3 of 10 slots held by handlers that did not stop');
     expect(stuckText(1, 1)).toBe('1 of 1 slot held by handlers that did not stop');

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { isFiltered, readView, viewQuery } from '../../../src/ui/state/address.js';
 
 describe('the address of a view', () => {
-  it('is empty for the first page, and sorted and without defaults for any other', () => {
+  it('is empty for the first page, and sorted and without defaults for others', () => {
     expect(viewQuery(readView('').view)).toBe('');
     expect(viewQuery(readView('?view=overview&sort=-createdAt&tab=summary').view)).toBe('');
     expect(
@@ -11,13 +11,13 @@ describe('the address of a view', () => {
     ).toBe('?from=-1h&name=a&status=failed&status=interrupted&view=tasks');
   });
 
-  it('opens the list where it holds conditions and names no page', () => {
+  it('opens the task list if it contains conditions but no page', () => {
     expect(readView('?status=failed').view.view).toBe('tasks');
     expect(readView('?task=01890a5d-ac96-774b-bcce-b302099a8057').view.view).toBe('overview');
     expect(isFiltered(readView('?tag=tenant:7').view)).toBe(true);
   });
 
-  it('opens a job of BullMQ by any id, and lists by any name', () => {
+  it('accepts any job id and any name of BullMQ', () => {
     const [task, name] = ['mäil:order/1 👩‍👩‍👧', 'n'.repeat(300)];
     expect(
       readView(`?${new URLSearchParams({ task, name, queue: name, schedule: name })}`),
@@ -28,7 +28,7 @@ describe('the address of a view', () => {
     expect(readView(`?task=${'a'.repeat(5000)}`).refused).toEqual(['task']);
   });
 
-  it('keeps what it does not know, and names what means nothing', () => {
+  it('keeps unknown parameters and reports invalid values', () => {
     const { view, refused } = readView(
       '?utm=mail&status=odd&sort=up&tz=Mars/Base&attempt=0&fingerprint=x&view=tasks&__proto__=1',
     );
@@ -36,7 +36,7 @@ describe('the address of a view', () => {
     expect(viewQuery(view)).toBe('?__proto__=1&utm=mail&view=tasks');
   });
 
-  it('comes back as it was, whatever it held', () => {
+  it('does not change when it is read and written again', () => {
     const parameter = fc.tuple(
       fc.constantFrom(
         'view',

@@ -5,7 +5,7 @@ import { offeredPages, pageNames, pages } from '../../../src/ui/state/pages.js';
 const offered = (facts: Partial<DashboardFacts>) => offeredPages(facts as DashboardFacts);
 
 describe('the table of pages', () => {
-  it('gives each page a label and a shortcut of its own', () => {
+  it('gives each page its own label and shortcut', () => {
     expect(new Set(pageNames.map((name) => pages[name].label)).size).toBe(pageNames.length);
     expect(new Set(pageNames.map((name) => pages[name].key)).size).toBe(pageNames.length);
   });

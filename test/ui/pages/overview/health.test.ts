@@ -26,8 +26,8 @@ const hour = (series: Metrics['series'], functions: Metrics['functions'] = []): 
   series,
 });
 
-describe('the sentence of health', () => {
-  it('is quiet when nothing has ended lately, and good when nothing of it failed', () => {
+describe('the health sentence', () => {
+  it('is quiet if no task ended recently, and good if none failed', () => {
     expect(healthOf(hour([point(40, 5, 5)]), now)).toMatchObject({ tone: 'quiet', ended: 0 });
     expect(healthOf(hour([point(3, 5, 0), point(40, 0, 5)]), now)).toMatchObject({
       tone: 'good',
@@ -36,7 +36,7 @@ describe('the sentence of health', () => {
     });
   });
 
-  it('names the function that fails most, with its share', () => {
+  it('names the function with the most failures and its share', () => {
     const health = healthOf(
       hour([point(2, 1, 4)], [named('sync', 1), named('send_email', 3), named('good', 0)]),
       now,
@@ -49,7 +49,7 @@ describe('the sentence of health', () => {
     });
   });
 
-  it('begins with the first failure after five minutes without one', () => {
+  it('starts with the first failure after five minutes without failures', () => {
     const series = [
       point(50, 0, 1),
       point(23, 0, 3),

@@ -15,6 +15,6 @@ it.each([
   ['0 0 1 * * UTC', 'on day 1 of each month at 00:00', 'UTC'],
   ['0 0 1 1 * UTC', '0 0 1 1 *', 'UTC'],
   ['*/10 0 3 * * * UTC', '*/10 0 3 * * *', 'UTC'],
-])('says the rule %s in words', (rule, words, zone) => {
+])('a recurrence rule is described in words: %s', (rule, words, zone) => {
   expect(ruleWords(rule)).toEqual({ words, zone });
 });

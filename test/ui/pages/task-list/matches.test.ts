@@ -24,7 +24,7 @@ const task: TaskSummary = {
   fingerprint: '0123456789abcdef',
 };
 
-describe('whether a changed task belongs to the list', () => {
+describe('the match of a changed task with the list', () => {
   it.each<[string, Partial<Filter>, boolean]>([
     ['nothing', {}, true],
     ['its state among others', { status: ['failed', 'cancelled'] }, true],
@@ -36,15 +36,15 @@ describe('whether a changed task belongs to the list', () => {
     ['its tags', { tag: ['tenant:7', 'tenant'] }, true],
     ['another value of a tag', { tag: ['tenant:8'] }, false],
     ['a tag that every object has', { tag: ['toString'] }, false],
-    ['its kind of failure', { fingerprint: '0123456789abcdef' }, true],
+    ['its failure group', { fingerprint: '0123456789abcdef' }, true],
     ['words of its error and name', { q: 'Address  EMAIL' }, true],
     ['a word it does not have', { q: 'address bill' }, false],
-    ['the beginning of its id', { q: '019A7c5e' }, true],
+    ['the prefix of its id', { q: '019A7c5e' }, true],
     ['the last hour', { from: '-1h' }, true],
     ['the last minutes', { from: '-15m' }, false],
     ['before a time', { to: '2026-11-03T13:00:00Z' }, false],
     ['a schedule', { schedule: 'nightly' }, false],
-  ])('asked by %s', (_what, filter, expected) => {
+  ])('is right for %s', (_what, filter, expected) => {
     expect(matches(task, { ...noFilter, ...filter }, now)).toBe(expected);
   });
 });

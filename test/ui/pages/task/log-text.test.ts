@@ -16,11 +16,11 @@ describe('the downloaded text of a log', () => {
     expect(lineText(line)).toBe('2026-03-01T12:00:00.000Z 2 WARN  slow {"ms":5}\n');
   });
 
-  it('shows a dash for a time and an attempt that are not known', () => {
+  it('shows a dash for an unknown time and an unknown attempt', () => {
     expect(lineText({ ...line, at: null, attempt: null, fields: null })).toBe('- - WARN  slow\n');
   });
 
-  it('marks a line that was written after its attempt had ended, as the page does', () => {
+  it('marks a line that was written after the end of its attempt', () => {
     expect(lineText({ ...line, late: true })).toBe(
       '2026-03-01T12:00:00.000Z 2 WARN  (late) slow {"ms":5}\n',
     );
