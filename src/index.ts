@@ -13,6 +13,13 @@ export {
   type TaskManagerOptions,
 } from './manager.js';
 export type { Logger } from './options.js';
+export type {
+  Action,
+  Command as EngineCommand,
+  CommandBy,
+  CommandResult,
+  Outcome,
+} from './tasks/commands.js';
 export {
   type TaskContext,
   type TaskLog,
@@ -30,45 +37,30 @@ export type {
   TaskOptions,
 } from './tasks/definition.js';
 export type {
-  Action,
-  Aggregates as EngineAggregates,
   AppConnection,
   AppDescription,
-  AttemptIo,
-  AttemptResult,
   Changes,
-  ClaimedTask,
-  Command as EngineCommand,
-  CommandBy,
-  CommandResult,
-  Definitions,
   EngineControl,
   EngineDescription,
   EngineReader,
+  TaskEngine,
+  TransitionObserver,
+} from './tasks/engine.js';
+export type {
+  Aggregates as EngineAggregates,
   FailurePage,
   FailureQuery,
-  FunctionSettings,
   LogQuery,
   MetricsRange,
-  NewLogLine,
-  NewTask,
-  Outcome,
-  Pause,
-  QueueState,
-  RunningAttempt,
-  Schedule,
-  ScheduleState,
   SortKey,
-  StoredError,
-  TaskClock,
-  TaskEngine,
   TaskFilter,
   TaskPage,
   TaskQuery,
-  TaskRunner,
-  TransitionObserver,
-} from './tasks/engine.js';
+} from './tasks/engine-queries.js';
+export type { Definitions, FunctionSettings } from './tasks/function-settings.js';
+export type { NewTask, Schedule, TaskClock } from './tasks/new-task.js';
 export type { EnginePromises } from './tasks/promises.js';
+export type { Pause, QueueState, ScheduleState } from './tasks/queue-state.js';
 export type { ScheduleOptions } from './tasks/schedule.js';
 export type {
   Aggregates,
@@ -87,6 +79,15 @@ export type {
   TaskReader,
   TaskSource,
 } from './tasks/source.js';
+export type {
+  AttemptIo,
+  AttemptResult,
+  ClaimedTask,
+  NewLogLine,
+  RunningAttempt,
+  StoredError,
+  TaskRunner,
+} from './tasks/task-runner.js';
 export type {
   Attempt,
   Counts,

@@ -21,6 +21,7 @@ import {
 import type { SharedStore } from './store/shared-store.js';
 import { encodeArguments } from './tasks/arguments.js';
 import { checkedReader } from './tasks/checked-source.js';
+import type { CommandBy, Command as EngineCommand } from './tasks/commands.js';
 import {
   checkHandler,
   type DeclaredTask,
@@ -36,14 +37,9 @@ import {
   type TaskOptions,
 } from './tasks/definition.js';
 import { type Cipher, createCipher } from './tasks/encryption.js';
-import type {
-  AppConnection,
-  CommandBy,
-  Definitions,
-  Command as EngineCommand,
-  NewTask,
-  TaskEngine,
-} from './tasks/engine.js';
+import type { AppConnection, TaskEngine } from './tasks/engine.js';
+import type { Definitions } from './tasks/function-settings.js';
+import type { NewTask } from './tasks/new-task.js';
 import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
 import { argumentLists, PreparedTasks } from './tasks/prepared.js';
 import type { EnginePromises } from './tasks/promises.js';

@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { bullmqEngine } from '../src/engines/bullmq/index.js';
 import { TaskManager } from '../src/manager.js';
+import type { CommandBy } from '../src/tasks/commands.js';
 import type { Task } from '../src/tasks/definition.js';
-import type { CommandBy, TaskEngine } from '../src/tasks/engine.js';
+import type { TaskEngine } from '../src/tasks/engine.js';
 import type { Command, TaskSource } from '../src/tasks/source.js';
 import { testEngine } from '../src/testing/index.js';
 

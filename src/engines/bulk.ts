@@ -7,10 +7,8 @@ import {
   type CommandResult,
   maxByFilter,
   type Outcome,
-  type TaskFilter,
-  type TaskPage,
-  type TaskQuery,
-} from '../tasks/engine.js';
+} from '../tasks/commands.js';
+import type { TaskFilter, TaskPage, TaskQuery } from '../tasks/engine-queries.js';
 import { canCancel, canRetry, isEnded } from '../tasks/states.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../tasks/types.js';
 

@@ -1,5 +1,5 @@
-import type { StoredError } from '../tasks/engine.js';
 import { fingerprint } from '../tasks/fingerprint.js';
+import type { StoredError } from '../tasks/task-runner.js';
 
 const notStarted = {
   name: 'TimeoutError',

@@ -1,4 +1,4 @@
-import type { StoredError } from '../tasks/engine.js';
+import type { StoredError } from '../tasks/task-runner.js';
 
 /**
  * The error of a task whose process stopped or crashed while it ran the task. No code of the app

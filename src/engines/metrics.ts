@@ -1,4 +1,4 @@
-import type { DurationHistogram } from '../tasks/engine.js';
+import type { DurationHistogram } from '../tasks/engine-queries.js';
 import {
   type Counts,
   type Durations,

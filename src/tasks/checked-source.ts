@@ -1,5 +1,6 @@
 import { numberOption, outOfRange, stringOption, wrongType } from '../options.js';
-import type { Aggregates as EngineAggregates, EngineReader } from './engine.js';
+import type { EngineReader } from './engine.js';
+import type { Aggregates as EngineAggregates } from './engine-queries.js';
 import { maxNameBytes } from './names.js';
 import {
   readDetailQuery,

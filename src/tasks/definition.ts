@@ -9,7 +9,9 @@ import {
   wrongType,
 } from '../options.js';
 import { functionKind } from '../show-value.js';
-import type { AppConnection, FunctionSettings, NewTask } from './engine.js';
+import type { AppConnection } from './engine.js';
+import type { FunctionSettings } from './function-settings.js';
+import type { NewTask } from './new-task.js';
 
 /**
  * Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at

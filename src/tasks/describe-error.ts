@@ -2,8 +2,8 @@ import { pathToFileURL } from 'node:url';
 import { isNativeError } from 'node:util/types';
 import { loggedError } from '../errors.js';
 import { boundedJson } from './bounded-json.js';
-import type { StoredError } from './engine.js';
 import { fingerprint } from './fingerprint.js';
+import type { StoredError } from './task-runner.js';
 import type { ErrorDetails, TaskError } from './types.js';
 
 /*

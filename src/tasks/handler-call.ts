@@ -6,9 +6,15 @@ import { type Running, runInTask, type TaskContext } from './context.js';
 import type { Definition, Settings } from './definition.js';
 import { describeError } from './describe-error.js';
 import type { Cipher } from './encryption.js';
-import type { AttemptIo, AttemptResult, ClaimedTask, RunningAttempt, StoredEnd } from './engine.js';
 import { limitLine, logLine, textOf } from './log-line.js';
 import type { RetryDecision } from './retrying.js';
+import type {
+  AttemptIo,
+  AttemptResult,
+  ClaimedTask,
+  RunningAttempt,
+  StoredEnd,
+} from './task-runner.js';
 import type { LogLevel } from './types.js';
 
 /** What all calls of handlers in a process share. */

@@ -1,4 +1,4 @@
-import type { NewLogLine } from './engine.js';
+import type { NewLogLine } from './task-runner.js';
 import type { LogLevel } from './types.js';
 
 /** Maximum number of characters of a message, and of the JSON text of a line's fields. */

@@ -16,7 +16,7 @@ import {
   tagsOption,
 } from './definition.js';
 import type { Cipher } from './encryption.js';
-import type { NewTask, TaskClock } from './engine.js';
+import type { NewTask, TaskClock } from './new-task.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
 
 /** Per-call options, checked once for any number of tasks. */

@@ -1,5 +1,5 @@
 import { wrongType } from '../options.js';
-import type { NewTask } from './engine.js';
+import type { NewTask } from './new-task.js';
 
 /**
  * Tracks which tasks a manager has prepared. An engine trusts what it stores: only a prepared task

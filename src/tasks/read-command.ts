@@ -1,7 +1,8 @@
 import { outOfRange, rangeError, typeError, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
 import { checkArgument, plainCopy, refuseUndefined } from './check-schema.js';
-import type { Command, CommandBy, TaskFilter } from './engine.js';
+import type { Command, CommandBy } from './commands.js';
+import type { TaskFilter } from './engine-queries.js';
 import type * as Queries from './queries.js';
 import { filterOf, loadQueries } from './read-queries.js';
 

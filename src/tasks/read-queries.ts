@@ -9,7 +9,7 @@ import type {
   SortKey,
   TaskFilter,
   TaskQuery,
-} from './engine.js';
+} from './engine-queries.js';
 import type * as Queries from './queries.js';
 import { readTime } from './time-text.js';
 

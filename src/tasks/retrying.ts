@@ -2,7 +2,7 @@ import { checkSeconds, durationWarnings, type Logger } from '../options.js';
 import { kindOf } from '../show-value.js';
 import type { Settings } from './definition.js';
 import { thrownForLog } from './describe-error.js';
-import type { ClaimedTask } from './engine.js';
+import type { ClaimedTask } from './task-runner.js';
 
 /**
  * Decides whether a failed attempt is tried again: the seconds to wait, or `undefined` for no

@@ -1,8 +1,9 @@
 import { runInEmptyContext } from '../empty-context.js';
 import type { Logger } from '../options.js';
-import type { ClaimedTask, TaskRoute, TaskRunner } from './engine.js';
 import { type CallParts, graceOf, HandlerCall } from './handler-call.js';
+import type { TaskRoute } from './new-task.js';
 import { retryDecision } from './retrying.js';
+import type { ClaimedTask, TaskRunner } from './task-runner.js';
 
 type RunnerParts = Omit<CallParts, 'decide' | 'outOfRange'> & {
   /** Maximum number of attempts at the same time. */

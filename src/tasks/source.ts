@@ -1,13 +1,8 @@
 import type { z } from 'zod';
-import type {
-  Action,
-  Changes,
-  CommandBy,
-  Definitions,
-  Aggregates as EngineAggregates,
-  EngineDescription,
-  Outcome,
-} from './engine.js';
+import type { Action, CommandBy, Outcome } from './commands.js';
+import type { Changes, EngineDescription } from './engine.js';
+import type { Aggregates as EngineAggregates } from './engine-queries.js';
+import type { Definitions } from './function-settings.js';
 import type * as Queries from './queries.js';
 import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from './types.js';
 

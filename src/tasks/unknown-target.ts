@@ -1,7 +1,8 @@
 import { didYouMean } from '../did-you-mean.js';
 import { TaskflowError } from '../errors.js';
 import { quote } from '../show-value.js';
-import type { Command, EngineDescription, Outcome } from './engine.js';
+import type { Command, Outcome } from './commands.js';
+import type { EngineDescription } from './engine.js';
 
 /** Names that an error lists, at most. */
 const maxListed = 20;

@@ -10,15 +10,10 @@ import {
   optionsObject,
   wrongType,
 } from '../options.js';
-import type {
-  AppDescription,
-  Command,
-  CommandBy,
-  NewTask,
-  Outcome,
-  TaskEngine,
-  TaskRunner,
-} from '../tasks/engine.js';
+import type { Command, CommandBy, Outcome } from '../tasks/commands.js';
+import type { AppDescription, TaskEngine } from '../tasks/engine.js';
+import type { NewTask } from '../tasks/new-task.js';
+import type { TaskRunner } from '../tasks/task-runner.js';
 import { TestClock } from './test-clock.js';
 
 /** Options of {@link testEngine}. */

@@ -4,7 +4,7 @@ import type { Actor, AuditEvent } from '../http/access.js';
 import { hasBody, readBody } from '../http/body.js';
 import { toTaskflowError } from '../http/problem.js';
 import { record } from '../http/routes.js';
-import type { CommandBy, Outcome } from '../tasks/engine.js';
+import type { CommandBy, Outcome } from '../tasks/commands.js';
 import type { Command } from '../tasks/source.js';
 import { readFields } from './read-input.js';
 import {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { errorCodes } from '../errors.js';
 import type { AuditEvent, Page } from '../http/access.js';
-import type { FunctionSettings, Pause, QueueState, ScheduleState } from '../tasks/engine.js';
+import type { FunctionSettings } from '../tasks/function-settings.js';
+import type { Pause, QueueState, ScheduleState } from '../tasks/queue-state.js';
 import {
   type Attempt,
   type Counts,

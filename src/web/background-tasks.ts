@@ -4,7 +4,7 @@ import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
 import { loggerOption, wrongType } from '../options.js';
 import type { Enqueuer } from '../tasks/definition.js';
-import type { NewTask } from '../tasks/engine.js';
+import type { NewTask } from '../tasks/new-task.js';
 import { aTaskManager } from './options.js';
 
 /** Collects the tasks of one request; they exist exactly when the request succeeds. */

@@ -1,5 +1,5 @@
 import { TaskflowError } from '../errors.js';
-import { type CommandResult, maxByFilter, type Outcome } from '../tasks/engine.js';
+import { type CommandResult, maxByFilter, type Outcome } from '../tasks/commands.js';
 import type { Command, CommandFilter, FindQuery, TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
 import { isTaskId } from '../tasks/task-id.js';

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { ScheduleState } from '../tasks/engine.js';
+import type { ScheduleState } from '../tasks/queue-state.js';
 import type { FindQuery, RangeQuery, TaskSource } from '../tasks/source.js';
 import {
   type Coverage,

@@ -1,4 +1,4 @@
-import type { DurationHistogram } from '../tasks/engine.js';
+import type { DurationHistogram } from '../tasks/engine-queries.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
 import { taskStatuses } from '../tasks/types.js';

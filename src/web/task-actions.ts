@@ -1,5 +1,5 @@
 import { TaskflowError } from '../errors.js';
-import type { CommandResult } from '../tasks/engine.js';
+import type { CommandResult } from '../tasks/commands.js';
 import { isName, nameAccepted } from '../tasks/names.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { type About, type ActionRequest, actionRow, control, type Done } from './action-row.js';

@@ -4,7 +4,7 @@ import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
 import { TaskflowError } from '../../src/errors.js';
 import { TaskManager } from '../../src/manager.js';
 import { loggerOption } from '../../src/options.js';
-import { maxByFilter } from '../../src/tasks/engine.js';
+import { maxByFilter } from '../../src/tasks/commands.js';
 import { hasRedis, RedisForEach } from '../helpers/redis.js';
 
 (hasRedis ? describe : describe.skip)(

@@ -3,25 +3,18 @@ import { hostname } from 'node:os';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption } from '../../options.js';
+import type { Action, Command, CommandBy, Outcome } from '../../tasks/commands.js';
 import type {
-  Action,
-  Aggregates,
   AppDescription,
   Changes,
-  Command,
-  CommandBy,
   EngineDescription,
-  LogQuery,
-  NewTask,
-  Outcome,
-  Schedule,
   TaskEngine,
-  TaskPage,
-  TaskQuery,
-  TaskRunner,
   TransitionObserver,
 } from '../../tasks/engine.js';
+import type { Aggregates, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine-queries.js';
+import type { NewTask, Schedule } from '../../tasks/new-task.js';
 import type { EnginePromises } from '../../tasks/promises.js';
+import type { TaskRunner } from '../../tasks/task-runner.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import type { RedisConnection } from './connection/connection-option.js';
 import {

@@ -1,5 +1,5 @@
 import { runInEmptyContext } from '../../empty-context.js';
-import type { TaskClock } from '../../tasks/engine.js';
+import type { TaskClock } from '../../tasks/new-task.js';
 import { newTaskId } from '../../tasks/task-id.js';
 
 /** Work that will run later, unless it is cleared. */

@@ -1,5 +1,5 @@
 import { TaskflowError } from '../../errors.js';
-import type { Command, CommandBy, Outcome } from '../../tasks/engine.js';
+import type { Command, CommandBy, Outcome } from '../../tasks/commands.js';
 import {
   allowedStates,
   type BulkParts,

@@ -1,7 +1,8 @@
 import { realpathSync } from 'node:fs';
 import { TaskflowError } from '../../errors.js';
 import { wrongType } from '../../options.js';
-import type { AppConnection, NewTask } from '../../tasks/engine.js';
+import type { AppConnection } from '../../tasks/engine.js';
+import type { NewTask } from '../../tasks/new-task.js';
 import {
   type ConnectionClass,
   type Database,

@@ -1,4 +1,5 @@
-import type { AppConnection, NewTask } from '../../tasks/engine.js';
+import type { AppConnection } from '../../tasks/engine.js';
+import type { NewTask } from '../../tasks/new-task.js';
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { Database } from '../tables/schema/database.js';
 import type { WritePort } from './write-port.js';

@@ -4,20 +4,12 @@ import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
-import type {
-  Action,
-  Aggregates,
-  AppDescription,
-  Command,
-  CommandBy,
-  NewTask,
-  Outcome,
-  Schedule,
-  TaskEngine,
-  TaskRunner,
-  TransitionObserver,
-} from '../../tasks/engine.js';
+import type { Action, Command, CommandBy, Outcome } from '../../tasks/commands.js';
+import type { AppDescription, TaskEngine, TransitionObserver } from '../../tasks/engine.js';
+import type { Aggregates } from '../../tasks/engine-queries.js';
+import type { NewTask, Schedule } from '../../tasks/new-task.js';
 import type { EnginePromises } from '../../tasks/promises.js';
+import type { TaskRunner } from '../../tasks/task-runner.js';
 import { Notifier } from '../notifier.js';
 import { aggregate } from '../tables/read/aggregates.js';
 import { Reader } from '../tables/read/reader.js';

@@ -1,5 +1,7 @@
 import type { Logger } from '../../options.js';
-import type { NewTask, Outcome, TransitionObserver } from '../../tasks/engine.js';
+import type { Outcome } from '../../tasks/commands.js';
+import type { TransitionObserver } from '../../tasks/engine.js';
+import type { NewTask } from '../../tasks/new-task.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
 import type { Row } from '../tables/schema/database.js';
 import { toSummary } from '../tables/schema/rows.js';

@@ -1,4 +1,4 @@
-import type { CommandResult, Outcome } from '../../tasks/engine.js';
+import type { CommandResult, Outcome } from '../../tasks/commands.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, waitFor } from '../wait.js';
 import { movedTo } from './cursor.js';

@@ -1,4 +1,4 @@
-import type { SortKey } from '../../tasks/engine.js';
+import type { SortKey } from '../../tasks/engine-queries.js';
 import type { FindQuery } from '../../tasks/source.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';

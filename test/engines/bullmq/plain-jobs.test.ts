@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { FlowProducer, type JobsOptions, Queue } from 'bullmq';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../src/manager.js';
+import type { Outcome } from '../../../src/tasks/commands.js';
 import { taskContext } from '../../../src/tasks/context.js';
-import type { Outcome } from '../../../src/tasks/engine.js';
 import { hasRedis, RedisForEach } from '../../helpers/redis.js';
 import { waitFor } from '../../helpers/wait.js';
 

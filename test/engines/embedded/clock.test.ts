@@ -4,7 +4,7 @@ import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
-import type { ScheduleState } from '../../../src/tasks/engine.js';
+import type { ScheduleState } from '../../../src/tasks/queue-state.js';
 import { quickTimers, turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { sleep, waitFor } from '../../helpers/wait.js';

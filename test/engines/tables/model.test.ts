@@ -7,7 +7,7 @@ import { idOf, toSummary } from '../../../src/engines/tables/schema/rows.js';
 import type { Write, Written } from '../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
-import type { NewTask } from '../../../src/tasks/engine.js';
+import type { NewTask } from '../../../src/tasks/new-task.js';
 import { taskIds } from '../../../src/tasks/task-id.js';
 import { type TaskStatus, taskStatuses } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';

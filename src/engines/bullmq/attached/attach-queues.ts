@@ -6,21 +6,15 @@ import { type Logger, loggerOption, numberOption, optionsObject } from '../../..
 import { memoryStore } from '../../../store/memory-store.js';
 import type { SharedStore } from '../../../store/shared-store.js';
 import { checkedReader } from '../../../tasks/checked-source.js';
+import type { Action, Command, CommandBy, Outcome } from '../../../tasks/commands.js';
 import type {
-  Action,
-  Aggregates,
   Changes,
-  Command,
-  CommandBy,
-  Definitions,
   EngineControl,
   EngineDescription,
   EngineReader,
-  LogQuery,
-  Outcome,
-  TaskPage,
-  TaskQuery,
 } from '../../../tasks/engine.js';
+import type { Aggregates, LogQuery, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
+import type { Definitions } from '../../../tasks/function-settings.js';
 import { readCommand } from '../../../tasks/read-command.js';
 import { type Recurrence, runsAfter } from '../../../tasks/schedule.js';
 import type { TaskSource } from '../../../tasks/source.js';

@@ -1,5 +1,5 @@
 import type { JobJson } from 'bullmq';
-import type { LogQuery } from '../../../tasks/engine.js';
+import type { LogQuery } from '../../../tasks/engine-queries.js';
 import type { Attempt, LogLine, TaskDetail, TaskSummary } from '../../../tasks/types.js';
 import { partsOf } from '../jobs/job-ids.js';
 import { stacksOf } from '../jobs/job-stacks.js';

@@ -6,9 +6,8 @@ import type {
   CommandBy,
   CommandResult,
   Outcome,
-  TaskFilter,
-  TaskQuery,
-} from '../../../tasks/engine.js';
+} from '../../../tasks/commands.js';
+import type { TaskFilter, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { commandTasks, previewByState, type TasksCommand } from '../../bulk.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';

@@ -1,5 +1,5 @@
-import type { StoredError } from '../../../tasks/engine.js';
 import { fingerprint } from '../../../tasks/fingerprint.js';
+import type { StoredError } from '../../../tasks/task-runner.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { idOfJob, keyOf } from '../jobs/job-ids.js';
 import { stacksOf } from '../jobs/job-stacks.js';

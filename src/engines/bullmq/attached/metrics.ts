@@ -1,4 +1,4 @@
-import type { MetricsRange } from '../../../tasks/engine.js';
+import type { MetricsRange } from '../../../tasks/engine-queries.js';
 import {
   type Counts,
   type Coverage,

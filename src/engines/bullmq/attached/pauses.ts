@@ -1,4 +1,4 @@
-import type { Pause, QueueState } from '../../../tasks/engine.js';
+import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 
 /**

@@ -1,4 +1,4 @@
-import type { CommandResult } from '../../../tasks/engine.js';
+import type { CommandResult } from '../../../tasks/commands.js';
 import type { TasksCommand } from '../../bulk.js';
 import { ofScheduler, partsOf } from '../jobs/job-ids.js';
 import type { QueueReads } from '../queues/queue-reads.js';

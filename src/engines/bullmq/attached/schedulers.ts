@@ -1,4 +1,4 @@
-import type { ScheduleState } from '../../../tasks/engine.js';
+import type { ScheduleState } from '../../../tasks/queue-state.js';
 import { type Recurrence, readRecurrence } from '../../../tasks/schedule.js';
 import { keyOf } from '../jobs/job-ids.js';
 import type { QueueReads, SchedulerFields } from '../queues/queue-reads.js';

@@ -1,13 +1,8 @@
 import type { KeepJobs } from 'bullmq';
-import type {
-  Action,
-  Command,
-  CommandBy,
-  NewTask,
-  Outcome,
-  QueueState,
-  TransitionObserver,
-} from '../../../tasks/engine.js';
+import type { Action, Command, CommandBy, Outcome } from '../../../tasks/commands.js';
+import type { TransitionObserver } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
+import type { QueueState } from '../../../tasks/queue-state.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { summaryOf } from '../jobs/job-view.js';
 import type { CountedQueues } from '../read/marked-jobs.js';

@@ -1,4 +1,5 @@
-import type { CommandBy, Pause, QueueState } from '../../../tasks/engine.js';
+import type { CommandBy } from '../../../tasks/commands.js';
+import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import { send } from '../connection/pipelines.js';
 import { storedObject } from '../connection/stored-object.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';

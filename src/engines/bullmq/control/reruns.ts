@@ -1,5 +1,6 @@
 import { partlyDone, TaskflowError } from '../../../errors.js';
-import type { CommandResult, NewTask } from '../../../tasks/engine.js';
+import type { CommandResult } from '../../../tasks/commands.js';
+import type { NewTask } from '../../../tasks/new-task.js';
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Ask } from '../connection/redis-calls.js';

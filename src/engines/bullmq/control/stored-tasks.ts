@@ -1,4 +1,4 @@
-import type { TaskFilter } from '../../../tasks/engine.js';
+import type { TaskFilter } from '../../../tasks/engine-queries.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import { send } from '../connection/pipelines.js';
 import { taskIdOf } from '../jobs/job-ids.js';

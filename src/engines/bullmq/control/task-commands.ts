@@ -1,11 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type {
-  Command,
-  CommandBy,
-  CommandResult,
-  Outcome,
-  TransitionObserver,
-} from '../../../tasks/engine.js';
+import type { Command, CommandBy, CommandResult, Outcome } from '../../../tasks/commands.js';
+import type { TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { allowedStates, type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';

@@ -1,6 +1,6 @@
 import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
-import type { NewTask } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
 import {
   isForgotten,
   type ScriptTransaction,

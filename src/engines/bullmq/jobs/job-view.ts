@@ -1,4 +1,4 @@
-import type { NewTask } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { taskIdOf } from './job-ids.js';

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { JobJson, JobsOptions } from 'bullmq';
-import type { NewTask, StoredError } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
+import type { StoredError } from '../../../tasks/task-runner.js';
 import { isObject, storedObject } from '../connection/stored-object.js';
 import { type Marker, markers } from '../keys.js';
 

@@ -1,5 +1,5 @@
 import type { ChainableCommander } from 'ioredis';
-import type { NewTask } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { Database, Row } from '../../tables/schema/database.js';
 import { idOf, toPause } from '../../tables/schema/rows.js';

@@ -1,5 +1,6 @@
-import type { NewTask, StoredError } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
+import type { StoredError } from '../../../tasks/task-runner.js';
 import type { Database, Row } from '../../tables/schema/database.js';
 import { detailsOf, idBytes, idOf } from '../../tables/schema/rows.js';
 import { stateCode, stateOf } from '../../tables/schema/states.js';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
-import type { TaskRoute } from '../../../tasks/engine.js';
+import type { TaskRoute } from '../../../tasks/new-task.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import { storedObject } from '../connection/stored-object.js';
 import { type EngineKeys, isQueueName, queueName } from '../keys.js';

@@ -1,4 +1,5 @@
-import type { Pause, QueueState, TaskFilter } from '../../../tasks/engine.js';
+import type { TaskFilter } from '../../../tasks/engine-queries.js';
+import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import type { Counts, StatsSnapshot } from '../../../tasks/types.js';
 import { noCounts, successRate } from '../../metrics.js';
 import { send } from '../connection/pipelines.js';

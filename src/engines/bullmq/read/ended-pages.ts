@@ -1,4 +1,4 @@
-import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import type { TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { type Position, readPosition, writePosition } from '../../tables/read/position.js';

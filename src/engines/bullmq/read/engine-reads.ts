@@ -1,4 +1,5 @@
-import type { Aggregates, LogQuery, QueueState } from '../../../tasks/engine.js';
+import type { Aggregates, LogQuery } from '../../../tasks/engine-queries.js';
+import type { QueueState } from '../../../tasks/queue-state.js';
 import {
   type LogLine,
   type ProcessInfo,

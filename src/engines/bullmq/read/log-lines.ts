@@ -1,5 +1,5 @@
 import type { Queue } from 'bullmq';
-import type { LogQuery } from '../../../tasks/engine.js';
+import type { LogQuery } from '../../../tasks/engine-queries.js';
 import { type LogLevel, type LogLine, logLevels } from '../../../tasks/types.js';
 import { storedObject } from '../connection/stored-object.js';
 import { isoTime } from '../jobs/job-view.js';

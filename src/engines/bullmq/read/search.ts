@@ -1,4 +1,4 @@
-import type { TaskQuery } from '../../../tasks/engine.js';
+import type { TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
 import type { ModelParts } from './window-feed.js';

@@ -2,13 +2,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import type {
-  Aggregates,
-  Changes,
-  TaskFilter,
-  TaskPage,
-  TaskQuery,
-} from '../../../tasks/engine.js';
+import type { Changes } from '../../../tasks/engine.js';
+import type { Aggregates, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import {
   type Counts,
   type TaskDetail,

@@ -1,11 +1,6 @@
 import { randomInt } from 'node:crypto';
-import type {
-  Aggregates,
-  Changes,
-  TaskFilter,
-  TaskPage,
-  TaskQuery,
-} from '../../../tasks/engine.js';
+import type { Changes } from '../../../tasks/engine.js';
+import type { Aggregates, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { levels, startOf } from '../../figures.js';
 import type { Live } from '../../metrics.js';

@@ -1,7 +1,7 @@
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
-import type { AttemptIo, ClaimedTask, NewLogLine } from '../../../tasks/engine.js';
+import type { AttemptIo, ClaimedTask, NewLogLine } from '../../../tasks/task-runner.js';
 import { AttemptSignal } from '../../attempt-signal.js';
 import { keyOf } from '../jobs/job-ids.js';
 

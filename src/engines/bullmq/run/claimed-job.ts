@@ -1,7 +1,8 @@
 import type { Job } from 'bullmq';
 import type { Logger } from '../../../options.js';
-import type { RunningAttempt, TransitionObserver } from '../../../tasks/engine.js';
+import type { TransitionObserver } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
+import type { RunningAttempt } from '../../../tasks/task-runner.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';

@@ -1,4 +1,4 @@
-import type { StoredEnd, StoredError } from '../../../tasks/engine.js';
+import type { StoredEnd, StoredError } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Marker } from '../keys.js';
 

@@ -1,4 +1,4 @@
-import type { AttemptResult, StoredError } from '../../../tasks/engine.js';
+import type { AttemptResult, StoredError } from '../../../tasks/task-runner.js';
 import { interruptedError } from '../../interrupted-error.js';
 import { storedObject } from '../connection/stored-object.js';
 import {

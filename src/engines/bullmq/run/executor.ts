@@ -2,7 +2,7 @@ import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
-import type { TaskRunner } from '../../../tasks/engine.js';
+import type { TaskRunner } from '../../../tasks/task-runner.js';
 import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { TurnoverMap } from '../../turnover.js';

@@ -1,5 +1,5 @@
-import type { ClaimedTask } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
+import type { ClaimedTask } from '../../../tasks/task-runner.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import { summaryAfter } from '../jobs/job-view.js';

@@ -1,4 +1,4 @@
-import type { Command, CommandBy, Outcome } from '../../../tasks/engine.js';
+import type { Command, CommandBy, Outcome } from '../../../tasks/commands.js';
 import { pendingSummary } from '../jobs/job-view.js';
 import type { Scheduler } from './scheduler.js';
 

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
-import type { NewTask, Pause, Schedule, ScheduleState } from '../../../tasks/engine.js';
+import type { NewTask, Schedule } from '../../../tasks/new-task.js';
+import type { Pause, ScheduleState } from '../../../tasks/queue-state.js';
 import type { RedisClock } from '../connection/redis-clock.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import { isObject, storedObject } from '../connection/stored-object.js';

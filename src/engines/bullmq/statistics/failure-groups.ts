@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import { storableText } from '../../../tasks/describe-error.js';
-import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
+import type { FailurePage, FailureQuery } from '../../../tasks/engine-queries.js';
 import type { FailureGroup } from '../../../tasks/types.js';
 import { isObject, storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
+import type { DurationHistogram, MetricsRange } from '../../../tasks/engine-queries.js';
 import type { Metrics, TaskStatus } from '../../../tasks/types.js';
 import { addEnded, type Figures, type Level, levels, noFigures, startOf } from '../../figures.js';
 import { histogramsOf, type Live, metricsOf, type Summed } from '../../metrics.js';

@@ -1,7 +1,7 @@
 import { Background } from '../../../background.js';
 import { isReported } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
-import type { AttemptResult, StoredEnd } from '../../../tasks/engine.js';
+import type { AttemptResult, StoredEnd } from '../../../tasks/task-runner.js';
 import { Notifier } from '../../notifier.js';
 import { storedEnd } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';

@@ -1,6 +1,6 @@
 import { isReported } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
-import type { TaskRunner } from '../../../tasks/engine.js';
+import type { TaskRunner } from '../../../tasks/task-runner.js';
 import type { Stuck } from '../../stuck-attempts.js';
 import { idOf } from '../../tables/schema/rows.js';
 import { stateOf } from '../../tables/schema/states.js';

@@ -1,7 +1,7 @@
 import { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import type { Schedule } from '../../../tasks/engine.js';
+import type { Schedule } from '../../../tasks/new-task.js';
 import type { Reader } from '../../tables/read/reader.js';
 import type { Row } from '../../tables/schema/database.js';
 import { packTasks } from '../../tables/write/packed-tasks.js';

@@ -8,7 +8,7 @@ import type {
   RunningAttempt,
   StoredEnd,
   TaskRunner,
-} from '../../../tasks/engine.js';
+} from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { AttemptSignal } from '../../attempt-signal.js';
 import { Notifier } from '../../notifier.js';

@@ -1,4 +1,4 @@
-import type { Aggregates } from '../../../tasks/engine.js';
+import type { Aggregates } from '../../../tasks/engine-queries.js';
 import type { Database } from '../schema/database.js';
 import { readFailures } from './failures.js';
 import { readHistograms, readMetrics, readStatsSnapshot } from './metrics.js';

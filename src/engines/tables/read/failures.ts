@@ -1,4 +1,4 @@
-import type { FailurePage, FailureQuery } from '../../../tasks/engine.js';
+import type { FailurePage, FailureQuery } from '../../../tasks/engine-queries.js';
 import type { Database } from '../schema/database.js';
 import { toFailureGroup } from '../schema/rows.js';
 import { stateCode } from '../schema/states.js';

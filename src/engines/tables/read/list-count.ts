@@ -1,4 +1,4 @@
-import type { TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import type { TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import { taskStatuses } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';

@@ -1,4 +1,4 @@
-import type { TaskQuery } from '../../../tasks/engine.js';
+import type { TaskQuery } from '../../../tasks/engine-queries.js';
 import { isEnded } from '../../../tasks/states.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';

@@ -1,4 +1,4 @@
-import type { TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine.js';
+import type { TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
 import { summariesOfSeqs, toSummaries } from '../schema/rows.js';

@@ -1,4 +1,4 @@
-import type { DurationHistogram, MetricsRange } from '../../../tasks/engine.js';
+import type { DurationHistogram, MetricsRange } from '../../../tasks/engine-queries.js';
 import type { Metrics, StatsSnapshot } from '../../../tasks/types.js';
 import { type Level, levels, startOf } from '../../figures.js';
 import {

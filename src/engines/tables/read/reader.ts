@@ -1,11 +1,5 @@
-import type {
-  Changes,
-  EngineDescription,
-  LogQuery,
-  TaskFilter,
-  TaskPage,
-  TaskQuery,
-} from '../../../tasks/engine.js';
+import type { Changes, EngineDescription } from '../../../tasks/engine.js';
+import type { LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import {
   type LogLine,
   logLevels,

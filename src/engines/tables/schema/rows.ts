@@ -1,6 +1,7 @@
-import type { ClaimedTask, Pause, ScheduleState } from '../../../tasks/engine.js';
+import type { Pause, ScheduleState } from '../../../tasks/queue-state.js';
 import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
+import type { ClaimedTask } from '../../../tasks/task-runner.js';
 import type {
   Attempt,
   ErrorDetails,

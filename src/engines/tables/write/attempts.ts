@@ -1,4 +1,4 @@
-import type { StoredError } from '../../../tasks/engine.js';
+import type { StoredError } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { interruptedError } from '../../interrupted-error.js';
 import type { Row } from '../schema/database.js';

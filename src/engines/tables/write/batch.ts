@@ -1,4 +1,5 @@
-import type { AttemptResult, CommandResult, NewLogLine, StoredEnd } from '../../../tasks/engine.js';
+import type { CommandResult } from '../../../tasks/commands.js';
+import type { AttemptResult, NewLogLine, StoredEnd } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
 import type { Delay } from '../read/delays.js';

@@ -1,4 +1,4 @@
-import type { CommandResult } from '../../../tasks/engine.js';
+import type { CommandResult } from '../../../tasks/commands.js';
 import { canCancel, canRetry, isEnded } from '../../../tasks/states.js';
 import type { Row } from '../schema/database.js';
 import { idBytes, idOf, toSummary } from '../schema/rows.js';

@@ -1,4 +1,4 @@
-import type { StoredError } from '../../../tasks/engine.js';
+import type { StoredError } from '../../../tasks/task-runner.js';
 import type { Database } from '../schema/database.js';
 
 /** A task that failed for good, and when. */

@@ -1,4 +1,4 @@
-import type { NewTask } from '../../../tasks/engine.js';
+import type { NewTask } from '../../../tasks/new-task.js';
 
 /**
  * Where each value of a task is in {@link PackedTasks}; {@link packTasks} writes them in this

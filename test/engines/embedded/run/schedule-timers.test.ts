@@ -8,7 +8,7 @@ import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
-import type { Schedule } from '../../../../src/tasks/engine.js';
+import type { Schedule } from '../../../../src/tasks/new-task.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';
 import { recordingLogger } from '../../../helpers/logs.js';
 import { sleep, waitFor } from '../../../helpers/wait.js';

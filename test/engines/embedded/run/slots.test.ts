@@ -6,7 +6,7 @@ import type {
   AttemptResult,
   ClaimedTask,
   TaskRunner,
-} from '../../../../src/tasks/engine.js';
+} from '../../../../src/tasks/task-runner.js';
 import { recordingLogger } from '../../../helpers/logs.js';
 
 const success: AttemptResult = { status: 'success' };

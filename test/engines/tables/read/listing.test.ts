@@ -11,7 +11,8 @@ import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
-import type { NewTask, TaskQuery } from '../../../../src/tasks/engine.js';
+import type { TaskQuery } from '../../../../src/tasks/engine-queries.js';
+import type { NewTask } from '../../../../src/tasks/new-task.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';
 import { taskStatuses } from '../../../../src/tasks/types.js';
 

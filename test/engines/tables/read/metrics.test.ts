@@ -9,7 +9,7 @@ import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
-import type { NewTask } from '../../../../src/tasks/engine.js';
+import type { NewTask } from '../../../../src/tasks/new-task.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';
 
 const now = Date.UTC(2026, 0, 1, 12, 30);

@@ -4,7 +4,7 @@ import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
-import type { NewTask } from '../../../../src/tasks/engine.js';
+import type { NewTask } from '../../../../src/tasks/new-task.js';
 import { taskIds } from '../../../../src/tasks/task-id.js';
 
 const many = 10_000;

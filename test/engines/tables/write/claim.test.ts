@@ -6,7 +6,7 @@ import { idOf } from '../../../../src/engines/tables/schema/rows.js';
 import type { BatchResult, Claim, Write } from '../../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
-import type { NewTask } from '../../../../src/tasks/engine.js';
+import type { NewTask } from '../../../../src/tasks/new-task.js';
 import { taskIds } from '../../../../src/tasks/task-id.js';
 import { expectSums } from '../../../helpers/sums.js';
 

@@ -9,7 +9,7 @@ import type { Write, Written } from '../../../../src/engines/tables/write/batch.
 import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../../src/manager.js';
-import type { NewTask } from '../../../../src/tasks/engine.js';
+import type { NewTask } from '../../../../src/tasks/new-task.js';
 import { taskIds } from '../../../../src/tasks/task-id.js';
 import type { Metrics } from '../../../../src/tasks/types.js';
 import { temporaryFolder } from '../../../helpers/folder.js';
