@@ -12,18 +12,22 @@ export interface LockListener {
   lockLost?(jobId: string, isGone: boolean): void;
 }
 
+interface MissingLocksParts {
+  redis: Redis;
+  scope: LockScope;
+  listener: LockListener;
+  /** Whether the attempt of a job still runs here. The next one may have begun. */
+  isRunning(attempt: Unlocked): boolean;
+}
+
 /** Takes missing locks of jobs that run here. After an outage, all of them are missing. */
 export class MissingLocks {
-  readonly #redis: Redis;
-  readonly #scope: LockScope;
-  readonly #listener: LockListener;
+  readonly #parts: MissingLocksParts;
   /** Jobs that still run here although another process has taken them over. */
   readonly #lost = new Set<string>();
 
-  constructor(redis: Redis, scope: LockScope, listener: LockListener) {
-    this.#redis = redis;
-    this.#scope = scope;
-    this.#listener = listener;
+  constructor(parts: MissingLocksParts) {
+    this.#parts = parts;
   }
 
   /**
@@ -31,14 +35,15 @@ export class MissingLocks {
    * id.
    */
   async take(jobs: readonly Unlocked[]): Promise<ReadonlyMap<string, string>> {
-    const missing = jobs.filter(({ jobId }) => !this.#lost.has(jobId));
+    const { redis, scope, listener, isRunning } = this.#parts;
+    const missing = jobs.filter((job) => isRunning(job) && !this.#lost.has(job.jobId));
     if (missing.length === 0) return new Map();
-    const { taken, gone, cancelled } = await takeLocks(this.#redis, this.#scope, missing);
-    for (const { jobId } of missing) {
-      if (cancelled.has(jobId)) this.#listener.cancelRequested?.(jobId);
+    const { taken, gone, cancelled } = await takeLocks(redis, scope, missing);
+    for (const { jobId } of missing.filter(isRunning)) {
+      if (cancelled.has(jobId)) listener.cancelRequested?.(jobId);
       if (taken.has(jobId) || cancelled.has(jobId)) continue;
       this.#lost.add(jobId);
-      this.#listener.lockLost?.(jobId, gone.has(jobId));
+      listener.lockLost?.(jobId, gone.has(jobId));
     }
     return cancelled;
   }

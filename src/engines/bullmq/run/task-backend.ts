@@ -89,7 +89,11 @@ export class TaskBackend extends WaitingBackend {
     super(...rest);
     this.#parts = parts;
     this.#lines = new AddedLines(parts.redis);
-    this.#missing = new MissingLocks(parts.redis, this.lockScope, parts);
+    this.#missing = new MissingLocks({
+      ...{ redis: parts.redis, scope: this.lockScope, listener: parts },
+      isRunning: ({ jobId, starts }) =>
+        starts !== undefined && this.#fetched.starts(jobId) === starts,
+    });
   }
 
   /** Returns a function that creates the backends of an engine's workers. */
@@ -412,14 +416,14 @@ export class TaskBackend extends WaitingBackend {
     tokens: string[],
     duration: number,
   ): Promise<string[]> {
-    const failed = await super.extendLocks(jobIds, tokens, duration);
-    const held = await this.#missing.take(
-      failed.map((jobId) => ({
-        jobId,
-        token: tokens[jobIds.indexOf(jobId)] ?? '',
-        starts: this.#fetched.starts(jobId),
-      })),
-    );
+    // Before Redis answers, an attempt may end, and the next one of the same job may begin here.
+    const attempts = jobIds.map((jobId, n) => ({
+      jobId,
+      token: tokens[n] ?? '',
+      starts: this.#fetched.starts(jobId),
+    }));
+    const failed = new Set(await super.extendLocks(jobIds, tokens, duration));
+    const held = await this.#missing.take(attempts.filter(({ jobId }) => failed.has(jobId)));
     if (held.size > 0) await super.extendLocks([...held.keys()], [...held.values()], duration);
     return [];
   }
