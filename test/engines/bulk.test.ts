@@ -12,7 +12,7 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
   () => {
     const forEach = new RedisForEach();
 
-    it('says that it covers the newest tasks only, although it takes as many as it may', async () => {
+    it('reports that it covers only the newest tasks, even at the maximum', async () => {
       const pending = maxByFilter + 100;
       const engine = new JobEngine({
         ...{
@@ -36,7 +36,7 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
       const outcome = await tasks.control({ action: 'cancel', filter: { name: 'work' } }, by);
       expect(outcome).toMatchObject({ found: { relation: 'gte' }, scope: 'window' });
       expect(outcome.results).toHaveLength(maxByFilter);
-      // A filter that BullMQ's sets know covers all tasks.
+      // A filter that the sets of BullMQ can answer covers all tasks.
       const all = await tasks.control({ action: 'cancel', filter: { status: ['pending'] } }, by);
       expect({ found: all.found, scope: all.scope }).toEqual({
         found: { count: 12_000, relation: 'eq' },
@@ -46,10 +46,10 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
   },
 );
 
-describe('a command to many tasks whose engine becomes unavailable', () => {
+describe('a command to many tasks if the engine becomes unavailable', () => {
   it.each([
-    ['was not done if its first step fails', 0, false],
-    ['may have been done if a later step fails', 1, true],
+    ['has no effect if its first step fails', 0, false],
+    ['may have an effect if a later step fails', 1, true],
   ])('%s', async (_behaviour, done, maybeDone) => {
     let steps = 0;
     const act: BulkParts['act'] = async (_command, ids) => {

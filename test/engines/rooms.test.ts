@@ -4,8 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import { importsIn } from '../helpers/imports.js';
 
 /**
- * The rooms that each room of `src/engines` may import. Each may import itself. `common` are the
- * files at the top, for all engines.
+ * The folders that each folder of `src/engines` may import. Each may import itself. `common` stands
+ * for the files directly in `src/engines`, which all engines use.
  */
 const allowed: Record<string, readonly string[]> = {
   common: [],
@@ -18,7 +18,7 @@ const allowed: Record<string, readonly string[]> = {
 
 const imports = importsIn('engines');
 
-/** The room of a file in `src/engines`; undefined of any other file. */
+/** Returns the folder of a file in `src/engines`, or undefined for any other file. */
 function roomOf(file: string): string | undefined {
   if (!file.startsWith('engines/')) return undefined;
   const [, first = '', second = ''] = file.split('/');
@@ -26,8 +26,8 @@ function roomOf(file: string): string | undefined {
   return first === 'tables' ? `${first}/${second}` : first;
 }
 
-describe('the rooms of the engines', () => {
-  it.each(Object.keys(allowed))('has no import from %s to a room that it may not use', (room) => {
+describe('the folders of the engines', () => {
+  it.each(Object.keys(allowed))('have no import from %s to a forbidden folder', (room) => {
     const files = [...imports].filter(([file]) => roomOf(file) === room);
     expect(files).not.toEqual([]);
     const wrong = files.flatMap(([file, targets]) =>
@@ -38,12 +38,12 @@ describe('the rooms of the engines', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('has no room without a rule', () => {
+  it('all have a rule', () => {
     const rooms = new Set([...imports.keys()].map(roomOf));
     expect([...rooms].sort()).toEqual(Object.keys(allowed).sort());
   });
 
-  it.each(['engines', 'testing'])('has no file of more than 350 lines in %s', (folder) => {
+  it.each(['engines', 'testing'])('have no file of more than 350 lines in %s', (folder) => {
     const lines = (file: string): number =>
       readFileSync(join('src', file), 'utf8').split('\n').length - 1;
     expect([...importsIn(folder).keys()].filter((file) => lines(file) > 350)).toEqual([]);

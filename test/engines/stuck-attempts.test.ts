@@ -5,7 +5,7 @@ import { gate, waitFor } from '../../src/testing/wait.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { sleep } from '../helpers/wait.js';
 
-describe('handlers that do not stop when their attempt is given up', () => {
+describe('handlers that ignore the end of their attempt', () => {
   let log: ReturnType<typeof recordingLogger>;
   let tasks: TaskManager;
   let hang: ReturnType<typeof gate>;
@@ -19,14 +19,14 @@ describe('handlers that do not stop when their attempt is given up', () => {
     await tasks.stop({ timeout: 1 });
   });
 
-  /** Lines about slots, by level. */
+  /** Returns the log lines about slots with a given level. */
   const about = (level: number) =>
     log.lines.filter((line) => line.level === level && 'stuck' in line);
   const [info, warn, error] = [30, 40, 50];
 
-  it('are logged once for each attempt, and again when they end', async () => {
+  it('are logged once per attempt and again when they end', async () => {
     const hanging = tasks.task('hanging', () => hang.passed, { timeout: 0.05, cancelGrace: 0.05 });
-    // Cancelled first, it is past its time limit later.
+    // It is cancelled first and exceeds its timeout later.
     const deaf = tasks.task('deaf', () => hang.passed, { timeout: 0.3, cancelGrace: 0.05 });
     await tasks.start();
     const first = await hanging.enqueue();
@@ -49,7 +49,7 @@ describe('handlers that do not stop when their attempt is given up', () => {
     expect([about(warn).length, about(error).length]).toEqual([2, 1]);
   });
 
-  it('do not include those that end within their grace period', async () => {
+  it('are not logged if they end within the grace period', async () => {
     const slow = tasks.task('slow', () => sleep(0.1), { timeout: 0.05, cancelGrace: 5 });
     await tasks.start();
     const id = await slow.enqueue();
@@ -58,7 +58,7 @@ describe('handlers that do not stop when their attempt is given up', () => {
     expect(log.lines.filter((line) => 'stuck' in line)).toEqual([]);
   });
 
-  it('are given all of a grace that is longer than a timer can be', async () => {
+  it('keep running during a grace period that is longer than the longest timer', async () => {
     const cancelled = tasks.task('cancelled', () => hang.passed, { cancelGrace: 3_000_000 });
     const late = tasks.task('late', () => hang.passed, { timeout: 0.05, cancelGrace: 3_000_000 });
     await tasks.start();
@@ -72,7 +72,7 @@ describe('handlers that do not stop when their attempt is given up', () => {
     ]);
   });
 
-  it('may write a line after the manager has stopped, which changes nothing', async () => {
+  it('cause no error if they log after the manager has stopped', async () => {
     const late = tasks.task('late', () => {
       void hang.passed.then(() => taskLog('too late'));
     });

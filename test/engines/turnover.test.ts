@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { TurnoverMap, TurnoverSet } from '../../src/engines/turnover.js';
 import { stillInMemory } from '../helpers/memory.js';
 
-describe('a map with much turnover', () => {
+describe('a map with many additions and deletions', () => {
   it('behaves like a Map', () => {
     const [map, model] = [new TurnoverMap<number, number>(), new Map<number, number>()];
     for (let n = 0; n < 5000; n++) {
@@ -18,7 +18,7 @@ describe('a map with much turnover', () => {
     expect([...map.values()]).toEqual([...model.values()]);
   });
 
-  it('keeps the values of a set in the order in which they were added', () => {
+  it('iterates over the values of a set in the order of their addition', () => {
     const set = new TurnoverSet([-2, -1]);
     for (let n = 0; n < 1000; n++) {
       set.add(n);
@@ -29,7 +29,7 @@ describe('a map with much turnover', () => {
     expect([...set]).toEqual([-2, -1, ...Array.from({ length: 50 }, (_, n) => 950 + n)]);
   });
 
-  it('takes additions at a constant cost, however many entries it has', () => {
+  it('adds entries at a constant cost, however many it has', () => {
     const set = new TurnoverSet<number>();
     for (let n = 0; n < 20_000; n++) set.add(n);
     const began = performance.now();
@@ -42,7 +42,7 @@ describe('a map with much turnover', () => {
     expect(set.size).toBe(20_000);
   });
 
-  it('does not keep deleted values reachable from its earlier tables', async () => {
+  it('does not keep deleted values in memory', async () => {
     const set = new TurnoverSet<object>();
     // An iterator that is not used refers to the table that the set had when it was created.
     const iterator = set[Symbol.iterator]();

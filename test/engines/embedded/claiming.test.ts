@@ -19,10 +19,10 @@ describe('an idle process', () => {
     folder.remove();
   });
 
-  it('runs a delayed task and a retry whose claims failed at first, and logs the failure once and its end once', async () => {
+  it('runs a delayed task and a retry after failed claims, with one log line for all', async () => {
     const database = folder.file('tasks.db');
     const { logger, lines } = recordingLogger();
-    // It does not look for what others commit, so that the test's own commits do not wake it.
+    // The long interval prevents the commits of the test from waking the process.
     tasks = new TaskManager({ database, logger, pollInterval: 3600 });
     const delayed = tasks.task('delayed', () => 1);
     let failed = false;
@@ -56,7 +56,7 @@ describe('an idle process', () => {
     ]);
   });
 
-  it('runs a delayed task whose claim got no answer', async () => {
+  it('runs a delayed task after a claim without an answer', async () => {
     let broken = false;
     const apply: Commit = async (batch, commit) => {
       if (broken && batch.claim) throw new Error('no answer');
@@ -72,7 +72,7 @@ describe('an idle process', () => {
     await success(id);
   });
 
-  it('runs once what it had claimed in a commit whose answer was lost', async () => {
+  it('runs tasks once if the answer to the commit of their claim is lost', async () => {
     let lose = false;
     const apply: Commit = async (batch, commit) => {
       const result = await commit(batch);
@@ -94,7 +94,7 @@ describe('an idle process', () => {
     expect((await tasks.find({ limit: 5 })).items.map(({ attempt }) => attempt)).toEqual([1, 1]);
   });
 
-  it('shows when the last attempt of a task began whose next attempt was claimed in a commit without an answer', async () => {
+  it('shows the start of the last attempt if the claim of the next gets no answer', async () => {
     let [lose, isLost] = [false, false];
     const apply: Commit = async (batch, commit) => {
       const result = await commit(isLost ? { ...batch, claim: undefined } : batch);
@@ -127,11 +127,11 @@ describe('an idle process', () => {
     });
   });
 
-  it('uses the slot of an attempt that was given up and whose handler ends while that is stored', async () => {
+  it('reuses the slot of an abandoned attempt if its handler ends during the commit', async () => {
     let end = (): void => {};
     let ended = Promise.resolve();
     const apply: Commit = async (batch, commit) => {
-      // The word index of failures would look for tasks as well, a second later.
+      // The word index of failures would also claim tasks, one second later.
       const indexes = batch.writes.some(({ kind }) => kind === 'makeSearchable');
       const result = await commit(indexes ? { ...batch, claim: undefined } : batch);
       if (batch.writes.some(({ kind }) => kind === 'finish')) {
@@ -158,7 +158,7 @@ describe('an idle process', () => {
     await success(await next.enqueue());
   });
 
-  it('keeps the claim of one large task away from the others that would not fit', async () => {
+  it('claims a large task alone if others would not fit into the claim', async () => {
     const claimed: number[] = [];
     const apply: Commit = async (batch, commit) => {
       const small = batch.claim && { ...batch, claim: { ...batch.claim, bytes: 1000 } };

@@ -11,14 +11,14 @@ import { sleep, waitFor } from '../../helpers/wait.js';
 
 const hour = 3600;
 
-describe('a clock that is set', () => {
+describe('the embedded engine', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let clock: ReturnType<typeof turnableClock>;
   let tasks: TaskManager;
   beforeEach(() => {
     folder = temporaryFolder();
     clock = turnableClock();
-    // A timer that waits for a later time looks at the clock so often, and so does an idle worker.
+    // Waiting timers and idle workers check the clock at this interval.
     quickTimers('setTimeout', 5000);
     tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
   });
@@ -33,7 +33,7 @@ describe('a clock that is set', () => {
   const schedule = async (wanted: string): Promise<ScheduleState | undefined> =>
     (await tasks.describe()).schedules.find(({ name }) => name === wanted);
 
-  it('back an hour keeps no new task waiting, measures no time below zero, and lists what is new as newest', async () => {
+  it('delays no new task if the clock is set back an hour', async () => {
     let failed = false;
     const noop = tasks.task('noop', () => 1);
     const flaky = tasks.task(
@@ -63,19 +63,19 @@ describe('a clock that is set', () => {
     expect((await tasks.aggregate('metrics', {})).durations.min).toBe(0);
   });
 
-  it('back and right again starts what waits within seconds of its time', async () => {
+  it('starts delayed tasks in time if the clock is set back and forth', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const id = await noop.with({ runAt: new Date(Date.now() + 1000) }).enqueue();
     clock.pass(-hour);
-    // With this commit the worker learns how long the other task is to wait: an hour.
+    // With this commit, the worker reads that the other task is due in an hour.
     await success(await noop.enqueue());
     await sleep(0.5);
     clock.pass(hour + 1);
     await success(id);
   });
 
-  it('back pauses no retry and no delay for the length of the jump, and keeps an absolute time', async () => {
+  it('shifts retries and delays, but no absolute time, if the clock is set back', async () => {
     const noop = tasks.task('noop', () => 1);
     const flaky = tasks.task(
       'flaky',
@@ -92,7 +92,7 @@ describe('a clock that is set', () => {
       await noop.with({ runAt }).enqueue(),
     ];
     await waitFor(async () => (await tasks.get(retried))?.attempts.length === 1);
-    // An idle worker notices the jump by itself, without a commit that makes it look for tasks.
+    // An idle worker notices the jump without a commit that wakes it.
     await sleep(0.5);
     clock.pass(-hour);
     const startsAgain = async (id: string): Promise<boolean> =>
@@ -104,7 +104,7 @@ describe('a clock that is set', () => {
       status: 'pending',
       runAt: runAt.toISOString(),
     });
-    // The deadline moved with the delay: an hour ahead of the clock it would end nothing.
+    // The deadline moves with the delay. Otherwise it would be an hour too late.
     const late = await noop.with({ runIn: 60, deadline: 1 }).enqueue();
     clock.pass(-hour);
     await waitFor(
@@ -114,7 +114,7 @@ describe('a clock that is set', () => {
     await waitFor(async () => (await tasks.get(late))?.status === 'failed');
   });
 
-  it('back while no process runs pauses no delay of the next process', async () => {
+  it('shifts delays at the start if the clock was set back before it', async () => {
     const start = async () => {
       const noop = tasks.task('noop', () => 1);
       await tasks.start();
@@ -130,7 +130,7 @@ describe('a clock that is set', () => {
     );
   });
 
-  it('back by a few seconds pauses no retry, no delay and no interval for the length of the jump', async () => {
+  it('shifts retries, delays and intervals if the clock is set back by seconds', async () => {
     const jump = 40;
     const lessThanTheJump = jump - 3;
     const noop = tasks.task('noop', () => 1);
@@ -161,7 +161,7 @@ describe('a clock that is set', () => {
     );
   });
 
-  it('back after a daily run does not make that run again within seconds', async () => {
+  it('does not repeat a daily run if the clock is set back after it', async () => {
     tasks.schedule(
       'daily',
       tasks.task('noop', () => 1),
@@ -183,7 +183,7 @@ describe('a clock that is set', () => {
     expect((await tasks.find({ schedule: 'daily' })).total).toBe(1);
   });
 
-  it('back moves no delay that another process has started again, or that has changed', async () => {
+  it('does not shift a delay that has changed meanwhile', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const id = await noop.with({ runIn: 60 }).enqueue();
@@ -208,7 +208,7 @@ describe('a clock that is set', () => {
     file.close();
   });
 
-  it('on, as after a sleep, makes one run of all that a schedule missed, or none, and goes on', async () => {
+  it('runs a schedule at most once if the clock jumps ahead over several runs', async () => {
     const noop = tasks.task('noop', () => 1);
     tasks.schedule('good', noop, { every: hour });
     tasks.schedule('skips', noop, { every: hour, catchUp: false });
@@ -222,7 +222,7 @@ describe('a clock that is set', () => {
       const now = await schedule('good');
       return now && now.lastTaskId !== null && (await schedule('skips'))?.skipped === 1 && now;
     });
-    // The interval keeps its beat.
+    // The interval keeps its phase.
     expect(Date.parse(after.nextRunAt ?? '') - Date.parse(good.nextRunAt ?? '')).toBe(
       10 * hour * 1000,
     );
@@ -235,7 +235,7 @@ describe('a clock that is set', () => {
     await waitFor(async () => (await tasks.find({ limit: 10, schedule: 'skips' })).total === 1);
   });
 
-  it('back pauses no interval for the length of the jump', async () => {
+  it('shifts an interval if the clock is set back', async () => {
     tasks.schedule(
       'often',
       tasks.task('noop', () => 1),
@@ -252,7 +252,7 @@ describe('a clock that is set', () => {
     await waitFor(async () => (await tasks.find({ limit: 1, schedule: 'often' })).total > 0);
   });
 
-  it('back while no process runs pauses no interval of the next process', async () => {
+  it('shifts an interval at the start if the clock was set back before it', async () => {
     const start = async (): Promise<void> => {
       tasks.schedule(
         'often',
@@ -272,7 +272,7 @@ describe('a clock that is set', () => {
     );
   });
 
-  it('does not move an interval of a process that is started again', async () => {
+  it('keeps the phase of an interval across restarts', async () => {
     tasks.schedule(
       'daily',
       tasks.task('noop', () => 1),
@@ -311,7 +311,7 @@ describe('a clock that is set', () => {
     ).toBe(24 * hour * 1000);
   });
 
-  it('plans anew when the rule of a schedule has changed', async () => {
+  it('plans a schedule again if its rule has changed', async () => {
     tasks.schedule(
       'report',
       tasks.task('noop', () => 1),

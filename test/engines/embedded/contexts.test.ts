@@ -19,7 +19,7 @@ const collect = (globalThis as { gc?: () => void }).gc;
 describe.each([
   ['in memory', () => ':memory:'],
   ['in a file', () => folder.file(`${Math.random()}.db`)],
-])('a request and the tasks that it adds %s', (_where, newDatabase) => {
+])('a request and its tasks %s', (_where, newDatabase) => {
   let tasks: TaskManager;
   beforeEach(() => {
     tasks = new TaskManager({ database: newDatabase(), logger: false, concurrency: 3 });
@@ -53,7 +53,7 @@ describe.each([
     await served.close();
   });
 
-  it('are separate: nothing that a request opens, starts or schedules keeps that request in memory', async () => {
+  it('are separate: no later work keeps the request in memory', async () => {
     const requests = new AsyncLocalStorage<object>();
     const noop = tasks.task('noop', () => {});
     const seldom = tasks.task('seldom', () => {});
@@ -80,7 +80,7 @@ describe.each([
     first.close();
     await waitFor(() => second.of('metrics').length > 0);
     await waitFor(async () => (await tasks.find({ status: ['success'], limit: 1 })).total === 2);
-    // The stream that is open still is in use.
+    // The second stream is still open and in use.
     expect(held).toHaveLength(9);
     const stillThere = (): number[] => held.flatMap((request, n) => (request.deref() ? [n] : []));
     await eventually(async () => {

@@ -5,7 +5,7 @@ import { temporaryFolder } from '../../helpers/folder.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { waitFor } from '../../helpers/wait.js';
 
-describe('a task whose row is damaged', () => {
+describe('a task with a damaged row', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let log: ReturnType<typeof recordingLogger>;
   let tasks: TaskManager;
@@ -35,7 +35,7 @@ describe('a task whose row is damaged', () => {
   });
   const logged = (message: string): unknown[] => log.lines.filter(({ msg }) => msg === message);
 
-  it('does not start and is logged with its id, and the other tasks of its claim run', async () => {
+  it('is logged with its id and does not start, and the other claimed tasks run', async () => {
     await tasks.start();
     await waitFor(async () => (await tasks.get(ids[1] ?? ''))?.status === 'success');
     expect(ran).toEqual(['intact']);
@@ -44,7 +44,7 @@ describe('a task whose row is damaged', () => {
     ]);
   });
 
-  it('is not reported to listeners and is logged, and listeners get the other tasks of its claim', async () => {
+  it('is logged and not reported to listeners, which still get the other tasks', async () => {
     const started: string[] = [];
     tasks.on('running', ({ id }) => void started.push(id));
     await tasks.start();

@@ -57,12 +57,16 @@ describe('the database file', () => {
 
   it.each<[string, (path: string) => Promise<void> | void, RegExp]>([
     [
-      'is no database',
+      'is not a database',
       (file) =>
         writeFileSync(file, 'a letter to grandma, and nothing that SQLite wrote. '.repeat(20)),
       /not an SQLite database/,
     ],
-    ['is too short to be one', (file) => writeFileSync(file, 'short'), /not an SQLite database/],
+    [
+      'is too short for a database',
+      (file) => writeFileSync(file, 'short'),
+      /not an SQLite database/,
+    ],
     [
       'belongs to another program',
       async (file) => {
@@ -106,9 +110,8 @@ describe('the database file', () => {
       'is from a pre-release',
       async (file) => {
         const older = await openDatabase(file);
-        older.exec(
-          'PRAGMA application_id = 0x746b666c; PRAGMA user_version = 6; CREATE TABLE task (seq INTEGER PRIMARY KEY)',
-        );
+        older.exec('PRAGMA application_id = 0x746b666c; PRAGMA user_version = 6');
+        older.exec('CREATE TABLE task (seq INTEGER PRIMARY KEY)');
         older.close();
       },
       /pre-release/,
@@ -125,11 +128,10 @@ describe('the database file', () => {
       },
       /newer version/,
     ],
-  ])('is refused with a clear error and left as it is when it %s', async (_case, make, message) => {
+  ])('is rejected with a clear error and left unchanged if it %s', async (_case, make, message) => {
     await make(path);
-    // SQLite would first change the files beside it: its journal, its log, and the index of the
-    // log. The driver closes connections when they are garbage-collected, and only then removes the
-    // files beside the database that a manager has used to make this one.
+    // SQLite would first change the journal, the log and the index of the log. The driver removes
+    // the files of the original database only when its connections are garbage-collected.
     const content = (): [name: string, bytes: Buffer][] =>
       readdirSync(folder.path, { withFileTypes: true })
         .filter((entry) => entry.isFile() && !entry.name.includes('.made'))
@@ -144,7 +146,7 @@ describe('the database file', () => {
     expect(content()).toEqual(before);
   });
 
-  it('is refused with a clear error, and its content stays, when it is damaged', async () => {
+  it('is rejected with a clear error and left unchanged if it is damaged', async () => {
     const made = folder.file('made.db');
     await start(made);
     const bytes = readFileSync(made);
@@ -157,7 +159,7 @@ describe('the database file', () => {
       code: 'ENGINE_UNAVAILABLE',
       message: expect.stringMatching(/cannot be used/),
     });
-    // SQLite finds the damage only once it has opened the file, so an empty log may be beside it.
+    // SQLite opens the file before it finds the damage, so an empty log may exist.
     expect(readFileSync(path).equals(damaged)).toBe(true);
   });
 
@@ -165,7 +167,7 @@ describe('the database file', () => {
     ['is a folder', (file) => mkdirSync(file), /is a folder/],
     ['is a named pipe', (file) => execFileSync('mkfifo', [file]), /not a regular file/],
     [
-      'has a file in the place of its folder of locks',
+      'has a file instead of its folder of locks',
       (file) => writeFileSync(`${file}-owners`, ''),
       /-owners'.* is a file/,
     ],
@@ -174,7 +176,7 @@ describe('the database file', () => {
       (file) => rmdirSync(dirname(file)),
       /folder does not exist/,
     ],
-  ])('is refused with a clear error when it %s', async (_case, make, message) => {
+  ])('is rejected with a clear error if it %s', async (_case, make, message) => {
     make(path);
     await expect(start()).rejects.toThrow(
       expect.objectContaining({
@@ -184,7 +186,7 @@ describe('the database file', () => {
     );
   });
 
-  it('keeps its locks when other managers of the process come and go', async () => {
+  it('keeps its locks if other managers of the process start and stop', async () => {
     const locks = (): string[] => {
       const { ino } = statSync(path);
       return readFileSync('/proc/locks', 'utf8')
@@ -207,7 +209,7 @@ describe('the database file', () => {
     }
   });
 
-  it('is copied while it is in use, and never over another file', async () => {
+  it('can be copied while it is in use, but not over another file', async () => {
     const tasks = new TaskManager({ database: path, logger: false });
     const note = tasks.define<[n: number]>('note');
     await note.enqueueMany(Array.from({ length: 200 }, (_, n) => [n]));
@@ -223,7 +225,7 @@ describe('the database file', () => {
     await Promise.all([tasks.stop(), other.stop()]);
   });
 
-  it('keeps a bounded number of entries in a log, and drops what has expired a few at a time', async () => {
+  it('keeps few entries of a log and drops expired ones in small batches', async () => {
     const tasks = new TaskManager({ database: path, logger: false });
     for (let n = 0; n < 30; n++) await tasks.store.append('log', n, 0.05);
     await new Promise((resolve) => setTimeout(resolve, 80));
@@ -234,7 +236,7 @@ describe('the database file', () => {
     await tasks.stop({ timeout: 0 });
   });
 
-  it('can be tried again once it is well', async () => {
+  it('can be opened again after it is repaired', async () => {
     writeFileSync(path, 'not a database, for now, of more than one hundred bytes: '.repeat(3));
     const tasks = new TaskManager({ database: path, logger: false });
     const noop = tasks.define('noop');
@@ -246,19 +248,19 @@ describe('the database file', () => {
     await tasks.stop();
   });
 
-  it('is looked at seldom if the interval is longer than a timer can be', async () => {
+  it('is polled at most every 24.8 days', async () => {
     const intervals = jest.spyOn(globalThis, 'setInterval');
     const tasks = new TaskManager({ database: path, logger: false, pollInterval: 3_000_000 });
     managers.push(tasks);
     await tasks.start();
-    // Node makes 1 of what is longer.
+    // Node replaces a longer interval by 1 ms.
     expect(Math.max(...intervals.mock.calls.map(([, milliseconds]) => milliseconds ?? 0))).toBe(
       2 ** 31 - 1,
     );
     intervals.mockRestore();
   });
 
-  it('keeps the tasks of a process whose lock was removed from being run by another one', async () => {
+  it('protects the tasks of a process after the lock of the process was removed', async () => {
     let runs = 0;
     const { passed, open } = gate();
     const work = (): Promise<void> => {
@@ -285,7 +287,7 @@ describe('the database file', () => {
     expect(locks()).toBe(0);
   });
 
-  it('can be started again after a start that failed once this process had its lock', async () => {
+  it('can be opened again after a start that failed with the lock already taken', async () => {
     const tasks = opened(path);
     const noop = tasks.task('noop', () => 1);
     await tasks.find();
@@ -295,7 +297,7 @@ describe('the database file', () => {
         VALUES ('gone', 'here', 1, '0.1.0', 1, 1)`,
     );
     connection.close();
-    // Whether that process lives cannot be found out, because its lock is a folder.
+    // The lock is a folder, so the state of that process is unknown.
     mkdirSync(`${path}-owners/gone`, { recursive: true });
     const failure = expect.objectContaining({
       code: 'ENGINE_UNAVAILABLE',
@@ -308,7 +310,7 @@ describe('the database file', () => {
     await waitFor(async () => (await tasks.get(id))?.status === 'success');
   });
 
-  it('rejects an enqueue on a full disk, keeps what is there, and goes on when there is room', async () => {
+  it('rejects an enqueue on a full disk, keeps its content, and recovers', async () => {
     const tasks = new TaskManager({ database: path, logger: false });
     const note = tasks.define<[text: string]>('note');
     const kept = await note.enqueue('kept');
@@ -330,7 +332,7 @@ describe('the database file', () => {
         at: Date.now(),
         wanted: [],
       }).outcomes;
-    // SQLite's own limit of pages stands for the disk: the error is the very same.
+    // The page limit of SQLite replaces a full disk, because it causes the same error.
     const pages = Number(connection.get('PRAGMA page_count')?.page_count);
     connection.get(`PRAGMA max_page_count = ${pages + 5}`);
     expect(write()).toEqual([
@@ -343,7 +345,7 @@ describe('the database file', () => {
     connection.close();
   });
 
-  it('that stays locked fails what waits for it together, not one after the other, and works again afterwards', async () => {
+  it('rejects all waiting writes together while it is locked, and recovers', async () => {
     const tasks = new TaskManager({ database: path, logger: false });
     await tasks.define<[n: number]>('note').enqueue(0);
     await tasks.stop();
@@ -423,7 +425,7 @@ describe('a database with 100,000 ended tasks', () => {
     folder.remove();
   });
 
-  it('answers the first page as quickly as a small one, and tells a change in a change, not in the whole', async () => {
+  it('answers the first page quickly and reports a change without reading all tasks', async () => {
     await tasks.start();
     for (let batch = 0; batch < 20; batch++)
       await noop.enqueueMany(Array.from({ length: 5000 }, () => []));

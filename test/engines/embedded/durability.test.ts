@@ -27,7 +27,7 @@ describe('a restart', () => {
     folder.remove();
   });
 
-  it('may come at any moment of a start, which leaves nothing behind that goes on without its file', async () => {
+  it('may stop a process at any moment of its start, without leaving a timer', async () => {
     for (let milliseconds = 0; milliseconds < 40; milliseconds += 2) {
       const tasks = open();
       tasks.task('note', () => 1);
@@ -36,11 +36,11 @@ describe('a restart', () => {
       await tasks.stop({ timeout: 1 });
       await started;
     }
-    // A timer that was left would throw where nobody can catch it.
+    // A remaining timer would throw an uncaught error.
     await new Promise((resolve) => setTimeout(resolve, 100));
   });
 
-  it('opens one file in many at once, the first time too', async () => {
+  it('opens a file in six managers at once, even if the file is new', async () => {
     const many = Array.from({ length: 6 }, () => open());
     await Promise.all(many.map((each) => each.start({ run: false })));
     expect(
@@ -48,7 +48,7 @@ describe('a restart', () => {
     ).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  it('keeps everything that is known of every task, in whatever state', async () => {
+  it('keeps all data of tasks in every state', async () => {
     const first = open();
     const good = first.task('good', (word: string) => ({ word }), {
       tags: { tenant: '7' },
@@ -92,7 +92,7 @@ describe('a restart', () => {
     ).toBe(ids[0]);
   });
 
-  it('of one process after the other loses no pending task of either', async () => {
+  it('of one process after another loses no pending task', async () => {
     const [one, two] = [open(), open()];
     const ids = [
       ...(await one.define<[n: number]>('work').enqueueMany([[1], [2]])),
@@ -114,7 +114,7 @@ describe('a restart', () => {
     );
   });
 
-  it('does not bring back what was deleted while other processes had it open', async () => {
+  it('does not restore tasks that were deleted while other processes were running', async () => {
     const [one, two] = [open(), open()];
     const work = one.task('work', () => 1);
     await Promise.all([one.start(), two.start({ run: false })]);
@@ -138,7 +138,7 @@ describe('a restart', () => {
     ]).toEqual([undefined, undefined, 1]);
   });
 
-  it('does not read the history: a process starts as quickly on 20,000 tasks as on none', async () => {
+  it('is as fast with 20,000 tasks as with none', async () => {
     const fill = open();
     await fill
       .define<[n: number]>('work')

@@ -11,7 +11,7 @@ afterAll(async () => {
 });
 
 describeEngine(
-  'embedded (three processes on one file: one enqueues, one runs, one shows and commands)',
+  'embedded (three processes on one file: one enqueues, one runs, one commands)',
   () => {
     const folder = temporaryFolder();
     return {

@@ -7,8 +7,7 @@ import { temporaryFolder } from '../../helpers/folder.js';
 describeEngine(
   'embedded (in memory)',
   () => {
-    // A second manager in a test shares what the first one keeps, which in memory only one manager
-    // can.
+    // Each manager has its own memory. A test uses only the last manager that it made.
     return {
       manager: (options) => new TaskManager({ ...options, database: ':memory:' }),
       cleanUp: () => {},

@@ -8,7 +8,7 @@ import type { AppConnection } from '../../../src/tasks/engine.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { waitFor } from '../../helpers/wait.js';
 
-describe('a task that is enqueued within a transaction of the app', () => {
+describe('a task that is enqueued in a transaction of the app', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let path: string;
   let tasks: TaskManager;
@@ -19,9 +19,8 @@ describe('a task that is enqueued within a transaction of the app', () => {
     tasks = new TaskManager({ database: path, logger: false, pollInterval: 0.02 });
     await tasks.describe();
     app = new DatabaseSync(path);
-    app.exec(
-      'PRAGMA busy_timeout = 5000; CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL)',
-    );
+    app.exec('PRAGMA busy_timeout = 5000');
+    app.exec('CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL)');
   });
   afterEach(async () => {
     await tasks.stop();
@@ -30,7 +29,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
   });
   const count = async (): Promise<number> => (await tasks.find({ limit: 1 })).total;
 
-  it('exists when the transaction has committed, with the order it belongs to, and runs then', async () => {
+  it('is stored and runs after the commit, together with the rows of the app', async () => {
     const ran: number[] = [];
     const ship = tasks.task('ship', (order: number) => {
       ran.push(order);
@@ -55,7 +54,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
     });
   });
 
-  it('never existed when the transaction is rolled back', async () => {
+  it('does not exist after a rollback', async () => {
     const ship = tasks.define<[order: number]>('ship');
     app.exec('BEGIN IMMEDIATE');
     const id = ship.enqueueIn(app, 7);
@@ -64,14 +63,14 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect((await tasks.aggregate('statsSnapshot')).counts.pending).toBe(0);
   });
 
-  it('does not keep a stop waiting, although its connection stays open', async () => {
+  it('does not delay a stop, although its connection stays open', async () => {
     app.exec("INSERT INTO orders (id, item) VALUES (1, 'book')");
     const began = performance.now();
     await tasks.stop();
     expect(performance.now() - began).toBeLessThan(6000);
   });
 
-  it('leaves the transaction as it was when it cannot be stored', async () => {
+  it('leaves the transaction unchanged if it cannot be stored', async () => {
     const ship = tasks.define<[order: unknown]>('ship');
     app.exec('BEGIN IMMEDIATE');
     app.prepare('INSERT INTO orders (id, item) VALUES (?, ?)').run(7, 'book');
@@ -81,7 +80,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect(await count()).toBe(0);
   });
 
-  it('holds its idempotency key, within the transaction and beyond', async () => {
+  it('holds its idempotency key in the transaction and after it', async () => {
     const ship = tasks.define<[order: number]>('ship').with({ idempotencyKey: 'order 7' });
     app.exec('BEGIN IMMEDIATE');
     const id = ship.enqueueIn(app, 7);
@@ -91,7 +90,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect(await count()).toBe(1);
   });
 
-  it('is refused without an open transaction, on a closed connection and on another file', async () => {
+  it('is rejected without a transaction, on a closed connection and on another file', async () => {
     const ship = tasks.define<[order: number]>('ship');
     expect(() => ship.enqueueIn(app, 7)).toThrow(/no transaction is open/);
     const other = new DatabaseSync(folder.file('other.db'));
@@ -108,7 +107,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
     expect(await count()).toBe(0);
   });
 
-  it('is refused by a manager that has not opened the file', async () => {
+  it('is rejected by a manager that has not opened the file', async () => {
     const unopened = new TaskManager({ database: path, logger: false });
     app.exec('BEGIN IMMEDIATE');
     expect(() => unopened.define<[order: number]>('ship').enqueueIn(app, 7)).toThrow(
@@ -128,7 +127,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
       expect(() => ship.enqueueIn(connection as AppConnection, 7)).toThrow(/file locks/);
     };
 
-    it('is refused, even if that library has the same interface and a transaction is open', async () => {
+    it('is rejected, even if that library has the same interface', async () => {
       refused({
         inTransaction: true,
         exec: () => {},
@@ -137,7 +136,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
       expect(await count()).toBe(0);
     });
 
-    it('is refused for a second copy of the same package', async () => {
+    it('is rejected for a second copy of the same package', async () => {
       const driver = dirname(
         createRequire(import.meta.url).resolve('@photostructure/sqlite/package.json'),
       );
@@ -158,7 +157,7 @@ describe('a task that is enqueued within a transaction of the app', () => {
     const node = process.getBuiltinModule?.('node:sqlite' as 'node:fs') as unknown as
       | { DatabaseSync: typeof DatabaseSync }
       | undefined;
-    (node ? it : it.skip)('is refused for node:sqlite', () => {
+    (node ? it : it.skip)('is rejected for node:sqlite', () => {
       const connection = new (node?.DatabaseSync ?? DatabaseSync)(folder.file('elsewhere.db'));
       connection.exec('BEGIN IMMEDIATE');
       refused(connection);

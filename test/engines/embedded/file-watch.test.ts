@@ -18,7 +18,7 @@ describe('an open database file', () => {
     log = recordingLogger();
     tasks = new TaskManager({ database: path, logger: log.logger, pollInterval: 0.02 });
     note = tasks.define<[]>('note');
-    // Something to run, so that the manager claims, records and looks for changes meanwhile.
+    // A schedule makes the manager claim, record and look for changes during the test.
     tasks.schedule('tick', () => {}, { every: 0.05 });
     await tasks.start();
     await note.enqueue();
@@ -48,7 +48,7 @@ describe('an open database file', () => {
     ],
     ['is emptied', (file) => truncateSync(file)],
     ['loses its write-ahead log', (file) => rmSync(`${file}-wal`)],
-    ['loses the map of that log', (file) => rmSync(`${file}-shm`)],
+    ['loses the index of that log', (file) => rmSync(`${file}-shm`)],
     [
       'is overwritten',
       (file) => {
@@ -56,7 +56,7 @@ describe('an open database file', () => {
         truncateSync(`${file}-wal`);
       },
     ],
-  ])('is reported once and takes no more work when it %s', async (_case, harm) => {
+  ])('is reported once and accepts no more work if it %s', async (_case, harm) => {
     harm(path);
     await waitFor(isRefused, 20);
     expect(await codeOf(tasks.find({ limit: 1 }))).toBe('ENGINE_UNAVAILABLE');
@@ -70,12 +70,12 @@ describe('an open database file', () => {
     expect(logged('the task database cannot be used')).toBe(1);
   });
 
-  it('is reported although no call is made', async () => {
+  it('is reported even if no call is made', async () => {
     renameSync(path, `${path}.away`);
     await waitFor(() => logged('the task database cannot be used') === 1, 20);
   });
 
-  it('can be used again when it is put back', async () => {
+  it('can be used again after it is restored', async () => {
     renameSync(path, `${path}.away`);
     await waitFor(isRefused, 20);
     renameSync(`${path}.away`, path);

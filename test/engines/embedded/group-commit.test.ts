@@ -20,7 +20,7 @@ const row = (seq: number): ClaimedRow => [
 ];
 const write = { kind: 'pauseQueue', queue: 'default', paused: true, by: 'test', at: 0 } as const;
 
-/** A disk whose commits end when the test says so, in the order they came. */
+/** Makes a disk with commits that the test ends, in their order. */
 function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   const underWay: {
     batch: Batch;
@@ -32,7 +32,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   const due: (number | null)[] = [];
   const failures: unknown[] = [];
   let atOnce: Partial<BatchResult> | undefined;
-  /** Which part of the engine throws now. */
+  /** The parts of the engine that throw. */
   const broken = { claim: false, begin: false };
   const commits = new GroupCommit({
     clock: systemClock,
@@ -95,15 +95,15 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
       void commits.submit<'pauseQueue'>(write).catch(() => undefined);
     for (let each = 0; each < 3; each++) await turn();
   };
-  /** Answers what is written from now on at once. */
+  /** Answers all later writes at once. */
   const answerAtOnce = (result: Partial<BatchResult>): void => {
     atOnce = result;
   };
   return { commits, underWay, batches, begun, due, failures, broken, first, submit, answerAtOnce };
 }
 
-describe('how commits are grouped', () => {
-  it('shares one commit among all who write while a slow disk is at work', async () => {
+describe('a group commit', () => {
+  it('contains all writes that arrive while a slow disk commits', async () => {
     const { first, submit, underWay, batches } = fakeDisk();
     await submit();
     await submit(50);
@@ -114,7 +114,7 @@ describe('how commits are grouped', () => {
     await first().end({ diskBound: true });
   });
 
-  it('has a second batch under way where the disk is quick, and no third', async () => {
+  it('runs beside one other commit on a fast disk, but not beside two', async () => {
     const { first, submit, underWay, batches } = fakeDisk();
     await submit();
     await first().end();
@@ -127,7 +127,7 @@ describe('how commits are grouped', () => {
     expect(underWay).toHaveLength(0);
   });
 
-  it('goes back to one batch once the disk has become slow', async () => {
+  it('runs alone again after the disk has become slow', async () => {
     const { first, submit, underWay } = fakeDisk();
     await submit();
     await first().end();
@@ -141,7 +141,7 @@ describe('how commits are grouped', () => {
     expect(underWay).toHaveLength(1);
   });
 
-  it('writes what comes of the first results while it tells the rest', async () => {
+  it('contains the writes that follow from the first results of the previous one', async () => {
     const { commits, first, submit, batches } = fakeDisk();
     await submit();
     await first().end();
@@ -157,7 +157,7 @@ describe('how commits are grouped', () => {
     expect(batches.map(({ writes }) => writes.length)).toEqual([1, 100, 50, 50]);
   });
 
-  it('claims for a batch only what the one before it may not take already', async () => {
+  it('claims no more tasks than the previous commit leaves slots', async () => {
     const { first, submit, batches, begun } = fakeDisk({ slots: 10 });
     await submit();
     await first().end({ claimed: [row(1), row(2)] });
@@ -170,7 +170,7 @@ describe('how commits are grouped', () => {
     expect(batches).toHaveLength(3);
   });
 
-  it('looks again for tasks that a batch stored while another held all free slots', async () => {
+  it('claims again for tasks stored while another commit held all free slots', async () => {
     const { first, submit, batches, begun } = fakeDisk({ slots: 10 });
     await submit();
     await first().end();
@@ -184,7 +184,7 @@ describe('how commits are grouped', () => {
     expect(begun).toEqual([1]);
   });
 
-  it('has its slots back after a batch that failed', async () => {
+  it('releases its slots if it fails', async () => {
     const { first, submit, batches } = fakeDisk({ slots: 10 });
     await submit();
     await first().fail();
@@ -193,7 +193,7 @@ describe('how commits are grouped', () => {
     await first().end();
   });
 
-  it('waits at its close for all that is under way and gathered', async () => {
+  it('finishes with all pending writes before a close resolves', async () => {
     const { commits, first, submit, underWay } = fakeDisk();
     await submit();
     await first().end();
@@ -215,7 +215,7 @@ describe('how commits are grouped', () => {
     });
   });
 
-  it('reports when the next task is due in the order of the commits, even if the earlier answer is handled in two turns', async () => {
+  it('reports the next due time in the order of the commits', async () => {
     const { commits, first, submit, due, answerAtOnce } = fakeDisk({ slots: 10 });
     await submit();
     await first().end();
@@ -226,7 +226,7 @@ describe('how commits are grouped', () => {
     expect(due).toEqual([null, null, 5]);
   });
 
-  it('reports a claim that failed, and not that no task is due', async () => {
+  it('reports a failed claim, and no due time', async () => {
     const { first, submit, due, failures } = fakeDisk({ slots: 10 });
     await submit();
     await first().end({ nextDue: null, claimError: { message: 'locked', errcode: 5 } });
@@ -239,7 +239,7 @@ describe('how commits are grouped', () => {
     ]);
   });
 
-  it('hands back what a commit without an answer may have claimed, before it claims again', async () => {
+  it('hands back possibly claimed tasks of a commit without an answer', async () => {
     const { first, submit, batches } = fakeDisk({ slots: 10 });
     await submit();
     await first().end({ claimed: [row(1)] });
@@ -260,7 +260,7 @@ describe('how commits are grouped', () => {
     });
   });
 
-  it('reports a claim that cannot be made, and stores the writes without it', async () => {
+  it('reports a claim that cannot be made and stores its writes', async () => {
     const { first, submit, batches, failures, broken } = fakeDisk({ slots: 10 });
     broken.claim = true;
     await submit();
@@ -275,7 +275,7 @@ describe('how commits are grouped', () => {
     await first().end();
   });
 
-  it('reports an answer whose tasks cannot begin, and goes on with the next batch', async () => {
+  it('reports claimed tasks that cannot begin, and the next commit continues', async () => {
     const { first, submit, batches, failures, broken } = fakeDisk({ slots: 10 });
     await submit();
     broken.begin = true;
@@ -287,7 +287,7 @@ describe('how commits are grouped', () => {
     await first().end();
   });
 
-  it('hands back again if that could not be stored', async () => {
+  it('hands tasks back again if the first attempt was not stored', async () => {
     const { first, submit, batches } = fakeDisk({ slots: 10 });
     await submit();
     await first().fail();
@@ -304,7 +304,7 @@ describe('how commits are grouped', () => {
     ).toEqual([0, 1, 1, 0]);
   });
 
-  it('limits batches by weight, keeps the order of the writes, and writes a larger one alone', async () => {
+  it('is limited by weight and keeps the order, and a larger write is alone in one', async () => {
     const { commits, first, batches } = fakeDisk({ batchWeight: 10_000 });
     const settled: number[] = [];
     for (const [n, length] of [4000, 4000, 4000, 50_000, 100].entries()) {

@@ -53,9 +53,9 @@ describe('retention', () => {
   });
   afterEach(() => folder.remove());
 
-  it('by age deletes what ended before, with all that belongs to it, and nothing that has not ended', async () => {
+  it('by age deletes older ended tasks with their data, but no other task', async () => {
     await fill(250);
-    // A thousandth of a second: everything that has ended is older.
+    // One millisecond, so that all ended tasks are older.
     const tasks = new TaskManager({ database, logger: false, retentionDays: 0.001 / 86_400 });
     await tasks.start({ run: false });
     await waitFor(async () => (await tasks.find({ limit: 1 })).total === 1);
@@ -76,7 +76,7 @@ describe('retention', () => {
     });
   });
 
-  it('by count keeps the newest', async () => {
+  it('by count keeps the newest tasks', async () => {
     await fill(250);
     const tasks = new TaskManager({ database, logger: false, retentionCount: 20 });
     const newest = (await tasks.find({ limit: 20, sort: '-endedAt' })).items.map(({ id }) => id);
@@ -88,7 +88,7 @@ describe('retention', () => {
     await tasks.stop();
   });
 
-  it('remembers 10,000 kinds of failure when no task is of them any more, and those that one is of', async () => {
+  it('keeps 10,000 failure groups without a task, and all groups with a task', async () => {
     await fill(3);
     const file = await openDatabase(database);
     file.exec(`INSERT INTO failure_group WITH RECURSIVE each (n) AS (SELECT 1 UNION ALL SELECT n + 1
@@ -115,7 +115,7 @@ describe('retention', () => {
     file.close();
   });
 
-  it('is off by default, and refuses what makes no sense', async () => {
+  it('is off by default and rejects invalid values', async () => {
     await fill(3);
     expect(await rows()).toMatchObject({ task: 4 });
     expect(() => new TaskManager({ database, retentionDays: 0 })).toThrow(RangeError);

@@ -4,7 +4,7 @@ import { TaskManager } from '../../../src/manager.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { recordingLogger } from '../../helpers/logs.js';
 
-describe('a manager that starts on a file which another process has open', () => {
+describe('a manager that starts on a file of another running process', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let managers: TaskManager[];
   const [, main = ''] = process.argv;

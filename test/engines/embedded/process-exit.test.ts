@@ -14,7 +14,7 @@ describe('a process that exits', () => {
     ['write', 'throw', 1],
     ['backup', 'exit', 7],
     ['backup', 'throw', 1],
-  ])('ends with its own exit code during a %s, after %s', async (busy, way, code) => {
+  ])('keeps its exit code during a %s, after %s', async (busy, way, code) => {
     expect(await startScript('exits-while-busy.js', folder.file('tasks.db'), busy, way).ended).toBe(
       code,
     );

@@ -72,7 +72,7 @@ describe('a manager', () => {
     await expect(call(tasks)).rejects.toThrow(unavailable);
   });
 
-  it('stops although its tables cannot be read and its lock cannot be removed', async () => {
+  it('stops even if its tables cannot be read and its lock cannot be removed', async () => {
     await tasks.start();
     const lock = `${path}-owners/${readdirSync(`${path}-owners`)[0]}`;
     damage();
@@ -81,7 +81,7 @@ describe('a manager', () => {
     await tasks.stop({ timeout: 0.1 });
   });
 
-  it('rejects a list of workers with ENGINE_UNAVAILABLE if the locks cannot be looked at', async () => {
+  it('rejects a list of workers with ENGINE_UNAVAILABLE if the locks are unreadable', async () => {
     await tasks.start();
     await waitFor(async () => (await tasks.aggregate('workers')).length === 1);
     rmSync(`${path}-owners`, { recursive: true });
@@ -89,7 +89,7 @@ describe('a manager', () => {
     await expect(tasks.aggregate('workers')).rejects.toThrow(unavailable);
   });
 
-  it('takes over the tasks of a dead process although the lock of another one cannot be checked', async () => {
+  it('takes over the tasks of a dead process even if another lock is unreadable', async () => {
     const add = (owner: string): void =>
       file.run(
         `INSERT INTO worker (owner, host, pid, version, slots, started_at)

@@ -6,7 +6,7 @@ import { temporaryFolder } from '../../helpers/folder.js';
 import { type Commit, engineWithCommits } from '../../helpers/port.js';
 import { gate, sleep, waitFor } from '../../helpers/wait.js';
 
-/** What a batch gets when the file stayed locked for longer than SQLite waits. */
+/** Returns the result of a batch if the file is locked for longer than SQLite waits. */
 const locked = ({ writes, claim }: Batch): BatchResult => {
   const error = { message: 'database is locked', errcode: 5 };
   const outcomes = writes.map(() => ({ ok: false, error }) as const);
@@ -31,8 +31,8 @@ describe('a stop while the file is locked', () => {
   afterEach(() => folder.remove());
 
   /**
-   * Runs a task that ends during a stop, with commits as given, and returns what another process
-   * finds then.
+   * Runs a task that ends during a stop, with the given commits. Returns the task as another
+   * process reads it afterwards.
    */
   async function stopWith(apply: Commit) {
     const tasks = new TaskManager({ engine: engineWithCommits(apply, { path }), logger: false });
@@ -60,13 +60,13 @@ describe('a stop while the file is locked', () => {
   const has = (batch: Batch, kind: string): boolean =>
     batch.writes.some((write) => write.kind === kind);
 
-  it('records a task that ended meanwhile, in the commit that hands back the others', async () => {
+  it('records a task that ended meanwhile together with the tasks handed back', async () => {
     const apply: Commit = async (batch, commit) =>
       has(batch, 'finish') && !has(batch, 'recover') ? locked(batch) : commit(batch);
     expect(await stopWith(apply)).toEqual({ status: 'success', result: 'kept', lines: ['done'] });
   });
 
-  it('records a task whose end is refused only after the time of the stop is over', async () => {
+  it('records a task if storing its end fails after the timeout of the stop', async () => {
     let first = true;
     const apply: Commit = async (batch, commit) => {
       if (!first || !has(batch, 'finish')) return commit(batch);
@@ -77,7 +77,7 @@ describe('a stop while the file is locked', () => {
     expect(await stopWith(apply)).toEqual({ status: 'success', result: 'kept', lines: ['done'] });
   });
 
-  it('keeps the log lines of a task once when the answer to its end was lost', async () => {
+  it('keeps the log lines of a task once if the answer to its end is lost', async () => {
     let first = true;
     const apply: Commit = async (batch, commit) => {
       const result = await commit(batch);

@@ -25,7 +25,7 @@ describe('a schedule', () => {
     jest.useRealTimers();
     folder.remove();
   });
-  /** A process of the app: it has started, and defines some schedules. */
+  /** Starts a process of the app that defines some schedules. */
   const started = async (names: readonly string[], run = true): Promise<TaskManager> => {
     const manager = new TaskManager({ database: folder.file('tasks.db'), logger: false });
     managers.push(manager);
@@ -41,7 +41,7 @@ describe('a schedule', () => {
       (error: { code?: unknown }) => error.code,
     );
 
-  it('that no running process has defined for a minute is marked, and can be removed', async () => {
+  it('is marked and can be removed if no process has defined it for a minute', async () => {
     const before = await started(['old', 'kept']);
     await waitFor(() => find(before, 'old'));
     await before.stop();
@@ -71,7 +71,7 @@ describe('a schedule', () => {
     expect(await remove(after, 'old')).toBe('NOT_FOUND');
   });
 
-  it('is not marked while any running process defines it, with `run: false` too', async () => {
+  it('is not marked while a running process defines it, even with `run: false`', async () => {
     const web = await started(['nightly'], false);
     const worker = await started(['nightly']);
     await waitFor(() => find(web, 'nightly'));
@@ -82,7 +82,7 @@ describe('a schedule', () => {
     expect(await remove(other, 'nightly')).toBe('SCHEDULE_DEFINED');
   });
 
-  it('that is defined after the start counts as defined', async () => {
+  it('counts as defined if it is defined after the start', async () => {
     const worker = await started([]);
     worker.schedule('late', () => {}, { every: 3600 });
     await waitFor(() => find(worker, 'late'));
@@ -91,7 +91,7 @@ describe('a schedule', () => {
     expect(await remove(other, 'late')).toBe('SCHEDULE_DEFINED');
   });
 
-  it('counts as defined although the process could not say so at once', async () => {
+  it('counts as defined even if the process could not store that at once', async () => {
     const worker = await started([]);
     const file = await openDatabase(folder.file('tasks.db'));
     await waitFor(() => file.get('SELECT 1 FROM worker'));
@@ -109,7 +109,7 @@ describe('a schedule', () => {
     expect(await remove(other, 'late')).toBe('SCHEDULE_DEFINED');
   });
 
-  it('is planned again if its row is deleted while a process that defines it runs', async () => {
+  it('is planned again if its row is deleted while a process defines it', async () => {
     const worker = await started(['nightly']);
     await waitFor(() => find(worker, 'nightly'));
     const file = await openDatabase(folder.file('tasks.db'));
@@ -118,7 +118,7 @@ describe('a schedule', () => {
     await waitFor(async () => (await find(worker, 'nightly'))?.nextRunAt);
   });
 
-  it('that a process defines again loses the mark, and comes back after it was removed', async () => {
+  it('loses its mark if it is defined again, and returns after it was removed', async () => {
     const before = await started(['nightly']);
     await waitFor(() => find(before, 'nightly'));
     await before.stop();

@@ -18,7 +18,7 @@ const batch = (...writes: Batch['writes']): Batch => ({
   wanted: [],
 });
 
-describe('the thread that writes', () => {
+describe('the writer thread', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let path: string;
   let port: WritePort | undefined;
@@ -38,7 +38,7 @@ describe('the thread that writes', () => {
     folder.remove();
   });
 
-  it('is started again when it ends: every task whose enqueue resolved has run, no task has run twice, and the app continues', async () => {
+  it('is restarted if it ends: all enqueued tasks have run, and none has run twice', async () => {
     const script = startScript('dying-thread.js', path, '4');
     expect(await script.ended).toBe(0);
     const result = JSON.parse(script.lines.at(-1) ?? '') as Record<string, unknown>;
@@ -54,7 +54,7 @@ describe('the thread that writes', () => {
     });
   });
 
-  it('answers the batches that follow one which cannot be sent', async () => {
+  it('answers the batches after a batch that cannot be sent', async () => {
     const opened = await threadPort(path, { logger });
     port = opened;
     expect(() => opened.apply(batch(set('a', 1n)))).toThrow(TypeError);
@@ -63,7 +63,7 @@ describe('the thread that writes', () => {
     expect(await values()).toEqual({ b: 1, c: 1, d: 1 });
   });
 
-  it('rejects the one write of a commit that cannot be sent, and stores the others', async () => {
+  it('rejects only the one write of a commit that cannot be sent', async () => {
     port = await threadPort(path, { logger });
     const commits = new GroupCommit({
       clock: systemClock,

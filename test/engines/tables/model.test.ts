@@ -506,7 +506,7 @@ const steps = [
 
 describe('the database', () => {
   it(
-    'always says what a simple model of tasks says, whatever is done to it and in whatever order',
+    'matches a simple model of tasks after any sequence of operations',
     async () => {
       const folder = temporaryFolder();
       let files = 0;

@@ -15,7 +15,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
 
 const step = 100;
 
-/** A schedule that every process with it counts from another moment, as after a start. */
+/** Makes a schedule that each process counts from another time, as after a start. */
 function everyTenth(name: string): Schedule {
   const from = Date.now();
   return {
@@ -70,8 +70,8 @@ describe('schedules', () => {
   });
 
   /**
-   * What one process has: timers over the one database, whose writes can be made to fail. With
-   * `hearsFirst` it is told of a change before it is answered.
+   * Makes the timers of one process on the shared database. The test can let their writes fail.
+   * With `hearsFirst`, a change is reported to them before the write is answered.
    */
   const process = (schedule: Schedule, hearsFirst = false): ScheduleTimers => {
     const writer = new Writer(database);
@@ -104,7 +104,7 @@ describe('schedules', () => {
   };
   const runs = (): number => reader.find({ limit: 1, schedule: 'ticking' }).total;
 
-  it('go on by themselves after the database failed, and say so in the log', async () => {
+  it('recover after a failure of the database, which is logged', async () => {
     process(everyTenth('ticking'));
     await waitFor(() => runs() >= 1);
     broken = true;
@@ -115,7 +115,7 @@ describe('schedules', () => {
     expect(log.lines.some(({ msg }) => msg === 'storing a scheduled task failed')).toBe(true);
   });
 
-  it('are planned by themselves when they could not be at the start', async () => {
+  it('are planned later if planning fails at the start', async () => {
     broken = true;
     process(everyTenth('ticking'));
     await waitFor(() => failures > 0);
@@ -123,13 +123,13 @@ describe('schedules', () => {
     await waitFor(() => runs() >= 1);
   });
 
-  it('ask once for each run, although they hear of the change before they are answered', async () => {
+  it('write once for each run, even if a change is reported before the answer', async () => {
     process(everyTenth('ticking'), true);
     await waitFor(() => runs() >= 10);
     expect(fires).toBeLessThanOrEqual(runs() + 1);
   });
 
-  it('make each run once although three processes wait for it, at full rate', async () => {
+  it('cause each run once, at full rate, if three processes wait for it', async () => {
     for (let n = 0; n < 3; n++) {
       process(everyTenth('ticking'));
       await sleep(0.03);
@@ -142,7 +142,7 @@ describe('schedules', () => {
     expect(runs() - before).toBeGreaterThanOrEqual(expected / 2);
   });
 
-  it('never runs a second time for a plan that was made before another process fired it', () => {
+  it('do not run twice for a plan that another process has already fired', () => {
     const writer = new Writer(database);
     const apply = (write: Write) =>
       writer.apply({ writes: [write], claim: undefined, at: Date.now(), wanted: [] }).outcomes[0];
@@ -167,7 +167,7 @@ describe('schedules', () => {
     });
     apply(plan(dueAt));
     apply(fire());
-    // A process that starts planned at the same moment, but waited for its turn to write.
+    // A starting process planned at the same time, but its write came later.
     apply(plan(at + step));
     expect(database.get("SELECT next_at FROM schedule WHERE name = 'often'")).toEqual({
       next_at: dueAt + step,

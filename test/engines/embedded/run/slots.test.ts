@@ -11,13 +11,13 @@ import { recordingLogger } from '../../../helpers/logs.js';
 
 const success: AttemptResult = { status: 'success' };
 
-describe('the attempts under way in a process', () => {
+describe('the slots of a process', () => {
   const ends: (() => void)[] = [];
   afterEach(() => {
     for (const end of ends.splice(0)) end();
   });
 
-  /** Slots whose attempts run until the test ends, with the signal of each attempt begun. */
+  /** Makes slots with attempts that run until the test ends, and records their signals. */
   function runningSlots() {
     const signals: AbortSignal[] = [];
     const run = (_task: ClaimedTask, io: AttemptIo) => {
@@ -42,7 +42,7 @@ describe('the attempts under way in a process', () => {
     return { slots, signals, abandoned, begin };
   }
 
-  it('cancels an attempt that was cancelled between the commit of its claim and its begin', () => {
+  it('cancel an attempt that was cancelled between its claim and its start', () => {
     const { slots, signals, begin } = runningSlots();
     slots.cancel([{ seq: 1, attempt: 1 }]);
     begin(1, 1);
@@ -50,7 +50,7 @@ describe('the attempts under way in a process', () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
   });
 
-  it('cancels no later attempt of a task whose earlier attempt was cancelled', () => {
+  it('do not cancel a later attempt of the same task', () => {
     const { slots, signals, begin } = runningSlots();
     slots.cancel([{ seq: 1, attempt: 1 }]);
     begin(1, 2);
@@ -59,7 +59,7 @@ describe('the attempts under way in a process', () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([false, false]);
   });
 
-  it('gives an attempt up once, however often its cancellation is read', async () => {
+  it('abandon an attempt once, however often its cancellation is read', async () => {
     const { slots, signals, abandoned, begin } = runningSlots();
     begin(1, 1);
     for (let n = 0; n < 3; n++) slots.cancel([{ seq: 1, attempt: 1 }]);

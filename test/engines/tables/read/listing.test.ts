@@ -34,10 +34,10 @@ function newTask(rest: Partial<NewTask>): NewTask {
 }
 
 let database: Database;
-/** Plans of every query since the last look. */
+/** The plans of all queries since the last reset. */
 let plans: string[] = [];
 
-/** A database that keeps the plan of whatever is asked of it. */
+/** Wraps a database to record the plan of each query. */
 function explaining(inner: Database): Database {
   const explain = (sql: string, values: SqlValue[]): void => {
     for (const { detail } of inner.all(`EXPLAIN QUERY PLAN ${sql}`, ...values))
@@ -105,12 +105,12 @@ const queries: [string, Partial<TaskQuery>][] = [
   ['a fingerprint and a state', { fingerprint: 'f1', status: ['failed', 'pending'] }],
   ['a fingerprint and a queue', { fingerprint: 'f1', queue: 'bulk' }],
   ['a schedule', { schedule: 'nightly' }],
-  ['a stretch of time', { from: now - 1000, to: now + 1000 }],
+  ['a period', { from: now - 1000, to: now + 1000 }],
   ['a word', { text: 'mastodon' }],
   ['a word and a state', { text: 'mastodon', status: ['failed'] }],
   ['a tag in words', { text: 'tenant:1' }],
   ['the value of a tag', { text: '1' }],
-  ['the beginning of an id', { text: '0190' }],
+  ['the prefix of an id', { text: '0190' }],
 ];
 const sorts: Partial<TaskQuery>[] = [
   {},
@@ -122,8 +122,8 @@ const sorts: Partial<TaskQuery>[] = [
 ];
 
 /**
- * What a plan says when it reads a whole table, or sorts it. Partitions, schedules and counts are
- * few, and a page is sorted in memory.
+ * Returns the steps of plans that scan a whole table. Partitions, schedules and counts are few, and
+ * a page is sorted in memory.
  */
 function costly(details: readonly string[]): string[] {
   return details.filter((detail) =>
@@ -132,29 +132,26 @@ function costly(details: readonly string[]): string[] {
 }
 
 describe.each(queries)('a list of %s', (_name, query) => {
-  it.each(sorts)(
-    'sorted by %j reads from an index, page after page, and none of it twice',
-    (sort) => {
-      plans = [];
-      const seen: string[] = [];
-      let after: string | undefined;
-      let pages = 0;
-      do {
-        const page = listTasks(explaining(database), { ...query, ...sort, limit: 7, after });
-        seen.push(...page.items.map(({ id }) => id));
-        after = page.next ?? undefined;
-        pages += 1;
-        if (after === undefined)
-          expect([seen.length, page.totalRelation]).toEqual([page.total, 'eq']);
-      } while (after !== undefined && pages < 100);
-      expect(costly(plans)).toEqual([]);
-      expect(new Set(seen).size).toBe(seen.length);
-    },
-  );
+  it.each(sorts)('that is sorted by %j reads pages from an index, without repeats', (sort) => {
+    plans = [];
+    const seen: string[] = [];
+    let after: string | undefined;
+    let pages = 0;
+    do {
+      const page = listTasks(explaining(database), { ...query, ...sort, limit: 7, after });
+      seen.push(...page.items.map(({ id }) => id));
+      after = page.next ?? undefined;
+      pages += 1;
+      if (after === undefined)
+        expect([seen.length, page.totalRelation]).toEqual([page.total, 'eq']);
+    } while (after !== undefined && pages < 100);
+    expect(costly(plans)).toEqual([]);
+    expect(new Set(seen).size).toBe(seen.length);
+  });
 });
 
-describe('every other read', () => {
-  it('is answered from an index too', () => {
+describe('any other read', () => {
+  it('uses an index', () => {
     plans = [];
     const explained = explaining(database);
     const reader = new Reader(explained);
@@ -173,7 +170,7 @@ describe('every other read', () => {
     expect(plans.length).toBeGreaterThan(10);
   });
 
-  it('has figures of every state that add up to what the list counts', () => {
+  it('has counts by state that match the totals of the list', () => {
     const { counts } = readStatsSnapshot(database, now);
     for (const status of taskStatuses)
       expect([status, counts[status]]).toEqual([
@@ -183,8 +180,8 @@ describe('every other read', () => {
   });
 });
 
-describe('a list of what is rare among very many', () => {
-  it('finds all of it, page by page, each of which looks at so many and no more', async () => {
+describe('a list of rare tasks among many', () => {
+  it('finds all of them in pages that each examine a limited number of tasks', async () => {
     const large = await openDatabase(':memory:');
     layOut(large, ':memory:');
     const writer = new Writer(large);
@@ -227,8 +224,8 @@ describe('a list of what is rare among very many', () => {
   });
 });
 
-describe('a list of what is rare, sorted by a value', () => {
-  it('keeps its order over pages that several states fill, each looked through so far', async () => {
+describe('a list of rare tasks that is sorted by a value', () => {
+  it('keeps its order across pages with several states', async () => {
     const large = await openDatabase(':memory:');
     layOut(large, ':memory:');
     const writer = new Writer(large);
@@ -250,7 +247,7 @@ describe('a list of what is rare, sorted by a value', () => {
         wanted: [],
       });
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
-      // Of one state there are many more than a page looks through, of the other there are not.
+      // One state has many more tasks than a page examines, and the other has fewer.
       const finishes = claimed.map(([seq, , , , , attempt], index): Write => {
         const failed = (batch + index) % 7 === 0;
         const ms = (index * 7919 + batch * 104_729) % 90_000;

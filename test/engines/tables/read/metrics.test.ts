@@ -14,7 +14,7 @@ import { newTaskId } from '../../../../src/tasks/task-id.js';
 
 const now = Date.UTC(2026, 0, 1, 12, 30);
 
-/** A database in which one task of each queue has ended, and one waits. */
+/** Makes a database with one ended and one pending task in each queue. */
 async function open(queues: number): Promise<Database> {
   const database = await openDatabase(':memory:');
   layOut(database, ':memory:');
@@ -38,9 +38,9 @@ async function open(queues: number): Promise<Database> {
   });
   const store = (claim: boolean) => {
     const tasks = packTasks(Array.from({ length: queues }, (_, n) => enqueue(n)));
-    const wish = claim ? { owner: 'o', names, limit: queues, at: now } : undefined;
-    return writer.apply({ writes: [{ kind: 'enqueue', tasks }], claim: wish, at: now, wanted: [] })
-      .claimed;
+    const request = claim ? { owner: 'o', names, limit: queues, at: now } : undefined;
+    const writes: Write[] = [{ kind: 'enqueue', tasks }];
+    return writer.apply({ writes, claim: request, at: now, wanted: [] }).claimed;
   };
   const writes = store(true).map(([seq, , , , , attempt], n): Write => {
     return { kind: 'finish', seq, owner: 'o', attempt, at: now + n, result: { status: 'success' } };
@@ -51,7 +51,7 @@ async function open(queues: number): Promise<Database> {
 }
 
 describe('metrics', () => {
-  it('take about ten times as long for ten times as many queues', async () => {
+  it('take time in proportion to the number of queues', async () => {
     const [few, many] = [await open(500), await open(5000)];
     const timeOf = (database: Database): number => {
       const times = Array.from({ length: 5 }, () => {
@@ -76,7 +76,7 @@ describe('metrics', () => {
     many.close();
   });
 
-  it('say how many attempts of a function took at most so long', async () => {
+  it('count the attempts of a function by duration', async () => {
     const database = await open(1000);
     const [a, b] = readHistograms(database, [0.25, 0.5, 3600]);
     expect(a).toMatchObject({

@@ -43,14 +43,14 @@ describe('a claim', () => {
     tasks: packTasks(tasks.map(newTask)),
   });
   const apply = (writes: Write[], claim?: Partial<Claim>): BatchResult => {
-    const wish = claim && {
+    const request = claim && {
       owner: 'o',
       names: [['a', undefined]] as const,
       limit: 10,
       at: now,
       ...claim,
     };
-    const result = writer.apply({ writes, claim: wish, at: now, wanted: [] });
+    const result = writer.apply({ writes, claim: request, at: now, wanted: [] });
     expect(result.outcomes.filter((outcome) => outcome && !outcome.ok)).toEqual([]);
     return result;
   };
@@ -68,7 +68,7 @@ describe('a claim', () => {
       };
     });
 
-  it('starts no task before it was due, although the claim was made before the task was stored', () => {
+  it('starts no task before its due time, even if the claim is older than the task', () => {
     const clock = Date.now();
     apply(
       [
@@ -83,7 +83,7 @@ describe('a claim', () => {
     expect(rows.map(({ started }) => started)).toEqual([clock - 500, clock - 1000]);
   });
 
-  it('takes the tasks that a sort of all ready tasks puts first, however many partitions they are in', async () => {
+  it('takes the first tasks in the order of all ready tasks, across all partitions', async () => {
     const names = ['a', 'b', 'c', 'd'];
     const task = fc.record({
       name: fc.constantFrom(...names, 'of another process'),
@@ -116,14 +116,14 @@ describe('a claim', () => {
               at: now,
             }),
           );
-          // Half of what runs goes on, so that the limits of names matter.
+          // Half of the running tasks continue, so that the limits of names matter.
           const half = Math.ceil(running.length / 2);
           const writes = [enqueue(tasks), ...pauses, ...finish(running.slice(0, half), retryIn)];
           running = running.slice(half);
-          const wish = { names: [...limits], limit };
+          const request = { names: [...limits], limit };
           if (!together) apply(writes);
           const expected = together ? undefined : firstOf(limits, limit);
-          const { claimed } = apply(together ? writes : [], wish);
+          const { claimed } = apply(together ? writes : [], request);
           const ids = claimed.map(([, id]) => idOf(id));
           expect(ids).toEqual(expected ?? firstOf(limits, limit, ids));
           running = [...running, ...claimed];
@@ -134,7 +134,7 @@ describe('a claim', () => {
     );
   });
 
-  /** By a sort of all: of those that are ready, or were before `taken` were taken. */
+  /** Returns the first of all ready tasks by sorting them. `taken` still count as ready. */
   function firstOf(
     limits: ReadonlyMap<string, number | undefined>,
     limit: number,
@@ -166,7 +166,7 @@ describe('a claim', () => {
     return found;
   }
 
-  it('makes a bounded number of tasks ready at once, the first due first, and asks to go on at once', () => {
+  it('makes a limited number of tasks ready, the first due first, and asks for more', () => {
     apply([
       enqueue(
         Array.from({ length: 2500 }, (_, n) => ({ runAt: now + 1 + n, queue: `queue ${n % 7}` })),
@@ -183,7 +183,7 @@ describe('a claim', () => {
     expectSums(database);
   });
 
-  it('ends a bounded number of tasks whose deadline has passed, and asks to go on at once', () => {
+  it('ends a limited number of tasks after their deadline, and asks for more', () => {
     apply([enqueue(Array.from({ length: 2500 }, () => ({ deadlineAt: now + 5 })))]);
     apply([enqueue([{ name: 'a' }])]);
     const at = now + 10;

@@ -116,7 +116,7 @@ describe('statistics', () => {
   beforeEach(open);
   afterEach(() => real.database.close());
 
-  /** Some tasks of some partitions, every few hours, for so many days. */
+  /** Runs tasks of several partitions every few hours for a number of days. */
   const live = (days: number, queues = ['x', 'y']): void => {
     const end = real.now + days * day;
     while (real.now < end) {
@@ -126,10 +126,10 @@ describe('statistics', () => {
       real.now += 5 * hour + 7 * 60_000;
     }
   };
-  /** Without the queues, of which those without tasks are gone. */
+  /** Removes the queues, because those without tasks are dropped. */
   const ofFunctions = ({ queues: _queues, ...rest }: Metrics): unknown => rest;
 
-  it('of a range that began before the minutes kept are those of the hours, from the hour on in which it began', () => {
+  it('of a range without its first minutes are those of its hours', () => {
     live(3);
     const range = { from: first + 7 * hour, to: first + 12 * hour, step: 60 };
     const before = real.metrics(range);
@@ -142,7 +142,7 @@ describe('statistics', () => {
       ofHours.series.map(({ success }) => success),
     );
     expect(after.durations).toEqual(ofHours.durations);
-    // The last day is as it was.
+    // The last day has not changed.
     const recent = { from: startOf('hour', real.now - day), step: 60 };
     expect(real.metrics(recent)).toMatchObject({ series: expect.anything() });
     expect(real.count("rollup WHERE level = 'minute'")).toBe(
@@ -154,43 +154,37 @@ describe('statistics', () => {
     ['minutes', 60],
     ['hours', 3600],
     ['days', 86_400],
-  ])(
-    'count no task twice, and none not at all, where %s end and longer sums begin',
-    (_unit, step) => {
-      live(20);
-      const whole = { from: first, to: real.now, step };
-      const before = real.metrics(whole);
-      real.drop(2, 9);
-      const after = real.metrics(whole);
-      expect(ofFunctions({ ...after, series: [] })).toEqual(ofFunctions({ ...before, series: [] }));
-      expect(after.queues).toEqual(before.queues);
-      const ended = after.series.reduce((sum, { success, failed }) => sum + success + failed, 0);
-      expect(ended).toBe(before.counts.success + before.counts.failed);
-      for (const level of ['minute', 'hour', 'day'])
-        expect(real.count(`rollup WHERE level = '${level}'`)).toBeGreaterThan(0);
-    },
-  );
+  ])('count each task exactly once at the border of %s and longer units', (_unit, step) => {
+    live(20);
+    const whole = { from: first, to: real.now, step };
+    const before = real.metrics(whole);
+    real.drop(2, 9);
+    const after = real.metrics(whole);
+    expect(ofFunctions({ ...after, series: [] })).toEqual(ofFunctions({ ...before, series: [] }));
+    expect(after.queues).toEqual(before.queues);
+    const ended = after.series.reduce((sum, { success, failed }) => sum + success + failed, 0);
+    expect(ended).toBe(before.counts.success + before.counts.failed);
+    for (const level of ['minute', 'hour', 'day'])
+      expect(real.count(`rollup WHERE level = '${level}'`)).toBeGreaterThan(0);
+  });
 
   it.each([
     [3600, 60],
     [21_600, 300],
     [86_400, 3600],
     [604_800, 14_400],
-  ])(
-    'of the last %i seconds, which the dashboard offers, are the same before and after with the default options',
-    (seconds, step) => {
-      live(12);
-      for (const late of [0, 1, 59 * 60_000, 23 * hour]) {
-        real.now += late;
-        const range = { from: real.now - seconds * 1000, step };
-        const before = real.metrics(range);
-        real.drop(7, 400);
-        expect(real.metrics(range)).toEqual(before);
-      }
-    },
-  );
+  ])('of the last %i seconds do not change with the default retention', (seconds, step) => {
+    live(12);
+    for (const late of [0, 1, 59 * 60_000, 23 * hour]) {
+      real.now += late;
+      const range = { from: real.now - seconds * 1000, step };
+      const before = real.metrics(range);
+      real.drop(7, 400);
+      expect(real.metrics(range)).toEqual(before);
+    }
+  });
 
-  it('are dropped for a partition without tasks once no hour of it is kept, and what its function did stays', () => {
+  it('of an empty partition are dropped with its last hour, but not of its function', () => {
     live(3, ['x', 'gone', 'y']);
     const failures = real.count('failure_group');
     expect(failures).toBe(1);
@@ -228,7 +222,7 @@ describe('statistics', () => {
     expectSums(real.database);
   });
 
-  it('are kept for a partition that has a task, however old it is', () => {
+  it('are kept for a partition with a task, however old the task is', () => {
     live(2, ['x', 'old', 'y']);
     real.write<'enqueue'>(real.enqueue('nobody runs it', 'waits'));
     real.now += 100 * day;
@@ -243,7 +237,7 @@ describe('statistics', () => {
     expectSums(real.database);
   });
 
-  it('do not mix up partitions when another process still knows the id of one that was deleted', () => {
+  it('do not mix up partitions if another process uses the id of a deleted one', () => {
     const other = new Real(real.database);
     other.write<'enqueue'>(other.enqueue('a', 'x'));
     other.write<'enqueue'>(other.enqueue('c', 'last'));
@@ -264,7 +258,7 @@ describe('statistics', () => {
     expectSums(real.database);
   });
 
-  it('keep what the batch that drops them has counted itself', () => {
+  it('include the tasks of the batch that drops them', () => {
     live(1, ['x']);
     real.now += 20 * day;
     real.prune(real.now);
@@ -285,7 +279,7 @@ describe('statistics', () => {
     expectSums(real.database);
   });
 
-  it('say the same of all time and of what each function did, whenever and however often they are dropped', async () => {
+  it('keep the totals of each function, whenever and however often they are dropped', async () => {
     const step = fc.record({
       hours: fc.nat(60),
       tasks: fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('x', 'y', 'z')), {
@@ -329,7 +323,7 @@ describe('statistics', () => {
 });
 
 describe('the options of statistics', () => {
-  it('are checked', () => {
+  it('are validated', () => {
     const make = (stats: object) => () => new TaskManager({ database: ':memory:', stats });
     expect(make({ minuteDays: 0.5 })).toThrow(RangeError);
     expect(make({ minuteDays: '7' })).toThrow(TypeError);
@@ -338,7 +332,7 @@ describe('the options of statistics', () => {
     expect(make({ minuteDays: 500 })).not.toThrow();
   });
 
-  it('decide what a process drops from its file, beside expired keys and values', async () => {
+  it('decide what a process drops, in addition to expired keys and values', async () => {
     const folder = temporaryFolder();
     const database = folder.file('tasks.db');
     const before = new TaskManager({ database, logger: false });
