@@ -5,13 +5,13 @@ import { type Child, startProcess } from '../helpers/process.js';
 import { hasRedis, RedisServer } from '../helpers/redis.js';
 import { waitFor } from '../helpers/wait.js';
 
-describe('the example of web and workers', () => {
+describe('the example with web and worker processes', () => {
   const children: Child[] = [];
   afterEach(async () => {
     for (const child of children) child.process.kill('SIGKILL');
     await Promise.all(children.splice(0).map(({ ended }) => ended));
   });
-  /** Port 1 refuses connections. */
+  /** Starts a script with port 1 for Redis, which refuses connections. */
   function run(script: string, env: Record<string, string> = {}): Child {
     const child = startProcess(process.execPath, [`examples/bullmq/${script}`], {
       PORT: '0',
@@ -22,7 +22,7 @@ describe('the example of web and workers', () => {
     return child;
   }
 
-  it('answers 503 without a stack in its output while Redis is unreachable, and ends with one signal', async () => {
+  it('answers 503 while Redis is unreachable, and stops on one signal', async () => {
     const [web, worker] = [run('web.js'), run('worker.js')];
     const address = await waitFor(() => /Dashboard +(http\S+)/.exec(web.lines.join('\n'))?.[1]);
     await waitFor(() => worker.lines.some((line) => line.startsWith('Worker ')));
@@ -35,7 +35,7 @@ describe('the example of web and workers', () => {
   });
 
   it.each(['bullmq/web.js', 'existing-bullmq/web.js', 'prices/app.js', 'quickstart/app.js'])(
-    'says which port is in use, and ends: %s',
+    'reports a port in use and ends: %s',
     async (script) => {
       const other = createServer().listen(0, '127.0.0.1');
       await new Promise((resolve) => other.once('listening', resolve));
@@ -53,7 +53,7 @@ describe('the example of web and workers', () => {
   );
 
   (hasRedis ? it : it.skip)(
-    'of existing queues ends with one signal after the connection to Redis is lost',
+    'for existing queues stops on one signal after a lost connection to Redis',
     async () => {
       const redis = await RedisServer.start();
       const env = { PORT: '0', REDIS_PORT: String(redis.port) };

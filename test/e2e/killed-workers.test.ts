@@ -5,15 +5,15 @@ import { useRedisProcesses } from '../helpers/redis-processes.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
 /**
- * In thousands. `TASKS=50` for a long look: they keep two processors busy for more than a minute,
- * which tests beside it feel.
+ * The number of tasks. Set `TASKS=50` for a long run with 50,000 tasks, which uses two processors
+ * for more than a minute.
  */
 const amount = Number(process.env.TASKS ?? 6) * 1000;
 
 (hasRedis ? describe : describe.skip)('three workers and two web processes on one Redis', () => {
   const on = useRedisProcesses();
 
-  it('end all tasks, and lose none, while workers are killed again and again', async () => {
+  it('end all tasks and lose none while workers are killed repeatedly', async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });
     const again = tasks.define<[ms: number]>('again', {
@@ -45,7 +45,7 @@ const amount = Number(process.env.TASKS ?? 6) * 1000;
     const { counts } = await tasks.aggregate('statsSnapshot');
     expect(counts).toMatchObject({ pending: 0, running: 0, failed: 0, cancelled: 0 });
     expect(counts.success + counts.interrupted).toBe(amount);
-    // What a killed worker ran and may not run again, at most its slots for each kill.
+    // Each killed worker leaves at most as many interrupted tasks as it has slots.
     expect(counts.interrupted).toBeLessThanOrEqual(kills * 20);
     expect((await tasks.find({ limit: 1, name: 'again', status: ['interrupted'] })).total).toBe(0);
     expect(new Set(ids).size).toBe(amount);

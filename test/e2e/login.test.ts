@@ -33,7 +33,7 @@ let page: Page;
 let served: Served;
 let complaints: string[];
 
-/** An app with a page behind the login, and two strategies. */
+/** Starts an app with a page behind the login, and two strategies. */
 async function start(): Promise<void> {
   const strategies = new StrategyRegistry()
     .register('team', multiUser([['alice', cheapHash(password)]]))
@@ -80,8 +80,8 @@ afterEach(async () => {
 });
 
 describe('the login page in a browser', () => {
-  it('is used by keyboard alone: the cursor waits in the name, then in the password, and Enter sends', async () => {
-    // Chromium gives a field its focus with the first frame, after the load event.
+  it('works with the keyboard alone and focuses the right field', async () => {
+    // Chromium focuses a field with the first frame, after the load event.
     const focused = (id: string) =>
       page.waitForFunction((wanted) => document.activeElement?.id === wanted, id);
     await page.goto(`${served.url}/reports?from=1`);
@@ -100,7 +100,7 @@ describe('the login page in a browser', () => {
     await page.getByText('Hello alice at /reports?from=1').waitFor();
   });
 
-  it('keeps everything through a failure without JavaScript, the choice of strategy too', async () => {
+  it('keeps the input after a failure without JavaScript, including the strategy', async () => {
     const plain = await browser.newContext({ javaScriptEnabled: false });
     const quiet = await plain.newPage();
     await quiet.goto(`${served.url}/deep/link?a=1&b="2"`);
@@ -115,7 +115,7 @@ describe('the login page in a browser', () => {
     await plain.close();
   });
 
-  it('tells a password manager what is what', async () => {
+  it('names its fields for password managers', async () => {
     await page.goto(`${served.url}/tasks/auth/login`);
     const fields = await page.$$eval('input', (inputs) =>
       inputs.map(({ id, type, autocomplete }) => [id, type, autocomplete]),
@@ -126,7 +126,7 @@ describe('the login page in a browser', () => {
     ]);
   });
 
-  it('says when to come back after too many failures, and lets the owner of the browser in all the same', async () => {
+  it('shows the wait after too many failures, but not to a familiar browser', async () => {
     await page.goto(`${served.url}/tasks/auth/login`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
@@ -150,7 +150,7 @@ describe('the login page in a browser', () => {
     await page.getByText('Hello alice at /reports').waitFor();
   });
 
-  it('says that a session has expired, and nothing of the kind after a logout', async () => {
+  it('states that a session has expired, but not after a logout', async () => {
     await served.close();
     const clock = turnableClock();
     await start();
@@ -161,7 +161,7 @@ describe('the login page in a browser', () => {
       await page.click('button[type=submit]');
       await page.getByText('Hello alice').waitFor();
     };
-    /** Turns the clock beyond the end of the session, at which the browser drops its cookie. */
+    /** Moves the clock beyond the end of the session, when the browser drops its cookie. */
     const expire = async (): Promise<void> => {
       clock.pass(3601);
       await context.clearCookies({ name: 'taskflow_token' });
@@ -180,7 +180,7 @@ describe('the login page in a browser', () => {
     expect(await page.locator('.notice').count()).toBe(0);
   });
 
-  it('says that a session was ended from elsewhere', async () => {
+  it('states that a session was ended elsewhere', async () => {
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
@@ -194,7 +194,7 @@ describe('the login page in a browser', () => {
       .waitFor();
   });
 
-  it('leaves no session in the jar after a logout', async () => {
+  it('leaves no session cookie after a logout', async () => {
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'alice');
     await page.fill('#password', password);
@@ -206,7 +206,7 @@ describe('the login page in a browser', () => {
     ]);
   });
 
-  it('is not opened by the form of another site, over plain HTTP too', async () => {
+  it('rejects the form of another site, also over plain HTTP', async () => {
     const foreign = new Koa();
     foreign.use((ctx) => {
       ctx.type = 'html';
@@ -228,7 +228,7 @@ describe('the login page in a browser', () => {
     ['light at 320 pixels', 'light', 320],
     ['dark at 320 pixels', 'dark', 320],
   ])(
-    'has no fault that axe finds with an error and with a notice, in %s, and never scrolls sideways',
+    'has no accessibility errors and no horizontal scrolling, in %s',
     async (_case, colorScheme, width) => {
       await page.setViewportSize({ width, height: 700 });
       await page.emulateMedia({ colorScheme });
@@ -247,7 +247,7 @@ describe('the login page in a browser', () => {
     },
   );
 
-  it('shows the password on demand, says that Caps Lock is on, and counts down until it may be tried again', async () => {
+  it('shows the password on demand, the state of Caps Lock, and a countdown', async () => {
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'alice');
     await page.fill('#password', 'wrong');
@@ -258,8 +258,8 @@ describe('the login page in a browser', () => {
       document.querySelector('#password')?.dispatchEvent(event);
     });
     await page.getByText('Caps Lock is on.').waitFor();
-    // A field of text would be kept by the browser. The page that sees the form go is gone soon
-    // after.
+    // The browser would store the value of a text field. The page is replaced right after the
+    // submit event, so the type of the field is kept in sessionStorage.
     await page.evaluate(() =>
       document.querySelector('form')?.addEventListener('submit', () => {
         sessionStorage.sentAs = document.querySelector('#password')?.getAttribute('type') ?? '';
@@ -278,7 +278,7 @@ describe('the login page in a browser', () => {
     expect(complaints).toEqual([]);
   });
 
-  it('shows nothing of a guarded page with the Back button after a logout', async () => {
+  it('shows no protected page on Back after a logout', async () => {
     await page.goto(`${served.url}/reports`);
     await page.fill('#username', 'admin');
     await page.fill('#password', password);
@@ -292,7 +292,7 @@ describe('the login page in a browser', () => {
     expect(await page.textContent('body')).not.toContain('Hello admin');
   });
 
-  it('shows an error in the style of the login, with the name of the request', async () => {
+  it('shows errors in its own style, with the request id', async () => {
     const refused = await context.request.fetch(`${served.url}/tasks/auth/logout`, {
       headers: { 'Sec-Fetch-Site': 'cross-site' },
     });

@@ -5,7 +5,7 @@ import { ask } from '../helpers/client.js';
 import { type Child, startProcess } from '../helpers/process.js';
 import { waitFor } from '../helpers/wait.js';
 
-describe('the example of prices', () => {
+describe('the prices example', () => {
   let child: Child | undefined;
   let browser: Browser | undefined;
   afterEach(async () => {
@@ -14,7 +14,7 @@ describe('the example of prices', () => {
     await child?.ended;
   });
 
-  it('streams events of an app without tasks to a page, behind a login', async () => {
+  it('streams events of an app without tasks to a page behind a login', async () => {
     child = startProcess(process.execPath, ['examples/prices/app.js'], {
       PORT: '0',
       ADMIN_PASSWORD: 'Canary-Pa55word',
@@ -38,7 +38,7 @@ describe('the example of prices', () => {
       first,
     );
     expect(child.lines.join('\n')).not.toContain('Canary');
-    // Signed out in another tab: this page learns of it by the stream alone.
+    // The user signs out in another tab. This page learns that from the stream alone.
     const cookie = (await page.context().cookies())
       .map(({ name, value }) => `${name}=${value}`)
       .join('; ');

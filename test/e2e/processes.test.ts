@@ -14,7 +14,7 @@ import { promptly, sleep, waitFor } from '../helpers/wait.js';
 
 const by = { actor: 'test' };
 
-describe('several processes on one file', () => {
+describe('a group of processes on one file', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let database: string;
   let children: Child[];
@@ -45,7 +45,7 @@ describe('several processes on one file', () => {
     folder.remove();
   });
 
-  it('loses nothing and leaves nothing running when a process is killed in the middle of 1,000 enqueues', async () => {
+  it('loses no task if a process is killed during 1,000 enqueues', async () => {
     const victim = await worker('run', 1000);
     await waitFor(() => victim.lines.length > 300);
     await kill(victim);
@@ -67,7 +67,7 @@ describe('several processes on one file', () => {
     file.close();
   });
 
-  it('are listed while they live, with what each of them runs, and no longer when one was killed', async () => {
+  it('lists running processes with their tasks, and drops a killed process', async () => {
     const victim = await worker();
     const other = await worker();
     const pids = async () => (await tasks.aggregate('workers')).map(({ pid }) => pid);
@@ -84,7 +84,7 @@ describe('several processes on one file', () => {
     expect(await pids()).toEqual([other.process.pid]);
   });
 
-  it('marks what a killed process ran as interrupted, or runs it again where that is allowed', async () => {
+  it('marks tasks of a killed process as interrupted, or runs them again if allowed', async () => {
     const once = tasks.define<[ms: number]>('once');
     const again = tasks.define<[ms: number]>('again', {
       requeueOnInterrupt: true,
@@ -112,7 +112,7 @@ describe('several processes on one file', () => {
     });
   });
 
-  it('ends a task that kills every process it runs in', async () => {
+  it('stops retrying a task that kills each of its processes', async () => {
     const deadly = tasks.define('deadly', { requeueOnInterrupt: true, maxInterrupts: 2 });
     const id = await deadly.enqueue();
     for (let run = 0; run < 3; run++) {
@@ -125,7 +125,7 @@ describe('several processes on one file', () => {
     expect((await tasks.get(id))?.attempts).toHaveLength(3);
   });
 
-  it('does not take a process for dead whose event loop is busy, or that was stopped and continues', async () => {
+  it('keeps the tasks of a process with a blocked event loop or a SIGSTOP', async () => {
     const busy = tasks.define<[ms: number]>('busy');
     const once = tasks.define<[ms: number]>('once');
     const victim = await worker();
@@ -144,7 +144,7 @@ describe('several processes on one file', () => {
     await inState(other, 'success');
   });
 
-  it('runs, shows and cancels in one process what another enqueued', async () => {
+  it('shows, runs and cancels tasks across processes', async () => {
     const obedient = tasks.define('obedient');
     await tasks.start({ run: false });
     await worker();
@@ -164,7 +164,7 @@ describe('several processes on one file', () => {
     await watching;
   });
 
-  it('shows what another process did within half a second, and goes on with a stream that another had', async () => {
+  it('shows changes of other processes promptly, and resumes their streams', async () => {
     await worker();
     const quick = tasks.define<[n: number]>('quick');
     const other = new TaskManager({ database, logger: false });
@@ -199,7 +199,7 @@ describe('several processes on one file', () => {
     await Promise.all([first?.close(), second?.close(), other.stop()]);
   });
 
-  it('starts a hundred tasks in one of two processes each, never twice', async () => {
+  it('starts each of a hundred tasks once', async () => {
     await Promise.all([worker(), worker()]);
     const quick = tasks.define<[n: number]>('quick');
     const ids = await quick.enqueueMany(Array.from({ length: 100 }, (_, n) => [n]));

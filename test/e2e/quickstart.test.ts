@@ -27,7 +27,7 @@ describe('npm start', () => {
     folder.remove();
   });
 
-  it('prints the address and a login, and shows tasks of every state', async () => {
+  it('prints the address and a password, and shows tasks in every state', async () => {
     start();
     const address = await said(/Dashboard +(http\S+)\/dashboard/);
     const password = await said(/Password +(\S+)/);
@@ -48,7 +48,7 @@ describe('npm start', () => {
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)(
-    'takes the password of the environment, never prints it, and stops cleanly on %s',
+    'uses the password of the environment, hides it, and stops cleanly on %s',
     async (signal) => {
       start({ ADMIN_PASSWORD: 'Canary-Pa55word' });
       const address = await said(/Dashboard +(http\S+)\/dashboard/);

@@ -10,7 +10,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
 (hasRedis ? describe : describe.skip)('processes on one Redis', () => {
   const on = useRedisProcesses();
 
-  it('show within half a second what another one did, and end a session and its stream within a second everywhere', async () => {
+  it('show changes within half a second and end sessions within a second', async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });
     const [a, b] = await Promise.all([on.web(), on.web()]);
@@ -33,7 +33,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
       expect((await ask(b, { headers: other })).status).toBe(200);
       return { shown, ended };
     };
-    // Other tests share the machine, but what is slow is slow each time.
+    // Other tests share the machine, so the best of several tries counts.
     let best = await look();
     for (let tries = 4; tries > 0 && (best.shown >= 500 || best.ended >= 1000); tries--) {
       const again = await look();
@@ -43,7 +43,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     expect(best.ended).toBeLessThan(1000);
   });
 
-  it('show that the event loop of a worker is blocked, and leave its task alone while its lock lasts', async () => {
+  it('report a blocked event loop and leave its task alone while its lock lasts', async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });
     await on.startedWorkers(2);
@@ -59,7 +59,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     expect((await tasks.get(id))?.attempts).toHaveLength(1);
   });
 
-  it('cancel a task that runs in another process', async () => {
+  it('cancel tasks that run in other processes', async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });
     await on.startedWorkers(1);
@@ -69,7 +69,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     await waitFor(async () => (await tasks.get(id))?.status === 'cancelled');
   });
 
-  it('lose nothing that resolved when the Redis is stopped for longer than a lock lasts under load, and go on by themselves', async () => {
+  it('lose no stored task in a long outage of Redis and recover', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = on.manager(logger);
     await tasks.start({ run: false });
@@ -117,7 +117,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
     expect(said.length).toBeLessThan(8);
   });
 
-  it('store tasks as jobs that any BullMQ tool sees with name, arguments, result and error', async () => {
+  it('store tasks as jobs that BullMQ tools can read', async () => {
     const tasks = on.manager();
     const mail = tasks.define<[to: string]>('send mail', { queue: 'mail:out' });
     const [first = ''] = await mail.enqueueMany([['a'], ['b']]);

@@ -21,7 +21,7 @@ import { type Served, serve } from '../helpers/serve.js';
 import { openStream } from '../helpers/stream.js';
 import { promptly, waitFor } from '../helpers/wait.js';
 
-/** Where a program is that only some of these tests need; with `CI=true` they fail without it. */
+/** Returns the path of an optional program. With `CI=true`, its tests fail if it is missing. */
 function program(name: string): string | undefined {
   return [...(process.env.PATH ?? '').split(':'), '/usr/sbin']
     .map((folder) => `${folder}/${name}`)
@@ -52,7 +52,7 @@ describe('the live stream', () => {
     folder.remove();
   });
 
-  /** The first event comes promptly, and so does the event of a new task. */
+  /** Expects the first event and the event of a new task to arrive promptly. */
   const expectQuick = async (url: string): Promise<void> => {
     const stream = await openStream(`${url}/dashboard/stream`);
     ended.push(() => stream.close());
@@ -61,15 +61,22 @@ describe('the live stream', () => {
     await waitFor(() => stream.of('tasks').length > 0, promptly);
   };
 
-  itNeeds('nginx')('comes at once through an nginx with its default settings', async () => {
+  itNeeds('nginx')('arrives at once through nginx with its default settings', async () => {
     served = await serve(app(admin()));
     const port = await freePort();
     const configuration = `
-      daemon off; pid ${folder.file('nginx.pid')}; error_log ${folder.file('error.log')}; worker_processes 1;
+      daemon off;
+      worker_processes 1;
+      pid ${folder.file('nginx.pid')};
+      error_log ${folder.file('error.log')};
       events {}
       http {
-        access_log off; client_body_temp_path ${folder.file('body')}; proxy_temp_path ${folder.file('proxy')};
-        fastcgi_temp_path ${folder.file('fastcgi')}; uwsgi_temp_path ${folder.file('uwsgi')}; scgi_temp_path ${folder.file('scgi')};
+        access_log off;
+        client_body_temp_path ${folder.file('body')};
+        proxy_temp_path ${folder.file('proxy')};
+        fastcgi_temp_path ${folder.file('fastcgi')};
+        uwsgi_temp_path ${folder.file('uwsgi')};
+        scgi_temp_path ${folder.file('scgi')};
         server { listen 127.0.0.1:${port}; location / { proxy_pass ${served.url}; } }
       }`;
     writeFileSync(folder.file('nginx.conf'), configuration);
@@ -90,10 +97,10 @@ describe('the live stream', () => {
     expect((await ask(`${url}?limit=1`)).json).toMatchObject({ total: 1 });
   });
 
-  it('comes at once behind a middleware that compresses everything', async () => {
+  it('arrives at once behind a middleware that compresses everything', async () => {
     served = await serve(app(compress({ threshold: 0, filter: () => true }), admin()));
     await expectQuick(`${served.url}/tasks`);
-    // Which does compress: a list is.
+    // A list is compressed, so the middleware works.
     const list = await fetch(`${served.url}/tasks`, { headers: { 'Accept-Encoding': 'gzip' } });
     expect([list.headers.get('content-encoding'), (await list.json()) as object]).toMatchObject([
       'gzip',
@@ -101,7 +108,7 @@ describe('the live stream', () => {
     ]);
   });
 
-  it('comes at once under koa-mount', async () => {
+  it('arrives at once under koa-mount', async () => {
     served = await serve(app(mount('/inner', admin())));
     await expectQuick(`${served.url}/inner/tasks`);
   });
@@ -145,7 +152,7 @@ describe('the live stream', () => {
       });
     });
 
-    /** Opens a stream of the session and gathers what comes. */
+    /** Opens a stream of the session and collects its text. */
     const open = (): { text: () => string } => {
       const stream = session.request({ [constants.HTTP2_HEADER_PATH]: '/tasks/dashboard/stream' });
       let text = '';
@@ -176,7 +183,7 @@ describe('the live stream', () => {
     };
 
     itNeeds('openssl')(
-      'comes fifty times over one connection, which goes on when the streams end',
+      'arrives fifty times over one connection, which stays open afterwards',
       async () => {
         const streams = Array.from({ length: 50 }, open);
         await waitFor(() => streams.every(({ text }) => text().includes('event: hello')));
@@ -190,8 +197,7 @@ describe('the live stream', () => {
     );
 
     itNeeds('openssl')(
-      'has the whole API beside it: bodies whose length no header tells, and those that are ' +
-        'refused',
+      'does not disturb other routes, with bodies of unknown length and rejected ones',
       async () => {
         const id = await tasks.define<[n: number]>('noop').with({ runIn: 60 }).enqueue(1);
         expect(await send('POST', `/tasks/${id}/cancel`, '{"reason":"not needed"}')).toMatchObject({

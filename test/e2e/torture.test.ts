@@ -10,7 +10,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
 
 const kills = 50;
 
-describe('three processes of which one is killed again and again', () => {
+describe('three processes that are killed repeatedly', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let tasks: TaskManager;
   let children: Child[];
@@ -25,7 +25,7 @@ describe('three processes of which one is killed again and again', () => {
     folder.remove();
   });
 
-  it('lose no task, run none twice that may not, and fire each run of a schedule once', async () => {
+  it('lose no task, repeat none without permission, and run a schedule on time', async () => {
     const [database, starts] = [folder.file('tasks.db'), folder.file('starts')];
     const begin = (): Child => {
       const child = startScript('torture.js', database, starts);
@@ -57,7 +57,7 @@ describe('three processes of which one is killed again and again', () => {
       const state = `${task?.name} ${task?.status}`;
       states.set(state, (states.get(state) ?? 0) + 1);
     }
-    // Whatever resolved is there, and has ended; what was cut off is said to be.
+    // Every task with a resolved enqueue exists and has ended or is marked as interrupted.
     expect(
       [...states.keys()].filter(
         (state) => !['once success', 'once interrupted', 'again success'].includes(state),
@@ -70,7 +70,7 @@ describe('three processes of which one is killed again and again', () => {
       .filter((line) => line.startsWith('once '))
       .map((line) => line.split(' ')[1]);
     expect(startsOfOnce.length).toBe(new Set(startsOfOnce).size);
-    // No attempt of any task was begun twice.
+    // No attempt of any task started twice.
     expect(begun.length).toBe(new Set(begun).size);
 
     const schedule = (await tasks.describe()).schedules.find(({ name }) => name === 'ticking');

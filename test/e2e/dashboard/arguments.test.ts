@@ -5,16 +5,16 @@ import { waitFor } from '../../helpers/wait.js';
 
 const board = useDashboard({ database: ':memory:' }, false);
 
-it('keeps arguments out of every answer, event, page and export where they are not to be shown', async () => {
+it('the dashboard keeps hidden arguments out of answers, events, pages and exports', async () => {
   const { page, tasks } = board;
   const secret = 'canary-4111-1111';
   const answers: Promise<string>[] = [];
   page.on('response', (response) => {
-    // A redirect has no body, and the answer of a page that was left may be gone.
+    // A redirect has no body, and the answer of a previous page may be gone.
     if (!response.headers()['content-type']?.startsWith('text/event-stream'))
       answers.push(response.text().catch(() => ''));
   });
-  // Only the page itself can read what the stream sends.
+  // Only the page itself can read the events of the stream.
   const streamed: string[] = [];
   await page.exposeFunction('heard', (text: string) => void streamed.push(text));
   await page.addInitScript(() => {

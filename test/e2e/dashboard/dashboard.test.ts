@@ -15,7 +15,7 @@ const fail = (message: string) => () => {
   throw new Error(message);
 };
 
-/** A proxy for a test: passes on what lies under a prefix, without it, and says so. */
+/** Makes a proxy that strips a prefix and names it in X-Forwarded-Prefix. */
 function prefixed(prefix: string, target: string): Koa.Middleware {
   return async (ctx) => {
     const { host } = ctx.req.headers;
@@ -36,7 +36,7 @@ function prefixed(prefix: string, target: string): Koa.Middleware {
 }
 
 describe('the dashboard in a browser', () => {
-  it('shows the login first, and then the very address that was asked for, with its open task', async () => {
+  it('shows the login and then the requested URL with its open task', async () => {
     const { page } = board;
     const id = await board.tasks.task('bad', fail('declined')).enqueue();
     const search = `?status=failed&task=${id}&view=tasks`;
@@ -53,7 +53,7 @@ describe('the dashboard in a browser', () => {
     await board.panel.locator('.error-box', { hasText: 'declined' }).waitFor();
   });
 
-  it('logs in without JavaScript', async () => {
+  it('supports a login without JavaScript', async () => {
     const plain = await board.browser.newContext({ javaScriptEnabled: false });
     const quiet = await plain.newPage();
     await quiet.goto(board.url);
@@ -64,7 +64,7 @@ describe('the dashboard in a browser', () => {
     await plain.close();
   });
 
-  it('asks nothing of another host, five times of its own, for less than 48 KB of script and style', async () => {
+  it('loads with five requests to its own host and 48 KB of scripts and styles', async () => {
     await board.tasks.task('good', () => 1).enqueue();
     await board.signIn();
     const fresh = await board.browser.newContext({
@@ -95,13 +95,13 @@ describe('the dashboard in a browser', () => {
       await page.waitForURL(new RegExp(`view=${view}`));
     }
     await page.waitForFunction(() => !document.querySelector('.skeleton'));
-    // Every page has been shown, so this is all the script there is.
+    // Every page has been shown, so all scripts are loaded.
     expect(asked.filter((url) => url.endsWith('.js')).length).toBe(2);
     expect(weights.js).toBeLessThan(90 * 1024);
     await fresh.close();
   });
 
-  it('moves nothing while it loads, first draws less than six hundred elements, and fifty rows with less than a thousand', async () => {
+  it('loads without layout shifts and with few elements', async () => {
     const { tasks } = board;
     const ended = Array.from({ length: 60 }, (_, n) => [n] as [number]);
     await tasks
@@ -130,7 +130,7 @@ describe('the dashboard in a browser', () => {
       await page.locator('tr[data-task]').nth(49).waitFor();
       await page.waitForSelector('.connection.live');
       await board.settled(page);
-      // Nothing may move afterwards either.
+      // No element may move afterwards either.
       await page.waitForTimeout(1000);
       const shifted = await page.evaluate(() =>
         (window as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0),
@@ -144,7 +144,7 @@ describe('the dashboard in a browser', () => {
     }
   });
 
-  it('says in the first sentence whether it is broken, since when and by what, and leads to the cause in two presses', async () => {
+  it('shows in its first sentence what fails, with a link to the cause', async () => {
     const { page, tasks } = board;
     const good = tasks.task('good', () => 1);
     const bad = tasks.task('send_email', (n: number) => {
@@ -169,7 +169,7 @@ describe('the dashboard in a browser', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('shows a viewer no button that would be refused, and refuses what is sent by hand', async () => {
+  it('shows a viewer no button for changes, and rejects their requests', async () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', fail('x'));
     const id = await bad.enqueue();
@@ -200,7 +200,7 @@ describe('the dashboard in a browser', () => {
     expect(status).toBe(403);
   });
 
-  it('signs out to the login page, and says so in another window', async () => {
+  it('signs out to the login page and notifies another window', async () => {
     const { page, context } = board;
     await board.signIn();
     const other = await board.newPage(context);
@@ -208,15 +208,15 @@ describe('the dashboard in a browser', () => {
     await other.waitForSelector('.connection.live');
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.waitForURL(`${board.served.url}/tasks/auth/login`);
-    // What stays says that this browser has logged in before, and opens nothing.
+    // The remaining cookie only marks the browser as familiar.
     expect((await context.cookies()).map(({ name }) => name)).toEqual(['taskflow_token_device']);
-    // Nothing that was seen is kept: Back asks again, and nobody is nobody.
+    // No page is cached, so Back sends a request, which is now anonymous.
     await page.goBack();
     await page.waitForSelector('#password');
     await other.getByText('Your session has ended').waitFor();
   });
 
-  it('keeps the theme that was chosen without a flash, on the login page too', async () => {
+  it('applies the chosen theme without a flash, also on the login page', async () => {
     const { page } = board;
     await page.emulateMedia({ colorScheme: 'dark' });
     await board.signIn();
@@ -225,7 +225,7 @@ describe('the dashboard in a browser', () => {
     await page.getByRole('button', { name: 'Theme: system' }).click();
     await page.locator('html[data-theme=light]').waitFor();
     await page.reload();
-    // It stands in the answer of the server, before any script has run.
+    // The server sets the theme, so no script is needed.
     expect(await (await page.request.get(board.url)).text()).toContain(
       '<html lang="en" data-theme="light">',
     );
@@ -267,7 +267,7 @@ describe('the dashboard in a browser', () => {
     }
   });
 
-  it('shows hostile text as text, everywhere', async () => {
+  it('escapes hostile text everywhere', async () => {
     const { page, tasks } = board;
     const hostile = '<img src=x onerror="document.title=1">\u202e\u001b[31m=cmd()';
     const name = '<img src=x onerror="document.title=1">';
@@ -314,7 +314,7 @@ describe('the dashboard in a browser', () => {
     ['dark', 390],
     ['light', 320],
   ] as const)(
-    'has no fault that axe finds, in %s at %i pixels, and never scrolls sideways',
+    'has no accessibility errors and no horizontal scrolling, in %s at %i pixels',
     async (colorScheme, width) => {
       const { page, tasks } = board;
       await page.emulateMedia({ colorScheme });
@@ -403,7 +403,7 @@ describe('the dashboard in a browser', () => {
     },
   );
 
-  it('can retry, cancel and pause at 320 pixels', async () => {
+  it('supports retry, cancel and pause at 320 pixels', async () => {
     const { tasks } = board;
     await board.context.close();
     const page = await board.open({
@@ -435,7 +435,7 @@ describe('the dashboard in a browser', () => {
     await page.locator('.banner', { hasText: 'Queue default is paused by admin' }).waitFor();
   });
 
-  it('shows two dashboards of one host side by side, each with its sessions, one behind a proxy that puts a prefix before it', async () => {
+  it('works twice on one host with separate sessions, also behind a proxy prefix', async () => {
     const { tasks } = board;
     const app = new Koa({ proxy: true });
     app.use(
@@ -451,12 +451,12 @@ describe('the dashboard in a browser', () => {
       }),
     );
     const inner = await serve(app);
-    // Strips its prefix, and names it, as nginx does.
+    // It strips its prefix and names it, as nginx does.
     const outer = new Koa();
     outer.silent = true;
     const proxy = await serve(outer.use(prefixed('/shop', inner.url)));
     const origin = inner.url;
-    // Cookies are of a host, whatever its port.
+    // Cookies ignore the port of a host.
     const shop = proxy.url.replace('127.0.0.1', 'localhost');
     try {
       const context = await board.browser.newContext();
@@ -494,7 +494,7 @@ describe('the dashboard in a browser', () => {
     }
   });
 
-  it('says of each state what to do next: nothing yet, nothing found, no such task, an error, a removed task', async () => {
+  it('offers a next step in every state: empty, not found, error and removed', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
     await page.getByText('Three lines make the first one').waitFor();

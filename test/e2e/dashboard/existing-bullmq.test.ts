@@ -75,7 +75,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
   const row = (name: string) => page.locator('tr[data-task]', { hasText: name });
   const panel = () => page.locator('.panel');
 
-  it('shows and controls the jobs of plain BullMQ programs live, behind a login', async () => {
+  it('shows and controls the jobs of plain BullMQ programs live behind a login', async () => {
     await signIn('?view=tasks');
     await page.getByText('Three lines make the first one').waitFor();
     const worker = run('worker.js');
@@ -116,7 +116,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     expect(await accessibilityFaults(page)).toEqual([]);
   });
 
-  it('pauses a queue, shows and runs its schedulers, and hides actions that BullMQ does not support', async () => {
+  it('pauses queues, shows and runs schedulers, and hides unsupported actions', async () => {
     run('worker.js');
     await signIn('?view=queues');
     const mail = page.locator('tr', { hasText: 'mail' }).first();
@@ -138,7 +138,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
     await queue.close();
   });
 
-  it('marks a removed job, and shows it again when it is added with the same id', async () => {
+  it('marks a removed job and shows it again if it is added with the same id', async () => {
     await signIn('?view=tasks');
     const queue = new Queue('mail', { connection: redis.connection });
     const add = () => queue.add('send_once', {}, { jobId: 'order-1042' });
@@ -196,7 +196,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
       .waitFor();
   });
 
-  it('reports an outage while Redis is down, and recovers when it is back', async () => {
+  it('reports an outage of Redis and recovers from it', async () => {
     run('worker.js');
     await signIn('?view=tasks');
     await row('send_welcome').waitFor();

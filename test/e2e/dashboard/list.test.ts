@@ -12,8 +12,8 @@ const ids = () => board.shownIds();
 const ended = (n: number) =>
   waitFor(async () => (await board.tasks.aggregate('statsSnapshot')).counts.pending === n);
 
-describe('the list of tasks in a browser', () => {
-  it('combines conditions in the address, so that a link shows the same rows', async () => {
+describe('the task list in a browser', () => {
+  it('keeps all conditions in the URL, so that a link shows the same rows', async () => {
     const { page, tasks } = board;
     const good = tasks.task('good', () => 1, { tags: { tenant: '7' } });
     const bad = tasks.task('bad', fail('the printer is on fire'), {
@@ -57,7 +57,7 @@ describe('the list of tasks in a browser', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('finds a word that stands in an error message alone', async () => {
+  it('finds a word that occurs only in an error message', async () => {
     const { page, tasks } = board;
     const noise = tasks.task('noise', fail('nothing of note'));
     await noise.enqueueMany(Array.from({ length: 200 }, () => []));
@@ -71,14 +71,14 @@ describe('the list of tasks in a browser', () => {
     await eventually(async () => expect(await names()).toEqual(['needle']));
   });
 
-  it('pages forward and back by cursor without repeating or skipping a task while tasks are being added', async () => {
+  it('pages forward and back without repeats or gaps while tasks are added', async () => {
     const { page, tasks } = board;
     const many = tasks.define<[n: number]>('many');
     await many.enqueueMany(Array.from({ length: 120 }, (_, n) => [n]));
     await board.signIn('?view=tasks');
     await board.hasRows(50);
     const first = await ids();
-    // Rows that are being read do not move for new ones.
+    // New rows do not move the rows that the user is reading.
     await page.locator('tr[data-task] input').nth(3).check();
     await many.enqueueMany(Array.from({ length: 10 }, (_, n) => [n]));
     await page.getByRole('button', { name: '10 new' }).waitFor();
@@ -113,7 +113,7 @@ describe('the list of tasks in a browser', () => {
     );
   });
 
-  it('sorts by each head, with a click and with a key, and says how', async () => {
+  it('sorts by each column header with mouse and keyboard, and shows the order', async () => {
     const { page, tasks } = board;
     const slow = tasks.task('b_slow', () => new Promise((resolve) => setTimeout(resolve, 120)));
     const quick = tasks.task('a_quick', () => 1);
@@ -149,7 +149,7 @@ describe('the list of tasks in a browser', () => {
     }
   });
 
-  it('shows new tasks as they come at the top, and as a number to whoever has scrolled', async () => {
+  it('shows new tasks at the top, or their number if the user has scrolled', async () => {
     const { page, tasks } = board;
     const many = tasks.define<[n: number]>('many');
     await many.enqueueMany(Array.from({ length: 60 }, (_, n) => [n]));
@@ -159,7 +159,7 @@ describe('the list of tasks in a browser', () => {
     await tasks.define('arrives').enqueue();
     await board.row('arrives').waitFor();
     expect((await ids())[1]).toBe(top);
-    // Whoever reads a task, or has chosen some, keeps the list as it is.
+    // The list does not move while a task is open or selected.
     await board.row('arrives').locator('th a').click();
     await board.panel.locator('.tabs').waitFor();
     await tasks.define('unseen').enqueue();
@@ -178,7 +178,7 @@ describe('the list of tasks in a browser', () => {
     await page.waitForFunction(() => window.scrollY < 200);
   });
 
-  it('keeps a row that no longer matches where it is, and marks it', async () => {
+  it('keeps and marks a row that no longer matches', async () => {
     const { tasks } = board;
     const waits = tasks.define('waits');
     await waits.enqueue();
@@ -189,7 +189,7 @@ describe('the list of tasks in a browser', () => {
     expect(await board.rows.count()).toBe(1);
   });
 
-  it('never has a task selected that is not shown as selected: a changed filter clears the selection, and says so', async () => {
+  it('clears the selection if the filter changes, and announces that', async () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', fail('x'));
     const worse = tasks.task('worse', fail('y'));
@@ -219,7 +219,7 @@ describe('the list of tasks in a browser', () => {
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 7);
   });
 
-  it('walks pages, views and open tasks by Back and Forward, and restores scroll and focus', async () => {
+  it('restores pages, open tasks, scroll position and focus on Back and Forward', async () => {
     const { page, tasks } = board;
     const many = tasks.define<[n: number]>('many');
     const stored = await many.enqueueMany(Array.from({ length: 60 }, (_, n) => [n]));

@@ -10,14 +10,14 @@ const fail = (message: string) => () => {
   throw new Error(message);
 };
 
-describe('the dashboard while things change', () => {
+describe('the live dashboard', () => {
   /**
-   * Milliseconds for a change to reach the page: many times what it takes, and less than any page
-   * asks by itself.
+   * The time limit for a change to reach the page: many times the usual time, and less than the
+   * interval of periodic requests.
    */
   const soon = { timeout: promptly * 1000 };
 
-  it('shows a task go from pending to success without a reload', async () => {
+  it('shows the progress of a task from pending to success without a reload', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
     await page.evaluate(() => Object.assign(window, { untouched: true }));
@@ -35,7 +35,7 @@ describe('the dashboard while things change', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('moves nothing that the person holds while a hundred changes a second flow', async () => {
+  it('keeps scroll, selection and focus during a hundred changes per second', async () => {
     const { page, tasks } = board;
     const many = tasks.define<[n: number]>('many');
     await many.enqueueMany(Array.from({ length: 60 }, (_, n) => [n]));
@@ -85,7 +85,7 @@ describe('the dashboard while things change', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('shows tasks that come in the elements of those that leave, and the moment that is pointed at as it is', async () => {
+  it('reuses row elements for new tasks and updates a hovered time', async () => {
     const { page, tasks } = board;
     await tasks.define<[n: number]>('old').enqueueMany(numbers(50));
     await board.signIn('?view=tasks');
@@ -115,7 +115,7 @@ describe('the dashboard while things change', () => {
     });
   });
 
-  it('keeps a row that is pressed, so that the task that was aimed at opens, and lends the focus to no other task', async () => {
+  it('keeps a pressed row, and does not move the focus to another task', async () => {
     const { page, tasks } = board;
     const [old, fresh] = [tasks.define<[n: number]>('old'), tasks.define<[n: number]>('fresh')];
     await old.enqueueMany(numbers(50));
@@ -135,14 +135,14 @@ describe('the dashboard while things change', () => {
     await board.visit('?view=tasks');
     await board.becomes('fresh');
     await board.rows.first().locator('a').focus();
-    // So many at once that the list is loaded anew, whatever is held.
+    // With so many changes, the list is always loaded again.
     await old.enqueueMany(numbers(2000));
     await board.becomes('old');
     expect(await page.evaluate(() => document.activeElement?.nodeName)).toBe('BODY');
     expect(board.complaints).toEqual([]);
   });
 
-  it('freezes when it is paused, counts what changes, and shows the present when it goes on; a reload shows data', async () => {
+  it('freezes and counts changes while it is paused, and catches up on resume', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
     await page.getByRole('button', { name: 'Pause' }).click();
@@ -162,7 +162,7 @@ describe('the dashboard while things change', () => {
     await page.locator('.connection', { hasText: /^Live$/ }).waitFor();
   });
 
-  it('says how old its data is while the server is away, and recovers without a reload or a lost change', async () => {
+  it('shows the age of its data while the server is down, and recovers', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
     const { port } = new URL(board.served.url);
@@ -181,7 +181,7 @@ describe('the dashboard while things change', () => {
     await page.locator('.banner.offline').waitFor({ state: 'detached' });
   });
 
-  it('asks to sign in again in place when the session is ended elsewhere, and keeps filters and typed text', async () => {
+  it('asks for a new login in place after the session has ended elsewhere', async () => {
     const { page } = board;
     await board.tasks.task('bad', fail('x')).enqueue();
     await board.signIn('?status=failed');
@@ -209,7 +209,7 @@ describe('the dashboard while things change', () => {
     await elsewhere.close();
   });
 
-  it('keeps eight tabs live over HTTP/1.1 by one stream, also after the one that reads it is closed', async () => {
+  it('keeps eight tabs live with one stream, even if its tab is closed', async () => {
     const { page, context, tasks, served } = board;
     await board.signIn('?view=tasks');
     const tabs = [page];
@@ -234,19 +234,19 @@ describe('the dashboard while things change', () => {
       await tab.bringToFront();
       await tab.locator('tr[data-task]', { hasText: 'the reader is gone' }).waitFor();
     }
-    // The log of a task that only a listening tab shows comes too.
+    // A listening tab also gets the log of a task that no other tab shows.
     const last = tabs[7] ?? page;
     await last.goto(`${board.url}?tab=logs&task=${id}&view=tasks`);
     await last.getByText('No line yet.').waitFor();
     expect(board.complaints).toEqual([]);
   });
 
-  it('shows in a second tab what came between its page and its script, though another tab reads the stream', async () => {
+  it('shows a second tab the changes from before its script started', async () => {
     const { page, context, tasks } = board;
     await board.signIn('?view=tasks');
     await page.waitForSelector('.connection.live');
     const tab = await board.newPage(context);
-    // A slow tab: it hears the numbers of a second before the others hear that it has come.
+    // The tab is slow: it receives the counts of a second before the others know of it.
     await tab.addInitScript(() => {
       const say = BroadcastChannel.prototype.postMessage;
       BroadcastChannel.prototype.postMessage = function (message: { kind?: string }) {
@@ -262,7 +262,7 @@ describe('the dashboard while things change', () => {
     await tab.locator('tr[data-task]', { hasText: 'between' }).waitFor();
   });
 
-  it('shows right ages and durations with a clock that is ten minutes wrong, and in another zone than the server', async () => {
+  it('shows the right ages with a wrong clock and in another time zone', async () => {
     const { tasks } = board;
     await board.context.close();
     const page = await board.open({ timezoneId: 'America/New_York' });
@@ -285,7 +285,7 @@ describe('the dashboard while things change', () => {
   });
 
   it.each(['Asia/Kolkata', 'America/St_Johns'])(
-    'says how far the zone of the browser is from UTC: %s',
+    'shows the UTC offset of the browser zone: %s',
     async (timezoneId) => {
       await board.context.close();
       await board.open({ timezoneId });
@@ -302,7 +302,7 @@ describe('the dashboard while things change', () => {
     },
   );
 
-  it('shows every time in the zone that was chosen: the browser’s, UTC, or another, which the address holds', async () => {
+  it('shows all times in the selected zone, which the URL contains', async () => {
     const { tasks } = board;
     await board.context.close();
     const page = await board.open({ timezoneId: 'America/New_York', locale: 'en-US' });
@@ -349,7 +349,7 @@ describe('the dashboard while things change', () => {
     }
   });
 
-  it('marks its chart in the zone that was chosen', async () => {
+  it('labels its chart in the selected zone', async () => {
     await board.context.close();
     const page = await board.open({ timezoneId: 'America/New_York', locale: 'en-US' });
     await tasksEnd();
@@ -366,7 +366,7 @@ describe('the dashboard while things change', () => {
     await eventually(async () =>
       expect(await page.locator('.bars a').first().getAttribute('aria-label')).not.toBe(bar),
     );
-    // Half an hour beside the full ones: five and a half east of Greenwich.
+    // The zone differs by five and a half hours from UTC.
     const now = (timeZone: string) => {
       const [day = 0, hour = 0, minute = 0] = new Intl.DateTimeFormat('en-US', {
         timeZone,
@@ -389,7 +389,7 @@ describe('the dashboard while things change', () => {
       expect((minutes(text) - (here[n] ?? 0) * 60 + 1440) % 1440).toBeLessThan(ahead + 60);
   });
 
-  it('tells the end of a task that is watched, on the page and by the browser, and marks its icon while it is hidden', async () => {
+  it('reports the end of a watched task on the page, as notification and icon', async () => {
     const { page, tasks } = board;
     const { passed, open } = gate();
     const long = tasks.task('long', async () => {
@@ -403,7 +403,7 @@ describe('the dashboard while things change', () => {
       Object.assign(window, {
         notices,
         Notification: class extends Real {
-          // A headless shell grants what is asked for, and says "denied" here all the same.
+          // A headless shell grants the permission but still reports "denied" here.
           static override readonly permission = 'granted';
           constructor(title: string, options?: NotificationOptions) {
             super(title, options);

@@ -182,8 +182,8 @@ async function heap(session: CDPSession): Promise<number> {
   return Math.max(...sizes);
 }
 
-describe('the dashboard of a million tasks', () => {
-  it('shows the sentence of health and fifty rows at once, with an empty cache', async () => {
+describe('the dashboard with a million tasks', () => {
+  it('shows the health sentence and fifty rows quickly with an empty cache', async () => {
     await board.signIn();
     let took = Number.POSITIVE_INFINITY;
     for (let tries = maxTries; tries > 0 && took > maxWait.all; tries--) {
@@ -203,7 +203,7 @@ describe('the dashboard of a million tasks', () => {
     expect(took).toBeLessThanOrEqual(maxWait.all);
   });
 
-  it('has painted its rows within 300 ms or four times what the form to log in takes, with an empty cache and when it is loaded again', async () => {
+  it('paints its rows within 300 ms or four times the time of the login form', async () => {
     await board.signIn();
     const storageState = await board.context.storageState();
     const least = {
@@ -227,12 +227,12 @@ describe('the dashboard of a million tasks', () => {
     expect(least.again).toBeLessThanOrEqual(most);
   });
 
-  it('finds a word of one error among them', async () => {
+  it('finds a word in one of their errors', async () => {
     await board.signIn('?q=quicksilver&view=tasks');
     await board.hasRows(1);
   });
 
-  it('never keeps its main thread for 50 ms while a hundred tasks change a second', async () => {
+  it('never blocks its main thread for 50 ms during a hundred changes per second', async () => {
     await board.signIn('?view=tasks');
     await board.hasRows(50);
     const stop = changing(100);
@@ -243,7 +243,7 @@ describe('the dashboard of a million tasks', () => {
     expect(longest).toBeLessThan(maxTask);
   });
 
-  it('keeps its memory and its speed for 20 seconds of a thousand changes a second', async () => {
+  it('keeps its memory and speed during a thousand changes per second', async () => {
     await board.signIn('?view=tasks');
     await board.hasRows(50);
     const stop = changing(1000);
@@ -254,8 +254,8 @@ describe('the dashboard of a million tasks', () => {
     const longest = await longestOfQuietest(session);
     await new Promise((resolve) => setTimeout(resolve, began + 12_000 - performance.now()));
     let after = await heap(session);
-    // On a slow machine a heap also holds changes that the page has not shown yet. A leak stays,
-    // and grows.
+    // On a slow machine, the heap also contains changes that the page has not shown yet. A leak
+    // would remain and grow.
     for (let tries = maxTries; tries > 0 && after / before >= 1.2; tries--) {
       await new Promise((resolve) => setTimeout(resolve, 3000));
       after = await heap(session);

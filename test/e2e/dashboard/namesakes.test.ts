@@ -47,7 +47,7 @@ describe('users of two strategies with the same name', () => {
     await page.waitForSelector('.connection.live');
   };
 
-  it('have their strategy beside their name in the header, the audit, the settings and the sessions', async () => {
+  it('are shown with their strategies in header, audit, settings and sessions', async () => {
     const url = await serveWith(twoStrategies());
     const { page: partner, tasks } = board;
     await tasks.define('waits').enqueue();
@@ -83,7 +83,7 @@ describe('users of two strategies with the same name', () => {
     await page.context().close();
   });
 
-  it('get a page of their own when they sign in where the session of the other ended', async () => {
+  it('get their own page if they sign in after the session of the other ended', async () => {
     const url = await serveWith(twoStrategies());
     const { page } = board;
     await signInAs(page, url, 'partners');
@@ -101,7 +101,7 @@ describe('users of two strategies with the same name', () => {
   });
 });
 
-it('shows no strategy if it is the only one', async () => {
+it('the dashboard shows no strategy if there is only one', async () => {
   const { page } = board;
   await board.signIn('?view=audit');
   await page.locator('.user', { hasText: /^admin$/ }).waitFor();
@@ -117,13 +117,9 @@ it('shows no strategy if it is the only one', async () => {
 });
 
 it.each<[string, Pick<Access, 'strategies'>, string]>([
-  ['the strategy that the login of an app names', {}, 'eve (sso)'],
-  [
-    'no strategy if the login of an app says that it is the only one',
-    { strategies: () => ['sso'] },
-    'eve',
-  ],
-])('shows %s', async (_case, more, shown) => {
+  ['the strategy that the login of the app names', {}, 'eve (sso)'],
+  ['no strategy if the login of the app has only one', { strategies: () => ['sso'] }, 'eve'],
+])('the dashboard shows %s', async (_case, more, shown) => {
   const url = await serveWith({
     who: () => ({ name: 'eve', roles: ['admin'], strategy: 'sso' }),
     ...more,

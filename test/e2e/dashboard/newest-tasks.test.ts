@@ -15,7 +15,7 @@ let runs = 0;
 const sentence = 'This list covers only the newest 60 tasks. Older tasks are not included.';
 
 (hasRedis ? describe : describe.skip)(
-  'the dashboard, if Redis has more tasks than the process keeps in memory',
+  'the dashboard with more tasks in Redis than in memory',
   () => {
     beforeAll(async () => {
       [board.browser, redis] = await Promise.all([startBrowser(), RedisServer.start()]);
@@ -50,7 +50,7 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
       await Promise.all([board.served.close(), board.tasks.stop({ timeout: 0.1 })]);
     });
 
-    it('says which tasks a search and a sorted list cover, and that the list in its usual order ends there', async () => {
+    it('states which tasks a search and a sorted list cover', async () => {
       const { page } = board;
       const coverage = page.locator('.coverage');
       await board.signIn('?view=tasks');
@@ -75,7 +75,7 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
       expect(board.complaints).toEqual([]);
     });
 
-    it('says before a command to all matching tasks that it changes the newest ones only', async () => {
+    it('warns that a command to all matching tasks changes only the newest', async () => {
       const { page } = board;
       await board.signIn('?view=functions');
       const dialog = page.locator('dialog[open]');
@@ -98,7 +98,7 @@ const sentence = 'This list covers only the newest 60 tasks. Older tasks are not
       expect(board.complaints).toEqual([]);
     });
 
-    it('deletes the history before a time, tasks that are not in memory too', async () => {
+    it('deletes the history before a time, including tasks that are not in memory', async () => {
       const api = `${board.served.url}/tasks`;
       const login = await postJson(`${api}/auth/login`, { username: 'admin', password });
       const headers = { Authorization: `Bearer ${(login.json as { token: string }).token}` };

@@ -9,7 +9,7 @@ const fail = (message: string) => () => {
 };
 
 describe('the other pages of the dashboard', () => {
-  it('shows a thousand failures that differ in ids and numbers as one, and retries them all at once', async () => {
+  it('groups a thousand similar failures and retries all of them at once', async () => {
     const { page, tasks } = board;
     let healthy = false;
     const bad = tasks.task('send_email', (n: number) => {
@@ -48,7 +48,7 @@ describe('the other pages of the dashboard', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('leads from a stretch of the chart that the mouse is drawn over to its tasks', async () => {
+  it('opens the tasks of a period that the user selects in the chart', async () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1).enqueue();
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 1);
@@ -76,7 +76,7 @@ describe('the other pages of the dashboard', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('saves the audit as it is filtered', async () => {
+  it('exports the filtered audit', async () => {
     const { page, tasks } = board;
     await tasks.define('never').enqueue();
     await board.signIn('?view=audit');
@@ -92,7 +92,7 @@ describe('the other pages of the dashboard', () => {
     expect(file.url()).toContain('action=login');
   });
 
-  it('keeps further pages of the failures while the first one changes, with nothing twice and nothing lost', async () => {
+  it('shows further pages of failures without repeats or gaps while they change', async () => {
     const { page, tasks } = board;
     const words = (n: number): string => `${'abcdefgh'[n % 8]}${'ijklmnop'[Math.floor(n / 8)]}`;
     const bad = tasks.task('bad', (n: number) => {
@@ -106,7 +106,7 @@ describe('the other pages of the dashboard', () => {
     await page.getByRole('button', { name: 'Show more' }).click();
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 55);
     await page.getByRole('button', { name: 'Show more' }).waitFor({ state: 'detached' });
-    // One that was last comes first, and pushes another out of the first page.
+    // The last row moves to the top and pushes another row off the first page.
     await bad.enqueue(0);
     await bad.enqueue(60);
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 56);
@@ -118,7 +118,7 @@ describe('the other pages of the dashboard', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('acts on all that match as they were counted, and asks again when the number has changed meanwhile', async () => {
+  it('asks again if the number of matching tasks has changed since the count', async () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', fail('x'));
     for (let n = 0; n < 3; n++) await bad.enqueue();
@@ -139,7 +139,7 @@ describe('the other pages of the dashboard', () => {
     expect((await tasks.aggregate('statsSnapshot')).counts.failed).toBe(0);
   });
 
-  it('acts on every task when the page filters nothing', async () => {
+  it('applies a command to every task if no filter is set', async () => {
     const { page, tasks } = board;
     await tasks.task('bad', fail('x')).enqueueMany([[], []]);
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 2);
@@ -152,7 +152,7 @@ describe('the other pages of the dashboard', () => {
     expect((await tasks.aggregate('statsSnapshot')).counts.failed).toBe(0);
   });
 
-  it('pauses a queue with who, when and why on every page and in every other browser, until it is resumed', async () => {
+  it('shows a paused queue with user, time and reason on every page and browser', async () => {
     const { page, tasks } = board;
     await tasks.define('waits', { queue: 'mail' }).enqueue();
     await board.signIn('?view=queues');
@@ -187,7 +187,7 @@ describe('the other pages of the dashboard', () => {
     await elsewhere.close();
   });
 
-  it('runs a schedule now, once, and tells its next five runs across a change of the clocks in its zone and the reader’s', async () => {
+  it('runs a schedule once on demand and shows its next runs across a clock change', async () => {
     const { tasks } = board;
     await board.context.close();
     const page = await board.open({ timezoneId: 'America/New_York', locale: 'en-US' });
@@ -208,7 +208,7 @@ describe('the other pages of the dashboard', () => {
         expect(text).toMatch(/= .*(3:00:00.AM|03:00:00)/);
       }
     });
-    // The night of the change, told by a server whose clock stands before it.
+    // The server announces runs before and after the night of the clock change.
     await page.route('**/tasks/schedules', async (route) => {
       const answer = await route.fetch();
       const { items } = (await answer.json()) as { items: object[] };
@@ -242,7 +242,7 @@ describe('the other pages of the dashboard', () => {
     await page.getByText('nightly is resumed.').waitFor();
   });
 
-  it('finds, from the first page and without a word of help, what fails and why, and retries all its failures of the last hour', async () => {
+  it('leads from the first page to the cause of failures and retries them', async () => {
     const { page, tasks } = board;
     let healthy = false;
     const bad = tasks.task('sync_stock', () => {
@@ -272,7 +272,7 @@ describe('the other pages of the dashboard', () => {
     expect(presses).toBe(4);
   });
 
-  it('shows functions with how they do and how they are set, each name a way to its tasks', async () => {
+  it('shows functions with statistics, options and a link to their tasks', async () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1, { retries: 3, delay: 1, backoff: 2, timeout: 30 }).enqueue();
     await tasks.task('bad', fail('x')).enqueue();
@@ -292,7 +292,7 @@ describe('the other pages of the dashboard', () => {
     expect(new URL(page.url()).search).toBe('?name=bad&view=tasks');
   });
 
-  it('deletes history when the name of the environment was typed, and says before how much', async () => {
+  it('deletes history only after a count and the typed environment name', async () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1).enqueueMany(Array.from({ length: 3 }, () => []));
     await tasks.define('waits').enqueue();

@@ -56,8 +56,8 @@ async function signIn(url: string, search: string): Promise<void> {
 
 const row = (name: string) => page.locator('tr[data-task]', { hasText: name });
 
-describe('the dashboard of a process that runs nothing', () => {
-  it('shows what other processes enqueue and run, and survives its own kill -9 without a reload', async () => {
+describe('the dashboard of a process that runs no tasks', () => {
+  it('shows the tasks of other processes, and survives its own kill -9', async () => {
     const { child, url } = await web();
     await signIn(url, '?view=tasks');
     await page.getByText('Three lines make the first one').waitFor();
@@ -83,7 +83,7 @@ describe('the dashboard of a process that runs nothing', () => {
     expect(worker.process.exitCode).toBe(null);
   });
 
-  it('warns before a task is run again that was interrupted by kill -9', async () => {
+  it('warns before a retry of a task that kill -9 interrupted', async () => {
     const worker = run('run', '0');
     await waitFor(() => worker.lines.includes('started'));
     const { url } = await web();

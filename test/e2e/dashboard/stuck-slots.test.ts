@@ -21,8 +21,8 @@ const shownSoon = (wanted: Locator): Promise<boolean> =>
     );
   });
 
-describe('slots held by handlers that did not stop', () => {
-  it('are shown and counted with their tasks, and are gone when the handlers return, without a reload', async () => {
+describe('slots of handlers that did not stop', () => {
+  it('are shown with their tasks until the handlers return', async () => {
     const { page, tasks } = board;
     const [first, second] = [gate(), gate()];
     const hanging = (name: string, { passed }: typeof first) =>
@@ -51,7 +51,7 @@ describe('slots held by handlers that did not stop', () => {
     await page.keyboard.press('Escape');
     await board.panel.waitFor({ state: 'detached' });
 
-    // A paused page keeps what it shows.
+    // A paused page does not change.
     await page.getByRole('button', { name: 'Pause', exact: true }).click();
     first.open();
     await waitFor(async () => (await workers())[0]?.stuck === 1);

@@ -7,8 +7,8 @@ const board = useDashboard({ database: ':memory:', limits: { logLines: 200_000 }
 
 const lines = () => board.panel.locator('.log .line');
 
-describe('one task in a browser', () => {
-  it('can be found, read, retried and left by the keyboard alone, back to its row', async () => {
+describe('a task in a browser', () => {
+  it('can be found, read, retried and closed with the keyboard alone', async () => {
     const { page, tasks } = board;
     let healthy = false;
     const bad = tasks.task('charge_card', () => {
@@ -38,7 +38,7 @@ describe('one task in a browser', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('lists its keys under ?, and with shortcuts switched off single letters do nothing', async () => {
+  it('lists its shortcuts under ?, and they can be switched off', async () => {
     const { page, tasks } = board;
     await tasks.task('good', () => 1).enqueue();
     await board.signIn();
@@ -60,7 +60,7 @@ describe('one task in a browser', () => {
     await page.waitForURL(`${board.url}?view=queues`);
   });
 
-  it('shows one bar for each attempt with its wait and its error, and one attempt alone when it is chosen', async () => {
+  it('has a bar for each attempt, which selects the attempt', async () => {
     const { page, tasks } = board;
     const flaky = tasks.task(
       'flaky',
@@ -92,7 +92,7 @@ describe('one task in a browser', () => {
     await waitFor(async () => (await lines().count()) === 3);
   });
 
-  it('shows what an error was caused by and its members, each with its code and stack, and folds each', async () => {
+  it('shows the cause and members of an error with code and stack, collapsible', async () => {
     const { page, tasks } = board;
     const bad = tasks.task('bad', () => {
       const refused = (host: string) =>
@@ -125,7 +125,7 @@ describe('one task in a browser', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('shows a log as it grows: following stops when one scrolls up and goes on with End, filters work meanwhile', async () => {
+  it('shows a growing log, follows its end on demand, and filters it', async () => {
     const { page, tasks } = board;
     const endless = tasks.task('endless', async () => {
       const { signal } = taskContext();
@@ -173,9 +173,9 @@ describe('one task in a browser', () => {
     await page.close();
   });
 
-  // Once is enough: it is the page that is looked at.
+  // One engine is enough, because the test checks the page.
   (process.env.TEST_ENGINE ? it.skip : it)(
-    'opens a log of a hundred thousand lines at its end without freezing, and saves all of it',
+    'opens a log of 100,000 lines at its end and downloads all of it',
     async () => {
       const { page, tasks } = board;
       const id = await tasks
@@ -210,7 +210,7 @@ describe('one task in a browser', () => {
     },
   );
 
-  it('is run again with edited arguments as a new task; both name each other, and what is no JSON is refused beside the field', async () => {
+  it('can be rerun with edited arguments as a new, linked task', async () => {
     const { page, tasks } = board;
     const seen: unknown[] = [];
     const bill = tasks.task('bill', (order: { id: string; cents: number }) => {
@@ -246,7 +246,7 @@ describe('one task in a browser', () => {
     ]);
   });
 
-  it('shows arguments as a tree that opens and closes, and draws no more of a long one than is asked for', async () => {
+  it('shows arguments as a tree and renders long ones on demand', async () => {
     const { page, tasks } = board;
     const many = tasks.task(
       'many',
@@ -278,7 +278,7 @@ describe('one task in a browser', () => {
     expect(board.complaints).toEqual([]);
   });
 
-  it('says cancelling until a running task stops, and takes it calmly when the task has ended meanwhile', async () => {
+  it('shows cancelling until it stops, and reports if it has already ended', async () => {
     const { page, tasks } = board;
     const { passed, open } = gate();
     const stubborn = tasks.task('stubborn', () => passed, { cancelGrace: 30 });
@@ -286,7 +286,7 @@ describe('one task in a browser', () => {
     await board.signIn(`?task=${id}&view=tasks`);
     await board.panel.getByRole('button', { name: 'Cancel' }).click();
     const dialog = page.locator('dialog[open]');
-    // A second button "Cancel" could mean either.
+    // A second button "Cancel" would be ambiguous.
     await dialog.getByRole('button', { name: 'Keep running' }).waitFor();
     expect(await dialog.getByRole('button', { name: 'Cancel' }).count()).toBe(0);
     await dialog.getByRole('button', { name: 'Stop task' }).click();
@@ -299,7 +299,7 @@ describe('one task in a browser', () => {
     const other = await quick.enqueue();
     await board.visit(`?task=${other}&view=tasks`);
     await board.panel.getByRole('button', { name: 'Cancel' }).waitFor();
-    // The page does not hear that it has ended.
+    // The paused page does not learn that the task has ended.
     await page.getByRole('button', { name: 'Pause', exact: true }).click();
     quick.handle(() => 1);
     await waitFor(async () => (await tasks.get(other))?.status === 'success');

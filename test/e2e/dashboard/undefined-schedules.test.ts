@@ -36,8 +36,8 @@ async function leaveSchedule(): Promise<void> {
   clock.pass(61);
 }
 
-describe('a schedule that no process defines any more', () => {
-  it('is marked, and is removed after a confirmation, with an entry in the audit', async () => {
+describe('a schedule that no process defines', () => {
+  it('is marked, and can be removed after a confirmation with an audit entry', async () => {
     const { page } = board;
     await leaveSchedule();
     await board.signIn('?view=schedules');
