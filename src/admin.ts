@@ -18,8 +18,8 @@ import { streamRoute } from './web/stream-route.js';
 import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
 
 /**
- * Who may use the dashboard: nobody signs in (`null`), a short form, a login made with
- * `createAuth`, or the app's own.
+ * The login of the dashboard: none (`null`), a short form, a login that `createAuth` returned, or
+ * the login of the app.
  */
 export type AuthOption = null | undefined | Strategies | Auth | Access;
 
@@ -31,9 +31,9 @@ export interface TaskAdminOptions
       'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'
     >,
     Pick<TaskRoutesOptions, 'displayFuncArgs'> {
-  /** Who may come in. Absent or `null`: everybody who can reach the address. */
+  /** The login. Absent or `null`: everyone who can reach the address may use the dashboard. */
   auth?: AuthOption;
-  /** Open streams allowed. */
+  /** Limits on open streams. */
   streams?: StreamLimits | undefined;
 }
 

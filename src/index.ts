@@ -2,16 +2,15 @@ export { type AuthOption, type TaskAdminOptions, taskAdmin } from './admin.js';
 export * from './auth/index.js';
 export type { StatsOptions } from './engines/stats-option.js';
 export { type ErrorCode, errorCodes, TaskflowError, type TaskflowErrorOptions } from './errors.js';
-export {
-  type AdminSource,
-  type EmbeddedManagerOptions,
-  type EngineManagerOptions,
-  type StartOptions,
-  type StopOptions,
-  type TaskLimits,
-  TaskManager,
-  type TaskManagerOptions,
-} from './manager.js';
+export { type AdminSource, TaskManager } from './manager.js';
+export type {
+  EmbeddedManagerOptions,
+  EngineManagerOptions,
+  StartOptions,
+  StopOptions,
+  TaskLimits,
+  TaskManagerOptions,
+} from './manager-options.js';
 export type { Logger } from './options.js';
 export type {
   Action,

@@ -1,57 +1,43 @@
-import { EmbeddedEngine } from './engines/embedded/engine.js';
-import { type StatsOptions, statsOption } from './engines/stats-option.js';
 import { TaskflowError } from './errors.js';
 import { Lifecycle, neverStarted } from './lifecycle.js';
 import { type Listener, Listeners } from './listeners.js';
 import {
+  readManagerOptions,
+  type StartOptions,
+  type StopOptions,
+  type TaskManagerOptions,
+} from './manager-options.js';
+import {
   booleanOption,
   type DurationWarning,
-  durationWarnings,
   fileOption,
-  type Logger,
-  loggerOption,
-  numberOption,
   optionsObject,
-  rangeError,
   secondsOption,
-  secretKeysOption,
-  typeError,
   wrongType,
 } from './options.js';
 import type { SharedStore } from './store/shared-store.js';
-import { encodeArguments } from './tasks/arguments.js';
 import { checkedReader } from './tasks/checked-source.js';
-import type { CommandBy, Command as EngineCommand } from './tasks/commands.js';
+import type { CommandBy } from './tasks/commands.js';
+import { DefinedSchedules } from './tasks/defined-schedules.js';
+import { DefinedTasks } from './tasks/defined-tasks.js';
 import {
   checkHandler,
   type DeclaredTask,
-  type Definition,
   describeFunction,
-  type EnqueueOptions,
-  type Enqueuer,
   type Handler,
   type JsonSafe,
   nameOption,
-  readSettings,
   type Task,
   type TaskOptions,
 } from './tasks/definition.js';
-import { type Cipher, createCipher } from './tasks/encryption.js';
+import { type Cipher, decryptTask } from './tasks/encryption.js';
 import type { AppConnection, TaskEngine } from './tasks/engine.js';
 import type { Definitions } from './tasks/function-settings.js';
 import type { NewTask } from './tasks/new-task.js';
-import { type CallSettings, prepareTask, readCallSettings } from './tasks/prepare.js';
-import { argumentLists, PreparedTasks } from './tasks/prepared.js';
 import type { EnginePromises } from './tasks/promises.js';
 import { readCommand } from './tasks/read-command.js';
 import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
-import {
-  checkScheduled,
-  type Recurrence,
-  readRecurrence,
-  runsAfter,
-  type ScheduleOptions,
-} from './tasks/schedule.js';
+import { checkScheduled, type ScheduleOptions } from './tasks/schedule.js';
 import type {
   Aggregates,
   Command,
@@ -65,93 +51,16 @@ import type {
 import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
 import { knownTarget } from './tasks/unknown-target.js';
 
-/** Options of a {@link TaskManager} with any engine. */
-interface CommonOptions {
-  /** Tasks run at once in this process, 1 to 10,000. Default 10. */
-  concurrency?: number | undefined;
-  limits?: TaskLimits | undefined;
-  /**
-   * Encrypts the arguments and results of tasks where they are stored: 32 random characters or
-   * more, or a list of such keys, of which the first encrypts and all decrypt. Names, tags,
-   * idempotency keys, errors and log lines are stored as they are. Default: nothing is encrypted.
-   */
-  encryptionKeys?: string | readonly string[] | undefined;
-  /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
-}
-
-/** Options of a {@link TaskManager} with the embedded engine. */
-export interface EmbeddedManagerOptions extends CommonOptions {
-  engine?: undefined;
-  /** Path of the SQLite file the tasks are kept in, or `':memory:'`. Default `tasks.db`. */
-  database?: string | undefined;
-  /** Days that an ended task is kept. Default: for ever. */
-  retentionDays?: number | undefined;
-  /** How many ended tasks are kept. Default: all. */
-  retentionCount?: number | undefined;
-  /** How long the statistics by minute and by hour are kept. */
-  stats?: StatsOptions | undefined;
-  /** Seconds between two looks for what other processes did. Default 0.25. */
-  pollInterval?: number | undefined;
-}
-
 /**
- * Options of a {@link TaskManager} with another engine, whose factory has the options for storage,
- * retention and statistics.
- */
-export interface EngineManagerOptions extends CommonOptions {
-  /**
-   * Another engine instead of the embedded one, such as `bullmqEngine` returns. Each `TaskManager`
-   * needs an engine of its own.
-   */
-  engine: TaskEngine;
-  database?: undefined;
-  retentionDays?: undefined;
-  retentionCount?: undefined;
-  stats?: undefined;
-  pollInterval?: undefined;
-}
-
-/** Options of a {@link TaskManager}. */
-export type TaskManagerOptions = EmbeddedManagerOptions | EngineManagerOptions;
-
-/**
- * What can be shown and controlled, with a place for sessions: a `TaskManager`, or queues of
- * BullMQ.
+ * The tasks that a dashboard shows and controls, with a store for its sessions: a `TaskManager`, or
+ * the queues of `attachQueues`.
  */
 export interface AdminSource extends TaskSource {
   readonly store: SharedStore;
 }
 
-/** How large what is kept of a task may be. */
-export interface TaskLimits {
-  /** Bytes of a task's arguments as JSON. Default 1 MiB; more is refused at `enqueue`. */
-  argsBytes?: number | undefined;
-  /**
-   * Bytes of a result as JSON. Default 1 MiB; a larger one is left out, and `resultOmitted` says
-   * so.
-   */
-  resultBytes?: number | undefined;
-  /** Log lines kept of a task. Default 10,000. */
-  logLines?: number | undefined;
-}
-
-/** Options of `start`. */
-export interface StartOptions {
-  /** Whether this process runs tasks; with `false` it only enqueues and shows. Default `true`. */
-  run?: boolean | undefined;
-}
-
-/** Options of `stop`. */
-export interface StopOptions {
-  /** Seconds to wait for tasks that run. Default 10. */
-  timeout?: number | undefined;
-}
-
-const mebibyte = 1024 * 1024;
-
 /**
- * The tasks of an app: what they are called, what runs them, where they are kept.
+ * Defines, enqueues, runs, schedules, reads and controls the tasks of an app.
  *
  * @example
  * ```ts
@@ -162,100 +71,55 @@ const mebibyte = 1024 * 1024;
  * ```
  */
 export class TaskManager implements TaskSource {
-  readonly #definitions = new Map<string, Definition>();
   readonly #engine: TaskEngine;
   readonly #reader: TaskReader;
   readonly #runner: HandlerRunner;
-  readonly #schedules = new Map<string, Recurrence>();
+  readonly #schedules: DefinedSchedules;
   readonly #listeners: Listeners;
-  readonly #argsBytes: number;
+  readonly #defined: DefinedTasks;
   readonly #cipher: Cipher;
-  readonly #logger: Logger;
   readonly #warnDuration: DurationWarning;
-  readonly #prepared = new PreparedTasks();
   readonly #lifecycle: Lifecycle;
   #stopped: Promise<void> | undefined;
 
   constructor(options?: TaskManagerOptions) {
-    const given = optionsObject<TaskManagerOptions>('TaskManager', options, [
-      'database',
-      'engine',
-      'concurrency',
-      'limits',
-      'encryptionKeys',
-      'retentionDays',
-      'retentionCount',
-      'stats',
-      'pollInterval',
-      'logger',
-    ]);
-    const limits = optionsObject<TaskLimits>('limits', given.limits, [
-      'argsBytes',
-      'resultBytes',
-      'logLines',
-    ]);
-    this.#logger = loggerOption('logger', given.logger);
-    this.#warnDuration = durationWarnings(this.#logger);
-    this.#cipher = createCipher(
-      given.encryptionKeys === undefined
-        ? []
-        : secretKeysOption('encryptionKeys', given.encryptionKeys),
-    );
-    this.#argsBytes = numberOption('limits.argsBytes', limits.argsBytes, mebibyte, {
-      min: 2,
-      max: 64 * mebibyte,
-      integer: true,
-      unit: 'bytes',
+    const settings = readManagerOptions(options);
+    const { engine, cipher, logger, silent, warn } = settings;
+    this.#engine = engine;
+    this.#cipher = cipher;
+    this.#warnDuration = warn;
+    this.#defined = new DefinedTasks({
+      ...settings,
+      clock: engine.clock,
+      store: (tasks) => this.#store(tasks),
+      storeIn: (connection, task) => this.#enqueueIn(connection, task),
+      onHandler: () => this.#runner.changed(),
     });
-    this.#runner = handlerRunner({
-      concurrency: numberOption('concurrency', given.concurrency, 10, {
-        min: 1,
-        max: 10_000,
-        integer: true,
-      }),
-      definitions: this.#definitions,
-      cipher: this.#cipher,
-      resultBytes: numberOption('limits.resultBytes', limits.resultBytes, mebibyte, {
-        max: 64 * mebibyte,
-        integer: true,
-        unit: 'bytes',
-      }),
-      logLines: numberOption('limits.logLines', limits.logLines, 10_000, {
-        min: 1,
-        max: 1_000_000,
-        integer: true,
-      }),
-      logger: this.#logger,
-    });
-    this.#engine = engineOf(given, this.#logger, this.#warnDuration);
+    const { definitions } = this.#defined;
+    this.#schedules = new DefinedSchedules(this.#defined, warn);
+    this.#runner = handlerRunner({ ...settings, definitions });
     this.#lifecycle = new Lifecycle({
       begin: (run) =>
-        this.#engine.start(run ? this.#runner : undefined, {
-          tasks: [...this.#definitions.keys()],
-        }),
-      // An engine with a clock of its own is one for tests, where nothing happens by itself.
-      warn:
-        given.logger === false || this.#engine.clock
-          ? undefined
-          : () => this.#logger.warn({}, neverStarted),
+        engine.start(run ? this.#runner : undefined, { tasks: [...definitions.keys()] }),
+      // An engine with its own clock is one for tests, where nothing happens by itself.
+      warn: silent || engine.clock ? undefined : () => logger.warn({}, neverStarted),
     });
-    this.#reader = checkedReader(this.#engine, () => this.#now());
-    this.#listeners = new Listeners(this.#logger);
-    this.#engine.observe(this.#listeners);
+    this.#reader = checkedReader(engine, () => this.#now());
+    this.#listeners = new Listeners(logger);
+    engine.observe(this.#listeners);
   }
 
-  /**
-   * Sessions, revocations and whatever else several processes must agree on, kept by the engine.
-   */
+  /** The store of the engine, which all processes share: sessions, revocations, the audit. */
   get store(): SharedStore {
     return this.#engine.store;
   }
 
+  /** The actions that the engine supports. */
   get can(): TaskEngine['can'] {
     return this.#engine.can;
   }
 
-  /** What the engine promises differently from other engines. */
+  /** How the guarantees of the engine differ from those of other engines. */
   get promises(): EnginePromises {
     return this.#engine.promises;
   }
@@ -263,10 +127,9 @@ export class TaskManager implements TaskSource {
   /**
    * Defines a task.
    *
-   * @param name What it is called in the database and on the dashboard; it must not change while
-   * tasks of it wait.
-   * @throws RangeError for a name that is defined already, TypeError or RangeError for a wrong
-   * option.
+   * @param name The name in the database and on the dashboard. Do not change it while tasks with
+   * this name are pending.
+   * @throws RangeError if the name is already defined, TypeError or RangeError for a wrong option.
    */
   task<A extends unknown[]>(
     name: string,
@@ -275,10 +138,10 @@ export class TaskManager implements TaskSource {
   ): Task<A> {
     nameOption('name of a task', name, "tasks.task('send_email', handler)");
     checkHandler(name, handler);
-    return this.#taskOf<A>(this.#add(name, options, handler));
+    return this.#defined.taskOf<A>(this.#defined.add(name, options, handler));
   }
 
-  /** Declares a task that another process runs; `handle` adds the handler where it does. */
+  /** Declares a task that another process runs. That process adds the handler with `handle`. */
   define<A extends unknown[] = unknown[]>(name: string, options?: TaskOptions): DeclaredTask<A> {
     if (typeof options === 'function')
       throw wrongType(
@@ -286,23 +149,20 @@ export class TaskManager implements TaskSource {
         options,
         'the options; define(…).handle(handler) takes the handler',
       );
-    const definition = this.#add(name, options, undefined);
-    const task = this.#taskOf<A>(definition);
+    const definition = this.#defined.add(name, options);
+    const task = this.#defined.taskOf<A>(definition);
     return {
       ...task,
       handle: (handler) => {
-        checkHandler(name, handler);
-        if (definition.handler) throw rangeError(`task '${name}' has a handler already`);
-        definition.handler = handler as Handler<readonly unknown[]>;
-        this.#runner.changed();
+        this.#defined.addHandler(definition, handler);
         return task;
       },
     };
   }
 
   /**
-   * Enqueues a task by a cron expression or every so many seconds, while this process is started
-   * and runs tasks. A bare handler becomes a task under the schedule's name.
+   * Enqueues a task by a cron expression or at an interval, while this process is started and runs
+   * tasks. A handler becomes a task with the name of the schedule.
    */
   schedule<A extends unknown[]>(
     name: string,
@@ -310,45 +170,27 @@ export class TaskManager implements TaskSource {
     options: ScheduleOptions<A>,
   ): void {
     checkScheduled(name, task);
-    const recurrence = readRecurrence(name, options, Date.now(), this.#warnDuration);
-    if (this.#schedules.has(name))
-      throw rangeError(
-        `a schedule named '${name}' already exists in this TaskManager; use another name`,
-      );
-    const { args = [] }: { args?: unknown } = options;
-    if (!Array.isArray(args))
-      throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
+    const read = this.#schedules.read(name, options);
     const target = typeof task === 'function' ? this.task<A>(name, task) : task;
-    const definition = this.#definitions.get(target.name);
-    if (!definition)
-      throw rangeError(`schedule '${name}': task '${target.name}' is not of this manager`);
-    const prepare = (): NewTask => ({
-      ...this.#prepare(definition, args, undefined, 'scheduled'),
-      schedule: name,
-    });
-    // Wrong arguments fail here, not in the night.
-    prepare();
-    this.#schedules.set(name, recurrence);
-    this.#engine.schedule({ name, task: definition.name, prepare, ...recurrence });
+    this.#engine.schedule(this.#schedules.add(name, target, read));
   }
 
   /**
-   * Stores tasks that `prepare` of this manager's tasks returned, all or none. Resolves to their
-   * ids when they are on disk.
+   * Stores all or none of the tasks that `prepare` of this manager's tasks returned. Resolves to
+   * their ids when they are on disk.
    *
    * @throws TypeError with code INVALID_INPUT for anything that `prepare` did not return.
    */
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    return this.#store(this.#prepared.check(tasks));
+    return this.#store(this.#defined.checkPrepared(tasks));
   }
 
   /**
-   * Copies the database to a file while it is in use: neither the app nor its tasks wait. The copy
-   * is a whole database, to be used by putting it in the place of the old one while nothing runs.
+   * Copies the database to a file while the app and its tasks keep running. To restore the copy,
+   * stop all processes and replace the database with it.
    *
-   * @throws TaskflowError INVALID_INPUT if there is a file at the path already, or no folder for
-   * it. ENGINE_UNAVAILABLE if the file cannot be written, NOT_SUPPORTED if the engine has no file
-   * of its own.
+   * @throws TaskflowError INVALID_INPUT if the file exists or its folder does not,
+   * ENGINE_UNAVAILABLE if the file cannot be written, NOT_SUPPORTED if the engine has no file.
    */
   async backup(path: string): Promise<void> {
     if (path === undefined) throw wrongType('path', path, 'the path of a file');
@@ -359,9 +201,9 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Calls the listener for every task that reaches the state, after the state is stored, in the
-   * process that stored it. The listener runs in an empty AsyncLocalStorage context, because one
-   * process stores the changes of many requests together.
+   * Calls the listener for every task that reaches the state, in the process that stored the state
+   * and after it did. The listener runs in an empty AsyncLocalStorage context, because one commit
+   * may store the changes of many requests.
    */
   on(status: TaskStatus, listener: Listener): this {
     this.#listeners.of(status, listener).add(listener);
@@ -375,9 +217,8 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Opens the database and begins to run tasks, or with `run: false` only to enqueue and show them.
-   * Further calls with the same `run` wait for the first one. A start that failed can be tried
-   * again.
+   * Opens the database and runs tasks. With `run: false`, this process only enqueues and shows
+   * them. Later calls with the same `run` wait for the first one. A failed start can be retried.
    *
    * @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used or the manager has
    * stopped, INVALID_INPUT if it was started with another `run`.
@@ -388,7 +229,7 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Takes no more tasks, waits for running ones, ends streams and timers, and closes the database.
+   * Starts no more tasks, waits for running ones, ends streams and timers, and closes the database.
    * A stopped manager cannot be started again.
    */
   async stop(options?: StopOptions): Promise<void> {
@@ -404,14 +245,13 @@ export class TaskManager implements TaskSource {
   }
 
   /**
-   * Lists tasks, the newest first, 50 unless `limit` says otherwise. The query has the names of the
-   * HTTP API.
+   * Lists tasks, newest first, 50 by default. The query has the names of the HTTP API.
    *
    * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError
    * INVALID_CURSOR for a cursor of another list.
    * @example
    * ```ts
-   * const { items, nextCursor } = await tasks.find({ status: ['failed'], name: 'send_email', from: '-6h', limit: 20 });
+   * const { items, nextCursor } = await tasks.find({ status: ['failed'], from: '-6h', limit: 20 });
    * ```
    */
   find(query?: FindQuery): Promise<TaskList> {
@@ -421,15 +261,15 @@ export class TaskManager implements TaskSource {
   /** Returns a task with its arguments, attempts and log, or `undefined` if no task has that id. */
   async get(id: string, query?: DetailQuery): Promise<TaskDetail | undefined> {
     const task = await this.#reader.get(id, query);
-    return task && this.#decrypted(task);
+    return task && decryptTask(this.#cipher, task);
   }
 
-  /** Returns lines of a task's log, the oldest first, 500 unless `limit` says otherwise. */
+  /** Returns lines of a task's log, oldest first, 500 by default. */
   logs(id: string, query?: LinesQuery): Promise<readonly LogLine[]> {
     return this.#reader.logs(id, query);
   }
 
-  /** Returns sums over tasks: `statsSnapshot`, `metrics`, `failures`, `workers` or `waits`. */
+  /** Returns `statsSnapshot`, `metrics`, `failures`, `workers`, `waits` or `histograms`. */
   aggregate<K extends keyof Aggregates>(
     kind: K,
     ...query: Aggregates[K]['query']
@@ -437,26 +277,22 @@ export class TaskManager implements TaskSource {
     return this.#reader.aggregate(kind, ...query);
   }
 
-  /** Returns what the engine says of itself, its queues and its schedules. */
+  /** Returns the state of the engine, its queues and its schedules. */
   describe(): ReturnType<TaskEngine['describe']> {
     return this.#reader.describe();
   }
 
+  /** Returns the functions and schedules that this process has defined. */
   definitions(): Definitions {
     return {
-      functions: [...this.#definitions.values()].map(describeFunction),
-      runsAfter: (schedule, next, count) =>
-        runsAfter(
-          this.#schedules.get(schedule),
-          next,
-          numberOption('count', count, 0, { max: 1000, integer: true }),
-        ),
+      functions: [...this.#defined.definitions.values()].map(describeFunction),
+      runsAfter: (...given) => this.#schedules.runsAfter(...given),
     };
   }
 
   /**
-   * Yields whenever something changed after that number, at once if it has already. Ends with the
-   * engine or the signal.
+   * Yields the changes after a change number, immediately if there are any. Ends when the engine
+   * stops or the signal aborts.
    */
   watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
     return this.#reader.watch(after, signal);
@@ -465,45 +301,28 @@ export class TaskManager implements TaskSource {
   /**
    * Runs a command on tasks, a queue or a schedule. Only `filter: 'all'` selects every task.
    *
+   * A command that throws has changed nothing. A queue can be paused before its first task, so
+   * every queue name is valid.
+   *
    * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown
-   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing
-   * is done.
+   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor.
    * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`,
-   * NOT_FOUND if there is no schedule of that name. Nothing is done. A queue can be paused before
-   * its first task, so no name of a queue is unknown.
+   * NOT_FOUND if there is no schedule of that name.
    * @example
    * ```ts
-   * await tasks.control({ action: 'retry', filter: { status: ['failed'], name: 'send_email' }, spread: 60 }, { actor: 'ada' });
+   * const filter = { status: ['failed'], name: 'send_email' };
+   * await tasks.control({ action: 'retry', filter, spread: 60 }, { actor: 'ada' });
    * ```
    */
   async control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
     const [checked, who] = await readCommand(command, by, this.#now());
     const outcome = await this.#engine.control(
-      checked.action === 'rerun' ? await this.#withArguments(checked) : checked,
+      checked.action === 'rerun'
+        ? await this.#defined.rerunOf(checked, async (id) => (await this.#engine.get(id))?.name)
+        : checked,
       who,
     );
     return knownTarget(checked, outcome, () => this.#engine.describe());
-  }
-
-  /** New arguments of a rerun, checked and encrypted as those of an enqueue are. */
-  async #withArguments(
-    command: Extract<EngineCommand, { action: 'rerun' }>,
-  ): Promise<EngineCommand> {
-    const { ids, args } = command;
-    if (args === undefined) return command;
-    const [id] = ids;
-    if (id === undefined || ids.length > 1)
-      throw rangeError(`command.args belongs to the rerun of one task, not of ${ids.length}`);
-    const name = (await this.#engine.get(id))?.name ?? '';
-    try {
-      const list = JSON.parse(args) as readonly unknown[];
-      return {
-        ...command,
-        args: this.#cipher.encrypt(encodeArguments(name, list, this.#argsBytes), name),
-      };
-    } catch (cause) {
-      throw new TaskflowError('INVALID_INPUT', (cause as Error).message, { cause });
-    }
   }
 
   /** The time of the engine's clock, in Unix milliseconds. */
@@ -511,9 +330,7 @@ export class TaskManager implements TaskSource {
     return this.#engine.clock?.now() ?? Date.now();
   }
 
-  /**
-   * Notes that a middleware shows these tasks, so that a manager that is never started is reported.
-   */
+  /** Notes that a middleware shows these tasks, so that a missing `start()` is reported. */
   mounted(): void {
     this.#lifecycle.used();
   }
@@ -523,66 +340,6 @@ export class TaskManager implements TaskSource {
     return this.#engine.enqueue(tasks);
   }
 
-  #add(name: string, options: TaskOptions | undefined, handler: unknown): Definition {
-    nameOption('name of a task', name, "tasks.define('send_email')");
-    if (this.#definitions.has(name))
-      throw rangeError(
-        `a task named '${name}' is already defined in this TaskManager; use another name`,
-      );
-    const definition: Definition = {
-      name,
-      settings: readSettings(name, options, this.#warnDuration),
-      handler: handler as Definition['handler'],
-    };
-    this.#definitions.set(name, definition);
-    if (handler) this.#runner.changed();
-    return definition;
-  }
-
-  #taskOf<A extends readonly unknown[]>(definition: Definition): Task<A> {
-    return {
-      ...this.#enqueuerOf<A>(definition, {}),
-      with: (options) => this.#enqueuerOf<A>(definition, options),
-    };
-  }
-
-  #enqueuerOf<A extends readonly unknown[]>(
-    definition: Definition,
-    options: EnqueueOptions,
-  ): Enqueuer<A> {
-    const call = readCallSettings(options, definition.name, this.#warnDuration);
-    const prepare = (...args: A): NewTask => this.#prepare(definition, args, call);
-    return {
-      name: definition.name,
-      prepare: (...args) => this.#prepared.add(prepare(...args)),
-      enqueue: async (...args) => {
-        const task = prepare(...args);
-        const [id = task.id] = await this.#store([task]);
-        return id;
-      },
-      enqueueIn: (connection, ...args) => this.#enqueueIn(connection, prepare(...args)),
-      enqueueMany: async (list) => {
-        const tasks = argumentLists(list).map((args) => prepare(...args));
-        return [...(await this.#store(tasks))];
-      },
-    };
-  }
-
-  #prepare(
-    definition: Definition,
-    args: readonly unknown[],
-    call?: CallSettings,
-    source?: NewTask['source'],
-  ): NewTask {
-    return prepareTask(
-      definition,
-      args,
-      { argsBytes: this.#argsBytes, cipher: this.#cipher, clock: this.#engine.clock },
-      call,
-      source,
-    );
-  }
-
   #enqueueIn(connection: AppConnection, task: NewTask): string {
     if (!this.#engine.enqueueIn)
       throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support enqueueIn');
@@ -590,76 +347,4 @@ export class TaskManager implements TaskSource {
     const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
     return id;
   }
-
-  /** Arguments and result as they were given; in their place, why they cannot be read. */
-  #decrypted(task: TaskDetail): TaskDetail {
-    try {
-      const open = (value: unknown): unknown =>
-        typeof value === 'string'
-          ? JSON.parse(this.#cipher.decrypt(JSON.stringify(value), task.name))
-          : value;
-      const args = open(task.args);
-      return { ...task, args: Array.isArray(args) ? args : [args], result: open(task.result) };
-    } catch (error) {
-      return { ...task, args: [], result: null, resultOmitted: (error as Error).message };
-    }
-  }
-}
-
-/** Options of the embedded engine that other engines have in their own factory, or not at all. */
-const embeddedOptions = ['retentionDays', 'retentionCount', 'stats', 'pollInterval'] as const;
-
-/** The engines that have a manager. An engine starts and stops with its manager. */
-const managed = new WeakSet<TaskEngine>();
-
-function engineOf(options: TaskManagerOptions, logger: Logger, warn: DurationWarning): TaskEngine {
-  const { database, engine, pollInterval, retentionDays, retentionCount, stats } = options;
-  if (engine !== undefined) {
-    if (database !== undefined)
-      throw typeError('database and engine cannot be combined; an engine has its own storage');
-    if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
-      throw wrongType(
-        'engine',
-        engine,
-        'a TaskEngine, such as bullmqEngine({ connection }) returns',
-      );
-    const misplaced = embeddedOptions.find((option) => options[option] !== undefined);
-    if (misplaced !== undefined) throw misplacedOption(misplaced);
-    if (managed.has(engine))
-      throw typeError(
-        'engine belongs to another TaskManager, which ends it when it stops; ' +
-          'make an engine for each TaskManager, such as bullmqEngine({ connection })',
-      );
-    managed.add(engine);
-    return engine;
-  }
-  return new EmbeddedEngine({
-    database: fileOption('database', database, 'tasks.db'),
-    logger,
-    pollInterval: secondsOption('pollInterval', pollInterval, 0.25, { warn }),
-    retention: {
-      age:
-        retentionDays === undefined
-          ? undefined
-          : numberOption('retentionDays', retentionDays, 0, {
-              above: true,
-              max: 36_500,
-              unit: 'days',
-            }) * 86_400_000,
-      count: numberOption('retentionCount', retentionCount, undefined, { integer: true }),
-      statistics: statsOption(stats),
-    },
-  });
-}
-
-function misplacedOption(option: (typeof embeddedOptions)[number]): TypeError {
-  const advice =
-    option === 'pollInterval'
-      ? 'leave it out'
-      : `give ${option} to the factory of the engine, such as bullmqEngine({ connection, ` +
-        `${option} })`;
-  return typeError(
-    `${option} and engine cannot be combined; ${option} is an option of the embedded engine: ` +
-      `${advice}`,
-  );
 }

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { neverStarted } from '../src/lifecycle.js';
-import { TaskManager, type TaskManagerOptions } from '../src/manager.js';
+import { TaskManager } from '../src/manager.js';
+import type { TaskManagerOptions } from '../src/manager-options.js';
 import { testEngine } from '../src/testing/index.js';
 import { dashboardRoutes } from '../src/web/dashboard-routes.js';
 import { taskRoutes } from '../src/web/task-routes.js';

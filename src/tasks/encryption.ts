@@ -1,18 +1,16 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { TaskflowError } from '../errors.js';
+import type { TaskDetail } from './types.js';
 
 const encrypted = /^"sealed:1:([0-9a-f]{8}):([\w-]+)"$/;
 
-/**
- * Encrypts what is stored of a task's arguments and result. Without keys it leaves everything as it
- * is.
- */
+/** Encrypts the stored arguments and results of tasks. Without keys, texts stay unencrypted. */
 export interface Cipher {
   encrypt(text: string, task: string): string;
   /**
-   * The text again, of whichever key encrypted it; what is not encrypted stays as it is.
+   * Decrypts a text with the key that encrypted it. A text that is not encrypted stays as it is.
    *
-   * @throws TaskflowError INTERNAL where the key is missing, or the text has been changed.
+   * @throws TaskflowError INTERNAL if the key is missing or the text was changed.
    */
   decrypt(text: string, task: string): string;
 }
@@ -23,9 +21,9 @@ interface Key {
 }
 
 /**
- * AES-256-GCM (NIST SP 800-38D) with a key derived from each given one, a random nonce of 96 bits,
- * and the name of the task as what is authenticated beside it, so that a text of one task does not
- * pass for one of another. The first key encrypts.
+ * Returns a cipher: AES-256-GCM (NIST SP 800-38D) with a key derived from each given key and a random
+ * nonce of 96 bits. The name of the task is authenticated data, so that the text of one task is not
+ * valid for another. The first key encrypts.
  */
 export function createCipher(keys: readonly string[]): Cipher {
   const derived = keys.map(deriveKey);
@@ -55,12 +53,26 @@ export function createCipher(keys: readonly string[]): Cipher {
         decipher.setAuthTag(bytes.subarray(12, 28));
         return decipher.update(bytes.subarray(28), undefined, 'utf8') + decipher.final('utf8');
       } catch (cause) {
-        throw new TaskflowError('INTERNAL', 'what is encrypted of this task has been changed', {
+        throw new TaskflowError('INTERNAL', 'the encrypted data of this task has been changed', {
           cause,
         });
       }
     },
   };
+}
+
+/** Returns a task with its arguments and result decrypted, or with the reason why they cannot be. */
+export function decryptTask(cipher: Cipher, task: TaskDetail): TaskDetail {
+  const decrypt = (value: unknown): unknown =>
+    typeof value === 'string'
+      ? JSON.parse(cipher.decrypt(JSON.stringify(value), task.name))
+      : value;
+  try {
+    const args = decrypt(task.args);
+    return { ...task, args: Array.isArray(args) ? args : [args], result: decrypt(task.result) };
+  } catch (error) {
+    return { ...task, args: [], result: null, resultOmitted: (error as Error).message };
+  }
 }
 
 function deriveKey(key: string): Key {

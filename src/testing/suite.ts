@@ -1,4 +1,5 @@
-import type { TaskManager, TaskManagerOptions } from '../manager.js';
+import type { TaskManager } from '../manager.js';
+import type { TaskManagerOptions } from '../manager-options.js';
 import type { TaskDetail, TaskStatus } from '../tasks/types.js';
 
 /**

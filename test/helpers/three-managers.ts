@@ -1,4 +1,5 @@
-import { type EmbeddedManagerOptions, TaskManager } from '../../src/manager.js';
+import { TaskManager } from '../../src/manager.js';
+import type { EmbeddedManagerOptions } from '../../src/manager-options.js';
 import type { Task } from '../../src/tasks/definition.js';
 import type { Tasks } from '../../src/testing/index.js';
 import type { EngineProcess } from './remote-engine.js';

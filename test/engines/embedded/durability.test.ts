@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type EmbeddedManagerOptions, TaskManager } from '../../../src/manager.js';
+import { TaskManager } from '../../../src/manager.js';
+import type { EmbeddedManagerOptions } from '../../../src/manager-options.js';
 import type { TaskDetail } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { quickest } from '../../helpers/quickest.js';

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
-import { TaskManager, type TaskManagerOptions } from '../../../../src/manager.js';
+import { TaskManager } from '../../../../src/manager.js';
+import type { TaskManagerOptions } from '../../../../src/manager-options.js';
 import type { TaskDetail } from '../../../../src/tasks/types.js';
 import { hasRedis, RedisServer } from '../../../helpers/redis.js';
 import { sleep, waitFor } from '../../../helpers/wait.js';
