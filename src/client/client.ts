@@ -1,4 +1,3 @@
-import type { z } from 'zod';
 import type {
   DetailQuery,
   FailuresQuery,
@@ -9,8 +8,7 @@ import type {
   TaskList,
 } from '../tasks/source.js';
 import type { Metrics, TaskDetail, TaskSummary, WorkerTotals } from '../tasks/types.js';
-import type * as Answers from '../web/answers.js';
-import type * as Schemas from '../web/schemas.js';
+import type { AnswerOf, Call, RouteKey } from './calls.js';
 import { type Change, type ChangeOptions, followChanges } from './changes.js';
 import {
   checkChanges,
@@ -25,6 +23,7 @@ import {
   textOf,
 } from './check.js';
 import { readEvents, type ServerEvent } from './events.js';
+import type { Answer, Body, Given } from './given.js';
 import { ProblemError, problemOf } from './problem.js';
 
 export type {
@@ -54,19 +53,14 @@ export { ProblemError } from './problem.js';
 
 /** Options of {@link createClient}. */
 export interface ClientOptions {
-  /** The token of a sign-in that sent JSON, or what gives the present one. A page needs none: it has its cookie. */
+  /**
+   * The token that a JSON sign-in returned, or a function that returns the current token. A page
+   * needs none, because the browser sends the session cookie.
+   */
   token?: string | (() => string | Promise<string>) | undefined;
   /** Used instead of the global `fetch`. */
   fetch?: typeof fetch | undefined;
 }
-
-/** What a body takes: lists may be read-only, and only a reason may be `undefined`. */
-type Body<S extends z.ZodType> = {
-  readonly [K in keyof z.input<S>]: K extends 'reason'
-    ? z.input<S>[K]
-    : ReadOnly<Exclude<z.input<S>[K], undefined>>;
-};
-type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
 /** Parameters of a list, with the names of `TaskManager.find`. */
 export type ListQuery = Omit<FindQuery, 'counted'>;
@@ -77,38 +71,38 @@ export type MetricsQuery = Omit<RangeQuery, 'series'>;
 /** Parameters of the functions and the queues. */
 export type FiguresQuery = Pick<RangeQuery, 'from' | 'to'>;
 /** Parameters of the audit. */
-export type AuditQuery = z.input<typeof Schemas.auditQuery>;
+export type AuditQuery = Given<'auditQuery'>;
 /** Body of an action. */
-export type Reason = Body<typeof Schemas.reasonBody>;
+export type Reason = Body<'reasonBody'>;
 /** Body of `rerun`. */
-export type RerunBody = Body<typeof Schemas.rerunBody>;
+export type RerunBody = Body<'rerunBody'>;
 /** Body of `bulk`: exactly one of `ids` and `filter`; `filter: 'all'` means every task. */
-export type BulkBody = Omit<Body<typeof Schemas.bulkBody>, 'ids' | 'filter'> & Targets;
+export type BulkBody = Omit<Body<'bulkBody'>, 'ids' | 'filter'> & Targets;
 /** Body of `bulkRetry`. */
-export type BulkRetryBody = Body<typeof Schemas.bulkRetryBody>;
+export type BulkRetryBody = Body<'bulkRetryBody'>;
 /** Body of `retryFailed`. */
-export type RetryFailedBody = Body<typeof Schemas.retryFailedBody>;
-/** Answers. */
-export type BulkAnswer = z.output<typeof Answers.bulkAnswer>;
-export type LogPage = z.output<typeof Answers.logPage>;
-export type FailureList = z.output<typeof Answers.failureList>;
-export type FunctionList = z.output<typeof Answers.functionList>;
-export type QueueList = z.output<typeof Answers.queueList>;
-export type ScheduleList = z.output<typeof Answers.scheduleList>;
-export type WorkerList = z.output<typeof Answers.workerList>;
-export type AuditPage = z.output<typeof Answers.auditPage>;
+export type RetryFailedBody = Body<'retryFailedBody'>;
+/** The answer of a command for many tasks. */
+export type BulkAnswer = Answer<'bulkAnswer'>;
+export type LogPage = Answer<'logPage'>;
+export type FailureList = Answer<'failureList'>;
+export type FunctionList = Answer<'functionList'>;
+export type QueueList = Answer<'queueList'>;
+export type ScheduleList = Answer<'scheduleList'>;
+export type WorkerList = Answer<'workerList'>;
+export type AuditPage = Answer<'auditPage'>;
 
-/** Whose sessions. */
+/** Selects the user whose sessions are meant. Default: the signed-in user. */
 export interface SessionsQuery {
   username?: string | undefined;
   strategy?: string | undefined;
 }
 
-/** Whose sessions, and which page of them. */
+/** Selects a user, and a page of the user's sessions. */
 export interface SessionListQuery extends SessionsQuery {
-  /** From 1 to 500; 100 by default. */
+  /** Sessions of a page, 1 to 500. Default 100. */
   limit?: number | undefined;
-  /** The `nextCursor` of the page before. */
+  /** The `nextCursor` of the previous page. */
   cursor?: string | undefined;
 }
 
@@ -122,21 +116,22 @@ export interface OpenSession {
   expiresAt: string;
   ip?: string | undefined;
   userAgent?: string | undefined;
-  /** Whether it is the one that asks. */
+  /** Whether it is the session of the request. */
   current: boolean;
 }
 
-/** A task's detail as the API sends it: `args` only where the server shows them. */
+/** A task's detail as the API sends it. `args` is absent unless the server shows arguments. */
 export type ShownTask = Omit<TaskDetail, 'args'> & Partial<Pick<TaskDetail, 'args'>>;
 
 /**
- * The HTTP contract of the tasks, typed. Every method rejects with a {@link ProblemError} if the server refuses, and with a
- * TypeError of code INVALID_INPUT for an argument that the server could not check: an empty id, a command without a body, or a
- * value of a command that is `undefined` and so would be left out.
+ * The HTTP API of the tasks, typed. Every method rejects with a {@link ProblemError} if the server
+ * refuses the request, and with a TypeError of code INVALID_INPUT for an argument that the server
+ * could not check: an empty id, a command without a body, or a value of a command that is
+ * `undefined`, which a request would not contain.
  */
 export interface TaskClient {
   list(query?: ListQuery, signal?: AbortSignal): Promise<TaskList>;
-  /** All tasks of a list, asked for page by page as they are taken. */
+  /** Yields all tasks of a list. It requests each page when the caller needs it. */
   each(query?: ListQuery, signal?: AbortSignal): AsyncGenerator<TaskSummary>;
   get(id: string, query?: DetailQuery, signal?: AbortSignal): Promise<ShownTask>;
   logs(id: string, query?: LogsQuery, signal?: AbortSignal): Promise<LogPage>;
@@ -156,7 +151,7 @@ export interface TaskClient {
   bulk(body: BulkBody): Promise<BulkAnswer>;
   bulkRetry(body: BulkRetryBody): Promise<BulkAnswer>;
   retryFailed(body: RetryFailedBody): Promise<BulkAnswer>;
-  /** Deletes tasks that ended before a time, some 10,000 a call; with `dryRun` it counts them. */
+  /** Deletes tasks that ended before a time, about 10,000 a call. With `dryRun` it counts them. */
   deleteHistory(
     before: string | Date,
     options?: { dryRun?: boolean },
@@ -165,36 +160,43 @@ export interface TaskClient {
   resumeQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
   pauseSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
   resumeSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
-  /** Resolves to the task it made. */
+  /** Resolves to the new task. */
   runSchedule(name: string, body?: Reason): Promise<TaskSummary>;
-  /** Removes a schedule that no running process defines any more; its tasks stay. */
+  /** Removes a schedule that no running process defines. Its tasks stay. */
   removeSchedule(name: string, body?: Reason): Promise<{ schedule: string; removed: true }>;
-  /** One's own open sessions, the last used first, or for an administrator those of another user. */
+  /**
+   * Lists the open sessions of the user, the most recently used first. An administrator can list
+   * those of another user.
+   */
   sessions(
     query?: SessionListQuery,
   ): Promise<{ items: readonly OpenSession[]; nextCursor: string | null }>;
   endSession(id: string, query?: SessionsQuery): Promise<void>;
-  /** Ends all of them, the one that asks too. */
+  /** Ends all sessions of the user, including the one of the request. */
   endSessions(query?: SessionsQuery): Promise<void>;
-  /** The address of a path below the tasks, for a link: `url('/export', { format: 'csv' })`. */
+  /** Returns the address of a path of the API: `url('/export', { format: 'csv' })`. */
   url(path: string, query?: object): string;
   /**
-   * Changes as they happen. Whenever the stream is lost it is opened again and goes on where it was; `hello` says with
-   * `resumed: false` that something may have been missed.
+   * Yields changes as they happen. If the connection is lost, it connects again and resumes where
+   * it stopped. A `hello` with `resumed: false` means that changes may have been missed.
    *
-   * @throws ProblemError when trying again would not help, such as UNAUTHENTICATED when the session has ended.
+   * @throws ProblemError if another attempt would not help, such as UNAUTHENTICATED if the session
+   * has ended.
    */
   changes(options?: ChangeOptions): AsyncGenerator<Change>;
 }
 
 /**
- * A client of the tasks at an address: `https://example.com/tasks`, or in a page of that host `/tasks`.
+ * Makes a client of the tasks at an address: `https://example.com/tasks`, or `/tasks` in a page of
+ * that host.
  *
  * @example
  * ```ts
  * const tasks = createClient('https://example.com/tasks', { token });
- * for await (const task of tasks.each({ status: ['failed'], from: '-1d' })) console.log(task.name, task.error?.message);
- * for await (const change of tasks.changes()) if (change.type === 'tasks') console.log(change.upserts);
+ * for await (const task of tasks.each({ status: ['failed'], from: '-1d' }))
+ *   console.log(task.name, task.error?.message);
+ * for await (const change of tasks.changes())
+ *   if (change.type === 'tasks') console.log(change.upserts);
  * ```
  */
 export function createClient(base: string, options: ClientOptions = {}): TaskClient {
@@ -219,28 +221,23 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
   };
   const json = async <T>(path: string, init?: RequestInit): Promise<T> =>
     (await (await ask(path, init)).json()) as T;
-  const read = async <T>(path: string, query: object = {}, signal?: AbortSignal): Promise<T> => {
+  const call = async <K extends RouteKey>(
+    key: K,
+    { query, body, signal, ...params }: Call<K>,
+  ): Promise<AnswerOf<K>> => {
+    const [method, path = ''] = key.split(' ');
+    const filled = path.replace(/:(\w+)/, (_all, name: string) =>
+      segment(name, (params as Record<string, unknown>)[name]),
+    );
     checkSignal(signal);
-    return json<T>(path + search(query), signal && { signal });
-  };
-  const act = <T>(path: string, body?: object): Promise<T> => {
     refuseUndefined('body', body);
-    return json<T>(path, {
-      method: 'POST',
+    // At the root of a host, the address of the list is '/' and not an empty text.
+    return json(`${base + filled === '' ? '/' : filled}${search(query)}`, {
+      ...(method !== 'GET' && { method }),
       ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
+      ...(signal && { signal }),
     });
   };
-  const onTask = (id: string, action: string, body?: object): Promise<TaskSummary> =>
-    act(`/${segment('id', id)}/${action}`, body);
-  const on = <T>(
-    kind: 'queues' | 'schedules',
-    name: string,
-    action: string,
-    body?: object,
-  ): Promise<T> => act(`/${kind}/${segment('name', name)}/${action}`, body);
-  // At the root of a host the list is at '/', which an empty path would not be.
-  const list = async (query?: ListQuery, signal?: AbortSignal): Promise<TaskList> =>
-    read(base === '' ? '/' : '', query, signal);
 
   async function* stream(
     { topics, follow: task }: ChangeOptions,
@@ -261,56 +258,62 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
   }
 
   return {
-    list,
+    list: async (query, signal) => call('GET ', { query, signal }),
     async *each(query, signal) {
       let cursor: string | null | undefined;
       do {
-        const page: TaskList = await list(
-          { limit: 500, ...query, ...(cursor && { cursor }) },
+        const page: TaskList = await call('GET ', {
+          query: { limit: 500, ...query, ...(cursor && { cursor }) },
           signal,
-        );
+        });
         yield* page.items;
         cursor = page.nextCursor;
       } while (cursor !== null);
     },
-    get: async (id, query, signal) => read(`/${segment('id', id)}`, query, signal),
-    logs: async (id, query, signal) => read(`/${segment('id', id)}/logs`, query, signal),
-    metrics: async (query, signal) => read('/metrics', query, signal),
-    failures: async (query, signal) => read('/failures', query, signal),
-    functions: async (query, signal) => read('/functions', query, signal),
-    queues: async (query, signal) => read('/queues', query, signal),
-    schedules: async (signal) => read('/schedules', {}, signal),
-    workers: async (signal) => read('/workers', {}, signal),
-    audit: async (query, signal) => read('/audit', query, signal),
-    retry: async (id, body) => onTask(id, 'retry', body),
-    cancel: async (id, body) => onTask(id, 'cancel', body),
-    run: async (id, body) => onTask(id, 'run', body),
-    rerun: async (id, body) => onTask(id, 'rerun', body),
-    bulk: async (body) => act('/bulk', requiredBody(body, "{ action: 'retry', ids: [id] }")),
-    bulkRetry: async (body) => act('/bulk-retry', requiredBody(body, '{ ids: [id] }')),
-    retryFailed: async (body) => act('/retry-failed', requiredBody(body, "{ since: '-1h' }")),
+    get: async (id, query, signal) => call('GET /:id', { id, query, signal }),
+    logs: async (id, query, signal) => call('GET /:id/logs', { id, query, signal }),
+    metrics: async (query, signal) => call('GET /metrics', { query, signal }),
+    failures: async (query, signal) => call('GET /failures', { query, signal }),
+    functions: async (query, signal) => call('GET /functions', { query, signal }),
+    queues: async (query, signal) => call('GET /queues', { query, signal }),
+    schedules: async (signal) => call('GET /schedules', { signal }),
+    workers: async (signal) => call('GET /workers', { signal }),
+    audit: async (query, signal) => call('GET /audit', { query, signal }),
+    retry: async (id, body) => call('POST /:id/retry', { id, body }),
+    cancel: async (id, body) => call('POST /:id/cancel', { id, body }),
+    run: async (id, body) => call('POST /:id/run', { id, body }),
+    rerun: async (id, body) => call('POST /:id/rerun', { id, body }),
+    bulk: async (body) =>
+      call('POST /bulk', { body: requiredBody(body, "{ action: 'retry', ids: [id] }") }),
+    bulkRetry: async (body) =>
+      call('POST /bulk-retry', { body: requiredBody(body, '{ ids: [id] }') }),
+    retryFailed: async (body) =>
+      call('POST /retry-failed', { body: requiredBody(body, "{ since: '-1h' }") }),
     async deleteHistory(before, options = {}) {
       checkTime('before', before);
       onlyKeys('options', options, ['dryRun']);
       refuseUndefined('options', options);
-      return json(`/history${search({ before, ...options })}`, { method: 'DELETE' });
+      const { dryRun } = options;
+      return call('DELETE /history', {
+        query: { before, ...(dryRun !== undefined && { dryRun: `${dryRun}` }) },
+      });
     },
-    sessions: async (query) => read('/auth/sessions', query),
+    sessions: async (query) => json(`/auth/sessions${search(query)}`),
     async endSession(id, query) {
       refuseUndefined('query', query);
-      await ask(`/auth/sessions/${segment('id', id)}${search(query ?? {})}`, { method: 'DELETE' });
+      await ask(`/auth/sessions/${segment('id', id)}${search(query)}`, { method: 'DELETE' });
     },
     async endSessions(query) {
       refuseUndefined('query', query);
-      await ask(`/auth/sessions${search(query ?? {})}`, { method: 'DELETE' });
+      await ask(`/auth/sessions${search(query)}`, { method: 'DELETE' });
     },
-    url: (path, query = {}) => base + path + search(query),
-    pauseQueue: async (name, body) => on('queues', name, 'pause', body),
-    resumeQueue: async (name, body) => on('queues', name, 'resume', body),
-    pauseSchedule: async (name, body) => on('schedules', name, 'pause', body),
-    resumeSchedule: async (name, body) => on('schedules', name, 'resume', body),
-    runSchedule: async (name, body) => on('schedules', name, 'run', body),
-    removeSchedule: async (name, body) => on('schedules', name, 'remove', body),
+    url: (path, query) => base + path + search(query),
+    pauseQueue: async (name, body) => call('POST /queues/:name/pause', { name, body }),
+    resumeQueue: async (name, body) => call('POST /queues/:name/resume', { name, body }),
+    pauseSchedule: async (name, body) => call('POST /schedules/:name/pause', { name, body }),
+    resumeSchedule: async (name, body) => call('POST /schedules/:name/resume', { name, body }),
+    runSchedule: async (name, body) => call('POST /schedules/:name/run', { name, body }),
+    removeSchedule: async (name, body) => call('POST /schedules/:name/remove', { name, body }),
     changes(options = {}) {
       checkChanges(options);
       return followChanges((lastEventId) => stream(options, lastEventId, options.signal), options);
@@ -318,8 +321,8 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
   };
 }
 
-/** The query of an address: `undefined` is left out, a list is repeated, and a Date becomes its ISO 8601 text. */
-function search(query: object): string {
+/** Returns the query of an address, without `undefined`, with lists repeated and Dates as text. */
+function search(query: object = {}): string {
   const pairs = membersOf('query', query).flatMap(([name, value]) =>
     (Array.isArray(value) ? value : [value]).flatMap((each: unknown) =>
       each === undefined ? [] : [[name, textOf(`query.${name}`, each)]],

@@ -151,36 +151,22 @@ async function deleteHistory(
   query: Input<'historyQuery'>,
 ): Promise<Done<'historyAnswer'>> {
   const before = readTime(query.before, Date.now()) ?? 0;
-  if (query.dryRun === 'true')
-    return { answer: await countEndedBefore(commander.tasks, before), audit: null };
-  const answer = await deleteEndedBefore(commander, before);
-  const detail = { before: new Date(before).toISOString(), deleted: answer.deleted };
-  return { answer, audit: { detail } };
-}
-
-async function deleteEndedBefore(
-  commander: Commander,
-  before: number,
-): Promise<Answer<'historyAnswer'>> {
+  const isDryRun = query.dryRun === 'true';
   let deleted = 0;
+  let more = false;
   for await (const ids of endedBefore(commander.tasks, before)) {
-    if (deleted >= maxByFilter) return { deleted, more: true };
-    const { results } = await control(commander, { action: 'delete', ids });
-    deleted += results.filter(({ ok }) => ok).length;
+    more = deleted >= maxByFilter;
+    if (more) break;
+    deleted += isDryRun ? ids.length : await deleteTasks(commander, ids);
   }
-  return { deleted, more: false };
+  const detail = { before: new Date(before).toISOString(), deleted };
+  return { answer: { deleted, more }, audit: isDryRun ? null : { detail } };
 }
 
-async function countEndedBefore(
-  tasks: TaskSource,
-  before: number,
-): Promise<Answer<'historyAnswer'>> {
-  let deleted = 0;
-  for await (const ids of endedBefore(tasks, before)) {
-    if (deleted >= maxByFilter) return { deleted, more: true };
-    deleted += ids.length;
-  }
-  return { deleted, more: false };
+/** Returns how many of the tasks were deleted. */
+async function deleteTasks(commander: Commander, ids: readonly string[]): Promise<number> {
+  const { results } = await control(commander, { action: 'delete', ids });
+  return results.filter(({ ok }) => ok).length;
 }
 
 /**

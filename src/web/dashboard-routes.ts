@@ -5,9 +5,9 @@ import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js'
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
 import { logoOption, optionsObject, stringOption } from '../options.js';
 import { version } from '../package-files.js';
-import type { TaskSource } from '../tasks/source.js';
+import type { TaskList, TaskSource } from '../tasks/source.js';
 import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
-import { listTasks, type Overview, readOverview } from './overview.js';
+import { type Overview, readOverview } from './overview.js';
 import { loadSchemas, readQuery } from './read-input.js';
 
 /** Options of {@link dashboardRoutes}. */
@@ -44,7 +44,7 @@ export interface DashboardFacts {
   /** What the overview shows; null if the page opens another view, or if reading it failed. */
   overview: Overview | null;
   /** The tasks that the page lists first; null if it opens no list, or if reading them failed. */
-  list: Awaited<ReturnType<typeof listTasks>> | null;
+  list: TaskList | null;
 }
 
 /**
@@ -101,7 +101,7 @@ async function firstList(ctx: Context, tasks: TaskSource): Promise<DashboardFact
   const asked = [...new URLSearchParams(ctx.querystring)].filter(([name]) =>
     Object.hasOwn(known, name),
   );
-  return listTasks(tasks, await readQuery('listQuery', `${new URLSearchParams(asked)}`));
+  return tasks.find(await readQuery('listQuery', `${new URLSearchParams(asked)}`));
 }
 
 async function showDashboard(

@@ -4,10 +4,9 @@ import type { Access, AuditQuery } from '../http/access.js';
 import { ignoreCuts } from '../http/cut.js';
 import { readTime } from '../tasks/time-text.js';
 import { type ExportFormat, exportAudit, exportTasks, exportTypes, searchedOf } from './export.js';
-import { type Input, mediaRow, readRow } from './row.js';
+import { type Input, readRow } from './row.js';
 
 const service = { role: 'viewer', tag: 'service', errors: [501] } as const;
-const file = { type: 'application/x-ndjson', accepts: ['text/csv', 'application/x-ndjson'] };
 
 /** The routes of the audit, and those of exports. */
 export const exportRows = [
@@ -20,25 +19,25 @@ export const exportRows = [
     handler: async ({ access, query: { limit = 50, cursor, ...conditions } }) =>
       auditOf(access)({ ...conditionsOf(conditions), limit, cursor }),
   }),
-  mediaRow('GET /audit/export', {
+  readRow('GET /audit/export', {
     ...service,
     id: 'exportAudit',
     summary: 'The filtered audit as a file',
     query: 'auditExportQuery',
-    answer: { ...file, description: 'An event a line; or `text/csv` by `format`' },
+    answer: 'auditFile',
     handler: async ({ ctx, access, query: { format, ...conditions } }) => {
       const audit = auditOf(access);
       asFile(ctx, 'audit', format);
       return exportAudit(audit, conditionsOf(conditions), format);
     },
   }),
-  mediaRow('GET /export', {
+  readRow('GET /export', {
     id: 'exportTasks',
     summary: 'The filtered list as a file',
     tag: 'tasks',
     role: 'viewer',
     query: 'exportQuery',
-    answer: { ...file, description: 'A task a line; or `text/csv` by `format`' },
+    answer: 'taskFile',
     handler: async ({ ctx, tasks, query: { format, from, to, ...conditions } }) => {
       // A time relative to now stays the same for all pages of the export.
       const now = Date.now();

@@ -2,9 +2,9 @@ import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 import { toTaskflowError } from '../http/problem.js';
 import { readRangeQuery } from '../tasks/read-queries.js';
-import { listFunctions, listQueues, listSchedules, listTasks, readMetrics } from './overview.js';
+import { listFunctions, listQueues, listSchedules, readMetrics } from './overview.js';
 import { prometheusText, prometheusType } from './prometheus.js';
-import { externalRow, mediaRow, readRow } from './row.js';
+import { externalRow, readRow } from './row.js';
 
 const viewer = { role: 'viewer' } as const;
 const figures = { ...viewer, tag: 'figures' } as const;
@@ -18,7 +18,7 @@ export const listRows = [
     tag: 'tasks',
     query: 'listQuery',
     answer: 'taskList',
-    handler: ({ tasks, query }) => listTasks(tasks, query),
+    handler: ({ tasks, query }) => tasks.find(query),
   }),
   readRow('GET /metrics', {
     ...figures,
@@ -34,16 +34,12 @@ export const listRows = [
       return readMetrics(tasks, query);
     },
   }),
-  mediaRow('GET /metrics/prometheus', {
+  readRow('GET /metrics/prometheus', {
     ...figures,
     id: 'getPrometheusMetrics',
     summary: 'The statistics in the format of Prometheus',
     query: 'noQuery',
-    answer: {
-      type: 'text/plain',
-      description: 'Prometheus text format 0.0.4',
-      accepts: ['text/plain; version=0.0.4'],
-    },
+    answer: 'prometheusText',
     handler: ({ ctx, tasks }) => {
       ctx.type = prometheusType;
       return prometheusText(tasks);
@@ -93,22 +89,13 @@ export const listRows = [
 
 /** The routes about the service as a whole, and the stream. */
 export const serviceRows = [
-  mediaRow('GET /openapi.json', {
+  readRow('GET /openapi.json', {
     ...viewer,
     id: 'getOpenApi',
     summary: 'This document',
     tag: 'service',
     query: 'noQuery',
-    answer: {
-      type: 'application/json',
-      description: 'Done',
-      schema: {
-        type: 'object',
-        properties: { openapi: { type: 'string' } },
-        required: ['openapi'],
-        additionalProperties: {},
-      },
-    },
+    answer: 'openApi',
     handler: async ({ ctx, access, mount, rows }) => {
       // Loaded on demand, because it needs every schema and few requests ask for it.
       const { openApiDocument } = await runInEmptyContext(() => import('./openapi.js'));
@@ -144,6 +131,6 @@ export const serviceRows = [
     summary: 'Changes as they happen: events hello, tasks, metrics, log, session',
     tag: 'tasks',
     query: 'streamQuery',
-    answer: { type: 'text/event-stream', description: 'Server-sent events' },
+    answer: 'eventStream',
   }),
 ];

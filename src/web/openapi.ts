@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { version } from '../package-files.js';
 import * as answers from './answers.js';
-import { type AnswerName, addressOf, type BodyName, type Media, type Row, tags } from './row.js';
+import { type AnswerName, addressOf, type BodyName, mediaOf, type Row, tags } from './row.js';
 import * as schemas from './schemas.js';
 
 /*
@@ -132,9 +132,10 @@ function parameterOf([name, field]: [string, z.ZodType]): object {
   };
 }
 
-function successOf(answer: AnswerName | Media, status: number): object {
-  if (typeof answer !== 'string') {
-    const { type, description, schema = { type: 'string' } } = answer;
+function successOf(answer: AnswerName, status: number): object {
+  const file = mediaOf(answer);
+  if (file) {
+    const { type, description, schema = { type: 'string' } } = file;
     return { description, content: { [type]: { schema } } };
   }
   const location = { Location: { description: 'Of the new task', schema: { type: 'string' } } };

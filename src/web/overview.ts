@@ -1,6 +1,5 @@
-import type { z } from 'zod';
 import type { ScheduleState } from '../tasks/queue-state.js';
-import type { FindQuery, RangeQuery, TaskSource } from '../tasks/source.js';
+import type { RangeQuery, TaskSource } from '../tasks/source.js';
 import {
   type Coverage,
   type Durations,
@@ -11,25 +10,16 @@ import {
   taskStatuses,
   type WorkerTotals,
 } from '../tasks/types.js';
-import type * as Answers from './answers.js';
+import type { Answer } from './row.js';
 
 /** How many next runs of a schedule are listed. */
 const maxRuns = 5;
-
-/** Returns a page of the task list. */
-export async function listTasks(
-  tasks: TaskSource,
-  query: FindQuery,
-): Promise<z.output<typeof Answers.taskList>> {
-  const { items, ...page } = await tasks.find(query);
-  return { items: [...items], ...page };
-}
 
 /** Returns the functions that have a definition in this process or tasks, with their stats. */
 export async function listFunctions(
   tasks: TaskSource,
   range: RangeQuery,
-): Promise<z.output<typeof Answers.functionList>> {
+): Promise<Answer<'functionList'>> {
   const metrics = await tasks.aggregate('metrics', { ...range, series: false });
   const settings = new Map(
     (tasks.definitions?.().functions ?? []).map(({ name, ...rest }) => [name, rest]),
@@ -37,14 +27,11 @@ export async function listFunctions(
   const stats = byName(metrics.functions);
   const names = [...new Set([...settings.keys(), ...stats.keys()])].sort();
   return {
-    items: names.map((name) => {
-      const { tags, ...own } = settings.get(name) ?? { tags: {} };
-      return {
-        name,
-        settings: 'handled' in own ? { ...own, tags: { ...tags } } : null,
-        ...statsOf(stats, name),
-      };
-    }),
+    items: names.map((name) => ({
+      name,
+      settings: settings.get(name) ?? null,
+      ...statsOf(stats, name),
+    })),
     ...coverageOf(metrics),
   };
 }
@@ -53,19 +40,12 @@ export async function listFunctions(
 export async function readMetrics(
   tasks: TaskSource,
   range: RangeQuery,
-): Promise<z.output<typeof Answers.metrics>> {
+): Promise<Answer<'metrics'>> {
   const [metrics, workers] = await Promise.all([
     tasks.aggregate('metrics', range),
     tasks.aggregate('workers'),
   ]);
-  const { functions, queues, series, ...stats } = metrics;
-  return {
-    ...stats,
-    functions: [...functions],
-    queues: [...queues],
-    series: [...series],
-    workers: totalsOf(workers),
-  };
+  return { ...metrics, workers: totalsOf(workers) };
 }
 
 /** Sums over processes. What an engine does not know counts as 0. */
@@ -83,7 +63,7 @@ export function totalsOf(workers: readonly ProcessInfo[]): WorkerTotals {
 export async function listQueues(
   tasks: TaskSource,
   range: RangeQuery,
-): Promise<z.output<typeof Answers.queueList>> {
+): Promise<Answer<'queueList'>> {
   const [metrics, described, waits] = await Promise.all([
     tasks.aggregate('metrics', { ...range, series: false }),
     tasks.describe(),
@@ -102,9 +82,7 @@ export async function listQueues(
 }
 
 /** Returns the schedules with their next runs. */
-export async function listSchedules(
-  tasks: TaskSource,
-): Promise<z.output<typeof Answers.scheduleList>> {
+export async function listSchedules(tasks: TaskSource): Promise<Answer<'scheduleList'>> {
   const { schedules } = await tasks.describe();
   return {
     items: schedules.map((schedule) => ({ ...schedule, nextRuns: nextRuns(tasks, schedule) })),
@@ -125,7 +103,7 @@ export interface Overview {
   /** Statistics of the last hour, by the minute. */
   hour: Metrics;
   failures: readonly FailureGroup[];
-  queues: z.output<typeof Answers.queueList>['items'];
+  queues: Answer<'queueList'>['items'];
   workers: readonly ProcessInfo[];
   schedules: readonly ScheduleState[];
 }

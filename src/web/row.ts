@@ -27,18 +27,60 @@ export const tags = {
   login: 'Signing in and out',
 };
 
+/** An answer that no schema describes. */
+interface Media {
+  /** Media type, as the OpenAPI document names it. */
+  type: string;
+  description: string;
+  /** Media types that a request can accept. */
+  accepts: readonly string[];
+  /** JSON schema. Default: a string. */
+  schema?: object;
+}
+
+const ndjson = { type: 'application/x-ndjson', accepts: ['text/csv', 'application/x-ndjson'] };
+
+/** The answers that no schema describes. */
+const media = {
+  prometheusText: {
+    type: 'text/plain',
+    accepts: ['text/plain; version=0.0.4'],
+    description: 'Prometheus text format 0.0.4',
+  },
+  taskFile: { ...ndjson, description: 'A task a line; or `text/csv` by `format`' },
+  auditFile: { ...ndjson, description: 'An event a line; or `text/csv` by `format`' },
+  eventStream: {
+    type: 'text/event-stream',
+    accepts: ['text/event-stream'],
+    description: 'Server-sent events',
+  },
+  openApi: {
+    type: 'application/json',
+    accepts: ['application/json'],
+    description: 'Done',
+    schema: {
+      type: 'object',
+      properties: { openapi: { type: 'string' } },
+      required: ['openapi'],
+      additionalProperties: {},
+    },
+  },
+} satisfies Record<string, Media>;
+
 /** The name of the schema of a query, such as `listQuery`. */
 export type QueryName = Extract<keyof typeof Schemas, `${string}Query`>;
 /** The name of the schema of a body, such as `bulkBody`. */
 export type BodyName = Extract<keyof typeof Schemas, `${string}Body`>;
-/** The name of the schema of an answer. */
-export type AnswerName = keyof typeof Answers;
+/** The name of the schema of an answer, or of an answer in `media`. */
+export type AnswerName = keyof typeof Answers | keyof typeof media;
 
 /** A checked query or body. */
 export type Input<N> = N extends keyof typeof Schemas ? z.output<(typeof Schemas)[N]> : undefined;
 /** The answer of a handler. */
 export type Answer<N extends AnswerName> = AnswerTypes[N];
-type AnswerTypes = { [N in AnswerName]: ReadOnly<z.output<(typeof Answers)[N]>> };
+type AnswerTypes = {
+  [N in keyof typeof Answers]: ReadOnly<z.output<(typeof Answers)[N]>>;
+} & { [N in keyof typeof media]: object | string };
 
 type ReadOnly<T> = T extends readonly (infer U)[]
   ? readonly ReadOnly<U>[]
@@ -46,22 +88,11 @@ type ReadOnly<T> = T extends readonly (infer U)[]
     ? { readonly [K in keyof T]: ReadOnly<T[K]> }
     : T;
 
-/** An answer that no schema describes. */
-export interface Media {
-  /** Media type, as the OpenAPI document names it. */
-  type: string;
-  description: string;
-  /** Media types that a request can accept. Default: only `type`. */
-  accepts?: readonly string[];
-  /** JSON schema. Default: a string. */
-  schema?: object;
-}
-
 /** Method and path below the mount, such as `GET /:id`. The path of the mount itself is empty. */
 export type Key = `${Route['method']} ${string}`;
 
 /** The name of the parameter in the path of a key. */
-type ParamOf<K> = K extends `${string}:${infer Rest}`
+export type ParamOf<K> = K extends `${string}:${infer Rest}`
   ? Rest extends `${infer Name}/${string}`
     ? Name
     : Rest
@@ -88,7 +119,7 @@ export interface Row<
   K extends Key = Key,
   Q extends QueryName | undefined = QueryName | undefined,
   B extends BodyName | undefined = BodyName | undefined,
-  A extends AnswerName | Media = AnswerName | Media,
+  A extends AnswerName = AnswerName,
 > extends Columns<Q, B, A> {
   readonly key: K;
   /** The name of a command in the audit; absent for a route that only reads. */
@@ -114,57 +145,49 @@ export interface RowRequest<K, Q> extends Shared {
   query: Input<Q>;
 }
 
-/** Columns of a route that reads, and its handler, which returns the body of the answer. */
-interface ReadColumns<K, Q, A, R> extends Columns<Q, undefined, A> {
-  handler: (request: RowRequest<K, Q>) => Promise<R>;
-}
-
-/** Makes the row of a route that reads. */
+/** Makes the row of a route that reads. The body of its answer is what the handler returns. */
 export function readRow<
   const K extends `GET ${string}`,
   A extends AnswerName,
   Q extends QueryName | undefined = undefined,
->(key: K, columns: ReadColumns<NoInfer<K>, Q, A, Answer<A>>): Row<K, Q, undefined, A> {
-  return readingRow(key, columns, ['application/json']);
-}
-
-/** Makes the row of a route that reads, and whose answer no schema describes. */
-export function mediaRow<
-  const K extends `GET ${string}`,
-  Q extends QueryName | undefined = undefined,
->(key: K, columns: ReadColumns<NoInfer<K>, Q, Media, unknown>): Row<K, Q, undefined, Media> {
-  const { type, accepts = [type] } = columns.answer;
-  return readingRow(key, columns, accepts);
-}
-
-function readingRow<K extends Key, Q extends QueryName | undefined, A extends AnswerName | Media>(
+>(
   key: K,
-  { handler, ...columns }: ReadColumns<K, Q, A, unknown>,
-  gives: readonly string[],
+  {
+    handler,
+    ...columns
+  }: Columns<Q, undefined, A> & {
+    handler: (request: RowRequest<NoInfer<K>, Q>) => Promise<Answer<A>>;
+  },
 ): Row<K, Q, undefined, A> {
+  const { role, query: name, answer } = columns;
   return {
     ...columns,
     key,
     route: (shared) => ({
       ...addressOf(key),
-      need: columns.role,
-      gives,
+      need: role,
+      gives: mediaOf(answer)?.accepts ?? ['application/json'],
       handler: async (ctx, { params }) => {
-        const query = await readRowQuery(columns.query, ctx);
+        const query = await readRowQuery(name, ctx);
         ctx.body = await handler({ ...shared, ctx, params, query });
       },
     }),
   };
 }
 
+/** Returns the answer of a name in `media`; `undefined` for the name of a schema. */
+export function mediaOf(name: AnswerName): Media | undefined {
+  return Object.hasOwn(media, name) ? media[name as keyof typeof media] : undefined;
+}
+
 /**
  * Makes the row of a route that another middleware serves. `taskRoutes` knows it so that its path
  * is not the id of a task, and describes it.
  */
-export function externalRow<const K extends Key>(
+export function externalRow<const K extends Key, A extends AnswerName>(
   key: K,
-  columns: Columns<QueryName, undefined, Media>,
-): Row<K, QueryName, undefined, Media> {
+  columns: Columns<QueryName, undefined, A>,
+): Row<K, QueryName, undefined, A> {
   return {
     ...columns,
     key,
