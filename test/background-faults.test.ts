@@ -22,7 +22,7 @@ describe('an error of background work', () => {
   const folder = temporaryFolder();
   afterAll(() => folder.remove());
 
-  // Listeners that throw and that reject, objects, and `onabort`.
+  // One error each from a listener that throws, one that rejects, an object and `onabort`.
   const four = (msg: string): string[] => [msg, msg, msg, msg];
   const ofTask = four('an abort listener of a task failed');
   it.each<[what: string, kind: string, logged: readonly string[]]>([

@@ -6,7 +6,7 @@ const requests = new AsyncLocalStorage<string>();
 let runInEmptyContext: <T>(call: () => T) => T;
 
 describe('runInEmptyContext', () => {
-  // As in an app that imports the package while it handles its first request.
+  // Imports the module like an app that imports the package during its first request.
   beforeAll(async () => {
     await requests.run('the request that imports', async () => {
       await sleep(0);

@@ -218,7 +218,9 @@ export const paths: { guarded: readonly string[]; afterAssetsSlash: readonly str
   ],
 };
 
-/** User names, passwords and bodies of a login, where `alice` with `secret` is the only user. */
+/**
+ * Usernames, passwords and bodies of a login. The only user is `alice` with the password `secret`.
+ */
 export const credentials: {
   usernames: readonly Sample[];
   passwords: readonly Sample[];

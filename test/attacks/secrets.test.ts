@@ -13,7 +13,7 @@ import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { waitFor } from '../helpers/wait.js';
 
-/** One in each place that a secret comes from. */
+/** A different secret for each place where a client can put one. */
 const canary = {
   password: 'Sentinel-Pa55word!',
   typedAsName: 'Sentinel-typed-as-n4me',
@@ -29,7 +29,9 @@ const tasks = new TaskManager({ database: ':memory:', logger: log.logger });
 let served: Served;
 let login: string;
 
-/** An error as HTTP clients and directory drivers make them, with the whole request inside. */
+/**
+ * Makes an error like those of HTTP clients and directory drivers, which contain the whole request.
+ */
 function leakyError(secret: string): Error {
   const cause = new Error(`request with ${secret} failed`);
   return Object.assign(

@@ -396,7 +396,7 @@ describe('five hundred simultaneous logins', () => {
         (await postJson(app.login, { username: 'admin', password: 'a plain password' })).status ===
         200,
     );
-    /** Milliseconds that 95 of 100 requests to another route take at most. */
+    /** Returns the 95th percentile of the response times of another route, in milliseconds. */
     const usual = async (): Promise<number> => {
       const times: number[] = [];
       for (let n = 0; n < 100; n++) times.push(await quickest(0, () => ask(app.url), 1));

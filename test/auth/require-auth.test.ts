@@ -80,7 +80,7 @@ beforeAll(async () => {
       ctx.res.flushHeaders();
       ctx.res.end('raw');
     },
-    // As koa-send does, on which koa-static is built.
+    // koa-send, which koa-static uses, sets the header in this way.
     file: (ctx) => {
       if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'max-age=0');
       ctx.body = 'file';

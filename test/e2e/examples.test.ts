@@ -30,7 +30,7 @@ describe('the example with web and worker processes', () => {
     expect([answer.status, answer.json]).toEqual([503, { error: expect.any(String) }]);
     for (const child of [web, worker]) child.process.kill('SIGINT');
     expect(await Promise.all([web.ended, worker.ended])).toEqual([0, 0]);
-    // Lines of the log are JSON.
+    // Log lines are JSON.
     expect([...web.lines, ...worker.lines].filter((line) => /^\s+at /.test(line))).toEqual([]);
   });
 

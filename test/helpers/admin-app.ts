@@ -9,12 +9,12 @@ import { type Served, serve } from './serve.js';
 export interface AdminApp extends Served {
   tasks: TaskManager;
   log: ReturnType<typeof recordingLogger>;
-  /** Of a task that has failed, with hostile text in it. */
+  /** The id of a failed task with hostile text. */
   taskId: string;
   base: string;
 }
 
-/** Everything of the suite on a port of its own, over a database in memory with two tasks. */
+/** Serves the whole suite on its own port, with an in-memory database and two tasks. */
 export async function serveAdmin(
   options: TaskAdminOptions = {},
   { proxy = false, mounted }: { proxy?: boolean; mounted?: string } = {},

@@ -4,8 +4,8 @@ import type { Browser, Page } from 'playwright-core';
 import { hasChromium, startChromium } from '../../scripts/chromium.js';
 
 /**
- * Milliseconds that each answer takes longer to reach a page, while its scripts run at a third of
- * their speed. Default 0.
+ * The delay of each answer to a page in milliseconds. With a delay, scripts run at a third of their
+ * speed. Default 0.
  */
 const slowness = Number(process.env.TEST_SLOW_PAGES ?? 0);
 
@@ -22,8 +22,8 @@ export async function startBrowser(): Promise<Browser> {
 }
 
 /**
- * Slows all pages down, so that a test fails which reads a page before it has waited for what it
- * reads.
+ * Slows all pages down, so that a test fails if it reads a page before it has waited for the
+ * expected state.
  */
 function slowDown(browser: Browser): void {
   const newContext = browser.newContext.bind(browser);
@@ -48,8 +48,7 @@ function slowDown(browser: Browser): void {
 }
 
 /**
- * Sends the form of a page, and waits for the page that answers it. What is read before may be of
- * the page with the form.
+ * Submits the form of a page and waits for the answer. Until then, the page still shows the form.
  */
 export async function submit(page: Page): Promise<void> {
   await Promise.all([page.waitForEvent('load'), page.click('button[type=submit]')]);
@@ -58,8 +57,8 @@ export async function submit(page: Page): Promise<void> {
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /**
- * Rules of axe that the page breaks, those of good practice beside those of WCAG, with the elements
- * that do.
+ * Returns the axe rules that the page violates, from WCAG and from best practices, with the
+ * affected elements.
  */
 export async function accessibilityFaults(page: Page): Promise<string[]> {
   await page.evaluate(axe);

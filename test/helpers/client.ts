@@ -1,6 +1,8 @@
 import { password as adminPassword, searchForCanaries, watchSecret } from './canaries.js';
 
-/** What tests ask of a server: no redirect is followed, so that each answer is seen. */
+/**
+ * Sends a request and returns the answer. It follows no redirect, so that a test sees each answer.
+ */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -57,7 +59,7 @@ export function postJson(
   });
 }
 
-/** Logs in by the form and resolves to the cookie header of the session. */
+/** Logs in with the form and resolves to the cookie header of the session. */
 export async function logIn(
   base: string,
   username = 'admin',

@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 
 /**
- * A clock that a test turns, from noon of a day on; timers and all else keep running. Undo with
+ * Replaces the clock by one that a test moves, starting at noon. Timers keep running. Undo with
  * `jest.useRealTimers()`.
  */
 export function turnableClock(): { pass(seconds: number): void } {
@@ -23,7 +23,7 @@ export function turnableClock(): { pass(seconds: number): void } {
 }
 
 /**
- * Stops the clocks, so that a slow machine lets no time pass between two requests. Timers keep
+ * Stops the clocks, so that no time passes between two requests on a slow machine. Timers keep
  * running. Undo with `jest.useRealTimers()` and `jest.restoreAllMocks()`.
  */
 export function stoppedClock(): void {
@@ -32,9 +32,9 @@ export function stoppedClock(): void {
 }
 
 /**
- * Lets time pass, as a host does whose clock is set meanwhile: `set` moves the clock, and `pass`
- * moves it together with `performance.now()`, which cannot be set. Undo with `jest.useRealTimers()`
- * and `jest.restoreAllMocks()`.
+ * Simulates a host with a clock that is set: `set` moves the clock alone, and `pass` moves it
+ * together with `performance.now()`, which cannot be set. Undo with `jest.useRealTimers()` and
+ * `jest.restoreAllMocks()`.
  */
 export function settableClock(): { set(seconds: number): void; pass(seconds: number): void } {
   const { pass: set } = turnableClock();
@@ -48,7 +48,7 @@ export function settableClock(): { set(seconds: number): void; pass(seconds: num
   };
 }
 
-/** Lets time pass for `performance.now()` alone. Undo with `jest.restoreAllMocks()`. */
+/** Moves only `performance.now()` forward. Undo with `jest.restoreAllMocks()`. */
 export function steadyClock(): { pass(seconds: number): void } {
   const now = performance.now.bind(performance);
   let passed = 0;
@@ -69,22 +69,22 @@ function replaceTimer(timer: Timer, replace: (start: Start) => Start): void {
 }
 
 /**
- * Holds each new timer of exactly so many milliseconds: it runs when the test calls it. All other
- * timers run by themselves. Undo with `jest.restoreAllMocks()`.
+ * Holds each new timer with exactly this delay until the test fires it. All other timers run as
+ * usual. Undo with `jest.restoreAllMocks()`.
  */
 export function heldTimers(timer: Timer, delay: number): (() => void)[] {
   const held: (() => void)[] = [];
   replaceTimer(timer, (start) => (run, milliseconds, ...args) => {
     if (milliseconds !== delay) return start(run, milliseconds, ...args);
     held.push(run);
-    // The code under test can clear this timer, which does nothing.
+    // If the code under test clears this timer, nothing happens.
     return start(() => {}, delay);
   });
   return held;
 }
 
 /**
- * Runs each new timer of exactly so many milliseconds after a twentieth of them. Undo with
+ * Runs each new timer with exactly this delay after a twentieth of the delay. Undo with
  * `jest.restoreAllMocks()`.
  */
 export function quickTimers(timer: Timer, delay: number): void {

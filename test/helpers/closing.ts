@@ -1,11 +1,11 @@
 import { afterEach } from '@jest/globals';
 
-/** Something that is to be closed when a test has ended. */
+/** A resource that is closed after a test. */
 interface Closable {
   close(): Promise<unknown>;
 }
 
-/** What is kept is closed after each test, the last opened first. */
+/** Closes the kept resources after each test, the last one first. */
 export function closeAfterEach(): <T extends Closable>(one: T) => T {
   const open: Closable[] = [];
   afterEach(async () => {

@@ -1,13 +1,13 @@
 import { type AddressInfo, createServer, connect as open, type Socket } from 'node:net';
 
-/** A line to a port that can be cut, as a train cuts it in a tunnel. */
+/** A connection to a port that a test can cut, as a tunnel does with a train. */
 export interface Cutter {
   port: number;
-  /** Ends every connection at once, in the middle of whatever is said. */
+  /** Ends every connection at once, even in the middle of a message. */
   cut(): void;
-  /** Lets questions pass and loses their answers, until the line is cut. */
+  /** Forwards requests and drops their answers, until the connection is cut. */
   loseAnswers(): void;
-  /** Ends every connection, and leads new ones to another port. */
+  /** Ends every connection and sends new ones to another port. */
   leadTo(port: number): void;
   close(): Promise<void>;
 }

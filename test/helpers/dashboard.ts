@@ -20,13 +20,13 @@ import { RedisServer } from './redis.js';
 import { type Served, serve } from './serve.js';
 import { pageTimeout } from './wait.js';
 
-/** Whoever may do everything, and whoever may only look. */
+/** An administrator and a viewer. */
 export const users = [
   ['admin', cheapHash(password)],
   ['vera', cheapHash('three'), { roles: ['viewer'] }],
 ] as const;
 
-/** What a test of the dashboard has: a server, its tasks, and a page of a browser. */
+/** The parts of a dashboard test: a server, its tasks, and a page in a browser. */
 export class Dashboard {
   browser!: Browser;
   context!: BrowserContext;
@@ -66,8 +66,8 @@ export class Dashboard {
     const page = await context.newPage();
     page.setDefaultTimeout(pageTimeout);
     page.on('console', (message) => {
-      // What the browser itself says of an answer that is no success, or of a server that is gone,
-      // is what some tests are about.
+      // The browser logs failed requests and lost connections itself. Some tests cause them on
+      // purpose.
       if (
         (message.type() === 'error' || message.type() === 'warning') &&
         !message.text().startsWith('Failed to load resource')
@@ -79,14 +79,14 @@ export class Dashboard {
   }
 
   /**
-   * Waits until everything on the page has loaded: it has no placeholder, and no list that is
-   * loading.
+   * Waits until the page has loaded completely: without placeholders and without lists that are
+   * still loading.
    */
   async settled(page = this.page): Promise<void> {
     await page.waitForFunction(() => !document.querySelector('.skeleton, [aria-busy=true]'));
   }
 
-  /** Signs in, and waits for the page that was asked for. */
+  /** Signs in and waits for the requested page. */
   async signIn(
     search = '',
     { page = this.page, username = 'admin', pass = password } = {},
@@ -99,7 +99,7 @@ export class Dashboard {
     await this.settled(page);
   }
 
-  /** Goes to another address of the dashboard, which is signed in to. */
+  /** Opens another URL of the dashboard with the same session. */
   async visit(search: string): Promise<void> {
     await this.page.goto(this.url + search);
     await this.page.waitForSelector('.connection.live');
@@ -118,7 +118,7 @@ export class Dashboard {
     return this.page.locator('.panel');
   }
 
-  /** Waits until the first row is of a function. */
+  /** Waits until the first row shows a certain function. */
   async becomes(name: string): Promise<void> {
     await this.page.waitForFunction(
       (wanted) => document.querySelector('tr[data-task] a')?.textContent === wanted,
@@ -126,7 +126,7 @@ export class Dashboard {
     );
   }
 
-  /** Waits until the list shows what its address asks for, and this many rows. */
+  /** Waits until the list matches its URL and has this number of rows. */
   async hasRows(n: number, page = this.page): Promise<void> {
     await page.waitForFunction(
       (wanted) =>
@@ -136,7 +136,7 @@ export class Dashboard {
     );
   }
 
-  /** The ids of the tasks in the list, in the order shown, once the list has loaded. */
+  /** Returns the ids of the listed tasks in their order after the list has loaded. */
   async shownIds(page = this.page): Promise<string[]> {
     await page.locator('.list-top[aria-busy=false]').waitFor();
     return page
@@ -145,7 +145,7 @@ export class Dashboard {
   }
 }
 
-/** A dashboard for each test of a file, in one browser. */
+/** Makes a dashboard for each test of a file, in one browser. */
 export function useDashboard(
   options: Omit<
     EmbeddedManagerOptions,
@@ -154,7 +154,7 @@ export function useDashboard(
   displayFuncArgs = true,
 ): Dashboard {
   const dashboard = new Dashboard();
-  // A file of tests that is taken in by another one runs on the engine that is said there.
+  // A test file that is imported by another one runs on the engine that the other one selects.
   const onRedis = process.env.TEST_ENGINE === 'bullmq';
   let redis: RedisServer | undefined;
   let runs = 0;

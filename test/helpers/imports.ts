@@ -2,8 +2,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 
 /**
- * The source files of a folder in `src/` (`''` for all), and what each of them imports there, all
- * as paths in `src/`. Type imports count.
+ * Returns the source files of a folder in `src/` (`''` for all) with their imports, all as paths in
+ * `src/`. Imports of types count.
  */
 export function importsIn(folder: string): Map<string, readonly string[]> {
   const files = readdirSync(join('src', folder), { recursive: true, encoding: 'utf8' }).filter(
@@ -23,7 +23,8 @@ function importsOf(file: string): string[] {
 }
 
 /**
- * The source file of an import, such as `x.tsx` of `x.js`. An import of anything else gives none.
+ * Returns the source file of an import, such as `x.tsx` for `x.js`, or undefined for any other
+ * import.
  */
 function sourceOf(path: string): string[] {
   return ['.ts', '.tsx']
@@ -33,8 +34,8 @@ function sourceOf(path: string): string[] {
 }
 
 /**
- * The groups of files in which each file imports every other one, directly or through others.
- * Removing such a group means moving what its files share to a file that imports none of them.
+ * Returns the groups of files in which each file imports every other one, directly or indirectly.
+ * To remove a group, move the shared parts to a file that imports none of the group.
  */
 export function cyclesOf(imports: ReadonlyMap<string, readonly string[]>): string[][] {
   const reachable = new Map(

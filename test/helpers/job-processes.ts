@@ -8,16 +8,16 @@ import { type Child, startScript } from './process.js';
 import { RedisServer } from './redis.js';
 import { waitFor } from './wait.js';
 
-/** Short, so that a test sees a crash in seconds. Milliseconds. */
+/** In milliseconds. It is short, so that a test notices a crash within seconds. */
 const quickLocks = { lockDuration: 1500, stalledInterval: 200 };
 
-/** A Redis for each test, with processes that run tasks as BullMQ jobs on it. */
+/** A Redis server for each test, and processes that run tasks as BullMQ jobs on it. */
 export class JobProcesses {
   redis!: RedisServer;
   children: Child[] = [];
   managers: TaskManager[] = [];
 
-  /** A process that runs tasks, or with `run: false` one that does not. */
+  /** Starts a process that runs tasks, or that runs none with `run: false`. */
   async worker(
     options: {
       run?: boolean;
@@ -36,7 +36,7 @@ export class JobProcesses {
     return child;
   }
 
-  /** Tasks of this process, which runs none unless it is started to. */
+  /** Makes a task manager in this process. It runs no task until it is started. */
   manager(
     logger: Parameters<typeof loggerOption>[1] = false,
     prefix = 'jobs',
@@ -60,12 +60,12 @@ export class JobProcesses {
     });
   }
 
-  /** A client of the same Redis, which the caller disconnects. */
+  /** Makes a client of the same Redis server. The caller disconnects it. */
   client(): Redis {
     return new Redis(this.redis.connection);
   }
 
-  /** Ends a process without a chance to do anything. */
+  /** Kills a process without a chance to clean up. */
   async kill(child: Child): Promise<void> {
     child.process.kill('SIGCONT');
     child.process.kill('SIGKILL');
@@ -79,14 +79,14 @@ export class JobProcesses {
   }
 }
 
-/** Lines of a process that begin with a word, without it. */
+/** Returns the lines of a process that begin with a word, without the word. */
 export function said(child: Child, word: string): string[] {
   return child.lines
     .filter((line) => line.startsWith(`${word} `))
     .map((line) => line.slice(word.length + 1));
 }
 
-/** Resolves once a task is in a state. */
+/** Resolves when a task is in a state. */
 export function inState(
   tasks: TaskManager,
   id: string,
@@ -99,7 +99,7 @@ export function inState(
   }, seconds);
 }
 
-/** Processes for each test of a file. */
+/** Makes processes for each test of a file. */
 export function useJobProcesses(): JobProcesses {
   const processes = new JobProcesses();
   beforeEach(async () => {

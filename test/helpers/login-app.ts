@@ -11,14 +11,14 @@ import { type Served, serve } from './serve.js';
 export interface LoginApp extends Served {
   auth: Auth;
   log: ReturnType<typeof recordingLogger>;
-  /** Address of the mount. */
+  /** The URL of the mount. */
   base: string;
   login: string;
 }
 
 /**
- * An app with nothing but a login, on a port of its own. The user is admin; other routes say who is
- * signed in.
+ * Serves an app with only a login, on its own port. The user is admin. Other routes answer with the
+ * signed-in user.
  */
 export async function serveLogin(
   options: Partial<AuthOptions> = {},

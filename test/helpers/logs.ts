@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import { pino } from 'pino';
 import { searchForCanaries } from './canaries.js';
 
-/** A real pino logger that keeps what it writes. */
+/** Makes a real pino logger that keeps its lines. */
 export function recordingLogger() {
   const lines: Record<string, unknown>[] = [];
   let text = '';

@@ -3,8 +3,8 @@ import { engineKeys } from '../../src/engines/bullmq/keys.js';
 import { MarkedJobs } from '../../src/engines/bullmq/read/marked-jobs.js';
 
 /**
- * Counts the tasks of the default queue all the time, as open dashboards do. Returns all numbers of
- * failed ones.
+ * Counts the tasks of the default queue continuously, as open dashboards do. Returns all counts of
+ * failed tasks.
  */
 export async function failedWhile(
   redis: Redis,

@@ -1,15 +1,14 @@
 import { DatabaseSync } from '@photostructure/sqlite';
 
 /**
- * Makes many ended tasks of the few that a file has: each is copied so many times, to an earlier
- * time, with its place in every index and in the counts. Takes a fraction of what running them
- * would. No manager may have the file open.
+ * Copies the ended tasks of a file many times, to earlier times, with all index entries and counts.
+ * That takes a fraction of the time of running them. No manager may have the file open.
  */
 export function multiplyTasks(path: string, times: number): void {
   const database = new DatabaseSync(path);
   try {
-    // Written once: what is copied is there twice else, and the disk of all other tests is busy
-    // with it.
+    // Without a journal, each page is written only once. Otherwise the disk would be busy for all
+    // other tests.
     database.exec(
       'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN ' +
         'IMMEDIATE',
@@ -23,15 +22,14 @@ export function multiplyTasks(path: string, times: number): void {
       n: number;
     };
     const taken: Record<string, string> = {
-      // Each copy has a number of its own, before those that are there, and an id of an earlier
-      // second.
+      // Each copy has its own row id before the existing ones, and the id of an earlier second.
       seq: `seq + each.k * ${one.last}`,
       rev: `rev - each.k * ${one.last}`,
       id: "unhex(printf('%012x', ((run_at / 1000) - each.k) * 1000) || substr(hex(id), 13))",
       run_at: 'run_at - each.k * 1000',
       started_at: 'started_at - each.k * 1000',
       ended_at: 'ended_at - each.k * 1000',
-      // The words of a failure are found once.
+      // Search finds the words of a failure only once.
       searchable: 'CASE WHEN searchable IS NULL THEN NULL ELSE 1 END',
     };
     database.exec(`

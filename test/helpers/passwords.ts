@@ -1,6 +1,6 @@
 import { scryptSync } from 'node:crypto';
 
-/** A scrypt hash of a cost that the test chooses. */
+/** Makes a scrypt hash with a cost that the test chooses. */
 export function scryptHash(
   password: string,
   { ln, r, p }: { ln: number; r: number; p: number },
@@ -17,7 +17,7 @@ export function scryptHash(
   return `$scrypt$ln=${ln},r=${r},p=${p}$${encode(salt)}$${encode(key)}`;
 }
 
-/** A hash of least cost, so that tests which log in often do not wait for it. */
+/** Makes a hash with the lowest cost, so that frequent logins in a test are fast. */
 export function cheapHash(password: string): string {
   return scryptHash(password, { ln: 4, r: 1, p: 1 });
 }

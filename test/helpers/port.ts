@@ -5,13 +5,16 @@ import { openDatabase, prepareConnection } from '../../src/engines/tables/schema
 import type { Batch, BatchResult } from '../../src/engines/tables/write/batch.js';
 import { type Logger, loggerOption } from '../../src/options.js';
 
-/** What a test does in the place of a commit; `commit` is the real one. */
+/** A function that a test runs instead of a commit. `commit` is the real one. */
 export type Commit = (
   batch: Batch,
   commit: (batch: Batch) => Promise<BatchResult>,
 ) => Promise<BatchResult>;
 
-/** The embedded engine, in memory or on a file, with commits that a test delays or makes fail. */
+/**
+ * Makes an embedded engine, in memory or on a file. The test can delay its commits or let them
+ * fail.
+ */
 export function engineWithCommits(
   apply: Commit,
   { path, logger }: { path?: string; logger?: Logger } = {},

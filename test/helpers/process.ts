@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** A process of its own that runs a script beside the tests, on the built files. */
+/** A separate process that runs a script on the built files. */
 export interface Child {
   process: ChildProcess;
-  /** Lines it has written so far. */
+  /** The lines that it has written so far. */
   lines: string[];
   /**
-   * Resolves with its exit code, or with the signal that ended it, once all that it wrote is in
+   * Resolves to its exit code, or to the signal that ended it, after all of its output is in
    * `lines`.
    */
   ended: Promise<number | string>;

@@ -1,6 +1,6 @@
 /**
- * Milliseconds of the quickest of some tries, which stop at the first one within the limit. Other
- * programs on the machine make any single try slow, but what is slow by itself is slow in each.
+ * Returns the milliseconds of the fastest of several tries. It stops at the first try within the
+ * limit. Other programs can make a single try slow, but slow code is slow in every try.
  */
 export async function quickest(limit: number, attempt: () => unknown, tries = 8): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
@@ -13,9 +13,8 @@ export async function quickest(limit: number, attempt: () => unknown, tries = 8)
 }
 
 /**
- * Returns the least processor time of some tries, in milliseconds and over all threads of this
- * process. Unlike the time on the clock, it stays the same while other programs keep the machine
- * busy.
+ * Returns the least processor time of several tries, in milliseconds and over all threads of this
+ * process. Unlike elapsed time, it does not depend on the load of other programs.
  */
 export async function leastWork(attempt: () => unknown, tries = 3): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
@@ -29,10 +28,10 @@ export async function leastWork(attempt: () => unknown, tries = 3): Promise<numb
 }
 
 /**
- * Looks at what lives for a short time only, and resolves to the time it was given. If the machine
- * was too slow to look in time, the next try gives it a longer life.
+ * Checks something with a short lifetime, and resolves to that lifetime. If the machine was too
+ * slow for the check, the next try uses a longer lifetime.
  *
- * @param look Whether it was there, with this life in seconds.
+ * @param look Whether the thing existed, given its lifetime in seconds.
  */
 export async function seenAlive(look: (life: number) => Promise<boolean>): Promise<number> {
   for (const life of [0.5, 3, 15]) if (await look(life)) return life;

@@ -2,15 +2,15 @@ import { connect } from 'node:net';
 import { searchForCanaries } from './canaries.js';
 
 export interface RawAnswer {
-  /** 0 where the server closed without an answer. */
+  /** 0 if the server closed the connection without an answer. */
   status: number;
-  /** Names in lower case. */
+  /** The names are in lower case. */
   headers: ReadonlyMap<string, string>;
   body: string;
   text: string;
 }
 
-/** Sends bytes as they are, which no HTTP client would, and resolves to the first answer. */
+/** Sends raw bytes, which no HTTP client would send, and resolves to the first answer. */
 export function sendRaw(
   url: string,
   request: string | Buffer | readonly (string | Buffer)[],
@@ -28,7 +28,7 @@ export function sendRaw(
   });
 }
 
-/** One request line and headers, with `Connection: close`. */
+/** Returns a request line and headers, with `Connection: close`. */
 export function requestText(
   method: string,
   target: string,

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { waitFor } from './wait.js';
 
-/** The commands that Redis has received since the test began to listen. */
+/** The commands that Redis has received since the start of the recording. */
 export interface RedisMonitor {
-  /** Each command with its arguments, those of scripts too. */
+  /** Each command with its arguments, including the commands of scripts. */
   commands(): string[][];
   close(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { type Child, startScript } from './process.js';
 import { RedisServer } from './redis.js';
 import { waitFor } from './wait.js';
 
-/** A Redis for each test, and the processes that use it. */
+/** A Redis server for each test, and the processes that use it. */
 export class RedisProcesses {
   redis!: RedisServer;
   children: Child[] = [];
@@ -16,7 +16,7 @@ export class RedisProcesses {
     return `redis://127.0.0.1:${this.redis.port}`;
   }
 
-  /** One of this process. */
+  /** Makes a manager in this process. */
   manager(logger: BullmqEngineOptions['logger'] = false): TaskManager {
     const made = new TaskManager({
       engine: bullmqEngine({ connection: this.place, logger }),
@@ -38,7 +38,7 @@ export class RedisProcesses {
     return workers;
   }
 
-  /** Resolves to the address of its tasks. */
+  /** Starts a web process and resolves to the URL of its tasks. */
   async web(): Promise<string> {
     const child = startScript('web.js', this.place, secretKey, `admin ${cheapHash(password)}`);
     this.children.push(child);
@@ -53,7 +53,7 @@ export class RedisProcesses {
   }
 }
 
-/** Processes for each test of a file. */
+/** Makes processes for each test of a file. */
 export function useRedisProcesses(): RedisProcesses {
   const processes = new RedisProcesses();
   beforeEach(async () => {

@@ -11,21 +11,21 @@ import { temporaryFolder } from './folder.js';
 import { freePort } from './free-port.js';
 import { waitFor } from './wait.js';
 
-/** Whether there is a Redis on this machine; with `CI=true` there must be. */
+/** Whether this machine has redis-server. With `CI=true` it is required. */
 export const hasRedis =
   process.env.CI === 'true' || spawnSync('redis-server', ['--version']).status === 0;
 
-/** What a Sentinel of a test's own watches, and how a client finds by it which Redis is written. */
+/** A Sentinel of a test. Clients use it to find the current primary. */
 export interface Sentinel {
   connection: { sentinels: { host: string; port: number }[]; name: string };
   remove(): Promise<void>;
 }
 
-/** A Sentinel that takes a Redis for dead after a second, and puts its replica in its place. */
+/** Starts a Sentinel that treats Redis as failed after a second and promotes its replica. */
 export async function startSentinel(watched: RedisServer): Promise<Sentinel> {
   const folder = temporaryFolder();
   const port = await freePort();
-  // It keeps in this file what it finds out.
+  // Sentinel writes its state to this file.
   const file = join(folder.path, 'sentinel.conf');
   const lines = [
     `port ${port}`,
@@ -47,7 +47,7 @@ export async function startSentinel(watched: RedisServer): Promise<Sentinel> {
   };
 }
 
-/** A Redis of a test's own, whose file survives `stop` and `kill` until `remove`. */
+/** A Redis server for a test. Its file survives `stop` and `kill` until `remove`. */
 export class RedisServer {
   readonly port: number;
   readonly #folder = temporaryFolder();
@@ -92,7 +92,7 @@ export class RedisServer {
       await once(socket, 'connect');
       socket.write('PING\r\n');
       const [answer] = (await once(socket, 'data')) as [Buffer];
-      // Until its file is read it says LOADING.
+      // It answers LOADING until it has read its file.
       return /PONG|NOAUTH/.test(String(answer));
     } catch {
       return false;
@@ -113,7 +113,7 @@ export class RedisServer {
     await once(server, 'exit');
   }
 
-  /** Deletes the data of a Redis that is stopped. */
+  /** Deletes the data of a stopped server. */
   forget(): void {
     rmSync(join(this.#folder.path, 'appendonlydir'), { recursive: true, force: true });
   }
@@ -125,15 +125,15 @@ export class RedisServer {
 }
 
 /**
- * Waits until a replica has all that was written to this Redis so far. WAIT covers only what its
- * own connection has written, and everything before that, so this writes first.
+ * Waits until a replica has received all writes to this server so far. WAIT covers only the writes
+ * of its own connection and earlier ones, so this function writes first.
  */
 export async function replicated(client: Redis): Promise<void> {
   await client.set('written-before', 1);
   if ((await client.wait(1, 20_000)) < 1) throw new Error('no replica has confirmed the writes');
 }
 
-/** A Redis for each test, with a client; what is kept is closed before it is gone. */
+/** Makes a Redis server and a client for each test. Kept resources are closed before the server. */
 export class RedisForEach {
   redis!: RedisServer;
   client!: Redis;

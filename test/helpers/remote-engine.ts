@@ -19,8 +19,8 @@ interface Message {
 }
 
 /**
- * A process of its own that has engines open for this one. Its engines only store and show:
- * handlers are functions of this process.
+ * A separate process with engines for this one. Its engines only store and read, because handlers
+ * are functions of this process.
  */
 export class EngineProcess {
   readonly #child: ChildProcess;
@@ -42,7 +42,7 @@ export class EngineProcess {
     });
   }
 
-  /** An engine whose every call is made there. */
+  /** Makes an engine that forwards each call to that process. */
   engine(settings: Settings): TaskEngine {
     const engine = this.#engines++;
     const opened = this.#ask(engine, 'open', [settings]);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-/** As much of JSON Schema as our document has. */
+/** The part of JSON Schema that the OpenAPI document uses. */
 export interface Schema {
   $ref?: string;
   type?: string;
@@ -20,7 +20,7 @@ export interface Schema {
   examples?: unknown[];
 }
 
-/** What people send who mean harm, or who have made a mistake. */
+/** Values that attackers send, or users by mistake. */
 export const hostile: readonly unknown[] = [
   ...[
     "' OR 1=1 --",
@@ -76,7 +76,7 @@ export const hostile: readonly unknown[] = [
   ],
 ];
 
-/** Values that a schema allows. */
+/** Generates values that a schema allows. */
 export function valuesOf(schema: Schema, resolve: (ref: string) => Schema): fc.Arbitrary<unknown> {
   if (schema.$ref) return valuesOf(resolve(schema.$ref), resolve);
   if (schema.const !== undefined) return fc.constant(schema.const);
@@ -119,7 +119,7 @@ export function valuesOf(schema: Schema, resolve: (ref: string) => Schema): fc.A
   }
 }
 
-/** The same, with one thing or another put in the place of a value. */
+/** Generates the same values with one replaced part. */
 export function spoiled(values: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
   return fc
     .tuple(values, fc.constantFrom(...hostile), fc.nat(), fc.boolean())

@@ -8,7 +8,7 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** A real server on a free port of the loopback. */
+/** Starts a real server on a free port of the loopback interface. */
 export async function serve(app: Koa): Promise<Served> {
   const server = createServer(app.callback());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

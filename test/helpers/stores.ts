@@ -23,7 +23,7 @@ async function inSqlite(): Promise<TwoViews> {
     () => new TaskManager({ database: folder.file('tasks.db'), logger: false }),
   );
   const [one, two] = managers.map(({ store }) => store) as [SharedStore, SharedStore];
-  // The file has its tables before two processes meet there.
+  // The tables must exist before two processes open the file.
   await one.get('nothing');
   return {
     one,
@@ -51,14 +51,14 @@ async function inRedis(): Promise<TwoViews> {
   };
 }
 
-/** Every store that the suite has, for tests that must pass on each. */
+/** All stores of the suite, for tests that must pass on each of them. */
 export const everyStore: readonly (readonly [name: string, open: () => Promise<TwoViews>])[] = [
   ['memory', inMemory],
   ['SQLite', inSqlite],
   ...(hasRedis ? ([['Redis', inRedis]] as const) : []),
 ];
 
-/** The names of all entries that a store holds under a prefix. */
+/** Returns the keys of all entries under a prefix. */
 export async function keysIn(store: SharedStore, prefix: string): Promise<string[]> {
   const controller = new AbortController();
   for await (const entries of store.watch(prefix, controller.signal)) {

@@ -4,16 +4,16 @@ export interface OpenStream {
   status: number;
   headers: Headers;
   events: ServerEvent[];
-  /** Bytes received so far. */
+  /** The number of bytes received so far. */
   bytes(): number;
   /** Resolves when the server has ended the stream. */
   ended: Promise<void>;
-  /** Values of the events of one kind. */
+  /** Returns the data of all events with a name. */
   of<T = Record<string, unknown>>(event: string): T[];
   close(): void;
 }
 
-/** Opens a stream and gathers its events. */
+/** Opens a stream and collects its events. */
 export async function openStream(
   url: string,
   headers: Record<string, string> = {},

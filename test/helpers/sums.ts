@@ -5,7 +5,7 @@ const firstReady = (column: string): string =>
   `(SELECT ${column} FROM task WHERE task.partition = partition.id AND status = 0
     AND ready_at IS NULL ORDER BY priority DESC, task.id LIMIT 1)`;
 
-/** What is kept so that no read counts or searches for it, and what it says. */
+/** Queries of the stored counts, each with a query that computes them from the tasks. */
 const sums: [kept: string, counted: string][] = [
   [
     'SELECT status, partition, n FROM task_count ORDER BY status, partition',
@@ -30,7 +30,9 @@ const sums: [kept: string, counted: string][] = [
   ],
 ];
 
-/** What is kept count of must be what there is, at one moment: others may write meanwhile. */
+/**
+ * Expects the stored counts to match the tasks. A transaction gives both reads the same snapshot.
+ */
 export function expectSums(database: Database): void {
   database.exec('BEGIN');
   try {

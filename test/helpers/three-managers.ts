@@ -5,8 +5,8 @@ import type { Tasks } from '../../src/testing/index.js';
 import type { EngineProcess } from './remote-engine.js';
 
 /**
- * Three managers on one file that look like one: what one enqueues, another runs here, and the
- * third shows and commands.
+ * Makes three managers on one file that behave like one: the first enqueues, the second runs tasks
+ * in this process, and the third reads and commands.
  */
 export function threeManagers(
   options: EmbeddedManagerOptions,
@@ -58,7 +58,8 @@ export function threeManagers(
       ]);
     },
     stop: async (how: object) => {
-      // The one that runs tasks first: until its handlers have ended, they may use the other two.
+      // The manager that runs tasks stops first, because its handlers may use the other two until
+      // they end.
       await runs.stop(how);
       await Promise.all([enqueues.stop(how), shows.stop(how)]);
     },

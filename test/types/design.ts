@@ -1,6 +1,5 @@
 /*
- * The public API as the design of the project shows it, in the order it shows it. Nothing here
- * runs: it must compile.
+ * The public API in the order of the design of the project. This file is only compiled, never run.
  */
 import Router from '@koa/router';
 import Koa from 'koa';

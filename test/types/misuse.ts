@@ -1,6 +1,6 @@
 /*
- * What must not compile. Each line below its comment is an error; where one is not, the check of
- * the types fails.
+ * Code that must not compile. The line below each expected error must cause an error. Otherwise the
+ * type check fails.
  */
 
 import type { BackgroundTasks, TaskEngine } from 'koa-taskflow';
@@ -126,7 +126,7 @@ taskAdmin(tasks, { auth: { who: () => ({ name: 'ada', roles: [], ambient: 'no' }
 createAuth({ strategies: { authenticate_user: () => ({ ok: true, roles: 'admin' }) } });
 // @ts-expect-error what createAuth returned is needed
 sessionToken({ who: () => undefined });
-// @ts-expect-error likewise
+// @ts-expect-error what createAuth returned is needed
 loginRoutes(['admin', 'secret']);
 
 // The web.
@@ -137,11 +137,11 @@ taskRoutes({});
 declare const nameless: AsyncIterable<{ data: number }>;
 // @ts-expect-error an event has a name and data
 sseStream(nameless);
-// @ts-expect-error whatever enqueues is needed
+// @ts-expect-error a task manager is needed
 backgroundTasks({});
 taskRoutes(tasks, { access: auth });
 
-// A route says who may use it.
+// A route names its required role.
 // @ts-expect-error need is missing
 export const unguarded: Route = { method: 'GET', path: '/x', handler: () => {} };
 // @ts-expect-error no such need
@@ -183,29 +183,29 @@ readRow('GET /x/:name', {
   },
 });
 
-// Options of the login are what they are.
+// The options of the login have fixed types.
 createAuth({ strategies: ['a', 'b'], throttle: false, idleTimeout: 60, auditRetentionDays: 7 });
-// @ts-expect-error a throttle is its limits, or false
+// @ts-expect-error a throttle is an object or false
 createAuth({ strategies: ['a', 'b'], throttle: true });
 // @ts-expect-error a limit is a number
 createAuth({ strategies: ['a', 'b'], throttle: { pair: '5' } });
 // @ts-expect-error there is no such limit
 createAuth({ strategies: ['a', 'b'], throttle: { perUser: 5 } });
-// @ts-expect-error what find_user answers has a version
+// @ts-expect-error find_user must return a version
 createAuth({ strategies: { authenticate_user: () => false, find_user: () => ({ roles: [] }) } });
-// @ts-expect-error whoever is somebody has roles
+// @ts-expect-error an actor needs roles
 taskAdmin(tasks, { auth: { who: () => ({ name: 'ada' }) } });
-// @ts-expect-error a session of nobody in particular cannot be ended
+// @ts-expect-error the username is missing
 void createAuth({ strategies: ['a', 'b'] }).signOutEverywhere('alice');
 
-// What a task may do, and when.
+// Task options that are functions, and transactions of the app.
 tasks.task('patient', () => 1, {
   backoff: (tryNumber, error) => (error instanceof RangeError ? tryNumber : 60),
   retryOn: () => true,
 });
-// @ts-expect-error a backoff answers seconds
+// @ts-expect-error a backoff function returns seconds
 tasks.task('patient', () => 1, { backoff: () => 'soon' });
-// @ts-expect-error retryOn answers whether
+// @ts-expect-error retryOn returns a boolean
 tasks.task('patient', () => 1, { retryOn: () => 'yes' });
 declare const shop: DatabaseSyncInstance;
 send.with({ idempotencyKey: 'k', deadline: 60 }).enqueueIn(shop, 'ada@example.com');

@@ -21,7 +21,7 @@ export function describeCancelling({ runner, manager, ended: endedOf }: Suite): 
     });
     await tasks.start();
     let [id, runIn] = ['', 0.05];
-    // A slow machine may start it before it is cancelled.
+    // On a slow machine, the task may start before it is cancelled.
     for (let cancelled = false; !cancelled; ) {
       [ran, runIn] = [false, runIn * 4];
       id = await later.with({ runIn }).enqueue();

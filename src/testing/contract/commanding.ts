@@ -80,7 +80,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     for (let part = 0; part < 11; part++)
       await mail.enqueueMany(Array.from({ length: 1000 }, (_, n) => [n]));
     const oldest = { limit: 1, sort: 'createdAt' } as const;
-    // An engine may answer with a part of the tasks while it reads them, and then says so.
+    // An engine may answer with a part of the tasks while it reads them, and then sets `limited`.
     await waitFor(async () => !(await tasks.find(oldest)).limited);
     const { items } = await tasks.find(oldest);
     const outcome = await tasks.control({ action: 'cancel', filter: { name: 'mail' } }, by);

@@ -1,5 +1,5 @@
 /**
- * Returns a cursor of a list with another position in it, which only the engine can recognise as
+ * Returns the cursor of a list with another position, which only the engine can recognise as
  * invalid.
  */
 export function movedTo(cursor: string | null, position: string): string {

@@ -19,8 +19,8 @@ export type PromiseOfManager =
 type Declared = readonly [behaviour: string, test: (promises: EnginePromises) => Promise<void>];
 
 /**
- * What an engine declares in `promises`. Each test does what its promise says, and expects what the
- * engine declares.
+ * Declares a test for each promise that an engine declares in `promises`. The expected result
+ * depends on the declared value.
  */
 export function describeDeclaring({ runner, manager, ended: endedOf }: Suite): void {
   const { it, beforeEach, expect } = runner;

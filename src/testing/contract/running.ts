@@ -346,7 +346,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     await ended(ids[0] ?? '', 'running');
     expect((await tasks.get(ids[2] ?? ''))?.status).toBe('pending');
     const { createdAt, endedAt, duration } = await ended(ids[4] ?? '', 'success');
-    // The other four take 1.2 s, however quick the machine is.
+    // The other four tasks take 1.2 s on any machine.
     const waited = (Date.parse(String(endedAt)) - Date.parse(createdAt)) / 1000 - Number(duration);
     expect(waited).toBeGreaterThan(1.1);
   });

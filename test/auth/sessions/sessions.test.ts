@@ -39,8 +39,8 @@ async function* silence(): AsyncGenerator<{ event: string; data: number }> {
 }
 
 /**
- * An app that says who is signed in, with a stream at /stream; another one on the same store is
- * another process.
+ * Starts an app that answers with the signed-in user and has a stream at /stream. A second app on
+ * the same store acts as another process.
  */
 async function start(options: Partial<AuthOptions> = {}): Promise<string> {
   log = recordingLogger();

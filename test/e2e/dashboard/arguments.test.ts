@@ -68,7 +68,7 @@ it('the dashboard keeps hidden arguments out of answers, events, pages and expor
   expect(received.length).toBeGreaterThan(20);
   expect(received.some((text) => text.includes('declined'))).toBe(true);
   expect([...received, streamed.join('')].filter((text) => text.includes(secret))).toEqual([]);
-  // Run again without a look at them, it has them all the same.
+  // The rerun keeps the arguments even though the page does not show them.
   await board.panel.getByRole('button', { name: 'Edit & retry' }).click();
   await page
     .locator('dialog[open]')

@@ -7,7 +7,7 @@ import { type Child, startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { pageTimeout, waitFor } from '../../helpers/wait.js';
 
-// The same tests as of the embedded engine.
+// Runs the same tests as with the embedded engine.
 process.env.TEST_ENGINE = 'bullmq';
 if (hasRedis) await import('./task.test.js');
 

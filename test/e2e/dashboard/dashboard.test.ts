@@ -177,7 +177,7 @@ describe('the dashboard in a browser', () => {
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     const words = /\b(retry|cancel|pause|resume|run now|delete)\b/i;
     const views = ['tasks', 'failures', 'schedules', 'queues', 'functions', 'settings'];
-    /** The buttons and boxes that change something, by page. */
+    /** Returns the number of buttons and boxes that change something, by page. */
     const offered = async (): Promise<[search: string, number][]> => {
       const found: [string, number][] = [];
       for (const search of [`?task=${id}`, ...views.map((view) => `?view=${view}`)]) {

@@ -11,7 +11,10 @@ const board = new Dashboard();
 const folder = temporaryFolder();
 const database = folder.file('tasks.db');
 
-/** A thousand ended tasks of three functions, one in a hundred failed, each a thousand times. */
+/**
+ * A thousand ended tasks of three functions, of which one percent failed. Each is copied a thousand
+ * times.
+ */
 beforeAll(async () => {
   board.browser = await startBrowser();
   const tasks = new TaskManager({ database, logger: false, concurrency: 100 });
@@ -47,7 +50,7 @@ afterEach(async () => {
   await Promise.all([board.served.close(), board.tasks.stop({ timeout: 0.1 })]);
 });
 
-/** Changes so many tasks a second, until it is told to stop. */
+/** Changes a given number of tasks per second until the returned function is called. */
 function changing(perSecond: number): () => Promise<void> {
   const noise = board.tasks.define<[n: number]>('noise');
   let on = true;
@@ -65,8 +68,8 @@ function changing(perSecond: number): () => Promise<void> {
 }
 
 /**
- * Milliseconds of processor time of the longest tasks of the page's main thread while something
- * goes on, the longest first.
+ * Returns the processor times of the longest tasks of the main thread in a period, in milliseconds
+ * and longest first.
  */
 async function longestTasks(session: CDPSession, seconds: number): Promise<number[]> {
   const found: number[] = [];
@@ -88,24 +91,22 @@ async function longestTasks(session: CDPSession, seconds: number): Promise<numbe
   return found.sort((a, b) => b - a).slice(0, 5);
 }
 
-/** Seconds of one look at the main thread. */
+/** The length of one measurement of the main thread, in seconds. */
 const stretch = 4;
-/** Milliseconds that a task of the main thread may take. */
+/** The longest permitted task of the main thread, in milliseconds. */
 const maxTask = 50;
 
 /**
- * Milliseconds until all is there in a new tab, several times the usual, and by the page's clock
- * until the rows are painted.
+ * Time limits in milliseconds, several times the usual values: until the page is complete in a new
+ * tab, and until its rows are painted.
  */
 const maxWait = { all: 3000, painted: 300 };
 /**
- * A slow browser is slow with each page: the rows may take so many times as long as the form to log
- * in, which waits for no script.
+ * The rows may take this many times as long as the login form, because a slow browser is slow with
+ * every page.
  */
 const maxOfForm = 4;
-/**
- * In the page: notes when the first frame after the rows, or the form, are there has been drawn.
- */
+/** Runs in the page. It records when the first frame with the rows or the form has been drawn. */
 function notePaint(): void {
   const look = (): void => {
     if (!document.querySelector('tr[data-task], #password')) requestAnimationFrame(look);
@@ -118,8 +119,8 @@ function notePaint(): void {
 }
 
 /**
- * Milliseconds from the beginning of the navigation until then, or until anything was shown,
- * whichever is later.
+ * Returns the milliseconds from the start of the navigation to that frame or to the first
+ * contentful paint, whichever is later.
  */
 async function painted(page: Page): Promise<number> {
   await page.waitForFunction(() => 'painted' in window);
@@ -130,8 +131,8 @@ async function painted(page: Page): Promise<number> {
 }
 
 /**
- * The dashboard, or the form to log in, in a tab of a browser that has never been here, and loaded
- * again there.
+ * Opens the dashboard or the login form in a tab of a new browser context, and loads it again
+ * there.
  */
 async function paintTwice(
   options: BrowserContextOptions,
@@ -139,7 +140,7 @@ async function paintTwice(
   const context = await board.browser.newContext(options);
   const page = await board.newPage(context);
   await page.addInitScript(notePaint);
-  // Whoever comes has a tab already: starting one is the browser's own affair.
+  // A first page is opened before the measurement, because the start of a tab does not count.
   await page.goto(board.url.replace(/dashboard$/, 'health'));
   await page.goto(board.url);
   const first = await painted(page);
@@ -149,14 +150,12 @@ async function paintTwice(
   return { first, again };
 }
 
-/**
- * How often it is tried: other tests share the machine, but a page that is slow is slow each time.
- */
+/** The number of tries. Other tests share the machine, but a slow page is slow in every try. */
 const maxTries = 10;
 
 /**
- * The longest task of the first stretch in which none is too long, or else of the quietest: other
- * tests share the machine, but a page that is slow is slow in each.
+ * Returns the longest task of the first period without a task over the limit, or else of the
+ * quietest period. Other tests share the machine, but a slow page is slow in every period.
  */
 async function longestOfQuietest(session: CDPSession): Promise<number> {
   let longest = Number.POSITIVE_INFINITY;
@@ -169,8 +168,8 @@ async function longestOfQuietest(session: CDPSession): Promise<number> {
 }
 
 /**
- * The most of many looks: the page takes in some hundred rows at a time, which are a megabyte, and
- * now and then it has just let go of them.
+ * Returns the largest of many heap sizes. The page loads several hundred rows at a time, which take
+ * a megabyte, and releases them now and then.
  */
 async function heap(session: CDPSession): Promise<number> {
   const sizes: number[] = [];

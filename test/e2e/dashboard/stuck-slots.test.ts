@@ -9,8 +9,8 @@ const board = useDashboard({ database: ':memory:', concurrency: 3 });
 const betweenLoads = 6;
 
 /**
- * Waits until the page shows something after one of its next loads, and turns the page's clock on
- * meanwhile.
+ * Waits until the page shows a locator after one of its next loads, and moves the clock of the page
+ * forward meanwhile.
  */
 const shownSoon = (wanted: Locator): Promise<boolean> =>
   waitFor(async () => {

@@ -8,7 +8,7 @@ import { waitFor } from '../../helpers/wait.js';
 const folder = temporaryFolder();
 const database = folder.file('tasks.db');
 let clock: ReturnType<typeof turnableClock>;
-// Before the server starts, so that all its parts have the same clock.
+// The clock is replaced before the server starts, so that all its parts have the same clock.
 beforeEach(() => {
   clock = turnableClock();
 });
@@ -22,7 +22,7 @@ const scheduleRow = (name: string, page = board.page) =>
   page.locator('tbody tr', { hasText: name });
 
 /**
- * Leaves two schedules behind: this process defines `kept_report` too, and no process has defined
+ * Leaves two schedules: this process also defines `kept_report`, and no process has defined
  * `old_report` for a minute.
  */
 async function leaveSchedule(): Promise<void> {
@@ -48,7 +48,7 @@ describe('a schedule that no process defines', () => {
     const remove = page.getByRole('button', { name: 'Remove…' });
     expect(await remove.count()).toBe(1);
 
-    // A viewer sees the mark, and no button.
+    // A viewer sees the mark but no button.
     const elsewhere = await board.browser.newContext();
     const other = await board.newPage(elsewhere);
     await board.signIn('?view=schedules', { page: other, username: 'vera', pass: 'three' });

@@ -23,7 +23,7 @@ describe('a task with a damaged row', () => {
     const work = tasks
       .task('work', (name: string) => void ran.push(name))
       .with({ tags: { kind: 'test' } });
-    // The damaged task is the first of the claim that takes both.
+    // One claim takes both tasks, and the damaged one comes first.
     ids = [await work.enqueue('damaged'), await work.enqueue('intact')];
     const file = await openDatabase(folder.file('tasks.db'));
     file.run(`UPDATE task SET tags = '{"kind"' WHERE seq = (SELECT min(seq) FROM task)`);

@@ -43,7 +43,7 @@ describe('the database file', () => {
     await Promise.all(managers.splice(0).map((manager) => manager.stop({ timeout: 0 })));
     folder.remove();
   });
-  /** A manager that is stopped after the test. */
+  /** Makes a manager that is stopped after the test. */
   const opened = (database: string): TaskManager => {
     const manager = new TaskManager({ database, logger: false });
     managers.push(manager);

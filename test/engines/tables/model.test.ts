@@ -13,12 +13,12 @@ import { type TaskStatus, taskStatuses } from '../../../src/tasks/types.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { expectSums } from '../../helpers/sums.js';
 
-/** 120 here and in CI; `MODEL_RUNS=10000` for a long look. */
+/** The number of runs, here and in CI. Set `MODEL_RUNS=10000` for a long run. */
 const numRuns = Number(process.env.MODEL_RUNS ?? 120);
 const owners = ['one', 'two', 'three'];
 const names = ['a', 'b', 'c'];
 const queues = ['default', 'bulk'];
-/** How many of each name may run at once; nobody has a handler for `c`. */
+/** The concurrency limits by name. No process has a handler for `c`. */
 const limits = new Map<string, number | undefined>([
   ['a', undefined],
   ['b', 2],
@@ -31,7 +31,7 @@ interface ModelTask {
   priority: number;
   status: TaskStatus;
   runAt: number;
-  /** Waits for its time; a task that was due once stays so when the clock is set back. */
+  /** Whether it waits for its time. A task that was once due stays due if the clock is set back. */
   waiting: boolean;
   deadlineAt: number | undefined;
   series: number;
@@ -45,12 +45,12 @@ interface ModelTask {
   key: string | undefined;
 }
 
-/** What the tasks should be: no tables, no indexes, no counters. */
+/** The expected tasks, without tables, indexes and counters. */
 interface Model {
   now: number;
   tasks: ModelTask[];
   paused: Set<string>;
-  /** Task by name and idempotency key. */
+  /** Ids of tasks by name and idempotency key. */
   keys: Map<string, string>;
 }
 
@@ -94,7 +94,7 @@ class Real {
     };
   }
 
-  /** Number and fence of a task that runs. */
+  /** The row id and the fence of a running task. */
   held(id: string): { seq: number; attempt: number } {
     const row = this.database.get("SELECT seq, attempt FROM task WHERE id = unhex(?, '-')", id);
     return { seq: Number(row?.seq), attempt: Number(row?.attempt) };
@@ -120,7 +120,7 @@ const pick = <T>(list: readonly T[], n: number): T | undefined =>
   list.length === 0 ? undefined : list[n % list.length];
 const isEnd = (status: TaskStatus): boolean => taskStatuses.indexOf(status) > 1;
 
-/** A step on some task in one of these states. */
+/** A step on a task in one of these states. */
 function onTask(
   name: string,
   n: number,
@@ -154,7 +154,7 @@ function step(name: string, run: (model: Model, real: Real) => void | Promise<vo
   };
 }
 
-/** Everything that can be read must be what the model says. */
+/** Expects everything that can be read to match the model. */
 function compare(model: Model, real: Real): void {
   const reader = new Reader(real.database);
   const { items, total } = reader.find({ limit: 500 });
@@ -425,7 +425,7 @@ const abandon = (n: number): Step =>
     end(model, task, 'cancelled');
   });
 
-/** A process is gone: what it ran is ended, or handed back. */
+/** A process has died: its tasks are ended or handed back. */
 const crash = (owner: string): Step =>
   step(`crash(${owner})`, (model, real) => {
     real.write<'recover'>({ kind: 'recover', owner, at: real.now });
@@ -458,7 +458,7 @@ const pause = (queue: string, paused: boolean): Step =>
     else model.paused.delete(queue);
   });
 
-/** Backwards too: a clock is set by hand, and by the network. */
+/** The clock also moves backwards, because users and NTP set it. */
 const turnClock = (by: number): Step =>
   step(`turnClock(${by})`, (model, real) => {
     model.now += by;
@@ -513,7 +513,7 @@ describe('the database', () => {
       await fc.assert(
         fc.asyncProperty(fc.commands(steps, { maxCommands: 60, size: 'max' }), async (commands) => {
           const real = new Real(folder.file(`${files++}.db`));
-          // The driver gives a closed file up when its statements are collected.
+          // The driver releases a closed file when its statements are garbage-collected.
           if (files % 20 === 0) {
             (globalThis as { gc?: () => void }).gc?.();
             await new Promise((resolve) => setImmediate(resolve));

@@ -1,5 +1,5 @@
-// Lets one kind of background work fail, and prints what reached the process and what was logged.
-// Prints one line of JSON.
+// Lets one kind of background work fail. Prints one line of JSON with the errors that reached the
+// process and with the log lines.
 import { AsyncResource } from 'node:async_hooks';
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -110,7 +110,7 @@ const kinds = {
     await until(() => emitter.listenerCount('two') > 0);
     client.abort();
     await until(() => left.length === 2 && lines.length > 0);
-    // A client that does not read is cut off, which is no fault of the code that emits.
+    // A client that does not read is disconnected, which is not an error of the emitting code.
     const behind = await fetch(url);
     await until(() => emitter.listenerCount('two') > 1);
     for (let n = 0; n < 1200; n++) emitter.emit('two', n);

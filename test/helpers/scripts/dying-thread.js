@@ -1,5 +1,4 @@
-// Enqueues and runs tasks while the thread that writes them is ended again and again, and prints
-// what became of them.
+// Enqueues and runs tasks while the writer thread is ended repeatedly, and prints their outcomes.
 import { syncBuiltinESMExports } from 'node:module';
 import workerThreads from 'node:worker_threads';
 
@@ -60,7 +59,7 @@ for (let round = 0; round < Number(rounds); round++) {
     }
     await wait(5);
   }
-  // Until the new thread answers.
+  // Waits until the new thread answers.
   while (
     await work.enqueue().then(
       (id) => void acknowledged.push(id),

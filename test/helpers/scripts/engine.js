@@ -1,5 +1,4 @@
-// Engines for another process, which asks for them by messages: this one has them open, reads and
-// writes their files.
+// Opens engines for another process, which calls them with messages.
 
 /** The built files, which the compiler does not need to be there. @param {string} path */
 const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));
@@ -53,5 +52,5 @@ process.on('message', (/** @type {any} */ message) => {
     process.send?.({ call: message.call, error: { code: error.code, message: error.message } }),
   );
 });
-// The tests are over, or were killed: engines that were not stopped would keep this process.
+// The parent process has ended. Engines that were not stopped would keep this process alive.
 process.on('disconnect', () => process.exit());

@@ -12,7 +12,7 @@ await tasks.start({ run: false });
 
 const exit = () => {
   if (way === 'exit') process.exit(7);
-  // Not in a promise: as an error in the callback of a timer of the app.
+  // Thrown outside a promise, as in a timer callback of the app.
   setImmediate(() => {
     throw new Error('of the app');
   });
@@ -28,7 +28,7 @@ if (busy === 'backup') {
   exit();
 } else {
   const beside = new DatabaseSync(database);
-  // One statement of the thread that writes then takes long.
+  // One statement of the writer thread then takes long.
   beside.exec(`CREATE TRIGGER slow AFTER INSERT ON task BEGIN
     SELECT (WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number
       WHERE n < 1000000) SELECT count(*) FROM number);

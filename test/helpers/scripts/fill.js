@@ -1,5 +1,5 @@
-// Fills a file with some of everything that `move` takes, prints what is in it, and ends. With
-// `stay` it ends on SIGTERM.
+// Fills a file with some of all data that `move` copies, prints the contents, and ends. With
+// `stay`, it ends on SIGTERM.
 import { TaskManager, taskLog } from 'koa-taskflow';
 
 const [database = '', waiting = '0', stay] = process.argv.slice(2);

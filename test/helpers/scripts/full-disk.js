@@ -1,5 +1,5 @@
-// Enqueues until a write fails, says so, and goes on until it works again. Its files may be limited
-// from outside.
+// Enqueues until a write fails, prints the error, and continues until a write succeeds again. The
+// parent process may limit the size of its files.
 import { TaskManager } from 'koa-taskflow';
 
 const [database = ''] = process.argv.slice(2);

@@ -1,5 +1,5 @@
-// Runs or enqueues tasks as BullMQ jobs until it is killed. What its handlers do, and what the log
-// says, is printed.
+// Runs or enqueues tasks as BullMQ jobs until it is killed. Prints the output of its handlers and
+// its log.
 import { TaskManager, taskContext, taskLog, taskProgress } from 'koa-taskflow';
 
 /** The built files, which the compiler does not need to be there. @param {string} path */
@@ -52,7 +52,7 @@ const slow = async (ms) => {
   say('began');
   const { signal } = taskContext();
   signal.addEventListener('abort', () => say('aborted'));
-  // It does not obey its signal, but ends soon after.
+  // It ignores its signal but ends soon after.
   await Promise.race([
     wait(ms),
     new Promise((resolve) => signal.addEventListener('abort', () => setTimeout(resolve, 300))),

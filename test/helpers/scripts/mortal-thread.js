@@ -1,13 +1,12 @@
-// Runs the thread that writes, and ends it at the point that its starter orders: see
-// dying-thread.js.
+// Runs the writer thread and ends it at the point that its parent selects. See dying-thread.js.
 import { parentPort, workerData } from 'node:worker_threads';
 
 const { file, order, points } = workerData;
 /** @param {string} point */
 const isOrdered = (point) =>
   Atomics.compareExchange(order, 0, points.indexOf(point) + 1, 0) === points.indexOf(point) + 1;
-// In JavaScript, as an error would. `terminate()` can also stop a thread in a call of the driver,
-// which then aborts the process.
+// An error in JavaScript ends the thread. `terminate()` could stop it in a call of the driver,
+// which would abort the process.
 /** @param {string} point */
 const endAt = (point) => void (isOrdered(point) && process.exit(1));
 

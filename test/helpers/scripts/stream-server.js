@@ -1,4 +1,4 @@
-// Serves the tasks of a file on a port, to everybody, until it is killed.
+// Serves the tasks of a file on a port without a login, until it is killed.
 import Koa from 'koa';
 import { TaskManager, taskAdmin } from 'koa-taskflow';
 

@@ -1,4 +1,4 @@
-// Runs two tasks of a file until it is killed: `again` may run again afterwards, and `once` may
+// Runs two tasks of a file until it is killed. `again` may run again afterwards, and `once` may
 // not.
 import { TaskManager } from 'koa-taskflow';
 

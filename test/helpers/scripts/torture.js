@@ -1,6 +1,5 @@
-// Runs tasks of three kinds and enqueues them without end, until it is killed. Each start of a
-// handler is a line of a file, written before anything else; each id is printed once its enqueue
-// has resolved.
+// Runs three kinds of tasks and enqueues them continuously until it is killed. Each handler first
+// writes its start to a file. Each id is printed after its enqueue has resolved.
 import { appendFileSync } from 'node:fs';
 import { TaskManager, taskContext } from 'koa-taskflow';
 

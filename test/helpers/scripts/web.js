@@ -1,5 +1,5 @@
-// A web process: the dashboard over a file or a Redis, on a port that it prints, until it is
-// killed.
+// A web process with the dashboard of a file or a Redis server. It prints its port and runs until
+// it is killed.
 import { createServer } from 'node:http';
 import Koa from 'koa';
 import { TaskManager, taskAdmin } from 'koa-taskflow';

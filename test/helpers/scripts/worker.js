@@ -1,5 +1,5 @@
-// Runs and enqueues tasks on a file, or a Redis, until it is killed. Each id is printed once its
-// enqueue has resolved.
+// Runs and enqueues tasks on a file or a Redis server until it is killed. Each id is printed after
+// its enqueue has resolved.
 import { TaskManager, taskContext } from 'koa-taskflow';
 import { where } from './where.js';
 

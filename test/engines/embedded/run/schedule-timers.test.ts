@@ -50,7 +50,7 @@ describe('schedules', () => {
   let database: Database;
   let reader: Reader;
   let timers: ScheduleTimers[];
-  /** Whether writes fail now, and how many have. */
+  /** Whether writes fail, and the number of failed writes. */
   let broken: boolean;
   let failures: number;
   let fires: number;

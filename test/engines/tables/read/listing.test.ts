@@ -18,7 +18,7 @@ import { taskStatuses } from '../../../../src/tasks/types.js';
 
 const now = Date.now();
 
-/** A task to be stored, ready to run. */
+/** Makes a task that is ready to run. */
 function newTask(rest: Partial<NewTask>): NewTask {
   const fixed = {
     args: '[]',

@@ -66,7 +66,7 @@ class Bench {
     this.write({ kind: 'enqueue', tasks: packTasks(tasks.map((task) => this.task(task))) });
   }
 
-  /** Names of the tasks that one claim takes. */
+  /** Claims tasks and returns their names. */
   claim(limit: number, at = now): { seq: number; name: string; attempt: number }[] {
     const { claimed } = this.writer.apply({
       writes: [],
@@ -92,9 +92,7 @@ class Bench {
     );
   }
 
-  /**
-   * What it takes to claim the first task, whatever else there is: the median of several rounds.
-   */
+  /** Measures the claim of the first task, as the median of several rounds. */
   measure(): Work {
     const rounds = Array.from({ length: 7 }, () => this.#round());
     const median = (key: keyof Work): number =>
@@ -129,7 +127,7 @@ const queues = (task: Partial<NewTask>): Partial<NewTask>[] =>
   Array.from({ length: many }, (_, n) => ({ ...task, queue: `queue ${n}` }));
 const names = Array.from({ length: many }, (_, n) => `name ${n}`);
 
-/** What a process may have beside the task that it claims. */
+/** Other tasks that a database may contain beside the claimed one. */
 const kinds: [kind: string, fill: (bench: Bench) => void][] = [
   ['queues with delayed tasks only', (bench) => bench.enqueue(queues({ runAt: tomorrow }))],
   [
@@ -193,7 +191,7 @@ describe('a claim', () => {
     fill(beside);
     const [less, more] = [alone.measure(), beside.measure()];
     expect(more.statements).toBeLessThanOrEqual(less.statements + 4);
-    // A page of the index of ready partitions.
+    // The margin covers one page of the index of ready partitions.
     expect(more.rows).toBeLessThanOrEqual(less.rows + 40);
     // The usual ratio is below 1.5. A scan of 10,000 rows would exceed this limit by far.
     expect(more.time).toBeLessThan(less.time * 4 + 200);

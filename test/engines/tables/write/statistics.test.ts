@@ -20,7 +20,7 @@ const hour = 3_600_000;
 const day = 24 * hour;
 const first = Date.UTC(2026, 0, 1);
 
-/** One process on a database, whose clock is set by hand. */
+/** One process on a database, with a clock that the test sets. */
 class Real {
   now = first;
   readonly database: Database;
@@ -60,7 +60,9 @@ class Real {
     return { kind: 'enqueue', tasks: packTasks([task]) };
   }
 
-  /** Claims all that is ready, and ends it after so many milliseconds; every fifth fails. */
+  /**
+   * Claims all ready tasks and ends them after a number of milliseconds. Every fifth task fails.
+   */
   runAll(ms: number): void {
     const names = ['a', 'b', 'c'].map((name) => [name, undefined] as const);
     const claim = { owner: 'o', names, limit: 100, at: this.now };
@@ -85,7 +87,7 @@ class Real {
         return;
   }
 
-  /** Drops what is older than so many days, as the maintenance of a process does. */
+  /** Drops statistics of more than a number of days, as the maintenance of a process does. */
   drop(minuteDays: number, hourDays: number): void {
     const before = {
       minutesBefore: this.now - minuteDays * day,
