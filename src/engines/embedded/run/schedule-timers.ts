@@ -34,7 +34,7 @@ interface Entry {
   timer?: Timer | undefined;
   /** What the timer waits for. */
   at?: number | undefined;
-  /** Whether its row was in the database the last time. */
+  /** Whether its row was in the database when it was last stored or read. */
   stored?: boolean;
 }
 
@@ -118,9 +118,9 @@ export class ScheduleTimers {
     const commits = this.#storage?.commits;
     const at = this.#parts.clock.now();
     await Promise.all(
-      schedules.map(({ name, task, rule, next, prepare }) => {
+      schedules.map(async ({ name, task, rule, next, prepare }) => {
         const template = packTasks([prepare()]);
-        return commits?.submit<'plan'>({
+        await commits?.submit<'plan'>({
           kind: 'plan',
           name,
           task,
@@ -129,6 +129,9 @@ export class ScheduleTimers {
           nextAt: next(at) ?? null,
           at,
         });
+        // Before the next look, so that a row that is deleted meanwhile counts as missing.
+        const entry = this.#entries.get(name);
+        if (commits && entry) entry.stored = true;
       }),
     );
   }

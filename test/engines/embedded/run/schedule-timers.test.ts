@@ -54,6 +54,8 @@ describe('schedules', () => {
   let broken: boolean;
   let failures: number;
   let fires: number;
+  /** Called once after the next write. */
+  let afterWrite: (() => void) | undefined;
   let log: ReturnType<typeof recordingLogger>;
 
   beforeEach(async () => {
@@ -61,7 +63,7 @@ describe('schedules', () => {
     layOut(database, ':memory:');
     reader = new Reader(database);
     timers = [];
-    [broken, failures, fires] = [false, 0, 0];
+    [broken, failures, fires, afterWrite] = [false, 0, 0, undefined];
     log = recordingLogger();
   });
   afterEach(() => {
@@ -87,6 +89,8 @@ describe('schedules', () => {
         at: Date.now(),
         wanted: ['pending'],
       }).outcomes;
+      afterWrite?.();
+      afterWrite = undefined;
       if (hearsFirst) made.refresh();
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
@@ -120,6 +124,12 @@ describe('schedules', () => {
     process(everyTenth('ticking'));
     await waitFor(() => failures > 0);
     broken = false;
+    await waitFor(() => runs() >= 1);
+  });
+
+  it('are planned again if their row is deleted before it was read', async () => {
+    afterWrite = () => database.run('DELETE FROM schedule');
+    process(everyTenth('ticking'));
     await waitFor(() => runs() >= 1);
   });
 
