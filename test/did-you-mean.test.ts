@@ -15,7 +15,7 @@ const taskOptions = [
   'tags',
 ];
 
-describe('The suggestion for an unknown name', () => {
+describe('the suggestion for an unknown name', () => {
   it.each([
     ['retry', 'retries'],
     ['attempts', 'retries'],

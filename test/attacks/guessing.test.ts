@@ -224,7 +224,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.11')).toBe(429);
   });
 
-  it('is not familiar for another account, another strategy or another login', async () => {
+  it('does not count for another account, another strategy or another login', async () => {
     const store = memoryStore();
     const strategies = new StrategyRegistry().register('team', users()).register('staff', users());
     const app = await serve({ strategies, store, throttle: limited });
@@ -239,7 +239,7 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.10', 'bob')).toBe(429);
   });
 
-  it('does not accept the device cookie of another login with the same key and user', async () => {
+  it('is not replaced by a device cookie of another login with the same key and user', async () => {
     const strategies: AuthStrategy = {
       authenticate_user: (_username, given) => given === password,
     };
@@ -252,7 +252,7 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.11', 'ci', own)).toBe(401);
   });
 
-  it('is not familiar if the user is deleted or changed, or if the strategy fails', async () => {
+  it('is unfamiliar if the user is deleted or changed, or if the strategy fails', async () => {
     const strategies = users();
     const app = await serve({ strategies, throttle: limited });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
@@ -283,7 +283,7 @@ describe('a familiar network', () => {
     expect(await logIn(app, '192.0.2.10')).toBe(429);
   });
 
-  it('is one of the last twenty of the user, which share one entry of the store', async () => {
+  it('is one of the last twenty networks of the user, in one entry of the store', async () => {
     const { pass } = turnableClock();
     const store = memoryStore();
     const app = await serve({ strategies: users(), store, throttle: limited });

@@ -32,7 +32,7 @@ describe('a cross-site request of a browser', () => {
   const unsafe = origins.filter(([method]) => method === 'POST');
 
   it.each(origins)(
-    '%s with Sec-Fetch-Site %j and Origin %j at %j gets the verdict %s (%s)',
+    'as %s with Sec-Fetch-Site %j and Origin %j at %j gets the verdict %s (%s)',
     async (method, site, origin, host, verdict) => {
       const targets =
         method === 'DELETE'
@@ -136,11 +136,14 @@ describe('a cross-site request of a browser', () => {
     [['https://*.trusted.example?x'], /trustedOrigins/],
     [['trusted.example'], /trustedOrigins/],
     [['null'], /trustedOrigins/],
-  ])('cannot be trusted by an origin that no browser sends: %j', (trustedOrigins, message) => {
-    expect(() => createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false })).toThrow(
-      message,
-    );
-  });
+  ])(
+    'cannot be trusted by an invalid origin, which createAuth rejects: %j',
+    (trustedOrigins, message) => {
+      expect(() =>
+        createAuth({ strategies: ['admin', 'x'], trustedOrigins, logger: false }),
+      ).toThrow(message);
+    },
+  );
 
   it.each([
     [
@@ -273,8 +276,8 @@ describe('a login of the app behind a proxy that adds a Bearer header', () => {
   };
 
   it.each<[string, TaskAdminOptions]>([
-    ['who', { auth: { who: who() } }],
-    ['who that says ambient: true', { auth: { who: who(true) } }],
+    ['who()', { auth: { who: who() } }],
+    ['who() with ambient: true', { auth: { who: who(true) } }],
     ['no login', { auth: null }],
   ])('rejects cross-site requests: %s', async (_case, options) => {
     expect(await statusesOf(options)).toEqual([403, 403, 403, 403, 202]);
@@ -289,7 +292,7 @@ describe('a login of the app behind a proxy that adds a Bearer header', () => {
   });
 });
 
-describe('a Host header without a login', () => {
+describe('a Host header of a dashboard without a login', () => {
   const at = async (...hosts: string[]): Promise<number> => {
     const lines = hosts.map((host) => `Host: ${host}\r\n`).join('');
     return (await sendRaw(open.url, `GET /tasks HTTP/1.1\r\n${lines}Connection: close\r\n\r\n`))

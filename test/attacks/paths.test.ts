@@ -31,9 +31,9 @@ function leaks({ status, headers, text, body }: RawAnswer): boolean {
   return !/<form method="post" action="[^"]*\/auth\/login">/.test(text) && body !== '';
 }
 
-describe('a path of an anonymous request', () => {
+describe('a path', () => {
   it.each(paths.guarded)(
-    'shows no protected data: %j, with any method and any rewriting header',
+    'shows an anonymous request no protected data: %j, with any method and header',
     async (path) => {
       const found: unknown[] = [];
       for (const method of methods) {
@@ -73,7 +73,7 @@ describe('a path of an anonymous request', () => {
       ]).toEqual([target, true]);
   });
 
-  it('answers 401 for every method and path under P, except for public routes', async () => {
+  it('answers 401 to an anonymous request with any method, except on public routes', async () => {
     for (const path of [
       '',
       '/metrics',

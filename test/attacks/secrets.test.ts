@@ -243,7 +243,7 @@ describe('a secret of the configuration', () => {
           logger: false,
         }),
     ],
-    ['a hash that is none', () => staticUser('admin', '$Sentinel$hash')],
+    ['an invalid hash', () => staticUser('admin', '$Sentinel$hash')],
     ['a password that is too long', () => staticUser('admin', 'Sentinel-'.repeat(200))],
     [
       'a user list of another shape',
@@ -255,7 +255,7 @@ describe('a secret of the configuration', () => {
         }),
     ],
     [
-      'a password where a name belongs',
+      'a password in place of a name',
       () =>
         createAuth({ strategies: [['admin\n', 'Sentinel-password']], secretKey, logger: false }),
     ],

@@ -273,7 +273,7 @@ describe('a browser with an earlier login', () => {
   });
 });
 
-describe('a failed login', () => {
+describe('a login', () => {
   const strategies = (): StrategyRegistry =>
     new StrategyRegistry({ timeLimit: 0.2 })
       .register('users', multiUser([['admin', cheapHash(password)]]))
@@ -287,7 +287,7 @@ describe('a failed login', () => {
         authenticate_user: (name) => (name === 'hanger' ? new Promise(() => {}) : false),
       });
 
-  it('gets the same answer for any reason, byte for byte', async () => {
+  it('gets the same answer for any failure, byte for byte', async () => {
     await start({ strategies: strategies(), throttle: fast });
     const answers = [
       await fail('admin'),
@@ -305,7 +305,7 @@ describe('a failed login', () => {
     expect(pages[1]?.text.replace('nobody', 'admin')).toBe(pages[0]?.text);
   });
 
-  it('is answered after the minimum time, and a success without it', async () => {
+  it('is answered after a minimum time if it fails, but at once if it succeeds', async () => {
     await start({});
     expect(
       await quickest(0, () => postJson(app.login, { username: 'nobody', password: 'x' }), 1),

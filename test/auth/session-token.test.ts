@@ -136,7 +136,7 @@ describe('sessionToken', () => {
   it.each<[string, Partial<SharedStore>]>([
     ['changes', { watch: () => ({ [Symbol.asyncIterator]: () => ({ next: never }) }) }],
     ['owner', { claim: () => never }],
-  ])('answers 503 within two seconds if the store does not say its %s', async (_what, hangs) => {
+  ])('answers 503 within two seconds if the store does not return its %s', async (_what, hangs) => {
     const hanging = { ...memoryStore(), ...hangs };
     const token = await tokenOfBob();
     const took = await quickest(2000, async () => {

@@ -7,7 +7,7 @@ import { useRedisProcesses } from '../helpers/redis-processes.js';
 import { openStream } from '../helpers/stream.js';
 import { sleep, waitFor } from '../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('processes on one Redis', () => {
+(hasRedis ? describe : describe.skip)('processes with a shared Redis', () => {
   const on = useRedisProcesses();
 
   it('show changes within half a second and end sessions within a second', async () => {

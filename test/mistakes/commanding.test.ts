@@ -44,7 +44,7 @@ describeMistakes('queries, commands and schedules', [
     /nam.*name/,
   ],
   [
-    'an action that is none',
+    'an unknown action',
     () => manager().control(wrong({ action: 'stop', ids: ['x'] }), by),
     'RangeError',
     'INVALID_INPUT',

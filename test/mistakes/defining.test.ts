@@ -107,7 +107,7 @@ describeMistakes('the manager', [
     /^every.*0\.05/,
   ],
   [
-    'an interval that is no number',
+    'an interval that is not a number',
     () => manager().schedule('tick', noop, { every: Number.NaN }),
     'TypeError',
     'INVALID_INPUT',

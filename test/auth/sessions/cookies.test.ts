@@ -256,7 +256,7 @@ describe('the cookies of a login', () => {
 
   it.each<[string, CookieOptions, RegExp]>([
     ["sameSite 'none' without secure: true", { sameSite: 'none' }, /needs cookie.secure: true/],
-    ['a name with a prefix of its own', { name: '__Host-x' }, /cookie.name/],
+    ['a name with a prefix', { name: '__Host-x' }, /cookie.name/],
     ['a name with a blank', { name: 'a b' }, /cookie.name/],
     ['a domain with a header in it', { domain: 'a\r\nSet-Cookie: x' }, /cookie.domain/],
     ['an unknown attribute', { httpOnly: false } as CookieOptions, /no option "httpOnly"/],

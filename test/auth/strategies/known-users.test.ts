@@ -14,7 +14,7 @@ describe('work that several requests share', () => {
   let served: Served;
   afterEach(() => served.close());
 
-  it('runs in an empty context, and a login in its own', async () => {
+  it('runs in an empty context, while a login keeps its own context', async () => {
     const requests = new AsyncLocalStorage<string>();
     const seen: Record<string, unknown[]> = { authenticate_user: [], find_user: [], watch: [] };
     const note = (call: string): void => void seen[call]?.push(requests.getStore() ?? 'no request');

@@ -248,7 +248,7 @@ describe('the database file', () => {
     await tasks.stop();
   });
 
-  it('is polled at most every 24.8 days', async () => {
+  it('is polled every 24.8 days at the latest', async () => {
     const intervals = jest.spyOn(globalThis, 'setInterval');
     const tasks = new TaskManager({ database: path, logger: false, pollInterval: 3_000_000 });
     managers.push(tasks);

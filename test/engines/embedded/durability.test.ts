@@ -6,7 +6,7 @@ import { temporaryFolder } from '../../helpers/folder.js';
 import { quickest } from '../../helpers/quickest.js';
 import { waitFor } from '../../helpers/wait.js';
 
-describe('a restart', () => {
+describe('the embedded engine', () => {
   let folder: ReturnType<typeof temporaryFolder>;
   let managers: TaskManager[];
   const open = (options: EmbeddedManagerOptions = {}): TaskManager => {
@@ -28,7 +28,7 @@ describe('a restart', () => {
     folder.remove();
   });
 
-  it('may stop a process at any moment of its start, without leaving a timer', async () => {
+  it('can be stopped at any moment of its start, without leaving a timer', async () => {
     for (let milliseconds = 0; milliseconds < 40; milliseconds += 2) {
       const tasks = open();
       tasks.task('note', () => 1);
@@ -49,7 +49,7 @@ describe('a restart', () => {
     ).toEqual([0, 0, 0, 0, 0, 0]);
   });
 
-  it('keeps all data of tasks in every state', async () => {
+  it('keeps all data of tasks in every state across a restart', async () => {
     const first = open();
     const good = first.task('good', (word: string) => ({ word }), {
       tags: { tenant: '7' },
@@ -93,7 +93,7 @@ describe('a restart', () => {
     ).toBe(ids[0]);
   });
 
-  it('of one process after another loses no pending task', async () => {
+  it('loses no pending task if processes are replaced one after another', async () => {
     const [one, two] = [open(), open()];
     const ids = [
       ...(await one.define<[n: number]>('work').enqueueMany([[1], [2]])),
@@ -139,7 +139,7 @@ describe('a restart', () => {
     ]).toEqual([undefined, undefined, 1]);
   });
 
-  it('is as fast with 20,000 tasks as with none', async () => {
+  it('starts as fast with 20,000 tasks as with none', async () => {
     const fill = open();
     await fill
       .define<[n: number]>('work')

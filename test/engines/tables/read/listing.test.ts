@@ -170,7 +170,7 @@ describe('any other read', () => {
     expect(plans.length).toBeGreaterThan(10);
   });
 
-  it('has counts by state that match the totals of the list', () => {
+  it('returns the same counts by state as the list', () => {
     const { counts } = readStatsSnapshot(database, now);
     for (const status of taskStatuses)
       expect([status, counts[status]]).toEqual([
