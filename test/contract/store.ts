@@ -90,9 +90,9 @@ export function describeStore(name: string, make: () => Promise<StoreUnderTest>)
       await store.set('c:3', 1, 60);
       await watching;
       expect(seen[0]).toEqual([]);
-      const told = seen[1]?.map(({ key }) => key) ?? [];
-      expect(['c:2', 'c:3']).toEqual(expect.arrayContaining(told));
-      expect(told.length).toBeGreaterThan(0);
+      const notified = seen[1]?.map(({ key }) => key) ?? [];
+      expect(['c:2', 'c:3']).toEqual(expect.arrayContaining(notified));
+      expect(notified.length).toBeGreaterThan(0);
     });
 
     it('drops the entries of a log when they expire', async () => {

@@ -117,10 +117,10 @@ describe.each<[string, (url: string) => Follower | Promise<Follower>]>([
     await waitFor(async () => new Set(await got()).size === ids.length);
     expect((await got()).sort()).toEqual([...ids].sort());
     const seen = await follower.seen();
-    const greetings = seen
+    const resumed = seen
       .filter(({ event }) => event === 'hello')
       .map(({ data }) => (JSON.parse(data) as { resumed: boolean }).resumed);
-    expect(greetings).toEqual([false, true, true, true]);
+    expect(resumed).toEqual([false, true, true, true]);
     const numbers = seen.filter(({ event }) => event === 'tasks').map(({ id }) => Number(id));
     expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
   });

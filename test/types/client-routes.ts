@@ -1,6 +1,6 @@
 /*
- * The methods of the client have types that are written for their readers. Each takes the parameters
- * and the members that the row of its route takes; this does not compile if one is missing.
+ * The methods of the client have types that are written for their readers. Each method takes the
+ * parameters and members of the row of its route. This file does not compile if one is missing.
  */
 import type {
   AuditQuery,

@@ -114,22 +114,22 @@ export function describeCommanding({ runner, manager }: Suite): void {
     const { items, nextCursor } = await tasks.aggregate('failures', { limit: 10 });
     expect(items).toHaveLength(1);
     expect(nextCursor).toBeNull();
-    const [kind] = items;
-    expect(kind).toMatchObject({
+    const [group] = items;
+    expect(group).toMatchObject({
       name: 'charge',
       error: { name: 'RangeError' },
       count: 3,
       failed: 3,
     });
-    expect(kind?.error.message).toMatch(/^order \d+ is too large$/);
-    expect(ids).toContain(kind?.lastTaskId);
-    const first = Date.parse(kind?.first ?? '');
-    const last = Date.parse(kind?.last ?? '');
+    expect(group?.error.message).toMatch(/^order \d+ is too large$/);
+    expect(ids).toContain(group?.lastTaskId);
+    const first = Date.parse(group?.first ?? '');
+    const last = Date.parse(group?.last ?? '');
     expect(first).toBeGreaterThanOrEqual(began);
     expect(last).toBeGreaterThanOrEqual(first);
-    expect(kind?.trend).toHaveLength(24);
-    expect(kind?.trend.reduce((sum, n) => sum + n, 0)).toBe(3);
-    expect(await countOf({ limit: 1, fingerprint: kind?.fingerprint })).toBe(3);
+    expect(group?.trend).toHaveLength(24);
+    expect(group?.trend.reduce((sum, n) => sum + n, 0)).toBe(3);
+    expect(await countOf({ limit: 1, fingerprint: group?.fingerprint })).toBe(3);
 
     broken = false;
     await tasks.control({ action: 'retry', ids: ids.slice(0, 2) }, by);
@@ -139,12 +139,12 @@ export function describeCommanding({ runner, manager }: Suite): void {
       count: 3,
       failed: 0,
     });
-    expect(await countOf({ limit: 1, fingerprint: kind?.fingerprint })).toBe(0);
+    expect(await countOf({ limit: 1, fingerprint: group?.fingerprint })).toBe(0);
   });
 
   it('lists failure groups newest first, in pages, by task name and by time', async () => {
-    const bad = tasks.task('bad', (kind: string) => {
-      throw new Error(kind);
+    const bad = tasks.task('bad', (message: string) => {
+      throw new Error(message);
     });
     const worse = tasks.task('worse', () => {
       throw new Error('x');
@@ -152,7 +152,7 @@ export function describeCommanding({ runner, manager }: Suite): void {
     await tasks.start();
     const failed = async (id: string) =>
       waitFor(async () => (await tasks.get(id))?.status === 'failed');
-    for (const kind of ['a', 'b', 'c']) await failed(await bad.enqueue(kind));
+    for (const message of ['a', 'b', 'c']) await failed(await bad.enqueue(message));
     await failed(await worse.enqueue());
     const messages = async (query: {
       name?: string;

@@ -232,7 +232,7 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
         const { signal, attempt } = taskContext();
         if (attempt === 2) return 'in time';
         return new Promise((_resolve, reject) =>
-          signal.addEventListener('abort', () => reject(new Error('told to stop'))),
+          signal.addEventListener('abort', () => reject(new Error('stopped'))),
         );
       },
       { timeout: 0.1, retries: 1 },

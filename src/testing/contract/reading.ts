@@ -51,17 +51,17 @@ export function describeReading({ runner, manager, ended: endedOf }: Suite): voi
     const noop = tasks.define('noop');
     const { rev } = await tasks.describe();
     const controller = new AbortController();
-    const told: string[] = [];
+    const notified: string[] = [];
     const watching = (async () => {
       for await (const changes of tasks.watch(rev, controller.signal))
-        told.push(...changes.upserts.map(({ id }) => id));
+        notified.push(...changes.upserts.map(({ id }) => id));
     })();
     const ids: string[] = [];
     for (let n = 0; n < 400; n++) ids.push(await noop.enqueue());
-    await waitFor(() => told.length >= ids.length);
+    await waitFor(() => notified.length >= ids.length);
     controller.abort();
     await watching;
-    expect(told).toEqual(ids);
+    expect(notified).toEqual(ids);
   });
 
   it('reports the newest 500 changed rows and the number of dropped ones', async () => {

@@ -220,8 +220,8 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     const seen: string[] = [];
 
     for (const status of ['pending', 'running', 'success', 'failed', 'cancelled'] as const)
-      tasks.on(status, ({ name: task, status: told }) => {
-        seen.push(`${task} ${told}`);
+      tasks.on(status, ({ name: task, status: reached }) => {
+        seen.push(`${task} ${reached}`);
       });
 
     const good = tasks.task('good', () => 1);
@@ -313,9 +313,9 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
 
   it('shows the progress of a running task and keeps the last value', async () => {
     const { passed, open } = gate();
-    let told: number | null | undefined;
+    let notified: number | null | undefined;
     tasks.on('success', ({ progress }) => {
-      told = progress;
+      notified = progress;
     });
     const copy = tasks.task('copy', async () => {
       taskProgress(0.4, '40 of 100 rows');
@@ -335,7 +335,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     });
     open();
     expect((await ended(id, 'success')).progress).toBe(1);
-    await waitFor(() => told === 1);
+    await waitFor(() => notified === 1);
   });
 
   it('excludes the time before the start from the duration of a task', async () => {

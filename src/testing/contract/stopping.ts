@@ -30,19 +30,19 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
   });
 
   it('finishes a task that it is about to start, or leaves it pending', async () => {
-    const told = { running: 0, success: 0 };
+    const notified = { running: 0, success: 0 };
     // Each round stops at a later point of the claim. If the server is slow, further rounds follow
     // until a task was started before the stop.
     for (
       let turns = 0;
-      turns < 12 || (told.running === 0 && turns < 1000);
+      turns < 12 || (notified.running === 0 && turns < 1000);
       turns += 1 + (turns >> 2)
     ) {
       const each = manager();
       const slow = each.task('slow', () => sleep(0.05));
       for (const status of ['running', 'success'] as const)
         each.on(status, () => {
-          told[status] += 1;
+          notified[status] += 1;
         });
       await each.start();
       const stored = slow.enqueue();
@@ -50,14 +50,16 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
         await new Promise((resolve) => setImmediate(resolve));
       await Promise.all([each.stop({ timeout: 5 }), stored]);
     }
-    expect(told.running).toBeGreaterThan(0);
-    expect(told.success).toBe(told.running);
+    expect(notified.running).toBeGreaterThan(0);
+    expect(notified.success).toBe(notified.running);
   });
 
   it('hands back tasks that exceed the timeout, even if they ignore their signal', async () => {
-    const told: string[] = [];
+    const notified: string[] = [];
     for (const status of ['interrupted', 'failed', 'pending'] as const)
-      tasks.on(status, ({ name: task, error }) => told.push(`${task} ${status} ${error?.name}`));
+      tasks.on(status, ({ name: task, error }) =>
+        notified.push(`${task} ${status} ${error?.name}`),
+      );
     const obedient = (): Promise<unknown> => {
       const { signal } = taskContext();
       return new Promise((_resolve, reject) =>
@@ -70,9 +72,9 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     await tasks.start();
     const ids = await Promise.all([once.enqueue(), again.enqueue(), deaf.enqueue()]);
     await Promise.all(ids.map((id) => ended(id, 'running')));
-    told.length = 0;
+    notified.length = 0;
     await tasks.stop({ timeout: 0.05 });
-    expect(told.sort()).toEqual([
+    expect(notified.sort()).toEqual([
       'again pending Interrupted',
       'deaf interrupted Interrupted',
       'once interrupted Interrupted',
@@ -93,9 +95,9 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
       seen.push((await tasks.get(kept))?.status, (await tasks.get(cancelled))?.status);
       seen.push((await tasks.find({ name: 'child', limit: 5 })).total);
     });
-    const told: string[] = [];
+    const notified: string[] = [];
     for (const status of ['success', 'failed', 'interrupted'] as const)
-      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+      tasks.on(status, ({ name }) => notified.push(`${name} ${status}`));
     await tasks.start();
     await ended(await parent.enqueue(), 'running');
     const stopped = tasks.stop({ timeout: 10 });
@@ -103,14 +105,14 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     open();
     await stopped;
     expect(seen).toEqual(['pending', 'cancelled', 2]);
-    expect(told).toEqual(['parent success']);
+    expect(notified).toEqual(['parent success']);
     expect(childRuns).toBe(0);
   });
 
   it('hands back a task if its handler fails because the drain has ended', async () => {
-    const told: string[] = [];
+    const notified: string[] = [];
     for (const status of ['failed', 'interrupted'] as const)
-      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+      tasks.on(status, ({ name }) => notified.push(`${name} ${status}`));
     const noop = tasks.define('noop');
     const { passed, open } = gate();
     let refused: unknown;
@@ -130,7 +132,7 @@ export function describeStopping({ runner, manager, ended: endedOf }: Suite): vo
     open();
     await waitFor(() => refused);
     expect(refused).toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
-    expect(told).toEqual(['late interrupted']);
+    expect(notified).toEqual(['late interrupted']);
   });
 
   it('rejects tasks that are enqueued afterwards', async () => {

@@ -46,9 +46,10 @@ describe('the example strategy', () => {
         unknown: await timed('nobody', 'secret'),
       };
       const { version, roles } = await database.find_user('Alice', context);
-      const unknown = await database.find_user('nobody', context) ?? null;
+      const missing = await database.find_user('nobody', context) ?? null;
       const rows = [...users].map(([name, row]) => [name, Object.values(row).map(String)]);
-      const seen = { users: JSON.stringify(rows), answers, known: [version, roles], unknown };
+      const text = JSON.stringify(rows);
+      const seen = { users: text, answers, known: [version, roles], unknown: missing };
       console.log('SEEN' + JSON.stringify(seen));
       process.exit(0);`;
     const env = {

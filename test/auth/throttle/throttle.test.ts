@@ -28,7 +28,7 @@ function throttleAt(
   buckets?: Buckets,
   clock = { now: Date.parse('2026-03-01T12:00:00Z') },
 ) {
-  const told: [string, number, number][] = [];
+  const notified: [string, number, number][] = [];
   const now = (): number => clock.now;
   const throttle = createThrottle({
     limits: throttleOption(options),
@@ -37,7 +37,7 @@ function throttleAt(
     now,
   });
   const enter = (username = 'alice', address = '203.0.113.7', familiar?: Familiar) =>
-    throttle.enter({ username, address, familiar }, (...args) => void told.push(args));
+    throttle.enter({ username, address, familiar }, (...args) => void notified.push(args));
   /** Makes a failing attempt. Resolves to 'in', or to the seconds that it must wait. */
   const fail = async (...args: Parameters<typeof enter>): Promise<'in' | number> => {
     try {
@@ -58,7 +58,7 @@ function throttleAt(
     for (let n = 0; n < times; n++) outcomes.push(await fail(...args));
     return outcomes;
   };
-  return { throttle, clock, told, enter, fail, failTimes };
+  return { throttle, clock, notified, enter, fail, failTimes };
 }
 
 describe.each(everyStore)('the throttle on the %s store', (_name, openStore) => {
@@ -339,13 +339,13 @@ describe('the throttle', () => {
   });
 
   it('reports a block once, and then its rejections at most once a minute', async () => {
-    const { clock, told, fail, failTimes } = throttleAt({ address: 2 });
+    const { clock, notified, fail, failTimes } = throttleAt({ address: 2 });
     await failTimes(2);
     await failTimes(50, 'bob');
-    expect(told).toEqual([['address', 600, 1]]);
+    expect(notified).toEqual([['address', 600, 1]]);
     clock.now += minutes;
     await fail('carol');
-    expect(told).toEqual([
+    expect(notified).toEqual([
       ['address', 600, 1],
       ['address', 540, 50],
     ]);

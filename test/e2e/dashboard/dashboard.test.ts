@@ -161,10 +161,10 @@ describe('the dashboard in a browser', () => {
       })
       .waitFor();
     await page.locator('.health').getByRole('link', { name: 'Show failures' }).click();
-    const kind = page.locator('tbody tr', { hasText: 'no address for order' });
-    await kind.waitFor();
+    const group = page.locator('tbody tr', { hasText: 'no address for order' });
+    await group.waitFor();
     await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(1));
-    await kind.locator('th a').click();
+    await group.locator('th a').click();
     await board.panel.locator('.stack', { hasText: 'dashboard.test' }).waitFor();
     expect(board.complaints).toEqual([]);
   });

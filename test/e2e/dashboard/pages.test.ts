@@ -23,28 +23,28 @@ describe('the other pages of the dashboard', () => {
     await tasks.task('other', fail('else')).enqueue();
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1001);
     await board.signIn('?view=failures');
-    const kind = page.locator('tbody tr', { hasText: 'no address for order' });
-    await kind.waitFor();
+    const group = page.locator('tbody tr', { hasText: 'no address for order' });
+    await group.waitFor();
     await eventually(async () => {
       expect(await page.locator('tbody tr').count()).toBe(2);
-      expect(await kind.locator('td[data-label="Times"]').textContent()).toContain('1,000');
-      expect(await kind.locator('time').count()).toBe(2);
+      expect(await group.locator('td[data-label="Times"]').textContent()).toContain('1,000');
+      expect(await group.locator('time').count()).toBe(2);
     });
     healthy = true;
-    await kind.getByRole('button', { name: 'Retry 1,000…' }).click();
+    await group.getByRole('button', { name: 'Retry 1,000…' }).click();
     const dialog = page.locator('dialog[open]');
     await dialog.getByText('1,000 tasks', { exact: true }).waitFor();
     await dialog.getByText('Test shop').waitFor();
     await dialog.getByLabel('Spread over').waitFor();
-    await dialog.getByLabel('Reason').fill('the list is mended');
+    await dialog.getByLabel('Reason').fill('the list is fixed');
     await dialog.getByRole('button', { name: 'Retry 1,000 tasks' }).click();
     await page.getByText('1,000 queued.').waitFor();
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1);
-    await kind.waitFor({ state: 'detached' });
+    await group.waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'all', exact: true }).click();
-    await kind.waitFor();
+    await group.waitFor();
     await board.visit('?view=audit');
-    await page.locator('tbody tr', { hasText: 'the list is mended' }).first().waitFor();
+    await page.locator('tbody tr', { hasText: 'the list is fixed' }).first().waitFor();
     expect(board.complaints).toEqual([]);
   });
 
@@ -111,9 +111,9 @@ describe('the other pages of the dashboard', () => {
     await bad.enqueue(60);
     await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 56);
     await eventually(async () => {
-      const kinds = await rows.locator('th').allTextContents();
-      expect(new Set(kinds).size).toBe(56);
-      expect(kinds.slice(0, 2).join()).toContain(words(0));
+      const groups = await rows.locator('th').allTextContents();
+      expect(new Set(groups).size).toBe(56);
+      expect(groups.slice(0, 2).join()).toContain(words(0));
     });
     expect(board.complaints).toEqual([]);
   });

@@ -145,15 +145,15 @@ describe('a group commit', () => {
     const { commits, first, submit, batches } = fakeDisk();
     await submit();
     await first().end();
-    const told: number[] = [];
+    const notified: number[] = [];
     for (let n = 0; n < 100; n++)
       void commits.submit<'pauseQueue'>(write).then(() => {
-        told.push(n);
+        notified.push(n);
         return commits.submit<'pauseQueue'>(write);
       });
     for (let n = 0; n < 3; n++) await turn();
     await first().end();
-    expect(told).toHaveLength(100);
+    expect(notified).toHaveLength(100);
     expect(batches.map(({ writes }) => writes.length)).toEqual([1, 100, 50, 50]);
   });
 
