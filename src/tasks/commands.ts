@@ -4,6 +4,18 @@ import type { TaskStatus, TaskSummary } from './types.js';
 /** The actions on tasks, queues and schedules. */
 export type Action = Command['action'];
 
+/** The actions of an engine that supports them all. */
+export const allActions: ReadonlySet<Action> = new Set([
+  'retry',
+  'rerun',
+  'cancel',
+  'delete',
+  'run',
+  'pause',
+  'resume',
+  'remove',
+]);
+
 /**
  * The tasks of a command as an engine takes it: by id, or those that a filter finds and whose state
  * allows the action, oldest first, at most {@link maxByFilter} per call. A filter without

@@ -1,16 +1,43 @@
 /*
- * Glossary
+ * Glossary. These words have the same meaning in the code, the database, the API, the docs and the
+ * user interface.
  *
- * task        one piece of work that was enqueued: a name, arguments, and what became of it. It
- * keeps its id for ever. definition  what is known of a name: its handler and its options. A
- * process without the handler only enqueues and shows. handler     the function that does the work.
- * attempt     one call of the handler for a task. A task that is retried has several, numbered from
- * 1. state       where a task stands: pending, running, success, failed, interrupted, cancelled
- *    (`status` in JSON). queue       a label that tasks are grouped by.
- * engine      what stores tasks and runs them: embedded (SQLite) or another.
- * owner       the process that runs an attempt.
- * rev         the number of a change: each transition of a task gets the next one of the whole
- * database. schedule    a rule by which tasks are enqueued: a cron expression or an interval.
+ * Tasks
+ * - task: a unit of work that was enqueued, with a name, arguments, a state and an id that never
+ *   changes.
+ * - function: all tasks with the same name, as the API and the dashboard show them.
+ * - definition: the handler and the options of a name. A process without the handler can enqueue and
+ *   show its tasks, but not run them.
+ * - handler: the function of the app that does the work.
+ * - state: pending, running, success, failed, interrupted or cancelled (`status` in JSON). A pending
+ *   task is ready if it can run now, else it is delayed: scheduled for later or waiting for a retry.
+ * - attempt: one call of the handler for a task. The first attempt and its retries are a series.
+ * - retry: another attempt for the same task. A rerun is a new task with the same arguments.
+ * - queue: a label that groups tasks. It can be paused. A partition is a name together with a queue.
+ * - schedule: a recurrence rule (a cron expression or an interval) by which tasks are enqueued.
+ * - idempotency key: a name for a unit of work. A second task with the same key is not stored.
+ * - deadline: the time after which a task is neither started nor retried.
+ *
+ * Engines and processes
+ * - engine: the component that stores and runs tasks, such as the embedded engine (SQLite).
+ * - process: a running program that uses the tasks. A worker is a process that runs tasks.
+ * - owner: the process that runs an attempt. Its owner lock tells other processes that it is alive.
+ * - claim: a transaction that makes a process the owner of ready tasks.
+ * - slot: the capacity of a worker for one attempt. The executor of a worker fills its slots.
+ * - recovery: taking over the tasks of a dead process.
+ * - maintenance: deleting data that is older than its retention.
+ * - heartbeat: a regular sign that a process is alive.
+ * - read model: a bounded copy of Redis data that a reading process keeps to answer queries. The
+ *   window is the part of the history that it covers.
+ *
+ * Changes and statistics
+ * - rev: the change number. Each transition of a task gets the next number of the whole database.
+ * - row id: the number of a row in a table of tasks (`seq`).
+ * - count: the number of tasks in a state. Counters keep counts up to date with each change.
+ * - stats: statistics about ended tasks. A rollup holds those of one minute, hour or day; a stats
+ *   snapshot holds those that the dashboard shows first.
+ * - failure group: all failures of a function with the same fingerprint, which is a hash of the error
+ *   without its variable parts.
  */
 
 /** All states, in the order the dashboard shows them. */
@@ -23,13 +50,13 @@ export const taskStatuses = [
   'cancelled',
 ] as const;
 
-/** Where a task stands. */
+/** The state of a task. */
 export type TaskStatus = (typeof taskStatuses)[number];
 
-/** Levels of a log line, the worst last. */
+/** Levels of log lines, the most severe last. */
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 
-/** How much a log line matters. */
+/** The severity of a log line. */
 export type LogLevel = (typeof logLevels)[number];
 
 /**

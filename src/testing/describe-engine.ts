@@ -5,11 +5,13 @@ import { describeEnqueueing } from './contract/enqueueing.js';
 import { describeFailing } from './contract/failing.js';
 import { describeIsolating } from './contract/isolating.js';
 import { describeKeys } from './contract/keys.js';
+import { describeLogging } from './contract/logging.js';
 import { describeOutliving } from './contract/outliving.js';
 import { describeReading } from './contract/reading.js';
 import { describeRunning } from './contract/running.js';
 import { describeScheduling } from './contract/scheduling.js';
 import { describeStopping } from './contract/stopping.js';
+import { describeTiming } from './contract/timing.js';
 import type { EngineUnderTest, Suite, Tasks, TestRunner } from './suite.js';
 import { waitFor } from './wait.js';
 
@@ -66,7 +68,9 @@ export function describeEngine(
     });
 
     describe('when running tasks', () => describeRunning(suite));
+    describe('with logs and progress', () => describeLogging(suite));
     describe('when retrying tasks', () => describeFailing(suite));
+    describe('with timeouts and deadlines', () => describeTiming(suite));
     describe('when cancelling tasks', () => describeCancelling(suite));
     describe('when commanding many tasks', () => describeCommanding(suite));
     describe('when enqueueing tasks', () => describeEnqueueing(suite));

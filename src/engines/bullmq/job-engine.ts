@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption } from '../../options.js';
-import type { Action, Command, CommandBy, Outcome } from '../../tasks/commands.js';
+import { allActions, type Command, type CommandBy, type Outcome } from '../../tasks/commands.js';
 import type {
   AppDescription,
   Changes,
@@ -35,7 +35,7 @@ import {
 } from './connection/redis-calls.js';
 import { RedisClock } from './connection/redis-clock.js';
 import { withinTime } from './connection/redis-connection.js';
-import { commandActions, EngineCommands } from './control/engine-commands.js';
+import { EngineCommands } from './control/engine-commands.js';
 import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
 import { keyOf } from './jobs/job-ids.js';
@@ -85,7 +85,7 @@ const leaveTimeout = 2000;
  * one, whose commands wait, so that no end of an attempt is lost.
  */
 export class JobEngine implements TaskEngine {
-  readonly can: ReadonlySet<Action> = commandActions;
+  readonly can = allActions;
   readonly promises: EnginePromises;
   readonly store: RedisStore;
   readonly #options: JobEngineOptions;

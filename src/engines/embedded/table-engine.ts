@@ -4,9 +4,9 @@ import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
-import type { Action, Command, CommandBy, Outcome } from '../../tasks/commands.js';
+import { allActions, type Command, type CommandBy, type Outcome } from '../../tasks/commands.js';
 import type { AppDescription, TaskEngine, TransitionObserver } from '../../tasks/engine.js';
-import type { Aggregates } from '../../tasks/engine-queries.js';
+import type { Aggregates, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine-queries.js';
 import type { NewTask, Schedule } from '../../tasks/new-task.js';
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { TaskRunner } from '../../tasks/task-runner.js';
@@ -34,14 +34,25 @@ export interface TableEngineOptions {
   storage: StorageBackend;
   logger: Logger;
   retention: Retention;
-  /** Where the time comes from. Default: the clock of the process. */
+  /** The clock. Default: the clock of the process. */
   clock?: Clock;
 }
 
 /** Milliseconds between two looks for dead processes, and between two heartbeats. */
 const recoveryInterval = 1000;
 
-/** What exists while the tables are open. */
+/** The dependencies that most parts have in common. */
+interface Shared {
+  /** The id of this process. */
+  owner: string;
+  clock: Clock;
+  logger: Logger;
+  transitions: Transitions;
+  /** Looks for tasks to run. */
+  wake(): void;
+}
+
+/** The parts that exist while the tables are open. */
 interface Opened extends OpenTables {
   reader: Reader;
   commits: GroupCommit;
@@ -57,46 +68,33 @@ interface Opened extends OpenTables {
  *   transactions. `Reader` reads on a connection of its own.
  * - `Executor` claims tasks and runs them; `ClaimTimer` wakes it when a waiting task is due, and
  *   `ScheduleTimers` makes the tasks of schedules.
- * - `ProcessList` and `Recovery` let processes on one file know of each other, and take over from
- *   those that die.
- * - `Commands` carries out what operators ask for, `Maintenance` deletes what is too old, and
- *   `Transitions` notifies the app. This class opens and closes them, in an order in which no task
- *   is lost, and passes each call on.
+ * - `ProcessList` registers the processes that use a file, and `Recovery` takes over the tasks of
+ *   dead ones.
+ * - `Commands` runs the commands of operators, `Maintenance` deletes old data, and `Transitions`
+ *   notifies the app. This class opens and closes the parts in an order in which no task is lost,
+ *   and delegates each call to one of them.
  */
 
 /**
- * Runs the tasks of tables that are written in batches, wherever those are kept: any number of
- * processes may have them open.
+ * Runs the tasks of tables that are written in batches. Several processes may have the tables open.
  */
 export class TableEngine implements TaskEngine {
-  readonly can: ReadonlySet<Action> = new Set([
-    'retry',
-    'rerun',
-    'cancel',
-    'delete',
-    'run',
-    'pause',
-    'resume',
-    'remove',
-  ]);
+  readonly can = allActions;
   readonly promises: EnginePromises;
   readonly store: SharedStore;
   readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
   readonly backup?: NonNullable<TaskEngine['backup']>;
   readonly #storage: StorageBackend;
-  readonly #logger: Logger;
-  readonly #time: Clock;
-  readonly #owner = randomUUID();
+  readonly #shared: Shared;
+  readonly #timers = new Set<Timer>();
   /** Notifies after each commit, of this process or of another. */
   readonly #changed = new Notifier();
-  readonly #timers = new Set<Timer>();
-  readonly #transitions: Transitions;
   readonly #scheduler: ScheduleTimers;
   readonly #maintenance: Maintenance;
   readonly #claims: ClaimTimer;
   #opening: Promise<Opened> | undefined;
   #starting: Promise<void> | undefined;
-  /** Set once the tables are open. What runs by itself uses it until the very end of a stop. */
+  /** Set once the tables are open. Timers use it until the end of a stop. */
   #opened: Opened | undefined;
   #executor: Executor | undefined;
   #stopping: Promise<void> | undefined;
@@ -105,18 +103,15 @@ export class TableEngine implements TaskEngine {
 
   constructor({ storage, logger, retention, clock = systemClock }: TableEngineOptions) {
     const wake = (): void => this.#wake();
+    const transitions = new Transitions(logger);
+    this.#shared = { owner: randomUUID(), clock, logger, transitions, wake };
     this.#storage = storage;
     this.promises = storage.promises;
-    this.#logger = logger;
-    this.#time = clock;
-    this.#transitions = new Transitions(logger);
     this.#maintenance = new Maintenance({ logger, clock, retention, dueEarlier: wake });
     this.#claims = new ClaimTimer({ logger, clock, look: wake });
     this.#scheduler = new ScheduleTimers({
-      logger,
-      clock,
-      wake,
-      made: (row) => this.#transitions.ofRows([row]),
+      ...this.#shared,
+      made: (row) => transitions.ofRows([row]),
     });
     this.store = embeddedStore(async () => ({
       ...(await this.#openChecked()),
@@ -128,7 +123,7 @@ export class TableEngine implements TaskEngine {
   }
 
   observe(observer: TransitionObserver): void {
-    this.#transitions.observe(observer);
+    this.#shared.transitions.observe(observer);
   }
 
   start(runner: TaskRunner | undefined, app: AppDescription = { tasks: [] }): Promise<void> {
@@ -139,26 +134,21 @@ export class TableEngine implements TaskEngine {
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     const opened = await this.#open();
     const { port, commits, processes } = opened;
-    await this.#storage.owners?.take(this.#owner);
+    await this.#storage.owners?.take(this.#shared.owner);
     await this.#watchProcesses(opened, () => {
-      const self = describeWorker(this.#owner, runner?.concurrency ?? 0, {
+      const self = describeWorker(this.#shared.owner, runner?.concurrency ?? 0, {
         tasks,
         schedules: this.#scheduler.names(),
       });
-      processes.add({ ...self, startedAt: this.#time.now() });
+      processes.add({ ...self, startedAt: this.#shared.clock.now() });
     });
     this.#maintenance.start(opened);
     if (!runner) return;
     port.hold(true);
     this.#executor = new Executor({
-      ...{
-        owner: this.#owner,
-        runner,
-        commits,
-        transitions: this.#transitions,
-        clock: this.#time,
-        logger: this.#logger,
-      },
+      ...this.#shared,
+      runner,
+      commits,
       stuckChanged: (stuck) => processes.update(stuck),
     });
     if (this.#stopping) throw hasStopped();
@@ -172,8 +162,8 @@ export class TableEngine implements TaskEngine {
   }
 
   /**
-   * Takes over from dead processes before this one registers, and looks for more of them from then
-   * on.
+   * Takes over the tasks of dead processes before this process registers, and continues to look for
+   * dead processes.
    */
   async #watchProcesses(
     { reader, commits, processes }: Opened,
@@ -184,35 +174,18 @@ export class TableEngine implements TaskEngine {
       register();
       return;
     }
-    const [owner, clock, logger, transitions] = [
-      this.#owner,
-      this.#time,
-      this.#logger,
-      this.#transitions,
-    ];
-    const wake = (): void => this.#wake();
-    const recovery = new Recovery({
-      owner,
-      owners,
-      reader,
-      commits,
-      processes,
-      transitions,
-      clock,
-      logger,
-      wake,
-    });
+    const recovery = new Recovery({ ...this.#shared, owners, reader, commits, processes });
     await recovery.look();
     register();
     this.#every('looking for dead processes', async () => {
       if (!this.#stopped) await recovery.look();
     });
-    this.#every('the heartbeat of this process', () => owners.sign(owner));
+    this.#every('the heartbeat of this process', () => owners.sign(this.#shared.owner));
   }
 
   #every(job: string, work: () => void | Promise<void>): void {
-    const background = new Background(this.#logger, job);
-    this.#timers.add(this.#time.every(recoveryInterval, () => background.run(work)));
+    const background = new Background(this.#shared.logger, job);
+    this.#timers.add(this.#shared.clock.every(recoveryInterval, () => background.run(work)));
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {
@@ -221,11 +194,11 @@ export class TableEngine implements TaskEngine {
   }
 
   /**
-   * Handlers that run can enqueue, read and command until the drain has ended. Claims and schedules
+   * Running handlers can enqueue, read and command until the drain has ended. Claims and schedules
    * end at once.
    */
   async #stop(timeout: number): Promise<void> {
-    // What is being opened or started makes timers of its own: they end once all of them are there.
+    // Opening and starting create timers, which can only end once all of them exist.
     await this.#starting?.catch(() => undefined);
     await this.#opening?.catch(() => undefined);
     this.#executor?.stopClaiming();
@@ -241,12 +214,12 @@ export class TableEngine implements TaskEngine {
 
   async #close({ port, commits, processes, close }: Opened, drained: boolean): Promise<void> {
     this.#executor?.close();
-    // What was handed back took this process off the list.
-    if (this.#starting && drained) processes.remove(this.#owner);
+    // Returning tasks to the queue has already removed this process from the list.
+    if (this.#starting && drained) processes.remove(this.#shared.owner);
     await commits.close();
     port.hold(false);
     await close();
-    await this.#storage.owners?.release(this.#owner);
+    await this.#storage.owners?.release(this.#shared.owner);
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
@@ -254,7 +227,7 @@ export class TableEngine implements TaskEngine {
     const { commits } = this.#opened ?? (await this.#open());
     if (this.#stopped) throw hasStopped();
     const ids = await commits.submit<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
-    this.#transitions.ofNew(tasks, ids);
+    this.#shared.transitions.ofNew(tasks, ids);
     return ids ?? tasks.map(({ id }) => id);
   }
 
@@ -263,7 +236,7 @@ export class TableEngine implements TaskEngine {
     if (!this.#stopped) this.#opened?.processes.update({ schedules: this.#scheduler.names() });
   }
 
-  async find(query: Parameters<TaskEngine['find']>[0]): ReturnType<TaskEngine['find']> {
+  async find(query: TaskQuery): Promise<TaskPage> {
     return (await this.#openChecked()).reader.find(query);
   }
 
@@ -271,7 +244,7 @@ export class TableEngine implements TaskEngine {
     return (await this.#openChecked()).reader.get(id, options?.logLines);
   }
 
-  async logs(id: string, query: Parameters<TaskEngine['logs']>[1]): ReturnType<TaskEngine['logs']> {
+  async logs(id: string, query: LogQuery): ReturnType<TaskEngine['logs']> {
     return (await this.#openChecked()).reader.logs(id, query);
   }
 
@@ -280,7 +253,7 @@ export class TableEngine implements TaskEngine {
     ...query: Aggregates[K]['query']
   ): Promise<Aggregates[K]['answer']> {
     const { database, reader } = await this.#openChecked();
-    const now = this.#time.now();
+    const now = this.#shared.clock.now();
     const lastSign = (owner: string): number => this.#storage.owners?.lastSign(owner, now) ?? 0;
     return aggregate({ database, reader, now, lastSign }, kind, query);
   }
@@ -299,8 +272,8 @@ export class TableEngine implements TaskEngine {
   }
 
   /**
-   * Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE also if the file is not the one that
-   * was opened any more.
+   * Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE if they cannot be used, or if the
+   * file was replaced after it was opened.
    */
   async #openChecked(): Promise<Opened> {
     const opened = await this.#open();
@@ -311,7 +284,7 @@ export class TableEngine implements TaskEngine {
   #open(): Promise<Opened> {
     if (this.#stopped || (this.#stopping && !this.#opening)) return Promise.reject(hasStopped());
     if (this.#opened) return Promise.resolve(this.#opened);
-    // What is opened outlives the request that needed it first.
+    // The tables stay open longer than the request that first needed them.
     this.#opening ??= runInEmptyContext(() =>
       this.#connect().catch((error) => {
         // A file that cannot be used now may become usable later.
@@ -326,7 +299,7 @@ export class TableEngine implements TaskEngine {
     const tables = await this.#storage.open(() => this.#lookForChanges());
     const database = forReading(tables.database);
     const reader = new Reader(database);
-    const [clock, logger, transitions] = [this.#time, this.#logger, this.#transitions];
+    const { owner, clock, logger, transitions, wake } = this.#shared;
     const commits = new GroupCommit({
       port: tables.port,
       clock,
@@ -340,16 +313,15 @@ export class TableEngine implements TaskEngine {
     });
     const processes = new ProcessList({ database, commits, logger });
     const commands = new Commands({
-      ...{ reader, commits, transitions, clock },
-      cancelRunning: () => this.#executor?.cancel(reader.toCancel(this.#owner)),
+      ...{ reader, commits, transitions, clock, wake },
+      cancelRunning: () => this.#executor?.cancel(reader.toCancel(owner)),
       schedulesChanged: () => this.#scheduler.refresh(),
-      wake: () => this.#wake(),
     });
     this.#opened = { ...tables, database, reader, commits, processes, commands };
     return this.#opened;
   }
 
-  /** Resolves when everything that was begun is stored, and what follows from it at once. */
+  /** Resolves when all writes under way are stored, and those that follow from them at once. */
   protected async idle(): Promise<void> {
     await this.#opened?.commits.idle();
   }
@@ -362,7 +334,7 @@ export class TableEngine implements TaskEngine {
   /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */
   #lookForChanges(): void {
     this.#changed.notify();
-    this.#executor?.cancel(this.#opened?.reader.toCancel(this.#owner) ?? []);
+    this.#executor?.cancel(this.#opened?.reader.toCancel(this.#shared.owner) ?? []);
     if (!this.#executor?.isStarted) return;
     this.#scheduler.refresh();
     this.#wake();

@@ -1,5 +1,5 @@
 import type { KeepJobs } from 'bullmq';
-import type { Action, Command, CommandBy, Outcome } from '../../../tasks/commands.js';
+import type { Command, CommandBy, Outcome } from '../../../tasks/commands.js';
 import type { TransitionObserver } from '../../../tasks/engine.js';
 import type { NewTask } from '../../../tasks/new-task.js';
 import type { QueueState } from '../../../tasks/queue-state.js';
@@ -27,18 +27,6 @@ interface EngineCommandsParts extends CountedQueues {
   /** Cancels the attempts of these jobs that this process runs. */
   cancelHere(members: ReadonlySet<string>): void;
 }
-
-/** The actions that this engine supports. */
-export const commandActions: ReadonlySet<Action> = new Set([
-  'cancel',
-  'retry',
-  'rerun',
-  'delete',
-  'run',
-  'pause',
-  'resume',
-  'remove',
-]);
 
 /**
  * Runs commands on tasks and queues, such as cancel and pause. `TaskCommands` handles tasks,

@@ -7,7 +7,8 @@ import { storedEnd } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 import type { Transitions } from '../transitions.js';
-import type { AttemptKey, LeftToWrite } from './slots.js';
+import type { AttemptKey } from './slot.js';
+import type { LeftToWrite } from './slots.js';
 
 /** Milliseconds before a result that could not be recorded is tried again. */
 const retryDelay = 1000;

@@ -10,7 +10,8 @@ import type { GroupCommit } from '../group-commit.js';
 import type { Transitions } from '../transitions.js';
 import { EndRecorder } from './ends.js';
 import { OutputWriter } from './output.js';
-import { type AttemptKey, Slots } from './slots.js';
+import type { AttemptKey } from './slot.js';
+import { Slots } from './slots.js';
 
 interface ExecutorParts {
   /** This process. */

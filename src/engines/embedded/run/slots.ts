@@ -1,126 +1,22 @@
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
-import type {
-  AttemptIo,
-  AttemptResult,
-  ClaimedTask,
-  NewLogLine,
-  RunningAttempt,
-  StoredEnd,
-  TaskRunner,
-} from '../../../tasks/task-runner.js';
+import type { AttemptResult, StoredEnd, TaskRunner } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { AttemptSignal } from '../../attempt-signal.js';
 import { Notifier } from '../../notifier.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { type ClaimedRow, toClaimed } from '../../tables/schema/rows.js';
 import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
-import type { Clock, Timer } from '../clock.js';
+import type { Clock } from '../clock.js';
+import { type AttemptKey, isSame, Slot, type SlotEvents } from './slot.js';
 
-/** What an attempt is known by: the `seq` of its task, and its number. */
-export interface AttemptKey {
-  seq: number;
-  attempt: number;
-}
-
-/** What an attempt reports. */
-interface SlotEvents {
-  /** There are lines or progress to write. */
-  logged(slot: Slot): void;
-  /** A listener of its abort signal threw or rejected. */
-  listenerFailed(slot: Slot, err: unknown): void;
-  /** The time of a log line. */
-  now(): number;
-}
-
-/**
- * An attempt that runs in this process, and what its handler may do. A class, since one is made for
- * every attempt.
- */
-class Slot implements AttemptKey, AttemptIo {
-  readonly seq: number;
-  readonly attempt: number;
-  readonly id: string;
-  readonly name: string;
-  /** Its end is recorded, or about to be, though its handler may go on. */
-  over = false;
-  stored = false;
-  /** Its end is logged, or it was given up. */
-  logged = false;
-  running: RunningAttempt | undefined;
-  grace: Timer | undefined;
-  /** Log lines and progress not yet on their way to the database. */
-  logs: LogEntry[] = [];
-  latest: ProgressEntry | undefined;
-  readonly #events: SlotEvents;
-  readonly #signal: AttemptSignal;
-
-  constructor(seq: number, { id, name, attempt }: ClaimedTask, events: SlotEvents) {
-    this.seq = seq;
-    this.attempt = attempt;
-    this.id = id;
-    this.name = name;
-    this.#events = events;
-    this.#signal = new AttemptSignal(this);
-  }
-
-  /** A listener of its abort signal threw or rejected. */
-  listenerFailed(err: unknown): void {
-    this.#events.listenerFailed(this, err);
-  }
-
-  get signal(): AbortSignal {
-    return this.#signal.signal;
-  }
-
-  abort(reason: unknown): void {
-    this.#signal.abort(reason);
-  }
-
-  log(line: NewLogLine): void {
-    this.logs.push({
-      ...line,
-      at: this.#events.now(),
-      task: this.seq,
-      attempt: this.attempt,
-      late: this.over,
-    });
-    this.#events.logged(this);
-  }
-
-  progress(value: number, text: string | null): void {
-    if (this.over) return;
-    this.latest = { task: this.seq, attempt: this.attempt, value, text };
-    this.#events.logged(this);
-  }
-
-  /** Writes the log line of its end, once. */
-  logEnd(stored: StoredEnd): void {
-    if (this.logged) return;
-    this.logged = true;
-    this.running?.logEnd(stored);
-  }
-
-  takeLogs(): LogEntry[] {
-    if (this.logs.length === 0) return [];
-    const taken = this.logs;
-    this.logs = [];
-    return taken;
-  }
-}
-
-/** What an attempt said last, and is not written yet. */
+/** The last output of an attempt, which is not written yet. */
 export interface LeftToWrite {
   logs: readonly LogEntry[];
   progress: ProgressEntry | undefined;
 }
 
-/** Lines that are kept while they cannot be written. */
+/** How many lines are kept while they cannot be written. */
 const maxKeptLines = 10_000;
-
-function isSame(one: AttemptKey, other: AttemptKey): boolean {
-  return one.seq === other.seq && one.attempt === other.attempt;
-}
 
 interface SlotsParts {
   runner: TaskRunner;
@@ -137,17 +33,17 @@ interface SlotsParts {
   ): Promise<StoredEnd | 'lost' | undefined>;
   /** Called when a cancelled attempt did not end in time. Resolves to whether its end is stored. */
   abandoned(key: AttemptKey & { id: string }): Promise<boolean>;
-  /** Lines or progress wait to be written. */
+  /** Called when lines or progress are to be written. */
   logged(): void;
-  /** A slot is free that no end of an attempt made so. */
+  /** Called when a slot becomes free without the end of an attempt. */
   freed(): void;
   /**
-   * Called when the number of slots changes that are held by handlers whose attempt was given up.
+   * Called when the number of slots changes that handlers hold after their attempt was given up.
    */
   stuckChanged(stuck: Stuck): void;
 }
 
-/** The attempts under way in this process, at most as many as the runner allows. */
+/** The running attempts of this process, at most as many as the runner allows. */
 export class Slots {
   readonly #parts: SlotsParts;
   readonly #running = new Set<Slot>();
@@ -197,14 +93,14 @@ export class Slots {
     return this.#running.size + this.#ending.size;
   }
 
-  /** How many attempts run whose end is not stored. */
+  /** How many attempts have no stored end. */
   get active(): number {
     return [...new Set([...this.#running, ...this.#ending])].filter(
       ({ stored, logged }) => !stored && !logged,
     ).length;
   }
 
-  /** Resolves when one more of them has ended. */
+  /** Resolves when another attempt has ended. */
   ended(): Promise<void> {
     return this.#ended.wait(new AbortController().signal);
   }
@@ -217,7 +113,7 @@ export class Slots {
     ]);
   }
 
-  /** Runs a task just claimed. */
+  /** Runs a claimed task. */
   run(row: ClaimedRow): void {
     const { runner, clock } = this.#parts;
     const [seq] = row;
@@ -288,8 +184,8 @@ export class Slots {
   }
 
   /**
-   * Logs the ends of attempts that this process has handed back: the states of their tasks, by
-   * `seq`.
+   * Logs the ends of attempts that this process has returned to the queue, from the states of their
+   * tasks by row id.
    */
   handedBack(states: ReadonlyMap<number, TaskStatus>): void {
     for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
@@ -316,21 +212,21 @@ export class Slots {
   }
 
   /**
-   * Cancels all attempts that the database says are to be cancelled. One whose claim is stored but
-   * has not begun here yet is cancelled when it begins.
+   * Cancels the attempts for which the database has a cancel request. An attempt that is claimed
+   * but has not begun here is cancelled when it begins.
    */
   cancel(keys: readonly AttemptKey[]): void {
     if (keys.length === 0 && this.#cancelledEarly.length === 0) return;
     const running = [...this.#running];
-    // Compared by attempt too: after a timeout, a task may run again while its old handler goes on.
+    // Compared by attempt too: after a timeout, a task may run again while its old handler runs.
     const slots = keys.map((key) => running.find((slot) => isSame(key, slot)));
     for (const slot of slots) if (slot) this.#cancel(slot);
     this.#cancelledEarly = keys.filter((_key, index) => slots[index] === undefined);
   }
 
   /**
-   * Aborts the signal of an attempt, and gives it up after its grace. Its slot stays taken until
-   * the handler ends.
+   * Aborts the signal of an attempt, and gives it up after its grace period. Its slot stays
+   * occupied until the handler ends.
    */
   #cancel(slot: Slot): void {
     if (slot.grace || slot.over) return;
@@ -346,7 +242,7 @@ export class Slots {
     slot.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
-  /** Aborts all that run, because the process stops. */
+  /** Aborts all running attempts, because the process stops. */
   abortAll(): void {
     this.#stopping = true;
     for (const slot of this.#running) {
@@ -355,14 +251,14 @@ export class Slots {
     }
   }
 
-  /** Takes lines back that could not be written, as long as there are not too many. */
+  /** Keeps lines that could not be written, up to a limit. */
   keepLogs(lines: readonly LogEntry[]): void {
     const room = maxKeptLines - this.#leftLogs.length;
     if (room > 0) this.#leftLogs.unshift(...lines.slice(0, room));
     this.#parts.logged();
   }
 
-  /** Takes the lines that wait to be written. */
+  /** Returns the lines to write, and forgets them. */
   takeLogs(): LogEntry[] {
     return [
       ...this.#leftLogs.splice(0),
@@ -370,7 +266,7 @@ export class Slots {
     ];
   }
 
-  /** Takes what attempts last said of their progress. */
+  /** Returns the last progress of each attempt, and forgets it. */
   takeProgress(): ProgressEntry[] {
     const entries: ProgressEntry[] = [];
     for (const slot of this.#unwritten) {
@@ -381,13 +277,13 @@ export class Slots {
     return entries;
   }
 
-  /** Takes no more lines and reports no more handlers: the tables are about to be closed. */
+  /** Accepts no more lines and reports no more handlers, because the tables will be closed. */
   close(): void {
     this.#closed = true;
     this.#stuck.close();
   }
 
-  /** Resolves to whether all ended within so many seconds. */
+  /** Resolves to whether all attempts ended within the given number of seconds. */
   async drain(seconds: number): Promise<boolean> {
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1000, () => timeout.abort());
