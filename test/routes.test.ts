@@ -73,12 +73,12 @@ describe('every route that is registered', () => {
     expect(routes.length).toBeGreaterThan(18);
     expect(
       routes
-        .filter(({ need }) => need === 'public')
+        .filter(({ requiredRole }) => requiredRole === 'public')
         .map(name)
         .sort(),
     ).toEqual(publicRoutes);
-    for (const { need } of routes)
-      expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(need);
+    for (const { requiredRole } of routes)
+      expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(requiredRole);
   });
 
   it('refuses anonymous requests with every method, unless it is public', async () => {
@@ -87,7 +87,7 @@ describe('every route that is registered', () => {
         const { status } = await send(method, target(route.path));
         if (publicRoutes.some((each) => each.endsWith(` ${route.path}`)))
           expect([method, name(route), status < 500]).toEqual([method, name(route), true]);
-        else if (route.need === 'page')
+        else if (route.requiredRole === 'page')
           expect([method, name(route), [302, 401, 405].includes(status)]).toEqual([
             method,
             name(route),
@@ -99,7 +99,9 @@ describe('every route that is registered', () => {
   });
 
   it('is 403 to a viewer where it changes tasks, is a line and a row, and the dashboard offers no such button', async () => {
-    for (const route of routes.filter(({ need }) => need === 'operator' || need === 'admin')) {
+    for (const route of routes.filter(
+      ({ requiredRole }) => requiredRole === 'operator' || requiredRole === 'admin',
+    )) {
       const answer = await send(route.method, target(route.path), viewer);
       expect([name(route), answer.status, /"code":"FORBIDDEN"/.test(answer.text)]).toEqual([
         name(route),

@@ -45,7 +45,7 @@ export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
   ): Route => ({
     method,
     path,
-    need: 'viewer',
+    requiredRole: 'viewer',
     handler: async (ctx, { params }) => {
       const own = await deps.reader.of(ctx);
       if (!own) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');

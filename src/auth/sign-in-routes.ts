@@ -67,8 +67,10 @@ interface LoginForm {
 /** Makes the rows of the login page, the login, the logout and their style. */
 export function signInRoutes(deps: SignInDeps): Route[] {
   const assets = builtAssets();
-  const open = (handle: (ctx: Context) => Promise<void>): Pick<Route, 'need' | 'handler'> => ({
-    need: 'public',
+  const open = (
+    handle: (ctx: Context) => Promise<void>,
+  ): Pick<Route, 'requiredRole' | 'handler'> => ({
+    requiredRole: 'public',
     handler: async (ctx) => {
       await deps.ownStore();
       await handle(ctx);
@@ -86,7 +88,7 @@ export function signInRoutes(deps: SignInDeps): Route[] {
     {
       method: 'GET',
       path: path.assets,
-      need: 'public',
+      requiredRole: 'public',
       handler: (ctx, { params }) => assets.send(ctx, params.file ?? ''),
     },
   ];

@@ -12,35 +12,44 @@ import { type ErrorShape, sendError } from './problem.js';
 import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
-/** Who may use a route. `page` is a viewer who is led to the login page instead of getting a 401. */
-type Need = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
+/**
+ * Who may use a route. `page` requires a viewer, and redirects an anonymous request to the login
+ * page instead of answering 401.
+ */
+type RequiredRole = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
 
 /** The arguments that a handler gets after the context. */
 interface RouteRequest {
   /** Decoded parameters of the path. */
   params: Readonly<Record<string, string>>;
-  /** Who asks; on a public route it is nobody. */
+  /** The user of the request; `undefined` on a public route. */
   actor: Actor | undefined;
 }
 
-/** One row of the table: a route without a `need` does not compile. */
+/** One row of the table. A route without a required role does not compile. */
 export interface Route {
   method: 'GET' | 'POST' | 'DELETE';
-  /** Below the mount, in the notation of @koa/router; an empty string is the mount itself. */
+  /** Path below the mount, in the notation of @koa/router. It is empty for the mount itself. */
   path: string;
-  need: Need;
-  /** Media types it answers with; a request that accepts none of them gets a 406. Absent: whatever is accepted. */
-  gives?: readonly string[];
-  /** What the route does to tasks, for the audit; a route that only shows has none. */
+  requiredRole: RequiredRole;
+  /**
+   * Media types of the answer. A request that accepts none of them gets a 406. If this is absent,
+   * `Accept` is not checked.
+   */
+  produces?: readonly string[];
+  /** Name of the command in the audit; absent for a route that only reads. */
   action?: string;
   handler(ctx: Context, request: RouteRequest): unknown;
-  /** How errors of the route are shown: `page` for routes that a browser opens, `form` for a page if a form was sent. */
+  /**
+   * How errors of the route are shown: `page` for routes that a browser opens, `form` for a page if
+   * the request sent a form. Default `json`.
+   */
   errors?: 'json' | 'page' | 'form';
-  /** Whether a GET route also answers HEAD. Default `true`; `false` for a GET that changes something. */
+  /** Whether a GET route also answers HEAD. Default `true`. `false` if the GET changes something. */
   head?: boolean;
 }
 
-/** The routes of one middleware, and what they share. */
+/** The routes of one middleware, and the settings that they share. */
 export interface RouteTable {
   /** Name of the middleware, for stack traces. */
   name: string;
@@ -49,25 +58,31 @@ export interface RouteTable {
   routes: readonly Route[];
   trustedOrigins: readonly string[];
   logger: Logger;
-  /** Answer every other path under the mount too: 401 to nobody, 404 to somebody. */
+  /**
+   * Whether the middleware also answers every other path under the mount: with 401 for an anonymous
+   * request, and with 404 for a signed-in user.
+   */
   rest?: boolean;
-  /** Path below the mount where the style of its pages is served. */
+  /** Path below the mount where the styles of error pages are served. */
   assets?: string | undefined;
-  /** Runs before anything else of a request under the mount. */
+  /** Called first for each request under the mount. */
   before?: ((ctx: Context) => void) | undefined;
 }
 
 const tables = new WeakMap<Middleware, RouteTable>();
 
-/** The routes that a middleware was made of, for whoever checks that each is guarded. */
+/** Returns the routes of a middleware, so that tests can check that each requires a role. */
 export function routesOf(middleware: Middleware): readonly Route[] {
   return tables.get(middleware)?.routes ?? [];
 }
 
-/** Makes one middleware of a table of routes. A path that is not in the table is passed on, or refused with `rest`. */
+/**
+ * Makes one middleware of a table of routes. It passes on a request for any other path, or answers
+ * it if `rest` is set.
+ */
 export function routeTable(table: RouteTable): Middleware {
   const { mount, routes, name, rest = false, before } = table;
-  // Exact paths alone: by default the router takes /TASKS/Dashboard/ for /tasks/dashboard.
+  // Only exact paths match. By default the router also accepts /TASKS/Dashboard/.
   const router = new Router({ sensitive: true, strict: true });
   const byLayer = new Map<unknown, Route>();
   for (const route of routes) {
@@ -82,7 +97,8 @@ export function routeTable(table: RouteTable): Middleware {
     const { path: layers } = router.match(ctx.path, ctx.method);
     if (layers.length === 0 && !rest) return next();
     const known = layers.flatMap((layer) => byLayer.get(layer) ?? []);
-    // Fixed paths stand before those with parameters, so the first path decides and its methods alone count.
+    // Fixed paths stand before those with parameters, so the first path that matches decides, and
+    // only its methods count.
     const same = known.filter((route) => route.path === known[0]?.path);
     const route = same.find((candidate) => methodsOf(candidate).includes(ctx.method));
     const shape = errorShape(ctx, route ?? same[0]);
@@ -91,7 +107,7 @@ export function routeTable(table: RouteTable): Middleware {
       const params = layers[0]?.params(ctx.path, layers[0].captures(ctx.path)) ?? {};
       await answer(ctx, table, route, same, params);
     } catch (error) {
-      // A client that is still sending must be let finish, within reason, or it never reads the answer.
+      // A client that is still sending reads the answer only after it has sent its body.
       await discardBody(ctx);
       sendError(
         ctx,
@@ -124,21 +140,24 @@ async function answer(
   params: Record<string, string>,
 ): Promise<void> {
   const known = same[0];
-  if (known && !route && (known.need === 'public' || ctx.method === 'OPTIONS'))
+  if (known && !route && (known.requiredRole === 'public' || ctx.method === 'OPTIONS'))
     throw wrongMethod(ctx, same);
-  const need = route?.need ?? known?.need ?? 'viewer';
-  const actor = need === 'public' ? undefined : await admit(ctx, table, need, route);
-  if (need !== 'public' && actor === undefined) return;
+  const required = route?.requiredRole ?? known?.requiredRole ?? 'viewer';
+  const actor = required === 'public' ? undefined : await admit(ctx, table, required, route);
+  if (required !== 'public' && actor === undefined) return;
   if (!known) throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
   if (!route) throw wrongMethod(ctx, same);
   refuseOtherSites(ctx, table, route, actor);
-  if (route.gives && !ctx.accepts(...route.gives))
-    throw new TaskflowError('NOT_ACCEPTABLE', `This is to be had as ${route.gives.join(' or ')}.`);
+  if (route.produces && !ctx.accepts(...route.produces))
+    throw new TaskflowError(
+      'NOT_ACCEPTABLE',
+      `This resource is only available as ${route.produces.join(' or ')}.`,
+    );
   plainHeaders(ctx);
   await route.handler(ctx, { params, actor });
 }
 
-/** Refuses what another site made a browser send: changes, and reads of what is guarded. */
+/** Refuses what another site made a browser send: changes, and reads that require a role. */
 function refuseOtherSites(
   ctx: Context,
   { access, trustedOrigins }: RouteTable,
@@ -148,15 +167,15 @@ function refuseOtherSites(
   if (actor?.ambient === false) return;
   try {
     refuseCrossOrigin(ctx, trustedOrigins);
-    if (route.need !== 'public' && route.need !== 'page') refuseCrossSiteRead(ctx, trustedOrigins);
+    if (route.requiredRole !== 'public' && route.requiredRole !== 'page')
+      refuseCrossSiteRead(ctx, trustedOrigins);
   } catch (error) {
-    if (route.action)
-      recordRow(ctx, access, {
-        action: route.action,
-        actor: actor?.name,
-        outcome: 'refused',
-        detail: { code: 'CROSS_ORIGIN' },
-      });
+    recordRow(ctx, access, {
+      action: route.action,
+      actor: actor?.name,
+      outcome: 'refused',
+      detail: { code: 'CROSS_ORIGIN' },
+    });
     throw error;
   }
 }
@@ -165,48 +184,48 @@ function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
   const allow = [...new Set(same.flatMap(methodsOf))].join(', ');
   return new TaskflowError(
     'METHOD_NOT_ALLOWED',
-    `${ctx.method} is not possible here; ${allow} is.`,
+    `${ctx.method} is not allowed here. Allowed: ${allow}.`,
     { headers: { Allow: allow } },
   );
 }
 
 /**
- * Whether a Bearer token was sent, of this login or of another issuer. It does not identify the user: a proxy may have added it.
+ * Whether a Bearer token was sent, of this login or of another issuer. It does not identify the
+ * user, because a proxy may have added it.
  */
 export function hasBearer(ctx: Context): boolean {
   return /^bearer(\s|$)/i.test(ctx.get('Authorization'));
 }
 
-/** Lets the actor through, or answers with the way to the login (`undefined`), or throws. */
+/** Returns the user if the role suffices. Redirects to the login (`undefined`) or throws if not. */
 async function admit(
   ctx: Context,
   { access, logger }: RouteTable,
-  need: Exclude<Need, 'public'>,
+  required: Exclude<RequiredRole, 'public'>,
   route: Route | undefined,
 ): Promise<Actor | undefined> {
   const actor = await whoIs(ctx, access);
   if (actor === undefined) {
-    if (need !== 'page' || !access.loginUrl) throw unauthenticated(ctx);
+    if (required !== 'page' || !access.loginUrl) throw unauthenticated(ctx);
     plainHeaders(ctx);
     ctx.redirect(access.loginUrl(ctx));
     return undefined;
   }
-  const role = need === 'page' ? 'viewer' : need;
+  const role = required === 'page' ? 'viewer' : required;
   if (!hasRole(actor.roles, role)) {
     logForbidden(ctx, logger, actor, role, route?.path);
-    if (route?.action)
-      recordRow(ctx, access, {
-        action: route.action,
-        actor: actor.name,
-        outcome: 'refused',
-        detail: { code: 'FORBIDDEN' },
-      });
+    recordRow(ctx, access, {
+      action: route?.action,
+      actor: actor.name,
+      outcome: 'refused',
+      detail: { code: 'FORBIDDEN' },
+    });
     throw forbidden(role);
   }
   return actor;
 }
 
-/** Logs that a session lacked the role. */
+/** Logs that a user lacks the role. */
 export function logForbidden(
   ctx: Context,
   logger: Logger,
@@ -232,13 +251,13 @@ function strategyField(strategy: string | undefined): { strategy?: string } {
   return strategy === undefined ? {} : { strategy };
 }
 
-/** Who a request was found to come from. */
+/** The user of each request. */
 const actors = perRequest<Actor>('actor');
 
-/** An event of the audit, without what the request says of itself. */
+/** An event of the audit, without the members that come from the request. */
 type Recorded = Omit<AuditEvent, 'at' | 'ip' | 'requestId'>;
 
-/** Logs what was done, refused or failed behind the guard, and tells the audit. */
+/** Logs that a command was done, refused or failed, and records it in the audit. */
 export function record(ctx: Context, access: Access, logger: Logger, event: Recorded): void {
   const { action, actor, outcome, tasks = [], detail } = event;
   const count = tasks.length;
@@ -260,19 +279,31 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
   recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
 }
 
-/** Tells the audit alone, of what has a line of its own in the log. */
-function recordRow(ctx: Context, access: Access, event: Recorded): void {
-  const strategy = strategyField(actors.get(ctx)?.strategy);
+/**
+ * Records an event only in the audit, because the log has a line of its own for it. A route that
+ * only reads has no action, and the audit does not record it.
+ */
+function recordRow(
+  ctx: Context,
+  access: Access,
+  { action, ...event }: Omit<Recorded, 'action'> & { action: string | undefined },
+): void {
+  if (action === undefined) return;
   access.record?.({
     at: new Date().toISOString(),
     ip: clientAddress(ctx),
     requestId: requestId(ctx),
-    ...strategy,
+    ...strategyField(actors.get(ctx)?.strategy),
+    action,
     ...event,
   });
 }
 
-/** Asks the login who the request comes from. If the login fails, the request is refused. */
+/**
+ * Returns the user of a request, as the login says.
+ *
+ * @throws TaskflowError STORE_UNAVAILABLE if the login fails.
+ */
 export async function whoIs(ctx: Context, access: Access): Promise<Actor | undefined> {
   try {
     const actor = (await access.who(ctx)) ?? undefined;
@@ -284,7 +315,8 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
       !(strategy === undefined || typeof strategy === 'string')
     )
       throw new TypeError(
-        'who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string and a list',
+        'who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string and ' +
+          'a list',
       );
     actors.set(ctx, actor);
     return actor;
@@ -296,7 +328,7 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
   }
 }
 
-/** The 401 of the suite (RFC 9110 section 11.6.1, RFC 6750 section 3). */
+/** Makes the error 401 (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function unauthenticated(ctx: Context): TaskflowError {
   const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
   return new TaskflowError(
@@ -308,7 +340,7 @@ export function unauthenticated(ctx: Context): TaskflowError {
   );
 }
 
-/** The 403 of the suite for a role that is missing. */
+/** Makes the error 403 for a missing role. */
 export function forbidden(role: string): TaskflowError {
   return new TaskflowError('FORBIDDEN', `This needs the role ${role}.`, {
     headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow", error="insufficient_scope"' },

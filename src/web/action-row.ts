@@ -73,7 +73,7 @@ export function actionRow<
   key: K,
   { handler, about, bodyLimit, ...columns }: ActionColumns<NoInfer<K>, Q, B, A, C>,
 ): Row<K, Q, B, A> {
-  const { role, action, query, body, status = 200 } = columns;
+  const { requiredRole, action, query, body, status = 200 } = columns;
   const handle = async (
     request: Omit<ActionRequest<K, Q, B, C>, 'query' | 'body' | 'reason'>,
   ): Promise<void> => {
@@ -111,7 +111,7 @@ export function actionRow<
     key,
     route: (shared) => ({
       ...addressOf(key),
-      need: role,
+      requiredRole,
       action,
       handler: (ctx, { params, actor }) =>
         handle({ ...shared, ctx, params, action, actor: nameOf(actor) }),
@@ -137,7 +137,7 @@ async function readRowBody<B extends BodyName | undefined>(
   return (await readFields(name, fields)) as Input<B>;
 }
 
-/** Who gives a command, and to which tasks. */
+/** The user who gives a command, and the tasks that it is for. */
 export type Commander = Pick<Shared, 'tasks'> &
   Pick<ActionRequest<never, never, never>, 'actor' | 'reason'>;
 

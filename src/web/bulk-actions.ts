@@ -11,7 +11,7 @@ import type { Answer, Input } from './row.js';
 /** Bytes of a body with a thousand ids of usual length, or about 500 of the longest ones. */
 const bulkBytes = 2 * 1024 * 1024;
 
-const many = { role: 'operator', tag: 'many' } as const;
+const many = { requiredRole: 'operator', tag: 'many' } as const;
 
 /** The routes that give one command for many tasks. */
 export const bulkRows = [
@@ -38,7 +38,6 @@ export const bulkRows = [
       runBulk(commander, {
         command: { action: 'retry', ids: idsOf(ids), ...spreadOf(spread) },
         dryRun,
-        detail: {},
       }),
   }),
   actionRow('POST /retry-failed', {
@@ -73,7 +72,7 @@ interface Bulk {
   scope?: Outcome['scope'];
   dryRun: boolean;
   expect?: number | undefined;
-  detail: Record<string, string | number | boolean>;
+  detail?: Record<string, string>;
 }
 
 function bulkOf({ action, ids, filter, expect, dryRun = false, spread }: Input<'bulkBody'>): Bulk {
@@ -135,7 +134,7 @@ async function failedSince(
       cursor,
     });
     const late = page.items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
-    found.push(...(late < 0 ? page.items : page.items.slice(0, late)));
+    found.push(...page.items.slice(0, late < 0 ? undefined : late));
     if (late >= 0) break;
     if (page.nextCursor === null) {
       isLimited = page.limited === true;

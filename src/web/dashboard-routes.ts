@@ -70,14 +70,14 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
     {
       method: 'GET',
       path: '/dashboard',
-      need: 'page',
+      requiredRole: 'page',
       errors: 'page',
       handler: (ctx, { actor }) => showDashboard(ctx, web, source, { title, logo }, actor),
     },
     {
       method: 'GET',
       path: '/dashboard/assets/:file',
-      need: 'public',
+      requiredRole: 'public',
       handler: (ctx, { params }) => assets.send(ctx, params.file ?? ''),
     },
   ];

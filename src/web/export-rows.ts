@@ -6,7 +6,7 @@ import { readTime } from '../tasks/time-text.js';
 import { type ExportFormat, exportAudit, exportTasks, exportTypes, searchedOf } from './export.js';
 import { type Input, readRow } from './row.js';
 
-const service = { role: 'viewer', tag: 'service', errors: [501] } as const;
+const service = { requiredRole: 'viewer', tag: 'service', errors: [501] } as const;
 
 /** The routes of the audit, and those of exports. */
 export const exportRows = [
@@ -35,7 +35,7 @@ export const exportRows = [
     id: 'exportTasks',
     summary: 'The filtered list as a file',
     tag: 'tasks',
-    role: 'viewer',
+    requiredRole: 'viewer',
     query: 'exportQuery',
     answer: 'taskFile',
     handler: async ({ ctx, tasks, query: { format, from, to, ...conditions } }) => {

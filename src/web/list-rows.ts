@@ -6,7 +6,7 @@ import { listFunctions, listQueues, listSchedules, readMetrics } from './overvie
 import { prometheusText, prometheusType } from './prometheus.js';
 import { externalRow, readRow } from './row.js';
 
-const viewer = { role: 'viewer' } as const;
+const viewer = { requiredRole: 'viewer' } as const;
 const figures = { ...viewer, tag: 'figures' } as const;
 
 /** The routes that list tasks and show statistics over them. */
@@ -112,7 +112,7 @@ export const serviceRows = [
     id: 'getHealth',
     summary: 'Whether the tasks can be used',
     tag: 'service',
-    role: 'public',
+    requiredRole: 'public',
     answer: 'health',
     handler: async ({ ctx, tasks, access }) => {
       try {

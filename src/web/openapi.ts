@@ -72,8 +72,8 @@ const bodies = new Map<string, z.ZodObject>(
 );
 
 function operationOf(row: Row, path: string): object {
-  const { id, summary, tag, role, query, body, answer, status = 200 } = row;
-  const isPublic = role === 'public';
+  const { id, summary, tag, requiredRole, query, body, answer, status = 200 } = row;
+  const isPublic = requiredRole === 'public';
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name);
   const inPath = names.map((name) => ({
     name,
@@ -103,9 +103,12 @@ function operationOf(row: Row, path: string): object {
 }
 
 /** Returns the statuses of errors: those that follow from the columns, and those of the row. */
-function errorsOf({ role, body, action, errors = [] }: Row, hasParameter: boolean): number[] {
+function errorsOf(
+  { requiredRole, body, action, errors = [] }: Row,
+  hasParameter: boolean,
+): number[] {
   const all = [
-    ...(role === 'public' ? [] : [400, 401, 403]),
+    ...(requiredRole === 'public' ? [] : [400, 401, 403]),
     ...(hasParameter ? [404] : []),
     406,
     ...(body ? [413, 415] : []),

@@ -2,7 +2,6 @@ import type { ScheduleState } from '../tasks/queue-state.js';
 import type { RangeQuery, TaskSource } from '../tasks/source.js';
 import {
   type Coverage,
-  type Durations,
   type FailureGroup,
   type Metrics,
   type ProcessInfo,
@@ -131,9 +130,7 @@ function byName(list: readonly (Stats & { name: string })[]): Map<string, Stats>
 const none: Stats = {
   counts: Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Stats['counts'],
   successRate: null,
-  durations: Object.fromEntries(
-    ['avg', 'min', 'max', 'p50', 'p95', 'p99'].map((key) => [key, null]),
-  ) as unknown as Durations,
+  durations: { avg: null, min: null, max: null, p50: null, p95: null, p99: null },
 };
 
 function statsOf(stats: Map<string, Stats>, name: string): Stats {

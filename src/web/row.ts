@@ -104,7 +104,7 @@ export interface Columns<Q, B, A> {
   id: string;
   summary: string;
   tag: keyof typeof tags;
-  role: Exclude<Route['need'], 'page'>;
+  requiredRole: Exclude<Route['requiredRole'], 'page'>;
   query?: Q;
   body?: B;
   answer: A;
@@ -159,14 +159,14 @@ export function readRow<
     handler: (request: RowRequest<NoInfer<K>, Q>) => Promise<Answer<A>>;
   },
 ): Row<K, Q, undefined, A> {
-  const { role, query: name, answer } = columns;
+  const { requiredRole, query: name, answer } = columns;
   return {
     ...columns,
     key,
     route: (shared) => ({
       ...addressOf(key),
-      need: role,
-      gives: mediaOf(answer)?.accepts ?? ['application/json'],
+      requiredRole,
+      produces: mediaOf(answer)?.accepts ?? ['application/json'],
       handler: async (ctx, { params }) => {
         const query = await readRowQuery(name, ctx);
         ctx.body = await handler({ ...shared, ctx, params, query });
@@ -177,7 +177,7 @@ export function readRow<
 
 /** Returns the answer of a name in `media`; `undefined` for the name of a schema. */
 export function mediaOf(name: AnswerName): Media | undefined {
-  return Object.hasOwn(media, name) ? media[name as keyof typeof media] : undefined;
+  return (media as Partial<Record<AnswerName, Media>>)[name];
 }
 
 /**
@@ -191,7 +191,7 @@ export function externalRow<const K extends Key, A extends AnswerName>(
   return {
     ...columns,
     key,
-    route: () => ({ ...addressOf(key), need: columns.role, handler: notMounted }),
+    route: () => ({ ...addressOf(key), requiredRole: columns.requiredRole, handler: notMounted }),
   };
 }
 

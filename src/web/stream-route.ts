@@ -24,7 +24,7 @@ export function streamRoute(
       {
         method: 'GET',
         path: '/dashboard/stream',
-        need: 'viewer',
+        requiredRole: 'viewer',
         handler: (ctx) => stream(ctx, async () => {}),
       },
     ],

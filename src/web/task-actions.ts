@@ -11,25 +11,23 @@ type Request<Parameter extends string, Action = string> = Omit<
   'body'
 >;
 
-const command = { role: 'operator', body: 'reasonBody', status: 202 } as const;
+const command = { requiredRole: 'operator', body: 'reasonBody', status: 202 } as const;
+
+const nameAs =
+  (kind: 'queue' | 'schedule') =>
+  ({ params: { name } }: Pick<Request<'name'>, 'params'>): About => ({
+    detail: { [kind]: isName(name) ? name : name.slice(0, 128) },
+  });
 
 const ofQueue = {
   ...command,
   tag: 'control',
   answer: 'queueAnswer',
-  about: ({ params: { name } }: Pick<Request<'name'>, 'params'>): About => ({
-    detail: { queue: shownName(name) },
-  }),
+  about: nameAs('queue'),
   handler: pauseQueue,
 } as const;
 
-const ofSchedule = {
-  ...command,
-  tag: 'control',
-  about: ({ params: { name } }: Pick<Request<'name'>, 'params'>): About => ({
-    detail: { schedule: shownName(name) },
-  }),
-} as const;
+const ofSchedule = { ...command, tag: 'control', about: nameAs('schedule') } as const;
 
 /** The routes of commands for a queue or a schedule. */
 export const controlRows = [
@@ -191,9 +189,4 @@ async function controlSchedule({
 
 function unknownSchedule(): TaskflowError {
   return new TaskflowError('NOT_FOUND', 'There is no schedule of that name.');
-}
-
-/** Returns a name as the audit records it. A text that cannot be a name is cut. */
-function shownName(text: string): string {
-  return isName(text) ? text : text.slice(0, 128);
 }

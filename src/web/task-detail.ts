@@ -10,7 +10,7 @@ export const detailRows = [
     id: 'getTask',
     summary: 'A task with all that is known of it',
     tag: 'tasks',
-    role: 'viewer',
+    requiredRole: 'viewer',
     query: 'detailQuery',
     answer: 'taskDetail',
     handler: async ({ tasks, showsArgs, params: { id }, query }) => {
@@ -22,7 +22,7 @@ export const detailRows = [
     id: 'getLogs',
     summary: 'The log of a task',
     tag: 'tasks',
-    role: 'viewer',
+    requiredRole: 'viewer',
     query: 'logQuery',
     answer: 'logPage',
     handler: ({ tasks, params: { id }, query }) => readLogs(tasks, id, query),

@@ -13,7 +13,12 @@ export interface TaskRoutesOptions extends WebOptions {
 }
 
 /** The dashboard's page, which another middleware serves. Known here so that it is no task's id. */
-const dashboard: Route = { method: 'GET', path: '/dashboard', need: 'page', handler: notMounted };
+const dashboard: Route = {
+  method: 'GET',
+  path: '/dashboard',
+  requiredRole: 'page',
+  handler: notMounted,
+};
 
 /**
  * The JSON API of the tasks, which `P/openapi.json` describes. Mount it last: it also answers every

@@ -142,20 +142,26 @@ backgroundTasks({});
 taskRoutes(tasks, { access: auth });
 
 // A route names its required role.
-// @ts-expect-error need is missing
+// @ts-expect-error the required role is missing
 export const unguarded: Route = { method: 'GET', path: '/x', handler: () => {} };
-// @ts-expect-error no such need
-export const misguarded: Route = { method: 'GET', path: '/x', need: 'nobody', handler: () => {} };
+// @ts-expect-error there is no such role
+export const misguarded: Route = { ...unguarded, requiredRole: 'nobody' };
 
 // A row documents its route, and names its schemas.
-const columns = { id: 'x', summary: 'X', tag: 'tasks', role: 'viewer' } as const;
+const columns = { id: 'x', summary: 'X', tag: 'tasks', requiredRole: 'viewer' } as const;
 readRow('GET /x', { ...columns, answer: 'health', handler: async () => ({ status: 'ok' }) });
 // @ts-expect-error the summary is missing
-readRow('GET /x', { id: 'x', tag: 'tasks', role: 'viewer', answer: 'health', handler: never });
+readRow('GET /x', {
+  id: 'x',
+  tag: 'tasks',
+  requiredRole: 'viewer',
+  answer: 'health',
+  handler: never,
+});
 // @ts-expect-error the answer is missing
 readRow('GET /x', { ...columns, handler: never });
 // @ts-expect-error there is no such role
-readRow('GET /x', { ...columns, role: 'everybody', answer: 'health', handler: never });
+readRow('GET /x', { ...columns, requiredRole: 'everybody', answer: 'health', handler: never });
 // @ts-expect-error the name of the schema of the answer is misspelt
 readRow('GET /x', { ...columns, answer: 'healthy', handler: never });
 // @ts-expect-error the name of the schema of the query is misspelt
