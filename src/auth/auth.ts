@@ -1,8 +1,8 @@
 import type { Context } from 'koa';
 import type { Access } from '../http/access.js';
 import type { Mount } from '../http/mount.js';
-import type { Route } from '../http/routes.js';
 import { type Logger, wrongType } from '../options.js';
+import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
 
 /*
@@ -43,7 +43,7 @@ export interface AuthInternals {
   /** The URL below which a browser finds the style of the pages; `undefined` if it is not known. */
   readonly assets: (ctx: Context) => string | undefined;
   /** Makes the rows of the login's routes. */
-  readonly routes: () => readonly Route[];
+  readonly routes: () => readonly LoginRoute[];
 }
 
 const internals = new WeakMap<object, AuthInternals>();

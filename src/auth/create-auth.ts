@@ -84,7 +84,7 @@ export function createAuth(options: AuthOptions): Auth {
       return next === undefined ? page : `${page}?next=${encodeURIComponent(next)}`;
     },
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
-    describe: loginPaths,
+    describe: (path) => loginPaths(internals.routes(), path),
     strategies: () => registry.names(),
     cookieName,
     usable: async () => ownStore(),

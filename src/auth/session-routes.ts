@@ -5,6 +5,7 @@ import { hasRole } from '../http/access.js';
 import { forbidden, type Route } from '../http/routes.js';
 import { quote } from '../show-value.js';
 import type { AuthLog } from './auth-log.js';
+import { answerOf, inQuery, type LoginRoute, sessionPageSchema, sessionSchema } from './openapi.js';
 import { requestInfo } from './request-info.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { OpenSessions, Subject } from './sessions/open-sessions.js';
@@ -37,14 +38,10 @@ interface SessionRequest {
 /**
  * Makes the routes by which users see and end their sessions, and administrators those of any user.
  */
-export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
-  const row = (
-    method: Route['method'],
-    path: string,
+export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
+  const handled = (
     handle: (request: SessionRequest, deps: SessionRoutesDeps) => unknown,
-  ): Route => ({
-    method,
-    path,
+  ): Pick<Route, 'requiredRole' | 'handler'> => ({
     requiredRole: 'viewer',
     handler: async (ctx, { params }) => {
       const own = await deps.reader.of(ctx);
@@ -53,17 +50,76 @@ export function sessionRoutes(deps: SessionRoutesDeps): Route[] {
     },
   });
   return [
-    row('GET', '/auth/session', ({ ctx, own }) => showSession(ctx, own)),
-    row('GET', '/auth/sessions', listSessions),
-    row('DELETE', '/auth/sessions', endAll),
-    row('DELETE', '/auth/sessions/:id', endOne),
+    {
+      ...handled(showSession),
+      method: 'GET',
+      path: '/auth/session',
+      operation: {
+        id: 'getSession',
+        summary: 'The session of the request',
+        answers: { 200: answerOf('The session', sessionSchema) },
+      },
+    },
+    {
+      ...handled(listSessions),
+      method: 'GET',
+      path: '/auth/sessions',
+      operation: {
+        id: 'listSessions',
+        summary: 'The open sessions of a user',
+        query: ofPage,
+        answers: {
+          200: answerOf('The sessions, the most recently used first', sessionPageSchema),
+        },
+        errors: invalid,
+      },
+    },
+    {
+      ...handled(endAll),
+      method: 'DELETE',
+      path: '/auth/sessions',
+      operation: {
+        id: 'endSessions',
+        summary: 'Signs a user out everywhere',
+        query: ofUser,
+        answers: ended,
+        errors: invalid,
+      },
+    },
+    {
+      ...handled(endOne),
+      method: 'DELETE',
+      path: '/auth/sessions/:id',
+      operation: {
+        id: 'endSession',
+        summary: 'Ends one session',
+        query: ofUser,
+        answers: ended,
+        errors: { ...invalid, 404: 'There is no such session' },
+      },
+    },
   ];
 }
 
-function showSession(
-  ctx: Context,
-  { username, strategy, roles, issuedAt, expiresAt }: Session,
-): void {
+const ofUser = [
+  inQuery('username', 'The user. Only an administrator may name another one'),
+  inQuery('strategy', 'The strategy that this user signed in with'),
+];
+const ofPage = [
+  ...ofUser,
+  inQuery('limit', 'Sessions on a page', {
+    type: 'integer',
+    minimum: 1,
+    maximum: 500,
+    default: 100,
+  }),
+  inQuery('cursor', 'The nextCursor of the previous page'),
+];
+const ended = { 204: 'Done' };
+const invalid = { 400: 'The request is not valid' };
+
+function showSession({ ctx, own }: SessionRequest): void {
+  const { username, strategy, roles, issuedAt, expiresAt } = own;
   ctx.body = { username, strategy, roles, issuedAt, expiresAt };
 }
 
@@ -71,7 +127,7 @@ async function listSessions(
   { ctx, own }: SessionRequest,
   { registry, open: sessions }: SessionRoutesDeps,
 ): Promise<void> {
-  const query = queryOf(ctx, ['username', 'strategy', 'limit', 'cursor']);
+  const query = queryOf(ctx, ofPage);
   const { limit, isAfter } = pageOf(query);
   const open = (await sessions.of(subjectOf(query, registry, own))).filter(isAfter);
   const shown = open.slice(0, limit);
@@ -122,7 +178,7 @@ async function endOne(
   { ctx, own, params: { id = '' } }: SessionRequest,
   { registry, open, log, forget }: SessionRoutesDeps,
 ): Promise<void> {
-  const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), registry, own);
+  const subject = subjectOf(queryOf(ctx, ofUser), registry, own);
   const found = await findOpen(open, namesOf(subject, registry), { ...subject, id });
   if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
   await open.end(found);
@@ -147,7 +203,7 @@ async function endAll(
   { ctx, own }: SessionRequest,
   { registry, open, revocations, log, forget }: SessionRoutesDeps,
 ): Promise<void> {
-  const subject = subjectOf(queryOf(ctx, ['username', 'strategy']), registry, own);
+  const subject = subjectOf(queryOf(ctx, ofUser), registry, own);
   const { username } = subject;
   for (const strategy of namesOf(subject, registry)) {
     await revocations.endAll(strategy, username);
@@ -163,7 +219,8 @@ function namesOf({ strategy }: Subject, registry: Registry): readonly string[] {
 }
 
 /** Returns the query parameters of a request. Each may be given once. */
-function queryOf(ctx: Context, allowed: readonly string[]): URLSearchParams {
+function queryOf(ctx: Context, parameters: typeof ofUser): URLSearchParams {
+  const allowed = parameters.map(({ name }) => name);
   const query = new URLSearchParams(ctx.querystring);
   for (const name of query.keys()) {
     if (!allowed.includes(name)) {

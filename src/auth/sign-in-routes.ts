@@ -13,6 +13,7 @@ import type { LogIn } from './login.js';
 import type { LoginAttempt } from './login-attempt.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
+import { answerOf, credentialsSchema, inQuery, type LoginRoute, tokenSchema } from './openapi.js';
 import { requestInfo } from './request-info.js';
 import type { Cookies } from './sessions/cookies.js';
 import type { SessionReader } from './sessions/current-session.js';
@@ -65,7 +66,7 @@ interface LoginForm {
 }
 
 /** Makes the rows of the login page, the login, the logout and their style. */
-export function signInRoutes(deps: SignInDeps): Route[] {
+export function signInRoutes(deps: SignInDeps): LoginRoute[] {
   const assets = builtAssets();
   const open = (
     handle: (ctx: Context) => Promise<void>,
@@ -76,23 +77,89 @@ export function signInRoutes(deps: SignInDeps): Route[] {
       await handle(ctx);
     },
   });
-  const page = open((ctx) => showLogin(ctx, deps));
-  const login = open((ctx) => logInByRequest(ctx, deps));
-  const logout = (status: 302 | 303) => open((ctx) => logOut(ctx, deps, status));
-  const path = { login: '/auth/login', logout: '/auth/logout', assets: '/auth/assets/:file' };
+  const logout = (status: 302 | 303) => ({
+    ...open((ctx) => logOut(ctx, deps, status)),
+    path: '/auth/logout',
+  });
   return [
-    { method: 'GET', path: path.login, errors: 'page', ...page },
-    { method: 'POST', path: path.login, errors: 'form', ...login },
-    { method: 'GET', path: path.logout, errors: 'page', head: false, ...logout(302) },
-    { method: 'POST', path: path.logout, errors: 'form', ...logout(303) },
+    {
+      ...open((ctx) => showLogin(ctx, deps)),
+      method: 'GET',
+      path: '/auth/login',
+      errors: 'page',
+      operation: {
+        id: 'showLogin',
+        summary: 'The login page',
+        query: [inQuery('next', 'The path to redirect to after the login')],
+        answers: {
+          200: answerOf('The page', undefined, 'text/html'),
+          302: 'The user is signed in already',
+        },
+        errors: { 400: 'The request is not valid' },
+      },
+    },
+    {
+      ...open((ctx) => logInByRequest(ctx, deps)),
+      method: 'POST',
+      path: '/auth/login',
+      errors: 'form',
+      operation: {
+        id: 'login',
+        summary: 'Signs in. A JSON client gets a token, a form gets a cookie',
+        body: credentialsSchema,
+        answers: {
+          200: answerOf('A token', tokenSchema),
+          303: 'The session cookie and the redirect',
+        },
+        errors: {
+          400: 'The body is not valid',
+          401: 'Wrong name or password',
+          403: foreign,
+          408: 'The body took too long',
+          413: 'The body is over 16 KiB',
+          415: 'The body is neither JSON nor a form',
+          429: 'Too many attempts; see Retry-After',
+          503: 'The store does not answer',
+        },
+      },
+    },
+    {
+      ...logout(302),
+      method: 'GET',
+      errors: 'page',
+      head: false,
+      operation: {
+        id: 'followLogout',
+        summary: 'Signs out and redirects to the login page',
+        answers: { 302: 'Signed out' },
+        errors: { 403: foreign },
+      },
+    },
+    {
+      ...logout(303),
+      method: 'POST',
+      errors: 'form',
+      operation: {
+        id: 'logout',
+        summary: 'Signs out',
+        answers: {
+          204: 'Signed out',
+          303: 'Signed out, for a form',
+        },
+        errors: { 403: foreign },
+      },
+    },
     {
       method: 'GET',
-      path: path.assets,
+      path: '/auth/assets/:file',
       requiredRole: 'public',
       handler: (ctx, { params }) => assets.send(ctx, params.file ?? ''),
+      operation: null,
     },
   ];
 }
+
+const foreign = 'The request came from another site';
 
 /** Milliseconds for which the login page says that a session has expired. */
 const noticePeriod = 86_400_000;

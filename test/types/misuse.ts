@@ -20,6 +20,7 @@ import {
 } from 'koa-taskflow';
 import { createClient } from 'koa-taskflow/client';
 import type { DatabaseSyncInstance } from 'koa-taskflow/sqlite';
+import type { LoginRoute } from '../../src/auth/openapi.js';
 import type { Route } from '../../src/http/routes.js';
 import { actionRow } from '../../src/web/action-row.js';
 import { readRow } from '../../src/web/row.js';
@@ -146,6 +147,10 @@ taskRoutes(tasks, { access: auth });
 export const unguarded: Route = { method: 'GET', path: '/x', handler: () => {} };
 // @ts-expect-error there is no such role
 export const misguarded: Route = { ...unguarded, requiredRole: 'nobody' };
+
+// A route of the login has its text for the OpenAPI document, or says that it has none.
+// @ts-expect-error the operation is missing
+export const undescribed: LoginRoute = { ...unguarded, requiredRole: 'public' };
 
 // A row documents its route, and names its schemas.
 const columns = { id: 'x', summary: 'X', tag: 'tasks', requiredRole: 'viewer' } as const;
