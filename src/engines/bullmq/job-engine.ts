@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { runInEmptyContext } from '../../empty-context.js';
-import { TaskflowError } from '../../errors.js';
 import { type Logger, loggerOption } from '../../options.js';
 import { allActions, type Command, type CommandBy, type Outcome } from '../../tasks/commands.js';
 import type {
@@ -20,8 +19,6 @@ import type { RedisConnection } from './connection/connection-option.js';
 import {
   type Connections,
   endConnection,
-  isAnswer,
-  isConnectionError,
   logOutages,
   openConnections,
 } from './connection/connections.js';
@@ -32,6 +29,7 @@ import {
   hasStopped,
   RedisCalls,
   storing,
+  unlessUnreachable,
 } from './connection/redis-calls.js';
 import { RedisClock } from './connection/redis-clock.js';
 import { withinTime } from './connection/redis-connection.js';
@@ -123,7 +121,8 @@ export class JobEngine implements TaskEngine {
     const keys = engineKeys(prefix);
     this.#endOutageLog = logOutages(redis, logger);
     const clock = new RedisClock(redis, logger);
-    this.#health = new RedisHealth({ redis, clock, probe: keys.probe, logger });
+    const shared = { redis, keys, clock, logger, name: this.#name };
+    this.#health = new RedisHealth({ ...shared, probe: keys.probe });
     this.#calls = new RedisCalls(redis, this.#health);
     this.#limitWarnings = new LimitWarnings(logger);
     const catalog = new QueueCatalog(redis, keys, (entry, defined) =>
@@ -135,7 +134,9 @@ export class JobEngine implements TaskEngine {
     this.#queues = new Queues(redis, keys);
     this.#window = new EngineWindow({ ...this.#stored, logger, limits: window });
     this.#commands = new EngineCommands({
-      ...{ ...this.#stored, kept, ask: this.#calls.ask },
+      ...this.#stored,
+      kept,
+      ask: this.#calls.ask,
       reader: () => this.#window.open(),
       observer: () => this.#observer,
       enqueue: (tasks) => this.#store(tasks, commanding),
@@ -144,22 +145,22 @@ export class JobEngine implements TaskEngine {
         this.#execution?.executor.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
     });
     this.#presence = new Presence({
-      ...{ redis, keys, clock, logger },
+      ...shared,
       load: () => this.#execution?.executor ?? { running: 0, slots: 0 },
       isClosed: () => this.#calls.isClosed,
       restore: () => Promise.all([catalog.restore(), this.#scheduler.seen()]),
     });
-    this.#statistics = new Statistics({ redis, keys, logger, kept: options.statistics });
+    this.#statistics = new Statistics({ ...shared, kept: options.statistics });
     this.#retention = new Retention({
+      ...shared,
       ...this.#stored,
       queues: this.#queues,
       changes: this.#changes,
       kept,
-      name: this.#name,
-      logger,
     });
     this.#scheduler = new Scheduler({
-      ...{ redis, patient, keys, clock, name: this.#name, logger },
+      ...shared,
+      patient,
       enqueue: (task) => this.#enqueueRun(task),
       status: async (queue, id) => {
         const found = await readJob(this.#queues, queue, id);
@@ -167,12 +168,10 @@ export class JobEngine implements TaskEngine {
       },
     });
     this.#reads = new EngineReads({
-      ...{
-        ask: this.#calls.ask,
-        source: this.#stored,
-        queues: this.#queues,
-        statistics: this.#statistics,
-      },
+      ask: this.#calls.ask,
+      source: this.#stored,
+      queues: this.#queues,
+      statistics: this.#statistics,
       window: () => this.#window.open(),
       queueStates: () => this.#commands.queueStates(),
       workers: () => this.#presence.list(),
@@ -195,7 +194,7 @@ export class JobEngine implements TaskEngine {
     await this.#health.start();
     this.#presence.enter(runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
     const { asking, patient } = this.#connections;
-    const { keys, catalog } = this.#stored;
+    const { keys } = this.#stored;
     try {
       // A process starts during an outage too, and runs tasks as soon as Redis is reachable.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
@@ -211,24 +210,16 @@ export class JobEngine implements TaskEngine {
     this.#settle();
     this.#retention.start();
     if (!runner) return;
-    const { logger, lockDuration, kept } = this.#options;
     this.#execution = new Execution({
-      ...{
-        runner,
-        logger,
-        lockDuration,
-        kept,
-        limitWarnings: this.#limitWarnings,
-        catalog,
-        presence: this.#presence,
-      },
-      ...{
-        keys,
-        asking,
-        redis: patient,
-        changes: new ChangeNotes(patient, keys),
-        name: this.#name,
-      },
+      ...this.#options,
+      ...this.#stored,
+      runner,
+      asking,
+      redis: patient,
+      changes: new ChangeNotes(patient, keys),
+      name: this.#name,
+      limitWarnings: this.#limitWarnings,
+      presence: this.#presence,
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       cancelTasks: () => this.#commands.poll(),
@@ -240,17 +231,13 @@ export class JobEngine implements TaskEngine {
 
   /** Begins to end the jobs of processes that die. */
   #settle(): void {
-    const { logger, lockDuration, stalledInterval = 5000, kept } = this.#options;
+    const { stalledInterval = 5000 } = this.#options;
     this.#settler = new Settler({
-      ...{
-        ...this.#stored,
-        changes: this.#changes,
-        name: this.#name,
-        logger,
-        lockDuration,
-        stalledInterval,
-        kept,
-      },
+      ...this.#options,
+      ...this.#stored,
+      stalledInterval,
+      changes: this.#changes,
+      name: this.#name,
       observer: () => this.#observer,
       ended: (task) => this.#statistics.ended(task),
       runsHere: (queue, jobId) => this.#execution?.executor.runs(queue, jobId) ?? false,
@@ -328,11 +315,8 @@ export class JobEngine implements TaskEngine {
     return this.#calls.ask(async () => (await this.#window.open()).find(query));
   }
 
-  get(
-    id: string,
-    options: { logLines?: number | undefined } = {},
-  ): Promise<TaskDetail | undefined> {
-    return this.#reads.get(id, options);
+  get(...[id, options]: Parameters<TaskEngine['get']>): Promise<TaskDetail | undefined> {
+    return this.#reads.get(id, options?.logLines);
   }
 
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
@@ -347,15 +331,7 @@ export class JobEngine implements TaskEngine {
   }
 
   describe(): Promise<EngineDescription> {
-    return this.#calls.ask(async () => {
-      const revs = this.#window.open().then((window) => window.revs());
-      const [{ rev, oldestRev }, queues, schedules] = await Promise.all([
-        revs,
-        this.#commands.queueStates(),
-        this.#scheduler.states(),
-      ]);
-      return { engine: 'bullmq', rev, oldestRev, queues, schedules };
-    });
+    return this.#reads.describe(() => this.#scheduler.states());
   }
 
   async *watch(after: number, signal: AbortSignal): AsyncGenerator<Changes> {
@@ -371,11 +347,4 @@ export class JobEngine implements TaskEngine {
       }, commanding);
     return this.#commands.control(command, by);
   }
-}
-
-/** Ignores an error that says that Redis is unreachable, because the log already has it. */
-function unlessUnreachable(error: unknown): void {
-  const isUnanswered =
-    error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
-  if (!isUnanswered && !isConnectionError(error)) throw error;
 }

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import { TurnoverSet } from '../../turnover.js';
-import { isAnswer, isUnsent } from './connections.js';
+import { isAnswer, isConnectionError, isUnsent } from './connections.js';
 import type { RedisHealth } from './health.js';
 import { RedisTimeout, whenReady } from './redis-connection.js';
 
@@ -180,4 +180,11 @@ export function hasStopped(): TaskflowError {
   return new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped', {
     detail: 'This process is stopping. Try again in a moment.',
   });
+}
+
+/** Ignores an error that says that Redis is unreachable, because the log already has it. */
+export function unlessUnreachable(error: unknown): void {
+  const isUnanswered =
+    error instanceof TaskflowError && error.code === 'ENGINE_UNAVAILABLE' && !isAnswer(error.cause);
+  if (!isUnanswered && !isConnectionError(error)) throw error;
 }

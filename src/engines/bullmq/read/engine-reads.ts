@@ -1,5 +1,6 @@
+import type { EngineDescription } from '../../../tasks/engine.js';
 import type { Aggregates, LogQuery } from '../../../tasks/engine-queries.js';
-import type { QueueState } from '../../../tasks/queue-state.js';
+import type { QueueState, ScheduleState } from '../../../tasks/queue-state.js';
 import {
   type LogLine,
   type ProcessInfo,
@@ -43,10 +44,7 @@ export class EngineReads {
     this.#parts = parts;
   }
 
-  get(
-    id: string,
-    { logLines = 10_000 }: { logLines?: number | undefined },
-  ): Promise<TaskDetail | undefined> {
+  get(id: string, logLines = 10_000): Promise<TaskDetail | undefined> {
     const { ask, source, queues } = this.#parts;
     return ask(async () => {
       const found = await findJob(source, id);
@@ -60,6 +58,18 @@ export class EngineReads {
     return ask(async () => {
       const found = await findJob(source, id);
       return found ? readLines(logOf(queues.get(found.queue), found.jobId), query) : [];
+    });
+  }
+
+  describe(schedules: () => Promise<ScheduleState[]>): Promise<EngineDescription> {
+    const { ask, window, queueStates } = this.#parts;
+    return ask(async () => {
+      const [revs, queues, states] = await Promise.all([
+        window().then((model) => model.revs()),
+        queueStates(),
+        schedules(),
+      ]);
+      return { engine: 'bullmq', ...revs, queues, schedules: states };
     });
   }
 

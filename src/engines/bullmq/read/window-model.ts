@@ -136,7 +136,7 @@ export class WindowModel {
     if (this.#closed) return;
     for (
       let step = 0;
-      step < search.steps && !this.#closed && this.#window.makeSearchable();
+      step < search.steps && !this.#closed && this.#window.maintenance.makeSearchable();
       step++
     )
       await wait(search.pause, undefined, { ref: false });
@@ -147,7 +147,7 @@ export class WindowModel {
       await this.#compare();
     if (this.#closed || now - this.#expired < expireInterval) return;
     this.#expired = now;
-    this.#window.dropExpired();
+    this.#window.maintenance.dropExpired();
   }
 
   async #compare(): Promise<void> {

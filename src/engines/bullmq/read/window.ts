@@ -2,7 +2,6 @@ import { randomInt } from 'node:crypto';
 import type { Changes } from '../../../tasks/engine.js';
 import type { Aggregates, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
-import { levels, startOf } from '../../figures.js';
 import type { Live } from '../../metrics.js';
 import { Notifier } from '../../notifier.js';
 import { aggregate } from '../../tables/read/aggregates.js';
@@ -15,23 +14,17 @@ import { hasEnded, isNotRunning, stateCode } from '../../tables/schema/states.js
 import { Counters } from '../../tables/write/counters.js';
 import { Failures } from '../../tables/write/failures.js';
 import { Inserter } from '../../tables/write/insert.js';
-import { dropExpired, makeSearchable } from '../../tables/write/maintenance.js';
 import { Rollups } from '../../tables/write/rollup.js';
-import { dropPartitions, dropStatistics } from '../../tables/write/statistics.js';
 import { statusOf, type Transaction } from '../../tables/write/transaction.js';
 import { codes, type EndedGroup, type Group, groupOf, isEndedGroup } from './groups.js';
 import { RowIds } from './row-ids.js';
 import { WindowEnds } from './window-ends.js';
+import { WindowMaintenance } from './window-maintenance.js';
 import { known, WindowRows, type WindowTask } from './window-rows.js';
 import type { JobRules } from './window-task.js';
 
-/**
- * Maximum rows per step: failures that are added to the word index, expired rows, tasks that BullMQ
- * has removed, old statistics, and partitions.
- */
-const steps = { search: 100, expired: 500, dropped: 2000, statistics: 500, partitions: 100 };
-/** Milliseconds: how long statistics are kept, and the time between two cleanups of partitions. */
-const kept = { minutes: 7 * levels.day, hours: 400 * levels.day, partitions: levels.hour };
+/** Maximum number of tasks that one step drops. */
+const maxDropped = 2000;
 
 /** Drops the indexes for claiming tasks. `owner` holds BullMQ's name of the queue. */
 const layout = `
@@ -49,13 +42,13 @@ export class Window {
   readonly ids: RowIds;
   /** Reads its ended tasks. */
   readonly ends: WindowEnds;
+  /** Deletes old data and indexes failures. */
+  readonly maintenance: WindowMaintenance;
   readonly #database: Database;
   readonly #reader: Reader;
   readonly #transaction: Transaction;
   readonly #rows: WindowRows;
   readonly #changed = new Notifier();
-  /** When partitions are cleaned up next, in Unix milliseconds. */
-  #nextPartitions = 0;
   /** The number of tasks of each queue and group. */
   readonly #sizes = new Map<string, number>();
 
@@ -69,6 +62,11 @@ export class Window {
       ...{ database, counters, rollups: new Rollups(database), failures: new Failures(database) },
       ...{ inserter: new Inserter(database, counters), wanted: new Set() },
     };
+    this.maintenance = new WindowMaintenance({
+      reader: this.#reader,
+      transaction: this.#transaction,
+      write: (work) => this.write(work),
+    });
     this.#rows = new WindowRows({
       transaction: this.#transaction,
       ids: this.ids,
@@ -172,7 +170,7 @@ export class Window {
         `${known} INDEXED BY window_ended
         WHERE owner = ? AND status = ? AND ${hasEnded} AND ended_at > ? AND ended_at < ?
           ORDER BY ended_at LIMIT ?`,
-        ...[queue, code, after, before, steps.dropped],
+        ...[queue, code, after, before, maxDropped],
       ),
     );
     if (rows.length > 0)
@@ -319,55 +317,6 @@ export class Window {
   revs(): { rev: number; oldestRev: number } {
     const { rev, oldestRev } = this.#reader.describe();
     return { rev, oldestRev };
-  }
-
-  /** Adds some failures to the word index. Returns whether there were any. */
-  makeSearchable(): boolean {
-    if (!this.#reader.hasUnsearchable()) return false;
-    this.write(
-      () =>
-        void makeSearchable(
-          this.#transaction,
-          { kind: 'makeSearchable', limit: steps.search },
-          Date.now(),
-        ),
-    );
-    return true;
-  }
-
-  /** Drops some deletions that are too old to be reported to watchers, and some old statistics. */
-  dropExpired(): void {
-    const at = Date.now();
-    if (this.#reader.hasExpired(at))
-      this.write(
-        () =>
-          void dropExpired(this.#transaction, { kind: 'dropExpired', limit: steps.expired, at }),
-      );
-    const before = {
-      minutesBefore: startOf('hour', at - kept.minutes),
-      hoursBefore: startOf('day', at - kept.hours),
-    };
-    if (this.#reader.hasOldStatistics(before.minutesBefore, before.hoursBefore))
-      this.write(
-        () =>
-          void dropStatistics(this.#transaction, {
-            kind: 'dropStatistics',
-            ...before,
-            limit: steps.statistics,
-          }),
-      );
-    if (at < this.#nextPartitions || !this.#reader.hasDroppedHours()) return;
-    this.#nextPartitions = at + kept.partitions;
-    for (let after: number | null = 0; after !== null; ) {
-      const from: number = after;
-      this.write(() => {
-        after = dropPartitions(this.#transaction, {
-          kind: 'dropPartitions',
-          after: from,
-          limit: steps.partitions,
-        });
-      });
-    }
   }
 }
 

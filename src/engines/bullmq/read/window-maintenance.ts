@@ -1,0 +1,83 @@
+import { levels, startOf } from '../../figures.js';
+import type { Reader } from '../../tables/read/reader.js';
+import { dropExpired, makeSearchable } from '../../tables/write/maintenance.js';
+import { dropPartitions, dropStatistics } from '../../tables/write/statistics.js';
+import type { Transaction } from '../../tables/write/transaction.js';
+
+/**
+ * Maximum rows per step: failures that are added to the word index, expired rows, old statistics, and partitions.
+ */
+const steps = { search: 100, expired: 500, statistics: 500, partitions: 100 };
+/** Milliseconds: how long statistics are kept, and the time between two cleanups of partitions. */
+const kept = { minutes: 7 * levels.day, hours: 400 * levels.day, partitions: levels.hour };
+
+interface MaintenanceDeps {
+  reader: Reader;
+  transaction: Transaction;
+  /** Changes the window in one transaction. */
+  write(work: () => void): void;
+}
+
+/** Deletes old data of a window, and indexes its failures for search. */
+export class WindowMaintenance {
+  readonly #deps: MaintenanceDeps;
+  /** When partitions are cleaned up next, in Unix milliseconds. */
+  #nextPartitions = 0;
+
+  constructor(deps: MaintenanceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Adds some failures to the word index. Returns whether there were any. */
+  makeSearchable(): boolean {
+    if (!this.#deps.reader.hasUnsearchable()) return false;
+    this.#deps.write(
+      () =>
+        void makeSearchable(
+          this.#deps.transaction,
+          { kind: 'makeSearchable', limit: steps.search },
+          Date.now(),
+        ),
+    );
+    return true;
+  }
+
+  /** Drops some deletions that are too old to be reported to watchers, and some old statistics. */
+  dropExpired(): void {
+    const at = Date.now();
+    if (this.#deps.reader.hasExpired(at))
+      this.#deps.write(
+        () =>
+          void dropExpired(this.#deps.transaction, {
+            kind: 'dropExpired',
+            limit: steps.expired,
+            at,
+          }),
+      );
+    const before = {
+      minutesBefore: startOf('hour', at - kept.minutes),
+      hoursBefore: startOf('day', at - kept.hours),
+    };
+    if (this.#deps.reader.hasOldStatistics(before.minutesBefore, before.hoursBefore))
+      this.#deps.write(
+        () =>
+          void dropStatistics(this.#deps.transaction, {
+            kind: 'dropStatistics',
+            ...before,
+            limit: steps.statistics,
+          }),
+      );
+    if (at < this.#nextPartitions || !this.#deps.reader.hasDroppedHours()) return;
+    this.#nextPartitions = at + kept.partitions;
+    for (let after: number | null = 0; after !== null; ) {
+      const from: number = after;
+      this.#deps.write(() => {
+        after = dropPartitions(this.#deps.transaction, {
+          kind: 'dropPartitions',
+          after: from,
+          limit: steps.partitions,
+        });
+      });
+    }
+  }
+}
