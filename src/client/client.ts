@@ -84,12 +84,19 @@ export type BulkRetryBody = Body<'bulkRetryBody'>;
 export type RetryFailedBody = Body<'retryFailedBody'>;
 /** The answer of a command for many tasks. */
 export type BulkAnswer = Answer<'bulkAnswer'>;
+/** A page of a task's log. */
 export type LogPage = Answer<'logPage'>;
+/** A page of failure groups. */
 export type FailureList = Answer<'failureList'>;
+/** The functions with their settings and statistics. */
 export type FunctionList = Answer<'functionList'>;
+/** The queues with their states and statistics. */
 export type QueueList = Answer<'queueList'>;
+/** The schedules with their next runs. */
 export type ScheduleList = Answer<'scheduleList'>;
+/** The processes that have the tasks open. */
 export type WorkerList = Answer<'workerList'>;
+/** A page of the audit. */
 export type AuditPage = Answer<'auditPage'>;
 
 /** Selects the user whose sessions are meant. Default: the signed-in user. */
