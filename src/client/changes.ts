@@ -2,39 +2,43 @@ import type { LogLine, StatsSnapshot, TaskSummary } from '../tasks/types.js';
 import type { ServerEvent } from './events.js';
 import { ProblemError } from './problem.js';
 
-/** What the stream tells. `id` is what `lastEventId` takes to go on from there. */
+/** An event of the stream. Pass its `id` as `lastEventId` to resume after it. */
 export type Change = { id: string | undefined } & (
   | { type: 'hello'; resumed: boolean; serverTime: string; version: string }
-  /** Tasks as they are now; `dropped` counts changed ones that are not among them: then load what you show anew. */
+  /**
+   * Tasks as they are now. `dropped` counts changed tasks that the event does not contain. If there
+   * are any, load again what you show.
+   */
   | { type: 'tasks'; upserts: readonly TaskSummary[]; removed: readonly string[]; dropped: number }
   | ({ type: 'metrics' } & StatsSnapshot)
   | { type: 'log'; task: string; lines: readonly LogLine[] }
-  /** The stream was lost; the next try is in so many seconds. */
+  /** The connection was lost. The next attempt is in `retryIn` seconds. */
   | { type: 'lost'; retryIn: number; cause: unknown }
 );
 
-/** What is wanted of the stream. */
+/** Options of {@link TaskClient.changes}. */
 export interface ChangeOptions {
   /** Default: both. */
   topics?: readonly ('tasks' | 'metrics')[] | undefined;
-  /** Tasks whose log lines are told as they come. */
+  /** Ids of tasks whose new log lines are sent. At most 20. */
   follow?: readonly string[] | undefined;
-  /** Where an earlier stream was left. */
+  /** The `id` of the last event of an earlier stream. */
   lastEventId?: string | undefined;
   /** Ends the iteration. */
   signal?: AbortSignal | undefined;
-  /** How a time between two tries is waited for: for whoever wants to cut it short. Default: a timer. */
+  /** Waits between two attempts to connect. It may resolve early. Default: a timer. */
   wait?: ((seconds: number) => Promise<void>) | undefined;
 }
 
-/** Seconds between two tries, doubled from the first to the last. */
+/** Seconds between two attempts to connect, doubled from the first to the last. */
 const retryDelay = { first: 1, last: 30 };
 
 /**
- * Follows the stream, and comes back to it where it was whenever it is lost. Ends with the signal.
+ * Follows the stream. If the connection is lost, it connects again and resumes. Ends with the
+ * signal.
  *
- * @throws ProblemError when trying again would not help: UNAUTHENTICATED when the session has ended, and whatever else the
- * server refuses.
+ * @throws ProblemError if another attempt would not help: UNAUTHENTICATED if the session has ended,
+ * or any other refusal of the server.
  */
 export async function* followChanges(
   open: (lastEventId: string | undefined) => AsyncGenerator<ServerEvent>,
@@ -59,7 +63,7 @@ export async function* followChanges(
     }
     if (signal?.aborted) return;
     const least = cause instanceof ProblemError ? (cause.retryAfter ?? 0) : 0;
-    // Spread, so that a server which has restarted does not see all of them at once.
+    // Random, so that not all clients reconnect at once when a server has restarted.
     const retryIn = Math.max(least, delay * (0.75 + Math.random() / 2));
     yield { type: 'lost', retryIn, cause, id };
     await Promise.race([wait(retryIn), gone]);
@@ -67,7 +71,7 @@ export async function* followChanges(
   }
 }
 
-/** Whether it may be well again after a while. */
+/** Whether another attempt may succeed. */
 function isPassing(error: unknown): boolean {
   return (
     error instanceof ProblemError &&
@@ -82,7 +86,9 @@ function changeOf({ event, data }: ServerEvent, id: string | undefined): Change 
       throw new ProblemError(
         401,
         'UNAUTHENTICATED',
-        `The session has ${(value as { reason: string }).reason === 'revoked' ? 'been ended' : 'expired'}.`,
+        (value as { reason: string }).reason === 'revoked'
+          ? 'The session has been ended.'
+          : 'The session has expired.',
       );
     case 'log': {
       const { id: task, lines } = value as { id: string; lines: readonly LogLine[] };
@@ -93,7 +99,7 @@ function changeOf({ event, data }: ServerEvent, id: string | undefined): Change 
     case 'metrics':
       return { ...(value as object), type: event, id } as Change;
     default:
-      // Of a newer server.
+      // An event of a newer server.
       return undefined;
   }
 }

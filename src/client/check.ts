@@ -2,15 +2,20 @@ import { kindOf, quote } from '../show-value.js';
 import { isName, nameAccepted } from '../tasks/names.js';
 
 /*
- * Checks of the client's arguments that the server cannot make: a value that is `undefined` is left out of the address or the
- * body, and an id such as '..' makes the address of another resource.
+ * Checks of the client's arguments that the server cannot make: an address or a body does not
+ * contain a value that is `undefined`, and an id such as '..' makes the address of another
+ * resource.
  */
 
 function invalid(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: 'INVALID_INPUT' as const });
 }
 
-/** Encodes one segment of an address. @throws TypeError with code INVALID_INPUT if the value cannot be one segment. */
+/**
+ * Encodes one segment of an address.
+ *
+ * @throws TypeError with code INVALID_INPUT if the value cannot be one segment.
+ */
 export function segment(name: string, value: unknown): string {
   // A URL with '.' or '..' as a part is the URL of another path.
   if (typeof value !== 'string' || value === '.' || value === '..' || !isName(value))
@@ -19,8 +24,8 @@ export function segment(name: string, value: unknown): string {
 }
 
 /**
- * Returns the members of an object. A Map, a promise or an AbortSignal has none of its own, so the request would lack all that
- * was meant with it.
+ * Returns the members of an object. A Map, a promise or an AbortSignal has no members of its own,
+ * so the request would lack all its values.
  *
  * @throws TypeError with code INVALID_INPUT for anything but a plain object.
  */
@@ -41,29 +46,40 @@ export function onlyKeys(name: string, value: object | undefined, known: readonl
       throw invalid(`${name} has an unknown key ${quote(key)}; allowed: ${known.join(', ')}`);
 }
 
-/** Returns a body that a request must have. @throws TypeError with code INVALID_INPUT if it is absent. */
+/**
+ * Returns a body that a request must have.
+ *
+ * @throws TypeError with code INVALID_INPUT if it is absent.
+ */
 export function requiredBody<T extends object>(value: T, example: string): T {
   if (value === undefined)
     throw invalid(`body is undefined; it must be an object such as ${example}`);
   return value;
 }
 
-/** Returns the text of a Date or of another value of a query. @throws TypeError with code INVALID_INPUT for an invalid Date. */
+/**
+ * Returns the text of a Date or of another value of a query.
+ *
+ * @throws TypeError with code INVALID_INPUT for an invalid Date.
+ */
 export function textOf(name: string, value: unknown): string {
   if (!(value instanceof Date)) return String(value);
   if (Number.isNaN(value.getTime())) throw invalid(`${name} is an invalid Date`);
   return value.toISOString();
 }
 
-/** @throws TypeError with code INVALID_INPUT if the value is not a time that `deleteHistory` takes. */
+/** @throws TypeError with code INVALID_INPUT if `deleteHistory` does not accept the time. */
 export function checkTime(name: string, value: unknown): void {
   if (typeof value !== 'string' && !(value instanceof Date))
     throw invalid(
-      `${name} is ${kindOf(value)}; it must be a Date, or a string such as '-30d' or '2026-11-03T14:00:00Z'`,
+      `${name} is ${kindOf(value)}; it must be a Date, or a string such as '-30d' or ` +
+        "'2026-11-03T14:00:00Z'",
     );
 }
 
-/** @throws TypeError with code INVALID_INPUT if the value is neither absent nor an AbortSignal of any realm. */
+/**
+ * @throws TypeError with code INVALID_INPUT for a value that is not an AbortSignal of any realm.
+ */
 export function checkSignal(value: unknown): void {
   const isSignal =
     typeof value === 'object' &&
@@ -93,8 +109,8 @@ export function checkChanges(options: {
 }
 
 /**
- * @throws TypeError with code INVALID_INPUT if a value other than `reason` is `undefined`: it would be left out, and the command
- * would apply to more tasks than were meant.
+ * @throws TypeError with code INVALID_INPUT if a value other than `reason` is `undefined`: the
+ * request would not contain it, and the command would apply to more tasks than intended.
  */
 export function refuseUndefined(name: string, value: object | undefined): void {
   if (value === undefined) return;
@@ -114,12 +130,14 @@ export function checkClient(
   // A slash at the end would give addresses with '//', which are other paths.
   if (typeof base !== 'string' || !/^(https?:\/\/[^\s?#]*[^\s?#/]|(\/[^\s?#/]+)*)$/i.test(base))
     throw invalid(
-      `base is ${base instanceof URL ? 'a URL object; pass its href' : quote(base)}; it must be an address such as 'https://example.com/tasks', ` +
-        "or in a page of that host '/tasks', without a slash at the end",
+      `base is ${base instanceof URL ? 'a URL object; pass its href' : quote(base)}; it must be ` +
+        "an address such as 'https://example.com/tasks', or in a page of that host '/tasks', " +
+        'without a slash at the end',
     );
   if (!base.startsWith('http') && fetch === undefined && typeof location === 'undefined')
     throw invalid(
-      `base is ${quote(base)}; outside a browser it must be a whole address such as 'https://example.com/tasks'`,
+      `base is ${quote(base)}; outside a browser it must be a whole address such as ` +
+        "'https://example.com/tasks'",
     );
   if (token !== undefined && typeof token !== 'string' && typeof token !== 'function')
     throw invalid(`token is ${kindOf(token)}; it must be a string, or a function that returns one`);

@@ -2,11 +2,14 @@
 export interface ServerEvent {
   event: string;
   data: string;
-  /** Of this event, or of the last one that had one. */
+  /** The id of this event, or of the last event that had one. */
   id: string | undefined;
 }
 
-/** Reads a `text/event-stream`. By hand, since EventSource hides the status of an answer and cannot resume by choice. */
+/**
+ * Reads a `text/event-stream`. EventSource cannot be used, because it hides the status of an answer
+ * and cannot resume after a chosen event.
+ */
 export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
   const reader = body
     .pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)

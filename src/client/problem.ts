@@ -1,14 +1,17 @@
-/** An answer that is not what was asked for, as the server described it (RFC 9457). */
+/** The error that the server answered with (RFC 9457), or the failure to reach it. */
 export class ProblemError extends Error {
-  /** HTTP status; 0 when there was no answer at all. */
+  /** HTTP status; 0 if there was no answer. */
   readonly status: number;
-  /** Stable for programs; `NETWORK` when there was no answer at all. */
+  /** Stable code for programs; `NETWORK` if there was no answer. */
   readonly code: string;
-  /** Seconds after which it may be tried again, where the server said so. */
+  /** Seconds to wait before another attempt, if the server named them. */
   readonly retryAfter: number | undefined;
-  /** By which the server's log names the request. */
+  /** Id of the request in the server's log. */
   readonly requestId: string | undefined;
-  /** Whether what was asked may have been done, in full or in part, although it failed. `true` for a command without an answer. */
+  /**
+   * Whether the command may have been done, in full or in part, although the request failed. `true`
+   * for a command without an answer.
+   */
   readonly maybeDone: boolean;
 
   constructor(
@@ -31,7 +34,7 @@ export class ProblemError extends Error {
   }
 }
 
-/** The error of an answer. */
+/** Returns the error that an answer describes. */
 export async function problemOf(response: Response): Promise<ProblemError> {
   const body: unknown = await response.json().catch(() => undefined);
   const {

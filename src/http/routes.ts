@@ -45,7 +45,9 @@ export interface Route {
    * the request sent a form. Default `json`.
    */
   errors?: 'json' | 'page' | 'form';
-  /** Whether a GET route also answers HEAD. Default `true`. `false` if the GET changes something. */
+  /**
+   * Whether a GET route also answers HEAD. Default `true`. `false` if the GET changes something.
+   */
   head?: boolean;
 }
 
@@ -315,8 +317,8 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
       !(strategy === undefined || typeof strategy === 'string')
     )
       throw new TypeError(
-        'who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string and ' +
-          'a list',
+        'who(ctx) must return undefined, or { name, roles, ambient?, strategy? } with a string ' +
+          'and a list',
       );
     actors.set(ctx, actor);
     return actor;

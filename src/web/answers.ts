@@ -22,8 +22,8 @@ import {
 } from '../tasks/types.js';
 
 /*
- * What the routes answer, for the OpenAPI document and for the types of clients. Where the engine has a type of its own, the
- * schema is checked against it by the compiler.
+ * The schemas of the answers, for the OpenAPI document and for the types of handlers and clients.
+ * If the engine has a type of its own, the compiler checks the schema against it.
  */
 
 const time = z.iso.datetime();
@@ -33,7 +33,7 @@ const seconds = z.number().min(0).nullable();
 const status = z.enum(taskStatuses);
 const tags = z.record(z.string(), z.string());
 const error = z.strictObject({ name: z.string(), message: z.string() });
-/** An error with its stack, its cause and its members, each of which is one again. */
+/** An error with its stack, its cause and its members, which are errors too. */
 export const taskError: z.ZodType<TaskError> = z.strictObject({
   name: z.string(),
   message: z.string(),
@@ -149,13 +149,13 @@ const durations = z.strictObject({
 }) satisfies z.ZodType<Durations>;
 
 const coverage = { completeSince: time.exactOptional() };
-const figureFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
-const named = z.strictObject({ name: z.string(), ...figureFields }) satisfies z.ZodType<
+const statsFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
+const named = z.strictObject({ name: z.string(), ...statsFields }) satisfies z.ZodType<
   Stats & { name: string }
 >;
 
 export const metrics = z.strictObject({
-  ...figureFields,
+  ...statsFields,
   ...coverage,
   functions: z.array(named),
   queues: z.array(named),
@@ -181,10 +181,10 @@ const functionSettings = z.strictObject({
   cancelGrace: z.number(),
 }) satisfies z.ZodType<Omit<FunctionSettings, 'name'>>;
 
-/** `settings` is null for a function that this process has no definition of. */
+/** `settings` is null for a function that has no definition in this process. */
 export const functionList = z.strictObject({
   items: z.array(
-    z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...figureFields }),
+    z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...statsFields }),
   ),
   ...coverage,
 });
@@ -200,9 +200,9 @@ const queue = z.strictObject({
   pause: pause.nullable(),
 }) satisfies z.ZodType<QueueState>;
 
-/** `oldestReadyAt`: since when its first task that could run now has been waiting; null when none is. */
+/** `oldestReadyAt`: when its oldest task that can run now became ready; null if there is none. */
 export const queueList = z.strictObject({
-  items: z.array(queue.extend({ oldestReadyAt: time.nullable(), ...figureFields })),
+  items: z.array(queue.extend({ oldestReadyAt: time.nullable(), ...statsFields })),
   ...coverage,
 });
 
@@ -221,7 +221,7 @@ const scheduleFields = {
 };
 const schedule = z.strictObject(scheduleFields) satisfies z.ZodType<ScheduleState>;
 
-/** `nextRuns`: the next five, of which a process that has not defined the schedule knows the first alone. */
+/** `nextRuns`: the next five runs. A process without the definition knows only the first. */
 export const scheduleList = z.strictObject({
   items: z.array(schedule.extend({ nextRuns: z.array(time) })),
 });
@@ -244,7 +244,7 @@ const worker = z.strictObject({
 
 export const workerList = z.strictObject({ items: z.array(worker) });
 
-const failureKind = z.strictObject({
+const failureGroup = z.strictObject({
   fingerprint: z.string(),
   name: z.string(),
   error,
@@ -257,12 +257,12 @@ const failureKind = z.strictObject({
 }) satisfies z.ZodType<FailureGroup>;
 
 export const failureList = z.strictObject({
-  items: z.array(failureKind),
+  items: z.array(failureGroup),
   nextCursor: z.string().nullable(),
   ...coverage,
 });
 
-/** What became of one thing done to many tasks: a reason for each one that was skipped. */
+/** The result of a command for many tasks, with a reason for each skipped task. */
 export const bulkAnswer = z.strictObject({
   dispatched: count,
   skipped: count,
@@ -277,12 +277,12 @@ export const bulkAnswer = z.strictObject({
       }),
     ]),
   ),
-  /** Tasks that were asked for. */
+  /** Tasks that match. */
   count,
   countRelation: z.enum(['eq', 'gte']),
   /** The filter was applied to the newest tasks only. */
   scope: z.literal('window').exactOptional(),
-  /** How many of them are left for further calls. */
+  /** Matching tasks that are left for further calls. */
   remaining: count,
   dryRun: z.boolean(),
 });
@@ -329,6 +329,6 @@ export const problem = z.strictObject({
   detail: z.string(),
   requestId: z.string(),
   code: errorCode,
-  /** What was asked may have been done, in full or in part. */
+  /** The command may have been done, in full or in part. */
   maybeDone: z.literal(true).optional(),
 });

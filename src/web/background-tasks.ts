@@ -7,18 +7,19 @@ import type { Enqueuer } from '../tasks/definition.js';
 import type { NewTask } from '../tasks/new-task.js';
 import { aTaskManager } from './options.js';
 
-/** Collects the tasks of one request; they exist exactly when the request succeeds. */
+/** Collects the tasks of one request. They are stored if and only if the request succeeds. */
 export interface BackgroundTasks {
   /**
-   * Adds a task to the request and returns its id at once. All that a request added are committed together, after its
-   * handlers ended without error and before the answer is sent.
+   * Adds a task to the request and returns its id at once. All tasks of a request are committed
+   * together, after its handlers ended without an error and before the answer is sent.
    *
-   * @throws TypeError for arguments that JSON would change; Error once the request has been answered.
+   * @throws TypeError for arguments that JSON would change.
+   * @throws Error after the request has been answered.
    */
   add<A extends readonly unknown[]>(task: Enqueuer<A>, ...args: A): string;
 }
 
-/** What {@link backgroundTasks} adds to the context; for those who type their router. */
+/** What {@link backgroundTasks} adds to the context, for the types of a router. */
 export interface BackgroundTasksContext {
   backgroundTasks: BackgroundTasks;
 }
@@ -29,17 +30,19 @@ interface Enqueues {
 }
 
 /**
- * Gives every request `ctx.backgroundTasks`. A handler that throws, or an answer with a status of 400 or more, enqueues
- * nothing; a commit that fails makes the answer an error of its own.
+ * Gives every request `ctx.backgroundTasks`. If a handler throws, or if the answer has a status of
+ * 400 or more, nothing is enqueued. If the commit fails, the answer is that error.
  *
  * @example
  * ```ts
  * app.use(backgroundTasks(tasks));
- * router.post('/signup', (ctx) => { ctx.backgroundTasks.add(sendEmail, 'ada@example.com'); });
+ * router.post('/signup', (ctx) => {
+ *   ctx.backgroundTasks.add(sendEmail, 'ada@example.com');
+ * });
  * ```
  */
 export function backgroundTasks(tasks: Enqueues): Middleware {
-  // A single task has `enqueue` too, and would store itself with the list of tasks as its argument.
+  // A single task has `enqueue` too, and would store itself with the list as its argument.
   const isManager =
     typeof tasks === 'object' &&
     tasks !== null &&
@@ -54,7 +57,8 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
       add(task, ...args) {
         if (!open)
           throw new Error(
-            'backgroundTasks.add() was called after the request had been answered; await the work, or use enqueue()',
+            'backgroundTasks.add() was called after the request had been answered; ' +
+              'await the work, or use enqueue()',
           );
         if (typeof task?.prepare !== 'function')
           throw wrongType('task', task, 'a task of a TaskManager, such as tasks.task() returns');
@@ -69,7 +73,7 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
     } finally {
       open = false;
     }
-    // 404 without a body is what Koa answers when a handler sets nothing at all; that is no error of the handler.
+    // Koa answers 404 without a body if no handler sets anything. That is not an error.
     const refused =
       ctx.status >= 400 && !(ctx.status === 404 && (ctx.body === undefined || ctx.body === null));
     if (added.length === 0 || refused) return;
@@ -104,7 +108,8 @@ export function backgroundTasksOf(ctx: object): BackgroundTasks {
   const { backgroundTasks: found } = ctx as Partial<BackgroundTasksContext>;
   if (!found)
     throw new Error(
-      'ctx.backgroundTasks is missing: call app.use(backgroundTasks(tasks)) before the routes that use it',
+      'ctx.backgroundTasks is missing: ' +
+        'call app.use(backgroundTasks(tasks)) before the routes that use it',
     );
   return found;
 }

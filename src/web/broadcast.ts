@@ -1,22 +1,27 @@
 import { runInEmptyContext } from '../empty-context.js';
 
 interface Listener<E> {
-  /** Events not yet taken. */
+  /** Events that the reader has not taken yet. */
   waiting: E[];
   wake: () => void;
 }
 
-/** Events a client may be behind before it is cut off. */
+/** Events that a reader may be behind before it is disconnected. */
 const maxBehind = 1000;
 
-/** Gives each event to any number of readers; each gets what comes after it began. Its source is in use while anybody reads. */
+/**
+ * Gives each event to any number of readers. A reader gets the events after it subscribed. The
+ * source runs while there is a reader.
+ */
 export class Broadcast<E> {
   readonly #listeners = new Set<Listener<E>>();
   readonly #begin: (broadcast: Broadcast<E>) => () => void;
   #stop: (() => void) | undefined;
   #ended = false;
 
-  /** `begin` is called when the first reader comes, and what it answers when the last one has gone. */
+  /**
+   * `begin` is called for the first reader. The function that it returns is called after the last.
+   */
   constructor(begin: (broadcast: Broadcast<E>) => () => void) {
     this.#begin = begin;
   }
@@ -59,7 +64,8 @@ export class Broadcast<E> {
   send(event: E): void {
     for (const listener of this.#listeners) {
       listener.waiting.push(event);
-      // Its own generator stops the source if it was the last reader: an error of that is not the sender's.
+      // The reader's own generator stops the source if it was the last reader. The sender must not
+      // get an error of that.
       if (listener.waiting.length > maxBehind) this.#listeners.delete(listener);
       listener.wake();
     }
@@ -72,7 +78,7 @@ export class Broadcast<E> {
   }
 }
 
-/** Shares one iterable. It is pulled while anybody reads; with nobody there it waits, and goes on for whoever comes next. */
+/** Shares one iterable. It is read while there is a reader, and continues with the next reader. */
 export function shareIterable<E>(iterable: AsyncIterable<E>): Broadcast<E> {
   const source = iterable[Symbol.asyncIterator]();
   let running = false;
@@ -86,7 +92,7 @@ export function shareIterable<E>(iterable: AsyncIterable<E>): Broadcast<E> {
         broadcast.send(value);
       }
     } catch {
-      // The source is the app's; when it fails, the streams over it end.
+      // The source belongs to the app. If it fails, its streams end.
       broadcast.end();
     } finally {
       running = false;

@@ -113,6 +113,7 @@ async function showDashboard(
 ): Promise<void> {
   const { file } = builtAssets();
   const asset = (name: string): string => `${mount.outside(ctx)}/dashboard/assets/${file(name)}`;
+  const link = (name: string): string => escapeHtml(asset(name));
   // Read before the overview, so that the stream sends what changes while the overview is read.
   const lastEventId = await tasks.describe().then(({ rev }) => String(rev), unavailable);
   const [overview, list] = await Promise.all([
@@ -140,10 +141,12 @@ async function showDashboard(
   sendPage(ctx, {
     title: `Tasks · ${look.title}`,
     theme: chosenTheme(ctx),
-    head: `<link rel="icon" href="${escapeHtml(asset('icon.svg'))}" data-alert="${escapeHtml(asset('icon-alert.svg'))}">
-<link rel="stylesheet" href="${escapeHtml(asset('dashboard.css'))}">
+    head: `<link rel="icon" href="${link('icon.svg')}" data-alert="${link('icon-alert.svg')}">
+<link rel="stylesheet" href="${link('dashboard.css')}">
 <script type="application/json" id="facts">${jsonForHtml(facts)}</script>
-<script type="module" src="${escapeHtml(asset('dashboard.js'))}"></script>`,
-    body: '<div id="app"><noscript>The dashboard needs JavaScript. The JSON API beside it does not.</noscript></div>',
+<script type="module" src="${link('dashboard.js')}"></script>`,
+    body:
+      '<div id="app"><noscript>The dashboard needs JavaScript. The JSON API beside it does not.' +
+      '</noscript></div>',
   });
 }

@@ -3,21 +3,23 @@ import { Broadcast } from './broadcast.js';
 import type { StreamEvent } from './event.js';
 import type { StreamClient } from './sse-stream.js';
 
-/** What an EventEmitter has, that of Node or another. */
+/** An EventEmitter of Node, or another object with these methods. */
 export interface Emitter {
   on(name: string, listener: (data: unknown) => void): unknown;
   off(name: string, listener: (data: unknown) => void): unknown;
 }
 
 /**
- * The events of an emitter, for {@link sseStream}: each under its own name, with its first argument as data. They are listened
- * to while anybody reads, and serialised once for all who do.
+ * Returns the events of an emitter, for {@link sseStream}: each under its own name, with its first
+ * argument as data. It listens while a client is connected, and serialises each event once for all
+ * clients.
  *
- * @param names The events to be told, such as `['price', 'trade']`; any other stays within the app.
- * @throws TypeError for what is no emitter, or no list of names.
+ * @param names The events to send, such as `['price', 'trade']`. All others stay within the app.
+ * @throws TypeError for a value that is not an emitter, or not a list of names.
  * @example
  * ```ts
- * router.get('/prices', requireAuth('401'), sseStream(emitterEvents(prices, ['price']), { access: auth }));
+ * const events = emitterEvents(prices, ['price']);
+ * router.get('/prices', requireAuth('401'), sseStream(events, { access: auth }));
  * ```
  */
 export function emitterEvents(
@@ -37,7 +39,7 @@ export function emitterEvents(
     try {
       for (const [event, listener] of listeners) emitter.on(event, listener);
     } catch (error) {
-      // Those that were added before the error would be added twice for the next client.
+      // Otherwise the listeners added before the error would be added twice for the next client.
       leave();
       throw error;
     }
@@ -46,7 +48,7 @@ export function emitterEvents(
   return ({ signal }) => broadcast.subscribe(signal);
 }
 
-/** Calls for each of them, also after a call that threw. Throws the first error at the end. */
+/** Calls a function for each item, also after a call that threw. Then throws the first error. */
 function callEach<T>(all: readonly T[], call: (one: T) => unknown): void {
   const errors: unknown[] = [];
   for (const one of all) {

@@ -1,14 +1,14 @@
-/** What a stream sends. The data is sent as JSON. */
+/** An event of a stream. The data is sent as JSON. */
 export interface StreamEvent {
   event: string;
   data: unknown;
-  /** What a client that reconnects sends back as `Last-Event-ID`. */
+  /** The client sends it as `Last-Event-ID` when it reconnects. */
   id?: string | number | undefined;
 }
 
 const texts = new WeakMap<StreamEvent, string>();
 
-/** An event as it goes over the wire. One object is serialised once, however many clients it is sent to. */
+/** Returns the text of an event. One object is serialised once, for any number of clients. */
 export function eventText(event: StreamEvent): string {
   let text = texts.get(event);
   if (text === undefined) {
@@ -19,7 +19,7 @@ export function eventText(event: StreamEvent): string {
   return text;
 }
 
-/** A line break would end the field and begin another. */
+/** Removes line breaks, which would end the field and begin another. */
 function oneLine(text: string): string {
   return text.replace(/[\r\n\0]/g, ' ');
 }

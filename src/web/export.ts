@@ -4,19 +4,19 @@ import type { Access, AuditEvent, AuditQuery } from '../http/access.js';
 import type { FindQuery, TaskReader } from '../tasks/source.js';
 import type { TaskSummary } from '../tasks/types.js';
 
-/** How a list may be taken away. */
+/** The formats of an export. */
 export type ExportFormat = 'csv' | 'ndjson';
 
-/** Rows asked for at once; the next page is read when the client has taken this one. */
+/** Rows of a page. The next page is read after the client has taken this one. */
 const pageSize = 500;
 
-/** The media type of each. */
+/** The media type of each format. */
 export const exportTypes: Record<ExportFormat, string> = {
   csv: 'text/csv; charset=utf-8; header=present',
   ndjson: 'application/x-ndjson; charset=utf-8',
 };
 
-/** What a row of a table is made of, by the name of its column. */
+/** The cells of a row, by the name of the column. */
 type Columns<T> = Readonly<Record<string, (row: T) => unknown>>;
 
 const taskColumns: Columns<TaskSummary> = {
@@ -48,7 +48,7 @@ const auditColumns: Columns<AuditEvent> = {
   strategy: ({ strategy }) => strategy,
 };
 
-/** Milliseconds between two looks at an incomplete list, and the most that an export waits for it. */
+/** Milliseconds between two reads of an incomplete list, and until an export stops waiting. */
 const completion = { interval: 250, limit: 30_000 };
 
 /**
@@ -68,14 +68,14 @@ export async function searchedOf(tasks: TaskReader, query: FindQuery): Promise<n
   return undefined;
 }
 
-/** The whole filtered list of tasks as a stream. */
+/** Returns the whole filtered list of tasks as a stream. */
 export function exportTasks(tasks: TaskReader, query: FindQuery, format: ExportFormat): Readable {
   const find = async (cursor: string | undefined) =>
     tasks.find({ ...query, limit: pageSize, counted: false, cursor });
   return exportStream(pages(find), taskColumns, format);
 }
 
-/** The whole filtered audit as a stream. */
+/** Returns the whole filtered audit as a stream. */
 export function exportAudit(
   audit: NonNullable<Access['audit']>,
   query: AuditQuery,
@@ -85,7 +85,7 @@ export function exportAudit(
   return exportStream(pages(find), auditColumns, format);
 }
 
-/** No more than a page is ever in memory. */
+/** Returns rows as a stream, with at most one page in memory. */
 function exportStream<T>(
   rows: AsyncIterable<readonly T[]>,
   columns: Columns<T>,
@@ -122,14 +122,15 @@ async function* pages<T>(
   } while (cursor !== undefined);
 }
 
-/** A row as RFC 4180 has it. */
+/** Returns a row as RFC 4180 describes it. */
 function csvRow(cells: readonly unknown[]): string {
   return `${cells.map(csvCell).join(',')}\r\n`;
 }
 
 /**
- * A cell that a spreadsheet shows and does not run: text that begins as a formula does gets an apostrophe in front (CWE-1236),
- * the full-width twins too, which some spreadsheets read as the ASCII ones.
+ * Returns a cell that a spreadsheet shows and does not run. Text that begins like a formula gets an
+ * apostrophe in front (CWE-1236). The same goes for full-width characters, which some spreadsheets
+ * read like the ASCII ones.
  */
 export function csvCell(value: unknown): string {
   if (value === null || value === undefined) return '';

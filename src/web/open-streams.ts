@@ -3,10 +3,11 @@ import type { Server } from 'node:net';
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 
-/** Milliseconds between two looks whether the servers still listen. */
-const lookInterval = 500;
+/** Milliseconds between two checks whether the servers still listen. */
+const checkInterval = 500;
 
-/** The open streams of a middleware: counted by user and in all, and ended when their server is being closed. */
+/** The open streams of a middleware. It counts them by user and in total, and ends them when their
+ * server closes. */
 export class OpenStreams {
   readonly #perUser: number;
   readonly #total: number;
@@ -19,7 +20,9 @@ export class OpenStreams {
     this.#total = total;
   }
 
-  /** @throws TaskflowError TOO_MANY_STREAMS where the user, or everybody together, has too many open. */
+  /**
+   * @throws TaskflowError TOO_MANY_STREAMS if the user, or the middleware, has too many streams.
+   */
   check(user: string): void {
     if (this.#open.size < this.#total && (this.#byUser.get(user) ?? 0) < this.#perUser) return;
     throw new TaskflowError(
@@ -35,7 +38,7 @@ export class OpenStreams {
     this.#open.add(res);
     this.#byUser.set(user, (this.#byUser.get(user) ?? 0) + 1);
     this.#timer ??= runInEmptyContext(() =>
-      setInterval(() => this.#endWhereClosing(), lookInterval).unref(),
+      setInterval(() => this.#endWhereClosing(), checkInterval).unref(),
     );
     res.once('close', () => {
       this.#open.delete(res);
@@ -54,7 +57,8 @@ export class OpenStreams {
       const { socket } = res;
       const { server } = (socket ?? {}) as { server?: Server };
       if (!server || server.listening) continue;
-      // A connection that is kept for another request would be waited for as well; one of HTTP/2 is shared, and closes by itself.
+      // The server would also wait for a connection that is kept alive. A connection of HTTP/2 is
+      // shared and closes by itself.
       res.end(() => res.req.httpVersionMajor < 2 && socket?.destroySoon());
     }
   }

@@ -7,21 +7,24 @@ import { trustedOriginsOption } from '../http/same-origin.js';
 import { type Logger, loggerOption, pathOption, rangeError, wrongType } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
 
-/** Options that every middleware over the tasks has. */
+/** Options of every middleware over the tasks. */
 export interface WebOptions {
-  /** Where the routes stand. Default `/tasks`. */
+  /** Path of the routes. Default `/tasks`. */
   path?: string | undefined;
-  /** Who may come in: what `createAuth` returned, or an {@link Access} of the app's own. Absent: everybody. */
+  /**
+   * The login: what `createAuth` returned, or an {@link Access} of the app's own. Default: no
+   * login, so every request is allowed.
+   */
   access?: Access | undefined;
-  /** Without `access`: host names that are answered beside IP addresses and localhost. */
+  /** Host names that are answered without `access`, beside IP addresses and localhost. */
   allowedHosts?: readonly string[] | undefined;
-  /** Origins beside this host's own that may send changes, such as `https://app.example`. */
+  /** Other origins whose pages may send commands, such as `https://app.example`. */
   trustedOrigins?: readonly string[] | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
 }
 
-/** Names of the options that every middleware over the tasks has. */
+/** Names of the options of every middleware over the tasks. */
 export const webOptionNames = [
   'path',
   'access',
@@ -30,7 +33,7 @@ export const webOptionNames = [
   'logger',
 ] as const;
 
-/** The checked options, in the shape a table of routes takes. */
+/** Checks the options and returns them as a table of routes takes them. */
 export function readWebOptions(options: WebOptions): Pick<
   RouteTable,
   'mount' | 'access' | 'trustedOrigins' | 'logger' | 'before'
@@ -43,7 +46,8 @@ export function readWebOptions(options: WebOptions): Pick<
   const { path } = access as { path?: unknown };
   if (typeof path === 'string' && path !== mount.path)
     throw rangeError(
-      `path is ${JSON.stringify(mount.path)}, but path of createAuth() is ${JSON.stringify(path)}; they must be the same`,
+      `path is ${JSON.stringify(mount.path)}, but path of createAuth() is ` +
+        `${JSON.stringify(path)}; they must be the same`,
     );
   return {
     logger,
@@ -54,7 +58,7 @@ export function readWebOptions(options: WebOptions): Pick<
   };
 }
 
-/** Reads the option `access`; absent means that everybody may come in. */
+/** Reads the option `access`. If it is absent, every request is allowed. */
 export function accessOption(access: Access | undefined): Access {
   if (access === undefined) return openAccess();
   if (typeof access !== 'object' || access === null || typeof access.who !== 'function')

@@ -16,14 +16,14 @@ const bounds = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 ] as const;
 /**
- * Functions, and queues, that have series of their own, so that a queue for each customer does not
- * overload a Prometheus.
+ * Functions and queues that have series of their own. The limit keeps an app with a queue for each
+ * customer from overloading Prometheus.
  */
 const maxNames = 500;
 
 /**
- * Returns the figures of the tasks as Prometheus takes them. Series are by function and by queue,
- * never by task, and of the first 500 functions and queues at most, in the order of their names.
+ * Returns the statistics of the tasks in the format of Prometheus. Series are by function and by
+ * queue, never by task, for at most the first 500 functions and queues by name.
  */
 export async function prometheusText(tasks: TaskSource): Promise<string> {
   const [now, ever, { queues: states }, workers, histograms] = await Promise.all([

@@ -20,8 +20,9 @@ import {
 } from '../tasks/queries.js';
 
 /**
- * The schemas of requests: the only source of their checks and types. The schemas of queries and commands come from
- * `tasks/queries.ts`, which calls from code are checked against too. Loaded with the first request that needs it, since zod
+ * The schemas of requests, from which their checks and types come. The name of a schema ends with
+ * `Query` or `Body`, and the row of a route names it. `tasks/queries.ts` has the schemas that calls
+ * from code are also checked against. Loaded with the first request that needs it, because zod
  * takes longer to load than Koa.
  */
 
@@ -61,16 +62,16 @@ export const auditExportQuery = auditQuery
   .omit({ limit: true, cursor: true })
   .extend({ format: oneOf(['csv', 'ndjson']) });
 
-/** Body of `POST P/:id/retry` and of every other action that has none of its own. */
+/** Body of `POST P/:id/retry` and of every other command without a body of its own. */
 export const reasonBody = strict({ reason: reason.optional() });
 
-/** `DELETE P/history`. With `dryRun=true` nothing is deleted, and `deleted` says how many would be. */
+/** `DELETE P/history`. With `dryRun=true`, tasks are only counted. */
 export const historyQuery = strict({ before: time, dryRun: oneOf(['true', 'false']).optional() });
 
 /** `GET P/functions` and `GET P/queues`. */
 export const figuresQuery = metricsQuery.omit({ step: true });
 
-/** What a request without parameters may have. */
+/** The query of a route without parameters. */
 export const noQuery = strict({});
 
 const requestIds = ids(1, 1000);

@@ -20,21 +20,21 @@ import { accessOption } from './options.js';
 
 /** A client of a stream, as a source sees it. */
 export interface StreamClient {
-  /** `Last-Event-ID`: the last event it saw before it reconnected. */
+  /** `Last-Event-ID`: the id of the last event before the client reconnected. */
   lastEventId: string | undefined;
   query: URLSearchParams;
-  /** Aborts when the client is gone, or its session has ended. */
+  /** Aborts when the client disconnects or its session ends. */
   signal: AbortSignal;
 }
 
-/** Events shared by all clients, or a function that makes a client's own. */
+/** Events that all clients share, or a function that makes the events of one client. */
 export type StreamSource<E extends StreamEvent> =
   | AsyncIterable<E>
   | ((client: StreamClient) => AsyncIterable<E>);
 
 /** How many streams may be open. */
 export interface StreamLimits {
-  /** Open streams of one user; of one address where nobody signs in. Default 100. */
+  /** Open streams of one user, or of one address if there is no login. Default 100. */
   perUser?: number | undefined;
   /** Open streams of this middleware. Default 5000. */
   total?: number | undefined;
@@ -42,10 +42,13 @@ export interface StreamLimits {
 
 /** Options of {@link sseStream}. */
 export interface SseStreamOptions {
-  /** Who may read: what `createAuth` returned, or an {@link Access} of the app's own. Absent: everybody. */
+  /**
+   * The login: what `createAuth` returned, or an {@link Access} of the app's own. Default: no
+   * login, so every request is allowed.
+   */
   access?: Access | undefined;
   streams?: StreamLimits | undefined;
-  /** Origins beside this host's own whose pages may read the stream, such as `https://app.example`. */
+  /** Other origins whose pages may read the stream, such as `https://app.example`. */
   trustedOrigins?: readonly string[] | undefined;
   /** The app's pino logger, or `false` for silence. */
   logger?: Logger | false | undefined;
@@ -53,15 +56,15 @@ export interface SseStreamOptions {
 
 /** Milliseconds between two pings, which keep proxies from closing an idle stream. */
 const pingInterval = 15_000;
-/** Characters written at a time: what a client that does not read can leave unread, however long an event is. */
+/** Characters written at a time: the most that a client can leave unread, even of a long event. */
 const pieceLength = 64 * 1024;
 /** Milliseconds a client may take for a piece before it is disconnected. */
 const maxStall = 30_000;
 
 /**
- * Streams events to browsers (`text/event-stream`, as EventSource reads it). With `access` it lets nobody in without a
- * session and ends each stream when its session does, after a last event `session`. Nothing is taken from the source for a
- * client that does not read.
+ * Streams events to browsers (`text/event-stream`, as EventSource reads it). With `access`, each
+ * stream requires a session, and ends with it after a last event `session`. If a client does not
+ * read, no events are taken from the source for it.
  *
  * @example
  * ```ts
@@ -95,7 +98,10 @@ export function sseStream<E extends StreamEvent>(
       if (!hasRole(actor.roles, 'viewer')) throw forbidden('viewer');
       if (actor.ambient !== false) refuseCrossSiteRead(ctx, trustedOrigins);
       if (!ctx.accepts('text/event-stream'))
-        throw new TaskflowError('NOT_ACCEPTABLE', 'This is to be had as text/event-stream.');
+        throw new TaskflowError(
+          'NOT_ACCEPTABLE',
+          'This resource is only available as text/event-stream.',
+        );
       const key = isOpen(access)
         ? clientAddress(ctx)
         : JSON.stringify([actor.strategy, actor.name]);
@@ -132,29 +138,31 @@ function sourceFor<E extends StreamEvent>(
     throw wrongType(
       'source',
       source,
-      'an AsyncIterable of events, a function that returns one, taskEvents(tasks), or emitterEvents(emitter, names)',
+      'an AsyncIterable of events, a function that returns one, taskEvents(tasks), or ' +
+        'emitterEvents(emitter, names)',
     );
   const shared = shareIterable(source);
   return ({ signal }) => shared.subscribe(signal);
 }
 
-/** Sends the headers and a first byte at once: without one, clients hang in "connecting". */
+/** Sends the headers and a first byte at once. Without them, clients stay in "connecting". */
 function begin(ctx: Context): void {
   plainHeaders(ctx);
   ctx.status = 200;
   ctx.set({ 'Content-Type': 'text/event-stream; charset=utf-8', 'X-Accel-Buffering': 'no' });
-  // Written straight to the response, which is what makes a thousand streams cheap; Koa must keep its hands off.
+  // Events are written to the response directly, which makes a thousand streams cheap. Koa must not
+  // answer as well.
   ctx.respond = false;
   ignoreCuts(ctx);
   ctx.req.setTimeout(0);
-  // Over HTTP/2 the connection is not this stream's alone.
+  // A connection of HTTP/2 belongs to other requests too.
   if (ctx.req.httpVersionMajor < 2) ctx.req.socket.setNoDelay(true);
   if (ctx.method === 'HEAD') ctx.res.end();
-  else ctx.res.write(`retry: ${comeBack()}\n\n`);
+  else ctx.res.write(`retry: ${reconnectDelay()}\n\n`);
 }
 
-/** Milliseconds after which a client that was cut off comes back: not all of them at once when the server has restarted. */
-function comeBack(): number {
+/** Returns random milliseconds, so that not all clients reconnect at once after a restart. */
+function reconnectDelay(): number {
   return Math.round(1000 + Math.random() * 2000);
 }
 
@@ -171,8 +179,9 @@ async function pump(
   // Another request may end the session. The source still sees the request of its stream.
   const endSession = AsyncResource.bind((): void => {
     const reason: unknown = ended?.reason;
-    // Any other reason, such as a store that does not answer, is no end of the session: the client may come back.
-    // Nor can it be told in the middle of another event: who comes back learns it then.
+    // With any other reason, such as a store that does not answer, the session has not ended and
+    // the client may reconnect. In the middle of another event the reason cannot be sent, and the
+    // client learns it when it reconnects.
     if (!sending && (reason === 'revoked' || reason === 'expired'))
       res.end(eventText({ event: 'session', data: { reason } }));
     else res.end();
@@ -182,7 +191,7 @@ async function pump(
     if (!sending) res.write(': ping\n\n');
   }, pingInterval).unref();
   res.once('close', leave);
-  // A client that vanishes is no error of the app.
+  // A client that disconnects is not an error of the app.
   res.on('error', leave);
   ended?.addEventListener('abort', endSession, { once: true });
   if (ended?.aborted) endSession();
@@ -195,7 +204,7 @@ async function pump(
       if (!read) break;
     }
   } catch (err) {
-    // A source that ends with the error of its signal, because the client has gone, has done what it should.
+    // A source may end with the error of its signal when the client disconnects.
     if (!isReported(err) && !(signal.aborted && isAbortError(err)))
       logger.error({ err: thrownForLog(err) }, 'a stream failed');
   } finally {
@@ -206,12 +215,15 @@ async function pump(
   }
 }
 
-/** Whether a source ended because its signal was aborted: what `signal.reason` and the functions of Node throw then. */
+/** Whether an error is the one that `signal.reason` and the functions of Node throw on an abort. */
 function isAbortError(err: unknown): boolean {
   return err instanceof Error && err.name === 'AbortError';
 }
 
-/** Writes, and waits until the client has read enough. `false` when it is gone, or was cut off because it does not read. */
+/**
+ * Writes a text, and waits until the client has read enough. Returns `false` if the client
+ * disconnected, or was disconnected because it does not read.
+ */
 async function send(res: ServerResponse, text: string, signal: AbortSignal): Promise<boolean> {
   for (let from = 0; from < text.length; ) {
     const to = endOfPiece(text, from + pieceLength);
@@ -225,7 +237,7 @@ async function send(res: ServerResponse, text: string, signal: AbortSignal): Pro
   return true;
 }
 
-/** Where a piece ends: not between the halves of a character that takes two. */
+/** Returns where a piece ends: not within a surrogate pair. */
 function endOfPiece(text: string, end: number): number {
   const last = text.charCodeAt(end - 1);
   return last >= 0xd800 && last < 0xdc00 ? end - 1 : end;

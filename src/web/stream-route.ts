@@ -5,7 +5,7 @@ import { readWebOptions, type WebOptions } from './options.js';
 import { type StreamLimits, sseStream } from './sse-stream.js';
 import { taskEvents } from './task-events.js';
 
-/** The live stream of the tasks at `path/dashboard/stream`. */
+/** Serves the live stream of the tasks at `path/dashboard/stream`. */
 export function streamRoute(
   tasks: TaskSource,
   { streams, ...options }: WebOptions & { streams?: StreamLimits | undefined },

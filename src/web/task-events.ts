@@ -9,16 +9,16 @@ import type { StreamEvent } from './event.js';
 import { tasksOption } from './options.js';
 import type { StreamClient } from './sse-stream.js';
 
-/** Milliseconds between two `tasks` events, two `metrics` events and two looks for log lines. */
+/** Milliseconds between two `tasks` events, two `metrics` events and two reads of log lines. */
 const intervals = { tasks: 100, metrics: 1000, logs: 250 };
-/** Lines of one event, at most; what is left comes with the next. */
+/** Lines of one event, at most. The others come with the next event. */
 const linesOfEvent = 1000;
 /** Tasks whose log one client may follow. */
 const maxFollowed = 20;
 const topicNames = ['tasks', 'metrics'];
 
 interface TasksEvent extends StreamEvent {
-  /** The event tells everything between these two numbers. */
+  /** The event contains all changes between these two numbers. */
   from: number;
   to: number;
   changes: Changes;
@@ -31,12 +31,12 @@ interface LogEvent extends StreamEvent {
 
 interface FollowedLog {
   clients: number;
-  /** Number of the last line told. */
+  /** Number of the last line that was sent. */
   n: number;
   event: LogEvent | undefined;
 }
 
-/** What all clients of one source share: one watch of the changes, one set of numbers, one serialised event for all. */
+/** What all clients of one source share: one watch of the changes, one snapshot, one event each. */
 class LiveTasks {
   readonly #tasks: TaskSource;
   readonly #logs = new Map<string, FollowedLog>();
@@ -54,7 +54,7 @@ class LiveTasks {
 
   async join(): Promise<void> {
     this.#clients += 1;
-    // The work that all clients share runs in an empty context, not in the context of one of their requests.
+    // The work that all clients share runs in an empty context, not in that of one request.
     if (this.#clients === 1) await runInEmptyContext(() => this.#begin());
   }
 
@@ -115,12 +115,12 @@ class LiveTasks {
         this.latest = tasksEvent(rev, changes);
         rev = changes.rev;
         if (hasRows(changes)) this.#wake();
-        // What changes meanwhile is told by the next event, each task once.
+        // Changes during this time come with the next event, each task once.
         await new Promise((resolve) => setTimeout(resolve, intervals.tasks).unref());
         if (signal.aborted) return;
       }
     } catch {
-      // The engine cannot be asked: the streams end, and clients come back until it can.
+      // If the engine is unavailable, the streams end, and clients reconnect until it answers.
     }
     if (signal.aborted) return;
     this.ended = true;
@@ -134,7 +134,7 @@ class LiveTasks {
     this.#wake();
   }
 
-  /** A source of the app may throw at once instead of rejecting, and a timer that throws would end the process. */
+  /** Catches what a source throws: in a timer, an error would end the process. */
   async #readStatsSnapshot(): Promise<StatsSnapshot | undefined> {
     try {
       return await this.#tasks.aggregate('statsSnapshot');
@@ -164,7 +164,7 @@ function tasksEvent(from: number, changes: Changes): TasksEvent {
   return { event: 'tasks', id: rev, data: { upserts, removed, dropped }, from, to: rev, changes };
 }
 
-/** What of an event is news to whoever has seen the changes up to a number. */
+/** Returns the part of an event that a client has not seen. */
 function newsOf({ to, changes }: TasksEvent, seen: number): TasksEvent {
   const { upserts, removed, revs, dropped } = changes;
   const isNew = (numbers: readonly number[]) => (_row: unknown, n: number) =>
@@ -179,13 +179,15 @@ function newsOf({ to, changes }: TasksEvent, seen: number): TasksEvent {
 const shared = new WeakMap<TaskSource, LiveTasks>();
 
 /**
- * The live events of the tasks, for {@link sseStream}: `hello`, `tasks` with what changed, `metrics`, and `log` of the tasks
- * named by `?task=`. A client that reconnects with `Last-Event-ID` gets the newest row of every task changed since.
- * `?topics=tasks,metrics` narrows it. The cost of a change is in the clients and the changed rows, never in the tasks kept.
+ * Returns the live events of the tasks, for {@link sseStream}: `hello`, `tasks` with the changes,
+ * `metrics`, and `log` of the tasks that `?task=` names. A client that reconnects with
+ * `Last-Event-ID` gets the newest row of every task that changed since. `?topics=tasks,metrics`
+ * selects events. The cost of a change grows with clients and changed rows, not with stored tasks.
  *
  * @example
  * ```ts
- * router.get('/tasks/dashboard/stream', requireAuth('401'), sseStream(taskEvents(tasks), { access: auth }));
+ * const stream = sseStream(taskEvents(tasks), { access: auth });
+ * router.get('/tasks/dashboard/stream', requireAuth('401'), stream);
  * ```
  */
 export function taskEvents(
@@ -195,15 +197,15 @@ export function taskEvents(
   const live = shared.get(source) ?? new LiveTasks(source);
   shared.set(source, live);
 
-  return (client) => clientEvents(source, live, client, readWishes(client.query));
+  return (client) => clientEvents(source, live, client, readSubscription(client.query));
 }
 
-interface Wishes {
+interface Subscription {
   topics: ReadonlySet<string>;
   followed: readonly string[];
 }
 
-function readWishes(query: URLSearchParams): Wishes {
+function readSubscription(query: URLSearchParams): Subscription {
   const topics = query.get('topics')?.split(',') ?? topicNames;
   if (topics.some((topic) => !topicNames.includes(topic)))
     throw new TaskflowError(
@@ -223,7 +225,7 @@ async function* clientEvents(
   tasks: TaskSource,
   live: LiveTasks,
   { lastEventId, signal }: StreamClient,
-  { topics, followed }: Wishes,
+  { topics, followed }: Subscription,
 ): AsyncGenerator<StreamEvent> {
   const { rev, oldestRev } = await tasks.describe();
   const known =
@@ -243,8 +245,8 @@ async function* clientEvents(
       const n = await lastLine(tasks, id);
       logs.set(id, { log: live.followLog(id, n), n });
     }
-    let toldMetrics: StreamEvent | undefined;
-    // What changed since the client left, and while it was being let in, before the shared events begin.
+    let sentMetrics: StreamEvent | undefined;
+    // Send what changed before the shared events begin for this client.
     if (topics.has('tasks') && seen < (await tasks.describe()).rev) {
       const event = await changesSince(tasks, seen, signal);
       if (event) yield event;
@@ -257,14 +259,14 @@ async function* clientEvents(
         seen = event?.to ?? seen;
         if (event && hasRows(event.changes)) yield event;
       }
-      if (topics.has('metrics') && live.metrics && live.metrics !== toldMetrics) {
-        toldMetrics = live.metrics;
+      if (topics.has('metrics') && live.metrics && live.metrics !== sentMetrics) {
+        sentMetrics = live.metrics;
         yield live.metrics;
       }
       for (const [id, entry] of logs) {
         if (entry.log.event === undefined || entry.log.n <= entry.n) continue;
         const [first] = entry.log.event.data.lines;
-        // As with the tasks: who has missed a line before the shared event gets one of its own.
+        // As with the tasks, a client that missed lines before the shared event gets its own event.
         const event =
           first && first.n <= entry.n + 1 ? entry.log.event : await linesAfter(tasks, id, entry.n);
         entry.n = event.data.lines.at(-1)?.n ?? entry.n;
@@ -279,8 +281,9 @@ async function* clientEvents(
 }
 
 /**
- * The shared event is for whoever has seen just what came before it. Who has seen some of it, as after a resume, gets the rest;
- * who fell behind gets one of its own.
+ * Returns the next event of a client. If it has seen exactly what came before the shared event,
+ * that is the shared event. If it has seen a part of it, as after a resume, it gets the rest. If it
+ * fell behind, it gets an event of its own.
  */
 async function eventAfter(
   tasks: TaskSource,
@@ -311,7 +314,7 @@ async function linesAfter(tasks: TaskSource, id: string, after: number): Promise
 /** A number that no log line reaches. */
 const pastTheLastLine = 999_999_999;
 
-/** Lines written before a client came are not replayed. */
+/** Returns the number of the last line, because earlier lines are not sent to a new client. */
 async function lastLine(tasks: TaskSource, id: string): Promise<number> {
   return (await tasks.logs(id, { before: pastTheLastLine, limit: 1 })).at(-1)?.n ?? 0;
 }
