@@ -3,7 +3,7 @@ import { type KeepJobs, QueueKeys, type RedisClient, RedisConnection } from 'bul
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/connections.js';
 import { plainError } from '../connection/redis-connection.js';
-import { isForgotten, scriptTransaction } from '../connection/redis-script.js';
+import { scriptTransaction } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
@@ -181,43 +181,34 @@ export class JobSteps {
   }
 
   async #send(calls: readonly Call[]): Promise<void> {
-    let open = calls;
     try {
       const client = await this.#connection.client;
-      open = await this.#execute(client, open);
-      if (open.length > 0) await this.#execute(client, open, true);
+      await this.#execute(client, calls);
     } catch (error) {
       // If its memory is full, Redis refuses every transaction, and deletions make room again.
       const isFull = plainError(error).message.startsWith('OOM');
-      for (const call of open)
+      for (const call of calls)
         if (isFull && call.step.script === 'remove') void this.#sendApart(call);
         else call.reject(error);
     }
   }
 
   /**
-   * Executes steps in one transaction. Returns those for which Redis lacked a script; executing
-   * them again has the same effect as executing them once. `withTexts`: the transaction contains
-   * the scripts.
+   * Executes steps in one transaction. It contains the scripts, because a step must not be executed
+   * in half if Redis lacks one of them.
    */
-  async #execute(
-    client: RedisClient,
-    calls: readonly Call[],
-    withTexts = false,
-  ): Promise<readonly Call[]> {
-    const transaction = scriptTransaction(client, withTexts);
+  async #execute(client: RedisClient, calls: readonly Call[]): Promise<void> {
+    const transaction = scriptTransaction(client, true);
     const commands = calls.map((call) => this.#commandsOf(call));
     for (const send of commands.flat()) send(transaction as unknown as Target);
     const answers = await transaction.exec();
     if (!answers) throw new Error('the transaction was dropped');
     let at = 0;
-    return calls.filter((call, n) => {
+    for (const [n, call] of calls.entries()) {
       const own = answers.slice(at, at + (commands[n]?.length ?? 0));
       at += own.length;
-      const isIncomplete = !withTexts && own.some(([error]) => isForgotten(error));
-      if (!isIncomplete) settle(call, own);
-      return isIncomplete;
-    });
+      settle(call, own);
+    }
   }
 
   /** Sends the commands of a step one by one. */

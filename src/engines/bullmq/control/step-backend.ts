@@ -45,20 +45,10 @@ export class StepBackend extends RedisQueueBackend {
 
   /** Makes a job that we have locked wait again, for `delay` milliseconds or until its turn. */
   sendBack({ jobId, token, at }: StepJob, delay: number): StepCommand[] {
-    const fieldsToUpdate = { [jobFields.marker]: '' };
     if (delay === 0)
-      return [
-        { name: 'retryJob', args: this.retryJobArgs(jobId, false, token, { fieldsToUpdate }) },
-      ];
-    return [
-      {
-        name: 'moveToDelayed',
-        args: this.moveToDelayedArgs(jobId, at, token, delay, {
-          skipAttempt: true,
-          fieldsToUpdate,
-        }),
-      },
-    ];
+      return [{ name: 'retryJob', args: this.retryJobArgs(jobId, false, token, {}) }];
+    const args = this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true });
+    return [{ name: 'moveToDelayed', args }];
   }
 
   /** Ends the delay of a job. */

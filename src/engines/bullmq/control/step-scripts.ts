@@ -1,9 +1,6 @@
 import type { Redis } from 'ioredis';
 import { cancelledPrefix } from '../jobs/task-job.js';
 
-/** Prefix of the marker of a job that a command has taken to retry it. The job's number of starts follows. */
-export const retriedPrefix = 'retried:';
-
 /*
  * Scripts that run before a step of BullMQ in the same transaction. Each decides whether the state
  * of the job allows the command, and writes the data that BullMQ has no place for. It answers one
@@ -16,10 +13,7 @@ export const retriedPrefix = 'retried:';
  * BullMQ ends a job, or makes it wait again, only if the job is active and locked by the caller.
  * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under
  * our lock, until BullMQ's own step moves it on in the same transaction. If the script refuses, the
- * job does not have our lock, and BullMQ's step does nothing. If Redis lacks the script of BullMQ's
- * step, the transaction is sent again and finds that the job is taken. If that never happens, the
- * lock expires, and `Settler` does the rest: `tfx` says that the job is to be cancelled, and `tfm`
- * that it is to wait for its retry.
+ * job does not have our lock, and BullMQ's step does nothing.
  *
  * These lines write keys of BullMQ and were written for BullMQ 6.7. So were the other places that
  * do: `queue-catalog.ts` (the limits in `meta`), `locks.ts` (locks), and `move/pending-tasks.ts`
@@ -50,8 +44,6 @@ local function note(change)
   redis.call('XADD', changes, 'MAXLEN', '~', kept, '*', change, cjson.encode({ member }))
 end
 local state = stateOf()
--- Whether an earlier sending of this very call has taken the job.
-local isTaken = state == 'active' and redis.call('GET', job .. ':lock') == token
 -- What would break without a job: the job scheduler whose next run it is, or its flow.
 local function bondOf()
   local scheduler, parent = unpack(redis.call('HMGET', job, 'rjk', 'parentKey'))
@@ -73,7 +65,7 @@ end
 local function hasOpenChildren()
   return redis.call('ZCARD', job .. ':unsuccessful') > 0 or redis.call('SCARD', job .. ':dependencies') > 0
 end
--- Makes the job active under a lock. The lock expires if BullMQ's step never runs.
+-- Makes the job active under a lock. The lock expires if BullMQ's step fails.
 local function take()
   redis.call('RPUSH', prefix .. 'active', id)
   redis.call('SET', job .. ':lock', token, 'PX', 10000)
@@ -95,7 +87,6 @@ local function freeKey()
     redis.call('DEL', prefix .. 'de:' .. deduplication)
   end
 end
-if isTaken then return {1, 'waiting'} end
 if state == 'active' then
   redis.call('HSET', job, 'tfx', at)
   redis.call('HSET', cancelling, member, given)
@@ -126,12 +117,11 @@ return {1, state}
 /** Makes a failed job wait for a new series of attempts. Given: the delay in milliseconds. */
 const retry = `
 local now, delay = tonumber(at), tonumber(given)
-if isTaken then return {1, 'failed'} end
 if state ~= 'failed' then return {0, state} end
 if isReplaced() then return {0, state, 'duplicate'} end
 if hasOpenChildren() then return {0, state, 'unfinished'} end
-local created, text, deduplication, ended, marker, starts =
-  unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'finishedOn', 'tfm', 'ats'))
+local created, text, deduplication, ended, marker =
+  unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'finishedOn', 'tfm'))
 -- Another program may have stored options of any form. They are all read before the first write,
 -- because after an error BullMQ's step would move the job in spite of it.
 local function tableOf(value) return type(value) == 'table' and value or {} end
@@ -156,10 +146,8 @@ end
 local made, due = attempts(), string.format('%.0f', now + delay)
 redis.call('HSET', job, 'tfn', made, 'tfs', made, 'tfw', due)
 if allowed then redis.call('HSET', job, 'tfd', string.format('%.0f', now + delay + allowed)) end
-redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfx', 'tfo', 'tfb')
+redis.call('HDEL', job, 'finishedOn', 'tfi', 'tfx', 'tfo', 'tfb', 'tfm')
 if ended and marker == 'cancelled:' .. ended then redis.call('HDEL', job, 'failedReason', 'tfe') end
--- A later attempt increases the number of starts, which makes this void.
-redis.call('HSET', job, 'tfm', '${retriedPrefix}' .. (starts or '0'))
 redis.call('ZREM', cancelled, id)
 redis.call('ZREM', interrupted, id)
 redis.call('HDEL', cancelling, member)

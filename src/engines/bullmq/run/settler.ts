@@ -8,17 +8,16 @@ import type { TransitionObserver } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import { lentConnection, RedisWork } from '../connection/connections.js';
 import { answersOf } from '../connection/pipelines.js';
-import { retriedPrefix } from '../control/step-scripts.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { taskIdOf } from '../jobs/job-ids.js';
-import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
+import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { KeptJobs } from '../queues/retention.js';
 import { jobOfHash } from '../read/stored-jobs.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import type { EndListener, EndNotes } from './end-notes.js';
-import { cancelledBeforeNotes, cancelNotes, interruptNotes, nextAttempt } from './ends.js';
+import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import { type LockScope, lockKey, takeLocks } from './locks.js';
 import { Steadiness } from './steadiness.js';
 import { TaskBackend } from './task-backend.js';
@@ -83,8 +82,7 @@ const closing = 1000;
  *
  * A job has crashed if it is in the list of running jobs and has no lock. The process that takes
  * the lock decides how it ends. If its worker is still alive, it finds the lock taken, and its
- * result is dropped. A job that a command took to cancel or retry it also counts as crashed if
- * the connection of the command broke. It ends as cancelled, or waits for its retry.
+ * result is dropped.
  */
 export class Settler {
   readonly #parts: SettlerParts;
@@ -197,16 +195,11 @@ export class Settler {
     const { id } = job.json;
     const ending = { job, attempt: nextAttempt(job), now: Date.now() };
     const isCancelled = Boolean(job.fields[jobFields.cancelling]);
-    if (isRetried(job) && !isCancelled) return this.#putBack(backend, job, token);
-    // If it was not started, a command took it while it waited, and lost its connection before it
-    // ended the job.
-    const cancelled = (): EndNotes =>
-      job.json.processedOn === undefined ? cancelledBeforeNotes(job) : cancelNotes(ending);
     const listener: EndListener = {
       stored: (end, at) => this.#stored(entry, job, end, at),
-      cancelled,
+      cancelled: () => cancelNotes(ending),
     };
-    const end = isCancelled ? cancelled() : interruptNotes(ending);
+    const end = isCancelled ? cancelNotes(ending) : interruptNotes(ending);
     backend.willEnd(id, end, listener);
     if (end.status === 'pending') {
       await backend.moveJobFromActiveToWait(id, token);
@@ -214,23 +207,6 @@ export class Settler {
     }
     const reason = end.error?.message ?? cancelReason;
     await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, token);
-  }
-
-  /** Puts a job back that a command had taken to retry when its connection broke. */
-  async #putBack(
-    backend: TaskBackend,
-    { json: { id }, fields }: TaskJob,
-    token: string,
-  ): Promise<void> {
-    const wait = count(fields[jobFields.runAt]) - Date.now();
-    const notes = {
-      status: 'pending',
-      loggedAs: 'pending',
-      fields: { [jobFields.marker]: '' },
-    } as const;
-    backend.willEnd(id, { ...notes, state: wait > 0 ? 'delayed' : 'waiting' });
-    if (wait > 0) await backend.moveToDelayed(id, Date.now(), wait, token, { skipAttempt: true });
-    else await backend.retryJob(id, false, token);
   }
 
   #stored(entry: CatalogEntry, job: TaskJob, end: EndNotes, at: number): void {
@@ -273,11 +249,6 @@ export class Settler {
     if (round)
       await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);
   }
-}
-
-/** Whether a command has taken a job to retry it, and no attempt has begun since. */
-function isRetried({ json, fields }: TaskJob): boolean {
-  return fields[jobFields.marker] === `${retriedPrefix}${json.attemptsStarted}`;
 }
 
 function grouped(crashed: readonly Crashed[]): Map<CatalogEntry, string[]> {
