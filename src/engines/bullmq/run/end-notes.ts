@@ -33,7 +33,9 @@ export interface EndListener {
   dropped?(isGone: boolean): void;
   /** Called instead if this process stops before Redis has confirmed the end. */
   abandoned?(): void;
-  /** Returns the end that is stored instead if the task was cancelled before this end was stored. */
+  /**
+   * Returns the end that is stored instead if the task was cancelled before this end was stored.
+   */
   cancelled(): EndNotes;
 }
 

@@ -63,8 +63,8 @@ export class Execution {
   }
 
   /**
-   * Serves new queues and those of the handlers here, and cancels running tasks. Resolves to whether
-   * requests to cancel are still open.
+   * Serves new queues and those of the handlers here, and cancels running tasks. Resolves to
+   * whether requests to cancel are still open.
    */
   async #look(): Promise<boolean> {
     const { cancelTasks, catalog } = this.#parts;

@@ -43,7 +43,10 @@ const obeyTimeout = 250;
 export interface ExecutorParts extends EndCalls {
   runner: TaskRunner;
   keys: EngineKeys;
-  /** A connection whose commands wait while Redis is unreachable, so that no end of an attempt is lost. */
+  /**
+   * A connection whose commands wait while Redis is unreachable, so that no end of an attempt is
+   * lost.
+   */
   redis: Redis;
   changes: ChangeNotes;
   /** The name of this process in lists of workers. */
@@ -216,8 +219,8 @@ export class Executor {
     // Otherwise listeners would get the progress that the task had when it was fetched.
     if (attempt.lastProgress) job.json.progress = jobProgress(attempt.lastProgress);
     this.#output.write(attempt);
-    // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot is
-    // held before that.
+    // The handler still runs. BullMQ frees the job's slot once this function returns, so the slot
+    // is held before that.
     if (this.#isRunning(attempt) && how !== 'handed back') this.#hold(attempt, worker);
     const lines = task.logLines + attempt.lineCount;
     const ending = { job, attempt: task.attempt, now: Date.now(), lines };
@@ -291,7 +294,10 @@ export class Executor {
     this.#stuck.remove(attempt);
   }
 
-  /** Takes no more jobs, and waits for those that run. Jobs that still run after `timeout` seconds are handed back. */
+  /**
+   * Takes no more jobs, and waits for those that run. Jobs that still run after `timeout` seconds
+   * are handed back.
+   */
   async stop(timeout: number): Promise<void> {
     this.#parts.redis.off('ready', this.#reconnected);
     const workers = [...this.#workers.values()].map(({ worker }) => worker);

@@ -1,11 +1,16 @@
 import { TurnoverMap } from '../../turnover.js';
 import { ownFieldPrefix } from '../jobs/task-job.js';
 
-/** Keeps parts of fetched jobs that BullMQ's parser drops: this package's fields, and the count of starts. */
+/**
+ * Keeps parts of fetched jobs that BullMQ's parser drops: this package's fields, and the count of
+ * starts.
+ */
 export class FetchedJobs {
   /** Fields of this package of jobs that were fetched and not taken yet. */
   readonly #fields = new TurnoverMap<string, Record<string, string>>();
-  /** How often each job that runs here has been started. This number identifies its present attempt. */
+  /**
+   * How often each job that runs here has been started. This number identifies its present attempt.
+   */
   readonly #starts = new TurnoverMap<string, string>();
 
   /** Keeps these parts of the job in an answer of Redis, if it has one. Returns the answer. */

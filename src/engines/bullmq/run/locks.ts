@@ -37,8 +37,8 @@ export interface TakenLocks {
 }
 
 /**
- * Returns the token to which the command that cancels a running job changes the lock of the job. With
- * the old token, the worker can store no other end, whatever its handler returns.
+ * Returns the token to which the command that cancels a running job changes the lock of the job.
+ * With the old token, the worker can store no other end, whatever its handler returns.
  */
 function cancelledToken(token: string): string {
   return `${cancelledPrefix}${token}`;

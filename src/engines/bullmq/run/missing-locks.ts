@@ -1,7 +1,9 @@
 import type { Redis } from 'ioredis';
 import { type LockScope, takeLocks, type Unlocked } from './locks.js';
 
-/** Called when the lock of a job that runs here is lost, or shows that the job is to be cancelled. */
+/**
+ * Called when the lock of a job that runs here is lost, or shows that the job is to be cancelled.
+ */
 export interface LockListener {
   /** Called when the lock of a job shows that a job that runs here is to be cancelled. */
   cancelRequested?(jobId: string): void;

@@ -9,10 +9,9 @@ import {
   type RedisClient,
   type RedisConnection,
   type RetryJobOpts,
-  raw2NextJobData,
 } from 'bullmq';
 import { TurnoverMap } from '../../turnover.js';
-import { persistently, untilRepeatable } from '../connection/connections.js';
+import { persistently } from '../connection/connections.js';
 import {
   WaitingBackend,
   type WorkerParts,
@@ -20,18 +19,11 @@ import {
 } from '../connection/waiting-backend.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
-import type { Marker } from '../keys.js';
 import { AddedLines } from './added-lines.js';
-import {
-  type EndListener,
-  type EndNotes,
-  type EndStep,
-  refusals,
-  type Verdict,
-} from './end-notes.js';
+import { type EndListener, type EndNotes, type EndStep, refusals } from './end-notes.js';
+import { EndSteps, type StepResult } from './end-steps.js';
 import { FetchedJobs } from './fetched-jobs.js';
-import { type LockScope, takeLocks } from './locks.js';
-import { endMarked } from './marked-end.js';
+import type { LockScope } from './locks.js';
 import { type LockListener, MissingLocks } from './missing-locks.js';
 import { cancelReason } from './task-facts.js';
 
@@ -41,12 +33,6 @@ interface TaskBackendParts extends WorkerParts, LockListener {
   lockDuration: number;
   /** Which failed jobs are kept, including cancelled ones. */
   kept: KeepJobs;
-}
-
-/** What BullMQ's worker gets of a step: the job that it fetched next, and the time of the step. */
-interface StepResult {
-  result: undefined | unknown[];
-  finishedOn: number;
 }
 
 /** How a job ends. */
@@ -79,11 +65,7 @@ export class TaskBackend extends WaitingBackend {
   readonly #fetched = new FetchedJobs();
   readonly #lines: AddedLines;
   readonly #missing: MissingLocks;
-  /**
-   * The connection for commands, once it is ready. Awaiting it for each job would cost more than
-   * the rest of a step.
-   */
-  #client: RedisClient | undefined;
+  readonly #steps: EndSteps;
 
   constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
     super(...rest);
@@ -93,6 +75,16 @@ export class TaskBackend extends WaitingBackend {
       ...{ redis: parts.redis, scope: this.lockScope, listener: parts },
       isRunning: ({ jobId, starts }) =>
         starts !== undefined && this.#fetched.starts(jobId) === starts,
+    });
+    this.#steps = new EndSteps({
+      ...parts,
+      backend: this,
+      queue: this.name,
+      ends: this.#ends,
+      fetched: this.#fetched,
+      missing: this.#missing,
+      scope: this.lockScope,
+      cancelling: (step, token) => this.#cancelling(step, token),
     });
   }
 
@@ -167,7 +159,7 @@ export class TaskBackend extends WaitingBackend {
   ): Promise<StepResult> {
     // The result is already JSON text, perhaps encrypted.
     const value = this.#ends.get(job.id ?? '')?.result ?? 'null';
-    return this.#step(
+    return this.#steps.run(
       this.#finishing(job as MinimalJob, { status: 'completed', value, keep, token, fetchNext }),
     );
   }
@@ -180,7 +172,7 @@ export class TaskBackend extends WaitingBackend {
     fetchNext: boolean,
     fields: Record<string, unknown> = {},
   ): Promise<StepResult> {
-    return this.#step(
+    return this.#steps.run(
       this.#finishing(job as MinimalJob, {
         status: 'failed',
         value,
@@ -198,7 +190,7 @@ export class TaskBackend extends WaitingBackend {
     reason: string,
     token: string,
   ): Promise<void> {
-    await this.#step(
+    await this.#steps.run(
       this.#finishing(job as MinimalJob, {
         status: 'failed',
         value: reason,
@@ -236,15 +228,17 @@ export class TaskBackend extends WaitingBackend {
     opts: MoveToDelayedOpts = {},
   ): Promise<undefined | unknown[]> {
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, timestamp);
-    // BullMQ would count the delay from now. The score in the queue would then differ from the time in the job.
+    // BullMQ would count the delay from now. The score in the queue would then differ from the time
+    // in the job.
     const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
     const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
     const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, {
       ...opts,
       fieldsToUpdate: all,
     });
-    return (await this.#step({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp }))
-      .result;
+    return (
+      await this.#steps.run({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp })
+    ).result;
   }
 
   override async retryJob(
@@ -256,7 +250,7 @@ export class TaskBackend extends WaitingBackend {
     const at = Date.now();
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, at);
     const args = this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate: all });
-    await this.#step({ command: 'retryJob', jobId, token, mark, args, at });
+    await this.#steps.run({ command: 'retryJob', jobId, token, mark, args, at });
   }
 
   /**
@@ -282,57 +276,6 @@ export class TaskBackend extends WaitingBackend {
     return { mark, all };
   }
 
-  /**
-   * Runs a step together with what is stored beside it, and repeats it until Redis has answered.
-   * Returns the next job.
-   */
-  async #step(first: EndStep): Promise<StepResult> {
-    const { jobId, at } = first;
-    let step = first;
-    let notes = this.#ends.get(jobId);
-    const starts = this.#fetched.starts(jobId);
-    try {
-      for (let mayTakeLock = true; ; ) {
-        let raw: unknown;
-        try {
-          this.#client ??= await this.client;
-          raw = await this.#send(this.#client, step, notes);
-        } catch (error) {
-          await untilRepeatable(this.#parts.redis, error);
-          continue;
-        }
-        if (typeof raw !== 'number' || raw >= 0) {
-          notes?.listener?.stored(notes, at);
-          return {
-            result: Array.isArray(raw) ? raw2NextJobData(this.#fetched.keep(raw)) : undefined,
-            finishedOn: at,
-          };
-        }
-        const verdict = await persistently(this.#parts.redis, () =>
-          this.#judge(step, raw, mayTakeLock ? starts : undefined),
-        );
-        mayTakeLock = false;
-        if (verdict === 'again') continue;
-        const cancelled = typeof verdict === 'object' ? notes?.listener?.cancelled() : undefined;
-        if (typeof verdict === 'object' && cancelled) {
-          this.willEnd(jobId, cancelled, notes?.listener);
-          [step, notes] = [this.#cancelling(step, verdict.token), cancelled];
-          continue;
-        }
-        if (verdict === 'stored' && notes) notes.listener?.stored(notes, at);
-        else notes?.listener?.dropped?.(verdict === 'gone');
-        return { result: undefined, finishedOn: at };
-      }
-    } finally {
-      // Cleared, because a map may still hold the notes, and the listener would keep the task in memory.
-      if (notes) notes.listener = undefined;
-      // A newer attempt of the same job may have set its own end.
-      if (this.#ends.get(jobId) === notes) this.#ends.delete(jobId);
-      this.#missing.forget(jobId);
-      this.#fetched.forget(jobId, starts);
-    }
-  }
-
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
   #cancelling({ jobId, at }: EndStep, token: string): EndStep {
     const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
@@ -343,62 +286,6 @@ export class TaskBackend extends WaitingBackend {
       token,
       at,
     });
-  }
-
-  /**
-   * Sends a step, and a note of it for processes that read. Such a process finds a change a little
-   * later if its note was lost. So a transaction, which costs more than all the rest, is used only
-   * for what must be stored together with the step.
-   */
-  #send(client: RedisClient, step: EndStep, notes: EndNotes | undefined): unknown {
-    if (notes?.marker) return this.#endMarked(client, step, notes.marker);
-    // The note is sent after the step.
-    if (notes)
-      this.#parts.changes.soon({ queue: this.name, jobId: step.jobId, state: notes.state });
-    return this.execCommand(client, step.command, step.args);
-  }
-
-  /** Ends a job that gets a marker. */
-  #endMarked(
-    client: RedisClient,
-    { command, jobId, args, at }: EndStep,
-    marker: Marker,
-  ): Promise<unknown> {
-    const { keys, changes } = this.#parts;
-    // Readers take the last note about a job, so earlier ones are sent before.
-    changes.flush();
-    return endMarked({
-      ...{ client, keys, end: { queue: this.name, jobId, marker, at } },
-      step: (transaction) => this.execCommand(transaction, command, args),
-    });
-  }
-
-  /**
-   * Finds out why a script refused to end an attempt. If the step was executed before and its
-   * answer was lost, the job has the mark of this step. If only the lock is missing, after an
-   * outage or a pause of this process, this takes it again.
-   */
-  async #judge(
-    { jobId, token, mark, command }: EndStep,
-    code: number,
-    starts: string | undefined,
-  ): Promise<Verdict> {
-    // Here the script has already written the mark, so the mark proves nothing.
-    if (code === refusals.notRunning) return 'lost';
-    if (!Object.values(refusals).includes(code))
-      throw this.finishedErrors({ code, jobId, command, state: 'active' });
-    const { redis } = this.#parts;
-    if ((await redis.hget(this.toKey(jobId), jobFields.endMark)) === mark) return 'stored';
-    if (code === refusals.noJob) return 'gone';
-    // A lock with another token may hold that of a cancelled job.
-    if (starts === undefined && code !== refusals.otherLock) return 'lost';
-    const { taken, gone, cancelled } = await takeLocks(redis, this.lockScope, [
-      { jobId, token, starts },
-    ]);
-    const held = cancelled.get(jobId);
-    if (held !== undefined) return { token: held };
-    if (taken.has(jobId)) return 'again';
-    return gone.has(jobId) ? 'gone' : 'lost';
   }
 
   /** The keys of the locks of this queue. */

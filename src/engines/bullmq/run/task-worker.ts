@@ -13,7 +13,10 @@ interface FetchedJob extends Job {
   [stored]?: TaskJob | undefined;
 }
 
-/** BullMQ's worker, which leaves jobs as they are stored: the runner parses their arguments and, if need be, decrypts them. */
+/**
+ * BullMQ's worker, which leaves jobs as they are stored: the runner parses their arguments and, if
+ * need be, decrypts them.
+ */
 export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   #ready: Promise<void> | undefined;
   /** BullMQ's queue of the jobs that run, with its Set replaced. */
@@ -22,15 +25,19 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
   #held = 0;
 
   /**
-   * Resolves once the connections have been ready for the first time. BullMQ asks this for every job, through three functions;
-   * later outages do not matter here, because the backend repeats its steps until Redis answers.
+   * Resolves once the connections have been ready for the first time. BullMQ asks this for every
+   * job, through three functions; later outages do not matter here, because the backend repeats its
+   * steps until Redis answers.
    */
   override waitUntilReady(): Promise<void> {
     this.#ready ??= super.waitUntilReady();
     return this.#ready;
   }
 
-  /** Calls the function. BullMQ's own method does the same without telemetry, but costs several promises for each job. */
+  /**
+   * Calls the function. BullMQ's own method does the same without telemetry, but costs several
+   * promises for each job.
+   */
   override trace<T>(...[, , , call]: Parameters<Worker['trace']>): Promise<T> {
     return Promise.resolve(call() as T | Promise<T>);
   }
@@ -50,7 +57,9 @@ export class TaskWorker extends Worker<unknown, unknown, string, TaskBackend> {
     return job;
   }
 
-  /** Returns a fetched job as it is stored, once. BullMQ keeps its own form of the job for longer. */
+  /**
+   * Returns a fetched job as it is stored, once. BullMQ keeps its own form of the job for longer.
+   */
   take(job: FetchedJob): TaskJob {
     const task = job[stored];
     if (!task) throw new Error(`job ${job.id} was not fetched by this worker`);

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { type Job, type Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
@@ -19,6 +18,7 @@ import { type EngineKeys, tickQueue } from '../keys.js';
 import { openQueue } from '../queues/queues.js';
 import { TaskBackend } from '../run/task-backend.js';
 import { intervalOf, repeatOptions, repeatStrategy } from './rules.js';
+import { dueOf, firstAfter, idOfRun, schedulerId } from './runs.js';
 import {
   type ScheduleRecord,
   ScheduleRecords,
@@ -331,33 +331,4 @@ export class Scheduler {
   async close(): Promise<void> {
     await Promise.allSettled([this.#queue?.close()]);
   }
-}
-
-/**
- * Returns the id of the job scheduler of a schedule. It has no colons, because BullMQ builds ids of
- * jobs from it.
- */
-function schedulerId(name: string): string {
-  return encodeURIComponent(name);
-}
-
-/** Returns when a schedule that is stored at `now` fires first. */
-function firstAfter(now: number, { interval, next }: Schedule): number | undefined {
-  return interval === undefined ? next(now) : now + interval;
-}
-
-/** Returns when a tick was due, in Unix milliseconds. */
-function dueOf({ opts, timestamp }: Job): number {
-  return opts.prevMillis ?? timestamp;
-}
-
-/**
- * Returns the id of the task of one run: a UUIDv7 of its time and a hash of the schedule, which is
- * the same each time.
- */
-function idOfRun(schedule: string, due: number): string {
-  const time = due.toString(16).padStart(12, '0');
-  const hash = createHash('sha256').update(`${schedule}\0${due}`).digest('hex');
-  const variant = ((Number.parseInt(hash.slice(3, 4), 16) & 0x3) | 0x8).toString(16);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
 }
