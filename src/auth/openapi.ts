@@ -1,3 +1,4 @@
+import { pathItems, pathParameters } from '../http/path-items.js';
 import type { Route } from '../http/routes.js';
 
 /*
@@ -6,7 +7,7 @@ import type { Route } from '../http/routes.js';
  */
 
 /** What the OpenAPI document says of a route. */
-export interface Operation {
+interface Operation {
   /** `operationId`. */
   id: string;
   summary: string;
@@ -95,26 +96,20 @@ const guarded = {
 
 /** Returns the paths of the login below a prefix, such as `/tasks`. */
 export function loginPaths(routes: readonly LoginRoute[], mount: string): Record<string, object> {
-  const paths: Record<string, object> = {};
-  for (const { method, path, requiredRole, operation } of routes) {
-    if (!operation) continue;
-    const full = mount + path.replace(/:(\w+)/g, '{$1}');
-    const described = describe(operation, path, requiredRole === 'public');
-    paths[full] = { ...paths[full], [method.toLowerCase()]: described };
-  }
-  return paths;
+  return pathItems(
+    mount,
+    routes.flatMap(({ operation, ...route }) =>
+      operation ? [{ ...route, operation: describe(operation, route) }] : [],
+    ),
+  );
 }
 
 function describe(
   { id, summary, query = [], body, answers, errors }: Operation,
-  path: string,
-  isPublic: boolean,
+  { path, requiredRole }: Pick<Route, 'path' | 'requiredRole'>,
 ): object {
-  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name);
-  const parameters = [
-    ...names.map((name) => ({ name, in: 'path', required: true, schema: text })),
-    ...query,
-  ];
+  const isPublic = requiredRole === 'public';
+  const parameters = [...pathParameters(path), ...query];
   const content = {
     [json]: { schema: body },
     'application/x-www-form-urlencoded': { schema: body },

@@ -32,10 +32,7 @@ export interface Route {
   /** Path below the mount, in the notation of @koa/router. It is empty for the mount itself. */
   path: string;
   requiredRole: RequiredRole;
-  /**
-   * Media types of the answer. A request that accepts none of them gets a 406. If this is absent,
-   * `Accept` is not checked.
-   */
+  /** Media types of the answer, one of which a request must accept. Default: any. */
   produces?: readonly string[];
   /** Name of the command in the audit; absent for a route that only reads. */
   action?: string;
@@ -281,10 +278,7 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
   recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
 }
 
-/**
- * Records an event only in the audit, because the log has a line of its own for it. A route that
- * only reads has no action, and the audit does not record it.
- */
+/** Records a command only in the audit, because the log has a line of its own for the event. */
 function recordRow(
   ctx: Context,
   access: Access,
@@ -333,13 +327,9 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
 /** Makes the error 401 (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function unauthenticated(ctx: Context): TaskflowError {
   const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
-  return new TaskflowError(
-    'UNAUTHENTICATED',
-    'This needs a session: sign in, or send a valid token.',
-    {
-      headers: { 'WWW-Authenticate': challenge },
-    },
-  );
+  const headers = { 'WWW-Authenticate': challenge };
+  const detail = 'This needs a session: sign in, or send a valid token.';
+  return new TaskflowError('UNAUTHENTICATED', detail, { headers });
 }
 
 /** Makes the error 403 for a missing role. */

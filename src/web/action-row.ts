@@ -3,7 +3,7 @@ import { TaskflowError } from '../errors.js';
 import type { Actor, AuditEvent } from '../http/access.js';
 import { hasBody, readBody } from '../http/body.js';
 import { toTaskflowError } from '../http/problem.js';
-import { record } from '../http/routes.js';
+import { type Route, record } from '../http/routes.js';
 import type { CommandBy, Outcome } from '../tasks/commands.js';
 import type { Command } from '../tasks/source.js';
 import { readFields } from './read-input.js';
@@ -74,49 +74,44 @@ export function actionRow<
   { handler, about, bodyLimit, ...columns }: ActionColumns<NoInfer<K>, Q, B, A, C>,
 ): Row<K, Q, B, A> {
   const { requiredRole, action, query, body, status = 200 } = columns;
-  const handle = async (
-    request: Omit<ActionRequest<K, Q, B, C>, 'query' | 'body' | 'reason'>,
-  ): Promise<void> => {
-    const { ctx, access, logger, actor } = request;
-    const known = about?.(request);
-    let reason: string | undefined;
-    const recordAs = (outcome: AuditEvent['outcome'], { tasks, ...learned }: About): void => {
-      const detail = { ...known?.detail, ...learned.detail, ...(reason && { reason }) };
-      record(ctx, access, logger, {
-        action,
-        actor,
-        tasks: tasks ?? known?.tasks,
-        ...(Object.keys(detail).length > 0 && { detail }),
-        outcome,
-      });
-    };
-    try {
-      const inputs = {
-        query: await readRowQuery(query, ctx),
-        body: await readRowBody(body, ctx, bodyLimit),
+  const route = (shared: Shared): Route => ({
+    ...addressOf(key),
+    requiredRole,
+    action,
+    handler: async (ctx, { params, actor: user }) => {
+      const { access, logger } = shared;
+      const actor = nameOf(user);
+      const request = { ...shared, ctx, params, action, actor };
+      const known = about?.(request);
+      let reason: string | undefined;
+      const recordAs = (outcome: AuditEvent['outcome'], { tasks, ...learned }: About): void => {
+        const detail = { ...known?.detail, ...learned.detail, ...(reason && { reason }) };
+        record(ctx, access, logger, {
+          action,
+          actor,
+          tasks: tasks ?? known?.tasks,
+          ...(Object.keys(detail).length > 0 && { detail }),
+          outcome,
+        });
       };
-      reason = (inputs.body as { reason?: string } | undefined)?.reason;
-      const { answer, audit = {} } = await handler({ ...request, ...inputs, reason });
-      if (audit) recordAs('done', audit);
-      ctx.body = answer;
-      ctx.status = status;
-    } catch (error) {
-      const { code, status: of } = toTaskflowError(error);
-      recordAs(of < 500 ? 'refused' : 'failed', { detail: { code } });
-      throw error;
-    }
-  };
-  return {
-    ...columns,
-    key,
-    route: (shared) => ({
-      ...addressOf(key),
-      requiredRole,
-      action,
-      handler: (ctx, { params, actor }) =>
-        handle({ ...shared, ctx, params, action, actor: nameOf(actor) }),
-    }),
-  };
+      try {
+        const inputs = {
+          query: await readRowQuery(query, ctx.querystring),
+          body: await readRowBody(body, ctx, bodyLimit),
+        };
+        reason = (inputs.body as { reason?: string } | undefined)?.reason;
+        const { answer, audit = {} } = await handler({ ...request, ...inputs, reason });
+        if (audit) recordAs('done', audit);
+        ctx.body = answer;
+        ctx.status = status;
+      } catch (error) {
+        const { code, status: of } = toTaskflowError(error);
+        recordAs(of < 500 ? 'refused' : 'failed', { detail: { code } });
+        throw error;
+      }
+    },
+  });
+  return { ...columns, key, route };
 }
 
 function nameOf(actor: Actor | undefined): string {

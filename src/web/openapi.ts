@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pathItems, pathParameters } from '../http/path-items.js';
 import { version } from '../package-files.js';
 import * as answers from './answers.js';
 import { type AnswerName, addressOf, type BodyName, mediaOf, type Row, tags } from './row.js';
@@ -25,12 +26,10 @@ export function openApiDocument(
   rows: readonly Row[],
   { mount, origin, login, cookie }: DocumentParts,
 ): object {
-  const paths: Record<string, Record<string, object>> = {};
-  for (const row of rows) {
-    const { method, path } = addressOf(row.key);
-    const full = mount + path.replace(/:(\w+)/g, '{$1}') || '/';
-    paths[full] = { ...paths[full], [method.toLowerCase()]: operationOf(row, path) };
-  }
+  const routes = rows.map((row) => {
+    const address = addressOf(row.key);
+    return { ...address, operation: operationOf(row, pathParameters(address.path)) };
+  });
   return {
     openapi: '3.1.1',
     info: {
@@ -43,7 +42,7 @@ export function openApiDocument(
     servers: [{ url: origin }],
     security: [{ bearer: [] }, ...(cookie === undefined ? [] : [{ cookie: [] }])],
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
-    paths: { ...paths, ...login },
+    paths: { ...pathItems(mount, routes), ...login },
     components: {
       schemas: componentSchemas,
       securitySchemes: {
@@ -71,18 +70,11 @@ const bodies = new Map<string, z.ZodObject>(
   Object.entries(schemas).filter(([name]) => name.endsWith('Body')),
 );
 
-function operationOf(row: Row, path: string): object {
+function operationOf(row: Row, inPath: readonly object[]): object {
   const { id, summary, tag, requiredRole, query, body, answer, status = 200 } = row;
   const isPublic = requiredRole === 'public';
-  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name);
-  const inPath = names.map((name) => ({
-    name,
-    in: 'path',
-    required: true,
-    schema: { type: 'string' },
-  }));
   const parameters = [...inPath, ...((query && inQuery[query]) ?? [])];
-  const errors = errorsOf(row, names.length > 0);
+  const errors = errorsOf(row, inPath.length > 0);
   return {
     operationId: id,
     summary,

@@ -29,7 +29,7 @@ export async function listFunctions(
     items: names.map((name) => ({
       name,
       settings: settings.get(name) ?? null,
-      ...statsOf(stats, name),
+      ...(stats.get(name) ?? none),
     })),
     ...coverageOf(metrics),
   };
@@ -74,7 +74,7 @@ export async function listQueues(
     items: described.queues.map((queue) => ({
       ...queue,
       oldestReadyAt: oldest.get(queue.name) ?? null,
-      ...statsOf(stats, queue.name),
+      ...(stats.get(queue.name) ?? none),
     })),
     ...coverageOf(metrics),
   };
@@ -132,7 +132,3 @@ const none: Stats = {
   successRate: null,
   durations: { avg: null, min: null, max: null, p50: null, p95: null, p99: null },
 };
-
-function statsOf(stats: Map<string, Stats>, name: string): Stats {
-  return stats.get(name) ?? none;
-}

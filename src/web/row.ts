@@ -168,7 +168,7 @@ export function readRow<
       requiredRole,
       produces: mediaOf(answer)?.accepts ?? ['application/json'],
       handler: async (ctx, { params }) => {
-        const query = await readRowQuery(name, ctx);
+        const query = await readRowQuery(name, ctx.querystring);
         ctx.body = await handler({ ...shared, ctx, params, query });
       },
     }),
@@ -209,7 +209,7 @@ export function addressOf(key: Key): Pick<Route, 'method' | 'path'> {
 /** Reads the query of a row. @throws TaskflowError INVALID_INPUT naming what is wrong. */
 export async function readRowQuery<Q extends QueryName | undefined>(
   name: Q | undefined,
-  { querystring }: Pick<Context, 'querystring'>,
+  querystring: string,
 ): Promise<Input<Q>> {
   return (name && (await readQuery(name, querystring))) as Input<Q>;
 }
