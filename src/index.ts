@@ -26,15 +26,7 @@ export {
   taskLog,
   taskProgress,
 } from './tasks/context.js';
-export type {
-  Backoff,
-  DeclaredTask,
-  EnqueueOptions,
-  Enqueuer,
-  Handler,
-  Task,
-  TaskOptions,
-} from './tasks/definition.js';
+export type { DeclaredTask, Enqueuer, Handler, Task } from './tasks/definition.js';
 export type {
   AppConnection,
   AppDescription,
@@ -78,6 +70,7 @@ export type {
   TaskReader,
   TaskSource,
 } from './tasks/source.js';
+export type { Backoff, EnqueueOptions, TaskOptions } from './tasks/task-options.js';
 export type {
   AttemptIo,
   AttemptResult,

@@ -9,10 +9,10 @@ import {
   numberOption,
   optionsObject,
   secondsOption,
-  secretKeysOption,
   typeError,
   wrongType,
 } from './options.js';
+import { secretKeysOption } from './secret-options.js';
 import { type Cipher, createCipher } from './tasks/encryption.js';
 import type { TaskEngine } from './tasks/engine.js';
 

@@ -26,9 +26,7 @@ import {
   describeFunction,
   type Handler,
   type JsonSafe,
-  nameOption,
   type Task,
-  type TaskOptions,
 } from './tasks/definition.js';
 import { type Cipher, decryptTask } from './tasks/encryption.js';
 import type { AppConnection, TaskEngine } from './tasks/engine.js';
@@ -48,6 +46,7 @@ import type {
   TaskReader,
   TaskSource,
 } from './tasks/source.js';
+import { nameOption, type TaskOptions } from './tasks/task-options.js';
 import type { LogLine, TaskDetail, TaskStatus } from './tasks/types.js';
 import { knownTarget } from './tasks/unknown-target.js';
 

@@ -11,11 +11,11 @@ import {
   optionsObject,
   pathOption,
   secondsOption,
-  secretKeysOption,
   stringOption,
   typeError,
   wrongType,
 } from '../options.js';
+import { secretKeysOption } from '../secret-options.js';
 import { kindOf } from '../show-value.js';
 import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
@@ -25,7 +25,7 @@ import { type CookieOptions, type Cookies, loginCookies } from './sessions/cooki
 import { StrategyRegistry } from './strategies/registry.js';
 import { resolveStrategies, type Strategies } from './strategies/short-forms.js';
 import { isStrategy } from './strategies/strategy.js';
-import { type ThrottleLimits, type ThrottleOptions, throttleOption } from './throttle/throttle.js';
+import { type ThrottleLimits, type ThrottleOptions, throttleOption } from './throttle/limits.js';
 import { limitedStore } from './time-limit.js';
 
 /** Options of {@link createAuth}. */

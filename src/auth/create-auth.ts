@@ -28,7 +28,8 @@ import type { StrategyRegistry } from './strategies/registry.js';
 import { isUserName } from './strategies/strategy.js';
 import { bucketsIn } from './throttle/buckets.js';
 import { familiarPlaces } from './throttle/familiar-places.js';
-import { createThrottle, defaultQueue } from './throttle/throttle.js';
+import { defaultQueue } from './throttle/limits.js';
+import { createThrottle } from './throttle/throttle.js';
 
 /*
  * Puts a login together. `authOptions` checks the options; this file makes the parts in the order

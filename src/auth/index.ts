@@ -34,4 +34,4 @@ export type {
   KnownUser,
   Verdict,
 } from './strategies/strategy.js';
-export type { ThrottleOptions } from './throttle/throttle.js';
+export type { ThrottleOptions } from './throttle/limits.js';

@@ -5,19 +5,16 @@ import type { Command } from './commands.js';
 import {
   checkHandler,
   type Definition,
-  type EnqueueOptions,
   type Enqueuer,
   type Handler,
-  nameOption,
-  readSettings,
   type Task,
-  type TaskOptions,
 } from './definition.js';
 import type { Cipher } from './encryption.js';
 import type { AppConnection } from './engine.js';
 import type { NewTask, TaskClock } from './new-task.js';
 import { type CallSettings, prepareTask, readCallSettings } from './prepare.js';
 import { argumentLists, PreparedTasks } from './prepared.js';
+import { type EnqueueOptions, nameOption, readSettings, type TaskOptions } from './task-options.js';
 
 interface DefinedTasksDeps {
   /** Stores tasks, and resolves to their ids. */

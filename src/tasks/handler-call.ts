@@ -3,11 +3,12 @@ import { loggedError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { decodeArguments, encodeResult } from './arguments.js';
 import { type Running, runInTask, type TaskContext } from './context.js';
-import type { Definition, Settings } from './definition.js';
+import type { Definition } from './definition.js';
 import { describeError } from './describe-error.js';
 import type { Cipher } from './encryption.js';
 import { limitLine, logLine, textOf } from './log-line.js';
 import type { RetryDecision } from './retrying.js';
+import type { Settings } from './task-options.js';
 import type {
   AttemptIo,
   AttemptResult,

@@ -7,17 +7,17 @@ import {
   wrongType,
 } from '../options.js';
 import { encodeArguments } from './arguments.js';
+import type { Definition } from './definition.js';
+import type { Cipher } from './encryption.js';
+import type { NewTask, TaskClock } from './new-task.js';
+import { newTaskId, timeOfTaskId } from './task-id.js';
 import {
-  type Definition,
   type EnqueueOptions,
   priorityOption,
   queueOption,
   type Settings,
   tagsOption,
-} from './definition.js';
-import type { Cipher } from './encryption.js';
-import type { NewTask, TaskClock } from './new-task.js';
-import { newTaskId, timeOfTaskId } from './task-id.js';
+} from './task-options.js';
 
 /** Per-call options, checked once for any number of tasks. */
 export interface CallSettings {

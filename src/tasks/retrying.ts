@@ -1,7 +1,7 @@
 import { checkSeconds, durationWarnings, type Logger } from '../options.js';
 import { kindOf } from '../show-value.js';
-import type { Settings } from './definition.js';
 import { thrownForLog } from './describe-error.js';
+import type { Settings } from './task-options.js';
 import type { ClaimedTask } from './task-runner.js';
 
 /**

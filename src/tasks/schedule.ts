@@ -7,7 +7,7 @@ import {
   wrongType,
 } from '../options.js';
 import { readCron } from './cron.js';
-import { nameOption } from './definition.js';
+import { nameOption } from './task-options.js';
 
 /** What both kinds of schedule have. */
 interface ScheduleHabits {

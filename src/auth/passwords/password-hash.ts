@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { wrongSecret } from '../../options.js';
+import { wrongSecret } from '../../secret-options.js';
 import type { AuthContext } from '../strategies/strategy.js';
 import { argon2, bcrypt, derive, type Recipe } from './algorithms.js';
 import { queueHash } from './hash-queue.js';

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { typeError, wrongSecret, wrongSecretType } from '../../options.js';
+import { typeError } from '../../options.js';
+import { wrongSecret, wrongSecretType } from '../../secret-options.js';
 import { derive, type Recipe } from './algorithms.js';
 import { doubtfulHashOf, foreignHashOf } from './foreign-hash.js';
 import { queueHash } from './hash-queue.js';

@@ -1,5 +1,6 @@
 import type { Role } from '../../http/access.js';
-import { optionsObject, wrongSecretType, wrongType } from '../../options.js';
+import { optionsObject, wrongType } from '../../options.js';
+import { wrongSecretType } from '../../secret-options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
 import {
   type AuthStrategy,

@@ -1,4 +1,5 @@
-import { rangeError, wrongSecretType } from '../../options.js';
+import { rangeError } from '../../options.js';
+import { wrongSecretType } from '../../secret-options.js';
 import { paddedChecks } from '../passwords/padding.js';
 import {
   knownUser,

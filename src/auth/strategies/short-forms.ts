@@ -1,4 +1,5 @@
-import { rangeError, typeError, wrongSecretType, wrongType } from '../../options.js';
+import { rangeError, typeError, wrongType } from '../../options.js';
+import { wrongSecretType } from '../../secret-options.js';
 import type { UserEntry } from './configured-user.js';
 import { usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { jwtVerify, SignJWT } from 'jose';
 import type { Session } from '../../../src/auth/sessions/session.js';
 import { createTokens, type Tokens } from '../../../src/auth/sessions/tokens.js';
-import { secretKeysOption } from '../../../src/options.js';
+import { secretKeysOption } from '../../../src/secret-options.js';
 import { secretKey } from '../../helpers/passwords.js';
 
 const now = Date.parse('2026-03-01T12:00:00Z');

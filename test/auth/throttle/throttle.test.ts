@@ -1,11 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Buckets, bucketsIn } from '../../../src/auth/throttle/buckets.js';
-import {
-  createThrottle,
-  type Familiar,
-  type ThrottleOptions,
-  throttleOption,
-} from '../../../src/auth/throttle/throttle.js';
+import { type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/limits.js';
+import { createThrottle, type Familiar } from '../../../src/auth/throttle/throttle.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { everyStore, keysIn, type TwoViews } from '../../helpers/stores.js';

@@ -1,15 +1,8 @@
 import { isIPv6 } from 'node:net';
 import type { RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
 import { didYouMean } from '../../../did-you-mean.js';
-import {
-  numberOption,
-  outOfRange,
-  rangeError,
-  typeError,
-  wrongSecret,
-  wrongSecretType,
-  wrongType,
-} from '../../../options.js';
+import { numberOption, outOfRange, rangeError, typeError, wrongType } from '../../../options.js';
+import { wrongSecret, wrongSecretType } from '../../../secret-options.js';
 import { quote } from '../../../show-value.js';
 
 /**

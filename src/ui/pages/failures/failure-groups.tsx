@@ -6,7 +6,7 @@ import { actionsColumn, type Column, DataTable } from '../../kit/table.js';
 import { Time } from '../../kit/time.js';
 import { may } from '../../state/bootstrap.js';
 import { ChangeLink, FunctionLink, PageLink } from '../../state/links.js';
-import { actOnFilter } from '../task-list/actions.js';
+import { actOnFilter } from '../task-list/bulk-actions.js';
 
 /** Milliseconds for which a failure group counts as new. */
 const newFor = 3_600_000;

@@ -6,7 +6,7 @@ import { plural, whole } from '../../kit/formats.js';
 import { notify, showError } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { linkToPage } from '../../state/view.js';
-import { countChanged, NewestOnly } from '../task-list/actions.js';
+import { countChanged, NewestOnly } from '../task-list/bulk-actions.js';
 
 /**
  * Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them

@@ -1,29 +1,16 @@
 import { signal } from '@preact/signals';
-import {
-  type BulkAnswer,
-  type CommandFilter,
-  canCancel,
-  canRetry,
-  ProblemError,
-  type TaskSummary,
-} from '../../../client/client.js';
+import { canCancel, canRetry, ProblemError, type TaskSummary } from '../../../client/client.js';
 import { confirmed } from '../../kit/dialog.js';
-import { duration, percent, plural, whole } from '../../kit/formats.js';
+import { percent, whole } from '../../kit/formats.js';
 import { notify, showError } from '../../kit/notices.js';
-import type { Filter } from '../../state/address.js';
 import { client, may } from '../../state/bootstrap.js';
-import { linkToPage } from '../../state/view.js';
 import { reloadTask, takeOpened } from '../task/opened.js';
 import { takeTasks } from './list.js';
-import { clearSelection } from './selection.js';
 
 /** Ids of tasks whose action is under way. */
 export const acting = signal<ReadonlySet<string>>(new Set());
 
 type OneAction = 'retry' | 'cancel' | 'run';
-
-/** Tasks that a request can name, at most. */
-const maxIds = 1000;
 
 /** Retries a task. Asks first if the task may have done part of its work. */
 export async function retryTask(task: TaskSummary): Promise<void> {
@@ -97,7 +84,8 @@ function undoOf(action: OneAction, { id, status }: TaskSummary): (() => Promise<
   return action === 'retry' && may('cancel') ? () => takeBack('cancel', [id]) : undefined;
 }
 
-async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
+/** Sends the command that undoes another one. */
+export async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Promise<void> {
   try {
     const { dispatched, skipped } = await client.bulk({ action, ids, reason: 'undo' });
     notify(
@@ -108,265 +96,4 @@ async function takeBack(action: 'retry' | 'cancel', ids: readonly string[]): Pro
   } catch (error) {
     showError(error);
   }
-}
-
-/** What is done to many tasks, and how it is said. */
-const verbs = {
-  retry: {
-    verb: 'Retry',
-    past: 'retried',
-    done: 'queued',
-    consequence: 'They join their queues again and keep their history.',
-  },
-  cancel: {
-    verb: 'Cancel',
-    past: 'cancelled',
-    done: 'cancelled or asked to stop',
-    consequence: 'Waiting ones will never run; running ones are asked to stop.',
-  },
-  delete: {
-    verb: 'Delete',
-    past: 'deleted',
-    done: 'deleted',
-    consequence: 'They are removed from the history. This cannot be undone.',
-  },
-} as const;
-
-export type ManyAction = keyof typeof verbs;
-
-/** Beside "Cancel 5 tasks", a button "Cancel" would have two meanings. */
-const keepTasks = { keep: 'Keep tasks' };
-
-/** What waits is deleted where the engine cannot cancel it. */
-const canDelete = (status: TaskSummary['status']): boolean =>
-  !canCancel(status) || (status === 'pending' && !may('cancel'));
-
-/** Retries, cancels or deletes the selected tasks. */
-export async function actOnSelected(
-  action: ManyAction,
-  tasks: readonly TaskSummary[],
-): Promise<void> {
-  const able = tasks.filter(({ status }) =>
-    action === 'retry'
-      ? canRetry(status)
-      : action === 'cancel'
-        ? canCancel(status)
-        : canDelete(status),
-  );
-  const ids = able.map(({ id }) => id);
-  const { verb, consequence } = verbs[action];
-  const rest = tasks.length - able.length;
-  if (ids.length === 0)
-    return notify(`No selected task can be ${verbs[action].past} in its present state.`);
-  const run = async (reason: string | undefined): Promise<void> => {
-    report(action, await client.bulk({ action, ids, reason }), {});
-    clearSelection();
-  };
-  const interrupted = able.filter(({ status }) => status === 'interrupted').length;
-  if (ids.length === 1 && action === 'retry' && interrupted === 0)
-    return run(undefined).catch(showError);
-  await confirmed({
-    title: `${verb} ${plural(ids.length, 'task')}?`,
-    body: () => (
-      <>
-        <p>{consequence}</p>
-        {rest > 0 && (
-          <p>
-            {whole(rest)} of the selected tasks stay unchanged, because their state does not allow
-            it.
-          </p>
-        )}
-        {action === 'retry' && interrupted > 0 && (
-          <p>
-            {whole(interrupted)} stopped half-way. They may already have done part of their work.
-          </p>
-        )}
-      </>
-    ),
-    button: () => `${verb} ${plural(ids.length, 'task')}`,
-    ...(action === 'cancel' && keepTasks),
-    danger: action !== 'retry',
-    asksReason: true,
-    act: run,
-  });
-}
-
-/**
- * Returns the filter of the page as a command takes it; a page that filters nothing means every
- * task, which must be said.
- */
-function commandFilter(filter: Partial<Filter>): CommandFilter {
-  const given = Object.entries(filter).filter(
-    ([, value]) => value !== undefined && value.length > 0,
-  );
-  return given.length === 0 ? 'all' : (Object.fromEntries(given) as CommandFilter);
-}
-
-/** Seconds over which many tasks may be spread. */
-const spreads = [0, 60, 600, 3600];
-/** From this many tasks on, the dialog offers to spread them over time. */
-const worthSpreading = 1000;
-
-/**
- * Changes all tasks that match a filter. Counts them first, and asks again if the number has
- * changed.
- */
-export async function actOnFilter(
-  action: ManyAction,
-  shown: Partial<Filter>,
-  what: string,
-): Promise<void> {
-  const { verb, consequence } = verbs[action];
-  const filter = commandFilter(shown);
-  const counted = signal<BulkAnswer | undefined>(undefined);
-  const spread = signal(0);
-  const count = async (): Promise<BulkAnswer> => {
-    counted.value = await client.bulk({ action, filter, dryRun: true });
-    return counted.value;
-  };
-  try {
-    const { count: found, scope } = await count();
-    if (found === 0)
-      return notify(
-        `There is no task to ${action} among ` +
-          `${what}.${scope ? ' Only the newest tasks were searched.' : ''}`,
-      );
-  } catch (error) {
-    return showError(error);
-  }
-  const number = (): string => numberOf(counted.value);
-  await confirmed({
-    title: `${verb} ${number()}?`,
-    body: () => (
-      <>
-        <p>
-          {verb} <strong>{number()}</strong> of {what}? {consequence}
-        </p>
-        <NewestOnly counted={counted.value} />
-      </>
-    ),
-    fields: () =>
-      action === 'retry' && (counted.value?.count ?? 0) >= worthSpreading ? (
-        <label class="field">
-          Spread over
-          <select
-            value={spread.value}
-            onChange={(event) => (spread.value = Number(event.currentTarget.value))}
-          >
-            {spreads.map((seconds) => (
-              <option key={seconds} value={seconds}>
-                {seconds === 0 ? 'no time: all at once' : duration(seconds)}
-              </option>
-            ))}
-          </select>
-        </label>
-      ) : null,
-    button: () => `${verb} ${number()}`,
-    ...(action === 'cancel' && keepTasks),
-    danger: action !== 'retry',
-    asksReason: true,
-    async act(reason, progress) {
-      const sum: Pick<BulkAnswer, 'dispatched' | 'skipped'> & { results: BulkAnswer['results'] } = {
-        dispatched: 0,
-        skipped: 0,
-        results: [],
-      };
-      let expected = counted.peek()?.count ?? 0;
-      const first = expected;
-      for (;;) {
-        const answer = await bulkExpecting(
-          {
-            action,
-            filter,
-            expect: expected,
-            reason,
-            ...(spread.peek() > 0 && { spread: spread.peek() }),
-          },
-          count,
-        );
-        sum.dispatched += answer.dispatched;
-        sum.skipped += answer.skipped;
-        sum.results.push(...answer.results);
-        progress.value = `${whole(sum.dispatched)} of ${whole(Math.max(first, sum.dispatched))} done…`;
-        if (answer.remaining <= 0 || answer.dispatched === 0) break;
-        // Tasks that are done no longer match, so the rest is counted again.
-        expected = (await count()).count;
-        if (expected === 0) break;
-      }
-      report(action, sum, shown);
-      clearSelection();
-    },
-  });
-}
-
-/**
- * The number of tasks that the command changes. Tasks that the engine did not look at stay as they
- * are.
- */
-function numberOf(counted: BulkAnswer | undefined): string {
-  const { count = 0, countRelation, scope } = counted ?? {};
-  return `${countRelation === 'gte' && scope === undefined ? 'more than ' : ''}${plural(count, 'task')}`;
-}
-
-/** Says in a confirmation that a command changes tasks among the newest ones only. */
-export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
-  if (counted?.scope === undefined) return null;
-  return (
-    <p class="coverage">
-      Only the newest tasks were searched. Older tasks that match stay as they are.
-    </p>
-  );
-}
-
-/**
- * Sends one request. If the number is not the confirmed one, counts again and asks the user again.
- */
-async function bulkExpecting(
-  body: Parameters<typeof client.bulk>[0],
-  count: () => Promise<BulkAnswer>,
-): Promise<BulkAnswer> {
-  try {
-    return await client.bulk(body);
-  } catch (error) {
-    if (!(error instanceof ProblemError) || error.code !== 'COUNT_CHANGED') throw error;
-    const now = await count();
-    throw countChanged(numberOf(now), error);
-  }
-}
-
-/** Returns the error that asks the user to confirm the present number of tasks. */
-export function countChanged(number: string, cause: unknown): Error {
-  const text = `There are ${number} now. The number changed, so nothing was done. Continue with these?`;
-  return new Error(text, { cause });
-}
-
-/** Shows how many tasks were changed, and why some were skipped. */
-function report(
-  action: ManyAction,
-  { dispatched, skipped, results }: Pick<BulkAnswer, 'dispatched' | 'skipped' | 'results'>,
-  filter: Partial<Filter>,
-): void {
-  const { done } = verbs[action];
-  const reasons = new Map<string, number>();
-  for (const result of results)
-    if (!result.ok) reasons.set(result.detail, (reasons.get(result.detail) ?? 0) + 1);
-  const why = [...reasons].map(([detail, n]) => `${whole(n)}: ${detail}`).join(' ');
-  const ids = results.flatMap(({ id, ok }) => (ok ? [id] : []));
-  const reverse = action === 'retry' ? 'cancel' : 'retry';
-  const { name, queue, tag = [], fingerprint, schedule, q, from, to } = filter;
-  const rest = { name, queue, tag, fingerprint, schedule, q, from, to };
-  const isFiltered = Object.values(rest).some((value) => value !== undefined && value.length > 0);
-  notify(
-    `${whole(dispatched)} ${done}${skipped > 0 ? `, ${whole(skipped)} skipped (${why})` : ''}.`,
-    {
-      ...(action !== 'delete' &&
-        may(reverse) &&
-        ids.length > 0 &&
-        ids.length <= maxIds && { undo: () => takeBack(reverse, ids) }),
-      ...(action !== 'delete' &&
-        isFiltered && {
-          link: { text: 'Show them', href: linkToPage({ view: 'tasks', ...rest }) },
-        }),
-    },
-  );
 }

@@ -12,10 +12,10 @@ import { client, may } from '../../state/bootstrap.js';
 import { PageLink } from '../../state/links.js';
 import { pageSize } from '../../state/preferences.js';
 import { filterBy, page, view } from '../../state/view.js';
-import { actOnFilter } from './actions.js';
+import { actOnFilter } from './bulk-actions.js';
+import { filterWords } from './empty.js';
 import { functions, queues, table } from './list.js';
 import { ranges, SavedViews } from './saved-views.js';
-import { filterWords } from './table.js';
 
 const typingPause = 250;
 

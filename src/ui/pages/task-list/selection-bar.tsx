@@ -3,7 +3,7 @@ import { plural } from '../../kit/formats.js';
 import { filterOf, isFiltered } from '../../state/address.js';
 import { bootstrap, may } from '../../state/bootstrap.js';
 import { view } from '../../state/view.js';
-import { actOnFilter, actOnSelected } from './actions.js';
+import { actOnFilter, actOnSelected } from './bulk-actions.js';
 import { shownTasks, table } from './list.js';
 import { clearSelection, selected } from './selection.js';
 

@@ -4,7 +4,7 @@ import { duration } from '../../kit/formats.js';
 import { Time } from '../../kit/time.js';
 import { FunctionLink, PageLink } from '../../state/links.js';
 import { RunHistory } from '../run-history.js';
-import { ranFor } from '../task-list/table.js';
+import { ranFor } from '../task-list/row.js';
 
 /** Every detail of the task, and the last runs of its function. */
 export function Facts({ task }: { task: ShownTask }) {

@@ -3,7 +3,7 @@ import { duration, plural } from '../../kit/formats.js';
 import { Time } from '../../kit/time.js';
 import { ChangeLink, PageLink } from '../../state/links.js';
 import { show, view } from '../../state/view.js';
-import { ranFor } from '../task-list/table.js';
+import { ranFor } from '../task-list/row.js';
 import { ErrorPart } from './error.js';
 import { FlowTree } from './flow.js';
 import { lineCount, lines } from './log.js';

@@ -1,0 +1,53 @@
+import { rangeError, typeError } from './options.js';
+import { kindOf } from './show-value.js';
+
+/** Returns the error for an option whose value must never be printed. */
+export function wrongSecret(
+  option: string,
+  accepted: string,
+  Kind: typeof TypeError | typeof RangeError,
+): Error {
+  return Kind === TypeError
+    ? typeError(`${option} must be ${accepted}`)
+    : rangeError(`${option} must be ${accepted}`);
+}
+
+/**
+ * Returns the error for a secret of the wrong type. It names the kind alone: a number in this place
+ * may be a password, too.
+ */
+export function wrongSecretType(option: string, value: unknown, accepted: string): TypeError {
+  return typeError(
+    `${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ` +
+      `${accepted}`,
+  );
+}
+
+/**
+ * Reads an option of one secret key, or a list of them, newest first. The error never holds a key.
+ */
+export function secretKeysOption(option: string, value: unknown): readonly string[] {
+  const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (keys.length === 0)
+    throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);
+  for (const [index, key] of keys.entries()) {
+    if (typeof key !== 'string')
+      throw wrongSecretType(
+        Array.isArray(value) ? `${option}[${index}]` : option,
+        key,
+        'a string, or a list of strings',
+      );
+    if (key.length < 32)
+      throw wrongSecret(
+        option,
+        'at least 32 characters long (RFC 7518 section 3.2), such as the output of: openssl ' +
+          'rand -base64 32',
+        RangeError,
+      );
+    if (new Set(key).size < 8)
+      throw wrongSecret(option, 'random: at least 8 different characters', RangeError);
+  }
+  if (new Set(keys).size !== keys.length)
+    throw wrongSecret(option, 'a list without the same key twice', RangeError);
+  return keys as readonly string[];
+}
