@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
+import { plainError } from '../connection/redis-connection.js';
 import { storedObject } from '../connection/stored-object.js';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import type { JobSteps } from './job-steps.js';
+import type { JobSteps, StepAnswer } from './job-steps.js';
 
 /**
  * Milliseconds that the process that runs a job has to cancel it. After that, any process checks
@@ -46,7 +47,8 @@ export class Cancellations {
     if (members.length === 0) return false;
     cancelHere(new Set(members));
     const now = Date.now();
-    const old = members.filter((member) => now - timeOf(entries[member]) > reaction);
+    // The clock of the process that wrote an entry may be ahead by any time.
+    const old = members.filter((member) => Math.abs(now - timeOf(entries[member])) > reaction);
     const open = await Promise.all(
       old.map((member) => this.#settle(member, entries[member] ?? '')),
     );
@@ -57,11 +59,19 @@ export class Cancellations {
   async #settle(member: string, by: string): Promise<boolean> {
     const { redis, keys, steps, cancelled } = this.#parts;
     const place = partsOf(member);
-    if (place.queue === '') {
+    const forget = async (): Promise<false> => {
       await redis.hdel(keys.cancelling, member);
       return false;
+    };
+    if (place.queue === '') return forget();
+    let state: StepAnswer['state'];
+    try {
+      ({ state } = await steps.forgetCancel(place));
+    } catch (error) {
+      // Another program stores something other than a job under this name.
+      if (plainError(error).message.startsWith('WRONGTYPE')) return forget();
+      throw error;
     }
-    const { state } = await steps.forgetCancel(place);
     if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed')
       return state === 'active';
     const { done, state: before, job } = await steps.cancel(place, Date.now(), by);

@@ -369,6 +369,9 @@ describe('a running task that is cancelled', () => {
       entry,
       'default:gone',
       entry,
+      // The clock of another process was ahead.
+      'default:later',
+      JSON.stringify({ by: 'test', at: Date.now() + 86_400_000 }),
       'nonsense',
       'x',
     );

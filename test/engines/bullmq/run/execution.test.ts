@@ -75,5 +75,6 @@ const signal = ['{jobs}:~signals', '*', 'queue', 'x'] as const;
     const web = processes.manager();
     const id = await web.define('task').with({ queue: 'new' }).enqueue();
     await inState(tasks, id, 'success', 5);
+    await waitFor(async () => (await redis.exists('{jobs}:~cancelling')) === 0);
   });
 });
