@@ -1,10 +1,10 @@
 import { mergeScript } from './merges.js';
 
 /*
- * If Redis cannot add an entry, for example because a number is missing in it, the script leaves out
- * that entry. An error would end the script, and the process would send the same entry again and
- * again. A key with another type still ends the script. Each key is therefore read before the first
- * write, because Redis does not undo the writes of a script.
+ * If Redis cannot read an entry, for example because a number is missing in it, the script replaces a
+ * stored entry and leaves out a new one. An error would end the script, and the process would send
+ * the same entry again and again. A key with another type still ends the script. Each key is
+ * therefore read before the first write, because Redis does not undo the writes of a script.
  */
 
 /**
@@ -28,7 +28,7 @@ for _, key in ipairs(KEYS) do redis.call('HGET', key, '') end
 local first = #KEYS + 1
 for n, key in ipairs(KEYS) do
   for at = first, #ARGV, 2 do
-    local isValid, sum = pcall(combined, redis.call('HGET', key, ARGV[at]), ARGV[at + 1])
+    local isValid, sum = merged(combined, redis.call('HGET', key, ARGV[at]), ARGV[at + 1])
     if isValid then redis.call('HSET', key, ARGV[at], sum) end
   end
   if tonumber(ARGV[n]) > 0 then redis.call('PEXPIRE', key, ARGV[n]) end
@@ -57,7 +57,7 @@ local function combined(stored, text)
 end
 redis.call('ZCARD', KEYS[2])
 for at = 3, #ARGV, 2 do
-  local isValid, group, last = pcall(combined, redis.call('HGET', KEYS[1], ARGV[at]), ARGV[at + 1])
+  local isValid, group, last = merged(combined, redis.call('HGET', KEYS[1], ARGV[at]), ARGV[at + 1])
   if isValid then
     redis.call('HSET', KEYS[1], ARGV[at], group)
     redis.call('ZADD', KEYS[2], last, ARGV[at])

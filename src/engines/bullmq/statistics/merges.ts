@@ -16,14 +16,26 @@ const keptNumber = 86_400_000;
  * Builds a script for {@link Merges}. If Redis has already run a call, and only its answer was lost,
  * the script does nothing.
  *
- * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}.
+ * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}. It calls `merged` with
+ * its function that adds a new entry to a stored one, which is false or nil if there is none.
+ * `merged` returns whether the function succeeded, and its results.
  */
 export function mergeScript(text: string): RedisScript {
   return redisScript(`
 local last, number = table.remove(KEYS), table.remove(ARGV)
-if tonumber(redis.call('GET', last) or 0) >= tonumber(number) then return end
+if tonumber(redis.call('GET', last) or 0) >= tonumber(number) then return 0 end
+local replaced = 0
+local function merged(combined, stored, new)
+  local isValid, entry, order = pcall(combined, stored, new)
+  if not isValid and stored then
+    isValid, entry, order = pcall(combined, nil, new)
+    if isValid then replaced = replaced + 1 end
+  end
+  return isValid, entry, order
+end
 ${text}
 redis.call('SET', last, number, 'PX', ${keptNumber})
+return replaced
 `);
 }
 
@@ -52,12 +64,20 @@ export class Merges {
     this.#unanswered.push({ merge, number: this.#number });
   }
 
-  /** Sends all merges. Call it again after an error. Calls must not overlap. */
-  async send(): Promise<void> {
+  /**
+   * Sends all merges. Call it again after an error. Calls must not overlap. `onReplaced` gets the
+   * number of entries that a merge has replaced, because Redis could not read them.
+   */
+  async send(onReplaced: (entries: number) => void): Promise<void> {
     for (let first = this.#unanswered[0]; first; first = this.#unanswered[0]) {
       const { script, keys, args } = first.merge;
-      await runScript(this.#redis, script, [...keys, this.#last], [...args, first.number]);
+      const numbered = [
+        [...keys, this.#last],
+        [...args, first.number],
+      ] as const;
+      const replaced = Number(await runScript(this.#redis, script, ...numbered));
       this.#unanswered.shift();
+      if (replaced > 0) onReplaced(replaced);
     }
   }
 }

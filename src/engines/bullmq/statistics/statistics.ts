@@ -122,14 +122,18 @@ export class Statistics {
     this.#timer = undefined;
     try {
       // Until Redis has the merges of an earlier flush, later ends are summed up here.
-      await this.#merges.send();
+      await this.#merges.send(this.#replaced);
       for (const merge of this.#take()) this.#merges.add(merge);
-      await this.#merges.send();
+      await this.#merges.send(this.#replaced);
     } catch (error) {
       if (this.#parts.redis.status !== 'end') this.#flushLater();
       throw error;
     }
   }
+
+  readonly #replaced = (entries: number): void => {
+    this.#parts.logger.error({ entries }, 'statistics that Redis could not read were replaced');
+  };
 
   /** Returns the calls that store what was gathered since the last call. */
   #take(): Merge[] {

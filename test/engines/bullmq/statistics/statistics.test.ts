@@ -5,6 +5,7 @@ import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
 import { Statistics } from '../../../../src/engines/bullmq/statistics/statistics.js';
 import { loggerOption } from '../../../../src/options.js';
 import { cuttable } from '../../../helpers/cutter.js';
+import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
@@ -14,8 +15,8 @@ const minute = 60_000;
 (hasRedis ? describe : describe.skip)('statistics in Redis', () => {
   const forEach = new RedisForEach();
   const keys = engineKeys('sums');
-  const statistics = (): Statistics =>
-    new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', false), kept });
+  const statistics = (logger: Parameters<typeof loggerOption>[1] = false): Statistics =>
+    new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', logger), kept });
   const task = { id: 'a', name: 'mail', queue: 'default' };
 
   it('add up what several processes count', async () => {
@@ -221,4 +222,30 @@ const minute = 60_000;
     const { items } = await sums.failures.read({ limit: 5 }, async () => new Map());
     expect(items.map(({ fingerprint }) => fingerprint)).toEqual([failure.fingerprint]);
   });
+
+  it.each(['no JSON', 'null', '[]', '{"ran":1}'])(
+    'replace the entry %s, to which they cannot add, and log it',
+    async (text) => {
+      const now = Date.now();
+      const { logger, lines } = recordingLogger();
+      const sums = statistics(logger);
+      const failure = { fingerprint: 'a'.repeat(16), name: 'Error', message: 'x' };
+      const fail = async (): Promise<void> => {
+        sums.ended({ ...task, status: 'failed', at: now, ms: 1, failure });
+        await sums.flush();
+      };
+      await fail();
+      for (const key of [keys.statistics('all', 0), keys.failures])
+        for (const field of await forEach.client.hkeys(key))
+          await forEach.client.hset(key, field, text);
+      for (let n = 0; n < 2; n++) await fail();
+      expect((await sums.histograms([1])).map(({ count }) => count)).toEqual([2]);
+      const { items } = await sums.failures.read({ limit: 5 }, async () => new Map());
+      expect(items.map(({ count }) => count)).toEqual([2]);
+      expect(lines.map(({ level, entries }) => [level, entries])).toEqual([
+        [50, 1],
+        [50, 1],
+      ]);
+    },
+  );
 });
