@@ -5,7 +5,7 @@ import { connection, makeReport, sendWelcome, tasks } from './tasks.js';
 
 sendWelcome.handle(async (address) => {
   await setTimeout(200);
-  if (!address.includes('@')) throw new TypeError(`'${address}' is no address`);
+  if (/\s/.test(address)) throw new TypeError(`'${address}' is not an address: it has a space`);
   taskLog(`sent to ${address}`);
 });
 
