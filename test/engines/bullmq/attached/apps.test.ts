@@ -90,7 +90,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     );
   });
 
-  it('let only the first app sign users in if the namespace is the same but the secretKeys differ', async () => {
+  it('let only the first app sign users in if they share only the namespace', async () => {
     const shop = await start('shop', { namespace: 'same', secretKey: keys.shop });
     const token = await shop.signIn();
     const bank = await start('bank', { namespace: 'same', secretKey: keys.bank });
@@ -127,7 +127,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     expect((await bank.login()).status).toBe(200);
   });
 
-  it('keep the namespace for the first app after Redis loses its data, even without requests', async () => {
+  it('leave the namespace to the first app after Redis loses its data', async () => {
     const own = await RedisServer.start();
     keep({ close: () => own.remove() });
     const shop = await start('shop', {
@@ -157,7 +157,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     await waitFor(async () => (await shop.login()).status === 200);
   });
 
-  it('report at startup that the Redis user lacks the session keys or a command, and recover when it gets them', async () => {
+  it('report at startup that the Redis user lacks a permission, and recover later', async () => {
     const right = [
       '~bull:*',
       '-@all',
@@ -209,7 +209,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     }
   });
 
-  it('report no outage of the sessions if the first connection takes a second', async () => {
+  it('report no session outage if the first connection takes a second', async () => {
     redis.signal('SIGSTOP');
     try {
       const started = start('slow', { namespace: 'slow', secretKey: keys.shop });
@@ -225,7 +225,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     }
   });
 
-  it('count as the same app if they have a secretKey in common, also while it is replaced', async () => {
+  it('count as the same app if they share a secretKey, also during key rotation', async () => {
     const login = { namespace: 'one', password: passwordOf('one') };
     const first = await start('mail', { ...login, secretKey: keys.shop });
     const token = await first.signIn();
@@ -239,7 +239,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     await waitFor(async () => (await first.call('/auth/sessions', token)).status === 401);
   });
 
-  it('get the same answers from redisStore with the same prefix, unless their login paths differ', async () => {
+  it('get the same answers from redisStore, unless their login paths differ', async () => {
     const open = (): RedisStore =>
       keep(redisStore(redis.connection, { prefix: 'login', logger: false }));
     const body = JSON.stringify({ username: 'admin', password: passwordOf('shop') });

@@ -61,7 +61,7 @@ const by = { actor: 'ada' };
     }
   }
 
-  it('shows existing and new jobs with the name of their BullMQ state', async () => {
+  it('shows existing and new jobs under the name of their BullMQ state', async () => {
     const waiting = await add('waits');
     const prioritized = await add('first', {}, { priority: 5 });
     const delayed = await add('later', {}, { delay: 60_000 });
@@ -133,7 +133,7 @@ const by = { actor: 'ada' };
     expect(await queue.getJob(kept.split(':')[1] ?? '')).toBeUndefined();
   });
 
-  it('knows the names of many jobs that were removed before they could be read', async () => {
+  it('shows the names of many jobs that were removed before they could be read', async () => {
     attach();
     await tasks.find({ limit: 1 });
     work(async () => 'quick');
@@ -176,7 +176,7 @@ const by = { actor: 'ada' };
     ]);
   });
 
-  it('promotes a delayed job, deletes a job that has ended, and does not delete a running one', async () => {
+  it('promotes delayed jobs and deletes ended jobs, but no running ones', async () => {
     attach();
     const delayed = await add('later', {}, { delay: 60_000 });
     await becomes(delayed, 'delayed');
@@ -222,7 +222,7 @@ const by = { actor: 'ada' };
     ).resolves.toMatchObject({ results: [] });
   });
 
-  it('rejects an invalid query and a command without exactly one target, and changes no job', async () => {
+  it('rejects an invalid query or command target, and changes no job', async () => {
     const id = await add('send', { to: 'a@x.org' });
     attach();
     const refused = { code: 'INVALID_INPUT' };
@@ -245,7 +245,7 @@ const by = { actor: 'ada' };
     expect(await queue.getJobCountByTypes('wait')).toBe(1);
   });
 
-  it('pauses and resumes a queue with actor and reason, and shows pauses by other programs', async () => {
+  it('pauses and resumes a queue, and shows pauses made by other programs', async () => {
     attach();
     await tasks.control(
       { action: 'pause', queue: queue.name },
@@ -266,7 +266,7 @@ const by = { actor: 'ada' };
     });
   });
 
-  it('reruns a job that has ended as a new job with other data', async () => {
+  it('reruns an ended job as a new job with other data', async () => {
     attach();
     const id = await add('send', { to: 'a@x.org' }, { jobId: 'order-7', attempts: 3 });
     const seen: unknown[] = [];
@@ -287,7 +287,7 @@ const by = { actor: 'ada' };
     ).rejects.toMatchObject({ code: 'INVALID_INPUT' });
   });
 
-  it('shows the log and the progress of a job, and finds it by its id or a word of its error', async () => {
+  it('shows the log and progress of a job, and finds it by id or error text', async () => {
     attach();
     const { passed, open } = gate();
     const id = await add('long', { a: 1 });
@@ -470,7 +470,7 @@ const by = { actor: 'ada' };
     await watching;
   });
 
-  it('detects without events that a queue is drained and that a job is added, in idle and busy queues', async () => {
+  it('detects drained queues and added jobs without events', async () => {
     const [drained, silent] = ['drained', 'silent'].map((name) =>
       keep(new Queue(`${queue.name}-${name}`, { connection: redis.connection })),
     );
@@ -505,14 +505,15 @@ const by = { actor: 'ada' };
     while ((await known('never')) > 0 || (await known('silent')) === 0) {
       if (Date.now() > end)
         throw new Error(
-          `${await known('never')} removed jobs are shown, and ${await known('silent')} of 1 added job`,
+          `${await known('never')} removed jobs are shown, ` +
+            `and ${await known('silent')} of 1 added job`,
         );
       await Promise.all(busy.map((each) => each.add('flows', {})));
       await sleep(0.01);
     }
   });
 
-  it('reads only the newest ended jobs at startup, but counts and lists all, and finds any job by its id', async () => {
+  it('reads only the newest ended jobs at startup, but counts and finds all', async () => {
     const worker = work(async ({ data }) => {
       if (data.n < 2) throw new Error('too early');
     });
@@ -562,7 +563,7 @@ const by = { actor: 'ada' };
     expect(await tasks.get(`${queue.name}:none`)).toBeUndefined();
   });
 
-  it('lists removed jobs by end time, together with older ones that are not in memory', async () => {
+  it('lists removed jobs by end time, together with older jobs', async () => {
     const other = keep(new Queue(`${queue.name}-other`, { connection: redis.connection }));
     // The jobs have the same ids in both queues, and end within a few milliseconds.
     for (const each of [queue, other]) {
@@ -593,7 +594,7 @@ const by = { actor: 'ada' };
     expect((await tasks.aggregate('statsSnapshot')).counts.success).toBe(35);
   });
 
-  it('counts each end once, even if events are lost or the job is no longer kept', async () => {
+  it('counts each end once, even if events are lost or the job is removed', async () => {
     attach([queue], { keep: 8 });
     const ended = async (): Promise<number> =>
       (await tasks.aggregate('metrics', { from: '-1h' })).counts.success;
@@ -611,7 +612,7 @@ const by = { actor: 'ada' };
     expect((await tasks.find({ limit: 5, sort: '-endedAt', status: ['success'] })).total).toBe(15);
   });
 
-  it('shows a new job in place of an earlier one with the same id', async () => {
+  it('shows a new job instead of an earlier one with the same id', async () => {
     attach();
     const worker = work(async () => {});
     const id = await add('first', {}, { jobId: 'same', removeOnComplete: true });
@@ -650,7 +651,7 @@ const by = { actor: 'ada' };
     expect(() => attachQueues(queues as never)).toThrow('it must be a list of BullMQ queues');
   });
 
-  it('rejects two queues with the same name, and unknown options', () => {
+  it('rejects queues with the same name, and unknown options', () => {
     expect(() => attachQueues([queue, queue])).toThrow(`two queues with the name '${queue.name}'`);
     expect(() => attachQueues([queue], { histroy: 5 } as never)).toThrow('histroy');
   });

@@ -9,7 +9,7 @@ import { hasRedis, RedisServer } from '../../../helpers/redis.js';
 import { serve } from '../../../helpers/serve.js';
 import { waitFor } from '../../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('the figures of attachQueues', () => {
+(hasRedis ? describe : describe.skip)('the statistics of attachQueues', () => {
   let redis: RedisServer;
   let queue: Queue;
   const keep = closeAfterEach();
@@ -37,7 +37,7 @@ import { waitFor } from '../../../helpers/wait.js';
     await worker.close();
   }
 
-  it('count all jobs of BullMQ by queue, but only the jobs in memory by name', async () => {
+  it('count all BullMQ jobs by queue, but only the jobs in memory by name', async () => {
     await runs(40);
     const other = open();
     await other.add('waits', {});
@@ -55,7 +55,7 @@ import { waitFor } from '../../../helpers/wait.js';
     expect(hour.counts).toMatchObject({ pending: 1, success: 5, failed: 5 });
   });
 
-  it('say since when they are complete, if their range begins before the process read the queues', async () => {
+  it('show when they begin, if the process started after their range begins', async () => {
     await runs(4);
     const before = Date.now();
     const tasks: AttachedQueues = keep(attachQueues([queue], { logger: false }));

@@ -106,7 +106,8 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     const worker = keep(new Worker(name, async () => 1, { connection: redis.connection }));
     await queue.add(jobName, 1, { jobId: 'ä:ö:€' });
     const { url } = await admin(attach());
-    const list = `${url}/tasks?${new URLSearchParams({ queue: name, name: jobName, status: 'success' })}`;
+    const query = new URLSearchParams({ queue: name, name: jobName, status: 'success' });
+    const list = `${url}/tasks?${query}`;
     await waitFor(async () => ((await ask(list)).json as { total: number }).total === 1);
     await worker.close();
     const post = (path: string) => ask(`${url}/tasks${path}`, { method: 'POST' });
@@ -155,7 +156,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     expect(JSON.stringify(detail?.args).length).toBeGreaterThan(1_000_000);
   });
 
-  it('shows jobs with invalid options, and does not mistake another key of BullMQ for a job', async () => {
+  it('shows jobs with invalid options, and takes no other key for a job', async () => {
     await queue.upsertJobScheduler('nightly', { pattern: '0 3 * * *' }, { name: 'night' });
     for (const [n, opts] of ['not JSON', '{"attempts":"many"}', '[]'].entries()) {
       await client.hset(queue.toKey(`odd${n}`), {
@@ -199,7 +200,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     shared.disconnect();
   });
 
-  it('recovers after an error that did not close the connection, and can be closed while events arrive', async () => {
+  it('recovers from an error on an open connection, and closes during events', async () => {
     const tasks = attach();
     await tasks.describe();
     queue.emit('error', new Error('something else'));
@@ -229,7 +230,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     await waitFor(async () => (await tasks.find({ limit: 5 })).total === 2);
   });
 
-  it('counts every job even if all connections are killed repeatedly while jobs are added', async () => {
+  it('counts every job even if connections are killed while jobs are added', async () => {
     const tasks = attach();
     await tasks.describe();
     const adding = (async () => {
@@ -255,7 +256,11 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
   it('shows that another worker completes the job of a killed worker', async () => {
     const program = `
       import { Worker } from 'bullmq';
-      new Worker(${JSON.stringify(queue.name)}, () => new Promise(() => {}), { connection: ${JSON.stringify(redis.connection)}, lockDuration: 500, stalledInterval: 300 });
+      new Worker(${JSON.stringify(queue.name)}, () => new Promise(() => {}), {
+        connection: ${JSON.stringify(redis.connection)},
+        lockDuration: 500,
+        stalledInterval: 300,
+      });
     `;
     const first = startProcess(process.execPath, ['--input-type=module', '-e', program]);
     const tasks = attach();
@@ -274,7 +279,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     expect(await tasks.get(id)).toMatchObject({ result: 'done', attempt: expect.any(Number) });
   });
 
-  it('answers ENGINE_UNAVAILABLE while Redis does not answer, and recovers when it does', async () => {
+  it('answers ENGINE_UNAVAILABLE while Redis hangs, and recovers afterwards', async () => {
     const own = await RedisServer.start();
     const stuck = new Queue('mail', { connection: own.connection });
     await stuck.add('x', {});

@@ -140,7 +140,7 @@ const text = (bytes: number): string => 'x'.repeat(bytes);
     expect(await queue.getJobCountByTypes('wait', 'delayed', 'completed')).toBe(0);
   });
 
-  it('shows data and results of an open job up to 2 MiB, and only their sizes above that', async () => {
+  it('shows data and results of a job up to 2 MiB, and only their sizes above', async () => {
     const queue = open('reports');
     const [some, much] = await queue.addBulk(
       [2 * megabyte, 3 * megabyte].map((size) => ({

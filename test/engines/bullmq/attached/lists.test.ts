@@ -96,7 +96,7 @@ import { waitFor } from '../../../helpers/wait.js';
     },
   );
 
-  it('find a job by an id of 300 characters or of the maximum length, through the API too', async () => {
+  it('find a job by an id of 300 characters or of the maximum length', async () => {
     const tasks = attach();
     const app = new Koa();
     app.use(taskAdmin(tasks, { auth: null, logger: false }));
@@ -159,7 +159,7 @@ import { waitFor } from '../../../helpers/wait.js';
     expect(new Set(listed).size).toBe(3);
   });
 
-  it('return the lines of all attempts for any attempt, because BullMQ does not store it', async () => {
+  it('return the log lines of all attempts, whichever attempt is requested', async () => {
     const { id: jobId = '' } = await queue.add('flaky', {}, { attempts: 2 });
     work(async (job) => {
       await job.log(`started attempt ${job.attemptsMade + 1}`);

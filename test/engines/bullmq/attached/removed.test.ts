@@ -70,7 +70,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
       });
     });
 
-    it('keeps the time, name, priority and attempts of a job that was read while it waited', async () => {
+    it('keeps the details of a job that was read while it waited', async () => {
       const { id = '', timestamp } = await queue.add(
         'urgent',
         {},
@@ -90,7 +90,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
       expect(at(task.createdAt)).toBe(timestamp);
     });
 
-    it('shows the second job with the same id without any data of the first', async () => {
+    it('shows the second job with the same id without data of the first', async () => {
       work(async ({ name }) => {
         throw new Error(name === 'bill' ? 'no money' : 'no network');
       });
@@ -120,7 +120,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
       ['all', 1],
       ['some', 2],
     ])(
-      'counts exactly the tasks that its lists show after it has dropped older ones, if BullMQ removes %s jobs',
+      'counts exactly the tasks that it lists after dropping older ones, if BullMQ removes %s jobs',
       async (_, every) => {
         const size = 40;
         const small = keep(attachQueues([queue], { logger: false, keep: size, history: 10 }));
@@ -157,7 +157,7 @@ const at = (time: string | null | undefined): number => Date.parse(time ?? '');
       },
     );
 
-    it('shows the second job with the same id if the first was last read while it ran', async () => {
+    it('shows a second job with the id of one that was last read while running', async () => {
       const { passed, open } = gate();
       work(async ({ name }) => (name === 'first' ? passed : undefined));
       await queue.add('first', {}, { ...removed, jobId: 'job-8' });

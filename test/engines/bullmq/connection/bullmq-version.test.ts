@@ -18,12 +18,12 @@ const names = [
   'Worker',
 ];
 
-describe('koa-taskflow/bullmq beside an older BullMQ', () => {
+describe('koa-taskflow/bullmq with an older BullMQ', () => {
   it.each([
     ['5.81.5', ''],
     ['6.6.0', 'export class RedisQueueBackend {}'],
   ])(
-    'cannot be imported with version %s, and names it and the version that it needs',
+    'cannot be imported with version %s, and names the installed and the required version',
     async (version, also) => {
       const folder = temporaryFolder();
       const modules = join(folder.path, 'node_modules');
@@ -45,7 +45,8 @@ describe('koa-taskflow/bullmq beside an older BullMQ', () => {
         [...classes, also, 'export const raw2NextJobData = undefined;'].join('\n'),
       );
       const script =
-        "await import('koa-taskflow/bullmq').catch(({ code, message }) => console.log(code, message));";
+        "await import('koa-taskflow/bullmq')" +
+        '.catch(({ code, message }) => console.log(code, message));';
       writeFileSync(join(folder.path, 'app.mjs'), script);
       const child = startProcess(process.execPath, [join(folder.path, 'app.mjs')]);
       await child.ended;

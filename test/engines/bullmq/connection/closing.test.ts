@@ -28,7 +28,7 @@ const never = new Promise<never>(() => undefined);
     expect(performance.now() - begun).toBeGreaterThanOrEqual(149);
   });
 
-  it('ends before the time limit if Redis is unreachable and nothing is to be written', async () => {
+  it('ends before the time limit if Redis is unreachable and no write is open', async () => {
     const lost = new Redis({ ...on.redis.connection, retryStrategy: () => 60_000 });
     lost.on('error', () => undefined);
     on.keep({ close: async () => endConnection(lost) });

@@ -58,7 +58,8 @@ const by = { actor: 'ada' };
   /** Lets two seconds pass, in which Redis answers a ping. */
   async function passAnswered(redis: Redis): Promise<void> {
     clock.pass(2);
-    // This is longer than the interval between two checks of the open calls, even on a busy machine.
+    // This is longer than the interval between two checks of the open calls, even on a busy
+    // machine.
     await sleep(0.15);
     await redis.ping();
   }
@@ -67,7 +68,7 @@ const by = { actor: 'ada' };
   const total = async (tasks: TaskManager): Promise<number> =>
     (await tasks.aggregate('statsSnapshot')).counts.pending;
 
-  it('says whether it may have been carried out if Redis hangs, and has no later effect without that warning', async () => {
+  it('reports whether it may have taken effect if Redis hangs', async () => {
     const tasks = manager();
     const [noop, other] = [tasks.define('noop'), tasks.define('other', { queue: 'never used' })];
     await tasks.start({ run: false });
@@ -103,7 +104,7 @@ const by = { actor: 'ada' };
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
   }, 30_000);
 
-  it('may take longer than the limit for one answer while Redis answers', async () => {
+  it('may take longer than the limit for one answer if Redis keeps answering', async () => {
     const { calls, redis } = newCalls();
     await calls.ask(() => redis.ping());
     const { passed, open } = gate();
@@ -122,7 +123,7 @@ const by = { actor: 'ada' };
     await Promise.all([slow, settled]);
   }, 30_000);
 
-  it('fails after a minute although Redis answers', async () => {
+  it('fails after a minute even if Redis keeps answering', async () => {
     const { calls, redis } = newCalls();
     const failed = failureOf(calls.ask(() => new Promise(() => {})));
     let isOver = false;
@@ -135,7 +136,7 @@ const by = { actor: 'ada' };
     await failed;
   }, 30_000);
 
-  it('shares one timer with all others, which ends with the last of them', async () => {
+  it('shares one timer with all other calls, which stops after the last call', async () => {
     const [started, ended] = [
       jest.spyOn(globalThis, 'setInterval'),
       jest.spyOn(globalThis, 'clearInterval'),
@@ -150,7 +151,7 @@ const by = { actor: 'ada' };
     await waitFor(() => ended.mock.calls.some(([timer]) => timer === timers[0]), 10);
   }, 30_000);
 
-  it('has more time if it gives Redis much to do, and so do the calls beside it', async () => {
+  it('has more time if it is expensive, as do the calls that wait with it', async () => {
     const { calls, redis } = newCalls();
     await calls.ask(() => redis.ping());
     on.redis.signal('SIGSTOP');
@@ -163,7 +164,7 @@ const by = { actor: 'ada' };
     expect(await Promise.all([large, small])).toEqual(['PONG', 'PONG']);
   }, 30_000);
 
-  it('says that nothing was done if Redis is unreachable, and that it may have been done if the connection breaks', async () => {
+  it('reports whether it may have taken effect if the connection fails', async () => {
     const line = await cuttable(on.redis.port);
     const tasks = manager(line.port);
     const noop = tasks.define('noop');
@@ -195,7 +196,7 @@ const by = { actor: 'ada' };
     await line.close();
   }, 30_000);
 
-  it('says over HTTP what is wrong and whether a command may have been carried out, without the address of Redis', async () => {
+  it('is reported over HTTP without the address of Redis', async () => {
     const tasks = manager();
     await tasks.start({ run: false });
     const id = await tasks.define('noop').enqueue();

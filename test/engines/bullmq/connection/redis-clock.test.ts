@@ -14,7 +14,7 @@ import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
     jest.spyOn(Date, 'now').mockImplementation(() => real() + seconds * 1000);
   }
 
-  it('logs one error when the clock of this process differs, and one line when both agree again', async () => {
+  it('logs one error if the clock of the process differs, and one recovery', async () => {
     const lines: [level: string, secondsAhead: number][] = [];
     const log = (level: string) => (fields: { secondsAhead?: number }) =>
       void lines.push([level, fields.secondsAhead ?? 0]);

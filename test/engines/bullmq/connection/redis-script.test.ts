@@ -5,11 +5,11 @@ import { TaskManager } from '../../../../src/manager.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('an engine whose Redis has lost its scripts', () => {
+(hasRedis ? describe : describe.skip)('an engine whose scripts are flushed', () => {
   const forEach = new RedisForEach();
   const by = { actor: 'test' };
 
-  it('enqueues, ends, reads and commands tasks, each after all scripts were flushed', async () => {
+  it('enqueues, ends, reads and commands tasks', async () => {
     const engine = bullmqEngine({ connection: forEach.redis.connection, logger: false });
     const tasks = new TaskManager({ engine, logger: false });
     forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
@@ -82,7 +82,7 @@ import { waitFor } from '../../../helpers/wait.js';
     for (const id of last) await waitFor(async () => (await tasks.get(id))?.status === 'success');
   });
 
-  it('reads and commands attached queues, each after all scripts were flushed', async () => {
+  it('reads and commands attached queues', async () => {
     const connection = forEach.redis.connection;
     const queue = forEach.keep(new Queue('mail', { connection }));
     const scheduled = { every: 60_000 };

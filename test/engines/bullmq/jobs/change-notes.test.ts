@@ -35,7 +35,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     await redis.remove();
   });
 
-  it('are left out while no process reads', async () => {
+  it('are not written while no process reads', async () => {
     const prefix = newPrefix();
     const tasks = manager(prefix);
     let calls = 0;
@@ -82,7 +82,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     expect(ids.length - before).toBeGreaterThan(50);
   });
 
-  it('are replaced by a comparison after a mark was removed, until it is written again', async () => {
+  it('are replaced by a comparison if the read mark was removed', async () => {
     const prefix = newPrefix();
     const [producer, reader] = [manager(prefix), manager(prefix)];
     const task = producer.task('count', () => {});
@@ -103,7 +103,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     expect(await newest()).toBe(id);
   });
 
-  it('are read in full by a process that was blocked until its mark expired', async () => {
+  it('are reread by a process that was blocked until its mark expired', async () => {
     const prefix = newPrefix();
     const [producer, reader] = [manager(prefix), manager(prefix)];
     const task = producer.task('count', () => {});
@@ -122,7 +122,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     }
   });
 
-  it('are read in full by a process whose mark was refused while Redis was full', async () => {
+  it('are reread by a process that could not write its mark to a full Redis', async () => {
     const source = new EngineSource(client, engineKeys(newPrefix()));
     await source.start();
     const now = performance.now.bind(performance);

@@ -52,7 +52,7 @@ async function timesOf(
 const millis = (text: string | null | undefined): number => Date.parse(text ?? '');
 
 describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
-  it('say when a failed attempt began and when the next one is due', async () => {
+  it('show when a failed attempt started and when the next one is due', async () => {
     const tasks = managerOf(optionsOf());
     const began: number[] = [];
     const work = tasks.task(
@@ -80,7 +80,7 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     expect(ended.duration ?? -1).toBeLessThan(1);
   });
 
-  it('say that a task never began which was cancelled while it waited for a retry', async () => {
+  it('show no start if the task was cancelled while it waited for a retry', async () => {
     const tasks = managerOf(optionsOf());
     const work = tasks.task(
       'work',
@@ -100,10 +100,10 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     });
   });
 
-  it('say that a task never began whose deadline passed before its first attempt', async () => {
+  it('show no start if the deadline passed before the first attempt', async () => {
     const tasks = managerOf(optionsOf());
-    const told: unknown[] = [];
-    tasks.on('failed', ({ startedAt, duration }) => told.push({ startedAt, duration }));
+    const notified: unknown[] = [];
+    tasks.on('failed', ({ startedAt, duration }) => notified.push({ startedAt, duration }));
     const work = tasks.define('work', { deadline: 0.05 });
     const id = await work.enqueue();
     await sleep(0.2);
@@ -111,15 +111,15 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     await tasks.start();
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     expect(await timesOf(tasks, id)).toMatchObject({ startedAt: null, duration: null });
-    await waitFor(() => told.length === 1);
-    expect(told).toEqual([{ startedAt: null, duration: null }]);
+    await waitFor(() => notified.length === 1);
+    expect(notified).toEqual([{ startedAt: null, duration: null }]);
   });
 });
 
 (hasRedis ? describe : describe.skip)(
   'the times of a task whose deadline passed before its second attempt',
   () => {
-    it('say that this attempt never began', async () => {
+    it('show no start of the second attempt', async () => {
       const options = (): TaskManagerOptions => ({
         engine: bullmqEngine({ connection: redis.connection, logger: false }),
       });
@@ -134,13 +134,13 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
       await first.stop();
       await sleep(1.2);
       second.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
-      const told: unknown[] = [];
-      second.on('failed', ({ startedAt, duration }) => told.push({ startedAt, duration }));
+      const notified: unknown[] = [];
+      second.on('failed', ({ startedAt, duration }) => notified.push({ startedAt, duration }));
       await second.start();
       await waitFor(async () => (await second.get(id))?.status === 'failed');
       expect(await timesOf(second, id)).toMatchObject({ startedAt: null, duration: null });
-      await waitFor(() => told.length === 1);
-      expect(told).toEqual([{ startedAt: null, duration: null }]);
+      await waitFor(() => notified.length === 1);
+      expect(notified).toEqual([{ startedAt: null, duration: null }]);
     });
   },
 );
@@ -167,9 +167,9 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
 });
 
 (hasRedis ? describe : describe.skip)(
-  'the times of a task that a process without its handler put back',
+  'the times of a task that a process without its handler delays',
   () => {
-    it('are those of before', async () => {
+    it('do not change', async () => {
       const options = (): TaskManagerOptions => ({
         engine: bullmqEngine({ connection: redis.connection, logger: false }),
       });

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { LoggedNames } from '../../../../src/engines/bullmq/jobs/logged-names.js';
 
 describe('the names of logged tasks', () => {
-  it('are new once', () => {
+  it('are reported as new once', () => {
     const names = new LoggedNames();
     expect([
       names.add('resize'),

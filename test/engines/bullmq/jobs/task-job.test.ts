@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { attemptField, jobFields, toJob } from '../../../../src/engines/bullmq/jobs/task-job.js';
 
-describe('the fields of this package in a job', () => {
-  it('have names of their own, which no record of an attempt has', () => {
+describe('the fields of koa-taskflow in a job', () => {
+  it('are unique, and none begins the name of an attempt record', () => {
     const names = Object.values(jobFields);
     expect(new Set(names).size).toBe(names.length);
     expect(names.filter((name) => attemptField(1).startsWith(name))).toEqual([]);
@@ -10,7 +10,7 @@ describe('the fields of this package in a job', () => {
 });
 
 describe('the job of a task', () => {
-  it('is delayed only if the time of the task is to come, so that tasks without a delay keep their order', () => {
+  it('is delayed only if the task is due later, so that queue order is kept', () => {
     const task = {
       name: 'mail',
       args: '[]',
@@ -32,7 +32,7 @@ describe('the job of a task', () => {
     );
   });
 
-  it('keeps its delay and its idempotency key if the clock was set back and its id is ahead', () => {
+  it('keeps its delay and idempotency key if the clock was set back', () => {
     const now = Date.now();
     const hour = 3_600_000;
     const { timestamp, opts } = toJob(

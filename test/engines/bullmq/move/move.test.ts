@@ -86,13 +86,14 @@ const always = 6;
     );
   }
 
-  it('moves pending tasks, schedules, pauses, the audit and shared entries, and leaves the history in the file', async () => {
+  it('moves all data except the history, which stays in the file', async () => {
     const file = newFile();
     const { said, done, retried } = await fill(file, 1200);
     const child = run(file);
     expect(await child.ended).toBe(0);
     expect(child.lines).toEqual([
-      `Moved ${1200 + always} pending tasks, 3 schedules, 1 paused queue and 2 audit entries. The history stays in '${file}.moved'.`,
+      `Moved ${1200 + always} pending tasks, 3 schedules, 1 paused queue and 2 audit entries. ` +
+        `The history stays in '${file}.moved'.`,
     ]);
     expect(existsSync(file)).toBe(false);
     const after = onRedis();
@@ -134,7 +135,7 @@ const always = 6;
     expect((await before.describe()).schedules).toEqual([]);
   });
 
-  it('has each task run once on Redis, in the order of its queue, with its arguments and attempts', async () => {
+  it('lets each task run once on Redis, in queue order, with its attempts', async () => {
     const file = newFile();
     const { retried } = await fill(file, 300);
     await move(file);
@@ -199,7 +200,7 @@ const always = 6;
     expect(await held.with({ idempotencyKey: 'open' }).enqueue()).not.toBe(open);
   });
 
-  it('catches up a run that came due meanwhile, once, and leaves a paused schedule paused', async () => {
+  it('catches up a missed run once, and leaves a paused schedule paused', async () => {
     const file = newFile();
     await fill(file, 0);
     await move(file);
@@ -227,7 +228,7 @@ const always = 6;
     });
   });
 
-  it('skips a run that came due meanwhile if its schedule does not catch up', async () => {
+  it('skips a missed run if its schedule does not catch up', async () => {
     const file = newFile();
     await fill(file, 0);
     await move(file);
@@ -246,7 +247,7 @@ const always = 6;
     expect(runs).toBe(0);
   });
 
-  it('settles the running tasks of a process that died, and never overwrites an entry of Redis', async () => {
+  it('settles the running tasks of a dead process, and overwrites no entry', async () => {
     const file = newFile();
     await fill(file, 0);
     const worker = startScript('stuck.js', file);
@@ -273,7 +274,7 @@ const always = 6;
     ).toEqual(['bad failed', 'once interrupted', 'sum success']);
   });
 
-  it('lets moved tasks of a limited task run in a queue with that limit', async () => {
+  it('lets moved tasks with a concurrency limit run in a queue with that limit', async () => {
     const file = newFile();
     await fill(file, 20);
     const child = run(file, '--concurrency', 'held=1');
@@ -294,7 +295,7 @@ const always = 6;
     expect(most).toBe(1);
   });
 
-  it('gives moved tasks the limits and pauses that a running worker already serves', async () => {
+  it('applies the limits and pauses that a running worker already uses', async () => {
     const file = newFile();
     await fill(file, 20);
     let [running, most] = [0, 0];
@@ -319,7 +320,7 @@ const always = 6;
     await waitFor(async () => (await worker.get(id))?.status === 'success');
   });
 
-  it('refuses a file that a process has open, and leaves it as it is', async () => {
+  it('rejects a file that a process has open, and leaves it unchanged', async () => {
     const file = newFile();
     const child = startScript('fill.js', file, '3', 'stay');
     await waitFor(() => child.lines.length > 0);
@@ -331,7 +332,7 @@ const always = 6;
     expect((await move(file)).tasks).toBe(3 + always);
   });
 
-  it('refuses a prefix that has other tasks, a file that was moved, and a file that is no task database', async () => {
+  it('rejects a prefix with other tasks, a moved file and any other file', async () => {
     await onRedis().define('x').enqueue();
     const file = newFile();
     await fill(file, 1);
@@ -351,7 +352,7 @@ const always = 6;
     });
   });
 
-  it('resumes only at the Redis and prefix where it began', async () => {
+  it('resumes only with the Redis and prefix where it began', async () => {
     const file = newFile();
     await fill(file, 3);
     await move(file);
@@ -363,7 +364,7 @@ const always = 6;
     await expect(move(file)).rejects.toThrow(/same Redis/);
   });
 
-  it('refuses a prefix to which another process adds a task just before the move begins', async () => {
+  it('rejects a prefix if another process adds a task just before the move', async () => {
     const file = newFile();
     await fill(file, 10);
     const queue = keep(
@@ -424,7 +425,7 @@ const always = 6;
     ).toBe(last);
   });
 
-  it('says what the prefix already has', async () => {
+  it('reports what the prefix already has', async () => {
     const tasks = onRedis();
     tasks.schedule(
       'daily',
@@ -441,7 +442,7 @@ const always = 6;
     await expect(move(file)).rejects.toThrow(/has tasks already/);
   });
 
-  it('works for a user with only the documented commands, and names a missing one before it begins', async () => {
+  it('works with only the documented commands, and names a missing one', async () => {
     const docs = readFileSync(
       new URL('../../../../docs/from-one-file-to-redis.md', import.meta.url),
       'utf8',
@@ -489,7 +490,7 @@ const always = 6;
     expect(await moving).toMatchObject({ tasks: 2 + always });
   });
 
-  it('resumes after each kill while a worker runs, and each task is there once', async () => {
+  it('resumes after each kill while a worker runs, and duplicates no task', async () => {
     const file = newFile();
     const waiting = 6000;
     const { open } = await fill(file, waiting);

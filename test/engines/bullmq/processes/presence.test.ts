@@ -8,7 +8,7 @@ import { gate, waitFor } from '../../../helpers/wait.js';
 (hasRedis ? describe : describe.skip)('a process in the list of processes', () => {
   const server = new RedisForEach();
 
-  it('has as many slots as it runs tasks at once over all its queues', async () => {
+  it('has one slot for each task that it can run at once over all its queues', async () => {
     const tasks = new TaskManager({
       engine: bullmqEngine({ connection: server.redis.connection, logger: false }),
       logger: false,
@@ -31,7 +31,7 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     open();
   });
 
-  it('stays in the list, removes no other process, and logs one error, if its clock is wrong', async () => {
+  it('stays in the list and logs one error if its clock is wrong', async () => {
     const children = [-3600, 3600].map((seconds) => startSkewed(server.redis.port, seconds));
     server.keep({
       async close() {
@@ -69,7 +69,7 @@ import { gate, waitFor } from '../../../helpers/wait.js';
       expect(child.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
   });
 
-  it('removes entries that are no process, and lists the others', async () => {
+  it('removes entries that describe no process', async () => {
     const instances = '{koa-taskflow}:~instances';
     const odd = { owner: 'odd', startedAt: 'never', lastSeen: Date.now() + 60_000 };
     const entries = { text: 'not JSON', empty: 'null', other: '{}', odd: JSON.stringify(odd) };
@@ -84,7 +84,7 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     expect(await server.client.hlen(instances)).toBe(1);
   });
 
-  it('removes processes that died, although no process reads the list', async () => {
+  it('removes dead processes, although no process reads the list', async () => {
     const instances = '{koa-taskflow}:~instances';
     const dead = {
       owner: 'dead',
@@ -107,7 +107,10 @@ import { gate, waitFor } from '../../../helpers/wait.js';
   });
 });
 
-/** Starts a worker whose clock is wrong by some seconds. It prints errors, and how many processes it lists. */
+/**
+ * Starts a worker with a clock that is wrong by some seconds. It prints its errors and the number
+ * of processes that it lists.
+ */
 function startSkewed(port: number, seconds: number): Child {
   const script = `import { TaskManager } from 'koa-taskflow';
     import { bullmqEngine } from 'koa-taskflow/bullmq';
@@ -116,10 +119,13 @@ function startSkewed(port: number, seconds: number): Child {
       constructor(...args) { super(...(args.length === 0 ? [Date.now()] : args)); }
       static now() { return RealDate.now() + ${seconds * 1000}; }
     };
-    const logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.log('error', message, fields.secondsAhead) };
-    const tasks = new TaskManager({ engine: bullmqEngine({ connection: { host: '127.0.0.1', port: ${port} }, logger }), logger });
+    const error = (fields, message) => console.log('error', message, fields.secondsAhead);
+    const logger = { debug() {}, info() {}, warn() {}, error };
+    const connection = { host: '127.0.0.1', port: ${port} };
+    const tasks = new TaskManager({ engine: bullmqEngine({ connection, logger }), logger });
     tasks.schedule('often', tasks.task('often', () => 1), { every: 60 });
     await tasks.start();
-    setInterval(async () => console.log('listed', (await tasks.aggregate('workers')).length), 100);`;
+    const list = async () => console.log('listed', (await tasks.aggregate('workers')).length);
+    setInterval(list, 100);`;
   return startProcess(process.execPath, ['--input-type=module', '-e', script]);
 }

@@ -59,7 +59,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     expect(warnings()).toMatchObject([{ task: 'work', concurrency: 5, stored: null }]);
   });
 
-  it('is not logged if it is the same everywhere, or there is none', async () => {
+  it('is not logged if the value is the same everywhere or absent', async () => {
     const [web, worker] = [manager(log.logger), manager(log.logger)];
     const ids = [
       await web.define('work', { concurrency: 2 }).enqueue(),

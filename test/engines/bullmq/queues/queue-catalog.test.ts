@@ -31,7 +31,7 @@ const queues = '{koa-taskflow}:~queues';
     return ((await forEach.client.eval(script, 1, '{koa-taskflow}')) as string[]).sort();
   }
 
-  it('takes a new queue again when the documented script has removed the empty ones, and only those', async () => {
+  it('loses only empty queues to the documented script, and gets them back', async () => {
     const by = { actor: 'test' };
     const tasks = manager();
     const note = tasks.task('note', () => 1);
@@ -81,7 +81,7 @@ const queues = '{koa-taskflow}:~queues';
     );
   });
 
-  it('is full with 100 labels, and still takes a task with a limit of its own under one of them', async () => {
+  it('is full with 100 labels, but accepts limited tasks under these labels', async () => {
     const labels = Array.from({ length: 100 }, (_, n) => `label ${n}`);
     await forEach.client.hset(
       queues,
@@ -111,7 +111,7 @@ const queues = '{koa-taskflow}:~queues';
     ]);
   });
 
-  describe('is left as it is by the documented script, which cannot read', () => {
+  describe('cleaned by the documented script', () => {
     const own = (key: string): string => `{koa-taskflow}:~${key}`;
     const listed = async (): Promise<string[]> => (await forEach.client.hkeys(queues)).sort();
 
@@ -125,7 +125,7 @@ const queues = '{koa-taskflow}:~queues';
 
     const old = JSON.stringify({ lastSeen: Date.now() - 120_000 });
     it.each(['null', '{}', '"text"', 'no JSON', '{"lastSeen":"1"}', '{"lastSeen":NaN}'])(
-      'a process, which may be running: %s',
+      'stays complete if a process is unreadable: %s',
       async (text) => {
         await forEach.client.hset(own('instances'), { gone: old, odd: text });
         await expect(removeEmpty()).rejects.toThrow(/process odd .*stop every process/);
@@ -142,7 +142,7 @@ const queues = '{koa-taskflow}:~queues';
       '{"template":null}',
       '{"template":"b"}',
       '{"template":{"queue":1}}',
-    ])('a schedule, which may belong to any queue: %s', async (text) => {
+    ])('stays complete if a schedule is unreadable: %s', async (text) => {
       await forEach.client.hset(own('schedules'), {
         good: JSON.stringify({ template: { queue: 'b' } }),
         odd: text,
@@ -153,20 +153,20 @@ const queues = '{koa-taskflow}:~queues';
       expect(await removeEmpty()).toEqual(['a', 'c', 'd']);
     });
 
-    it('the key of a queue', async () => {
+    it('stays complete if the key of a queue is unreadable', async () => {
       await forEach.client.set('{koa-taskflow}:c:meta', 'no hash');
       await expect(removeEmpty()).rejects.toThrow(/WRONGTYPE/);
       expect(await listed()).toEqual(['a', 'b', 'c', 'd']);
     });
 
-    it('the entry of one queue, while it removes the others', async () => {
+    it('keeps queues with unreadable entries', async () => {
       await forEach.client.hset(queues, { a: 'null', b: 'no JSON', c: '{"label":7}' });
       expect(await removeEmpty()).toEqual(['d']);
       expect(await listed()).toEqual(['a', 'b', 'c']);
     });
   });
 
-  it('gets back a queue that was removed, soon after a process that has not started uses it', async () => {
+  it('regains a removed queue soon after an unstarted process uses it', async () => {
     quickTimers('setTimeout', 5000);
     const web = manager().define('note', { queue: 'used' });
     await web.enqueue();
@@ -190,7 +190,7 @@ const queues = '{koa-taskflow}:~queues';
     ],
     ['is unreachable', () => forEach.redis.stop('SIGKILL'), () => forEach.redis.start()],
   ])(
-    'gets back a queue that was removed, although Redis %s when a process checks after its only enqueue',
+    'regains a removed queue although Redis %s during the first check',
     async (_, fail, recover) => {
       const timers = heldTimers('setTimeout', 5000);
       await manager().define('note', { queue: 'used' }).enqueue();

@@ -14,7 +14,7 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
 (hasRedis ? describe : describe.skip)('retention in Redis', () => {
   const forEach = new RedisForEach();
 
-  it('removes jobs of each outcome and markers once their time is over, although no later job ends', async () => {
+  it('removes expired jobs and markers, although no later job ends', async () => {
     const { client: redis, redis: server } = forEach;
     const tasks = new TaskManager({
       engine: bullmqEngine({ connection: server.connection, prefix: 'old', logger: false }),

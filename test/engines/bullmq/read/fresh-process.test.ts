@@ -15,7 +15,7 @@ import { waitFor } from '../../../helpers/wait.js';
 const amount = 4000;
 
 (hasRedis ? describe : describe.skip)(
-  'a process that has just started, beside thousands of ended tasks',
+  'a process that has just started, with thousands of ended tasks in Redis',
   () => {
     const keep = closeAfterEach();
     let redis: RedisServer;
@@ -71,11 +71,11 @@ const amount = 4000;
       expect(page).not.toHaveProperty('limited');
     });
 
-    it('exports all of them', async () => {
+    it('exports all tasks', async () => {
       expect(await exported(manager())).toEqual({ rows: amount, searched: null });
     });
 
-    it('says in an export how many tasks it covers if there are more than a process keeps', async () => {
+    it('reports in an export how many tasks it covers if it does not cover all', async () => {
       const queue = keep(
         new Queue('default', { connection: redis.connection, prefix: '{koa-taskflow}' }),
       );

@@ -102,7 +102,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     return job;
   }
 
-  it('are exact if the retention removes some of the tasks that were cancelled together', async () => {
+  it('are exact if the retention removes some tasks of a group cancellation', async () => {
     const tasks = manager(10);
     await cancelled(tasks, 25);
     await expectEverywhere(tasks, { cancelled: 10 });
@@ -183,7 +183,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     });
   });
 
-  it('keep the marker of another process if an end is refused and its process dies', async () => {
+  it('keep the marker of another process if a rejected end is not cleaned up', async () => {
     const { client } = forEach;
     await client.hset(keys.ofQueue('default', 'a'), {
       name: 'job',
@@ -229,7 +229,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       await forEach.client.eval(script, 2, ...sets, Date.now() - 100_000, n);
     }
 
-    it('compare only the markers near a job that left', async () => {
+    it('are updated by comparing only the markers near a removed job', async () => {
       const { client } = forEach;
       const failed = keys.ofQueue('default', 'failed');
       await seed(9000);
@@ -256,7 +256,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       expect((await compared()) - before).toBeLessThanOrEqual(1500);
     });
 
-    it('stay exact when jobs of all times leave, when all of some time leave, and when others come', async () => {
+    it('stay exact when old, new or scattered jobs are removed or added', async () => {
       const { client } = forEach;
       const failed = keys.ofQueue('default', 'failed');
       await seed(9000);
@@ -287,7 +287,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       });
     });
 
-    it('are exact again after ten minutes, in steps, if a cancelled task left while another failed at that time', async () => {
+    it('are exact after ten minutes if a removed task hid a new failure', async () => {
       const { client } = forEach;
       const failed = keys.ofQueue('default', 'failed');
       await seed(45_000);
@@ -314,7 +314,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
       expect((await compared()) - before).toBeLessThanOrEqual(17_000);
     });
 
-    it('stay exact if of the oldest tasks only a failed one stays, and later ones leave', async () => {
+    it('stay exact if only a failed task of the oldest ones is left', async () => {
       const { client } = forEach;
       const sets = [keys.ofQueue('default', 'failed'), keys.marked('default', 'cancelled')];
       await seed(5400);

@@ -12,7 +12,7 @@ import { gate, waitFor } from '../../../helpers/wait.js';
   });
   afterAll(() => redis.remove());
 
-  it('is shown as it is after its end', async () => {
+  it('is shown with its end', async () => {
     const tasks = new TaskManager({
       engine: bullmqEngine({ connection: redis.connection }),
       logger: false,

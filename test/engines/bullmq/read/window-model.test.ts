@@ -59,11 +59,17 @@ async function seed(n: number, set: 'completed' | 'failed', marker?: 'cancelled'
     for n = 1, tonumber(ARGV[2]) do
       local at = first + n * 10
       local hex = string.format('%012x', at)
-      local id = string.sub(hex, 1, 8) .. '-' .. string.sub(hex, 9) .. '-7000-8000-' .. string.format('%012x', n) 
+      local id = string.sub(hex, 1, 8) .. '-' .. string.sub(hex, 9)
+        .. '-7000-8000-' .. string.format('%012x', n)
       local job = KEYS[1] .. id
-      redis.call('HSET', job, 'name', ARGV[4], 'data', '["secret"]', 'opts', '{"attempts":1}', 'timestamp', at, 'delay', 0, 'priority', 0)
-      redis.call('HSET', job, 'processedOn', at + 1, 'finishedOn', at + 5, 'atm', 1, 'returnvalue', '"secret"')
-      if ARGV[3] == 'failed' then redis.call('HSET', job, 'failedReason', 'no', 'tfe', '{"name":"Error","fingerprint":"0123456789abcdef"}') end
+      redis.call('HSET', job, 'name', ARGV[4], 'data', '["secret"]', 'opts', '{"attempts":1}')
+      redis.call('HSET', job, 'timestamp', at, 'delay', 0, 'priority', 0, 'atm', 1)
+      redis.call('HSET', job, 'processedOn', at + 1, 'finishedOn', at + 5)
+      redis.call('HSET', job, 'returnvalue', '"secret"')
+      if ARGV[3] == 'failed' then
+        local error = '{"name":"Error","fingerprint":"0123456789abcdef"}'
+        redis.call('HSET', job, 'failedReason', 'no', 'tfe', error)
+      end
       if ARGV[5] ~= '' then
         redis.call('HSET', job, 'tfm', ARGV[5] .. ':' .. at + 5)
         redis.call('ZADD', KEYS[3], at + 5, id)
@@ -113,7 +119,7 @@ describe('the window of a process that reads tasks', () => {
     });
   });
 
-  it('stays within its limits, and marks a list that covers only the newest tasks', async () => {
+  it('stays within its limits, and marks a list that covers only new tasks', async () => {
     await seed(900, 'completed');
     await seed(400, 'failed');
     const tasks = manager({ window: { ended: 500, pending: 50 } });
@@ -170,7 +176,7 @@ describe('the window of a process that reads tasks', () => {
     expect(await tasks.get(id)).toMatchObject({ id, status: 'success', result: 'secret' });
   });
 
-  it('finds any task by its exact id, beyond the window too, if it matches the other filters', async () => {
+  it('finds any task by its exact id if it matches the other filters', async () => {
     await seed(300, 'completed');
     const tasks = manager({ window: { ended: 100, pending: 1 } });
     const [id = ''] = (await idsOf(tasks, { limit: 100, status: ['success'], sort: 'endedAt' }))
@@ -222,7 +228,7 @@ describe('the window of a process that reads tasks', () => {
     expect((await tasks.find({ q: newTaskId(), limit: 10 })).items).toEqual([]);
   });
 
-  it('lists each job of another program once, even if many ended in the same millisecond', async () => {
+  it('lists each job once, even if many ended in the same millisecond', async () => {
     const at = Date.now();
     for (const queue of ['default', 'mail']) {
       await client.hset(keys.queues, queue, JSON.stringify({ label: queue }));
@@ -275,7 +281,7 @@ describe('the window of a process that reads tasks', () => {
     ).toEqual(new Set([keys.queues, keys.pauses]));
   });
 
-  it('is opened by the first call that reads, so a worker has none', async () => {
+  it('is opened by the first call that reads, so workers have none', async () => {
     const worker = manager();
     const noop = worker.task('noop', () => 1);
     await worker.start();
@@ -310,7 +316,7 @@ describe('the window of a process that reads tasks', () => {
       await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === 5);
   });
 
-  it('gives each process revisions that another process does not mistake for its own', async () => {
+  it('gives each process revisions that other processes cannot confuse', async () => {
     const [one, two] = [await manager().describe(), await manager().describe()];
     // Revisions that started at the current time would be close to each other.
     expect(Math.abs(one.rev - two.rev)).toBeGreaterThan(1_000_000);
@@ -400,7 +406,7 @@ describe('the window of a process that reads tasks', () => {
 });
 
 describe('a window of attached queues', () => {
-  it('finds a job by its id once, whatever form the id has', async () => {
+  it('finds a job by its id once, whatever the form of the id', async () => {
     const queues = ['mail', 'mai'].map((name) =>
       keep(new Queue(name, { connection: redis.connection, prefix })),
     );
@@ -413,8 +419,8 @@ describe('a window of attached queues', () => {
   });
 });
 
-describe('a window whose Redis is restarted', () => {
-  it('rejects calls while Redis is unreachable, and shows the current state afterwards', async () => {
+describe('a window after Redis restarts', () => {
+  it('rejects calls during the restart, and then shows the current state', async () => {
     const own = await RedisServer.start();
     keep({ close: () => own.remove() });
     const [writer, reader] = [

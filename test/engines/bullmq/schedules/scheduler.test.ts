@@ -27,7 +27,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
   };
   const by = { actor: 'test' };
 
-  it('fire once however many processes define them', async () => {
+  it('fire once, however many processes define them', async () => {
     const runs: number[] = [];
     for (let n = 0; n < 3; n++) {
       const tasks = manager();
@@ -43,7 +43,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     expect(runs.length).toBeLessThanOrEqual(Math.ceil((Date.now() - began) / 200) + 2);
   });
 
-  it('keep their next time across a restart, and catch up one run for the time without a process', async () => {
+  it('keep their next time across a restart, and catch up one run', async () => {
     const first = manager();
     first.schedule(
       'ticking',
@@ -101,7 +101,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     ['has too few replicas', 'min-replicas-to-write', '1'],
     ['has no memory left', 'maxmemory', '1mb'],
   ])(
-    'fire again within seconds after a time in which Redis %s, and so do delayed tasks',
+    'fire within seconds after a time in which Redis %s, and so do delayed tasks',
     async (_, setting, refusing) => {
       const tasks = manager();
       let runs = 0;
@@ -123,7 +123,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     },
   );
 
-  it('skip the ticks that are due while a task is being stored', async () => {
+  it('skip the runs that are due while a task is being stored', async () => {
     const { passed, open } = gate();
     const { enqueue } = Enqueuer.prototype;
     const storing = jest.spyOn(Enqueuer.prototype, 'enqueue').mockImplementation(async function (
@@ -150,7 +150,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     }
   });
 
-  describe('whose records have another form', () => {
+  describe('with unreadable records', () => {
     const records = '{ticks}:~schedules';
     const states = '{ticks}:~schedule-states';
     const good = {
@@ -162,7 +162,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
       template: {},
     };
 
-    it('are left out of the list, and stored again by a process that defines them', async () => {
+    it('are not listed, and are stored again by a process that defines them', async () => {
       const template = {
         name: 'tick',
         queue: 'default',
@@ -202,7 +202,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     });
 
     it.each(['null', '{}', 'no JSON'])(
-      'are shown and run without what cannot be read: %s',
+      'are shown and run without the unreadable part: %s',
       async (text) => {
         const tasks = manager();
         let runs = 0;
@@ -224,7 +224,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
       },
     );
 
-    it('are paused if their pause cannot be read', async () => {
+    it('are paused if their pause is unreadable', async () => {
       const tasks = manager();
       const tick = tasks.task('tick', () => 1);
       for (const name of ['a', 'b', 'c']) tasks.schedule(name, tick, { every: 60 });
@@ -268,7 +268,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     expect(await records?.claim('s', 'third', last)).toBe(true);
   });
 
-  it('can be paused, resumed and run now, and cannot be removed while a process defines them', async () => {
+  it('can be paused, resumed and run, but not removed while defined', async () => {
     const tasks = manager();
     tasks.schedule(
       'ticking',
@@ -307,7 +307,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
     );
   });
 
-  it('that no process defines are marked, do not fire, and can be removed', async () => {
+  it('are marked, do not fire, and can be removed if no process defines them', async () => {
     const first = manager();
     first.schedule(
       'old',

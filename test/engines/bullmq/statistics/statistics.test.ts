@@ -19,7 +19,7 @@ const minute = 60_000;
     new Statistics({ redis: forEach.client, keys, logger: loggerOption('logger', logger), kept });
   const task = { id: 'a', name: 'mail', queue: 'default' };
 
-  it('add up what several processes count', async () => {
+  it('add up the counts of several processes', async () => {
     const now = Date.now();
     const [one, other] = [statistics(), statistics()];
     for (const ms of [10, 20]) one.ended({ ...task, status: 'success', at: now, ms });
@@ -47,7 +47,7 @@ const minute = 60_000;
     ]);
   });
 
-  it('keep what could not be written for the next time, and write nothing twice', async () => {
+  it('keep counts that could not be written, and write no count twice', async () => {
     const now = Date.now();
     const sums = statistics();
     const failed = {
@@ -112,7 +112,7 @@ const minute = 60_000;
     ]);
   });
 
-  it('leave out an entry that Redis cannot read, and no other one', async () => {
+  it('omit only the entry that Redis cannot read', async () => {
     const now = Date.now();
     const sums = statistics();
     const failed = { ...task, status: 'failed', at: now } as const;
@@ -139,7 +139,7 @@ const minute = 60_000;
     expect(items[0]?.error.message).toHaveLength(1000);
   });
 
-  it('expire with their stretch of time, except the sums of all time', async () => {
+  it('expire after their period, except the all-time totals', async () => {
     const now = Date.now();
     const sums = statistics();
     sums.ended({ ...task, status: 'success', at: now, ms: 1 });
@@ -151,7 +151,7 @@ const minute = 60_000;
     expect(await left('all', 0)).toBe(-1);
   });
 
-  it('group failures by fingerprint, and keep the thousand groups that were seen last', async () => {
+  it('group failures by fingerprint, and keep the thousand newest groups', async () => {
     const now = Date.now();
     const sums = statistics();
     const fingerprint = (n: number): string => n.toString(16).padStart(16, '0');
@@ -196,7 +196,7 @@ const minute = 60_000;
     expect((await sums.failures.read({ limit: 5, name: 'other' }, none)).items).toEqual([]);
   });
 
-  it('leave out entries that they cannot read', async () => {
+  it('omit entries that they cannot read', async () => {
     const now = Date.now();
     const sums = statistics();
     const failure = { fingerprint: 'f'.repeat(16), name: 'Error', message: 'x' };

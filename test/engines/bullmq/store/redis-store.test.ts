@@ -9,7 +9,7 @@ import { block, promptly, sleep, waitFor } from '../../../helpers/wait.js';
 let redis: RedisServer;
 let stores = 0;
 
-(hasRedis ? describe : describe.skip)('sessions in a Redis', () => {
+(hasRedis ? describe : describe.skip)('sessions in Redis', () => {
   beforeAll(async () => {
     redis = await RedisServer.start();
   });
@@ -30,7 +30,7 @@ let stores = 0;
     };
   });
 
-  it('leave no key when they have expired', async () => {
+  it('leave no key after they expire', async () => {
     const client = new Redis(redis.connection);
     const store = redisStore(client, { prefix: 'brief', logger: false });
     for (let n = 0; n < 25; n++) await store.set(`k${n}`, n, 0.05);
@@ -42,7 +42,7 @@ let stores = 0;
     client.disconnect();
   });
 
-  it('end a watch whose changes were trimmed, and let the next one begin with all entries', async () => {
+  it('end a watch if its changes were trimmed, and start the next one in full', async () => {
     const client = new Redis(redis.connection);
     const store = redisStore(redis.connection, { prefix: 'cut', logger: false });
     await store.set('a', 1, 60);
@@ -65,7 +65,7 @@ let stores = 0;
     client.disconnect();
   });
 
-  it('fail soon while Redis is unreachable, and have their entries when it is back', async () => {
+  it('fail soon while Redis is unreachable, and keep their entries', async () => {
     const own = await RedisServer.start('--appendfsync', 'always');
     const store = redisStore(own.connection, { logger: false });
     await store.set('kept', { x: 1 }, 60);
@@ -97,7 +97,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('wait for the first connection of a process, which may take longer on a busy machine', async () => {
+  it('wait longer for the first connection of a process', async () => {
     const own = await RedisServer.start();
     const store = redisStore(own.connection, { logger: false });
     own.signal('SIGSTOP');
@@ -125,7 +125,7 @@ let stores = 0;
     await store.close();
   });
 
-  it('report a wrong password without the password', async () => {
+  it('report a wrong password without showing it', async () => {
     const own = await RedisServer.start('--requirepass', 'right');
     const { logger, lines, text } = recordingLogger();
     const store = redisStore({ ...own.connection, password: 'wr0ng-one' }, { logger });
@@ -152,7 +152,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('refuse a read-only replica', async () => {
+  it('reject a read-only replica', async () => {
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
     const store = redisStore(replica.connection, { logger: false });
     await expect(store.set('a', 1, 60)).rejects.toThrow('READONLY');
