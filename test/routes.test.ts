@@ -69,7 +69,7 @@ const send = (
   );
 
 describe('every route that is registered', () => {
-  it('is on the list of public ones, or names who may use it', () => {
+  it('is on the list of public routes or names a role', () => {
     expect(routes.length).toBeGreaterThan(18);
     expect(
       routes
@@ -98,7 +98,7 @@ describe('every route that is registered', () => {
     }
   });
 
-  it('is 403 to a viewer where it changes tasks, is a line and a row, and the dashboard offers no such button', async () => {
+  it('answers 403 to a viewer if it changes tasks, and the dashboard shows no such button', async () => {
     for (const route of routes.filter(
       ({ requiredRole }) => requiredRole === 'operator' || requiredRole === 'admin',
     )) {
@@ -243,7 +243,7 @@ describe('the headers of an answer', () => {
   });
 
   it.each(headerTable)(
-    '%s %s by %s are those of its kind, with status %i',
+    'of %s %s by %s are complete, with status %i',
     async (method, path, who, status, expected) => {
       const answer = await send(method, target(path), who === 'admin' ? admin : {});
       expect(answer.status).toBe(status);
@@ -257,7 +257,7 @@ describe('the headers of an answer', () => {
     },
   );
 
-  it('stay on a 304, where the app answers conditional requests', async () => {
+  it('stay on a 304 if the app answers conditional requests', async () => {
     const { default: Koa } = await import('koa');
     const { serve } = await import('./helpers/serve.js');
     const outer = new Koa();
@@ -310,7 +310,7 @@ describe('the headers of an answer', () => {
     await served.close();
   });
 
-  it('of a fault hold no stack, no path and no version, only what it is called and the id in the log', async () => {
+  it('of an internal error show only its title and the id of the request in the log', async () => {
     const failing = {
       mounted: () => {},
       find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)),

@@ -46,7 +46,7 @@ describe('the client', () => {
   });
   afterAll(() => app.close());
 
-  it('asks for lists, details and figures, with every filter', async () => {
+  it('requests lists, details and statistics, with every filter', async () => {
     const { items, total } = await client.list({
       status: ['success', 'failed'],
       tag: ['kind:sum'],
@@ -68,13 +68,13 @@ describe('the client', () => {
     expect((await client.audit({ action: 'login' })).items.length).toBeGreaterThan(0);
   });
 
-  it('goes through all tasks of a list, page by page', async () => {
+  it('yields all tasks of a list, page by page', async () => {
     const names: string[] = [];
     for await (const { name } of client.each({ limit: 1, sort: 'createdAt' })) names.push(name);
     expect(names).toEqual(['failing', 'add', 'add']);
   });
 
-  it('acts on tasks, queues and schedules', async () => {
+  it('sends commands for tasks, queues and schedules', async () => {
     const [failed] = (await client.list({ status: ['failed'] })).items;
     const id = failed?.id ?? '';
     expect(await client.retry(id, { reason: 'again' })).toMatchObject({ id, status: 'pending' });
@@ -102,7 +102,7 @@ describe('the client', () => {
     expect((await client.deleteHistory('-1h')).deleted).toBe(0);
   });
 
-  it('rejects with what the server said, and says when there is no server', async () => {
+  it('rejects with the error of the server, or with NETWORK if there is no server', async () => {
     await expect(client.get('nothing')).rejects.toThrow(problem('TASK_NOT_FOUND', 404));
     await expect(client.list({ limit: 0 })).rejects.toThrow(problem('INVALID_INPUT', 400));
     await expect(createClient(app.base).list()).rejects.toThrow(problem('UNAUTHENTICATED', 401));
@@ -118,28 +118,25 @@ describe('the client', () => {
     await expect(client.list({}, aborted)).rejects.toThrow('never mind');
   });
 
-  it.each([true, undefined])(
-    'rejects with what the server said about the effect of a call: maybeDone %s',
-    async (maybeDone) => {
-      const failing = new Koa();
-      failing.use((ctx) => {
-        ctx.status = 503;
-        ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
-      });
-      const { url, close } = await serve(failing);
-      const error = await createClient(`${url}/tasks`)
-        .cancel('some-task')
-        .catch((thrown: unknown) => thrown);
-      expect(error).toMatchObject({
-        code: 'ENGINE_UNAVAILABLE',
-        status: 503,
-        maybeDone: maybeDone === true,
-      });
-      await close();
-    },
-  );
+  it.each([true, undefined])('rejects with the maybeDone of the server: %s', async (maybeDone) => {
+    const failing = new Koa();
+    failing.use((ctx) => {
+      ctx.status = 503;
+      ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
+    });
+    const { url, close } = await serve(failing);
+    const error = await createClient(`${url}/tasks`)
+      .cancel('some-task')
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+      status: 503,
+      maybeDone: maybeDone === true,
+    });
+    await close();
+  });
 
-  it('asks for a token each time where it is given a function', async () => {
+  it('calls the token function for each request', async () => {
     let asked = 0;
     const fresh = createClient(app.base, {
       token: async () => {
@@ -152,7 +149,7 @@ describe('the client', () => {
     expect(asked).toBe(2);
   });
 
-  it('ends its changes with an error when the session ends, and does not try again', async () => {
+  it('ends its changes with an error when the session ends, without another attempt', async () => {
     const short = createClient(app.base, { token: await token() });
     const changes: Change[] = [];
     const following = (async () => {
@@ -169,7 +166,7 @@ describe('the client', () => {
     client = createClient(app.base, { token: await token() });
   });
 
-  it('is a small file: under 4 KB as it goes over the line', async () => {
+  it('is under 4 KB when compressed', async () => {
     const { outputFiles } = await build({
       entryPoints: ['src/client/client.ts'],
       bundle: true,
@@ -219,7 +216,7 @@ describe('the changes of a client', () => {
     await Promise.all([cutter.close(), served.close(), tasks.stop()]);
   });
 
-  it('go on where they were after the line was cut, with nothing missed and nothing twice', async () => {
+  it('resume after a disconnect, with no change missed or repeated', async () => {
     const note = tasks.define<[n: number]>('note');
     const following = follow();
     await waitFor(() => of('hello').length === 1);
@@ -243,7 +240,7 @@ describe('the changes of a client', () => {
     await following;
   });
 
-  it('wait longer with each try in vain, up to half a minute, and begin anew when one succeeds', async () => {
+  it('wait longer after each failed attempt, up to 30 seconds, and start over after a success', async () => {
     const following = follow();
     await waitFor(() => of('hello').length === 1);
     await cutter.close();
@@ -258,7 +255,7 @@ describe('the changes of a client', () => {
     await following;
   });
 
-  it('end at once with their signal, in the middle of a wait too', async () => {
+  it('end at once with their signal, also while they wait', async () => {
     await cutter.close();
     const following = follow({ wait: undefined });
     // The third wait lasts at least three seconds.
@@ -269,7 +266,7 @@ describe('the changes of a client', () => {
     expect(performance.now() - started).toBeLessThan(2900);
   });
 
-  it('tell the log lines of the tasks that are followed, and the metrics only where they are wanted', async () => {
+  it('contain the log lines of followed tasks, and metrics only if they are subscribed', async () => {
     let speak = (): void => {};
     const heard = new Promise<void>((resolve) => {
       speak = resolve;
@@ -298,7 +295,7 @@ describe('the changes of a client', () => {
     await following;
   });
 
-  it('end with an error at once where asking again would be refused again', async () => {
+  it('end with an error at once if another attempt would be refused', async () => {
     await expect(follow({ follow: ['not an id'] })).rejects.toThrow(problem('INVALID_INPUT', 400));
     expect(waits).toEqual([]);
   });

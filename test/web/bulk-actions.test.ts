@@ -20,7 +20,7 @@ interface BulkAnswer {
 
 const nobody = '01900000-0000-7000-8000-000000000000';
 
-describe('an action on many tasks', () => {
+describe('a command for many tasks', () => {
   let engine: TestEngine;
   let tasks: TaskManager;
   let served: Served;
@@ -71,7 +71,7 @@ describe('an action on many tasks', () => {
     await Promise.all([served.close(), tasks.stop()]);
   });
 
-  it('retries by ids, each once, and gives a reason for each one skipped', async () => {
+  it('retries each id once, and gives a reason for each skipped task', async () => {
     const [first = '', second = ''] = await failing('mail', 2);
     broken = false;
     expect(await post('/bulk-retry', { ids: [second] })).toMatchObject({
@@ -106,7 +106,7 @@ describe('an action on many tasks', () => {
     });
   });
 
-  it('by filter counts in a dry run, which leaves no trace, and is done when that many are still found', async () => {
+  it('counts by filter in a dry run, then runs if the count is the same', async () => {
     const ids = await failing('mail', 3);
     const [other = ''] = await failing('charge', 1);
     const filter = { status: ['failed', 'success'], name: 'mail' };
@@ -139,7 +139,7 @@ describe('an action on many tasks', () => {
     });
   });
 
-  it('takes every filter of a list', async () => {
+  it('accepts every filter of a list', async () => {
     const [one = '', two = ''] = await failing('mail', 2);
     const { fingerprint, createdAt } = (await tasks.get(two)) ?? { fingerprint: '', createdAt: '' };
     const found = async (filter: object) =>
@@ -151,14 +151,14 @@ describe('an action on many tasks', () => {
     expect(await found({ tag: ['tenant'] })).toEqual([]);
   });
 
-  it('cancels what waits', async () => {
+  it('cancels pending tasks', async () => {
     await tasksByName.mail?.with({ runIn: 60 }).enqueue(1);
     expect(await post('/bulk', { action: 'cancel', filter: 'all', expect: 1 })).toMatchObject({
       dispatched: 1,
     });
   });
 
-  it('spreads retries over the seconds given', async () => {
+  it('spreads retries over the given seconds', async () => {
     const ids = await failing('mail', 3);
     expect(await post('/bulk', { action: 'retry', ids, spread: 90 })).toMatchObject({
       dispatched: 3,
@@ -169,7 +169,7 @@ describe('an action on many tasks', () => {
     expect(times.map((time) => time - (times[0] ?? 0))).toEqual([0, 30_000, 60_000]);
   });
 
-  it('retries what failed since a time, of one function or of all, and nothing that was interrupted or cancelled', async () => {
+  it('retries only tasks that failed since a time, of one function or of all', async () => {
     const old = await failing('mail', 1);
     await engine.advance(1800);
     const fresh = await failing('mail', 2);
@@ -198,7 +198,7 @@ describe('an action on many tasks', () => {
     });
   });
 
-  it('deletes the history before a time, and says how much', async () => {
+  it('deletes the history before a time, and returns the number of tasks', async () => {
     const old = await failing('mail', 3);
     await engine.advance(1800);
     const [kept = ''] = await failing('mail', 1);
@@ -281,7 +281,7 @@ describe('an action on many tasks', () => {
     expect(answer.detail).toMatch(message);
   });
 
-  it('goes on where one call ends: at most 10,000 tasks each, and the rest is told', async () => {
+  it('takes at most 10,000 tasks a call, and returns how many remain', async () => {
     const waiting = tasks.define<[n: number]>('waiting');
     for (let part = 0; part < 11; part++)
       await waiting

@@ -29,7 +29,7 @@ describe('dashboardRoutes', () => {
   afterEach(() => served?.close());
   afterAll(() => tasks.stop());
 
-  it('serves the page and its assets alone in a bare app, and passes on all else', async () => {
+  it('serves only the page and its assets, and passes on all other requests', async () => {
     const url = await appWith();
     const page = await ask(`${url}/tasks/dashboard`);
     expect(page.status).toBe(200);
@@ -56,7 +56,7 @@ describe('dashboardRoutes', () => {
       expect((await ask(url + path)).text).toBe('elsewhere');
   });
 
-  it('has no error to tell when a browser goes away before a file has come', async () => {
+  it('logs no error if a browser disconnects during a file', async () => {
     const app = new Koa();
     const errors: unknown[] = [];
     app.on('error', (error) => errors.push(error));
@@ -74,7 +74,7 @@ describe('dashboardRoutes', () => {
     expect(errors).toEqual([]);
   });
 
-  it('sends nobody to the login, or answers 401 where there is none', async () => {
+  it('redirects anonymous requests to the login, or answers 401 if there is none', async () => {
     const nobody = { who: () => undefined };
     const withLogin = await appWith({ access: { ...nobody, loginUrl: () => '/sign-in' } });
     expect((await ask(`${withLogin}/tasks/dashboard`)).headers.get('Location')).toBe('/sign-in');
@@ -87,7 +87,7 @@ describe('dashboardRoutes', () => {
     ]);
   });
 
-  it('takes the theme that was chosen', async () => {
+  it('uses the chosen theme', async () => {
     const url = await appWith();
     expect(
       (await ask(`${url}/tasks/dashboard`, { headers: { Cookie: 'tf_theme=dark' } })).text,
@@ -97,7 +97,7 @@ describe('dashboardRoutes', () => {
     ).toContain('<html lang="en">');
   });
 
-  it('brings the tasks that its address lists, as the list itself would answer', async () => {
+  it('contains the tasks that its address lists, as the API returns them', async () => {
     const mail = tasks.task('mail', () => {});
     await tasks.start({ run: false });
     await mail.with({ tags: { tenant: '7' } }).enqueue();

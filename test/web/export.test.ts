@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 describe('GET P/export', () => {
-  it('is a CSV of the filtered list, of every page of it, with an error that no spreadsheet runs', async () => {
+  it('is a CSV of all pages of the filtered list, without cells that a spreadsheet runs', async () => {
     const { text, headers } = await ask(`${app.base}/export?format=csv`, { headers: session });
     const rows = text.trimEnd().split('\r\n');
     expect(rows).toHaveLength(1202);
@@ -39,7 +39,7 @@ describe('GET P/export', () => {
     expect(failed.text.split('\r\n')[1]).toContain("Error: =cmd|'/C calc'!A0");
   });
 
-  it('is one JSON object a line as NDJSON, without arguments', async () => {
+  it('is NDJSON with one task a line, without arguments', async () => {
     const { text } = await ask(`${app.base}/export?format=ndjson&name=quiet`, { headers: session });
     const rows = text
       .trimEnd()
@@ -50,7 +50,7 @@ describe('GET P/export', () => {
     expect(Object.keys(rows[0] ?? {})).not.toContain('args');
   });
 
-  it('gives the audit too: who did what, filtered, with text that no spreadsheet runs', async () => {
+  it('exports the filtered audit, without cells that a spreadsheet runs', async () => {
     await ask(`${app.base}/queues/${encodeURIComponent('slow')}/pause`, {
       method: 'POST',
       headers: { ...session, 'Content-Type': 'application/json' },
@@ -75,7 +75,7 @@ describe('GET P/export', () => {
     expect((await ask(`${app.base}/audit/export`, { headers: session })).status).toBe(400);
   });
 
-  it('reads on as the client does, and no further when it has gone', async () => {
+  it('reads no faster than the client, and stops when the client disconnects', async () => {
     let pages = 0;
     const tasks = new TaskManager({ database: ':memory:', logger: false });
     const noop = tasks.define<[text: string]>('noop'.repeat(30));

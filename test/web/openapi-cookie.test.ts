@@ -37,7 +37,7 @@ const cases: Record<string, { path?: string; cookie?: object; prefix?: string; h
 
 describe('the cookie that P/openapi.json names', () => {
   it.each(Object.entries(cases))(
-    'is the one that a sign-in sets, %s',
+    'is the one that a sign-in sets: %s',
     async (_case, { path = '/tasks', cookie, prefix = '', https }) => {
       const auth = createAuth({
         strategies: ['admin', cheapHash(password)],

@@ -49,7 +49,7 @@ afterAll(async () => {
 });
 
 describe('GET P/functions', () => {
-  it('tells what is registered with its settings and figures, and what only has tasks', async () => {
+  it('lists functions with settings and statistics, also those that only have tasks', async () => {
     const { body } = await get<{
       items: { name: string; settings: object; counts: object; successRate: number }[];
     }>('/functions');
@@ -79,7 +79,7 @@ describe('GET P/functions', () => {
 });
 
 describe('GET P/queues', () => {
-  it('tells each queue, whether it is paused, and its figures', async () => {
+  it('lists each queue with its state and its statistics', async () => {
     const { body } = await get<{ items: object[] }>('/queues');
     expect(body.items).toMatchObject([
       {
@@ -102,7 +102,7 @@ describe('GET P/queues', () => {
 });
 
 describe('GET P/schedules', () => {
-  it('tells the next five runs of each, in its own time zone', async () => {
+  it('lists the next five runs of each schedule, in its own time zone', async () => {
     const { body } = await get<{
       items: { name: string; rule: string; nextRunAt: string; nextRuns: string[] }[];
     }>('/schedules');
@@ -127,7 +127,7 @@ describe('GET P/schedules', () => {
 });
 
 describe('GET P/workers', () => {
-  it('tells the processes', async () => {
+  it('lists the processes', async () => {
     const { body } = await get<{ items: object[] }>('/workers');
     expect(body.items).toMatchObject([
       { pid: process.pid, slots: 7, running: 0, stuck: 0, stuckAttempts: [] },
@@ -136,7 +136,7 @@ describe('GET P/workers', () => {
 });
 
 describe('GET P/failures', () => {
-  it('groups failures that differ in numbers alone, with when, how often and which last', async () => {
+  it('groups failures that differ only in numbers, with times and counts', async () => {
     const { body } = await get<{
       items: { fingerprint: string; trend: number[] }[];
       nextCursor: null;
@@ -156,7 +156,7 @@ describe('GET P/failures', () => {
 });
 
 describe('GET P/metrics/prometheus', () => {
-  it('gives every figure as a line that Prometheus reads, names escaped', async () => {
+  it('writes every statistic as a line that Prometheus reads, with names escaped', async () => {
     const { text, headers } = await get('/metrics/prometheus');
     expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(text).toContain('koa_taskflow_tasks{function="add",status="success"} 2\n');
@@ -183,7 +183,7 @@ describe('GET P/metrics/prometheus', () => {
     expect(families.size).toBe(8);
   });
 
-  it('keeps the rules that promtool checks: types, suffixes, and whole histograms whose counts grow', async () => {
+  it('follows the rules that promtool checks', async () => {
     const { text } = await get('/metrics/prometheus');
     const seen = new Set<string>();
     const blocks = text.split(/^(?=# HELP )/m);

@@ -49,7 +49,7 @@ beforeEach(() => {
 });
 
 describe('POST P/:id/rerun', () => {
-  it('makes a new task with the same arguments, says where it is, and links the two', async () => {
+  it('creates a task with the same arguments, returns its location, and links the two', async () => {
     const id = await add.enqueue(1, 2);
     await done(id);
     const answer = await post(`/${id}/rerun`);
@@ -64,7 +64,7 @@ describe('POST P/:id/rerun', () => {
     ]);
   });
 
-  it('takes other arguments', async () => {
+  it('accepts other arguments', async () => {
     const id = await add.enqueue(1, 2);
     await done(id);
     const made = (await post(`/${id}/rerun`, { args: [20, 22], reason: 'wrong numbers' }))
@@ -76,7 +76,7 @@ describe('POST P/:id/rerun', () => {
     ]);
   });
 
-  it('refuses a task that has not ended, arguments that are no list, and those that are too long', async () => {
+  it('refuses a task that has not ended, and arguments that are not a list or too long', async () => {
     const waiting = await add.with({ runIn: 60 }).enqueue(1, 2);
     const early = await post(`/${waiting}/rerun`);
     expect([early.status, code(early)]).toEqual([409, 'TASK_STATE_CONFLICT']);
@@ -97,7 +97,7 @@ describe('POST P/:id/rerun', () => {
 });
 
 describe('GET P/:id/logs', () => {
-  it('shows the lines of a task, and goes on after one', async () => {
+  it('shows the lines of a task, and those after a number', async () => {
     const id = await add.enqueue(3, 4);
     await done(id);
     await waitFor(async () => (await tasks.logs(id, {}))?.length === 2);
@@ -123,7 +123,7 @@ describe('GET P/:id/logs', () => {
     expect(await lines('?attempt=2')).toEqual([]);
   });
 
-  it('answers 404 for a task that is not there, and 400 for a number that is none', async () => {
+  it('answers 404 for an unknown task, and 400 for an invalid number', async () => {
     expect(
       code(await ask(`${api}/01890000-0000-7000-8000-000000000000/logs`, { headers: ada })),
     ).toBe('TASK_NOT_FOUND');
@@ -156,7 +156,7 @@ describe('queues and schedules over HTTP', () => {
     ]);
   });
 
-  it('runs a schedule now, pauses and resumes it', async () => {
+  it('runs a schedule now, pauses it and resumes it', async () => {
     const answer = await post('/schedules/hourly/run');
     expect([answer.status, answer.json]).toEqual([
       202,
@@ -180,7 +180,7 @@ describe('queues and schedules over HTTP', () => {
     ]);
   });
 
-  it('answers 404 for a schedule that is not there, and 403 to a viewer', async () => {
+  it('answers 404 for an unknown schedule, and 403 to a viewer', async () => {
     const unknown = await post('/schedules/nightly/run');
     expect([unknown.status, code(unknown)]).toEqual([404, 'NOT_FOUND']);
     const vera = { 'X-Test-User': 'vera' };

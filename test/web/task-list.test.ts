@@ -75,7 +75,7 @@ describe('the list over HTTP', () => {
     expect((await shown(`?q=${ids[0]?.slice(0, 8)}`)).length).toBe(4);
   });
 
-  it('shows the failures of one kind, whatever their numbers', async () => {
+  it('shows the failures of one group', async () => {
     const kind = (await tasks.get(ids[1] ?? ''))?.fingerprint;
     expect(await shown(`?fingerprint=${kind}`)).toEqual([3, 1]);
   });
@@ -126,7 +126,7 @@ describe('the list over HTTP', () => {
     expect((json as { detail: string }).detail).toMatch(expected);
   });
 
-  it('refuses a cursor of another sort, of other filters, and one that was made up', async () => {
+  it('refuses a cursor of another order, of other filters, and a forged one', async () => {
     const { nextCursor } = (await get('?limit=1&sort=name')).json as Page;
     const made = Buffer.from(
       `${Buffer.from(nextCursor ?? '', 'base64url')
@@ -149,7 +149,7 @@ describe('the list over HTTP', () => {
     expect((await get(`?sort=name&cursor=${nextCursor}`)).status).toBe(200);
   });
 
-  it('exports what the same filters and sort show', async () => {
+  it('exports the tasks that the same filters and order list', async () => {
     const { text } = await get('/export?format=ndjson&queue=money&sort=createdAt');
     const rows = text
       .trim()

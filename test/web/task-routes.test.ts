@@ -99,7 +99,7 @@ describe('GET P', () => {
     expect(await names('?name=unknown')).toEqual([]);
   });
 
-  it('goes on where a cursor says, with any limit', async () => {
+  it('continues after a cursor, with any limit', async () => {
     const first = (await get('?limit=2')).json as { items: TaskSummary[]; nextCursor: string };
     const second = (await get(`?limit=500&cursor=${first.nextCursor}`)).json as {
       items: TaskSummary[];
@@ -135,7 +135,7 @@ describe('GET P', () => {
 });
 
 describe('GET P/:id', () => {
-  it('shows everything but the arguments', async () => {
+  it('shows everything except the arguments', async () => {
     const { status, json, text } = await get(`/${ids[1]}`);
     expect(status).toBe(200);
     expect(json).toMatchObject({
@@ -152,7 +152,7 @@ describe('GET P/:id', () => {
     expect(text).not.toContain('4111');
   });
 
-  it('shows the arguments where that is switched on', async () => {
+  it('shows the arguments with displayFuncArgs', async () => {
     expect((await ask(`${shown.url}/tasks/${ids[1]}`)).json).toMatchObject({ args: ['4111'] });
   });
 
@@ -214,7 +214,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ).toMatchObject({ id, status: 'cancelled' });
   });
 
-  it('answers 409 in a state that does not allow it, and 404 for what it does not know', async () => {
+  it('answers 409 in a state that does not allow it, and 404 for an unknown task', async () => {
     const retry = await ask(`${api}/${ids[0]}/retry`, { method: 'POST', headers: as('admin') });
     expect([retry.status, code(retry)]).toEqual([409, 'TASK_STATE_CONFLICT']);
     expect(
@@ -230,7 +230,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ).toBe('TASK_NOT_FOUND');
   });
 
-  it('refuses a viewer, and tells the audit of what was done and of what was refused', async () => {
+  it('refuses a viewer, and records in the audit what was done and what was refused', async () => {
     recorded.length = 0;
     const refused = await ask(`${api}/${ids[2]}/cancel`, { method: 'POST', headers: as('vera') });
     expect([refused.status, code(refused)]).toEqual([403, 'FORBIDDEN']);
@@ -244,7 +244,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ]);
   });
 
-  it('takes no body, an empty one or a reason, and nothing else', async () => {
+  it('accepts no body, an empty body or a reason, and nothing else', async () => {
     const to = `${api}/${ids[0]}/retry`;
     expect((await postJson(to, {}, as('admin'))).status).toBe(409);
     expect((await postJson(to, { reason: 'mended' }, as('admin'))).status).toBe(409);
@@ -261,7 +261,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ).toBe(415);
   });
 
-  it('refuses what another site makes a browser send', async () => {
+  it('refuses requests that another site makes a browser send', async () => {
     const from = (headers: Record<string, string>) =>
       ask(`${api}/${ids[0]}/retry`, { method: 'POST', headers: { ...as('admin'), ...headers } });
     expect(code(await from({ 'Sec-Fetch-Site': 'cross-site' }))).toBe('CROSS_ORIGIN');
@@ -272,8 +272,8 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
   });
 });
 
-describe('the rest of P', () => {
-  it('answers nobody with 401 everywhere but at health, also on paths that are not there', async () => {
+describe('other requests under P', () => {
+  it('answer 401 to anonymous requests, also on unknown paths, except for health', async () => {
     for (const path of [
       '',
       '/metrics',
@@ -290,12 +290,12 @@ describe('the rest of P', () => {
     expect((await ask(`${api}/health`)).json).toEqual({ status: 'ok' });
   });
 
-  it('answers somebody with 404 on paths that are not there', async () => {
+  it('answer 404 to a signed-in user on unknown paths', async () => {
     for (const path of ['/audit/x', '/no/such/path', '/', '/METRICS', '/exports'])
       expect((await get(path)).status).toBe(404);
   });
 
-  it('answers a wrong method with 405, behind the guard but at health and for OPTIONS', async () => {
+  it('answer 405 to a wrong method after authorization, except for health and OPTIONS', async () => {
     expect((await ask(`${api}/metrics`, { method: 'DELETE' })).status).toBe(401);
     const answer = await ask(`${api}/metrics`, { method: 'DELETE', headers: as('admin') });
     expect([answer.status, answer.headers.get('Allow')]).toEqual([405, 'GET, HEAD']);
@@ -304,17 +304,17 @@ describe('the rest of P', () => {
     expect((await ask(`${api}/no/such`, { method: 'OPTIONS' })).status).toBe(401);
   });
 
-  it('answers HEAD as GET without a body', async () => {
+  it('answer HEAD like GET without a body', async () => {
     expect((await ask(api, { method: 'HEAD', headers: as('admin') })).status).toBe(200);
     expect((await ask(api, { method: 'HEAD' })).status).toBe(401);
   });
 
-  it('leaves other paths to the app', async () => {
+  it('leave other paths to the app', async () => {
     for (const path of ['/', '/tasksX', '/TASKS', '/task'])
       expect((await ask(served.url + path)).text).toBe('elsewhere');
   });
 
-  it('says 503 at health, and nothing else, when the engine is gone', async () => {
+  it('answer 503 for health if the engine is unavailable', async () => {
     const gone = new TaskManager({ database: '/no/such/folder/tasks.db', logger: false });
     const app = new Koa();
     app.use(taskRoutes(gone, { logger: false }));
@@ -331,7 +331,7 @@ describe('the rest of P', () => {
     await server.close();
   });
 
-  it('lets nobody in when the login fails to say who it is', async () => {
+  it('are refused if the login fails', async () => {
     const app = new Koa();
     app.use(
       taskRoutes(tasks, {
@@ -350,7 +350,7 @@ describe('the rest of P', () => {
     await server.close();
   });
 
-  it('refuses wrong options when it is built', () => {
+  it('are not possible with wrong options: taskRoutes throws', () => {
     expect(() => taskRoutes(tasks, { acess: access } as object)).toThrow(/no option "acess"/);
     expect(() => taskRoutes(tasks, { access: {} as never })).toThrow(/access/);
     expect(() => taskRoutes({} as never)).toThrow(/tasks/);
