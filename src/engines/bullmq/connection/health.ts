@@ -145,7 +145,7 @@ export class RedisHealth {
       Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]),
       times.answer,
     );
-    const policy = fieldOf(memory, 'maxmemory_policy') ?? 'noeviction';
+    const policy = infoField(memory, 'maxmemory_policy') ?? 'noeviction';
     if (policy !== this.#policy && policy !== 'noeviction')
       this.#parts.logger.error(
         { policy, redis: this.place },
@@ -185,11 +185,11 @@ function whatFailed(error: unknown): string {
 /** @throws UnusableRedis if Redis is too old or a node of a cluster. */
 function checkServer(info: string): void {
   // A node has only some of the keys, and which ones can change at any time.
-  if (fieldOf(info, 'redis_mode') === 'cluster')
+  if (infoField(info, 'redis_mode') === 'cluster')
     throw new UnusableRedis(
       'it is a node of Redis Cluster, which is not supported; use one Redis server, or Sentinel',
     );
-  const version = fieldOf(info, 'redis_version') ?? '';
+  const version = infoField(info, 'redis_version') ?? '';
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [oldestMajor, oldestMinor] = oldestVersion;
   if (major < oldestMajor || (major === oldestMajor && minor < oldestMinor))
@@ -198,6 +198,7 @@ function checkServer(info: string): void {
     );
 }
 
-function fieldOf(info: string, name: string): string | undefined {
+/** Returns a field of the answer to INFO. */
+export function infoField(info: string, name: string): string | undefined {
   return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
 }

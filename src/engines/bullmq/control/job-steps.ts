@@ -9,9 +9,9 @@ import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
-import { jobOfRow, listFields } from '../read/job-source.js';
+import { listedJob, listFields } from '../read/job-source.js';
 import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
-import { recordsOfEnd, recordsOfRemoval } from './step-records.js';
+import { recordOfEnd, recordOfRemoval } from './step-records.js';
 import { commandOf, defineSteps, lockScript, type StepScript } from './step-scripts.js';
 
 /** The result of a command to one job. */
@@ -235,12 +235,12 @@ export class JobSteps {
         const takeLock: Send = (target) =>
           target.eval(lockScript, 2, this.#keys.cancelling, lock, token);
         // A job must be read before it is removed.
-        return [read, takeLock, ...scripts, ...recordsOfRemoval(this.#keys, place)];
+        return [read, takeLock, ...scripts, recordOfRemoval(this.#keys, place)];
       }
       case 'cancel':
         return [
           ...scripts,
-          ...recordsOfEnd(this.#keys, { ...place, marker: 'cancelled', at: step.at ?? 0 }),
+          recordOfEnd(this.#keys, { ...place, marker: 'cancelled', at: step.at ?? 0 }),
           read,
         ];
       default:
@@ -324,7 +324,7 @@ function answerOf(
   return {
     done: verdict !== verdicts.refused,
     state,
-    job: jobOfRow(jobId, row),
+    job: listedJob(jobId, row),
     bond: bond || undefined,
   };
 }

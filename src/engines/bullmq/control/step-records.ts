@@ -1,7 +1,7 @@
 import { keptEntries } from '../jobs/change-notes.js';
-import { sendMarker } from '../jobs/end-marker.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
-import { type EngineKeys, markers } from '../keys.js';
+import { jobFields, markerAt } from '../jobs/task-job.js';
+import { type EngineKeys, type Marker, markers } from '../keys.js';
 
 /*
  * Scripts that follow a step of BullMQ in the same transaction. They update this
@@ -10,22 +10,27 @@ import { type EngineKeys, markers } from '../keys.js';
  */
 
 /**
- * Removes the request to cancel a job that has ended with a marker, and notes the change.
- * KEYS: the set of the marker, the hash of requests, the stream of changes. ARGV: the id, the time
- * of the end, the name of the job in the hash and the stream, the number of entries to keep.
+ * Adds an ended job to the set of its marker, removes the request to cancel it, and notes the
+ * change, if its last end is this one. A set that held the marker of an end that BullMQ refused
+ * could lose that of the job's real end. Every count of tasks takes a job without its marker as
+ * failed, so the marker must be stored together with the step.
+ * KEYS: the job, the failed jobs, the set, the hash of requests, the stream of changes. ARGV: the
+ * id, the time of the end, the marker in the job, the name of the job in the hash and the stream,
+ * the number of entries to keep.
  */
 const recordEnd = `
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then
-  redis.call('HDEL', KEYS[2], ARGV[3])
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'failed', cjson.encode({ ARGV[3] }))
+if redis.call('ZSCORE', KEYS[2], ARGV[1]) == ARGV[2] and redis.call('HGET', KEYS[1], '${jobFields.marker}') == ARGV[3] then
+  redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+  redis.call('HDEL', KEYS[4], ARGV[4])
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], '*', 'failed', cjson.encode({ ARGV[4] }))
 end
 `;
 
 /**
  * Drops the markers of a job that was removed and the request to cancel it, and notes the change.
  * When Redis is full, it refuses a script whose first write may need memory.
- * KEYS: the job, the set of each marker, the hash of requests, the stream of
- * changes. ARGV: as above, without the time.
+ * KEYS: the job, the set of each marker, the hash of requests, the stream of changes. ARGV: the id,
+ * the name of the job in the hash and the stream, the number of entries to keep.
  */
 const recordRemoval = `
 if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -37,31 +42,35 @@ end
 `;
 
 /** A connection or transaction of ioredis. */
-type Target = Parameters<typeof sendMarker>[0];
-
-/** Returns the commands that follow the end of a job with a marker. */
-export function recordsOfEnd(
-  keys: EngineKeys,
-  end: Parameters<typeof sendMarker>[2],
-): ((target: Target) => unknown)[] {
-  const { queue, jobId, marker, at } = end;
-  const names = [keys.marked(queue, marker), keys.cancelling, keys.changes];
-  return [
-    (target) => sendMarker(target, keys, end),
-    (target) =>
-      target.eval(recordEnd, names.length, ...names, jobId, at, keyOf(queue, jobId), keptEntries),
-  ];
+interface Target {
+  eval(text: string, keys: number, ...args: (string | number)[]): unknown;
 }
 
-/** Returns the commands that follow the removal of a job. */
-export function recordsOfRemoval(
+/** An end of a job that gets a marker. */
+export interface MarkedEnd extends JobRef {
+  marker: Marker;
+  /** Unix milliseconds. */
+  at: number;
+}
+
+/** Returns the command that follows the end of a job with a marker. */
+export function recordOfEnd(
+  keys: EngineKeys,
+  { queue, jobId, marker, at }: MarkedEnd,
+): (target: Target) => unknown {
+  const sets = [keys.ofQueue(queue, 'failed'), keys.marked(queue, marker)];
+  const names = [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes];
+  const args = [jobId, at, markerAt(marker, at), keyOf(queue, jobId), keptEntries];
+  return (target) => target.eval(recordEnd, names.length, ...names, ...args);
+}
+
+/** Returns the command that follows the removal of a job. */
+export function recordOfRemoval(
   keys: EngineKeys,
   { queue, jobId }: JobRef,
-): ((target: Target) => unknown)[] {
+): (target: Target) => unknown {
   const sets = markers.map((marker) => keys.marked(queue, marker));
   const names = [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes];
-  return [
-    (target) =>
-      target.eval(recordRemoval, names.length, ...names, jobId, keyOf(queue, jobId), keptEntries),
-  ];
+  const args = [jobId, keyOf(queue, jobId), keptEntries];
+  return (target) => target.eval(recordRemoval, names.length, ...names, ...args);
 }

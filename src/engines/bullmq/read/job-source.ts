@@ -14,7 +14,7 @@ import {
   type QueueCommand,
   type ReadJob,
 } from './source.js';
-import { jobOfHash } from './stored-jobs.js';
+import { jobOfRow } from './stored-jobs.js';
 
 /** The fields of a job that lists show, without `data` and `returnvalue`, which may be large. */
 export const listFields: readonly string[] = [
@@ -174,18 +174,14 @@ function readJobs(jobs: readonly JobNote[], answers: readonly unknown[]): ReadJo
   const due = dueTimes(jobs, answers.slice(jobs.length));
   return jobs.map((job, n) => ({
     ...job,
-    job: jobOfRow(job.jobId, answers[n] as (string | null)[]),
+    job: listedJob(job.jobId, answers[n] as (string | null)[]),
     dueAt: due.get(job),
   }));
 }
 
 /** Builds a job from the values of `listFields`. Returns undefined if the job no longer exists. */
-export function jobOfRow(id: string, values: readonly (string | null)[]): TaskJob | undefined {
-  const hash: Record<string, string> = {};
-  for (const [n, field] of listFields.entries()) {
-    const value = values[n];
-    if (typeof value === 'string')
-      hash[field] = field === 'failedReason' ? value.slice(0, longestMessage) : value;
-  }
-  return jobOfHash(id, hash);
+export function listedJob(id: string, values: readonly (string | null)[]): TaskJob | undefined {
+  const job = jobOfRow(id, listFields, values);
+  if (job) job.json.failedReason = job.json.failedReason.slice(0, longestMessage);
+  return job;
 }

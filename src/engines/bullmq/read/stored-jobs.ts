@@ -3,6 +3,17 @@ import { isOwnId, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog, StoredQueues } from '../queues/queue-catalog.js';
 
+/** Builds a job from the values of some fields of its hash. Returns undefined if it no longer exists. */
+export function jobOfRow(
+  id: string,
+  fields: readonly string[],
+  values: readonly (string | null)[],
+): TaskJob | undefined {
+  const hash: Record<string, string> = {};
+  for (const [n, field] of fields.entries()) if (values[n] != null) hash[field] = values[n];
+  return jobOfHash(id, hash);
+}
+
 /** Parses the hash of a job. Returns undefined if the job no longer exists. */
 export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): TaskJob | undefined {
   if (hash.name === undefined) return undefined;

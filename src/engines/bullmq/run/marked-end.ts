@@ -1,13 +1,13 @@
 import type { IRedisTransaction, RedisClient } from 'bullmq';
 import { isForgotten, scriptTransaction } from '../connection/redis-script.js';
-import { recordsOfEnd } from '../control/step-records.js';
+import { type MarkedEnd, recordOfEnd } from '../control/step-records.js';
 import type { EngineKeys } from '../keys.js';
 
 /** The end of a job that gets a marker. */
-interface MarkedEnd {
+interface MarkedStep {
   client: RedisClient;
   keys: EngineKeys;
-  end: Parameters<typeof recordsOfEnd>[1];
+  end: MarkedEnd;
   /** Adds BullMQ's step to the transaction. */
   step(transaction: IRedisTransaction): unknown;
 }
@@ -16,7 +16,7 @@ interface MarkedEnd {
  * Executes BullMQ's step that ends a job, and what follows it, in one transaction. Returns the
  * answer to the step.
  */
-export async function endMarked(marked: MarkedEnd): Promise<unknown> {
+export async function endMarked(marked: MarkedStep): Promise<unknown> {
   let [error, answer] = await execute(marked, false);
   if (isForgotten(error)) [error, answer] = await execute(marked, true);
   if (error) throw error;
@@ -24,11 +24,11 @@ export async function endMarked(marked: MarkedEnd): Promise<unknown> {
 }
 
 async function execute(
-  { client, keys, end, step }: MarkedEnd,
+  { client, keys, end, step }: MarkedStep,
   withTexts: boolean,
 ): Promise<[error: Error | null, answer: unknown]> {
   const transaction = scriptTransaction(client, withTexts);
   step(transaction);
-  for (const send of recordsOfEnd(keys, end)) send(transaction);
+  recordOfEnd(keys, end)(transaction);
   return (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
 }

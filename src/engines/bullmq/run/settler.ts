@@ -14,7 +14,7 @@ import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { KeptJobs } from '../queues/retention.js';
-import { jobOfHash } from '../read/stored-jobs.js';
+import { jobOfRow } from '../read/stored-jobs.js';
 import type { EndedTask } from '../statistics/statistics.js';
 import type { EndListener, EndNotes } from './end-notes.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
@@ -64,7 +64,6 @@ const readFields = [
     'progress',
     'processedOn',
     'atm',
-    'ats',
     'stc',
     'failedReason',
   ],
@@ -179,14 +178,7 @@ export class Settler {
     const pipeline = redis.pipeline();
     for (const jobId of jobIds) pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
     const answers = (await answersOf(pipeline)) as (string | null)[][];
-    return jobIds.flatMap((jobId, n) => {
-      const hash = Object.fromEntries(
-        readFields.flatMap((field, at) =>
-          answers[n]?.[at] == null ? [] : [[field, answers[n][at]]],
-        ),
-      );
-      return jobOfHash(jobId, hash) ?? [];
-    });
+    return jobIds.flatMap((jobId, n) => jobOfRow(jobId, readFields, answers[n] ?? []) ?? []);
   }
 
   /** Ends a job, or puts it back. */

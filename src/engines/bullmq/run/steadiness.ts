@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { infoField } from '../connection/health.js';
 import { withinTime } from '../connection/redis-connection.js';
 
 /** Milliseconds for which Redis may take to answer. */
@@ -46,18 +47,14 @@ export class Steadiness {
     this.#lastCheck = Date.now();
     const took = this.#lastCheck - asked;
     if (took < 0 || took > this.longestInterval) this.restart();
-    const runId = fieldOf(info, 'run_id');
+    const runId = infoField(info, 'run_id');
     if (this.#runId !== undefined && runId !== this.#runId) this.restart();
     this.#runId = runId;
-    const uptime = Number(fieldOf(info, 'uptime_in_seconds') ?? 0) * 1000;
+    const uptime = Number(infoField(info, 'uptime_in_seconds') ?? 0) * 1000;
     return uptime >= this.#lockDuration && Date.now() - this.#since >= this.#lockDuration;
   }
 
   close(): void {
     this.#redis.off('close', this.restart).off('ready', this.restart);
   }
-}
-
-function fieldOf(info: string, name: string): string | undefined {
-  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
 }

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { answersOf } from '../connection/pipelines.js';
 import { attemptField, attemptsOf, jobFields, type TaskJob } from '../jobs/task-job.js';
-import { jobOfHash } from '../read/stored-jobs.js';
+import { jobOfRow } from '../read/stored-jobs.js';
 import { unstartedNotes } from './ends.js';
 import { lockKey, takeLocks } from './locks.js';
 import type { TaskBackend } from './task-backend.js';
@@ -37,7 +37,7 @@ export async function returnUnanswered(
   const answers = await answersOf(pipeline);
   for (const [n, jobId] of jobIds.entries()) {
     const [values, token] = answers.slice(2 * n, 2 * n + 2) as [(string | null)[], string | null];
-    const job = jobOfHash(jobId, hashOf(values));
+    const job = jobOfRow(jobId, readFields, values);
     if (job?.fields.pb === name) await putBack(backend, redis, { job, token });
   }
 }
@@ -50,12 +50,6 @@ const readFields = [
   ...['name', 'pb', 'ats', 'atm', 'failedReason'],
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.error],
 ];
-
-function hashOf(values: readonly (string | null)[]): Record<string, string> {
-  const hash: Record<string, string> = {};
-  for (const [n, field] of readFields.entries()) if (values[n] != null) hash[field] = values[n];
-  return hash;
-}
 
 interface Unanswered {
   job: TaskJob;
