@@ -27,7 +27,7 @@ const middlewares: Middleware[] = [
 ];
 const routes: readonly Route[] = middlewares.flatMap((middleware) => routesOf(middleware));
 
-/** All that nobody may ask, and nothing else. */
+/** The complete list of routes that need no session. */
 const publicRoutes = [
   'GET /auth/assets/:file',
   'GET /auth/login',
@@ -68,8 +68,8 @@ const send = (
     ),
   );
 
-describe('every route that is registered', () => {
-  it('is on the list of public routes or names a role', () => {
+describe('every registered route', () => {
+  it('is on the list of public routes or has a required role', () => {
     expect(routes.length).toBeGreaterThan(18);
     expect(
       routes
@@ -81,7 +81,7 @@ describe('every route that is registered', () => {
       expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(requiredRole);
   });
 
-  it('refuses anonymous requests with every method, unless it is public', async () => {
+  it('rejects anonymous requests with every method, unless it is public', async () => {
     for (const route of routes) {
       for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'TRACE']) {
         const { status } = await send(method, target(route.path));
@@ -98,7 +98,7 @@ describe('every route that is registered', () => {
     }
   });
 
-  it('answers 403 to a viewer if it changes tasks, and the dashboard shows no such button', async () => {
+  it('rejects a viewer if it changes tasks, and logs the attempt', async () => {
     for (const route of routes.filter(
       ({ requiredRole }) => requiredRole === 'operator' || requiredRole === 'admin',
     )) {
@@ -153,8 +153,8 @@ const asset = {
   'referrer-policy': 'no-referrer',
 };
 /**
- * All headers that are about safety: those of an answer are compared whole, so that none is there
- * by accident.
+ * All headers that affect security. The whole set of a response is compared, so that an additional
+ * header fails too.
  */
 const watched = [
   ...new Set([
@@ -166,34 +166,34 @@ const watched = [
   ]),
 ];
 
-/** Method, path, who asks, status, headers. */
+/** Method, path, client, status and headers. */
 const headerTable: readonly (readonly [
   string,
   string,
-  'nobody' | 'admin',
+  'anonymous' | 'admin',
   number,
   Record<string, string>,
 ])[] = [
-  ['GET', '/auth/login', 'nobody', 200, page],
+  ['GET', '/auth/login', 'anonymous', 200, page],
   ['GET', '/auth/login', 'admin', 302, plain],
-  ['POST', '/auth/login', 'nobody', 415, plain],
-  ['PUT', '/auth/login', 'nobody', 405, page],
-  ['GET', '/auth/logout', 'nobody', 302, plain],
-  ['POST', '/auth/logout', 'nobody', 303, plain],
-  ['GET', '/auth/session', 'nobody', 401, plain],
+  ['POST', '/auth/login', 'anonymous', 415, plain],
+  ['PUT', '/auth/login', 'anonymous', 405, page],
+  ['GET', '/auth/logout', 'anonymous', 302, plain],
+  ['POST', '/auth/logout', 'anonymous', 303, plain],
+  ['GET', '/auth/session', 'anonymous', 401, plain],
   ['GET', '/auth/session', 'admin', 200, plain],
-  ['GET', '/auth/sessions', 'nobody', 401, plain],
+  ['GET', '/auth/sessions', 'anonymous', 401, plain],
   ['GET', '/auth/sessions', 'admin', 200, plain],
-  ['DELETE', '/auth/sessions', 'nobody', 401, plain],
+  ['DELETE', '/auth/sessions', 'anonymous', 401, plain],
   ['DELETE', '/auth/sessions/:id', 'admin', 404, plain],
-  ['GET', '/auth/assets/:file', 'nobody', 200, asset],
-  ['GET', '/dashboard/assets/:file', 'nobody', 200, asset],
-  ['GET', '/dashboard/assets/none.js', 'nobody', 404, plain],
-  ['GET', '/dashboard', 'nobody', 302, plain],
+  ['GET', '/auth/assets/:file', 'anonymous', 200, asset],
+  ['GET', '/dashboard/assets/:file', 'anonymous', 200, asset],
+  ['GET', '/dashboard/assets/none.js', 'anonymous', 404, plain],
+  ['GET', '/dashboard', 'anonymous', 302, plain],
   ['GET', '/dashboard', 'admin', 200, page],
   ['HEAD', '/dashboard/stream', 'admin', 200, plain],
-  ['GET', '/dashboard/stream', 'nobody', 401, plain],
-  ['GET', '', 'nobody', 401, plain],
+  ['GET', '/dashboard/stream', 'anonymous', 401, plain],
+  ['GET', '', 'anonymous', 401, plain],
   ['GET', '', 'admin', 200, plain],
   ['GET', '?limit=0', 'admin', 400, plain],
   ['GET', '/metrics', 'admin', 200, plain],
@@ -204,34 +204,34 @@ const headerTable: readonly (readonly [
   ['GET', '/queues', 'admin', 200, plain],
   ['GET', '/schedules', 'admin', 200, plain],
   ['GET', '/openapi.json', 'admin', 200, plain],
-  ['GET', '/openapi.json', 'nobody', 401, plain],
+  ['GET', '/openapi.json', 'anonymous', 401, plain],
   ['POST', '/bulk', 'admin', 400, plain],
   ['POST', '/bulk-retry', 'admin', 400, plain],
-  ['POST', '/retry-failed', 'nobody', 401, plain],
+  ['POST', '/retry-failed', 'anonymous', 401, plain],
   ['DELETE', '/history', 'admin', 400, plain],
   ['GET', '/audit', 'admin', 200, plain],
   ['GET', '/audit/export?format=csv', 'admin', 200, plain],
   ['GET', '/export?format=csv', 'admin', 200, plain],
   ['GET', '/export', 'admin', 400, plain],
-  ['GET', '/health', 'nobody', 200, plain],
+  ['GET', '/health', 'anonymous', 200, plain],
   ['GET', '/:id', 'admin', 200, plain],
-  ['GET', '/nothing/there', 'nobody', 401, plain],
+  ['GET', '/nothing/there', 'anonymous', 401, plain],
   ['GET', '/nothing/there', 'admin', 404, plain],
-  ['OPTIONS', '/metrics', 'nobody', 405, plain],
+  ['OPTIONS', '/metrics', 'anonymous', 405, plain],
   ['GET', '/:id/logs', 'admin', 200, plain],
   ['POST', '/queues/:name/pause', 'admin', 202, plain],
   ['POST', '/queues/:name/resume', 'admin', 202, plain],
   ['POST', '/schedules/:name/pause', 'admin', 404, plain],
-  ['POST', '/schedules/:name/resume', 'nobody', 401, plain],
+  ['POST', '/schedules/:name/resume', 'anonymous', 401, plain],
   ['POST', '/schedules/:name/run', 'admin', 404, plain],
   ['POST', '/schedules/:name/remove', 'admin', 404, plain],
   ['POST', '/:id/rerun', 'admin', 201, plain],
-  ['POST', '/:id/run', 'nobody', 401, plain],
+  ['POST', '/:id/run', 'anonymous', 401, plain],
   ['POST', '/:id/retry', 'admin', 202, plain],
-  ['POST', '/:id/cancel', 'nobody', 401, plain],
+  ['POST', '/:id/cancel', 'anonymous', 401, plain],
 ];
 
-describe('the headers of an answer', () => {
+describe('the headers of a response', () => {
   it('are asserted for every route', () => {
     const asserted = new Set(
       headerTable.map(
@@ -243,9 +243,9 @@ describe('the headers of an answer', () => {
   });
 
   it.each(headerTable)(
-    'of %s %s by %s are complete, with status %i',
-    async (method, path, who, status, expected) => {
-      const answer = await send(method, target(path), who === 'admin' ? admin : {});
+    'are the expected ones for %s %s (%s), with status %i',
+    async (method, path, client, status, expected) => {
+      const answer = await send(method, target(path), client === 'admin' ? admin : {});
       expect(answer.status).toBe(status);
       expect(
         Object.fromEntries(
@@ -285,7 +285,7 @@ describe('the headers of an answer', () => {
     '/%0d%0aX-Evil:%201',
     '/auth/login?next=%0d%0aX-Evil:1',
     '/auth/login?next=/a%0d%0aX-Evil:1',
-  ])('hold nothing that a client wrote: %s', async (path) => {
+  ])('contain nothing that a client wrote: %s', async (path) => {
     for (const headers of [{}, admin] as Record<string, string>[]) {
       const answer = await send('GET', `/tasks${path}`, headers);
       expect(answer.headers.has('x-evil')).toBe(false);
@@ -294,7 +294,7 @@ describe('the headers of an answer', () => {
     }
   });
 
-  it('leave Strict-Transport-Security to the app, and keep what it set', async () => {
+  it('leave Strict-Transport-Security to the app, and keep its value', async () => {
     const { default: Koa } = await import('koa');
     const { taskAdmin } = await import('../src/admin.js');
     const { serve } = await import('./helpers/serve.js');
@@ -310,7 +310,7 @@ describe('the headers of an answer', () => {
     await served.close();
   });
 
-  it('of an internal error show only its title and the id of the request in the log', async () => {
+  it('contain no stack, path or version after an internal error', async () => {
     const failing = {
       mounted: () => {},
       find: () => Promise.reject(new Error(`${secretKey} at /srv/app/secret.js`)),

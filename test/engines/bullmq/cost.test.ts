@@ -9,18 +9,18 @@ import { monitorRedis } from '../../helpers/redis-monitor.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
-/** Tasks that are kept when the Redis is measured, of each kind. */
+/** The number of ended and of waiting tasks at each measurement. */
 const sizes = { few: 50, many: 1000 };
-/** How often each measured thing is done. */
+/** How often each step is measured. */
 const rounds = 10;
 
-/** What a Redis did while something went on: commands, those of scripts among them, and bytes that it sent. */
+/** The load on Redis: its commands, including those of scripts, and the bytes that it sent. */
 interface Cost {
   commands: number;
   sent: number;
 }
 
-(hasRedis ? describe : describe.skip)('what a Redis has to do', () => {
+(hasRedis ? describe : describe.skip)('the load on Redis', () => {
   const server = new RedisForEach();
   const { keep } = server;
 
@@ -56,8 +56,9 @@ interface Cost {
   }
 
   /**
-   * The commands of a time that read all of something, however much it is. Two are left out: the children of one job, which BullMQ
-   * removes with it, and the running jobs of a queue, whose locks BullMQ checks every few seconds.
+   * The commands that read a whole key, whatever its size. It omits the children of a job, which
+   * BullMQ removes with it, and the running jobs of a queue, whose locks BullMQ checks every few
+   * seconds.
    */
   async function wholeReads(run: () => Promise<void>): Promise<string[]> {
     const monitor = await monitorRedis(server.redis.port);
@@ -75,8 +76,8 @@ interface Cost {
     return found.map((words) => words.join(' ').slice(0, 200));
   }
 
-  /** What a dashboard asks, all of it. */
-  async function look(tasks: TaskSource, text: string): Promise<void> {
+  /** Sends every query of the dashboard. */
+  async function query(tasks: TaskSource, text: string): Promise<void> {
     await tasks.find({ limit: 50 });
     await tasks.find({ limit: 50, status: ['pending'] });
     await tasks.find({ limit: 50, q: text });
@@ -86,7 +87,7 @@ interface Cost {
     await tasks.describe();
   }
 
-  /** What it can be told to do. `drop` is what it does with what waits. */
+  /** Sends every kind of command. `drop` is the command for the waiting task. */
   async function act(
     tasks: TaskSource,
     ids: { done: string; bad: string; waits: string; goes: string },
@@ -100,7 +101,7 @@ interface Cost {
     await tasks.control({ action: 'resume', queue: 'slow' }, by);
   }
 
-  /** The same costs the same with few and with many. */
+  /** Expects the same cost with few and with many tasks. */
   async function expectSame(
     fill: (amount: number) => Promise<void>,
     round: () => Promise<void>,
@@ -115,7 +116,7 @@ interface Cost {
     expect(await wholeReads(round)).toEqual([]);
   }
 
-  it('grows neither with the tasks that are kept nor with those that wait', async () => {
+  it('does not grow with the number of stored or waiting tasks', async () => {
     const tasks = new TaskManager({
       engine: bullmqEngine({ connection: server.redis.connection, logger: false }),
       logger: false,
@@ -125,9 +126,10 @@ interface Cost {
     const quick = tasks.task('quick', (n: number) => {
       if (n % 10 === 0) throw new Error('every tenth');
     });
-    // Not due: a task that is due and has no handler here is fetched and put back now and then.
+    // These tasks are not due, because a worker regularly fetches and delays due tasks without a
+    // handler.
     const later = tasks.define<[n: number]>('later', { queue: 'slow' }).with({ runIn: 3600 });
-    // Ends are heard of and not asked for: how often something is asked must not count.
+    // This test waits for events and does not poll, because polls would add to the cost.
     const ends = new Map<string, number>();
     for (const status of ['success', 'failed'] as const)
       tasks.on(status, ({ id }) => ends.set(id, (ends.get(id) ?? 0) + 1));
@@ -138,12 +140,12 @@ interface Cost {
       await later.enqueueMany(list);
       const ids = await quick.enqueueMany(list);
       await waitFor(() => ids.every((id) => ended(id)));
-      // The first look reads what has changed, however much that was.
-      await look(tasks, 'tenth');
+      // The first query reads all changes, however many there are.
+      await query(tasks, 'tenth');
       await sleep(1);
     };
     const round = async (): Promise<void> => {
-      await look(tasks, 'tenth');
+      await query(tasks, 'tenth');
       const [done, bad, waits, goes] = [
         await quick.enqueue(1),
         await quick.enqueue(10),
@@ -154,11 +156,11 @@ interface Cost {
       await act(tasks, { done, bad, waits, goes }, 'cancel');
       await waitFor(() => ended(bad, 2));
     };
-    // Up to a thousand tasks of a queue are compared now and then.
+    // Up to a thousand tasks of a queue are compared at regular intervals.
     await expectSame(fill, round, { few: 1100, many: 2200 });
   });
 
-  it('grows neither with the jobs of attached queues that have ended nor with those that wait', async () => {
+  it('does not grow with the number of ended or waiting attached jobs', async () => {
     const [queue, slow] = ['quick', 'slow'].map((name) =>
       keep(new Queue(name, { connection: server.redis.connection })),
     ) as [Queue, Queue];
@@ -172,7 +174,7 @@ interface Cost {
       ),
     );
     const tasks = keep(attachQueues([queue, slow], { logger: false }));
-    // By what is known here: how often it is asked must not count.
+    // This reads the local read model, because polls of Redis would add to the cost.
     const becomes = (id: string, state: string) =>
       waitFor(async () => (await tasks.find({ limit: 1, q: id })).items[0]?.engineState === state);
     const fill = async (amount: number): Promise<void> => {
@@ -188,7 +190,7 @@ interface Cost {
     const add = async (on: Queue, data: number, delay = 0): Promise<string> =>
       `${on.name}:${(await on.add('job', data, { delay })).id}`;
     const round = async (): Promise<void> => {
-      await look(tasks, 'tenth');
+      await query(tasks, 'tenth');
       const [done, bad, waits, delayed] = [
         await add(queue, 1),
         await add(queue, 10),
@@ -207,7 +209,7 @@ interface Cost {
     await expectSame(fill, round);
   });
 
-  it('does not grow with what is kept while a queue is busy, which is read once', async () => {
+  it('does not grow with the history of a busy queue', async () => {
     const history = 5000;
     const queue = keep(new Queue('busy', { connection: server.redis.connection }));
     const work = async (): Promise<void> => sleep(Math.random() * 0.05);
@@ -219,7 +221,7 @@ interface Cost {
       150,
     );
     const asking = jest.spyOn(QueueReads.prototype, 'ask');
-    // Two looks whether something has gone without a word; at each the numbers differ.
+    // In this time there are two checks for removals without an event. The counts differ at each.
     for (const end = Date.now() + 11_500; Date.now() < end; ) {
       await queue.add('job', 1);
       await sleep(0.01);
@@ -228,7 +230,7 @@ interface Cost {
       asking.mock.calls.flatMap(([commands]) => commands.map(([name]) => name)),
     );
     asking.mockRestore();
-    // The queue is compared, and what has ended is not read again.
+    // The queue is compared, but its ended jobs are not read again.
     expect([names.has('lrange'), names.has('zrevrangebyscore')]).toEqual([true, false]);
   }, 240_000);
 });

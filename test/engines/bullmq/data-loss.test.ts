@@ -10,7 +10,7 @@ import { eventually, waitFor } from '../../helpers/wait.js';
 
 const day = 86_400;
 
-(hasRedis ? describe : describe.skip)('a Redis that has lost its data', () => {
+(hasRedis ? describe : describe.skip)('after Redis has lost its data, an engine', () => {
   const on = new RedisForEach();
   // At this interval a process writes its heartbeat and checks that Redis still has its data.
   beforeEach(() => quickTimers('setInterval', 5000));
@@ -50,7 +50,7 @@ const day = 86_400;
     },
   };
 
-  it('has no effect on the list of schedules of the process that runs them', async () => {
+  it('keeps the list of schedules of the process that runs them', async () => {
     const tasks = manager();
     tasks.schedule('nightly', () => 1, { cron: '0 3 * * *' });
     tasks.schedule('daily', () => 1, { every: day });
@@ -70,7 +70,7 @@ const day = 86_400;
   });
 
   for (const [how, lose] of Object.entries(losses)) {
-    it(`gets back within seconds what each process stores at its start, after a loss ${how}`, async () => {
+    it(`restores what its processes stored at their start, after a loss ${how}`, async () => {
       const { logger, lines } = recordingLogger();
       const [web, worker] = [manager({ logger }), manager()];
       const noop = worker.task('noop', () => 1);
@@ -80,8 +80,8 @@ const day = 86_400;
       await Promise.all([web.start({ run: false }), worker.start()]);
       for (const task of [noop, single, noop.with({ priority: 5 })]) await task.enqueue();
       await waitFor(async () => (await web.aggregate('statsSnapshot')).counts.success === 3);
-      // The jobs and what tells of them come back with no process, nor does the note of BullMQ
-      // which version of it was used.
+      // No process restores the jobs, their changes and statistics, or the version that BullMQ
+      // stores.
       const ofJobs = /~(stats|changes)|:(completed|events|pc|id|[\da-f-]{36})\b|meta version$/;
       const lasting = (names: readonly string[]): string[] =>
         names.filter((name) => !ofJobs.test(name));
@@ -112,7 +112,7 @@ const day = 86_400;
     }, 60_000);
   }
 
-  it('runs what is enqueued afterwards, also in a worker that was started later', async () => {
+  it('runs newly enqueued tasks, also in a worker that starts later', async () => {
     const [web, first] = [manager(), manager()];
     first.task('noop', () => 1, { queue: 'bulk' });
     const noop = web.define('noop', { queue: 'bulk' });
@@ -128,7 +128,7 @@ const day = 86_400;
     await waitFor(async () => (await web.get(id))?.status === 'success', 20);
   });
 
-  it('shows none of the lost tasks after seconds, in lists, metrics and streams', async () => {
+  it('shows no lost task after a few seconds', async () => {
     const tasks = manager();
     const noop = tasks.task('noop', () => 1);
     const bad = tasks.task('bad', () => Promise.reject(new Error('bad')));
@@ -137,8 +137,8 @@ const day = 86_400;
     await bad.enqueueMany(Array.from({ length: 10 }, () => [] as []));
     await noop.with({ runIn: day }).enqueueMany(Array.from({ length: 300 }, () => [] as []));
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.success === 3000);
-    // The total comes from BullMQ's counts. What is not in memory when Redis loses it is not
-    // reported as removed.
+    // The total comes from BullMQ's counts. Tasks that are not in memory when Redis loses them are
+    // not reported as removed.
     await waitFor(async () => {
       const { total, limited } = await tasks.find({ limit: 1 });
       return total === 3310 && !limited;
@@ -161,13 +161,13 @@ const day = 86_400;
       pending: 0,
     });
     expect((await tasks.find({ limit: 1, q: 'noop' })).items).toEqual([]);
-    // Beyond this number a change says only that there is more.
+    // Above this number, a change only reports that there are more.
     await waitFor(() => gone >= 1000, 15);
     stop.abort();
     await following;
   });
 
-  it('shows what Redis still has if it lost only the last tasks', async () => {
+  it('shows the tasks that Redis still has', async () => {
     const tasks = manager();
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
@@ -202,7 +202,7 @@ const day = 86_400;
     return values.filter(([, value]) => value !== null);
   }
 
-  it('gets back the ended sessions that a running process knows', async () => {
+  it('restores the ended sessions that a running process knows', async () => {
     const follow = () => {
       const store = redisStore(on.redis.connection, { logger: false });
       on.keep(store);
@@ -225,7 +225,7 @@ const day = 86_400;
     await running.endAll('default', 'grace');
     await on.client.flushall();
     await waitFor(async () => {
-      // Each request asks for it.
+      // Each request checks the list.
       await running.ready();
       return (await on.client.exists('{koa-taskflow}:value:revoked:id:a-session')) === 1;
     }, 15);

@@ -14,9 +14,9 @@ import { inState, said, useJobProcesses } from '../../helpers/job-processes.js';
 import { hasRedis, RedisServer } from '../../helpers/redis.js';
 import { eventually, sleep, waitFor } from '../../helpers/wait.js';
 
-/** What the engines differ in: what they declare, and the methods that only the embedded one has. */
+/** A difference between the engines: a declared promise, or a method of the embedded engine. */
 type Difference = keyof EnginePromises | 'enqueueIn' | 'backup';
-/** A test, with its name. */
+/** A test with its title. */
 type Tested = readonly [behaviour: string, test: () => Promise<void>];
 
 const by = { actor: 'test' };
@@ -72,7 +72,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   crashFoundWithin: [
-    'ends the task of a killed process when its lock has expired and another process has looked',
+    'ends the task of a killed process once another process finds its lock expired',
     async () => {
       const tasks = processes.manager();
       const worker = await processes.worker();
@@ -85,7 +85,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   longestBlock: [
-    'takes a worker for dead whose event loop is blocked for longer than a lock lasts, and drops its result',
+    'treats a worker as dead if its event loop is blocked for longer than a lock lasts',
     async () => {
       const tasks = processes.manager();
       const worker = await processes.worker();
@@ -102,7 +102,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   limitedTasksApart: [
-    'keeps a task with its own concurrency in a queue of its own, which counts as the queue of the task',
+    'keeps a task with its own concurrency in a queue of its own',
     async () => {
       const { manager, plainQueue } = share();
       const tasks = manager();
@@ -136,7 +136,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
           'extends',
         ]);
         clock.pass(61);
-        // A worker that waits looks again after ten seconds at the latest; a new one looks at once.
+        // A waiting worker polls after ten seconds at the latest. A new worker polls immediately.
         await other.start();
         await inState(tasks, id, 'success');
       } finally {
@@ -145,7 +145,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   handlerFoundWithin: [
-    'delays a task that no process has a handler for, and runs it as its first attempt once every process has one',
+    'delays a task without a handler, and later runs it as its first attempt',
     async () => {
       const { manager, plainQueue } = share();
       const [one, two] = [manager(), manager()];
@@ -156,7 +156,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
       expect((await queue.getJob(id))?.delay).toBeLessThanOrEqual(
         one.promises.handlerFoundWithin * 1000,
       );
-      // While both run, either may take the task, and this one puts it back for longer each time.
+      // While both run, either may fetch the task. This one delays it for longer each time.
       await one.stop();
       two.task('late', () => 1);
       await two.start();
@@ -167,7 +167,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   shortestInterval: [
-    'makes every run of a schedule with the shortest interval that is promised, and leaves out runs of a shorter one',
+    'skips runs of a schedule only if the interval is below the documented minimum',
     async () => {
       const tasks = share().manager();
       const noop = tasks.task('noop', () => 1);
@@ -179,7 +179,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
         const { items } = await tasks.find({ schedule: `every ${every}`, limit: 200 });
         return items.map(({ createdAt }) => Date.parse(createdAt)).reverse();
       };
-      // Without other commands: each of them would have Redis look at its timers.
+      // No other command is sent, because each command makes Redis check its timers.
       await sleep(1.5);
       const madeOf = async (every: number): Promise<number> => {
         const made = await times(every);
@@ -187,13 +187,13 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
           (made.length - 1) / Math.round((Number(made.at(-1)) - Number(made[0])) / (every * 1000))
         );
       };
-      // A run that is due while this machine does something else may be left out.
+      // A run may be skipped if it is due while the machine is busy.
       expect(await madeOf(shortestInterval)).toBeGreaterThan(0.7);
       expect(await madeOf(0.05)).toBeLessThan(1);
     },
   ],
   retentionOf: [
-    'keeps as many ended tasks as the option of the engine says, and takes no such option of the manager',
+    'limits the number of ended tasks by an option of the engine, not of the manager',
     async () => {
       const tasks = share().manager({ retentionCount: 3 });
       const noop = tasks.task('noop', () => 1);
@@ -209,7 +209,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   window: [
-    'lists and commands the newest tasks only if there are more than a process keeps in memory, and says so',
+    'lists and commands only the newest tasks if there are more than a process keeps in memory',
     async () => {
       const tasks = windowed({ ended: 10, pending: 5 });
       expect(tasks.promises.window).toEqual({ ended: 10, pending: 5 });
@@ -224,7 +224,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   resumesIn: [
-    'numbers changes in each process apart, so that a reader begins again in another one',
+    'numbers changes in each process separately, so that a stream starts over in another one',
     async () => {
       const { manager } = share();
       const [one, two] = [manager(), manager()];
@@ -248,7 +248,7 @@ const differences: Record<Exclude<Difference, PromiseOfManager>, Tested> = {
     },
   ],
   markedAsFailed: [
-    'shows a cancelled task as failed to other programs, and follows if another program retries or removes it',
+    'shows a cancelled task as failed to other programs, and lets them retry or remove it',
     async () => {
       const { manager, plainQueue } = share();
       const tasks = manager();
@@ -307,7 +307,7 @@ function windowed(window: NonNullable<JobEngineOptions['window']>): TaskManager 
 (hasRedis ? describe : describe.skip)('unlike the embedded engine, the engine on Redis', () => {
   for (const [behaviour, test] of Object.values(differences)) it(behaviour, test);
 
-  it('declares the differences that the docs name, and no other', async () => {
+  it('declares exactly the differences that the docs name', async () => {
     const folder = temporaryFolder();
     const embedded = new TaskManager({ database: folder.file('tasks.db'), logger: false });
     keep({ close: () => embedded.stop().finally(folder.remove) });

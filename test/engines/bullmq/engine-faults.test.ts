@@ -12,8 +12,9 @@ import { hasRedis, RedisServer, replicated, startSentinel } from '../../helpers/
 import { gate, sleep, waitFor } from '../../helpers/wait.js';
 
 const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
-/** The lines of a process about its Redis: if the connection is lost, and if Redis is connected and cannot be used. */
+/** The log lines of a process that loses its connection to Redis. */
 const lost = ['error Redis is unreachable', 'info Redis is reachable again'];
+/** The log lines of a process whose Redis is connected but cannot be used. */
 const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
 
 (hasRedis ? describe : describe.skip)('the bullmq engine', () => {
@@ -27,7 +28,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     client.on('error', () => {});
   };
   beforeEach(() => {
-    // So often a process writes its heartbeat, and looks whether Redis can be written.
+    // At this interval, a process writes its heartbeat and checks that Redis accepts writes.
     quickTimers('setInterval', 5000);
     managers = [];
   });
@@ -49,7 +50,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     managers.push(made);
     return made;
   }
-  /** While Redis cannot be used an answer is an error. */
+  /** Waits for a condition. Errors count as false, because calls fail while Redis is unusable. */
   const whenBack = (look: () => Promise<boolean>) => waitFor(() => look().catch(() => false), 20);
   const succeeded = (tasks: TaskManager, n: number) =>
     whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success === n);
@@ -65,7 +66,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       .filter(({ level, msg }) => Number(level) >= 30 && !String(msg).startsWith('task '))
       .map(({ level, msg }) => `${Number(level) >= 50 ? 'error' : 'info'} ${msg}`);
 
-  it('starts while Redis is unreachable, says where Redis is, and runs tasks when it is there', async () => {
+  it('starts while Redis is unreachable, and runs tasks once it is reachable', async () => {
     await begin();
     await redis.stop();
     const tasks = manager({ connection: { ...redis.connection, password: 'unspeakable' } });
@@ -81,7 +82,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await succeeded(tasks, 1);
   });
 
-  it('says once that Redis is unreachable and once that it is back, and runs tasks again', async () => {
+  it('logs one line when Redis is lost and one when it returns, and runs tasks', async () => {
     await begin();
     const [web, worker] = [recordingLogger(), recordingLogger()];
     const [shown, run] = [manager({ logger: web.logger }), manager({ logger: worker.logger })];
@@ -106,7 +107,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect(said(worker.lines)).toEqual(lost);
   });
 
-  it('reports a Redis that hangs, and loses no task', async () => {
+  it('reports that Redis hangs, and loses no task', async () => {
     await begin();
     const { logger, lines } = recordingLogger();
     const tasks = manager({ logger });
@@ -128,7 +129,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect(said(lines)).toEqual(unusable);
   }, 60_000);
 
-  it('keeps the password of Redis out of every error and line of the log', async () => {
+  it('keeps the password of Redis out of errors and logs', async () => {
     await begin('--requirepass', 'unspeakable-1');
     const { logger, text } = recordingLogger();
     for (const password of ['unspeakable-2', undefined]) {
@@ -149,7 +150,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect((await right.describe()).engine).toBe('bullmq');
   });
 
-  it('works for a user who may run the documented commands alone', async () => {
+  it('works for a user with only the documented commands', async () => {
     await begin();
     await client.connect();
     const allowed = [...neededCommandNames, 'client|setname'].map((name) => `+${name}`);
@@ -204,7 +205,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect(said(lines)).toEqual([]);
     const refusals = (await client.call('ACL', 'LOG')) as string[][];
     const commands = refusals.map((entry) => entry[entry.indexOf('object') + 1]);
-    // ioredis names itself to the server and needs no answer. Valkey refuses that.
+    // ioredis sends its name to the server and ignores the answer. Valkey rejects this command.
     expect(commands.filter((name) => name !== 'client|setinfo')).toEqual([]);
   }, 30_000);
 
@@ -220,7 +221,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
   });
 
   it.each(['xadd', 'bzpopmin', 'zpopmin', 'evalsha', 'info', 'exec'])(
-    'refuses to start for a user without %s, and names it',
+    'does not start for a user without %s, and names it',
     async (name) => {
       await begin();
       await client.connect();
@@ -245,7 +246,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     },
   );
 
-  describe('for a user without a permission', () => {
+  describe('if its Redis user lacks a permission', () => {
     const user = { username: 'app', password: 'secret' };
     const begun = async (): Promise<void> => {
       await begin('--user', 'app', 'on', '>secret', '~*', '+@all', '-info');
@@ -253,7 +254,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     };
     const allow = (rule: string) => client.call('ACL', 'SETUSER', 'app', rule);
 
-    it('names it at the first call without a start, and enqueues once the user has it', async () => {
+    it('names it at the first call, and enqueues once it is granted', async () => {
       await begun();
       const tasks = manager({ connection: { ...redis.connection, ...user } });
       const noop = tasks.define('noop');
@@ -264,7 +265,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       expect((await tasks.get(await noop.enqueue()))?.status).toBe('pending');
     });
 
-    it('goes on when the user has it again, although queues were first used without it', async () => {
+    it('recovers once it is granted, although queues were first used without it', async () => {
       await begun();
       await allow('+info');
       const own = manager();
@@ -285,7 +286,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       expect([task?.status, schedules.length]).toEqual(['pending', 1]);
     });
 
-    it('runs tasks and schedules once the user has it, although its workers connected before', async () => {
+    it('runs tasks and schedules once it is granted to connected workers', async () => {
       await begun();
       await manager().define('noop').enqueue();
       await redis.stop();
@@ -299,14 +300,14 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       await redis.start();
       const connections = async () =>
         String(await client.client('LIST')).split('user=app').length - 1;
-      // For callers, for workers, and one that waits for each of two queues.
+      // One connection is for callers, one for workers, and one for each of two queues.
       await whenBack(async () => (await connections()) === 4);
       await allow('+info');
       await whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success >= 3);
     });
   });
 
-  it('refuses to start for a user without the keys of its prefix', async () => {
+  it('does not start for a user without access to the keys of its prefix', async () => {
     await begin();
     await client.connect();
     await client.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~{other}*', '+@all');
@@ -316,7 +317,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await expect(tasks.start()).rejects.toThrow('{koa-taskflow}');
   });
 
-  it('refuses tasks while Redis is a replica that cannot be written, and takes them when it is a master again', async () => {
+  it('rejects tasks while Redis is a read-only replica, and then recovers', async () => {
     await begin();
     const { logger, lines } = recordingLogger();
     const tasks = manager({ logger });
@@ -338,7 +339,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect(said(lines)).toEqual(unusable);
   }, 60_000);
 
-  it('refuses what does not fit into a Redis that is full, and goes on when there is room', async () => {
+  it('rejects what does not fit into a full Redis, and recovers', async () => {
     await begin();
     const tasks = manager();
     const note = tasks.task('note', (text: string) => text);
@@ -352,16 +353,17 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await whenBack(async () => (await tasks.aggregate('statsSnapshot')).counts.success >= 2);
   });
 
-  it('lets a process end that stops it without having used it', async () => {
+  it('lets a process exit that stops it without having used it', async () => {
     await begin();
     const script = `import { TaskManager } from 'koa-taskflow';
       import { bullmqEngine } from 'koa-taskflow/bullmq';
-      await new TaskManager({ engine: bullmqEngine({ connection: 'redis://127.0.0.1:${redis.port}', logger: false }) }).stop();`;
+      const connection = 'redis://127.0.0.1:${redis.port}';
+      await new TaskManager({ engine: bullmqEngine({ connection, logger: false }) }).stop();`;
     const child = startProcess(process.execPath, ['--input-type=module', '-e', script]);
     expect(await Promise.race([child.ended, sleep(8).then(() => 'still there')])).toBe(0);
   });
 
-  it('logs one error if Redis may drop what it was told', async () => {
+  it('logs one error if Redis may evict keys', async () => {
     await begin('--maxmemory-policy', 'allkeys-lru');
     const { logger, lines } = recordingLogger();
     await manager({ logger }).start();
@@ -375,7 +377,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     [['--appendonly', 'no', '--save', '60', '1'], 0],
     [[], 0],
   ])(
-    'warns once of a Redis that keeps its data in memory only, started with %j',
+    'warns if Redis, started with %j, keeps its data in memory only',
     async (options, warnings) => {
       await begin(...options);
       const { logger, lines } = recordingLogger();
@@ -389,16 +391,16 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     },
   );
 
-  it('leaves nothing behind if its start fails, so that it can be started again', async () => {
+  it('can be started again if its start fails', async () => {
     await begin();
     await client.connect();
-    // A hash of the engine is a text: the process is connected and may do everything, and fails in its first reads.
+    // This key has the wrong type, so the process connects, but its first reads fail.
     await client.set('{koa-taskflow}:~cancelling', 'no hash');
     const tasks = manager({ lockDuration: 5, stalledInterval: 1 });
     const noop = tasks.task('noop', () => 1);
     await expect(tasks.start()).rejects.toThrow(unavailable);
     await client.del('{koa-taskflow}:~settling', '{koa-taskflow}:~instances');
-    // Longer than the intervals of the heartbeat and of the check for stalled tasks.
+    // This is longer than the intervals of the heartbeat and of the check for stalled tasks.
     await sleep(1.5);
     expect(await client.exists('{koa-taskflow}:~settling', '{koa-taskflow}:~instances')).toBe(0);
     await client.del('{koa-taskflow}:~cancelling');
@@ -408,7 +410,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect(await tasks.aggregate('workers')).toHaveLength(1);
   });
 
-  it('recovers from a Redis that hangs while tasks run, with one line when it is lost and one when it is back', async () => {
+  it('recovers if Redis hangs while tasks run, and logs two lines', async () => {
     await begin();
     const [web, worker] = [recordingLogger(), recordingLogger()];
     const options = { lockDuration: 5, stalledInterval: 1 };
@@ -427,7 +429,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await waitFor(async () => (await shown.get(ids[2] ?? ''))?.status === 'running');
     await shown.find({ limit: 5 });
     redis.signal('SIGSTOP');
-    // Longer than a lock, and than the engine waits for Redis.
+    // This is longer than a lock lasts and longer than the engine waits for Redis.
     await Promise.all([
       sleep(6.5),
       waitFor(() => said(web.lines).length === 1 && said(worker.lines).length === 1, 20),
@@ -442,7 +444,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect(said(worker.lines)).toEqual(unusable);
   }, 90_000);
 
-  it('goes on at the replica that a Sentinel puts in the place of a Redis that died', async () => {
+  it('continues on the replica that Sentinel promotes', async () => {
     await begin('--repl-diskless-sync-delay', '0');
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
     const sentinel = await startSentinel(redis);
@@ -452,7 +454,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       lazyConnect: true,
     });
     try {
-      // Until it knows the replica there is nothing to promote.
+      // Sentinel can promote the replica only after it has found it.
       await waitFor(
         async () =>
           ((await watcher.call('SENTINEL', 'REPLICAS', 'tasks')) as unknown[]).length === 1,
@@ -488,7 +490,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
   it.each([
     ['options', { host: '127.0.0.1', port: 1, keyPrefix: 'app:' }],
     ['a URL', 'redis://127.0.0.1:1/?keyPrefix=app:'],
-  ])('refuses a keyPrefix of ioredis in %s', async (_name, connection) => {
+  ])('rejects a keyPrefix of ioredis in %s', async (_name, connection) => {
     await begin();
     expect(() => bullmqEngine({ connection })).toThrow(/keyPrefix/);
   });
@@ -498,7 +500,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     [{ connection: 'redis://127.0.0.1:1', prefix: 'a:b' }, 'prefix'],
     [{ connection: 'redis://127.0.0.1:1', retentionDays: 0 }, 'retentionDays'],
     [{ connection: 'redis://127.0.0.1:1', polling: true }, 'polling'],
-  ])('refuses wrong options: %j', async (options, name) => {
+  ])('rejects invalid options: %j', async (options, name) => {
     await begin();
     expect(() => bullmqEngine(options as never)).toThrow(name);
   });

@@ -231,7 +231,7 @@ describe('the options of bullmqEngine', () => {
       'RangeError',
       /^retentionCount.*10000000/,
     ],
-  ])('refuse %s at once', (_name, options, kind, message) => {
+  ])('reject %s immediately', (_name, options, kind, message) => {
     const error = thrown(() => engineOf(options));
     expect({ kind: error.constructor.name, code: error.code }).toEqual({
       kind,
@@ -246,11 +246,11 @@ describe('the options of bullmqEngine', () => {
     { host: 'x', db: 1.5 },
     'redis://127.0.0.1:6379/abc',
     { url: undefined },
-  ])('refuse the connection %j', (connection) => {
+  ])('reject the connection %j', (connection) => {
     expect(() => engineOf({ connection })).toThrow(/connection\.(db|url)/);
   });
 
-  it('refuse the same connections as redisStore does', () => {
+  it('reject the same connections as redisStore', () => {
     for (const connection of [{}, { hostname: 'x' }, 'localhost:6379'])
       expect(thrown(() => redisStore(connection as never))).toMatchObject({
         code: 'INVALID_INPUT',
@@ -265,7 +265,7 @@ describe('the options of bullmqEngine', () => {
     client.disconnect();
   });
 
-  it('refuse the client of a Redis Cluster', () => {
+  it('reject the client of a Redis Cluster', () => {
     const cluster = new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true });
     expect(() => engineOf({ connection: cluster })).toThrow(/Cluster/);
     cluster.disconnect();
@@ -281,7 +281,7 @@ describe('the options of bullmqEngine', () => {
   });
 });
 
-describe('an engine that is not used', () => {
+describe('an unused engine', () => {
   let server: Server;
   let connections: number;
   let connection: { host: string; port: number };
@@ -302,7 +302,8 @@ describe('an engine that is not used', () => {
 
   it('makes no connection, and neither does its store or redisStore', async () => {
     const client = new Redis({ ...connection, lazyConnect: true });
-    const eager = `redis://127.0.0.1:${connection.port}?lazyConnect=&enableOfflineQueue=true&maxRetriesPerRequest=9`;
+    const query = 'lazyConnect=&enableOfflineQueue=true&maxRetriesPerRequest=9';
+    const eager = `redis://127.0.0.1:${connection.port}?${query}`;
     const engines = [connection, client, eager, { url: eager }].map((each) =>
       bullmqEngine({ connection: each, logger: false }),
     );
@@ -328,7 +329,7 @@ describe('an engine that is not used', () => {
     client.disconnect();
   });
 
-  it('lets its process end', async () => {
+  it('lets its process exit', async () => {
     const script = `
       import { bullmqEngine, redisStore } from 'koa-taskflow/bullmq';
       import { TaskManager } from 'koa-taskflow';
@@ -347,7 +348,7 @@ describe('an engine that is not used', () => {
 });
 
 (hasRedis ? describe : describe.skip)('an engine that is used before it is started', () => {
-  it('uses no other database if Redis does not have the one of the connection', async () => {
+  it('uses no other database if Redis lacks the requested one', async () => {
     const redis = await RedisServer.start();
     const managerOf = (db: number) =>
       new TaskManager({
@@ -375,7 +376,7 @@ describe('an engine that is not used', () => {
     await redis.remove();
   });
 
-  it('connects then, and stops, without the time limits of the connection', async () => {
+  it('connects and stops without the time limits of the connection', async () => {
     const redis = await RedisServer.start();
     const connection = { ...redis.connection, commandTimeout: 0, socketTimeout: 1 };
     const tasks = new TaskManager({
@@ -391,7 +392,7 @@ describe('an engine that is not used', () => {
     await redis.remove();
   });
 
-  it('becomes usable when Redis does, although its first attempt to connect failed', async () => {
+  it('recovers after its first attempt to connect failed', async () => {
     const redis = await RedisServer.start();
     await redis.stop();
     const tasks = new TaskManager({

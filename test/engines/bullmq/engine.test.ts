@@ -20,7 +20,7 @@ let stores = 0;
 beforeAll(async () => {
   redis = await RedisServer.start();
 });
-// So often a process writes how many tasks it runs.
+// At this interval, a process writes the number of its running tasks.
 beforeEach(() => quickTimers('setInterval', 5000));
 afterEach(() => void jest.restoreAllMocks());
 afterAll(() => redis.remove());

@@ -34,7 +34,7 @@ const atMost =
     const kind = (await redis.type(key)) as keyof typeof counts | 'none';
     return kind === 'none' || (await redis[counts[kind]](key)) <= n;
   };
-/** A job is kept as long as it is in a set of its queue, all of which are bounded or hold what is to be done. */
+/** A job exists while it is in a set of its queue. Each set is bounded or holds unfinished jobs. */
 const jobInSet: Bound = async (redis, key) => {
   const at = key.indexOf(':', key.indexOf('}:') + 2);
   const [queue, id] = [key.slice(0, at), key.slice(at + 1).replace(/:logs$/, '')];
@@ -45,7 +45,7 @@ const jobInSet: Bound = async (redis, key) => {
   return (await Promise.all([...sets, ...lists])).some((found) => found !== null);
 };
 
-/** Every key under the prefix, after `{prefix}:`, with its bound. A key that is in no line fails the test. */
+/** The bound of every key under the prefix, without `{prefix}:`. A key without a bound fails. */
 const bounds: [key: string, bound: Bound, why: string][] = [
   [
     '~queues',
@@ -106,7 +106,7 @@ async function keysOf(redis: Redis): Promise<string[]> {
 (hasRedis ? describe : describe.skip)('the keys of an engine in Redis', () => {
   const forEach = new RedisForEach();
 
-  it('are all bounded: by a time to live, a length or the retention', async () => {
+  it('are all bounded by a time to live, a length or the retention', async () => {
     const { client, redis } = forEach;
     const prefix = 'bounded';
     await moveOneFile(redis.connection, prefix);
@@ -206,7 +206,7 @@ async function keysOf(redis: Redis): Promise<string[]> {
       }
     }
     expect(unbounded).toEqual([]);
-    // What the list is about was there: a test that fills nothing would find nothing.
+    // Each of these patterns must occur, because the test proves nothing about a missing key.
     for (const pattern of [
       '~changes',
       '~failures',
@@ -221,7 +221,7 @@ async function keysOf(redis: Redis): Promise<string[]> {
   }, 90_000);
 });
 
-/** Fills the streams that are capped beyond their limit, which the next entry of the engine must restore. */
+/** Fills the capped streams beyond their limit. The next entry of the engine must trim them. */
 async function overfill(client: Redis, prefix: string): Promise<void> {
   const filling = client.pipeline();
   for (let n = 0; n < 12_000; n++)

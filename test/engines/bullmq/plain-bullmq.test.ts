@@ -31,11 +31,11 @@ function manager(): TaskManager {
   return made;
 }
 
-/** How any program that uses BullMQ reaches the queues of this test. */
+/** The options by which any program that uses BullMQ opens the queues of this test. */
 const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
 
 (hasRedis ? describe : describe.skip)('a plain BullMQ Queue', () => {
-  it('shows the tasks of each state with their name, arguments, times, log, result and error', async () => {
+  it('shows the tasks of each state with their details', async () => {
     const tasks = manager();
     const { passed, open } = gate();
     const mail = tasks.task('send mail', async (to: string) => {
@@ -103,14 +103,14 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
 });
 
 (hasRedis ? describe : describe.skip)('a plain BullMQ Worker', () => {
-  /** Runs the jobs of a queue as a program does that does not know this package. */
+  /** Runs the jobs of a queue as a program does that does not use koa-taskflow. */
   function work(run: (job: Job) => unknown, queue = 'default'): void {
     const worker = new Worker(queue, async (job) => run(job), plain());
     worker.on('error', () => undefined);
     keep({ close: () => worker.close(true) });
   }
 
-  it('gets the name and the arguments of tasks, and its results and errors are those of the tasks', async () => {
+  it('gets the name and arguments of tasks, and its results become theirs', async () => {
     const tasks = manager();
     await tasks.start({ run: false });
     const add = tasks.define<[a: number, b: number]>('add', { tags: { tenant: '7' } });
@@ -169,7 +169,7 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     ).toEqual([sum]);
   });
 
-  it('fails attempts between those that fail here, and the task has the error and the number of the last one', async () => {
+  it('counts its failed attempts together with those of the engine', async () => {
     const runHere = async (id: string | undefined, attempt: number): Promise<string> => {
       const tasks = manager();
       const failing = tasks.task(
@@ -220,7 +220,7 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     ['fixed', { delay: 0.2 }, [200, 200]],
     ['doubling', { delay: 0.15, backoff: 2 }, [150, 300]],
   ])(
-    'retries a failed task after its %s wait, as often as it may',
+    'retries a failed task after its %s delay until its attempts are used up',
     async (_kind, options, waits) => {
       const tasks = manager();
       await tasks.start({ run: false });
@@ -242,7 +242,7 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     },
   );
 
-  it('leaves a task that it failed for this engine to retry, and one that it retries for this engine to run', async () => {
+  it('can fail a task that the engine then retries', async () => {
     const [web, worker] = [manager(), manager()];
     await web.start({ run: false });
     const both = web.define('both', { retries: 1, delay: 0.3 });

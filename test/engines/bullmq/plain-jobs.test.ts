@@ -12,7 +12,7 @@ const by = { actor: 'test' };
 (hasRedis ? describe : describe.skip)('a worker on an empty prefix', () => {
   const forEach = new RedisForEach();
 
-  it('runs jobs that plain BullMQ adds for its handlers, also for a handler that is added later', async () => {
+  it('runs jobs that plain BullMQ adds for its handlers, even for later ones', async () => {
     const { connection } = forEach.redis;
     const manager = (): TaskManager => {
       const made = new TaskManager({
@@ -44,7 +44,7 @@ const by = { actor: 'test' };
     await waitFor(async () => (await reader.find({ status: 'success' })).items.length === 3);
   });
 
-  it('leaves the limit of a queue as the process that enqueues has set it', async () => {
+  it('keeps the queue limit that the enqueuing process has set', async () => {
     const { connection } = forEach.redis;
     const [web, worker] = [5, 2].map((concurrency) => {
       const made = new TaskManager({
@@ -117,7 +117,7 @@ const by = { actor: 'test' };
       expect(await statusOf(id)).toBeUndefined();
     });
 
-    it('in its handler and its events too', async () => {
+    it('in its handler and its events', async () => {
       const seen: string[] = [];
       tasks.task('mail', () => {
         seen.push(taskContext().id);
@@ -140,21 +140,21 @@ const by = { actor: 'test' };
     'wait',
     '~ticks:repeat',
     '00000000-0000-7000-8000-000000000000',
-  ])('is not found under %j, the name of another key', async (id) => {
+  ])('is not found under the name of another key: %j', async (id) => {
     await queue.add('mail', {}, { delay: 3_600_000 });
     expect(await tasks.get(id)).toBeUndefined();
     const { results } = await tasks.control({ action: 'cancel', ids: [id] }, by);
     expect(results).toEqual([{ id, ok: false, code: 'TASK_NOT_FOUND' }]);
   });
 
-  describe('runs if its handler is here, with', () => {
+  describe('runs if it has a handler, with', () => {
     it.each<[string, unknown, unknown[]]>([
       ['an object', { to: 'ada' }, [{ to: 'ada' }]],
       ['a text', 'ada', ['ada']],
       ['a number', 7, [7]],
       ['null', null, [null]],
       ['nothing', undefined, [{}]],
-      ['a list, which is that of the arguments,', ['ada', 2], ['ada', 2]],
+      ['a list, which becomes the arguments,', ['ada', 2], ['ada', 2]],
     ])('%s as data', async (_name, data, expected) => {
       tasks.task('mail', (...args: unknown[]) => args as never);
       await tasks.start();
@@ -166,7 +166,7 @@ const by = { actor: 'test' };
       expect(task).toMatchObject({ status: 'success', args: expected, result: expected });
     });
 
-    it('an error that says so, if its data is not JSON', async () => {
+    it('an error that says that its data is not JSON', async () => {
       tasks.task('mail', () => 1);
       const { id } = await queue.add('mail', {}, { delay: 100 });
       await forEach.client.hset(`{koa-taskflow}:default:${id}`, 'data', '{broken');
@@ -180,7 +180,7 @@ const by = { actor: 'test' };
     });
   });
 
-  it('is the next run of a job scheduler and stays, whatever a command by filter asks', async () => {
+  it('is not cancelled by a filter if it is the next run of a job scheduler', async () => {
     await queue.upsertJobScheduler(
       'nightly',
       { pattern: '0 4 * * *' },
@@ -208,7 +208,7 @@ const by = { actor: 'test' };
       (await tasks.control({ action: 'cancel', filter: { name: 'report' } }, by)).results,
     ).toEqual([]);
     expect(await queue.getDelayedCount()).toBe(2);
-    // The schedulers go on: each run makes the next one.
+    // The schedulers continue, because each run creates the next one.
     const ran: string[] = [];
     tasks.task('report', () => {
       ran.push(taskContext().id);
@@ -221,14 +221,14 @@ const by = { actor: 'test' };
     await waitFor(() => ran.length === 2);
     expect(ran.sort()).toEqual([...next].sort());
     await waitFor(async () => (await queue.getDelayedCount()) === 2);
-    // A run that has ended is a task like any other.
+    // After its end, a run is treated like any other task.
     await waitFor(async () => (await statusOf(next[0] ?? '')) === 'success');
     expect(
       (await tasks.control({ action: 'delete', ids: next.slice(0, 1) }, by)).results,
     ).toMatchObject([{ ok: true }]);
   });
 
-  it('is part of a flow and is not cancelled, and the answer says why', async () => {
+  it('is not cancelled if it is part of a flow, and the answer says why', async () => {
     const { connection } = forEach.redis;
     const flows = new FlowProducer({ connection, prefix: '{koa-taskflow}' });
     await flows.add({
@@ -254,7 +254,7 @@ const by = { actor: 'test' };
     ['waits for it', {}, 'pending'],
     ['has failed with it', { failParentOnFailure: true }, 'failed'],
     ['went on without it', { ignoreDependencyOnFailure: true }, 'success'],
-  ])('is a failed child and is retried, if its parent %s', async (_, opts, parentStatus) => {
+  ])('is retried if it is a failed child whose parent %s', async (_, opts, parentStatus) => {
     let healthy = false;
     tasks.task('part', () => {
       if (!healthy) throw new Error('not this time');
@@ -281,7 +281,7 @@ const by = { actor: 'test' };
     await waitFor(async () => (await statusOf(sum)) === 'success');
   });
 
-  it('never shows a tick of a schedule, and commands leave it alone', async () => {
+  it('is never a tick of a schedule, which commands do not change', async () => {
     const ran: number[] = [];
     tasks.schedule('often', () => void ran.push(1), { every: 0.2, overlap: true });
     await tasks.start();
@@ -298,7 +298,7 @@ const by = { actor: 'test' };
     ['tag', { tags: { shop: {} } }],
     ['schedule', { schedule: { name: 'nightly' } }],
   ])(
-    'is shown and runs, although its options for this package have a %s of another form',
+    'is shown and runs although its taskflow options contain an invalid %s',
     async (_, taskflow) => {
       const { id } = await queue.add('odd', [1], { taskflow } as JobsOptions);
       const key = `default:${id}`;
@@ -314,7 +314,7 @@ const by = { actor: 'test' };
   );
 
   it.each(['null', '{}', 'no JSON', '{"start":1,"end":2,"status":"failed","error":"text"}'])(
-    'has no attempt in its details if the record of the attempt has another form: %s',
+    'is shown without attempts if its attempt record is invalid: %s',
     async (record) => {
       const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
       const job = `{koa-taskflow}:default:${id}`;
@@ -336,7 +336,7 @@ const by = { actor: 'test' };
     },
   );
 
-  it('is shown although its times and limits are of no sense', async () => {
+  it('is shown although its times and limits are invalid', async () => {
     const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
     const key = `{koa-taskflow}:default:${id}`;
     const opts = JSON.stringify({ delay: 1e300, attempts: 1.5, timestamp: -1 });

@@ -4,8 +4,8 @@ import { hasRedis, RedisForEach, type RedisServer } from '../../helpers/redis.js
 import { sleep, waitFor } from '../../helpers/wait.js';
 
 /**
- * Uses all that connects to Redis, stops it on SIGTERM, and prints how long the process then takes
- * to end.
+ * Uses every part that connects to Redis, stops all of them on SIGTERM, and prints how long the
+ * process then takes to end.
  */
 const script = (connection: RedisServer['connection']): string => `
   import { Queue } from 'bullmq';
@@ -14,7 +14,8 @@ const script = (connection: RedisServer['connection']): string => `
   import { attachQueues, bullmqEngine, redisStore } from 'koa-taskflow/bullmq';
   const connection = ${JSON.stringify(connection)};
   const logger = false;
-  const client = new Redis({ ...connection, maxRetriesPerRequest: null, disconnectTimeout: 10 }).on('error', () => {});
+  const client = new Redis({ ...connection, maxRetriesPerRequest: null, disconnectTimeout: 10 });
+  client.on('error', () => {});
   const queue = new Queue('plain', { connection: client }).on('error', () => {});
   await queue.add('job', {});
   const store = redisStore(connection, { logger });
@@ -47,32 +48,35 @@ const script = (connection: RedisServer['connection']): string => `
 
 const states: Record<string, (redis: RedisServer) => unknown> = {
   'is reachable': () => undefined,
-  'has gone away': (redis) => redis.stop('SIGKILL'),
+  'was killed': (redis) => redis.stop('SIGKILL'),
   hangs: (redis) => redis.signal('SIGSTOP'),
 };
 
-(hasRedis ? describe : describe.skip)('a process that has stopped all it used of Redis', () => {
-  const on = new RedisForEach();
+(hasRedis ? describe : describe.skip)(
+  'a process that has stopped everything that uses Redis',
+  () => {
+    const on = new RedisForEach();
 
-  for (const [state, change] of Object.entries(states))
-    it(`ends by itself within a second if Redis ${state}`, async () => {
-      const child: Child = startProcess(process.execPath, [
-        '--input-type=module',
-        '--eval',
-        script(on.redis.connection),
-      ]);
-      on.keep({
-        close: async () => {
-          child.process.kill('SIGKILL');
-          await child.ended;
-        },
+    for (const [state, change] of Object.entries(states))
+      it(`exits within a second if Redis ${state}`, async () => {
+        const child: Child = startProcess(process.execPath, [
+          '--input-type=module',
+          '--eval',
+          script(on.redis.connection),
+        ]);
+        on.keep({
+          close: async () => {
+            child.process.kill('SIGKILL');
+            await child.ended;
+          },
+        });
+        await waitFor(() => child.lines.includes('ready'), 30);
+        await change(on.redis);
+        await sleep(0.2);
+        child.process.kill('SIGTERM');
+        const code = await Promise.race([child.ended, sleep(15)]);
+        expect({ code, lines: child.lines.length }).toEqual({ code: 0, lines: 2 });
+        expect(Number(child.lines[1]?.split(' ')[1])).toBeLessThan(1000);
       });
-      await waitFor(() => child.lines.includes('ready'), 30);
-      await change(on.redis);
-      await sleep(0.2);
-      child.process.kill('SIGTERM');
-      const code = await Promise.race([child.ended, sleep(15)]);
-      expect({ code, lines: child.lines.length }).toEqual({ code: 0, lines: 2 });
-      expect(Number(child.lines[1]?.split(' ')[1])).toBeLessThan(1000);
-    });
-});
+  },
+);

@@ -23,7 +23,7 @@ function manager(connection: BullmqEngineOptions['connection']): TaskManager {
 }
 
 (hasRedis ? describe : describe.skip)('Redis Cluster', () => {
-  it('is refused at the start if the connection leads to one of its nodes', async () => {
+  it('is rejected at the start if the connection leads to one of its nodes', async () => {
     const node = await RedisServer.start('--cluster-enabled', 'yes');
     keep({ close: () => node.remove() });
     const error = (await manager(node.connection)
@@ -98,7 +98,7 @@ interface Secure {
   });
 
   it.each(['redis', 'rediss'] as const)(
-    'says how to connect if it is reached by %s and needs the other scheme',
+    'reports how to connect if it is reached by %s and needs the other scheme',
     async (scheme) => {
       const plain = scheme === 'rediss' ? await RedisServer.start() : undefined;
       if (plain) keep({ close: () => plain.remove() });
@@ -109,7 +109,7 @@ interface Secure {
     },
   );
 
-  it('says why a call fails if its certificate is not trusted', async () => {
+  it('reports why a call fails if its certificate is not trusted', async () => {
     const noop = manager(`rediss://127.0.0.1:${secure.port}`).define('noop');
     const said = await waitFor(async () => {
       const error = (await noop.enqueue().catch((thrown: unknown) => thrown)) as Error;

@@ -231,7 +231,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     const token = await first.signIn();
     const second = await start('pages', { ...login, secretKey: [keys.bank, keys.shop] });
     expect((await second.call('/auth/sessions', token)).status).toBe(200);
-    // A process repeats its claim each second. Here it does so after one that has both keys.
+    // A process repeats its claim each second. Here it does so after a process with both keys.
     await start('more', { ...login, secretKey: keys.shop }).then((more) => more.signIn());
     const third = await start('other', { ...login, secretKey: keys.bank });
     expect((await third.login()).status).toBe(200);

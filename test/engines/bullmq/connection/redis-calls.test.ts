@@ -90,7 +90,7 @@ const by = { actor: 'ada' };
         maybeDone(tasks.find()),
       ],
     ]);
-    // The last ones had not got beyond a question when the time was over.
+    // When the time is over, the last three calls have only tried to read from Redis.
     await sleep(1);
     clock.pass(5);
     expect(await failing).toEqual([true, true, true, true, false, false, false]);

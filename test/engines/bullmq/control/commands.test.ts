@@ -110,12 +110,12 @@ describe('a waiting task that is cancelled', () => {
     const id = await tasks.define('plain').enqueue();
     await tasks.control({ action: 'cancel', ids: [id] }, by);
     const events = await redis.xrange(`{${prefix}}:default:events`, '-', '+');
-    const told = events.map(([, fields]) => fields.join(' '));
-    expect(told.some((text) => text.startsWith(`event failed jobId ${id}`))).toBe(true);
-    expect(told.some((text) => text.includes('retries-exhausted'))).toBe(false);
+    const texts = events.map(([, fields]) => fields.join(' '));
+    expect(texts.some((text) => text.startsWith(`event failed jobId ${id}`))).toBe(true);
+    expect(texts.some((text) => text.includes('retries-exhausted'))).toBe(false);
   });
 
-  it('does not stop its queue: the next job runs, also in a queue with priorities', async () => {
+  it('does not stop its queue: the next job runs, even with priorities', async () => {
     const tasks = manager();
     const ran: string[] = [];
     const plain = tasks.task('plain', (name: string) => {
@@ -133,7 +133,7 @@ describe('a waiting task that is cancelled', () => {
     await waitFor(async () => (await statusOf(tasks, first)) === 'success');
   });
 
-  it('is cancelled in a paused queue, and the queue stays paused', async () => {
+  it('is cancelled in a paused queue, which stays paused', async () => {
     const tasks = manager();
     const ran: string[] = [];
     const plain = tasks.task('plain', (name: string) => {
@@ -242,7 +242,7 @@ describe('a failed parent of a flow', () => {
 });
 
 describe('a running task that is cancelled', () => {
-  it('ends in another process within seconds, and is shown as cancelling until then', async () => {
+  it('ends within seconds in another process, and is shown as cancelling until then', async () => {
     const [web, worker] = [manager(), manager()];
     const task = worker.task('deaf', () => new Promise(() => undefined), { cancelGrace: 0.01 });
     await worker.start();
@@ -272,32 +272,32 @@ describe('a running task that is cancelled', () => {
   ];
 
   it.each(ways)(
-    'ends as cancelled if its handler %s before the worker knows of the request',
+    'ends as cancelled if its handler %s before the worker gets the request',
     async (_, end, options) => {
       const { passed, open } = gate();
       const [web, worker] = [manager(), manager()];
-      const told: string[] = [];
+      const notified: string[] = [];
       for (const status of ['success', 'failed', 'cancelled'] as const)
-        worker.on(status, () => void told.push(status));
+        worker.on(status, () => void notified.push(status));
       const task = worker.task('raced', () => passed.then(end), options);
       const next = worker.task('next', () => 1);
       await worker.start();
       const id = await task.enqueue();
       await waitFor(async () => (await statusOf(worker, id)) === 'running');
-      // The attempt never learns of the request.
+      // The attempt never gets the request.
       jest.spyOn(Attempt.prototype, 'cancel').mockImplementation(() => undefined);
       const { results } = await web.control({ action: 'cancel', ids: [id] }, by);
       expect(results).toMatchObject([{ ok: true, task: { engineState: 'cancelling' } }]);
       open();
-      // Sooner than a process could take over the job.
+      // This is sooner than a process could take over the job.
       await waitFor(async () => (await statusOf(web, id)) === 'cancelled', promptly);
       expect(await web.get(id)).toMatchObject({
         result: null,
         error: null,
         attempts: [{ number: 1, status: 'cancelled' }],
       });
-      await waitFor(() => told.length > 0);
-      expect(told).toEqual(['cancelled']);
+      await waitFor(() => notified.length > 0);
+      expect(notified).toEqual(['cancelled']);
       expect(await plainQueue().getJobCounts()).toMatchObject({
         completed: 0,
         failed: 1,
@@ -310,7 +310,7 @@ describe('a running task that is cancelled', () => {
     },
   );
 
-  it('keeps its lock for as long as its handler may take to stop', async () => {
+  it('keeps its lock as long as its handler may take to stop', async () => {
     const [web, worker] = [manager(), manager({ lockDuration: 1000 })];
     const { passed, open } = gate();
     const task = worker.task('slow', () => passed, { cancelGrace: 60 });
@@ -325,7 +325,7 @@ describe('a running task that is cancelled', () => {
     await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
   });
 
-  it('does not run if its worker fetches it with a request to cancel it', async () => {
+  it('does not run if its worker fetches it together with a request to cancel it', async () => {
     const [web, worker] = [manager(), manager()];
     let runs = 0;
     const task = worker.task('counted', () => {
@@ -356,7 +356,7 @@ describe('a running task that is cancelled', () => {
     expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
   });
 
-  it('leaves no request behind if it ends in another way', async () => {
+  it('leaves no request behind, however it ends', async () => {
     const tasks = manager();
     const done = tasks.task('done', () => 1);
     await tasks.start();
@@ -380,7 +380,7 @@ describe('a running task that is cancelled', () => {
     expect(await statusOf(tasks, id)).toBe('success');
   });
 
-  it('of a job that waits for other jobs in its flow does not keep workers busy', async () => {
+  it('does not keep workers busy if it waits for other jobs in its flow', async () => {
     const tasks = manager();
     tasks.task('other', () => 1);
     await tasks.start();
@@ -396,17 +396,17 @@ describe('a running task that is cancelled', () => {
     await redis.hset(`{${prefix}}:~cancelling`, `default:${job.id}`, JSON.stringify({ at: 1 }));
     await redis.xadd(`{${prefix}}:~signals`, '*', 'cancel', 'a job');
     await sleep(0.3);
-    const looks = async (): Promise<number> =>
+    const polls = async (): Promise<number> =>
       Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
-    const before = await looks();
+    const before = await polls();
     await sleep(1.3);
-    expect((await looks()) - before).toBeLessThanOrEqual(1);
+    expect((await polls()) - before).toBeLessThanOrEqual(1);
     expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(1);
   });
 });
 
 describe('a retry', () => {
-  it('starts a new series with new attempts, a new deadline and no interrupts', async () => {
+  it('starts a new series of attempts with a new deadline', async () => {
     const tasks = manager();
     let failing = true;
     const flaky = tasks.task(
@@ -451,7 +451,7 @@ describe('a retry', () => {
     '{"taskflow":{"deadline":null},"de":null,"delay":null}',
     '5',
   ])
-    it(`makes a job wait again whose options another program has written as ${opts}`, async () => {
+    it(`makes a job wait again if another program has set its options to ${opts}`, async () => {
       const tasks = manager();
       const id = await tasks.define('once').with({ idempotencyKey: 'k' }).enqueue();
       await tasks.control({ action: 'cancel', ids: [id] }, by);
@@ -476,7 +476,7 @@ describe('a retry', () => {
 });
 
 describe('a deletion', () => {
-  it('leaves no key of the job in Redis, and frees its idempotency key', async () => {
+  it('removes every key of the job from Redis, and frees its idempotency key', async () => {
     const tasks = manager();
     const once = tasks.define('once').with({ idempotencyKey: 'k' });
     const id = await once.enqueue();
@@ -512,8 +512,8 @@ describe('a deletion', () => {
   });
 });
 
-describe('a command after the scripts in Redis were flushed', () => {
-  it('works as usual, and deletes no waiting task', async () => {
+describe('a command after Redis has lost its scripts', () => {
+  it('has its usual effect, and deletes no waiting task', async () => {
     const tasks = manager();
     const plain = tasks.define('plain');
     const [first = '', second = '', third = ''] = await plain.enqueueMany([[], [], []]);
@@ -524,7 +524,7 @@ describe('a command after the scripts in Redis were flushed', () => {
       await redis.script('FLUSH');
       return (await tasks.control({ action, ids }, by)).results.map(({ ok }) => ok);
     };
-    // Send each script once.
+    // Each connection must have sent each script once.
     for (const action of ['cancel', 'retry', 'delete', 'run'] as const)
       await tasks.control({ action, ids: [third] }, by);
     expect(await all('cancel', [first, second])).toEqual([true, true]);
@@ -540,8 +540,8 @@ describe('a command after the scripts in Redis were flushed', () => {
   });
 });
 
-describe('the counts after the scripts in Redis were flushed', () => {
-  it('never take a waiting task that is cancelled for a failed one', async () => {
+describe('the counts after Redis has lost its scripts', () => {
+  it('do not include cancelled waiting tasks in the failed ones', async () => {
     const tasks = manager();
     const [first = '', ...ids] = await tasks
       .define('plain')
@@ -566,7 +566,7 @@ describe('the counts after the scripts in Redis were flushed', () => {
 });
 
 describe('a command by filter', () => {
-  it('acts on all tasks of a queue and state, including those that no process has read', async () => {
+  it('acts on all tasks of a queue and state, even on unread tasks', async () => {
     const tasks = manager();
     const [mail, other] = [
       tasks.define('mail', { queue: 'bulk' }),
@@ -630,7 +630,7 @@ describe('a command by filter', () => {
 describe('while the memory of Redis is full', () => {
   afterEach(() => redis.config('SET', 'maxmemory', '0'));
 
-  it('a task can be deleted, and any other refused command says why', async () => {
+  it('a task can be deleted, and other rejected commands report the reason', async () => {
     const tasks = manager();
     const note = tasks.task('note', () => 1);
     await tasks.start();
@@ -663,7 +663,7 @@ describe('while the memory of Redis is full', () => {
     ]).toEqual([undefined, 'success', 'pending']);
   });
 
-  it('the end of a cancelled task is stored when there is room again', async () => {
+  it('the end of a cancelled task is stored once there is room again', async () => {
     const tasks = manager({ lockDuration: 60_000 });
     const { passed, open } = gate();
     const stubborn = tasks.task('stubborn', () => passed);
@@ -681,7 +681,7 @@ describe('while the memory of Redis is full', () => {
 });
 
 describe('a paused queue', () => {
-  it('also stops tasks with their own concurrency, even if they are first enqueued during the pause', async () => {
+  it('also stops tasks with their own concurrency, even ones enqueued later', async () => {
     const [web, worker] = [manager(), manager()];
     const ran: string[] = [];
     const note = (name: string) => (): void => {
@@ -709,7 +709,7 @@ describe('a paused queue', () => {
     expect(await state(web)).toMatchObject({ paused: false, pause: null });
   });
 
-  it('is shown as running if another program resumed it, and a queue that joins it then runs', async () => {
+  it('is shown as running if another program resumed it, and new tasks run', async () => {
     const tasks = manager();
     const plain = tasks.task('plain', () => 1);
     await tasks.start();
@@ -727,7 +727,7 @@ describe('a paused queue', () => {
     ]);
   });
 
-  it('also stops a queue that joins it while the pause is made', async () => {
+  it('also stops a queue that joins it during the command', async () => {
     const [web, other] = [manager(), manager()];
     await web.define('plain').enqueue();
     const pauseQueue = JobSteps.prototype.setPaused;
@@ -754,7 +754,7 @@ describe('a paused queue', () => {
 });
 
 describe('listeners', () => {
-  it('are notified of what commands of their process changed', async () => {
+  it('are notified of tasks that a command of their process changed', async () => {
     const tasks = manager();
     const heard: string[] = [];
     for (const status of ['pending', 'running', 'cancelled'] as const)

@@ -80,7 +80,7 @@ async function done(
       queue = keep(new Queue(name, { connection: redis.connection, prefix: `{p${queues}}` }));
     });
 
-    it('skips the next run of a job scheduler and jobs of a flow when cancelling, and gives the reason by id', async () => {
+    it('cancels neither the next run of a job scheduler nor jobs of a flow', async () => {
       const { next, child, parent, alone } = await addJobs(`{p${queues}}`);
       expect(await done(tasks, 'cancel', { name: 'report' })).toEqual([]);
       const ids = await done(tasks, 'cancel');
@@ -125,7 +125,7 @@ async function done(
       queue = keep(new Queue(name, { connection: redis.connection }));
     });
 
-    it('skips the next run of a job scheduler when deleting, and rejects its id', async () => {
+    it('does not delete the next run of a job scheduler, and rejects its id', async () => {
       const { next, child, parent, alone } = await addJobs('bull');
       const tasks = attach();
       expect(await done(tasks, 'delete')).toEqual([alone, child, parent].sort());
@@ -142,7 +142,7 @@ async function done(
       expect(await queue.getDelayedCount()).toBe(0);
     });
 
-    it('does not retry a job that BullMQ has removed, but can delete it from the lists', async () => {
+    it('does not retry a job that BullMQ has removed, but can delete it', async () => {
       const tasks = attach();
       await tasks.find();
       const worker = new Worker(name, () => Promise.reject(new Error('no')), {

@@ -10,7 +10,7 @@ import { hasRedis } from '../../../helpers/redis.js';
 import { gate, waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
-// Before Redis is removed, because the connection of a lost server would keep Jest waiting.
+// This runs before Redis is removed, because Jest would wait for the connection of a lost server.
 afterEach(async () => {
   jest.restoreAllMocks();
   redis.disconnect();
@@ -39,7 +39,7 @@ beforeEach(async () => {
   tasks = processes.manager(false, 'jobs', line.port);
 });
 
-/** Removes the scripts of BullMQ. Those of this package stay. */
+/** Removes the scripts of BullMQ, but not the scripts of koa-taskflow. */
 async function forgetSteps(): Promise<void> {
   const texts: string[] = [];
   defineSteps({
@@ -49,7 +49,7 @@ async function forgetSteps(): Promise<void> {
   for (const text of texts) await redis.script('LOAD', text);
 }
 
-(hasRedis ? describe : describe.skip)('if Redis has dropped all scripts of BullMQ', () => {
+(hasRedis ? describe : describe.skip)('if Redis has lost all scripts of BullMQ', () => {
   const executed = async (): Promise<number> =>
     Number(/^cmdstat_exec:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0);
   const counts = async (): Promise<unknown> => ({
@@ -66,7 +66,7 @@ async function forgetSteps(): Promise<void> {
     ['run', 'delayed', { waiting: 2 }],
     ['delete', 'failed', {}],
   ] as const)(
-    'a %s is executed in full although its process loses its connection',
+    'a %s command takes full effect although its process loses its connection',
     async (action, from, then) => {
       const held = tasks.define('held').with({ runIn: 60 });
       const [first = '', ...ids] = await held.enqueueMany([[], [], []]);
@@ -87,7 +87,7 @@ async function forgetSteps(): Promise<void> {
   );
 });
 
-(hasRedis ? describe : describe.skip)('if Redis drops all scripts before each transaction', () => {
+(hasRedis ? describe : describe.skip)('if Redis loses all scripts before each transaction', () => {
   it('the end of a cancelled task is stored', async () => {
     const worker = processes.manager(false, 'jobs', line.port);
     const other = processes.manager();
@@ -109,8 +109,8 @@ async function forgetSteps(): Promise<void> {
   });
 });
 
-(hasRedis ? describe : describe.skip)('the end of a cancelled task that BullMQ refuses', () => {
-  it('removes no request to cancel it, and notes no change', async () => {
+(hasRedis ? describe : describe.skip)('the rejected end of a cancelled task', () => {
+  it('leaves the request to cancel it, and writes no change note', async () => {
     const { logger, lines } = recordingLogger();
     const worker = processes.manager(logger);
     const { passed, open } = gate();

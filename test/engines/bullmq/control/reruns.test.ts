@@ -9,7 +9,7 @@ import { waitFor } from '../../../helpers/wait.js';
 (hasRedis ? describe : describe.skip)('a rerun of many tasks', () => {
   const on = new RedisForEach();
 
-  it('rejects with an error that says it may be done if Redis fails after the first of its tasks', async () => {
+  it('fails with `maybeDone` if Redis fails after the first rerun', async () => {
     const [line, nowhere] = [await cuttable(on.redis.port), await freePort()];
     on.keep(line);
     const engine = bullmqEngine({
@@ -21,7 +21,7 @@ import { waitFor } from '../../../helpers/wait.js';
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const count = async () => (await tasks.aggregate('statsSnapshot')).counts.success;
-    // One more than are repeated in one step.
+    // The number is one more than one step reruns.
     const ids = await noop.enqueueMany(Array.from({ length: 201 }, () => [] as []));
     await waitFor(async () => (await count()) === 201);
     tasks.on('pending', () => line.leadTo(nowhere));

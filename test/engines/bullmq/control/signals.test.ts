@@ -42,7 +42,7 @@ const limit = 5;
     return { web, worker, ids, aborted };
   }
 
-  it('delivers each cancel at once to the process that runs the task', async () => {
+  it('delivers each cancel immediately to the process that runs the task', async () => {
     const { web, ids, aborted } = await running(10);
     const durations: number[] = [];
     for (const id of ids) {
@@ -59,7 +59,7 @@ const limit = 5;
 
   it('delivers a cancel again if the task was fetched but not yet started', async () => {
     const { web, ids, aborted } = await running(1);
-    // The first look comes before the attempt exists.
+    // The first poll comes before the attempt exists.
     const cancel = jest.spyOn(Executor.prototype, 'cancel').mockImplementationOnce(() => undefined);
     await web.control({ action: 'cancel', ids }, by);
     await waitFor(() => aborted.size === 1, limit);
@@ -74,7 +74,7 @@ const limit = 5;
     await stopped;
   });
 
-  it('arrives after all connections were cut', async () => {
+  it('arrives after all connections were closed', async () => {
     const { web, ids, aborted } = await running(1);
     await server.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
     await waitFor(
@@ -84,7 +84,7 @@ const limit = 5;
     await waitFor(() => aborted.size === 1, limit);
   });
 
-  it('is replaced by a look each second, and one error in the log, if its own connection fails', async () => {
+  it('is replaced by polling, with one logged error, if its read fails', async () => {
     const { logger, lines } = recordingLogger();
     const { web, ids, aborted } = await running(2, logger);
     await server.client.call('ACL', 'SETUSER', 'default', '-xrevrange');
@@ -104,22 +104,22 @@ const limit = 5;
     expect(said(/signals .* failed$/)).toBe(1);
   });
 
-  it('makes a worker look a few times a second at most, however many come', async () => {
+  it('makes a worker poll a few times a second at most', async () => {
     await running(1);
-    const looks = async (): Promise<number> =>
+    const polls = async (): Promise<number> =>
       Number(
         /^cmdstat_xrevrange:calls=(\d+)/m.exec(await server.client.info('commandstats'))?.[1] ?? 0,
       );
-    const [before, began] = [await looks(), performance.now()];
+    const [before, began] = [await polls(), performance.now()];
     while (performance.now() - began < 500) {
       await server.client.xadd('{koa-taskflow}:~signals', '*', 'cancel', 'none');
       await sleep(0.001);
     }
     const seconds = (performance.now() - began) / 1000;
-    expect((await looks()) - before).toBeLessThanOrEqual(seconds * 10 + 2);
+    expect((await polls()) - before).toBeLessThanOrEqual(seconds * 10 + 2);
   });
 
-  it('makes workers serve a new queue at once', async () => {
+  it('makes workers serve a new queue immediately', async () => {
     const [web, worker] = [manager(), manager()];
     worker.task('anywhere', () => 1);
     await worker.start();

@@ -21,10 +21,10 @@ const signal = ['{jobs}:~signals', '*', 'queue', 'x'] as const;
   });
   const idOf = async (task: { enqueue(): Promise<string> } | undefined): Promise<string> =>
     (await task?.enqueue()) ?? '';
-  const looks = async (): Promise<number> =>
+  const polls = async (): Promise<number> =>
     Number(/^cmdstat_xrevrange:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1]);
 
-  it('serves the others, logs each once, and serves it once it is in the list', async () => {
+  it('serves its other queues, logs an error per queue, and recovers', async () => {
     const labels = Array.from({ length: 99 }, (_, n) => `customer ${n}`);
     await redis.hset(queues, Object.assign({}, ...labels.map(label)) as Record<string, string>);
     const { logger, lines } = recordingLogger();
@@ -41,10 +41,10 @@ const signal = ['{jobs}:~signals', '*', 'queue', 'x'] as const;
     const refused = ['second', 'third'].map((queue) => [50, queue, 'INVALID_INPUT']);
     await waitFor(() => said().length === 2, 5);
     await inState(tasks, await idOf(first), 'success');
-    const before = await looks();
+    const before = await polls();
     await sleep(1.1);
-    // If nothing is to be done soon, it looks every five seconds.
-    expect((await looks()) - before).toBeLessThanOrEqual(1);
+    // If no task is due soon, it polls every five seconds.
+    expect((await polls()) - before).toBeLessThanOrEqual(1);
     expect(said()).toEqual(refused);
     // Another process that still had room for it adds one of them.
     await redis.hset(queues, label('second'));
@@ -55,7 +55,7 @@ const signal = ['{jobs}:~signals', '*', 'queue', 'x'] as const;
     expect(said()).toEqual([...refused, [30, 'second', undefined]]);
   });
 
-  it('runs tasks of the others although the list has a name that BullMQ refuses', async () => {
+  it('runs other tasks although the list has a name that BullMQ rejects', async () => {
     const tasks = processes.manager();
     const task = tasks.task('task', () => 1);
     await redis.hset(queues, label('a:b'));
@@ -66,7 +66,7 @@ const signal = ['{jobs}:~signals', '*', 'queue', 'x'] as const;
     await inState(tasks, await task.with({ queue: 'z' }).enqueue(), 'success');
   });
 
-  it('serves new queues although a request to cancel a task cannot be read', async () => {
+  it('serves new queues although a request to cancel is unreadable', async () => {
     const tasks = processes.manager();
     tasks.task('task', () => 1);
     await tasks.start();

@@ -81,7 +81,7 @@ class Failover {
   });
   afterEach(() => failover.end());
 
-  it('stores no result, error or log line for another task, and leaves no task running', async () => {
+  it('assigns no result to another task, and leaves no task running', async () => {
     const web = manager();
     const work = web.define<[n: number, milliseconds: number]>('work');
     await Promise.all([web.start({ run: false }), startWorker(manager()), startWorker(manager())]);
@@ -134,7 +134,7 @@ class Failover {
     await waitFor(async () => (await web.find({ limit: 1 })).total === kept.length);
   }, 120_000);
 
-  it('runs tasks again whose start is lost, after their first run in that process has ended', async () => {
+  it('reruns tasks with a lost start after their first run has ended', async () => {
     const [web, tasks] = [manager(), manager()];
     const { passed, open } = gate();
     const runs: string[] = [];
@@ -155,7 +155,7 @@ class Failover {
     await waitFor(() => runs.length === ids.length);
     await failover.happen();
     await waitFor(() => start().catch(() => false), 20);
-    // They are fetched and put back.
+    // They are fetched and returned to the queue.
     const returns = async (id: string) =>
       Number(await failover.replica.hget(`{jobs}:default:${id}`, jobFields.returned));
     for (const id of ids) await waitFor(async () => (await returns(id)) >= 2, 20);

@@ -5,7 +5,7 @@ import { useJobProcesses } from '../../../helpers/job-processes.js';
 import { hasRedis } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('if Redis drops all scripts again and again', () => {
+(hasRedis ? describe : describe.skip)('if Redis repeatedly loses its scripts', () => {
   const processes = useJobProcesses();
 
   async function whileFlushing(act: () => Promise<void>): Promise<void> {
@@ -23,7 +23,7 @@ import { waitFor } from '../../../helpers/wait.js';
   const countsOf = async (tasks: TaskManager): Promise<unknown> =>
     (await tasks.aggregate('statsSnapshot')).counts;
 
-  it('each task is stored, and a worker stores the end that its handler gave', async () => {
+  it('each task is stored, and so is its end', async () => {
     const tasks = processes.manager();
     let calls = 0;
     const task = tasks.task('count', (_text: string) => {
@@ -44,7 +44,7 @@ import { waitFor } from '../../../helpers/wait.js';
     expect(await countsOf(tasks)).toMatchObject({ success: 300, failed: 0, interrupted: 0 });
   });
 
-  it('a worker stores the end of each cancelled task', async () => {
+  it('the end of each cancelled task is stored', async () => {
     const tasks = processes.manager();
     let calls = 0;
     const task = tasks.task(

@@ -9,7 +9,7 @@ import { gate, waitFor } from '../../../helpers/wait.js';
   const processes = useJobProcesses();
   afterEach(() => void jest.restoreAllMocks());
 
-  it('does not keep its process from settling the task when the other process dies', async () => {
+  it('lets its process settle the task when the other process dies', async () => {
     const client = processes.client();
     const tasks = processes.manager();
     const [aborted, end] = [gate(), gate()];

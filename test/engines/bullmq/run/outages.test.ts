@@ -33,7 +33,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
       const ids = await Promise.all([200, 1500, 4500].map((ms) => once.enqueue(ms)));
       await waitFor(() => workers.flatMap((each) => said(each, 'began')).length === 3);
       await away();
-      // Longer than a lock lasts.
+      // This is longer than a lock lasts.
       await sleep(2.5);
       await back();
       for (const id of ids) await inState(tasks, id, 'success');
@@ -45,9 +45,9 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     const line = await cuttable(processes.redis.port);
     const { logger, text } = recordingLogger();
     const tasks = processes.manager(logger, 'jobs', line.port);
-    const told: string[] = [];
+    const notified: string[] = [];
     for (const status of ['success', 'failed', 'pending'] as const)
-      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+      tasks.on(status, ({ name }) => notified.push(`${name} ${status}`));
     const { passed, open } = gate();
     const good = tasks.task('good', () => passed);
     const bad = tasks.task('bad', () => passed.then(() => Promise.reject(new Error('broken'))));
@@ -59,7 +59,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await tasks.start();
     const ids = await Promise.all([good.enqueue(), bad.enqueue(), retried.enqueue()]);
     for (const id of ids) await inState(tasks, id, 'running');
-    told.length = 0;
+    notified.length = 0;
     line.loseAnswers();
     open();
     await sleep(0.3);
@@ -67,7 +67,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     for (const [n, status] of (['success', 'failed', 'pending'] as const).entries())
       await inState(tasks, ids[n] ?? '', status);
     await eventually(async () =>
-      expect(told.sort()).toEqual(['bad failed', 'good success', 'retried pending']),
+      expect(notified.sort()).toEqual(['bad failed', 'good success', 'retried pending']),
     );
     expect(text()).not.toContain('dropped');
     expect((await tasks.get(ids[2] ?? ''))?.attempts).toHaveLength(1);
@@ -178,7 +178,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await line.close();
   });
 
-  it('keeps the start of the last attempt if the answer to the fetch of a retry is lost', async () => {
+  it('keeps the start of the last attempt if the fetch of a retry fails', async () => {
     const line = await cuttable(processes.redis.port);
     const [reading, engine] = [processes.manager(), processes.engine(false, 'jobs', line.port)];
     const tasks = new TaskManager({ engine, logger: false, concurrency: 1 });
@@ -230,7 +230,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     expect(performance.now() - begun).toBeLessThan(5000);
   });
 
-  it('logs which end is not stored when it stops, and leaves the process free to exit', async () => {
+  it('logs which end is not stored when it stops, and lets the process exit', async () => {
     const script = `
       import { TaskManager } from 'koa-taskflow';
       import { bullmqEngine } from 'koa-taskflow/bullmq';
@@ -241,7 +241,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
         console.log(message);
       };
       const logger = { debug() {}, info() {}, warn: say, error: say };
-      const engine = bullmqEngine({ connection: ${JSON.stringify(processes.redis.connection)}, logger });
+      const connection = ${JSON.stringify(processes.redis.connection)};
+      const engine = bullmqEngine({ connection, logger });
       const tasks = new TaskManager({ engine, logger });
       tasks.schedule('often', () => 1, { every: 3600 });
       const work = tasks.task('work', async () => {
@@ -254,7 +255,9 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
       const begun = performance.now();
       await tasks.stop({ timeout: 0.3 });
       const stopped = performance.now();
-      process.on('exit', () => console.log(JSON.stringify([stopped - begun, performance.now() - stopped])));
+      process.on('exit', () => {
+        console.log(JSON.stringify([stopped - begun, performance.now() - stopped]));
+      });
     `;
     const child = startProcess(process.execPath, ['--input-type=module', '--eval', script]);
     processes.children.push(child);
@@ -316,7 +319,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     expect(said(worker, 'began').sort()).toEqual([id, blocking].sort());
   });
 
-  it('interrupts tasks that another program has put back, unless they may run again', async () => {
+  it('interrupts tasks that another program has returned to the queue', async () => {
     const tasks = processes.manager();
     const worker = await processes.worker();
     const once = tasks.define<[number]>('once');
@@ -344,7 +347,7 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
 });
 
 (hasRedis ? describe : describe.skip)('a running task that is no longer in Redis', () => {
-  it('is aborted, and the log says that its result was dropped because the task is gone', async () => {
+  it('is aborted, and the log reports that its result was dropped', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
     const { passed, open } = gate();

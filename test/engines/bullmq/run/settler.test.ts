@@ -7,12 +7,12 @@ import { eventually, waitFor } from '../../../helpers/wait.js';
 const processes = useJobProcesses();
 
 (hasRedis ? describe : describe.skip)('a process that dies', () => {
-  it('has its tasks ended as interrupted or cancelled by a process that runs no tasks', async () => {
+  it('has its tasks settled by a process that runs no tasks', async () => {
     const { logger, lines } = recordingLogger();
     const tasks = processes.manager(logger);
-    const told: string[] = [];
+    const notified: string[] = [];
     for (const status of ['interrupted', 'pending'] as const)
-      tasks.on(status, ({ name }) => told.push(`${name} ${status}`));
+      tasks.on(status, ({ name }) => notified.push(`${name} ${status}`));
     const worker = await processes.worker();
     await tasks.start({ run: false });
     const defined = tasks.define('once');
@@ -23,7 +23,7 @@ const processes = useJobProcesses();
       tasks.define('again', { requeueOnInterrupt: true, maxInterrupts: 20 }).enqueue(60_000),
     ]);
     await waitFor(() => said(worker, 'began').length === 3);
-    told.length = 0;
+    notified.length = 0;
     await processes.kill(worker);
     await tasks.control({ action: 'cancel', ids: [cancelled] }, { actor: 'test' });
     await inState(tasks, cancelled, 'cancelled');
@@ -36,7 +36,7 @@ const processes = useJobProcesses();
       error: { name: 'Interrupted' },
     });
     await eventually(async () =>
-      expect(told.sort()).toEqual(['again pending', 'once interrupted']),
+      expect(notified.sort()).toEqual(['again pending', 'once interrupted']),
     );
     const tookOver = lines.filter(
       ({ level, msg }) => level === 40 && String(msg).startsWith('took over'),

@@ -23,7 +23,7 @@ import { waitFor } from '../../../helpers/wait.js';
     const task = tasks.task('count', () => {
       calls += 1;
     });
-    // A dead table of BullMQ's Set of running jobs, as the old generation holds one.
+    // This stands for an unused table of BullMQ's Set of running jobs in the old generation.
     let table: unknown;
     const jobs: WeakRef<Job>[] = [];
     const { processJob } = Worker.prototype;

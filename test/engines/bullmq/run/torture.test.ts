@@ -37,7 +37,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
   'workers that are killed and stopped at random while Redis is restarted once',
   () => {
     it(
-      'lose no task, run none twice that must not, and leave none running',
+      'lose no task, run no task twice against its settings, and leave none running',
       async () => {
         const webs = await Promise.all(
           [0, 1].map(() => processes.worker({ run: false, amount: amount / 2 })),
@@ -48,7 +48,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
 
         const disturb = async (): Promise<void> => {
           const worker = workers[Math.floor(Math.random() * workers.length)] as Child;
-          // The two kinds alternate, so that each run has both.
+          // The two faults alternate, so that each run has both.
           if (faults.killed <= faults.stopped) {
             faults.killed += 1;
             workers = workers.filter((each) => each !== worker);
@@ -57,7 +57,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
           } else {
             faults.stopped += 1;
             worker.process.kill('SIGSTOP');
-            // Shorter or longer than a lock lasts.
+            // This pause is shorter or longer than a lock lasts.
             await sleep(0.1 + Math.random() * 3);
             worker.process.kill('SIGCONT');
           }
@@ -85,7 +85,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
 
         expect(ids).toHaveLength(amount);
         expect(left).toEqual([0, 0]);
-        // A failed task is one that was interrupted: no handler fails.
+        // A failed task was interrupted, because no handler fails.
         expect(
           ends.filter(
             ({ state, marker }) => state === 'failed' && !marker?.startsWith('interrupted'),

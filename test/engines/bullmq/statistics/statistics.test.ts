@@ -100,7 +100,7 @@ const minute = 60_000;
     await waitFor(async () => (await forEach.client.hvals(minuteKey))[0] !== before[0]);
     line.cut();
     expect(await flushed).toBeInstanceOf(Error);
-    // The rest is sent without another end or read in this process.
+    // The rest is sent even if this process counts and reads nothing more.
     await waitFor(
       async () => JSON.parse((await forEach.client.hvals(keys.failures))[0] ?? '').count === 2,
     );

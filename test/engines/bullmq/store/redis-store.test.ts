@@ -102,7 +102,7 @@ let stores = 0;
     const store = redisStore(own.connection, { logger: false });
     own.signal('SIGSTOP');
     const read = store.get('a');
-    // A request that writes has got its error by then, so the write must not follow.
+    // By then, the caller of a write has got an error, so the write must not happen later.
     const written = store.set('a', 1, 60);
     await Promise.all([
       expect(written).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', maybeDone: false }),
