@@ -94,11 +94,13 @@ export function numberOption<D extends number | undefined>(
   }: NumberRange = {},
 ): number | D {
   if (value === undefined) return fallback;
-  const kind = `${integer ? 'a whole number' : 'a number'}${unit === undefined ? '' : ` of ${unit}`}`;
+  const kind =
+    (integer ? 'a whole number' : 'a number') + (unit === undefined ? '' : ` of ${unit}`);
   const to = above ? ', at most' : ' to';
   const accepted =
-    `${kind} ${above ? 'above' : 'from'} ` +
-    `${min}${max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`}${or === undefined ? '' : `, or ${or}`}`;
+    `${kind} ${above ? 'above' : 'from'} ${min}` +
+    (max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`) +
+    (or === undefined ? '' : `, or ${or}`);
   if (Number.isNaN(value))
     throw typeError(
       `${option} is NaN, which Number() returns for a variable that is not set; it must be ` +

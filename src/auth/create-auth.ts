@@ -262,7 +262,9 @@ function announce(
  */
 function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
   const names = registry.names();
-  const accepted = `the name of a strategy (${names.join(', ')}), as in signOutEverywhere(strategy, username)`;
+  const accepted =
+    `the name of a strategy (${names.join(', ')}), ` +
+    'as in signOutEverywhere(strategy, username)';
   if (typeof strategy !== 'string')
     throw wrongType('strategy of signOutEverywhere', strategy, accepted);
   if (!registry.get(strategy))

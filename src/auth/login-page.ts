@@ -34,22 +34,44 @@ export function sendLoginPage(ctx: Context, page: LoginPage): void {
   // new page.
   const described = (field: string): string =>
     page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '';
+  const asset = (name: Parameters<typeof file>[0]): string => escapeHtml(`${assets}/${file(name)}`);
   sendPage(ctx, {
     title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,
     theme: chosenTheme(ctx),
-    head: `<link rel="icon" href="${escapeHtml(`${assets}/${file('icon.svg')}`)}"><link rel="stylesheet" href="${escapeHtml(`${assets}/${file('login.css')}`)}"><script type="module" src="${escapeHtml(`${assets}/${file('login.js')}`)}"></script>`,
+    head:
+      `<link rel="icon" href="${asset('icon.svg')}">` +
+      `<link rel="stylesheet" href="${asset('login.css')}">` +
+      `<script type="module" src="${asset('login.js')}"></script>`,
     body: `<main>
-<h1><img src="${escapeHtml(page.logo ?? `${assets}/${file('icon.svg')}`)}" alt="" width="28" height="28"> ${escapeHtml(page.title)}</h1>
+<h1><img src="${page.logo === undefined ? asset('icon.svg') : escapeHtml(page.logo)}" alt=""
+  width="28" height="28"> ${escapeHtml(page.title)}</h1>
 <form method="post" action="${escapeHtml(`${page.prefix}/auth/login`)}">
-${page.message ? `<p id="message" class="error" role="alert"${page.retryAfter ? ` data-retry-after="${escapeHtml(page.retryAfter)}"` : ''}>${escapeHtml(page.message)}</p>` : ''}${page.notice ? `<p class="notice" role="status">${escapeHtml(page.notice)}</p>` : ''}
+${messages(page)}
 <label for="username">Username</label>
-<input id="username" name="username" value="${escapeHtml(page.username ?? '')}" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false" maxlength="256" required${autofocus('username')}${described('username')}>
+<input id="username" name="username" value="${escapeHtml(page.username ?? '')}"
+  autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false"
+  maxlength="256" required${autofocus('username')}${described('username')}>
 <label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required${autofocus('password')}${described('password')}>
-${strategyChoice(page)}${page.next === undefined ? '' : `<input type="hidden" name="next" value="${escapeHtml(page.next)}">\n`}<button type="submit">Sign in</button>
+<input id="password" name="password" type="password" autocomplete="current-password"
+  maxlength="1024" required${autofocus('password')}${described('password')}>
+${strategyChoice(page)}${nextField(page)}<button type="submit">Sign in</button>
 </form>
 </main>`,
   });
+}
+
+function messages({ message, notice, retryAfter }: LoginPage): string {
+  const wait = retryAfter ? ` data-retry-after="${escapeHtml(retryAfter)}"` : '';
+  const error = message
+    ? `<p id="message" class="error" role="alert"${wait}>${escapeHtml(message)}</p>`
+    : '';
+  return error + (notice ? `<p class="notice" role="status">${escapeHtml(notice)}</p>` : '');
+}
+
+function nextField({ next }: LoginPage): string {
+  return next === undefined
+    ? ''
+    : `<input type="hidden" name="next" value="${escapeHtml(next)}">\n`;
 }
 
 function strategyChoice({ strategies, strategy }: LoginPage): string {
@@ -57,5 +79,8 @@ function strategyChoice({ strategies, strategy }: LoginPage): string {
   const options = strategies
     .map((name) => `<option${name === strategy ? ' selected' : ''}>${escapeHtml(name)}</option>`)
     .join('');
-  return `<label for="strategy">Sign in with</label>\n<select id="strategy" name="strategy"><option value="">any</option>${options}</select>\n`;
+  return (
+    '<label for="strategy">Sign in with</label>\n' +
+    `<select id="strategy" name="strategy"><option value="">any</option>${options}</select>\n`
+  );
 }

@@ -13,7 +13,8 @@ import type { Aggregates, TaskReader } from './source.js';
 
 /** Reads an id of a task: any text that could be one, since an unknown one is no error. */
 function idArgument(id: unknown): string {
-  const accepted = `the id of a task: a string of 1 to ${maxNameBytes.toLocaleString('en')} characters`;
+  const max = maxNameBytes.toLocaleString('en');
+  const accepted = `the id of a task: a string of 1 to ${max} characters`;
   if (id === undefined) throw wrongType('id', id, accepted);
   return stringOption('id', id, '', { accepted, maxLength: maxNameBytes });
 }

@@ -38,8 +38,8 @@ export class DefinedSchedules {
   /**
    * Adds a schedule, and returns it as an engine takes it.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT for arguments that JSON cannot carry, or
-   * a task of another manager.
+   * @throws TypeError or RangeError with code INVALID_INPUT for arguments that JSON cannot carry,
+   * or a task of another manager.
    */
   add<A extends unknown[]>(
     name: string,

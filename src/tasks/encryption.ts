@@ -21,9 +21,9 @@ interface Key {
 }
 
 /**
- * Returns a cipher: AES-256-GCM (NIST SP 800-38D) with a key derived from each given key and a random
- * nonce of 96 bits. The name of the task is authenticated data, so that the text of one task is not
- * valid for another. The first key encrypts.
+ * Returns a cipher: AES-256-GCM (NIST SP 800-38D) with a key derived from each given key and a
+ * random nonce of 96 bits. The name of the task is authenticated data, so that the text of one task
+ * is not valid for another. The first key encrypts.
  */
 export function createCipher(keys: readonly string[]): Cipher {
   const derived = keys.map(deriveKey);
@@ -34,7 +34,8 @@ export function createCipher(keys: readonly string[]): Cipher {
       const nonce = randomBytes(12);
       const cipher = createCipheriv('aes-256-gcm', first.secret, nonce).setAAD(Buffer.from(task));
       const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
-      return `"sealed:1:${first.id}:${Buffer.concat([nonce, cipher.getAuthTag(), body]).toString('base64url')}"`;
+      const bytes = Buffer.concat([nonce, cipher.getAuthTag(), body]);
+      return `"sealed:1:${first.id}:${bytes.toString('base64url')}"`;
     },
     decrypt(text, task) {
       const [, id, encoded] = encrypted.exec(text) ?? [];
@@ -61,7 +62,9 @@ export function createCipher(keys: readonly string[]): Cipher {
   };
 }
 
-/** Returns a task with its arguments and result decrypted, or with the reason why they cannot be. */
+/**
+ * Returns a task with its arguments and result decrypted, or with the reason why they cannot be.
+ */
 export function decryptTask(cipher: Cipher, task: TaskDetail): TaskDetail {
   const decrypt = (value: unknown): unknown =>
     typeof value === 'string'

@@ -5,8 +5,9 @@
  */
 export const maxNameBytes = 4096;
 
-/** What texts are accepted as an id or a name, for error messages. */
-export const nameAccepted = `a string of 1 to ${maxNameBytes.toLocaleString('en')} bytes without NUL characters`;
+const most = maxNameBytes.toLocaleString('en');
+/** The texts that are accepted as an id or a name, for error messages. */
+export const nameAccepted = `a string of 1 to ${most} bytes without NUL characters`;
 
 const encoder = new TextEncoder();
 

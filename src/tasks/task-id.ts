@@ -45,7 +45,8 @@ export function taskIds(now: () => number): () => string {
       low = (low + 1) % 2 ** 30;
       if (low === 0) high += 1;
     }
-    return `${stamp}${hex16(high).slice(1)}-${hex16(0x8000 + (low >>> 16))}-${hex16(low)}${hex32(randomNumber())}`;
+    const node = `${hex16(low)}${hex32(randomNumber())}`;
+    return `${stamp}${hex16(high).slice(1)}-${hex16(0x8000 + (low >>> 16))}-${node}`;
   };
 }
 

@@ -6,14 +6,16 @@
  * - task: a unit of work that was enqueued, with a name, arguments, a state and an id that never
  *   changes.
  * - function: all tasks with the same name, as the API and the dashboard show them.
- * - definition: the handler and the options of a name. A process without the handler can enqueue and
- *   show its tasks, but not run them.
+ * - definition: the handler and the options of a name. A process without the handler can enqueue
+ *   and show its tasks, but not run them.
  * - handler: the function of the app that does the work.
- * - state: pending, running, success, failed, interrupted or cancelled (`status` in JSON). A pending
- *   task is ready if it can run now, else it is delayed: scheduled for later or waiting for a retry.
+ * - state: pending, running, success, failed, interrupted or cancelled (`status` in JSON). A
+ *   pending task is ready if it can run now, else it is delayed: scheduled for later or waiting for
+ *   a retry.
  * - attempt: one call of the handler for a task. The first attempt and its retries are a series.
  * - retry: another attempt for the same task. A rerun is a new task with the same arguments.
- * - queue: a label that groups tasks. It can be paused. A partition is a name together with a queue.
+ * - queue: a label that groups tasks. It can be paused. A partition is a name together with a
+ *   queue.
  * - schedule: a recurrence rule (a cron expression or an interval) by which tasks are enqueued.
  * - idempotency key: a name for a unit of work. A second task with the same key is not stored.
  * - deadline: the time after which a task is neither started nor retried.
@@ -36,8 +38,8 @@
  * - count: the number of tasks in a state. Counters keep counts up to date with each change.
  * - stats: statistics about ended tasks. A rollup holds those of one minute, hour or day; a stats
  *   snapshot holds those that the dashboard shows first.
- * - failure group: all failures of a function with the same fingerprint, which is a hash of the error
- *   without its variable parts.
+ * - failure group: all failures of a function with the same fingerprint, which is a hash of the
+ *   error without its variable parts.
  */
 
 /** All states, in the order the dashboard shows them. */

@@ -6,11 +6,11 @@
 const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
   [
     'LDAP or Dovecot (RFC 2307)',
-    /^\{(s?sha\d*|s?md[45]|crypt|cleartext|plain|smd5|[a-z0-9]+-crypt|[a-z0-9]+-md5|ntlm?|lanman)([.-]\w+)?\}/i,
+    /^\{(s?sha\d*|s?md[45]|crypt|cleartext|plain|[a-z0-9]+-(crypt|md5)|ntlm?|lanman)([.-]\w+)?\}/i,
   ],
   [
     'Spring Security or Dovecot',
-    /^\{(noop|ldap|bcrypt|scrypt|argon2\w*|pbkdf2|sha-?(1|224|256|384|512)|ssha-?\d+)([@.-][\w-]+)?\}/i,
+    /^\{(noop|ldap|[bs]crypt|argon2\w*|pbkdf2|sha-?(1|224|256|384|512)|ssha-?\d+)([@.-][\w-]+)?\}/i,
   ],
   [
     'Django',

@@ -70,11 +70,12 @@ export function parseHash(option: string, text: string): PasswordHash {
  */
 type Parsed = PasswordHash | string | undefined;
 
+/** The end of both patterns below. */
+const saltAndKey = `\\$(${base64}{11,86})\\$(${base64}{22,86})$`;
+
 /** `$scrypt$ln=15,r=8,p=3$salt$hash` */
 function parseScrypt(text: string): Parsed {
-  const pattern = new RegExp(
-    `^\\$scrypt\\$ln=(\\d{1,2}),r=(\\d{1,2}),p=(\\d{1,2})\\$(${base64}{11,86})\\$(${base64}{22,86})$`,
-  );
+  const pattern = new RegExp(`^\\$scrypt\\$ln=(\\d{1,2}),r=(\\d{1,2}),p=(\\d{1,2})${saltAndKey}`);
   const [, ln, r, p, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (ln === undefined) return undefined;
   const recipe = {
@@ -98,7 +99,7 @@ function parseScrypt(text: string): Parsed {
 /** `$argon2id$v=19$m=47104,t=1,p=1$salt$hash` */
 function parseArgon2(text: string): Parsed {
   const pattern = new RegExp(
-    `^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})\\$(${base64}{11,86})\\$(${base64}{22,86})$`,
+    `^\\$(argon2id?)\\$v=19\\$m=(\\d{1,8}),t=(\\d{1,4}),p=(\\d{1,3})${saltAndKey}`,
   );
   const [, algorithm, m, t, p, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (algorithm === undefined) return undefined;
@@ -123,8 +124,10 @@ function parseArgon2(text: string): Parsed {
 
 /** `$pbkdf2-sha256$i=600000$salt$hash`, and as passlib writes it: no `i=`, and `.` for `+`. */
 function parsePbkdf2(text: string): Parsed {
-  const pattern =
-    /^\$pbkdf2-(sha256|sha512)\$(?:i=)?(\d{1,9})\$([A-Za-z0-9+/.]{11,86})\$([A-Za-z0-9+/.]{22,86})$/;
+  const pattern = new RegExp(
+    `^\\$pbkdf2-(sha256|sha512)\\$(?:i=)?(\\d{1,9})` +
+      '\\$([A-Za-z0-9+/.]{11,86})\\$([A-Za-z0-9+/.]{22,86})$',
+  );
   const [, digest, iterations, salt = '', key = ''] = pattern.exec(text) ?? [];
   if (digest === undefined) return undefined;
   const plain = (encoded: string): string => encoded.replaceAll('.', '+');

@@ -146,5 +146,6 @@ export async function hashPassword(password: string): Promise<string> {
   const recipe = { ...made, salt: randomBytes(16) };
   const key = await derive(password.normalize('NFC'), recipe);
   const encode = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '');
-  return `$scrypt$ln=${Math.log2(made.N)},r=${made.r},p=${made.p}$${encode(recipe.salt)}$${encode(key)}`;
+  const cost = `ln=${Math.log2(made.N)},r=${made.r},p=${made.p}`;
+  return `$scrypt$${cost}$${encode(recipe.salt)}$${encode(key)}`;
 }

@@ -86,7 +86,8 @@ export function loginCookies(options: CookieOptions | undefined, path: string): 
   const isSecure = (ctx: Context): boolean => (secure === 'auto' ? ctx.secure : secure);
   const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>
     `${cookieName}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; ` +
-    `SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}${domain === undefined ? '' : `; Domain=${domain}`}`;
+    `SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}` +
+    (domain === undefined ? '' : `; Domain=${domain}`);
 
   const named = (bareName: string): Cookie => {
     const fullName = (isSecurely: boolean): string =>

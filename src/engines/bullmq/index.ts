@@ -1,6 +1,7 @@
 /**
- * `koa-taskflow/bullmq` has three parts: an engine that runs tasks as BullMQ jobs, in any number of processes and hosts; the
- * dashboard and its login for BullMQ queues that exist already; and a store that keeps sessions in Redis.
+ * `koa-taskflow/bullmq` has three parts: an engine that runs tasks as BullMQ jobs, in any number of
+ * processes and hosts; the dashboard and its login for BullMQ queues that exist already; and a
+ * store that keeps sessions in Redis.
  *
  * @packageDocumentation
  */

@@ -81,7 +81,8 @@ export function queueName(label: string, task?: string): string {
     const start = `${name.slice(0, 50)}…`;
     throw new TaskflowError(
       'INVALID_INPUT',
-      `the name of the queue '${start}' is too long: it has ${name.length} characters in BullMQ, and the limit is ${longestName}`,
+      `the name of the queue '${start}' is too long: it has ${name.length} characters in ` +
+        `BullMQ, and the limit is ${longestName}`,
     );
   }
   return name;

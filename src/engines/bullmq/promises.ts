@@ -33,7 +33,8 @@ export function redisPromises({
     deletionFreesKey: true,
     maxBatch: maxAtOnce,
     handlerFoundWithin: returned.longest,
-    // Redis ends the wait of a worker up to a tenth of a second late, because its timers run ten times per second.
+    // Redis ends the wait of a worker up to a tenth of a second late, because its timers run ten
+    // times per second.
     shortestInterval: 0.2,
     clockSetBack: 'extends',
     retentionOf: 'engine',

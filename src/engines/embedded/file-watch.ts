@@ -66,7 +66,8 @@ export class FileWatch {
     // 5: SQLITE_BUSY.
     if (sqliteCode(error) === 5) return;
     this.#change(() => {
-      this.#unreadable = `it cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      const why = error instanceof Error ? error.message : String(error);
+      this.#unreadable = `it cannot be read: ${why}`;
     });
   }
 
@@ -106,7 +107,10 @@ export class FileWatch {
           return `'${file}' was replaced while it was open; restart this process`;
       }
       if (statSync(this.#path).size === 0)
-        return `'${this.#path}' was emptied while it was open; restore it, then restart this process`;
+        return (
+          `'${this.#path}' was emptied while it was open; ` +
+          'restore it, then restart this process'
+        );
       return undefined;
     } catch (error) {
       return `its files cannot be checked: ${(error as Error).message}`;

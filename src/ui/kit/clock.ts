@@ -58,7 +58,8 @@ export const today = computed(() => {
 /** Minutes ahead of UTC, as `+1` or `-3:30`. */
 function offset(minutes: number): string {
   const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
-  return `${minutes < 0 ? '-' : '+'}${hours}${rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`}`;
+  const end = rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`;
+  return `${minutes < 0 ? '-' : '+'}${hours}${end}`;
 }
 
 /** The zone as column headers of times name it, such as `UTC+1`. */

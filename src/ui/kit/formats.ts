@@ -1,3 +1,5 @@
+const twoDigits = (n: number): string => String(Math.floor(n)).padStart(2, '0');
+
 /** Seconds in words: `840 ms`, `1.2 s`, `6m 4s`, `2h 05m`, `3d 4h`. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return '';
@@ -6,8 +8,7 @@ export function duration(seconds: number | null | undefined): string {
   if (positive < 60) return `${(Math.floor(positive * 10) / 10).toFixed(1)} s`;
   const whole = Math.floor(positive);
   if (whole < 3600) return `${Math.floor(whole / 60)}m ${whole % 60}s`;
-  if (whole < 86_400)
-    return `${Math.floor(whole / 3600)}h ${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`;
+  if (whole < 86_400) return `${Math.floor(whole / 3600)}h ${twoDigits((whole % 3600) / 60)}m`;
   return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3600)}h`;
 }
 

@@ -28,7 +28,8 @@ export function Time({
 export function showTimeTitles(): void {
   document.addEventListener('pointermove', ({ target }) => {
     const time = target instanceof Element && target.closest('time');
-    if (time)
-      time.title = `${relative(time.dateTime, now.peek())} · ${fullTime(time.dateTime, timeZone.peek())}`;
+    if (!time) return;
+    const full = fullTime(time.dateTime, timeZone.peek());
+    time.title = `${relative(time.dateTime, now.peek())} · ${full}`;
   });
 }

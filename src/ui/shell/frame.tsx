@@ -65,7 +65,8 @@ export function Frame() {
   const name = page.value;
   const failed = stats.value?.counts.failed ?? 0;
   useEffect(() => {
-    document.title = `${failed > 0 ? `(${failed}) ` : ''}${pages[name].label} · ${bootstrap.title} · taskflow`;
+    const count = failed > 0 ? `(${failed}) ` : '';
+    document.title = `${count}${pages[name].label} · ${bootstrap.title} · taskflow`;
   }, [name, failed]);
   useScroll();
   return (

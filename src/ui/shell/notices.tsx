@@ -24,7 +24,7 @@ export function Notices() {
       }, stay);
   }, [said, held]);
   return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: hovering and focus only keep the notice open; there is nothing to activate.
+    // biome-ignore lint/a11y/noStaticElementInteractions: hover and focus keep it open
     <div
       class="notices"
       onMouseEnter={() => hold(true)}

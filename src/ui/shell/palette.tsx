@@ -95,7 +95,7 @@ function Palette({ close }: { close: () => void }) {
       <div id="places" role="listbox" aria-label="Places">
         {found.map((place, n) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the combobox input handles the keys.
-          // biome-ignore lint/a11y/useFocusableInteractive: in the ARIA combobox pattern, focus stays in the input.
+          // biome-ignore lint/a11y/useFocusableInteractive: a combobox keeps focus in its input
           <div
             key={`${place.kind} ${place.text}`}
             id={`place-${n}`}

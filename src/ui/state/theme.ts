@@ -17,7 +17,7 @@ export function setTheme(chosen: Theme): void {
   if (chosen === 'system') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = chosen;
   const seconds = chosen === 'system' ? 0 : 31_536_000;
-  // biome-ignore lint/suspicious/noDocumentCookie: not every supported browser has the Cookie Store API.
+  // biome-ignore lint/suspicious/noDocumentCookie: not every browser has the Cookie Store API
   document.cookie = `tf_theme=${chosen}; Path=/; Max-Age=${seconds}; SameSite=Lax`;
 }
 

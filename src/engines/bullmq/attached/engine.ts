@@ -50,10 +50,10 @@ interface AttachedDeps {
 }
 
 /**
- * The engine of attached queues. `WindowModel` keeps the newest jobs in memory and answers lists, as
- * for `bullmqEngine`; `AttachedSource` tells it about changes, from BullMQ's events. Details are read
- * from the job. Commands are BullMQ's own methods (`job-control.ts`). `Reach` says whether Redis
- * answers. Sessions are in a `redisStore`, opened on first use.
+ * The engine of attached queues. `WindowModel` keeps the newest jobs in memory and answers lists,
+ * as for `bullmqEngine`; `AttachedSource` tells it about changes, from BullMQ's events. Details are
+ * read from the job. Commands are BullMQ's own methods (`job-control.ts`). `Reach` says whether
+ * Redis answers. Sessions are in a `redisStore`, opened on first use.
  */
 export class AttachedEngine implements EngineReader, EngineControl {
   readonly can: ReadonlySet<Action> = attachedActions;

@@ -250,7 +250,8 @@ function dataOf(job: Job, args: string | undefined): unknown {
   if (list.length !== 1)
     throw new TaskflowError(
       'INVALID_INPUT',
-      `args has ${list.length} values; it must be a list of one value, which becomes the data of the job.`,
+      `args has ${list.length} values; it must be a list of one value, which becomes the data ` +
+        'of the job.',
     );
   return list[0];
 }

@@ -14,7 +14,8 @@ const found = installedVersion();
 if (isTooOld(found) || !('RedisQueueBackend' in bullmq))
   throw new TaskflowError(
     'NOT_SUPPORTED',
-    `koa-taskflow/bullmq needs bullmq ${oldest.join('.')} or newer, but found ${found ?? 'an older version'}; run "npm install bullmq@${oldest[0]}"`,
+    `koa-taskflow/bullmq needs bullmq ${oldest.join('.')} or newer, but found ` +
+      `${found ?? 'an older version'}; run "npm install bullmq@${oldest[0]}"`,
   );
 
 /** BullMQ's own access to Redis for one queue. */

@@ -172,7 +172,9 @@ function isClient(connection: RedisOptions | Redis): connection is Redis {
   if (typeof duplicate !== 'function') return false;
   if (typeof defineCommand === 'function' && isCluster !== true) return true;
   throw typeError(
-    `connection is ${isCluster === true ? 'a client of Redis Cluster' : 'a client of another library'}; it must be ${accepted}`,
+    'connection is ' +
+      `${isCluster === true ? 'a client of Redis Cluster' : 'a client of another library'}; it ` +
+      `must be ${accepted}`,
   );
 }
 
@@ -200,7 +202,8 @@ function checkPlace(options: RedisOptions): void {
       `set, such as { host: '127.0.0.1' }`,
     );
   throw typeError(
-    "connection does not say where Redis is; it must have host, path, sentinels or url, such as { host: '127.0.0.1' }",
+    'connection does not say where Redis is; it must have host, path, sentinels or url, such ' +
+      "as { host: '127.0.0.1' }",
   );
 }
 
@@ -276,7 +279,8 @@ function redisUrl(option: string, text: unknown, fixed: readonly string[]): stri
   if (typeof text !== 'string') throw wrongSecretType(option, text, acceptedUrl);
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
     throw rangeError(
-      `${option} is ${text === '' ? 'an empty string' : 'a string without a scheme'}; it must be ${acceptedUrl}. ` +
+      `${option} is ${text === '' ? 'an empty string' : 'a string without a scheme'}; it must ` +
+        `be ${acceptedUrl}. ` +
         'Write redis:// before a host and port, or rediss:// if this Redis uses TLS',
     );
   const url = parsed(text);

@@ -130,8 +130,10 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
  * Errors of Redis that may disappear: it is starting, has no memory or disk left, changes its role,
  * or denies a permission.
  */
-const passing =
-  /\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|NOPERM|WRONGPASS|UNBLOCKED)\b/;
+const passing = new RegExp(
+  '\\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|' +
+    'NOPERM|WRONGPASS|UNBLOCKED)\\b',
+);
 
 function isPassing(error: unknown): boolean {
   const refusal = refusalOf(error);

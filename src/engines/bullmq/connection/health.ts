@@ -149,7 +149,8 @@ export class RedisHealth {
     if (policy !== this.#policy && policy !== 'noeviction')
       this.#parts.logger.error(
         { policy, redis: this.place },
-        'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may drop tasks and logouts when its memory is full',
+        'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may ' +
+          'drop tasks and logouts when its memory is full',
       );
     this.#policy = policy;
   }

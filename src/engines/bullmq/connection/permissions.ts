@@ -147,7 +147,10 @@ export async function checkPermissions(
   );
 }
 
-/** @throws UnusableRedis that names the first command that is not allowed, or another error of Redis. */
+/**
+ * @throws UnusableRedis that names the first command that is not allowed, or another error of
+ * Redis.
+ */
 function checkAnswers(
   key: string,
   commands: readonly (readonly string[])[],

@@ -9,7 +9,8 @@ export async function warnIfVolatile(redis: Redis, logger: Logger): Promise<void
   if (await isVolatile(redis).catch(() => false))
     logger.warn(
       {},
-      'Redis keeps its data in memory only: a restart loses all tasks, sessions and logouts; set "appendonly yes"',
+      'Redis keeps its data in memory only: a restart loses all tasks, sessions and logouts; ' +
+        'set "appendonly yes"',
     );
 }
 

@@ -61,7 +61,8 @@ export function connectRedis(connection: RedisConnection): Redis {
   // A URL and a client may have these options too.
   if (keyPrefix)
     throw rangeError(
-      "connection has the ioredis option 'keyPrefix', which scripts do not see; use the option 'prefix' instead",
+      "connection has the ioredis option 'keyPrefix', which scripts do not see; use the option " +
+        "'prefix' instead",
     );
   checkWhole('connection.port', port, { min: 1, max: 65_535 });
   // ioredis would silently use database 0.
@@ -130,10 +131,16 @@ export function hintFor(redis: Redis, error: unknown): string {
   const { message } = plainError(error);
   const { db, tls } = redis.options;
   if (/DB index is out of range/.test(message))
-    return ` This Redis has no database ${db}; "databases" in its configuration sets how many it has.`;
+    return (
+      ` This Redis has no database ${db}; ` +
+      '"databases" in its configuration sets how many it has.'
+    );
   if (/NOAUTH/.test(message)) return ' Give the connection the password of this Redis.';
   if (/self-signed|unable to verify|unable to get .*issuer/i.test(message))
-    return ' If you trust this Redis, give its certificate in tls: { ca }, or set NODE_EXTRA_CA_CERTS.';
+    return (
+      ' If you trust this Redis, give its certificate in tls: { ca }, or set ' +
+      'NODE_EXTRA_CA_CERTS.'
+    );
   if (succeeded.has(redis)) return '';
   if (
     tls &&

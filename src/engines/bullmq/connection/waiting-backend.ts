@@ -25,8 +25,8 @@ type BackendArguments = ConstructorParameters<typeof RedisQueueBackend>;
  * for the end of that connection when a worker closes, which ioredis never reports while it
  * connects. This backend ends it in any state.
  *
- * After a failed fetch, BullMQ's worker does not know when the next job is due, and would wait up to
- * ten seconds. This backend makes it ask at once, until an answer says so.
+ * After a failed fetch, BullMQ's worker does not know when the next job is due, and would wait up
+ * to ten seconds. This backend makes it ask at once, until an answer says so.
  */
 export class WaitingBackend extends RedisQueueBackend {
   readonly #waiting: Redis | undefined;

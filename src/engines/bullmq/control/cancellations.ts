@@ -55,7 +55,9 @@ export class Cancellations {
     return old.length < members.length || open.includes(true);
   }
 
-  /** Removes an old request if it can have no more effect. Resolves to whether it may soon have one. */
+  /**
+   * Removes an old request if it can have no more effect. Resolves to whether it may soon have one.
+   */
   async #settle(member: string, by: string): Promise<boolean> {
     const { redis, keys, steps, cancelled } = this.#parts;
     const place = partsOf(member);

@@ -54,7 +54,8 @@ export class QueuePauses {
     const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);
     const [stored, ...answers] = await send(redis, [['hgetall', keys.pauses], ...asked]);
     const pauses = stored as Record<string, string>;
-    // Another program may have paused or resumed a queue of BullMQ, so a queue says whether it runs.
+    // Another program may have paused or resumed a queue of BullMQ, so a queue says whether it
+    // runs.
     const known = new Set(entries.map(({ label }) => label));
     const isRunning = new Set(
       entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label),

@@ -19,7 +19,8 @@ import { type EngineKeys, type Marker, markers } from '../keys.js';
  * the number of entries to keep.
  */
 const recordEnd = `
-if redis.call('ZSCORE', KEYS[2], ARGV[1]) == ARGV[2] and redis.call('HGET', KEYS[1], '${jobFields.marker}') == ARGV[3] then
+if redis.call('ZSCORE', KEYS[2], ARGV[1]) == ARGV[2]
+  and redis.call('HGET', KEYS[1], '${jobFields.marker}') == ARGV[3] then
   redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
   redis.call('HDEL', KEYS[4], ARGV[4])
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[5], '*', 'failed', cjson.encode({ ARGV[4] }))

@@ -50,7 +50,8 @@ local function bondOf()
   local nextAt = scheduler and redis.call('ZSCORE', prefix .. 'repeat', scheduler)
   if nextAt and id == 'repeat:' .. scheduler .. ':' .. nextAt then return 'scheduler' end
   if parent then return 'parent' end
-  if redis.call('EXISTS', job .. ':dependencies', job .. ':processed', job .. ':failed', job .. ':unsuccessful') > 0 then
+  if redis.call('EXISTS', job .. ':dependencies', job .. ':processed', job .. ':failed',
+    job .. ':unsuccessful') > 0 then
     return 'children'
   end
   return ''
@@ -63,7 +64,8 @@ local function isReplaced()
 end
 -- Whether a child in a flow has failed, or has not ended. BullMQ then refuses a result of the job.
 local function hasOpenChildren()
-  return redis.call('ZCARD', job .. ':unsuccessful') > 0 or redis.call('SCARD', job .. ':dependencies') > 0
+  return redis.call('ZCARD', job .. ':unsuccessful') > 0
+    or redis.call('SCARD', job .. ':dependencies') > 0
 end
 -- Makes the job active under a lock. The lock expires if BullMQ's step fails.
 local function take()
@@ -140,7 +142,8 @@ take()
 -- The parent in a flow waits for this job again, as after a retry of BullMQ.
 local parent = redis.call('HGET', job, 'parentKey')
 if parent and redis.call('EXISTS', parent) == 1 and
-  (redis.call('ZREM', parent .. ':unsuccessful', job) == 1 or redis.call('HDEL', parent .. ':failed', job) == 1) then
+  (redis.call('ZREM', parent .. ':unsuccessful', job) == 1
+    or redis.call('HDEL', parent .. ':failed', job) == 1) then
   redis.call('SADD', parent .. ':dependencies', job)
 end
 local made, due = attempts(), string.format('%.0f', now + delay)

@@ -41,8 +41,8 @@ const jobsOfEntry = 100;
  * `completed` event carries the whole result. The stream holds only keys of jobs. A reader
  * reads the fields that it shows, and only of the jobs that it shows.
  *
- * While no process reads, this class leaves out the notes that are not part of a transaction, because
- * a note costs a fast producer a quarter of its rate.
+ * While no process reads, this class leaves out the notes that are not part of a transaction,
+ * because a note costs a fast producer a quarter of its rate.
  */
 export class ChangeNotes {
   readonly #redis: Redis;
@@ -84,8 +84,8 @@ export class ChangeNotes {
   }
 
   /**
-   * Whether a process may read notes. Asks Redis at most every 50 ms, and assumes that one may until
-   * Redis answers.
+   * Whether a process may read notes. Asks Redis at most every 50 ms, and assumes that one may
+   * until Redis answers.
    */
   #mayBeRead(): boolean {
     const now = performance.now();

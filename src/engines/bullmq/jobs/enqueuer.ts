@@ -130,6 +130,7 @@ function checkSize(tasks: readonly NewTask[]): void {
   const mebibytes = Math.ceil((bytes / mebibyte) * 10) / 10;
   throw new TaskflowError(
     'INVALID_INPUT',
-    `on Redis, one call can store at most 10,000 tasks with 16 MiB of arguments; this one has ${tasks.length.toLocaleString('en')} tasks with ${mebibytes} MiB. Use several calls.`,
+    'on Redis, one call can store at most 10,000 tasks with 16 MiB of arguments; this one has ' +
+      `${tasks.length.toLocaleString('en')} tasks with ${mebibytes} MiB. Use several calls.`,
   );
 }

@@ -9,7 +9,8 @@ export interface JobRef {
 
 /** Why the next job of a job scheduler is neither cancelled nor deleted. */
 export const ofScheduler =
-  'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler would stop. To end it, remove the job scheduler with BullMQ.';
+  'A BullMQ job scheduler made this job for its next run. Without this job, the scheduler ' +
+  'would stop. To end it, remove the job scheduler with BullMQ.';
 
 /** The form of task ids: UUIDv7. */
 const taskIdForm = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -59,5 +60,6 @@ export function idOfJob(key: string, createdAt: number): string {
     .padStart(12, '0');
   const hash = createHash('sha256').update(key).digest('hex');
   const variant = ((Number.parseInt(hash.slice(3, 4), 16) & 0x3) | 0x8).toString(16);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+  const end = `${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${end}`;
 }

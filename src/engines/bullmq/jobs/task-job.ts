@@ -99,7 +99,10 @@ export interface AttemptRecord {
 /** The ends of an attempt. */
 export const attemptStatuses = ['success', 'failed', 'interrupted', 'cancelled'] as const;
 
-/** The fields of an error that a list shows with its message. The message is BullMQ's `failedReason`. */
+/**
+ * The fields of an error that a list shows with its message. The message is BullMQ's
+ * `failedReason`.
+ */
 export interface ErrorNote {
   name: string;
   fingerprint: string;
@@ -156,7 +159,8 @@ export function toJob(task: NewTask, prioritized: boolean): JobJson {
   const opts: TaskJobOptions = { attempts };
   const notes = notesOf(task);
   if (notes) opts.taskflow = notes;
-  // After the clock is set back, `createdAt` may be in the future. BullMQ adds delays to `timestamp`.
+  // After the clock is set back, `createdAt` may be in the future. BullMQ adds delays to
+  // `timestamp`.
   const timestamp = Math.min(createdAt, Date.now());
   if (isDelayed(task)) opts.delay = runAt - timestamp;
   if (prioritized) opts.priority = jobPriority(task.priority);

@@ -83,7 +83,8 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
   const isThere = await progress.hasBegun();
   if (begun && !isThere)
     throw unusable(
-      'a part of this file was moved before, and this Redis does not have it: give --to the same Redis as before',
+      'a part of this file was moved before, and this Redis does not have it: give --to the ' +
+        'same Redis as before',
     );
   await file.takeAway();
   const { database } = file;
@@ -117,7 +118,8 @@ function checkQueues({ database }: SourceFile): void {
   const labels = new Set(partitionsOf(database).map(({ label }) => label));
   if (labels.size > maxLabels)
     throw unusable(
-      `the pending tasks are in ${labels.size} queues, but on Redis there can be at most ${maxLabels}. Let some of them run first.`,
+      `the pending tasks are in ${labels.size} queues, but on Redis there can be at most ` +
+        `${maxLabels}. Let some of them run first.`,
     );
   for (const label of labels) queueName(label);
 }

@@ -32,7 +32,9 @@ const completeCommand = 'taskflow:complete';
  */
 const completeScript = `
 if redis.call('HEXISTS', KEYS[1], 'timestamp') == 0 then return 0 end
-if redis.call('HEXISTS', KEYS[1], 'ats') == 1 or redis.call('HEXISTS', KEYS[1], 'tfn') == 1 then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'ats') == 1 or redis.call('HEXISTS', KEYS[1], 'tfn') == 1 then
+  return 0
+end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 local fields = tonumber(ARGV[1])
 for n = 2, fields * 2, 2 do redis.call('HSET', KEYS[1], ARGV[n], ARGV[n + 1]) end

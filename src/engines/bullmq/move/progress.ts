@@ -179,7 +179,8 @@ function isReply(error: unknown): boolean {
 
 function changed(): TaskflowError {
   return unusable(
-    'another process moves the same file, or Redis has lost a part of what was moved: run the command again',
+    'another process moves the same file, or Redis has lost a part of what was moved: run the ' +
+      'command again',
   );
 }
 

@@ -27,8 +27,9 @@ const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack),
     ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log
     WHERE log.task = seq) END`;
 
-const columns = `seq, task.id, partition.name, partition.queue, priority, tags, run_at, deadline_at, attempts, max_attempts, max_interrupts, args,
-  task.idempotency_key, schedule, rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
+const columns = `seq, task.id, partition.name, partition.queue, priority, tags, run_at, deadline_at,
+  attempts, max_attempts, max_interrupts, args, task.idempotency_key, schedule, rerun_of, attempt,
+  interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
 
 /**
  * Reads the next pending tasks, the oldest first. `after`: the id of the last task of the previous

@@ -29,7 +29,8 @@ interface PresenceParts {
 const interval = 5000;
 
 const dataLost =
-  'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process has stored its queues and schedules again';
+  'Redis has lost its data: the tasks, pauses and ended sessions in it are gone; this process ' +
+  'has stored its queues and schedules again';
 
 /**
  * This process in the list of processes. With each heartbeat it checks that Redis still has what it

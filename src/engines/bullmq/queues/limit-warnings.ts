@@ -3,9 +3,9 @@ import { LoggedNames } from '../jobs/logged-names.js';
 import type { CatalogEntry } from './queue-catalog.js';
 
 /**
- * Warns if processes define different limits (`concurrency`) for the same task. BullMQ has one limit per
- * queue, and a task that is stored without a limit goes to a queue without a limit, so one of the
- * definitions has no effect. It logs one line for each task and process.
+ * Warns if processes define different limits (`concurrency`) for the same task. BullMQ has one
+ * limit per queue, and a task that is stored without a limit goes to a queue without a limit, so
+ * one of the definitions has no effect. It logs one line for each task and process.
  */
 export class LimitWarnings {
   readonly #logger: Logger;
@@ -29,7 +29,8 @@ export class LimitWarnings {
   /** Warns that a task runs without the limit that this process defines for it. */
   missing(task: string, { label }: CatalogEntry, defined: number): void {
     const message =
-      'a task runs without its concurrency limit, because the process that enqueued it defines none';
+      'a task runs without its concurrency limit, because the process that enqueued it defines ' +
+      'none';
     this.#warn(task, { queue: label, concurrency: defined, stored: null }, message);
   }
 

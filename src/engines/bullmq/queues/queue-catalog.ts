@@ -77,9 +77,9 @@ export class QueueCatalog {
   }
 
   /**
-   * Reads the list from Redis, and adds the known queues that it lacks. Redis has lost data then, or
-   * an operator has removed a queue while this process ran. No worker that starts later would run
-   * the tasks of that queue.
+   * Reads the list from Redis, and adds the known queues that it lacks. Redis has lost data then,
+   * or an operator has removed a queue while this process ran. No worker that starts later would
+   * run the tasks of that queue.
    */
   async restore(): Promise<void> {
     // Queues that are added during the read may be missing from the answer.
@@ -156,7 +156,8 @@ export class QueueCatalog {
     if (!known && !labels.has(entry.label) && labels.size >= maxLabels)
       throw new TaskflowError(
         'INVALID_INPUT',
-        `cannot add the queue '${entry.label}': on Redis there can be at most ${maxLabels} queues, and an empty queue counts until it is removed`,
+        `cannot add the queue '${entry.label}': on Redis there can be at most ${maxLabels} ` +
+          'queues, and an empty queue counts until it is removed',
       );
     if (known) this.#compare?.(known, entry.concurrency);
     const merged = { ...known, ...entry };
@@ -210,8 +211,8 @@ redis.call('XADD', KEYS[4], 'MAXLEN', 1, '*', 'queue', ARGV[1])
 `);
 
 /**
- * Parses a stored entry. Returns no entry for a text of another form, or for a name that this engine
- * does not give: BullMQ refuses some of them, and one is the name of the queue of ticks.
+ * Parses a stored entry. Returns no entry for a text of another form, or for a name that this
+ * engine does not give: BullMQ refuses some of them, and one is the name of the queue of ticks.
  */
 function entryOf(queue: string, text: string): CatalogEntry[] {
   const { label, task: stored, concurrency, prioritized } = storedObject(text);

@@ -76,7 +76,8 @@ while n < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
       of[entry[2][m]] = entry[2][m + 1]
       bytes = bytes + #entry[2][m + 1]
     end
-    local name, reason = string.sub(of.name or '', 1, ${longestName}), string.sub(of.failedReason or '', 1, ${longestReason})
+    local name = string.sub(of.name or '', 1, ${longestName})
+    local reason = string.sub(of.failedReason or '', 1, ${longestReason})
     answer[#answer + 1] = {entry[1], of.event or '', of.jobId or '', name, reason}
     n = n + 1
   end
@@ -94,7 +95,11 @@ export const partsScript = `
 local parts = {}
 for n, name in ipairs({'data', 'returnvalue', 'stacktrace'}) do
   local size = redis.call('HSTRLEN', KEYS[1], name)
-  if size > tonumber(ARGV[1]) then parts[n] = size else parts[n] = redis.call('HGET', KEYS[1], name) end
+  if size > tonumber(ARGV[1]) then
+    parts[n] = size
+  else
+    parts[n] = redis.call('HGET', KEYS[1], name)
+  end
 end
 return parts
 `;
@@ -105,7 +110,8 @@ return parts
  * to start with the last line.
  */
 export const linesScript = `
-local first, last, longest, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local first, last = tonumber(ARGV[1]), tonumber(ARGV[2])
+local longest, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local answer, bytes = {redis.call('LLEN', KEYS[1])}, 0
 while first < last and bytes < most do
   local from, to = first, math.min(last, first + 100) - 1
@@ -194,7 +200,9 @@ local function rejectionOf(id)
   local name = redis.pcall('HGET', key, 'name')
   if not name or type(name) == 'table' then return 'gone' end
   if action == 'retry' then return redis.call('ZSCORE', base .. 'failed', id) and '' or 'state' end
-  if action == 'run' then return redis.call('ZSCORE', base .. 'waiting-children', id) and 'state' or '' end
+  if action == 'run' then
+    return redis.call('ZSCORE', base .. 'waiting-children', id) and 'state' or ''
+  end
   local scheduler = redis.call('HGET', key, 'rjk')
   local next = scheduler and redis.call('ZSCORE', base .. 'repeat', scheduler)
   if next and id == 'repeat:' .. scheduler .. ':' .. next then return 'scheduler' end

@@ -45,9 +45,9 @@ const none: Stretches = { cancelled: [], interrupted: [] };
  * stretches in which the number of failed jobs has changed, or is not known.
  * KEYS: the failed set, then the set of each marker. ARGV: for each stretch, the index of its set,
  * its bounds and its number of failed jobs, which is negative if it is not known.
- * Returns the number of failed jobs, then for each stretch its markers, its failed jobs and where it
- * was cut because it has too many markers. For an unchanged stretch it returns only 0; for one that
- * another call must compare, only 1.
+ * Returns the number of failed jobs, then for each stretch its markers, its failed jobs and where
+ * it was cut because it has too many markers. For an unchanged stretch it returns only 0; for one
+ * that another call must compare, only 1.
  */
 const compareMarkers = redisScript(`
 local failed, left, answer = KEYS[1], ${size.call}, {redis.call('ZCARD', KEYS[1])}
@@ -58,7 +58,8 @@ for at = 1, #ARGV, 4 do
   elseif left <= 0 and max ~= '+inf' then
     answer[#answer + 1] = 1
   else
-    local cut = max == '+inf' and redis.call('ZRANGEBYSCORE', set, min, max, 'WITHSCORES', 'LIMIT', ${size.stretch - 1}, 1)[2]
+    local cut = max == '+inf' and
+      redis.call('ZRANGEBYSCORE', set, min, max, 'WITHSCORES', 'LIMIT', ${size.stretch - 1}, 1)[2]
     local found = redis.call('ZRANGEBYSCORE', set, min, cut or max, 'WITHSCORES')
     local marked = 0
     for n = 1, #found, 2 do

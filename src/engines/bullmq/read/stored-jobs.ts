@@ -3,7 +3,10 @@ import { isOwnId, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog, StoredQueues } from '../queues/queue-catalog.js';
 
-/** Builds a job from the values of some fields of its hash. Returns undefined if it no longer exists. */
+/**
+ * Builds a job from the values of some fields of its hash. Returns undefined if it no longer
+ * exists.
+ */
 export function jobOfRow(
   id: string,
   fields: readonly string[],

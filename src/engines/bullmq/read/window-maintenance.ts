@@ -5,7 +5,8 @@ import { dropPartitions, dropStatistics } from '../../tables/write/statistics.js
 import type { Transaction } from '../../tables/write/transaction.js';
 
 /**
- * Maximum rows per step: failures that are added to the word index, expired rows, old statistics, and partitions.
+ * Maximum rows per step: failures that are added to the word index, expired rows, old statistics,
+ * and partitions.
  */
 const steps = { search: 100, expired: 500, statistics: 500, partitions: 100 };
 /** Milliseconds: how long statistics are kept, and the time between two cleanups of partitions. */

@@ -10,7 +10,8 @@ const maxLines = 100;
  * KEYS: the job, its log. ARGV: who calls, the number of the call, the lines.
  */
 const addLines = `
-local caller, last = string.match(redis.call('HGET', KEYS[1], '${jobFields.lastLines}') or '', '^(%S+) (%d+)$')
+local stored = redis.call('HGET', KEYS[1], '${jobFields.lastLines}') or ''
+local caller, last = string.match(stored, '^(%S+) (%d+)$')
 if caller == ARGV[1] and tonumber(last) >= tonumber(ARGV[2]) then return end
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
 for n = 3, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[n]) end

@@ -63,7 +63,8 @@ export const refusals = { noJob: -1, noLock: -2, notRunning: -3, otherLock: -6 }
 
 /** The log message of an end that Redis did not confirm. */
 export const abandoned =
-  'the end of a task was not stored, because Redis did not confirm it before this process stopped; the task counts as one of a crashed worker';
+  'the end of a task was not stored, because Redis did not confirm it before this process ' +
+  'stopped; the task counts as one of a crashed worker';
 
 /** Says why an attempt no longer has its task. */
 export function whyLost(isGone: boolean): string {

@@ -28,5 +28,6 @@ export function idOfRun(schedule: string, due: number): string {
   const time = due.toString(16).padStart(12, '0');
   const hash = createHash('sha256').update(`${schedule}\0${due}`).digest('hex');
   const variant = ((Number.parseInt(hash.slice(3, 4), 16) & 0x3) | 0x8).toString(16);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+  const end = `${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${end}`;
 }

@@ -1,9 +1,9 @@
 import { mergeScript } from './merges.js';
 
 /*
- * If Redis cannot read an entry, for example because a number is missing in it, the script replaces a
- * stored entry and leaves out a new one. An error would end the script, and the process would send
- * the same entry again and again. A key with another type still ends the script. Each key is
+ * If Redis cannot read an entry, for example because a number is missing in it, the script replaces
+ * a stored entry and leaves out a new one. An error would end the script, and the process would
+ * send the same entry again and again. A key with another type still ends the script. Each key is
  * therefore read before the first write, because Redis does not undo the writes of a script.
  */
 
@@ -15,13 +15,22 @@ import { mergeScript } from './merges.js';
 export const mergeFigures = mergeScript(`
 local function combined(stored, text)
   local added = cjson.decode(text)
-  local sum = stored and cjson.decode(stored) or {ended = {}, ran = 0, total = 0, min = 0, max = 0, buckets = {}}
-  if sum.ran == 0 then sum.min = added.min elseif added.ran > 0 then sum.min = math.min(sum.min, added.min) end
+  local sum = stored and cjson.decode(stored)
+    or {ended = {}, ran = 0, total = 0, min = 0, max = 0, buckets = {}}
+  if sum.ran == 0 then
+    sum.min = added.min
+  elseif added.ran > 0 then
+    sum.min = math.min(sum.min, added.min)
+  end
   sum.max = math.max(sum.max, added.max)
   sum.ran = sum.ran + added.ran
   sum.total = sum.total + added.total
-  for status, count in pairs(added.ended) do sum.ended[status] = (sum.ended[status] or 0) + count end
-  for bucket, count in pairs(added.buckets) do sum.buckets[bucket] = (sum.buckets[bucket] or 0) + count end
+  for status, count in pairs(added.ended) do
+    sum.ended[status] = (sum.ended[status] or 0) + count
+  end
+  for bucket, count in pairs(added.buckets) do
+    sum.buckets[bucket] = (sum.buckets[bucket] or 0) + count
+  end
   return cjson.encode(sum)
 end
 for _, key in ipairs(KEYS) do redis.call('HGET', key, '') end
@@ -48,7 +57,9 @@ local function combined(stored, text)
   group.count = group.count + before.count
   group.first = math.min(group.first, before.first)
   for hour, count in pairs(before.hours) do
-    if tonumber(hour) >= tonumber(ARGV[2]) then group.hours[hour] = (group.hours[hour] or 0) + count end
+    if tonumber(hour) >= tonumber(ARGV[2]) then
+      group.hours[hour] = (group.hours[hour] or 0) + count
+    end
   end
   if before.last > group.last then
     group.last, group.lastTaskId, group.message = before.last, before.lastTaskId, before.message
@@ -65,7 +76,9 @@ for at = 3, #ARGV, 2 do
 end
 local surplus = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[1])
 if surplus > 0 then
-  for _, fingerprint in ipairs(redis.call('ZRANGE', KEYS[2], 0, surplus - 1)) do redis.call('HDEL', KEYS[1], fingerprint) end
+  for _, fingerprint in ipairs(redis.call('ZRANGE', KEYS[2], 0, surplus - 1)) do
+    redis.call('HDEL', KEYS[1], fingerprint)
+  end
   redis.call('ZREMRANGEBYRANK', KEYS[2], 0, surplus - 1)
 end
 `);

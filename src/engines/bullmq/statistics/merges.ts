@@ -13,8 +13,8 @@ export interface Merge {
 const keptNumber = 86_400_000;
 
 /**
- * Builds a script for {@link Merges}. If Redis has already run a call, and only its answer was lost,
- * the script does nothing.
+ * Builds a script for {@link Merges}. If Redis has already run a call, and only its answer was
+ * lost, the script does nothing.
  *
  * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}. It calls `merged` with
  * its function that adds a new entry to a stored one, which is false or nil if there is none.

@@ -56,8 +56,9 @@ const separator = '\0';
 /**
  * Counts ended tasks in Redis, so that rates, durations and groups of failures can be shown without
  * reading the history. Each process gathers ends for a second, and adds them to the hashes of the
- * minute, hour and day in one step. Redis applies each step once, even if its answer is lost and the
- * process sends it again. Call `flush` before a read that must include the ends of this process.
+ * minute, hour and day in one step. Redis applies each step once, even if its answer is lost and
+ * the process sends it again. Call `flush` before a read that must include the ends of this
+ * process.
  */
 export class Statistics {
   readonly #parts: StatisticsParts;

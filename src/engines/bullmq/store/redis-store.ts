@@ -37,7 +37,10 @@ export interface RedisStore extends SharedStore {
   close(): Promise<void>;
 }
 
-/** Milliseconds that a write waits at most before it is sent, less than a request waits for the store. */
+/**
+ * Milliseconds that a write waits at most before it is sent, less than a request waits for the
+ * store.
+ */
 const longestWait = 950;
 /** Milliseconds between two checks whether this app still owns the store. */
 const ownerInterval = 1000;
@@ -83,9 +86,9 @@ interface OpenOptions {
 }
 
 /**
- * Opens a store whose options are checked. Each write is one script (`store-scripts.ts`), which also
- * appends the change to a stream. `StoreChanges` reads this stream on a connection of its own, so
- * that other processes see the change. `StoreOwners` prevents two apps from sharing the store by
+ * Opens a store whose options are checked. Each write is one script (`store-scripts.ts`), which
+ * also appends the change to a stream. `StoreChanges` reads this stream on a connection of its own,
+ * so that other processes see the change. `StoreOwners` prevents two apps from sharing the store by
  * accident.
  *
  * @throws TypeError or RangeError for a wrong connection.
@@ -116,7 +119,8 @@ export function openRedisStore(
     const message = `Redis cannot be used for sessions: ${explain(redis, thrown)}`;
     const detail =
       thrown instanceof ForeignStore
-        ? 'The session store belongs to another app, so this app answers no request. Its log says what to change.'
+        ? 'The session store belongs to another app, so this app answers no request. Its log ' +
+          'says what to change.'
         : undefined;
     return new TaskflowError('STORE_UNAVAILABLE', message, {
       cause,
@@ -304,6 +308,7 @@ async function warnOfEviction(redis: Redis, logger: Logger): Promise<void> {
   if (policy !== undefined && policy !== 'noeviction')
     logger.warn(
       { policy },
-      'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may drop sessions and logouts when its memory is full',
+      'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may drop ' +
+        'sessions and logouts when its memory is full',
     );
 }

@@ -116,8 +116,10 @@ export class StoreOwners {
     const foreign = claims.find((_claim, n) => answers[n] !== 1);
     if (foreign)
       throw new ForeignStore(
-        `another app on this Redis, with another secretKey, uses the same ${this.#setting} for its login at '${foreign.path}'. ` +
-          `Give each app its own ${this.#setting}. If this app has a new secretKey, list the old one after it, ` +
+        `another app on this Redis, with another secretKey, uses the same ${this.#setting} for ` +
+          `its login at '${foreign.path}'. ` +
+          `Give each app its own ${this.#setting}. If this app has a new secretKey, list the ` +
+          'old one after it, ' +
           `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
       );
     // Claims that were added during the check are not made yet.

@@ -33,7 +33,8 @@ export function storeKeys(prefix: string) {
  * the expected JSON. Empty JSON stands for no value: `replace` with an empty value deletes.
  */
 export const change = redisScript(`
-local what, name, value, expiresAt, now, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local what, name, value, expiresAt = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now, before = tonumber(ARGV[5]), ARGV[6]
 local present = redis.call('GET', KEYS[1])
 if what == 'replace' and (present or '') ~= before then return false end
 if what == 'replace' and value == '' then
@@ -51,8 +52,10 @@ redis.call('SET', KEYS[1], value, 'PX', math.max(1, math.ceil(tonumber(expiresAt
 redis.call('ZADD', KEYS[2], 0, name)
 redis.call('ZADD', KEYS[3], expiresAt, name)
 local n = redis.call('INCR', KEYS[5])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ${keptChanges}, '*', 'n', n, 'key', name, 'value', value, 'expiresAt', expiresAt)
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ${sweptAtOnce})) do
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ${keptChanges}, '*',
+  'n', n, 'key', name, 'value', value, 'expiresAt', expiresAt)
+local expired = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ${sweptAtOnce})
+for _, old in ipairs(expired) do
   redis.call('ZREM', KEYS[2], old)
   redis.call('ZREM', KEYS[3], old)
 end
@@ -91,7 +94,9 @@ export function addIfAbsent(
 /** Adds an entry to a log. KEYS: the log. ARGV: the JSON, when it expires, now. */
 export const append = redisScript(`
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ${sweptAtOnce})) do
-  if tonumber(entry[2][4]) <= tonumber(ARGV[3]) then redis.call('XDEL', KEYS[1], entry[1]) else break end
+  if tonumber(entry[2][4]) > tonumber(ARGV[3]) then break end
+  redis.call('XDEL', KEYS[1], entry[1])
 end
-return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*', 'entry', ARGV[1], 'expiresAt', ARGV[2])
+return redis.call('XADD', KEYS[1], 'MAXLEN', '~', ${keptEntries}, '*',
+  'entry', ARGV[1], 'expiresAt', ARGV[2])
 `);

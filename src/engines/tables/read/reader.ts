@@ -193,7 +193,8 @@ export class Reader {
     );
     return this.#database
       .all(
-        'SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused ORDER BY queue',
+        `SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused
+          ORDER BY queue`,
         noQueue,
       )
       .map((row) => {

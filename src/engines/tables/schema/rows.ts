@@ -23,7 +23,8 @@ export function idBytes(id: string): Uint8Array {
 /** The id of 16 bytes, or of their hexadecimal digits. */
 export function idOf(bytes: SqlValue | undefined): string {
   const hex = typeof bytes === 'string' ? bytes.toLowerCase() : hexOf(bytes as Uint8Array);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const start = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}`;
+  return `${start}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
 function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
@@ -80,7 +81,8 @@ const maxSeconds = 1000;
 function time(value: SqlValue | undefined): string | null {
   if (typeof value !== 'number') return null;
   const second = Math.floor(value / 1000);
-  return `${seconds.get(second) ?? writeSecond(second)}${String(value - second * 1000).padStart(3, '0')}Z`;
+  const milliseconds = String(value - second * 1000).padStart(3, '0');
+  return `${seconds.get(second) ?? writeSecond(second)}${milliseconds}Z`;
 }
 
 function writeSecond(second: number): string {

@@ -1,7 +1,9 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { SqlValue } from './database.js';
 
-/** The number that each state of a task is stored as. Files hold these numbers: never change one. */
+/**
+ * The number that each state of a task is stored as. Files hold these numbers: never change one.
+ */
 export const stateCode = {
   pending: 0,
   running: 1,
@@ -23,8 +25,8 @@ export function stateOf(code: SqlValue | undefined): TaskStatus {
 }
 
 /**
- * The condition of the indexes of ended tasks. SQLite uses a partial index only if the query repeats
- * its condition.
+ * The condition of the indexes of ended tasks. SQLite uses a partial index only if the query
+ * repeats its condition.
  */
 export const hasEnded = `status > ${stateCode.running}`;
 

@@ -46,7 +46,8 @@ import { type Transaction, wantedRow } from './transaction.js';
  *    that ten of them are one statement; a write of any other kind flushes it first.
  * 3. `claim` takes ready tasks for the process, which may be tasks of this same batch.
  * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures
- *    (`Failures`), counters (`Counters`). If the transaction fails, all of them discard what they hold, and the writes are tried one by one.
+ *    (`Failures`), counters (`Counters`). If the transaction fails, all of them discard what they
+ *    hold, and the writes are tried one by one.
  */
 
 /** Writes all of a batch in one transaction. */

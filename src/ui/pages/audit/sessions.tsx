@@ -31,7 +31,8 @@ function device({ userAgent = '' }: OpenSession): string {
   const browser =
     /(Firefox|Edg|OPR|Chrome|Safari|curl)\/?/.exec(userAgent)?.[1] ?? 'Unknown browser';
   const system = /(Windows|Android|iPhone|iPad|Mac OS|Linux)/.exec(userAgent)?.[1];
-  return `${browser.replace('Edg', 'Edge').replace('OPR', 'Opera')}${system ? ` on ${system}` : ''}`;
+  const name = browser.replace('Edg', 'Edge').replace('OPR', 'Opera');
+  return system ? `${name} on ${system}` : name;
 }
 
 /**
@@ -67,12 +68,12 @@ function endOthers(all: readonly OpenSession[]): Promise<void> {
   const users = [
     ...new Set(others.map(({ username, strategy }) => userText(username, strategy))),
   ].join(', ');
+  const number = others.length === 1 ? 'One other session' : `${others.length} other sessions`;
   return confirmed({
     title: 'End all other sessions?',
     body: () => (
       <p>
-        {others.length === 1 ? 'One other session' : `${others.length} other sessions`} of {users}{' '}
-        {others.length === 1 ? 'ends' : 'end'} at once. Your own session stays.
+        {number} of {users} {others.length === 1 ? 'ends' : 'end'} at once. Your own session stays.
       </p>
     ),
     button: () => `End ${others.length}`,

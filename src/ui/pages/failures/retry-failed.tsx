@@ -61,7 +61,9 @@ export async function retryFailedSince(
           ...(name !== undefined && { name }),
         });
         notify(
-          `${whole(dispatched)} queued${skipped > 0 ? `, ${whole(skipped)} skipped: their state had changed` : ''}.`,
+          skipped > 0
+            ? `${whole(dispatched)} queued, ${whole(skipped)} skipped: their state had changed.`
+            : `${whole(dispatched)} queued.`,
           {
             link: { text: 'Show them', href: linkToPage({ view: 'tasks', name }) },
           },

@@ -139,7 +139,8 @@ const workerColumns: readonly Column<Worker>[] = [
     header: 'Last seen',
     class: ({ lastSign }) => (lastSign > stale ? 'stale' : ''),
     cell: ({ lastSign }) =>
-      `${lastSign < 1 ? 'now' : `${age(lastSign)} ago`}${lastSign > stale ? ' — busy or stuck' : ''}`,
+      (lastSign < 1 ? 'now' : `${age(lastSign)} ago`) +
+      (lastSign > stale ? ' — busy or stuck' : ''),
   },
   { header: 'Up since', cell: ({ startedAt }) => <Time at={startedAt} /> },
   { header: 'Version', cell: ({ version }) => version },

@@ -196,7 +196,8 @@ export async function actOnFilter(
         sum.dispatched += answer.dispatched;
         sum.skipped += answer.skipped;
         sum.results.push(...answer.results);
-        progress.value = `${whole(sum.dispatched)} of ${whole(Math.max(first, sum.dispatched))} done…`;
+        const all = Math.max(first, sum.dispatched);
+        progress.value = `${whole(sum.dispatched)} of ${whole(all)} done…`;
         if (answer.remaining <= 0 || answer.dispatched === 0) break;
         // Tasks that are done no longer match, so the rest is counted again.
         expected = (await count()).count;
@@ -214,7 +215,8 @@ export async function actOnFilter(
  */
 function numberOf(counted: BulkAnswer | undefined): string {
   const { count = 0, countRelation, scope } = counted ?? {};
-  return `${countRelation === 'gte' && scope === undefined ? 'more than ' : ''}${plural(count, 'task')}`;
+  const isMore = countRelation === 'gte' && scope === undefined;
+  return `${isMore ? 'more than ' : ''}${plural(count, 'task')}`;
 }
 
 /** Says in a confirmation that a command changes tasks among the newest ones only. */
@@ -245,8 +247,10 @@ async function bulkExpecting(
 
 /** Returns the error that asks the user to confirm the present number of tasks. */
 export function countChanged(number: string, cause: unknown): Error {
-  const text = `There are ${number} now. The number changed, so nothing was done. Continue with these?`;
-  return new Error(text, { cause });
+  return new Error(
+    `Nothing was done, because the number changed: there are ${number} now. Continue with these?`,
+    { cause },
+  );
 }
 
 /** Shows how many tasks were changed, and why some were skipped. */

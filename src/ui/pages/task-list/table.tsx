@@ -99,8 +99,9 @@ function Coverage() {
       {hasMore && (
         <>
           {' '}
-          <ChangeLink change={{ sort: '-endedAt', cursor: undefined }}>Sort by end time</ChangeLink>{' '}
-          to include them.
+          To include them,{' '}
+          <ChangeLink change={{ sort: '-endedAt', cursor: undefined }}>sort by end time</ChangeLink>
+          .
         </>
       )}
     </p>

@@ -34,6 +34,8 @@ function stretches(task: ShownTask, present: number): Stretch[] {
   return found;
 }
 
+const symbolOf = (kind: Stretch['kind']): string => (kind === 'wait' ? '' : symbols[kind]);
+
 /**
  * The attempts with the waits between them. A press on an attempt shows only its error and log
  * lines.
@@ -74,7 +76,7 @@ export function Timeline({ task }: { task: ShownTask }) {
                 title={error}
                 onClick={() => choose(attempt)}
               >
-                <span aria-hidden="true">{kind === 'wait' ? '' : symbols[kind]}</span> {attempt}{' '}
+                <span aria-hidden="true">{symbolOf(kind)}</span> {attempt}{' '}
                 <span class="unseen">{kind}</span> <span class="faint">{duration(seconds)}</span>
               </button>
             </li>
