@@ -5,7 +5,7 @@ const id = '01900000-0000-7000-8000-000000000000';
 const huge = 'x'.repeat(1_000_000);
 const invalid = expect.objectContaining({ code: 'INVALID_INPUT' });
 
-/** What a call throws or rejects with. */
+/** Returns the error that a call throws or rejects with. */
 async function thrownBy(call: () => unknown): Promise<unknown> {
   try {
     return (await call()) as unknown;
@@ -14,7 +14,7 @@ async function thrownBy(call: () => unknown): Promise<unknown> {
   }
 }
 
-describe('The arguments of the client', () => {
+describe('the client', () => {
   let requests: [method: string, url: string, body: unknown][];
   let client: TaskClient;
 
@@ -43,7 +43,7 @@ describe('The arguments of the client', () => {
     ['an unknown option', () => createClient('/tasks', { tokn: 'x' } as never)],
     ['a token that is a number', () => createClient('/tasks', { token: 7 as never })],
     ['a fetch that is a string', () => createClient('/tasks', { fetch: 'x' as never })],
-  ])('refuse a client with %s', async (_name, call) => {
+  ])('cannot be created with %s', async (_name, call) => {
     expect(await thrownBy(call)).toEqual(invalid);
   });
 
@@ -72,7 +72,7 @@ describe('The arguments of the client', () => {
     [...byName, ...alsoByName].flatMap((method) =>
       names.map(([name, value]) => [method, name, value] as const),
     ),
-  )('refuse %s of %s and send nothing', async (method, _name, value) => {
+  )('rejects %s() with %s, and sends nothing', async (method, _name, value) => {
     expect(await thrownBy(() => client[method](value as never))).toEqual(invalid);
     expect(requests).toEqual([]);
   });
@@ -134,12 +134,12 @@ describe('The arguments of the client', () => {
     ['a query that is a string', (of) => of.list('failed' as never)],
     ['a query that is null', (of) => of.list(null as never)],
     ['a misspelt topic', (of) => of.changes({ topic: ['tasks'] } as never)],
-  ])('refuse %s and send nothing', async (_name, call) => {
+  ])('rejects %s, and sends nothing', async (_name, call) => {
     expect(await thrownBy(() => call(client))).toEqual(invalid);
     expect(requests).toEqual([]);
   });
 
-  it('leave out undefined members of a query, and send Dates as ISO 8601', async () => {
+  it('omits undefined members of a query, and sends Dates as ISO 8601', async () => {
     const from = new Date(0);
     await client.list({ name: undefined, status: ['failed'], from });
     await client.deleteHistory(from, { dryRun: true });

@@ -102,13 +102,13 @@ describe('the client', () => {
     expect((await client.deleteHistory('-1h')).deleted).toBe(0);
   });
 
-  it('rejects with the error of the server, or with NETWORK if there is no server', async () => {
+  it('rejects with the error of the server, or with NETWORK without a server', async () => {
     await expect(client.get('nothing')).rejects.toThrow(problem('TASK_NOT_FOUND', 404));
     await expect(client.list({ limit: 0 })).rejects.toThrow(problem('INVALID_INPUT', 400));
     await expect(createClient(app.base).list()).rejects.toThrow(problem('UNAUTHENTICATED', 401));
     const nowhere = createClient('http://127.0.0.1:9/tasks');
     await expect(nowhere.list()).rejects.toThrow(problem('NETWORK', 0));
-    // The answer may be all that was lost.
+    // The server may have carried out the command although its answer was lost.
     const calls = [nowhere.list(), nowhere.cancel('some-task'), nowhere.deleteHistory('-1h')];
     const failed = await Promise.all(
       calls.map((call: Promise<unknown>) => call.catch((error: unknown) => error)),
@@ -118,23 +118,26 @@ describe('the client', () => {
     await expect(client.list({}, aborted)).rejects.toThrow('never mind');
   });
 
-  it.each([true, undefined])('rejects with the maybeDone of the server: %s', async (maybeDone) => {
-    const failing = new Koa();
-    failing.use((ctx) => {
-      ctx.status = 503;
-      ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
-    });
-    const { url, close } = await serve(failing);
-    const error = await createClient(`${url}/tasks`)
-      .cancel('some-task')
-      .catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({
-      code: 'ENGINE_UNAVAILABLE',
-      status: 503,
-      maybeDone: maybeDone === true,
-    });
-    await close();
-  });
+  it.each([true, undefined])(
+    'rejects with `maybeDone` if the server sends it: %s',
+    async (maybeDone) => {
+      const failing = new Koa();
+      failing.use((ctx) => {
+        ctx.status = 503;
+        ctx.body = { code: 'ENGINE_UNAVAILABLE', ...(maybeDone && { maybeDone }) };
+      });
+      const { url, close } = await serve(failing);
+      const error = await createClient(`${url}/tasks`)
+        .cancel('some-task')
+        .catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({
+        code: 'ENGINE_UNAVAILABLE',
+        status: 503,
+        maybeDone: maybeDone === true,
+      });
+      await close();
+    },
+  );
 
   it('calls the token function for each request', async () => {
     let asked = 0;
@@ -149,7 +152,7 @@ describe('the client', () => {
     expect(asked).toBe(2);
   });
 
-  it('ends its changes with an error when the session ends, without another attempt', async () => {
+  it('ends its changes with an error when the session ends', async () => {
     const short = createClient(app.base, { token: await token() });
     const changes: Change[] = [];
     const following = (async () => {
@@ -166,7 +169,7 @@ describe('the client', () => {
     client = createClient(app.base, { token: await token() });
   });
 
-  it('is under 4 KB when compressed', async () => {
+  it('is smaller than 4 KB when compressed', async () => {
     const { outputFiles } = await build({
       entryPoints: ['src/client/client.ts'],
       bundle: true,
@@ -240,7 +243,7 @@ describe('the changes of a client', () => {
     await following;
   });
 
-  it('wait longer after each failed attempt, up to 30 seconds, and start over after a success', async () => {
+  it('wait longer after each failed attempt, up to 30 seconds', async () => {
     const following = follow();
     await waitFor(() => of('hello').length === 1);
     await cutter.close();
@@ -255,7 +258,7 @@ describe('the changes of a client', () => {
     await following;
   });
 
-  it('end at once with their signal, also while they wait', async () => {
+  it('end immediately when their signal aborts, also while they wait', async () => {
     await cutter.close();
     const following = follow({ wait: undefined });
     // The third wait lasts at least three seconds.
@@ -266,7 +269,7 @@ describe('the changes of a client', () => {
     expect(performance.now() - started).toBeLessThan(2900);
   });
 
-  it('contain the log lines of followed tasks, and metrics only if they are subscribed', async () => {
+  it('contain log lines and metrics only if they are requested', async () => {
     let speak = (): void => {};
     const heard = new Promise<void>((resolve) => {
       speak = resolve;
@@ -295,7 +298,7 @@ describe('the changes of a client', () => {
     await following;
   });
 
-  it('end with an error at once if another attempt would be refused', async () => {
+  it('end with an error immediately if another attempt would be rejected', async () => {
     await expect(follow({ follow: ['not an id'] })).rejects.toThrow(problem('INVALID_INPUT', 400));
     expect(waits).toEqual([]);
   });

@@ -27,7 +27,7 @@ describe('backgroundTasks', () => {
   });
   afterEach(() => served.close());
 
-  it('gives the id at once and stores all that a request added, before the answer is sent', async () => {
+  it('returns the id immediately, and stores the tasks before the response', async () => {
     let id = '';
     handler = async (ctx) => {
       id = ctx.backgroundTasks.add(send, 'a@x.org');
@@ -40,7 +40,7 @@ describe('backgroundTasks', () => {
     expect(await tasks.get(id)).toMatchObject({ args: ['a@x.org'] });
   });
 
-  it('stores nothing when a handler throws', async () => {
+  it('stores nothing if a handler throws', async () => {
     handler = (ctx) => {
       ctx.backgroundTasks.add(send, 'a@x.org');
       throw new Error('no');
@@ -49,7 +49,7 @@ describe('backgroundTasks', () => {
     expect(await stored()).toBe(0);
   });
 
-  it('stores nothing when the answer is an error, and all when the handler set no answer', async () => {
+  it('stores nothing if the response is an error, but all if there is none', async () => {
     handler = (ctx) => {
       ctx.backgroundTasks.add(send, 'a@x.org');
       ctx.status = 422;
@@ -67,7 +67,7 @@ describe('backgroundTasks', () => {
     ['null', null],
     ['a function', () => {}],
     ['a name', 'send'],
-  ])('refuses to add %s, and stores nothing', async (_name, task) => {
+  ])('rejects %s and stores nothing', async (_name, task) => {
     let thrown: unknown;
     handler = (ctx) => {
       try {
@@ -82,7 +82,7 @@ describe('backgroundTasks', () => {
     expect(await stored()).toBe(0);
   });
 
-  it('answers 500 when they cannot be stored', async () => {
+  it('answers 500 if the tasks cannot be stored', async () => {
     const broken = new Koa();
     broken.use(
       backgroundTasks({
@@ -102,7 +102,7 @@ describe('backgroundTasks', () => {
     await server.close();
   });
 
-  it('refuses wrong arguments at once, and any once the request is answered', async () => {
+  it('rejects invalid arguments, and any task after the response', async () => {
     handler = (ctx) => {
       expect(() => ctx.backgroundTasks.add(send, new Date() as never)).toThrow('args[0] is a Date');
       ctx.body = 'ok';
@@ -111,7 +111,7 @@ describe('backgroundTasks', () => {
     expect(() => kept?.add(send, 'late')).toThrow(/after the request had been answered/);
   });
 
-  it('refuses a single task in place of the manager', () => {
+  it('rejects a single task in place of the manager', () => {
     const misuse = send as unknown as Parameters<typeof backgroundTasks>[0];
     expect(() => backgroundTasks(misuse)).toThrow(
       expect.objectContaining({ code: 'INVALID_INPUT' }),

@@ -18,7 +18,7 @@ interface BulkAnswer {
   dryRun: boolean;
 }
 
-const nobody = '01900000-0000-7000-8000-000000000000';
+const unknownId = '01900000-0000-7000-8000-000000000000';
 
 describe('a command for many tasks', () => {
   let engine: TestEngine;
@@ -79,7 +79,7 @@ describe('a command for many tasks', () => {
       dispatched: 1,
       skipped: 0,
     });
-    const answer = await post('/bulk-retry', { ids: [first, first, second, nobody] });
+    const answer = await post('/bulk-retry', { ids: [first, first, second, unknownId] });
     expect(answer).toEqual({
       status: 200,
       dispatched: 1,
@@ -87,7 +87,7 @@ describe('a command for many tasks', () => {
       results: [
         { id: first, ok: true },
         { id: second, ok: false, code: 'TASK_STATE_CONFLICT', detail: 'The task is success.' },
-        { id: nobody, ok: false, code: 'TASK_NOT_FOUND', detail: 'There is no such task.' },
+        { id: unknownId, ok: false, code: 'TASK_NOT_FOUND', detail: 'There is no such task.' },
       ],
       count: 3,
       countRelation: 'eq',
@@ -106,7 +106,7 @@ describe('a command for many tasks', () => {
     });
   });
 
-  it('counts by filter in a dry run, then runs if the count is the same', async () => {
+  it('counts by filter in a dry run, and runs only if the count is the same', async () => {
     const ids = await failing('mail', 3);
     const [other = ''] = await failing('charge', 1);
     const filter = { status: ['failed', 'success'], name: 'mail' };
@@ -217,9 +217,9 @@ describe('a command for many tasks', () => {
 
   it.each<[string, object, RegExp]>([
     ['/bulk', {}, /^action must be one of retry, cancel, delete/],
-    ['/bulk', { action: 'burn', ids: [nobody] }, /^action must be/],
+    ['/bulk', { action: 'burn', ids: [unknownId] }, /^action must be/],
     ['/bulk', { action: 'retry' }, /either ids or filter/],
-    ['/bulk', { action: 'retry', ids: [nobody], filter: 'all' }, /either ids or filter/],
+    ['/bulk', { action: 'retry', ids: [unknownId], filter: 'all' }, /either ids or filter/],
     ['/bulk', { action: 'retry', filter: 'all' }, /^expect is required with filter/],
     ['/bulk', { action: 'retry', filter: {}, expect: 1 }, /^filter has no condition; .* 'all'/],
     [
@@ -238,16 +238,16 @@ describe('a command for many tasks', () => {
       { action: 'retry', filter: { name: null }, expect: 1 },
       /^filter.name must be a string/,
     ],
-    ['/bulk', { action: 'cancel', ids: [nobody], spread: 5 }, /spread belongs to retry/],
+    ['/bulk', { action: 'cancel', ids: [unknownId], spread: 5 }, /spread belongs to retry/],
     [
       '/bulk',
-      { action: 'retry', ids: [nobody], spread: -1 },
+      { action: 'retry', ids: [unknownId], spread: -1 },
       /^spread must be a number of seconds/,
     ],
     ['/bulk', { action: 'retry', ids: [] }, /^ids must have at least one id/],
     [
       '/bulk',
-      { action: 'retry', ids: Array(1001).fill(nobody) },
+      { action: 'retry', ids: Array(1001).fill(unknownId) },
       /^ids must have at most 1,000 ids/,
     ],
     ['/bulk', { action: 'retry', ids: ['../x'] }, /"..\/x", which is not the id of a task/],
@@ -272,16 +272,16 @@ describe('a command for many tasks', () => {
       { action: 'retry', filter: ['failed'], expect: 1 },
       /^filter must be an object of conditions/,
     ],
-    ['/bulk-retry', { id: nobody }, /^Unknown member "id" in the body/],
+    ['/bulk-retry', { id: unknownId }, /^Unknown member "id" in the body/],
     ['/retry-failed', {}, /^since must be a time/],
     ['/retry-failed', { since: '99999999999d' }, /^since must be a time/],
-  ])('%s with %j is refused, and says what is right', async (path, body, message) => {
+  ])('rejects a request to %s with %j, and says what is accepted', async (path, body, message) => {
     const answer = await post(path, body);
     expect([answer.status, answer.code]).toEqual([400, 'INVALID_INPUT']);
     expect(answer.detail).toMatch(message);
   });
 
-  it('takes at most 10,000 tasks a call, and returns how many remain', async () => {
+  it('changes at most 10,000 tasks per call, and returns how many remain', async () => {
     const waiting = tasks.define<[n: number]>('waiting');
     for (let part = 0; part < 11; part++)
       await waiting

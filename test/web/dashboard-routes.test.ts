@@ -56,7 +56,7 @@ describe('dashboardRoutes', () => {
       expect((await ask(url + path)).text).toBe('elsewhere');
   });
 
-  it('logs no error if a browser disconnects during a file', async () => {
+  it('logs no error if a browser disconnects during a download', async () => {
     const app = new Koa();
     const errors: unknown[] = [];
     app.on('error', (error) => errors.push(error));
@@ -75,11 +75,11 @@ describe('dashboardRoutes', () => {
   });
 
   it('redirects anonymous requests to the login, or answers 401 if there is none', async () => {
-    const nobody = { who: () => undefined };
-    const withLogin = await appWith({ access: { ...nobody, loginUrl: () => '/sign-in' } });
+    const anonymous = { who: () => undefined };
+    const withLogin = await appWith({ access: { ...anonymous, loginUrl: () => '/sign-in' } });
     expect((await ask(`${withLogin}/tasks/dashboard`)).headers.get('Location')).toBe('/sign-in');
     await served?.close();
-    const without = await appWith({ access: nobody });
+    const without = await appWith({ access: anonymous });
     const answer = await ask(`${without}/tasks/dashboard`);
     expect([answer.status, answer.headers.get('Content-Type')]).toEqual([
       401,
@@ -97,7 +97,7 @@ describe('dashboardRoutes', () => {
     ).toContain('<html lang="en">');
   });
 
-  it('contains the tasks that its address lists, as the API returns them', async () => {
+  it('includes the tasks that the URL lists, as the API returns them', async () => {
     const mail = tasks.task('mail', () => {});
     await tasks.start({ run: false });
     await mail.with({ tags: { tenant: '7' } }).enqueue();
@@ -114,7 +114,7 @@ describe('dashboardRoutes', () => {
       items: [{ tags: { tenant: '7' } }],
     });
     expect(await listOf('?view=failures')).toBeNull();
-    // What is wrong with it the page says by itself.
+    // The page itself shows the error in the query.
     expect(await listOf('?view=tasks&status=broken')).toBeNull();
   });
 
@@ -124,7 +124,7 @@ describe('dashboardRoutes', () => {
     'https://evil.example/x.png',
     'javascript:alert(1)',
     'data:text/html,x',
-  ])('refuses the logo %s', (logo) => {
+  ])('rejects the logo %s', (logo) => {
     expect(() => dashboardRoutes(tasks, { logo, logger: false })).toThrow(/logo/);
   });
 });

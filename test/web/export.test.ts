@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 describe('GET P/export', () => {
-  it('is a CSV of all pages of the filtered list, without cells that a spreadsheet runs', async () => {
+  it('is a CSV of the whole filtered list, with formulas escaped', async () => {
     const { text, headers } = await ask(`${app.base}/export?format=csv`, { headers: session });
     const rows = text.trimEnd().split('\r\n');
     expect(rows).toHaveLength(1202);
@@ -39,7 +39,7 @@ describe('GET P/export', () => {
     expect(failed.text.split('\r\n')[1]).toContain("Error: =cmd|'/C calc'!A0");
   });
 
-  it('is NDJSON with one task a line, without arguments', async () => {
+  it('is NDJSON with one task per line, without arguments', async () => {
     const { text } = await ask(`${app.base}/export?format=ndjson&name=quiet`, { headers: session });
     const rows = text
       .trimEnd()
@@ -50,7 +50,7 @@ describe('GET P/export', () => {
     expect(Object.keys(rows[0] ?? {})).not.toContain('args');
   });
 
-  it('exports the filtered audit, without cells that a spreadsheet runs', async () => {
+  it('also exports the filtered audit log, with formulas escaped', async () => {
     await ask(`${app.base}/queues/${encodeURIComponent('slow')}/pause`, {
       method: 'POST',
       headers: { ...session, 'Content-Type': 'application/json' },
@@ -111,12 +111,12 @@ describe('GET P/export', () => {
     '?format=csv&format=ndjson',
     '?format=csv&status=none',
     '?format=csv&limit=5',
-  ])('refuses %s', async (query) => {
+  ])('rejects the query "%s"', async (query) => {
     expect((await ask(`${app.base}/export${query}`, { headers: session })).status).toBe(400);
   });
 });
 
-describe('a cell of a CSV', () => {
+describe('a CSV cell', () => {
   it.each([
     ['=1+1', "'=1+1"],
     ['+1', "'+1"],
@@ -135,7 +135,7 @@ describe('a cell of a CSV', () => {
     ['plain', 'plain'],
     [null, ''],
     [-5, '-5'],
-  ])('writes %j as %j', (value, cell) => {
+  ])('shows %j as %j', (value, cell) => {
     expect(csvCell(value)).toBe(cell);
   });
 });

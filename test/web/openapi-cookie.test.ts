@@ -35,7 +35,7 @@ const cases: Record<string, { path?: string; cookie?: object; prefix?: string; h
     'under koa-mount': { prefix: '/shop' },
   };
 
-describe('the cookie that P/openapi.json names', () => {
+describe('the cookie in P/openapi.json', () => {
   it.each(Object.entries(cases))(
     'is the one that a sign-in sets: %s',
     async (_case, { path = '/tasks', cookie, prefix = '', https }) => {
@@ -68,7 +68,7 @@ describe('the cookie that P/openapi.json names', () => {
     },
   );
 
-  it("is the one that the app's own login names", async () => {
+  it('has the name that the login of the app gives', async () => {
     const app = new Koa();
     app.use(
       taskAdmin(tasks, {
@@ -84,7 +84,7 @@ describe('the cookie that P/openapi.json names', () => {
     ]);
   });
 
-  it("is absent if the app's own login names none, or if there is no login", async () => {
+  it('is absent without a login, or if the login of the app names no cookie', async () => {
     for (const auth of [null, { who: () => ({ name: 'ada', roles: ['admin'] }) }]) {
       const app = new Koa();
       app.use(taskAdmin(tasks, { auth, logger: false }));

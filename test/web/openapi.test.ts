@@ -34,7 +34,7 @@ interface Document {
   components: { schemas: Record<string, Schema> };
 }
 
-/** Cases of each route; more by `CASES=1000`. */
+/** The number of cases per route. `CASES=1000` sets another number. */
 const cases = Number(process.env.CASES ?? 40);
 
 let app: AdminApp;
@@ -65,7 +65,7 @@ afterAll(async () => {
 describe('P/openapi.json', () => {
   it('passes a linter without a warning', async () => {
     const source = JSON.stringify({ ...document, servers: [{ url: 'https://shop.internal' }] });
-    // A sign-out that is a link ends in a redirect, and in nothing else.
+    // Signing out by a link has only a redirect as its response.
     const config = await createConfig({
       extends: ['recommended'],
       rules: { 'operation-2xx-response': 'off' },
@@ -93,13 +93,13 @@ describe('P/openapi.json', () => {
     const served = mounted
       .filter(({ path }) => !/assets|^\/dashboard$/.test(path))
       .map(({ method, path }) => `${method} /tasks${path.replace(/:(\w+)/g, '{$1}')}`);
-    const told = Object.entries(document.paths).flatMap(([path, methods]) =>
+    const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    expect(told.sort()).toEqual([...new Set(served)].sort());
+    expect(documented.sort()).toEqual([...new Set(served)].sort());
   });
 
-  it('names the paths as clients see them', async () => {
+  it('contains the paths as clients see them', async () => {
     const mounted = await serveAdmin({ path: '/jobs', auth: null }, { mounted: '/inner' });
     const { paths, servers } = (await (
       await fetch(`${mounted.base}/openapi.json`)
@@ -111,13 +111,13 @@ describe('P/openapi.json', () => {
   });
 });
 
-/** A request made of the document. */
+/** A request that is generated from the document. */
 interface Case {
   path: Record<string, unknown>;
   query: Record<string, unknown>;
   body: unknown;
   type: string;
-  as: 'admin' | 'viewer' | 'nobody' | 'liar';
+  as: 'admin' | 'viewer' | 'anonymous' | 'forged';
 }
 
 const resolve = (ref: string): Schema =>
@@ -157,15 +157,15 @@ function casesOf({ parameters = [], requestBody }: Operation): fc.Arbitrary<Case
     ),
     as: fc.oneof(
       { weight: 5, arbitrary: fc.constant('admin' as const) },
-      fc.constantFrom('viewer' as const, 'nobody' as const, 'liar' as const),
+      fc.constantFrom('viewer' as const, 'anonymous' as const, 'forged' as const),
     ),
   });
 }
 
-/** Whether a text can stand in an address: half a surrogate cannot. */
+/** Whether a URL can contain a text: it cannot contain half of a surrogate pair. */
 const isWellFormed = (text: string): boolean => !/\p{Cs}/u.test(text);
 
-/** What stands in a path: what there is, what there is not, and what nobody should write there. */
+/** Values of a path parameter: existing, unknown and hostile ones. */
 function pathValue(): fc.Arbitrary<unknown> {
   const texts = hostile.filter(
     (each): each is string => typeof each === 'string' && isWellFormed(each),
@@ -191,14 +191,15 @@ async function send(
   for (const [name, value] of Object.entries(query))
     for (const each of Array.isArray(value) ? value : [value]) search.append(name, textOf(each));
   const url = `${app.url}${filled}${search.size > 0 ? `?${search}` : ''}`;
-  // A path of dots is another path before it is ever sent; one of a fixed name is another route.
+  // A path of dots becomes another path before it is sent. A path with a fixed name is another
+  // route.
   if (new URL(url).pathname !== filled || (path.endsWith('{id}') && fixed.has(filled)))
     return undefined;
   const who = {
     admin: bearer,
     viewer,
-    nobody: {},
-    liar: { Authorization: 'Bearer eyJhbGciOiJub25lIn0.e30.' },
+    anonymous: {},
+    forged: { Authorization: 'Bearer eyJhbGciOiJub25lIn0.e30.' },
   }[as];
   const headers: Record<string, string> = {
     ...who,
@@ -216,7 +217,7 @@ const textOf = (value: unknown): string =>
   typeof value === 'object' ? JSON.stringify(value) : String(value);
 let fixed: Set<string>;
 
-describe('every route of the document', () => {
+describe('every documented route', () => {
   const ajv = new Ajv2020({ strict: false, allErrors: false });
   addFormats.default(ajv);
   const validators = new Map<Schema, ValidateFunction>();
@@ -232,7 +233,7 @@ describe('every route of the document', () => {
     ids = (await app.tasks.find({ limit: 10 })).items.map(({ id }) => id);
   });
 
-  it('answers any input as the document says, and never with 5xx', async () => {
+  it('answers any input as documented, and never with 5xx', async () => {
     let sent = 0;
     const seen = new Map<number, number>();
     for (const [path, methods] of Object.entries(document.paths)) {
@@ -243,15 +244,15 @@ describe('every route of the document', () => {
             if (!response) return;
             sent += 1;
             seen.set(response.status, (seen.get(response.status) ?? 0) + 1);
-            const told = operation.responses[response.status];
-            expect([operation.operationId, response.status, told !== undefined]).toEqual([
+            const documented = operation.responses[response.status];
+            expect([operation.operationId, response.status, documented !== undefined]).toEqual([
               operation.operationId,
               response.status,
               true,
             ]);
             expect(response.status).toBeLessThan(500);
             const isGuarded = operation.security === undefined;
-            if (isGuarded && (each.as === 'nobody' || each.as === 'liar'))
+            if (isGuarded && (each.as === 'anonymous' || each.as === 'forged'))
               expect([operation.operationId, response.status]).toEqual([
                 operation.operationId,
                 401,
@@ -259,10 +260,10 @@ describe('every route of the document', () => {
             const type = response.headers.get('content-type')?.split(';')[0] ?? '';
             if (type === 'text/event-stream') return response.body?.cancel();
             const text = await response.text();
-            if (!told?.content || text === '') return;
+            if (!documented?.content || text === '') return;
             if (!type.endsWith('json') || type === 'application/x-ndjson') return;
-            expect(Object.keys(told.content)).toContain(type);
-            const problem = validate(told.content[type]?.schema ?? {}, JSON.parse(text));
+            expect(Object.keys(documented.content)).toContain(type);
+            const problem = validate(documented.content[type]?.schema ?? {}, JSON.parse(text));
             expect([operation.operationId, response.status, problem, text.slice(0, 200)]).toEqual([
               operation.operationId,
               response.status,
@@ -272,7 +273,7 @@ describe('every route of the document', () => {
           }),
           { numRuns: cases, interruptAfterTimeLimit: 60_000 },
         );
-        // Some end the very session they are asked with.
+        // Some routes end the session of their request.
         if (operation.tags.includes('login'))
           [bearer, viewer] = await Promise.all([
             signIn('admin', password),

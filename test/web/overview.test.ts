@@ -49,7 +49,7 @@ afterAll(async () => {
 });
 
 describe('GET P/functions', () => {
-  it('lists functions with settings and statistics, also those that only have tasks', async () => {
+  it('lists functions with settings and statistics, even without a handler', async () => {
     const { body } = await get<{
       items: { name: string; settings: object; counts: object; successRate: number }[];
     }>('/functions');
@@ -79,7 +79,7 @@ describe('GET P/functions', () => {
 });
 
 describe('GET P/queues', () => {
-  it('lists each queue with its state and its statistics', async () => {
+  it('lists each queue with its state and statistics', async () => {
     const { body } = await get<{ items: object[] }>('/queues');
     expect(body.items).toMatchObject([
       {
@@ -156,7 +156,7 @@ describe('GET P/failures', () => {
 });
 
 describe('GET P/metrics/prometheus', () => {
-  it('writes every statistic as a line that Prometheus reads, with names escaped', async () => {
+  it('writes every statistic as a line for Prometheus, with names escaped', async () => {
     const { text, headers } = await get('/metrics/prometheus');
     expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(text).toContain('koa_taskflow_tasks{function="add",status="success"} 2\n');
@@ -262,7 +262,7 @@ describe('a request', () => {
     '/openapi.json',
     '/health',
     '',
-  ])('by HEAD for %s gets the headers of GET and no body', async (path) => {
+  ])('with HEAD for %s gets the headers of GET and no body', async (path) => {
     const [head, whole] = [await ask(api + path, { method: 'HEAD' }), await ask(api + path)];
     expect([head.status, head.text]).toEqual([whole.status, '']);
     expect(head.headers.get('content-type')).toBe(whole.headers.get('content-type'));
@@ -274,7 +274,7 @@ describe('a request', () => {
     '/workers?a',
     '/openapi.json?v=2',
     '/metrics/prometheus?step=60',
-  ])('for %s is refused for a parameter that there is not', async (path) => {
+  ])('for %s is rejected because of an unknown parameter', async (path) => {
     expect((await get(path)).body.code).toBe('INVALID_INPUT');
   });
 });

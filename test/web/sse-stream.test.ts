@@ -39,7 +39,7 @@ describe('sseStream', () => {
     await served?.close();
   });
 
-  it('streams an iterable to all clients, alone in a bare app', async () => {
+  it('streams an iterable to all clients in an app without other middleware', async () => {
     const url = await use(sseStream(counting()));
     const [one, two] = await Promise.all([openStream(url), openStream(url)]);
     await waitFor(() => one.events.length > 3 && two.events.length > 3);
@@ -56,7 +56,7 @@ describe('sseStream', () => {
     two.close();
   });
 
-  it('gives a source of its own what the client asked for, and tells it when the client has gone', async () => {
+  it('passes the request to a source function, and aborts its signal', async () => {
     let client: StreamClient | undefined;
     const url = await use(
       sseStream(async function* (own) {
@@ -73,10 +73,10 @@ describe('sseStream', () => {
     await waitFor(() => client?.signal.aborted);
   });
 
-  it('tells the events of an emitter that are named, to all who read, and lets go of it when nobody does', async () => {
+  it('streams named events of an emitter, and listens only if a client does', async () => {
     const prices = new EventEmitter();
     const url = await use(sseStream(emitterEvents(prices, ['price', 'trade'])));
-    prices.emit('price', 'before anybody came');
+    prices.emit('price', 'before the first client');
     const streams = await Promise.all([openStream(url), openStream(url)]);
     await waitFor(() => prices.listenerCount('price') > 0);
     await sleep(0.05);
@@ -101,7 +101,7 @@ describe('sseStream', () => {
     expect(() => emitterEvents(prices, [])).toThrow(/names .* must be a list/);
   });
 
-  it('runs a shared source in an empty context, and a source function in the context of its request', async () => {
+  it('runs a shared source in an empty context, but a function in its request', async () => {
     const requests = new AsyncLocalStorage<string>();
     const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
     const seen: Record<string, unknown[]> = { iterable: [], emitter: [], own: [] };
@@ -141,7 +141,7 @@ describe('sseStream', () => {
     expect(seen.own).toEqual(['/own']);
   });
 
-  it('aborts the signal of a source in the context of its request when another request ends the session', async () => {
+  it('aborts the signal of a source in the context of its own request', async () => {
     const requests = new AsyncLocalStorage<string>();
     const inRequest: Middleware = (ctx, next) => requests.run(ctx.path, () => next());
     const auth = createAuth({
@@ -210,7 +210,7 @@ describe('sseStream', () => {
     expect(performance.now() - started).toBeLessThan(promptly * 1000);
   });
 
-  it('keeps line breaks out of names and ids', async () => {
+  it('removes line breaks from names and ids', async () => {
     const url = await use(
       sseStream(async function* () {
         yield { event: 'a\nevent: evil', data: 1, id: '1\n\ndata: 2' };
@@ -221,12 +221,12 @@ describe('sseStream', () => {
     expect(stream.events).toEqual([{ event: 'a event: evil', data: '1', id: '1  data: 2' }]);
   });
 
-  it('refuses who takes no stream, and keeps one open with a comment while nothing happens', async () => {
-    const quiet: Middleware = sseStream(async function* ({ signal }) {
+  it('rejects requests for other types, and sends pings while it is idle', async () => {
+    const idle: Middleware = sseStream(async function* ({ signal }) {
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
       yield* [];
     });
-    const url = await use(quiet);
+    const url = await use(idle);
     const refused = await ask(url, { headers: { Accept: 'application/json' } });
     expect([refused.status, (refused.json as { code: string }).code]).toEqual([
       406,
@@ -241,11 +241,11 @@ describe('sseStream', () => {
     await reader?.cancel();
   });
 
-  it('answers HEAD with headers and ends', async () => {
+  it('answers HEAD with headers only', async () => {
     expect((await ask(await use(sseStream(counting())), { method: 'HEAD' })).status).toBe(200);
   });
 
-  it('refuses more streams than it may, with Retry-After', async () => {
+  it('rejects streams over the limit, with Retry-After', async () => {
     const url = await use(sseStream(counting(), { streams: { perUser: 2 } }));
     const streams = [await openStream(url), await openStream(url)];
     const answer = await ask(url);
@@ -263,7 +263,7 @@ describe('sseStream', () => {
     streams[1]?.close();
   });
 
-  it('takes nothing from a source for a client that does not read, and holds little', async () => {
+  it('takes no more events from a source if the client does not read', async () => {
     let taken = 0;
     const chunk = 'x'.repeat(100_000);
     const url = await use(
@@ -287,8 +287,8 @@ describe('sseStream', () => {
     socket.destroy();
   });
 
-  it('sends an event of megabytes whole to whoever reads it, characters of two halves too', async () => {
-    // One more character at the front of each, so that a piece ends within a pair in one of them.
+  it('sends an event of several megabytes whole, including surrogate pairs', async () => {
+    // The second text is shifted by one character, so a chunk of one of them ends within a pair.
     const texts = ['', 'a'].map((first) => first + '💥'.repeat(1_500_000));
     const url = await use(
       sseStream(async function* ({ signal }) {
@@ -306,7 +306,7 @@ describe('sseStream', () => {
     stream.close();
   });
 
-  it('is no error of the app when a client cuts the line', async () => {
+  it('reports no error to the app if a client resets the connection', async () => {
     const app = new Koa();
     const errors: unknown[] = [];
     app.on('error', (error) => errors.push(error));
@@ -329,13 +329,13 @@ describe('sseStream', () => {
     expect(errors).toEqual([]);
   });
 
-  it('refuses a source or an option that is none', () => {
+  it('rejects an invalid source or option', () => {
     expect(() => sseStream([] as never)).toThrow(/source/);
     expect(() => sseStream(counting(), { streams: { perUser: 0 } })).toThrow(/perUser/);
     expect(() => sseStream(counting(), { acces: 1 } as object)).toThrow(/no option "acces"/);
   });
 
-  it('cuts off a client that reads nothing for half a minute', async () => {
+  it('disconnects a client that reads nothing for 30 seconds', async () => {
     const url = await use(
       sseStream(async function* () {
         for (;;) yield { event: 'big', data: 'x'.repeat(1_000_000) };
@@ -358,7 +358,7 @@ describe('sseStream', () => {
   });
 });
 
-describe('sseStream behind a login', () => {
+describe('sseStream with a login', () => {
   afterEach(() => served?.close());
 
   const guarded = async (
@@ -376,7 +376,7 @@ describe('sseStream behind a login', () => {
     return use(sessionToken(auth), loginRoutes(auth), router.routes() as unknown as Middleware);
   };
 
-  it('lets nobody in, whether a guard stands before it or not', async () => {
+  it('rejects anonymous requests, with or without requireAuth', async () => {
     for (const guard of [[requireAuth('401')], []]) {
       const url = await guarded({}, guard);
       const answer = await ask(`${url}/stream`);
@@ -388,7 +388,7 @@ describe('sseStream behind a login', () => {
     }
   });
 
-  it('ends with a last event promptly when the session is revoked', async () => {
+  it('ends with a last event soon after the session is revoked', async () => {
     const url = await guarded();
     const session = await logIn(`${url}/tasks`);
     const stream = await openStream(`${url}/stream`, { Cookie: session.cookie });

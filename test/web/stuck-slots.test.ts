@@ -6,7 +6,7 @@ import { TaskManager } from '../../src/manager.js';
 import { gate, waitFor } from '../../src/testing/wait.js';
 import { serve } from '../helpers/serve.js';
 
-it('a slot held by a handler that did not stop shows in GET P/workers, GET P/metrics and the metrics for Prometheus', async () => {
+it('a slot of a handler that did not stop is shown as stuck in all metrics', async () => {
   const hang = gate();
   const tasks = new TaskManager({ database: ':memory:', concurrency: 2, logger: false });
   const hanging = tasks.task('hanging', () => hang.passed, { timeout: 0.05, cancelGrace: 0.05 });

@@ -49,7 +49,7 @@ beforeEach(() => {
 });
 
 describe('POST P/:id/rerun', () => {
-  it('creates a task with the same arguments, returns its location, and links the two', async () => {
+  it('creates a linked task with the same arguments, and returns its location', async () => {
     const id = await add.enqueue(1, 2);
     await done(id);
     const answer = await post(`/${id}/rerun`);
@@ -76,7 +76,7 @@ describe('POST P/:id/rerun', () => {
     ]);
   });
 
-  it('refuses a task that has not ended, and arguments that are not a list or too long', async () => {
+  it('rejects tasks that have not ended, and invalid arguments', async () => {
     const waiting = await add.with({ runIn: 60 }).enqueue(1, 2);
     const early = await post(`/${waiting}/rerun`);
     expect([early.status, code(early)]).toEqual([409, 'TASK_STATE_CONFLICT']);
@@ -97,7 +97,7 @@ describe('POST P/:id/rerun', () => {
 });
 
 describe('GET P/:id/logs', () => {
-  it('shows the lines of a task, and those after a number', async () => {
+  it('returns the lines of a task, all or after a number', async () => {
     const id = await add.enqueue(3, 4);
     await done(id);
     await waitFor(async () => (await tasks.logs(id, {}))?.length === 2);
@@ -132,7 +132,7 @@ describe('GET P/:id/logs', () => {
   });
 });
 
-describe('queues and schedules over HTTP', () => {
+describe('an operator', () => {
   it('pauses a queue, so that none of its tasks starts, and resumes it', async () => {
     expect((await post('/queues/default/pause', { reason: 'the bank is down' })).json).toEqual({
       queue: 'default',
@@ -172,7 +172,7 @@ describe('queues and schedules over HTTP', () => {
     });
   });
 
-  it('refuses to remove a schedule that a running process defines, and records it', async () => {
+  it('cannot remove a schedule that a running process defines, which is audited', async () => {
     const answer = await post('/schedules/hourly/remove', { reason: 'old' });
     expect([answer.status, code(answer)]).toEqual([409, 'SCHEDULE_DEFINED']);
     expect(recorded).toMatchObject([
@@ -180,7 +180,7 @@ describe('queues and schedules over HTTP', () => {
     ]);
   });
 
-  it('answers 404 for an unknown schedule, and 403 to a viewer', async () => {
+  it('gets 404 for an unknown schedule, and a viewer gets 403', async () => {
     const unknown = await post('/schedules/nightly/run');
     expect([unknown.status, code(unknown)]).toEqual([404, 'NOT_FOUND']);
     const vera = { 'X-Test-User': 'vera' };

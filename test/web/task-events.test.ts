@@ -19,7 +19,10 @@ interface TasksData {
   dropped: number;
 }
 
-describe('the live events of the tasks', () => {
+const taskId = (n: number): string =>
+  `01890000-0000-7000-8000-0000000000${String(n).padStart(2, '0')}`;
+
+describe('the live events of tasks', () => {
   const folder = temporaryFolder();
   let tasks: TaskManager;
   let served: Served;
@@ -36,7 +39,7 @@ describe('the live events of the tasks', () => {
     await Promise.all([served.close(), tasks.stop({ timeout: 0.1 })]);
   });
 
-  it('begin with hello and go on with what changes, each with the number of the change', async () => {
+  it('start with hello, and carry the revision of each later change', async () => {
     const add = tasks.task('add', (a: number) => a);
     await tasks.start();
     const stream = await openStream(served.url);
@@ -63,7 +66,7 @@ describe('the live events of the tasks', () => {
     stream.close();
   });
 
-  it('carry no arguments', async () => {
+  it('contain no arguments', async () => {
     const note = tasks.define<[text: string]>('note');
     const stream = await openStream(served.url);
     await waitFor(() => stream.events.length > 0);
@@ -73,7 +76,7 @@ describe('the live events of the tasks', () => {
     stream.close();
   });
 
-  it('resume where a client left off, with the newest row of each task', async () => {
+  it('resume where a client stopped, with the newest row of each task', async () => {
     const add = tasks.task('add', (a: number) => a);
     await tasks.start();
     const first = await openStream(served.url);
@@ -108,7 +111,7 @@ describe('the live events of the tasks', () => {
   });
 
   it.each(['1', '9007199254740991', 'abc', '-1', ''])(
-    'begin anew after the id %j, which this database never gave',
+    'start over after the id %j, which this database never issued',
     async (id) => {
       await tasks.define('noop').enqueue();
       const stream = await openStream(served.url, id ? { 'Last-Event-ID': id } : {});
@@ -118,7 +121,7 @@ describe('the live events of the tasks', () => {
     },
   );
 
-  it('tell at most ten times a second, however much happens', async () => {
+  it('are sent at most ten times a second, whatever the load', async () => {
     const add = tasks.task('add', (a: number) => a);
     await tasks.start();
     const stream = await openStream(served.url);
@@ -135,7 +138,7 @@ describe('the live events of the tasks', () => {
     stream.close();
   });
 
-  it('tell a client that fell behind everything it missed, at once', async () => {
+  it('give a slow client all missed changes in one event', async () => {
     const noop = tasks.define('noop');
     const controller = new AbortController();
     const events = taskEvents(tasks)({
@@ -145,7 +148,7 @@ describe('the live events of the tasks', () => {
     })[Symbol.asyncIterator]();
     const next = async (): Promise<StreamEvent> => (await events.next()).value as StreamEvent;
     expect((await next()).event).toBe('hello');
-    // Stored after the greeting and before the client has asked for more.
+    // This task is stored after the hello event and before the client reads the next event.
     const first = await noop.enqueue();
     expect((await next()).data).toMatchObject({ upserts: [{ id: first }] });
     const waiting = next();
@@ -161,7 +164,7 @@ describe('the live events of the tasks', () => {
     expect((await events.next()).done).toBe(true);
   });
 
-  it('tell all clients that are up to date with one and the same text', async () => {
+  it('are the same text for all clients that are up to date', async () => {
     const noop = tasks.define('noop');
     const streams = await Promise.all(Array.from({ length: 5 }, () => openStream(served.url)));
     await waitFor(() => streams.every(({ events }) => events.length > 1));
@@ -180,7 +183,7 @@ describe('the live events of the tasks', () => {
     for (const stream of streams) stream.close();
   });
 
-  it('follow the log of the tasks that are named, from the moment of connecting', async () => {
+  it('include new log lines of the requested tasks', async () => {
     const { passed, open } = gate();
     const talk = tasks.task('talk', async () => {
       taskLog('before');
@@ -205,7 +208,7 @@ describe('the live events of the tasks', () => {
     stream.close();
   });
 
-  it('tell a client that reads slowly every line of a log, without a gap', async () => {
+  it('include every line of a log, even for a slow client', async () => {
     const { passed, open } = gate();
     const talk = tasks.task('talk', async () => {
       taskLog('first');
@@ -227,7 +230,7 @@ describe('the live events of the tasks', () => {
       if (event !== 'log') continue;
       seen.push(...(data as { lines: { n: number }[] }).lines.map(({ n }) => n));
       taken += 1;
-      // Slower than lines are looked for, so that shared events pass by unseen.
+      // This is slower than the polls for log lines, so the client misses shared events.
       await sleep(0.6);
     }
     expect(seen).toEqual(seen.map((_, index) => (seen[0] ?? 0) + index));
@@ -246,15 +249,15 @@ describe('the live events of the tasks', () => {
   it.each([
     '?topics=all',
     '?task=nothing',
-    `?${Array.from({ length: 21 }, (_, n) => `task=01890000-0000-7000-8000-0000000000${String(n).padStart(2, '0')}`).join('&')}`,
-  ])('refuse %s with 400 before they begin', async (query) => {
+    `?${Array.from({ length: 21 }, (_, n) => `task=${taskId(n)}`).join('&')}`,
+  ])('answer %s with 400 before they start', async (query) => {
     expect((await ask(served.url + query)).json).toMatchObject({
       status: 400,
       code: 'INVALID_INPUT',
     });
   });
 
-  it('reads the data that all clients share in an empty context', async () => {
+  it('read data for all clients in an empty context', async () => {
     const requests = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     const source = new Proxy(tasks, {
@@ -273,7 +276,7 @@ describe('the live events of the tasks', () => {
     app.use(sseStream(taskEvents(source)));
     const own = await serve(app);
     const streams = await Promise.all([openStream(own.url), openStream(own.url)]);
-    // The figures that the first client asks for, the watch, and the figures a second later.
+    // These are the statistics for the first client, the watch, and the statistics a second later.
     await waitFor(() => seen.length >= 3);
     for (const stream of streams) stream.close();
     await own.close();

@@ -22,7 +22,7 @@ interface Page {
 }
 
 const get = (query: string) => ask(`${served.url}/tasks${query}`);
-/** Which of the tasks a query shows, in its order. */
+/** The numbers of the tasks that a query returns, in its order. */
 const shown = async (query: string): Promise<number[]> =>
   ((await get(query)).json as Page).items.map(({ id }) => ids.indexOf(id));
 
@@ -46,7 +46,7 @@ afterAll(async () => {
   await Promise.all([served.close(), tasks.stop()]);
 });
 
-describe('the list over HTTP', () => {
+describe('GET P with filters', () => {
   it.each<[string, number[]]>([
     ['?queue=money', [3, 1]],
     ['?queue=nowhere', []],
@@ -66,7 +66,7 @@ describe('the list over HTTP', () => {
     ['?from=-1h', [3, 2, 1, 0]],
     ['?to=-1h', []],
     ['?from=2030-01-01', []],
-  ])('shows with %s what was asked for', async (query, expected) => {
+  ])('returns the matching tasks in the requested order for %s', async (query, expected) => {
     expect(await shown(query)).toEqual(expected);
   });
 
@@ -75,7 +75,7 @@ describe('the list over HTTP', () => {
     expect((await shown(`?q=${ids[0]?.slice(0, 8)}`)).length).toBe(4);
   });
 
-  it('shows the failures of one group', async () => {
+  it('finds the failures of one group', async () => {
     const kind = (await tasks.get(ids[1] ?? ''))?.fingerprint;
     expect(await shown(`?fingerprint=${kind}`)).toEqual([3, 1]);
   });
@@ -89,16 +89,16 @@ describe('the list over HTTP', () => {
     '&sort=-endedAt',
     '&sort=-startedAt',
     '&q=tenant%20mail',
-  ])('goes on with ?limit=1%s until each task was shown once', async (wish) => {
+  ])('continues with ?limit=1%s until each task was returned once', async (query) => {
     const seen: string[] = [];
     let cursor = '';
     for (let page = 0; page < 10; page++) {
-      const { items, nextCursor } = (await get(`?limit=1${wish}${cursor}`)).json as Page;
+      const { items, nextCursor } = (await get(`?limit=1${query}${cursor}`)).json as Page;
       seen.push(...items.map(({ id }) => id));
       if (nextCursor === null) break;
       cursor = `&cursor=${nextCursor}`;
     }
-    const all = ((await get(`?limit=500${wish}`)).json as Page).items.map(({ id }) => id);
+    const all = ((await get(`?limit=500${query}`)).json as Page).items.map(({ id }) => id);
     expect(seen).toEqual(all);
     expect(new Set(seen).size).toBe(seen.length);
   });
@@ -120,13 +120,13 @@ describe('the list over HTTP', () => {
     ['?__proto__=1', /^Unknown query parameter "__proto__". Allowed: status, name, queue/],
     ['?constructor=1', /^Unknown query parameter "constructor"/],
     ['?limit=9999999999', /limit must be a whole number from 1 to 500/],
-  ])('says of %s what is wrong and what is right', async (query, expected) => {
+  ])('rejects %s with a message that names what is accepted', async (query, expected) => {
     const { status, json } = await get(query);
     expect([status, (json as { code: string }).code]).toEqual([400, 'INVALID_INPUT']);
     expect((json as { detail: string }).detail).toMatch(expected);
   });
 
-  it('refuses a cursor of another order, of other filters, and a forged one', async () => {
+  it('rejects a cursor of another order, of other filters, or a forged one', async () => {
     const { nextCursor } = (await get('?limit=1&sort=name')).json as Page;
     const made = Buffer.from(
       `${Buffer.from(nextCursor ?? '', 'base64url')
@@ -149,7 +149,7 @@ describe('the list over HTTP', () => {
     expect((await get(`?sort=name&cursor=${nextCursor}`)).status).toBe(200);
   });
 
-  it('exports the tasks that the same filters and order list', async () => {
+  it('lists the same tasks as the export', async () => {
     const { text } = await get('/export?format=ndjson&queue=money&sort=createdAt');
     const rows = text
       .trim()

@@ -89,7 +89,7 @@ describe('GET P', () => {
     });
   });
 
-  it('filters by state, repeatably, and by name', async () => {
+  it('filters by name and by several states', async () => {
     const names = async (query: string): Promise<unknown> =>
       ((await get(query)).json as { items: TaskSummary[] }).items.map(({ id }) => ids.indexOf(id));
     expect(await names('?status=failed')).toEqual([1]);
@@ -127,7 +127,7 @@ describe('GET P', () => {
     expect(answer.headers.get('Content-Type')).toContain('application/problem+json');
   });
 
-  it('refuses a cursor of a list with other filters', async () => {
+  it('rejects a cursor of a list with other filters', async () => {
     const { nextCursor } = (await get('?limit=1&name=add')).json as { nextCursor: string };
     expect(code(await get(`?cursor=${nextCursor}`))).toBe('INVALID_CURSOR');
     expect((await get(`?name=add&cursor=${nextCursor}`)).status).toBe(200);
@@ -166,7 +166,7 @@ describe('GET P/:id', () => {
 });
 
 describe('GET P/metrics', () => {
-  it('shows counts, rate, durations, functions, queues and a series', async () => {
+  it('returns counts, rate, durations, functions, queues and a series', async () => {
     expect((await get('/metrics')).json).toMatchObject({
       counts: { pending: 1, running: 0, success: 1, failed: 1, interrupted: 0, cancelled: 0 },
       successRate: 0.5,
@@ -214,7 +214,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ).toMatchObject({ id, status: 'cancelled' });
   });
 
-  it('answers 409 in a state that does not allow it, and 404 for an unknown task', async () => {
+  it('answers 409 in a state that does not allow it, and 404 if unknown', async () => {
     const retry = await ask(`${api}/${ids[0]}/retry`, { method: 'POST', headers: as('admin') });
     expect([retry.status, code(retry)]).toEqual([409, 'TASK_STATE_CONFLICT']);
     expect(
@@ -230,7 +230,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ).toBe('TASK_NOT_FOUND');
   });
 
-  it('refuses a viewer, and records in the audit what was done and what was refused', async () => {
+  it('rejects a viewer, and records completed and rejected actions', async () => {
     recorded.length = 0;
     const refused = await ask(`${api}/${ids[2]}/cancel`, { method: 'POST', headers: as('vera') });
     expect([refused.status, code(refused)]).toEqual([403, 'FORBIDDEN']);
@@ -261,7 +261,7 @@ describe('POST P/:id/retry and P/:id/cancel', () => {
     ).toBe(415);
   });
 
-  it('refuses requests that another site makes a browser send', async () => {
+  it('rejects requests that another site makes a browser send', async () => {
     const from = (headers: Record<string, string>) =>
       ask(`${api}/${ids[0]}/retry`, { method: 'POST', headers: { ...as('admin'), ...headers } });
     expect(code(await from({ 'Sec-Fetch-Site': 'cross-site' }))).toBe('CROSS_ORIGIN');
@@ -295,7 +295,7 @@ describe('other requests under P', () => {
       expect((await get(path)).status).toBe(404);
   });
 
-  it('answer 405 to a wrong method after authorization, except for health and OPTIONS', async () => {
+  it('answer 405 to a wrong method, and check authorization first', async () => {
     expect((await ask(`${api}/metrics`, { method: 'DELETE' })).status).toBe(401);
     const answer = await ask(`${api}/metrics`, { method: 'DELETE', headers: as('admin') });
     expect([answer.status, answer.headers.get('Allow')]).toEqual([405, 'GET, HEAD']);
@@ -304,7 +304,7 @@ describe('other requests under P', () => {
     expect((await ask(`${api}/no/such`, { method: 'OPTIONS' })).status).toBe(401);
   });
 
-  it('answer HEAD like GET without a body', async () => {
+  it('answer HEAD like GET, but without a body', async () => {
     expect((await ask(api, { method: 'HEAD', headers: as('admin') })).status).toBe(200);
     expect((await ask(api, { method: 'HEAD' })).status).toBe(401);
   });
@@ -331,7 +331,7 @@ describe('other requests under P', () => {
     await server.close();
   });
 
-  it('are refused if the login fails', async () => {
+  it('are rejected if the login fails', async () => {
     const app = new Koa();
     app.use(
       taskRoutes(tasks, {
@@ -350,7 +350,7 @@ describe('other requests under P', () => {
     await server.close();
   });
 
-  it('are not possible with wrong options: taskRoutes throws', () => {
+  it('cannot be served with invalid options', () => {
     expect(() => taskRoutes(tasks, { acess: access } as object)).toThrow(/no option "acess"/);
     expect(() => taskRoutes(tasks, { access: {} as never })).toThrow(/access/);
     expect(() => taskRoutes({} as never)).toThrow(/tasks/);
