@@ -16,17 +16,6 @@ import {
 } from './redis-connection.js';
 import { isForgotten } from './redis-script.js';
 
-/**
- * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
- * for the version, because `RedisHealth` does.
- */
-export const lentConnection = {
-  shared: true,
-  blocking: false,
-  skipVersionCheck: true,
-  skipWaitingForReady: true,
-} as const;
-
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
   /** For callers: a command fails soon if Redis is unreachable. */

@@ -1,7 +1,17 @@
 import { RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { lentConnection } from './connections.js';
 import { oldestVersion } from './health.js';
+
+/**
+ * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
+ * for the version, because `RedisHealth` does.
+ */
+const lent = {
+  shared: true,
+  blocking: false,
+  skipVersionCheck: true,
+  skipWaitingForReady: true,
+} as const;
 
 /**
  * BullMQ's connection, without the INFO by which it asks for the version: if that fails once, such
@@ -11,7 +21,7 @@ import { oldestVersion } from './health.js';
 export class EngineConnection extends RedisConnection {
   constructor(
     redis: Redis,
-    extra: Readonly<ConstructorParameters<typeof RedisConnection>[1]> = lentConnection,
+    extra: Readonly<ConstructorParameters<typeof RedisConnection>[1]> = lent,
   ) {
     super(redis, { ...extra, skipVersionCheck: true });
     const isSet = this.client.then(() => {
@@ -26,4 +36,12 @@ export class EngineConnection extends RedisConnection {
   override get redisVersion(): string {
     return `${oldestVersion.join('.')}.0`;
   }
+}
+
+/** Returns BullMQ's form of a connection that BullMQ does not own. Its scripts are defined on it. */
+export function lentConnection(redis: Redis): RedisConnection {
+  const connection = new RedisConnection(redis, lent);
+  // Each command reports its own failure.
+  connection.on('error', () => undefined);
+  return connection;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { type KeepJobs, QueueKeys, type RedisClient, RedisConnection } from 'bullmq';
+import { type KeepJobs, QueueKeys, type RedisClient, type RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { lentConnection } from '../connection/connections.js';
+import { lentConnection } from '../connection/engine-connection.js';
 import { plainError } from '../connection/redis-connection.js';
 import { scriptTransaction } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
@@ -101,8 +101,7 @@ export class JobSteps {
     this.#keys = keys;
     this.#kept = kept;
     this.#names = new QueueKeys(keys.prefix);
-    this.#connection = new RedisConnection(redis, lentConnection);
-    this.#connection.on('error', () => undefined);
+    this.#connection = lentConnection(redis);
     defineSteps(redis);
   }
 

@@ -3,11 +3,11 @@ import {
   type JobJson,
   QueueKeys,
   type RedisClient,
-  RedisConnection,
+  type RedisConnection,
 } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { RedisQueueBackend } from '../connection/bullmq-version.js';
-import { lentConnection } from '../connection/connections.js';
+import { lentConnection } from '../connection/engine-connection.js';
 import type { EngineKeys } from '../keys.js';
 
 /** Adds jobs to any queue with BullMQ's own scripts, over one connection of the caller. */
@@ -19,8 +19,7 @@ export class JobAdder {
 
   constructor(redis: Redis, { prefix }: EngineKeys) {
     this.#names = new QueueKeys(prefix);
-    this.#connection = new RedisConnection(redis, lentConnection);
-    this.#connection.on('error', () => undefined);
+    this.#connection = lentConnection(redis);
     const toKey = (type: string): string => this.#names.toKey('', type);
     // Only the scripts of this backend are used, so it needs no queue and no connection of its own.
     const scripts = [

@@ -1,7 +1,7 @@
-import { RedisConnection } from 'bullmq';
+import type { RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
-import { lentConnection } from '../connection/connections.js';
+import { lentConnection } from '../connection/engine-connection.js';
 import { withinTime } from '../connection/redis-connection.js';
 import { type ScriptTransaction, scriptTransaction } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
@@ -46,8 +46,7 @@ export class MoveProgress {
     this.#redis = redis;
     this.#keys = keys;
     this.#origin = origin;
-    this.#connection = new RedisConnection(redis, lentConnection);
-    this.#connection.on('error', () => undefined);
+    this.#connection = lentConnection(redis);
   }
 
   /**

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { RedisConnection as BullmqConnection, type JobsOptions } from 'bullmq';
+import type { RedisConnection as BullmqConnection, JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { TransitionObserver } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
-import { lentConnection, RedisWork } from '../connection/connections.js';
+import { RedisWork } from '../connection/connections.js';
+import { lentConnection } from '../connection/engine-connection.js';
 import { answersOf } from '../connection/pipelines.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { taskIdOf } from '../jobs/job-ids.js';
@@ -97,8 +98,7 @@ export class Settler {
     const { redis, lockDuration, logger } = parts;
     this.#steadiness = new Steadiness(redis, lockDuration);
     this.#background = new RedisWork(logger, 'looking for tasks of processes that died');
-    this.#connection = new BullmqConnection(redis, lentConnection);
-    this.#connection.on('error', () => undefined);
+    this.#connection = lentConnection(redis);
   }
 
   start(): void {
