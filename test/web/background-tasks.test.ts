@@ -63,10 +63,10 @@ describe('backgroundTasks', () => {
   });
 
   it.each<[string, unknown]>([
-    ['nothing', undefined],
+    ['undefined', undefined],
     ['null', null],
     ['a function', () => {}],
-    ['a name', 'send'],
+    ['a task name', 'send'],
   ])('rejects %s and stores nothing', async (_name, task) => {
     let thrown: unknown;
     handler = (ctx) => {

@@ -26,10 +26,10 @@ afterAll(() => tasks.stop());
 
 const cases: Record<string, { path?: string; cookie?: object; prefix?: string; https?: boolean }> =
   {
-    'as it is by default': {},
+    'by default': {},
     'over HTTPS': { https: true },
-    'with a name of its own': { cookie: { name: 'shop' } },
-    'with a name of its own over HTTPS': { cookie: { name: 'shop' }, https: true },
+    'with a custom name': { cookie: { name: 'shop' } },
+    'with a custom name over HTTPS': { cookie: { name: 'shop' }, https: true },
     'for a domain over HTTPS': { cookie: { domain: 'localhost' }, https: true },
     'at another path': { path: '/admin/jobs' },
     'under koa-mount': { prefix: '/shop' },

@@ -172,7 +172,7 @@ describe('an operator', () => {
     });
   });
 
-  it('cannot remove a schedule that a running process defines, which is audited', async () => {
+  it('cannot remove a defined schedule, and the audit log has the attempt', async () => {
     const answer = await post('/schedules/hourly/remove', { reason: 'old' });
     expect([answer.status, code(answer)]).toEqual([409, 'SCHEDULE_DEFINED']);
     expect(recorded).toMatchObject([

@@ -43,7 +43,7 @@ const day = 86_400;
 
   const losses = {
     'by FLUSHALL': () => on.client.flushall(),
-    'in a restart': async () => {
+    'by a restart': async () => {
       await on.redis.stop('SIGKILL');
       on.redis.forget();
       await on.redis.start();

@@ -110,7 +110,7 @@ const plain = () => ({ connection: redis.connection, prefix: `{${prefix}}` });
     keep({ close: () => worker.close(true) });
   }
 
-  it('gets the name and arguments of tasks, and its results become theirs', async () => {
+  it('gets the name and arguments of tasks, and sets their results', async () => {
     const tasks = manager();
     await tasks.start({ run: false });
     const add = tasks.define<[a: number, b: number]>('add', { tags: { tenant: '7' } });

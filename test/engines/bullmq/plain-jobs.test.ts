@@ -63,7 +63,7 @@ const by = { actor: 'test' };
 });
 
 /** Jobs that an app adds with plain BullMQ to a queue of the engine. */
-(hasRedis ? describe : describe.skip)('a job that plain BullMQ added', () => {
+(hasRedis ? describe : describe.skip)('a job added by plain BullMQ', () => {
   const forEach = new RedisForEach();
   let tasks: TaskManager;
   let queue: Queue;
@@ -147,7 +147,7 @@ const by = { actor: 'test' };
     expect(results).toEqual([{ id, ok: false, code: 'TASK_NOT_FOUND' }]);
   });
 
-  describe('runs if it has a handler, with', () => {
+  describe('with a local handler', () => {
     it.each<[string, unknown, unknown[]]>([
       ['an object', { to: 'ada' }, [{ to: 'ada' }]],
       ['a text', 'ada', ['ada']],
@@ -155,7 +155,7 @@ const by = { actor: 'test' };
       ['null', null, [null]],
       ['nothing', undefined, [{}]],
       ['a list, which becomes the arguments,', ['ada', 2], ['ada', 2]],
-    ])('%s as data', async (_name, data, expected) => {
+    ])('runs with %s as data', async (_name, data, expected) => {
       tasks.task('mail', (...args: unknown[]) => args as never);
       await tasks.start();
       const { id } = await queue.add('mail', data);
@@ -166,7 +166,7 @@ const by = { actor: 'test' };
       expect(task).toMatchObject({ status: 'success', args: expected, result: expected });
     });
 
-    it('an error that says that its data is not JSON', async () => {
+    it('fails with a clear error if its data is not JSON', async () => {
       tasks.task('mail', () => 1);
       const { id } = await queue.add('mail', {}, { delay: 100 });
       await forEach.client.hset(`{koa-taskflow}:default:${id}`, 'data', '{broken');
@@ -253,7 +253,7 @@ const by = { actor: 'test' };
   it.each<[string, JobsOptions, string]>([
     ['waits for it', {}, 'pending'],
     ['has failed with it', { failParentOnFailure: true }, 'failed'],
-    ['went on without it', { ignoreDependencyOnFailure: true }, 'success'],
+    ['has continued without it', { ignoreDependencyOnFailure: true }, 'success'],
   ])('is retried if it is a failed child whose parent %s', async (_, opts, parentStatus) => {
     let healthy = false;
     tasks.task('part', () => {
@@ -281,7 +281,7 @@ const by = { actor: 'test' };
     await waitFor(async () => (await statusOf(sum)) === 'success');
   });
 
-  it('is never a tick of a schedule, which commands do not change', async () => {
+  it('is not confused with the ticks of schedules, which commands skip', async () => {
     const ran: number[] = [];
     tasks.schedule('often', () => void ran.push(1), { every: 0.2, overlap: true });
     await tasks.start();

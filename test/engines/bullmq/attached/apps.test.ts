@@ -90,7 +90,7 @@ const passwordOf = (app: string): string => `password-of-the-${app}-1`;
     );
   });
 
-  it('let only the first app sign users in if they share only the namespace', async () => {
+  it('allow logins only in the first if they share a namespace but no secretKey', async () => {
     const shop = await start('shop', { namespace: 'same', secretKey: keys.shop });
     const token = await shop.signIn();
     const bank = await start('bank', { namespace: 'same', secretKey: keys.bank });

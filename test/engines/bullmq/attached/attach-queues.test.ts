@@ -359,7 +359,7 @@ const by = { actor: 'ada' };
   it.each<[string, JobsOptions, string]>([
     ['waits for it', {}, 'waiting-children'],
     ['has failed with it', { failParentOnFailure: true }, 'failed'],
-    ['went on without it', { ignoreDependencyOnFailure: true }, 'completed'],
+    ['has continued without it', { ignoreDependencyOnFailure: true }, 'completed'],
   ])('retries a failed child whose parent %s, as BullMQ does', async (_, opts, parentState) => {
     attach();
     let healthy = false;
@@ -644,7 +644,7 @@ const by = { actor: 'ada' };
   });
 
   it.each([
-    ['no list', undefined],
+    ['undefined', undefined],
     ['an empty list', []],
     ['an object that is not a queue', [{ name: 'mail' }]],
   ])('rejects %s immediately', (_, queues) => {

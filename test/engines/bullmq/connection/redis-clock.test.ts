@@ -3,7 +3,7 @@ import { RedisClock } from '../../../../src/engines/bullmq/connection/redis-cloc
 import { loggerOption } from '../../../../src/options.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 
-(hasRedis ? describe : describe.skip)('the clock of Redis', () => {
+(hasRedis ? describe : describe.skip)('the comparison with the clock of Redis', () => {
   const forEach = new RedisForEach();
   afterEach(() => void jest.restoreAllMocks());
 

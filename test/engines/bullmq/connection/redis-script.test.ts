@@ -5,7 +5,7 @@ import { TaskManager } from '../../../../src/manager.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { waitFor } from '../../../helpers/wait.js';
 
-(hasRedis ? describe : describe.skip)('an engine whose scripts are flushed', () => {
+(hasRedis ? describe : describe.skip)('an engine after Redis has lost its scripts', () => {
   const forEach = new RedisForEach();
   const by = { actor: 'test' };
 

@@ -70,8 +70,8 @@ async function statusOf(tasks: TaskManager, id: string): Promise<string | undefi
   return (await tasks.get(id))?.status;
 }
 
-describe('a waiting task that is cancelled', () => {
-  it('is a failed job for a plain BullMQ queue, whichever set it waited in', async () => {
+describe('a request to cancel a waiting task', () => {
+  it('makes it a failed job for a plain BullMQ queue, in whichever set it waits', async () => {
     const tasks = manager();
     const [plain, urgent] = [
       tasks.define('plain'),
@@ -115,7 +115,7 @@ describe('a waiting task that is cancelled', () => {
     expect(texts.some((text) => text.includes('retries-exhausted'))).toBe(false);
   });
 
-  it('does not stop its queue: the next job runs, even with priorities', async () => {
+  it('lets the next job of the queue run, even in a queue with priorities', async () => {
     const tasks = manager();
     const ran: string[] = [];
     const plain = tasks.task('plain', (name: string) => {
@@ -133,7 +133,7 @@ describe('a waiting task that is cancelled', () => {
     await waitFor(async () => (await statusOf(tasks, first)) === 'success');
   });
 
-  it('is cancelled in a paused queue, which stays paused', async () => {
+  it('keeps a paused queue paused', async () => {
     const tasks = manager();
     const ran: string[] = [];
     const plain = tasks.task('plain', (name: string) => {
@@ -156,7 +156,7 @@ describe('a waiting task that is cancelled', () => {
     expect([ran, await statusOf(tasks, first)]).toEqual([['second'], 'cancelled']);
   });
 
-  it('can be retried, and then runs on a plain BullMQ worker', async () => {
+  it('allows a retry, which can run on a plain BullMQ worker', async () => {
     const tasks = manager();
     const plain = tasks.define('plain', { retries: 1 });
     const id = await plain.enqueue();
@@ -173,7 +173,7 @@ describe('a waiting task that is cancelled', () => {
     expect(seen).toEqual([id]);
   });
 
-  it('is not cancelled if it is a parent or a child in a flow', async () => {
+  it('is rejected if the task is a parent or a child in a flow', async () => {
     const tasks = manager();
     await tasks.define('plain').enqueue();
     const flows = new FlowProducer({ connection: server.connection, prefix: `{${prefix}}` });
@@ -241,8 +241,8 @@ describe('a failed parent of a flow', () => {
   });
 });
 
-describe('a running task that is cancelled', () => {
-  it('ends within seconds in another process, and is shown as cancelling until then', async () => {
+describe('a request to cancel a running task', () => {
+  it('ends it in another process within seconds, and shows it as cancelling', async () => {
     const [web, worker] = [manager(), manager()];
     const task = worker.task('deaf', () => new Promise(() => undefined), { cancelGrace: 0.01 });
     await worker.start();
@@ -267,12 +267,12 @@ describe('a running task that is cancelled', () => {
   const ways: [how: string, end: () => unknown, options: { retries?: number; delay?: number }][] = [
     ['returns a result', () => 'done', {}],
     ['fails with retries left', down, { retries: 3, delay: 60 }],
-    ['fails and may run again at once', down, { retries: 3, delay: 0 }],
-    ['fails for good', down, {}],
+    ['fails with an immediate retry', down, { retries: 3, delay: 0 }],
+    ['fails without retries left', down, {}],
   ];
 
   it.each(ways)(
-    'ends as cancelled if its handler %s before the worker gets the request',
+    'ends it as cancelled if its handler %s before the worker gets the request',
     async (_, end, options) => {
       const { passed, open } = gate();
       const [web, worker] = [manager(), manager()];
@@ -310,7 +310,7 @@ describe('a running task that is cancelled', () => {
     },
   );
 
-  it('keeps its lock as long as its handler may take to stop', async () => {
+  it('keeps the lock as long as the handler may take to stop', async () => {
     const [web, worker] = [manager(), manager({ lockDuration: 1000 })];
     const { passed, open } = gate();
     const task = worker.task('slow', () => passed, { cancelGrace: 60 });
@@ -325,7 +325,7 @@ describe('a running task that is cancelled', () => {
     await waitFor(async () => (await statusOf(web, id)) === 'cancelled');
   });
 
-  it('does not run if its worker fetches it together with a request to cancel it', async () => {
+  it('prevents the start of a task that a worker fetches with it', async () => {
     const [web, worker] = [manager(), manager()];
     let runs = 0;
     const task = worker.task('counted', () => {
@@ -341,7 +341,7 @@ describe('a running task that is cancelled', () => {
     expect(await web.get(id)).toMatchObject({ attempt: 0, attempts: [], error: null });
   });
 
-  it('is not retried if its attempt failed before the request arrived', async () => {
+  it('prevents the retry of an attempt that failed before it arrived', async () => {
     const [web, worker] = [manager(), manager()];
     const id = await web.define('flaky', { retries: 3 }).with({ runIn: 60 }).enqueue();
     const member = `default:${id}`;
@@ -356,7 +356,7 @@ describe('a running task that is cancelled', () => {
     expect(await redis.hlen(`{${prefix}}:~cancelling`)).toBe(0);
   });
 
-  it('leaves no request behind, however it ends', async () => {
+  it('is removed, however the task ends', async () => {
     const tasks = manager();
     const done = tasks.task('done', () => 1);
     await tasks.start();
@@ -380,7 +380,7 @@ describe('a running task that is cancelled', () => {
     expect(await statusOf(tasks, id)).toBe('success');
   });
 
-  it('does not keep workers busy if it waits for other jobs in its flow', async () => {
+  it('does not keep workers busy if the job waits for its children', async () => {
     const tasks = manager();
     tasks.task('other', () => 1);
     await tasks.start();
@@ -429,7 +429,7 @@ describe('a retry', () => {
     ]);
   });
 
-  it('delays the jobs in BullMQ if it has a spread, and they run when due', async () => {
+  it('delays the jobs in BullMQ if it has a spread', async () => {
     const tasks = manager();
     const noop = tasks.task('noop', () => 1);
     const ids = await noop.enqueueMany([[], []]);
@@ -451,7 +451,7 @@ describe('a retry', () => {
     '{"taskflow":{"deadline":null},"de":null,"delay":null}',
     '5',
   ])
-    it(`makes a job wait again if another program has set its options to ${opts}`, async () => {
+    it(`makes a job wait again even if its options are ${opts}`, async () => {
       const tasks = manager();
       const id = await tasks.define('once').with({ idempotencyKey: 'k' }).enqueue();
       await tasks.control({ action: 'cancel', ids: [id] }, by);

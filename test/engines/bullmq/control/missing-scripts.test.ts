@@ -110,7 +110,7 @@ async function forgetSteps(): Promise<void> {
 });
 
 (hasRedis ? describe : describe.skip)('the rejected end of a cancelled task', () => {
-  it('leaves the request to cancel it, and writes no change note', async () => {
+  it('keeps the request to cancel, and writes no change note', async () => {
     const { logger, lines } = recordingLogger();
     const worker = processes.manager(logger);
     const { passed, open } = gate();

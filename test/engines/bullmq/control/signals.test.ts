@@ -104,7 +104,7 @@ const limit = 5;
     expect(said(/signals .* failed$/)).toBe(1);
   });
 
-  it('makes a worker poll a few times a second at most', async () => {
+  it('makes a worker poll at most a few times a second', async () => {
     await running(1);
     const polls = async (): Promise<number> =>
       Number(

@@ -25,7 +25,7 @@ function manager(prefix: string): TaskManager {
 
 const newPrefix = (): string => `notes-${prefixes++}`;
 
-(hasRedis ? describe : describe.skip)('the notes of changes', () => {
+(hasRedis ? describe : describe.skip)('change notes', () => {
   beforeAll(async () => {
     redis = await RedisServer.start();
     client = new Redis(redis.connection);
@@ -52,7 +52,7 @@ const newPrefix = (): string => `notes-${prefixes++}`;
     expect(notes.length).toBeLessThan(150);
   });
 
-  it('let a process that begins to read miss no task', async () => {
+  it('cover every task after a process begins to read', async () => {
     const prefix = newPrefix();
     const [producer, reader] = [manager(prefix), manager(prefix)];
     const task = producer.task('count', () => {});

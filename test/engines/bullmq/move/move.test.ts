@@ -34,7 +34,7 @@ interface Filled {
  */
 const always = 6;
 
-(hasRedis ? describe : describe.skip)('moving a file to Redis', () => {
+(hasRedis ? describe : describe.skip)('the move to Redis', () => {
   const forEach = new RedisForEach();
   const keep = closeAfterEach();
   const encryptionKeys = ['a key for the arguments of tasks in tests'];
@@ -332,7 +332,7 @@ const always = 6;
     expect((await move(file)).tasks).toBe(3 + always);
   });
 
-  it('rejects a prefix with other tasks, a moved file and any other file', async () => {
+  it('rejects a prefix with other tasks, a moved file or an unknown file', async () => {
     await onRedis().define('x').enqueue();
     const file = newFile();
     await fill(file, 1);
@@ -480,7 +480,7 @@ const always = 6;
     expect(commands.filter((name) => name !== 'client|setinfo')).toEqual([]);
   });
 
-  it('waits for a Redis that takes some seconds to answer at first', async () => {
+  it('waits if Redis takes some seconds to give its first answer', async () => {
     const file = newFile();
     await fill(file, 2);
     forEach.redis.signal('SIGSTOP');

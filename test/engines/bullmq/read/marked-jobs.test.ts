@@ -102,7 +102,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     return job;
   }
 
-  it('are exact if the retention removes some tasks of a group cancellation', async () => {
+  it('are exact if the retention removes some of the cancelled tasks', async () => {
     const tasks = manager(10);
     await cancelled(tasks, 25);
     await expectEverywhere(tasks, { cancelled: 10 });
@@ -211,7 +211,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     });
   });
 
-  describe('of many tasks', () => {
+  describe('with thousands of tasks', () => {
     const compared = async (): Promise<number> => {
       const [, calls = '0'] =
         /cmdstat_zscore:calls=(\d+)/.exec(await forEach.client.info('commandstats')) ?? [];

@@ -316,7 +316,7 @@ describe('the window of a process that reads tasks', () => {
       await waitFor(async () => (await reader.find({ limit: 1, status: ['success'] })).total === 5);
   });
 
-  it('gives each process revisions that other processes cannot confuse', async () => {
+  it('gives each process revisions that differ from those of other processes', async () => {
     const [one, two] = [await manager().describe(), await manager().describe()];
     // Revisions that started at the current time would be close to each other.
     expect(Math.abs(one.rev - two.rev)).toBeGreaterThan(1_000_000);

@@ -81,7 +81,7 @@ class Failover {
   });
   afterEach(() => failover.end());
 
-  it('assigns no result to another task, and leaves no task running', async () => {
+  it('gives no task the result of another, and leaves no task running', async () => {
     const web = manager();
     const work = web.define<[n: number, milliseconds: number]>('work');
     await Promise.all([web.start({ run: false }), startWorker(manager()), startWorker(manager())]);

@@ -37,7 +37,7 @@ async function endsOf(client: Redis, ids: readonly [name: string, id: string][])
   'workers that are killed and stopped at random while Redis is restarted once',
   () => {
     it(
-      'lose no task, run no task twice against its settings, and leave none running',
+      'lose no task, rerun only tasks that allow it, and leave none running',
       async () => {
         const webs = await Promise.all(
           [0, 1].map(() => processes.worker({ run: false, amount: amount / 2 })),

@@ -72,7 +72,7 @@ import { gate, promptly, sleep, waitFor } from '../../../helpers/wait.js';
   });
 
   it.each([
-    ['ends', [0, 0.005, 0.02, 0.05], () => forEach.redis.stop('SIGKILL')],
+    ['is killed', [0, 0.005, 0.02, 0.05], () => forEach.redis.stop('SIGKILL')],
     ['hangs', [0.02], async () => forEach.redis.signal('SIGSTOP')],
   ])('let a process stop while Redis %s', async (_name, delays, disturb) => {
     for (const seconds of delays) {

@@ -9,7 +9,7 @@ import { block, promptly, sleep, waitFor } from '../../../helpers/wait.js';
 let redis: RedisServer;
 let stores = 0;
 
-(hasRedis ? describe : describe.skip)('sessions in Redis', () => {
+(hasRedis ? describe : describe.skip)('redisStore', () => {
   beforeAll(async () => {
     redis = await RedisServer.start();
   });
@@ -30,7 +30,7 @@ let stores = 0;
     };
   });
 
-  it('leave no key after they expire', async () => {
+  it('leaves no key of expired entries', async () => {
     const client = new Redis(redis.connection);
     const store = redisStore(client, { prefix: 'brief', logger: false });
     for (let n = 0; n < 25; n++) await store.set(`k${n}`, n, 0.05);
@@ -42,7 +42,7 @@ let stores = 0;
     client.disconnect();
   });
 
-  it('end a watch if its changes were trimmed, and start the next one in full', async () => {
+  it('ends a watch if its changes were trimmed, and starts the next one in full', async () => {
     const client = new Redis(redis.connection);
     const store = redisStore(redis.connection, { prefix: 'cut', logger: false });
     await store.set('a', 1, 60);
@@ -65,7 +65,7 @@ let stores = 0;
     client.disconnect();
   });
 
-  it('fail soon while Redis is unreachable, and keep their entries', async () => {
+  it('fails soon while Redis is unreachable, and keeps its entries', async () => {
     const own = await RedisServer.start('--appendfsync', 'always');
     const store = redisStore(own.connection, { logger: false });
     await store.set('kept', { x: 1 }, 60);
@@ -97,7 +97,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('wait longer for the first connection of a process', async () => {
+  it('waits longer for the first connection of a process', async () => {
     const own = await RedisServer.start();
     const store = redisStore(own.connection, { logger: false });
     own.signal('SIGSTOP');
@@ -115,7 +115,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('read an answer that arrived while the process was blocked', async () => {
+  it('reads an answer that arrived while the process was blocked', async () => {
     const store = redisStore(redis.connection, { prefix: 'blocked', logger: false });
     await store.set('a', 1, 60);
     const value = store.get('a');
@@ -125,7 +125,7 @@ let stores = 0;
     await store.close();
   });
 
-  it('report a wrong password without showing it', async () => {
+  it('reports a wrong password without showing it', async () => {
     const own = await RedisServer.start('--requirepass', 'right');
     const { logger, lines, text } = recordingLogger();
     const store = redisStore({ ...own.connection, password: 'wr0ng-one' }, { logger });
@@ -142,7 +142,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('warn if Redis may drop keys', async () => {
+  it('warns if Redis may evict keys', async () => {
     const own = await RedisServer.start('--maxmemory-policy', 'allkeys-lru');
     const { logger, lines } = recordingLogger();
     const store = redisStore(own.connection, { logger });
@@ -152,7 +152,7 @@ let stores = 0;
     await own.remove();
   });
 
-  it('reject a read-only replica', async () => {
+  it('rejects a read-only replica', async () => {
     const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(redis.port));
     const store = redisStore(replica.connection, { logger: false });
     await expect(store.set('a', 1, 60)).rejects.toThrow('READONLY');
