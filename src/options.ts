@@ -68,7 +68,8 @@ function isPlain(value: object): boolean {
   return ['Object', 'Module'].includes(Object.prototype.toString.call(value).slice(8, -1));
 }
 
-interface NumberRange {
+/** What a number must be. */
+export interface NumberRange {
   min?: number;
   max?: number;
   /** Refuse `min` itself. */
@@ -121,7 +122,8 @@ export function numberOption<D extends number | undefined>(
 /** Called with a duration option whose value looks like milliseconds. */
 export type DurationWarning = (option: string, seconds: number) => void;
 
-interface SecondsRules {
+/** What a duration must be. */
+export interface SecondsRules {
   warn: DurationWarning;
   /** Whether 0 is accepted. */
   zero?: boolean;
@@ -189,7 +191,8 @@ export function booleanOption(option: string, value: unknown, fallback: boolean)
   return value;
 }
 
-interface StringRules {
+/** What a string must be. */
+export interface StringRules {
   pattern?: RegExp;
   accepted?: string;
   maxLength?: number;

@@ -12,9 +12,16 @@ import {
 import type { Cipher } from './encryption.js';
 import type { AppConnection } from './engine.js';
 import type { NewTask, TaskClock } from './new-task.js';
-import { type CallSettings, prepareTask, readCallSettings } from './prepare.js';
+import { prepareTask } from './prepare.js';
 import { argumentLists, PreparedTasks } from './prepared.js';
-import { type EnqueueOptions, nameOption, readSettings, type TaskOptions } from './task-options.js';
+import {
+  type CallSettings,
+  type EnqueueOptions,
+  nameOption,
+  readCallSettings,
+  readSettings,
+  type TaskOptions,
+} from './task-options.js';
 
 interface DefinedTasksDeps {
   /** Stores tasks, and resolves to their ids. */

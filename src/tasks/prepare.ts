@@ -1,99 +1,11 @@
-import {
-  type DurationWarning,
-  optionsObject,
-  secondsOption,
-  stringOption,
-  typeError,
-  wrongType,
-} from '../options.js';
 import { encodeArguments } from './arguments.js';
 import type { Definition } from './definition.js';
 import type { Cipher } from './encryption.js';
 import type { NewTask, TaskClock } from './new-task.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
-import {
-  type EnqueueOptions,
-  priorityOption,
-  queueOption,
-  type Settings,
-  tagsOption,
-} from './task-options.js';
+import { type CallSettings, readCallSettings, type Settings } from './task-options.js';
 
-/** Per-call options, checked once for any number of tasks. */
-export interface CallSettings {
-  runAt: number | undefined;
-  runIn: number | undefined;
-  priority: number | undefined;
-  queue: string | undefined;
-  tags: Readonly<Record<string, string>>;
-  deadline: number | undefined;
-  idempotency: { key: string; window: number } | undefined;
-}
-
-const callOptions = [
-  'runAt',
-  'runIn',
-  'priority',
-  'queue',
-  'tags',
-  'deadline',
-  'idempotencyKey',
-  'idempotencyWindow',
-] as const;
-
-/** Checks the options of `with` of a task. @throws TypeError or RangeError for a wrong one. */
-export function readCallSettings(
-  options: EnqueueOptions,
-  task: string,
-  warn: DurationWarning,
-): CallSettings {
-  const suffix = ` of task '${task}'`;
-  const of = (option: keyof EnqueueOptions): string => option + suffix;
-  const given = optionsObject<EnqueueOptions>('with()', options, callOptions);
-  if (given.runAt !== undefined && given.runIn !== undefined)
-    throw typeError(`runAt and runIn${suffix} cannot be combined; give one of them`);
-  return {
-    runAt: timeOption(of('runAt'), given.runAt),
-    runIn: secondsOption(of('runIn'), given.runIn, undefined, { warn, zero: true }),
-    priority: given.priority === undefined ? undefined : priorityOption(given.priority, 0, suffix),
-    queue: given.queue === undefined ? undefined : queueOption(given.queue, '', suffix),
-    tags: tagsOption(given.tags, suffix),
-    deadline: secondsOption(of('deadline'), given.deadline, undefined, { warn }),
-    idempotency: idempotencyOption(given, of('idempotencyWindow'), warn),
-  };
-}
-
-/**
- * SQLite ends text at a NUL and cannot store half of a surrogate pair, so different keys would
- * count as one.
- */
-const keyRules = {
-  pattern: /^[^\0\p{Cs}]+$/u,
-  accepted: 'a string of 1 to 256 characters without NUL characters and unpaired surrogates',
-};
-
-function idempotencyOption(
-  { idempotencyKey, idempotencyWindow }: EnqueueOptions,
-  option: string,
-  warn: DurationWarning,
-): CallSettings['idempotency'] {
-  if (idempotencyKey === undefined) {
-    if (idempotencyWindow !== undefined)
-      throw typeError('idempotencyWindow needs an idempotencyKey');
-    return undefined;
-  }
-  const window = secondsOption(option, idempotencyWindow, 86_400, { warn });
-  return { key: stringOption('idempotencyKey', idempotencyKey, '', keyRules), window };
-}
-
-function timeOption(option: string, value: unknown): number | undefined {
-  if (value === undefined) return undefined;
-  if (!(value instanceof Date) || Number.isNaN(value.getTime()))
-    throw wrongType(option, value, "a valid Date, such as new Date('2030-01-31T12:00:00Z')");
-  return value.getTime();
-}
-
-const noOptions = readCallSettings({}, '', () => undefined);
+const noOptions = readCallSettings({}, '');
 const systemClock: TaskClock = { now: () => Date.now(), newTaskId };
 
 /**
@@ -141,9 +53,12 @@ export function prepareTask(
     retryDelay: settings.retries > 0 ? retryDelayOf(settings) : undefined,
     interrupts: settings.requeueOnInterrupt ? settings.maxInterrupts : 0,
     deadlineAt: deadline === undefined ? undefined : runAt + Math.round(deadline * 1000),
-    idempotency: call.idempotency && {
-      key: call.idempotency.key,
-      until: now + Math.round(call.idempotency.window * 1000),
-    },
+    idempotency:
+      call.idempotencyKey === undefined
+        ? undefined
+        : {
+            key: call.idempotencyKey,
+            until: now + Math.round(call.idempotencyWindow * 1000),
+          },
   };
 }
