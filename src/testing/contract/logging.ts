@@ -5,7 +5,6 @@ import { gate, waitFor } from '../wait.js';
 
 /** Declares the tests of the log lines and the progress of tasks. */
 export function describeLogging({ runner, manager, ended: endedOf }: Suite): void {
-  const _by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
   let tasks: Tasks;
   const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);

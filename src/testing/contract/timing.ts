@@ -4,13 +4,8 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type { Suite, Tasks } from '../suite.js';
 import { gate, sleep, waitFor } from '../wait.js';
 
-const _fail = (): never => {
-  throw new Error('no');
-};
-
 /** Declares the tests of how an engine handles timeouts and deadlines. */
 export function describeTiming({ runner, manager, ended: endedOf }: Suite): void {
-  const _by = { actor: 'test' };
   const { it, beforeEach, expect } = runner;
   let tasks: Tasks;
   const ended = (id: string, status: TaskStatus) => endedOf(tasks, id, status);
