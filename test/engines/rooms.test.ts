@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { importsIn } from '../helpers/imports.js';
 
@@ -41,11 +39,5 @@ describe('the folders of the engines', () => {
   it('all have a rule', () => {
     const rooms = new Set([...imports.keys()].map(roomOf));
     expect([...rooms].sort()).toEqual(Object.keys(allowed).sort());
-  });
-
-  it.each(['engines', 'testing'])('have no file of more than 350 lines in %s', (folder) => {
-    const lines = (file: string): number =>
-      readFileSync(join('src', file), 'utf8').split('\n').length - 1;
-    expect([...importsIn(folder).keys()].filter((file) => lines(file) > 350)).toEqual([]);
   });
 });
