@@ -177,7 +177,8 @@ for (let n = 1; n <= count; n++) {
   const step = caughtBy(copy, path);
   writeFileSync(join(copy, path), text);
   if (step !== undefined) caught += 1;
-  const change = `${text.slice(start, end).replaceAll(/\s+/g, ' ').slice(0, 60)} → ${by.slice(0, 60)}`;
+  const before = text.slice(start, end).replaceAll(/\s+/g, ' ');
+  const change = `${before.slice(0, 60)} → ${by.slice(0, 60)}`;
   console.log(`${n} ${step === undefined ? 'SURVIVED' : `caught by ${step}`} ${place} ${change}`);
   console.log(`  ${caught} of ${n} caught (${Math.round((caught / n) * 100)} %)`);
 }

@@ -31,14 +31,14 @@ export async function withTimeLimit<T>(
 const storeTimeout = 1;
 
 /**
- * Asks the store. If it fails or is slow, the request gets 503, as if the store had said neither
- * yes nor no (OWASP ASVS 16.5.3).
+ * Asks the store. If it fails or is slow, the request gets 503, because the answer is neither yes
+ * nor no (OWASP ASVS 16.5.3). `writes`: whether the call may have changed the store then.
  */
-export async function askStore<T>(call: () => Promise<T>): Promise<T> {
+export async function askStore<T>(call: () => Promise<T>, writes = false): Promise<T> {
   try {
     return await withTimeLimit(storeTimeout, call);
   } catch (cause) {
-    throw storeUnavailable(cause);
+    throw storeUnavailable(cause, writes);
   }
 }
 
@@ -50,9 +50,9 @@ export function limitedStore(store: SharedStore): SharedStore {
   const claim = store.claim?.bind(store);
   return {
     get: (key) => askStore(() => store.get(key)),
-    set: (...args) => askStore(() => store.set(...args)),
-    replace: (...args) => askStore(() => store.replace(...args)),
-    increment: (key, ttl) => askStore(() => store.increment(key, ttl)),
+    set: (...args) => askStore(() => store.set(...args), true),
+    replace: (...args) => askStore(() => store.replace(...args), true),
+    increment: (key, ttl) => askStore(() => store.increment(key, ttl), true),
     append: (log, entry, ttl) => store.append(log, entry, ttl),
     page: (...args) => askStore(() => store.page(...args)),
     list: (...args) => askStore(() => store.list(...args)),
@@ -69,12 +69,17 @@ export function limitedStore(store: SharedStore): SharedStore {
   };
 }
 
-/** Makes the error for a request whose session cannot be checked. */
-export function storeUnavailable(cause?: unknown): TaskflowError {
-  const detail = cause instanceof TaskflowError ? cause.detail : undefined;
+/**
+ * Makes the error for a request whose session cannot be checked. `writes`: whether the call may
+ * have changed the store, unless the cause says it.
+ */
+export function storeUnavailable(cause?: unknown, writes = false): TaskflowError {
+  const { detail, maybeDone } =
+    cause instanceof TaskflowError ? cause : { detail: undefined, maybeDone: writes };
   return new TaskflowError('STORE_UNAVAILABLE', 'the session store does not answer', {
     cause,
     detail,
+    maybeDone,
     reported: isReported(cause),
   });
 }

@@ -122,8 +122,8 @@ export const filters = {
     .optional(),
   /** Fingerprint of the failures, as `fingerprint` of a task gives it. */
   fingerprint: z
-    .string({ error: 'must be the 16 hexadecimal digits of a kind of failure' })
-    .regex(/^[0-9a-f]{16}$/, { error: 'must be the 16 hexadecimal digits of a kind of failure' })
+    .string({ error: 'must be the 16 hexadecimal digits of a failure group' })
+    .regex(/^[0-9a-f]{16}$/, { error: 'must be the 16 hexadecimal digits of a failure group' })
     .optional(),
   /** Name of the schedule that made the task. */
   schedule: name.optional(),

@@ -38,7 +38,7 @@ export class EngineConnection extends RedisConnection {
   }
 }
 
-/** Returns BullMQ's form of a connection that BullMQ does not own. Its scripts are defined on it. */
+/** Returns BullMQ's form of a connection that BullMQ does not own, with BullMQ's scripts. */
 export function lentConnection(redis: Redis): RedisConnection {
   const connection = new RedisConnection(redis, lent);
   // Each command reports its own failure.
