@@ -5,16 +5,11 @@ import {
   readManagerOptions,
   type StartOptions,
   type StopOptions,
+  startOptions,
+  stopOptions,
   type TaskManagerOptions,
 } from './manager-options.js';
-import {
-  booleanOption,
-  type DurationWarning,
-  fileOption,
-  optionsObject,
-  secondsOption,
-  wrongType,
-} from './options.js';
+import { type DurationWarning, fileOption, wrongType } from './options.js';
 import type { SharedStore } from './store/shared-store.js';
 import { checkedReader } from './tasks/checked-source.js';
 import type { CommandBy } from './tasks/commands.js';
@@ -223,8 +218,8 @@ export class TaskManager implements TaskSource {
    * stopped, INVALID_INPUT if it was started with another `run`.
    */
   async start(options?: StartOptions): Promise<void> {
-    const given = optionsObject<StartOptions>('start', options, ['run']);
-    await this.#lifecycle.start(booleanOption('run', given.run, true));
+    const { run } = startOptions.read(options, { where: 'start' });
+    await this.#lifecycle.start(run);
   }
 
   /**
@@ -232,14 +227,13 @@ export class TaskManager implements TaskSource {
    * A stopped manager cannot be started again.
    */
   async stop(options?: StopOptions): Promise<void> {
-    const { timeout } = optionsObject<StopOptions>('stop', options, ['timeout']);
-    const seconds = secondsOption('timeout of stop()', timeout, 10, {
+    const { timeout } = stopOptions.read(options, {
+      where: 'stop',
+      suffix: ' of stop()',
       warn: this.#warnDuration,
-      zero: true,
-      max: 86_400,
     });
     this.#lifecycle.stop();
-    this.#stopped ??= this.#engine.stop({ timeout: seconds });
+    this.#stopped ??= this.#engine.stop({ timeout });
     await this.#stopped;
   }
 

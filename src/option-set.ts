@@ -26,13 +26,14 @@ export type Option<In, Out> = (name: string, value: In | undefined, warn: Durati
 
 type Rows = Record<string, Option<never, unknown>>;
 
+type Given<R extends Rows> = { [K in keyof R]?: Parameters<R[K]>[1] };
+type Read<R extends Rows> = { [K in keyof R]: ReturnType<R[K]> };
+
 /** What a user passes: any of the options. */
-export type OptionsOf<S> =
-  S extends OptionSet<infer R> ? { [K in keyof R]?: Parameters<R[K]>[1] } : never;
+export type OptionsOf<S> = S extends OptionSet<infer R> ? Given<R> : never;
 
 /** The checked options, each with its value or its default. */
-export type SettingsOf<S> =
-  S extends OptionSet<infer R> ? { [K in keyof R]: ReturnType<R[K]> } : never;
+export type SettingsOf<S> = S extends OptionSet<infer R> ? Read<R> : never;
 
 /** How errors and warnings name the options of a set. */
 interface Place {
@@ -54,27 +55,28 @@ export interface OptionSet<R extends Rows> {
    *
    * @throws TypeError or RangeError with code INVALID_INPUT for a wrong or unknown option.
    */
-  read(
-    options: { [K in keyof R]?: Parameters<R[K]>[1] } | undefined,
-    place: Place,
-  ): { [K in keyof R]: ReturnType<R[K]> };
+  read(options: Given<R> | undefined, place: Place): Read<R>;
+  /** Reads the options as an option of another set, which names them such as `limits.logLines`. */
+  nested(name: string, options: Given<R> | undefined, warn?: DurationWarning): Read<R>;
 }
 
 /** Declares a set of options. */
 export function optionSet<R extends Rows>(rows: R): OptionSet<R> {
   const names = Object.keys(rows);
   const readers = Object.entries<Option<never, unknown>>(rows);
+  const read: OptionSet<R>['read'] = (options, { where, prefix = '', suffix = '', warn }) => {
+    const given = optionsObject<Record<string, unknown>>(where, options, names);
+    const own: DurationWarning = (option, seconds) =>
+      durationWarnings(loggerOption('logger', given.logger as Logger))(option, seconds);
+    const settings: Record<string, unknown> = {};
+    for (const [name, reader] of readers)
+      settings[name] = reader(`${prefix}${name}${suffix}`, given[name] as never, warn ?? own);
+    return settings as Read<R>;
+  };
   return {
     rows,
-    read(options, { where, prefix = '', suffix = '', warn }) {
-      const given = optionsObject<Record<string, unknown>>(where, options, names);
-      const own: DurationWarning = (option, seconds) =>
-        durationWarnings(loggerOption('logger', given.logger as Logger))(option, seconds);
-      const settings: Record<string, unknown> = {};
-      for (const [name, read] of readers)
-        settings[name] = read(`${prefix}${name}${suffix}`, given[name] as never, warn ?? own);
-      return settings as SettingsOf<OptionSet<R>>;
-    },
+    read,
+    nested: (name, options, warn) => read(options, { where: name, prefix: `${name}.`, warn }),
   };
 }
 
@@ -96,7 +98,7 @@ export function number<D extends number | undefined = undefined>({
 
 /** Makes a row of whole numbers. */
 export function whole<D extends number | undefined = undefined>(
-  range: NumberRange & { default?: D },
+  range: NumberRange & { default?: D } = {},
 ): Option<number, number | D> {
   return number({ ...range, integer: true });
 }

@@ -111,6 +111,6 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
         integer: true,
       }),
     },
-    statistics: statsOption(given.stats),
+    statistics: statsOption('stats', given.stats),
   });
 }

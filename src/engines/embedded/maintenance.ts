@@ -1,7 +1,7 @@
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
 import { startOf } from '../figures.js';
-import { keptStatistics } from '../stats-option.js';
+import { statsOption } from '../stats-option.js';
 import type { Reader } from '../tables/read/reader.js';
 import type { Clock, Timer } from './clock.js';
 import type { GroupCommit } from './group-commit.js';
@@ -17,7 +17,6 @@ export interface Retention {
   statistics?: { minutes: number; hours: number };
 }
 
-const day = 86_400_000;
 /**
  * Milliseconds between two runs of each job: indexing failures for search, starting delays again
  * after the clock was set back, dropping what is too old, dropping empty partitions.
@@ -137,10 +136,7 @@ export class Maintenance {
    * Drops old sums. From time to time it also drops partitions that have no task and no recent sum.
    */
   async #dropStatistics({ reader, commits }: Storage): Promise<void> {
-    const { minutes, hours } = this.#parts.retention.statistics ?? {
-      minutes: keptStatistics.minuteDays * day,
-      hours: keptStatistics.hourDays * day,
-    };
+    const { minutes, hours } = this.#parts.retention.statistics ?? statsOption('stats');
     const before = {
       minutesBefore: startOf('hour', this.#parts.clock.now() - minutes),
       hoursBefore: startOf('day', this.#parts.clock.now() - hours),
