@@ -9,11 +9,11 @@ interface Parts {
   reader: Reader;
   /** Unix milliseconds. */
   now: number;
-  /** Seconds since a process was heard of. */
+  /** Returns the seconds since the last heartbeat of a process. */
   lastSign(owner: string): number;
 }
 
-/** What is summed up over tasks, each from sums that were kept as it happened. */
+/** Answers an aggregate from counts and rollups that are kept up to date with each change. */
 export function aggregate<K extends keyof Aggregates>(
   { database, reader, now, lastSign }: Parts,
   kind: K,

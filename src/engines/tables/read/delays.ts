@@ -1,9 +1,9 @@
 import type { Database } from '../schema/database.js';
 
-/** A delay: the `seq` of its task, and from when it counts, in Unix milliseconds. */
+/** A delay: the row id of its task, and its start in Unix milliseconds. */
 export type Delay = readonly [seq: number, waitsFrom: number];
 
-/** Delays that begin after a time, the latest first. */
+/** Returns delays that begin after a time, the latest first. */
 export function futureDelays(database: Database, after: number, limit: number): Delay[] {
   return database
     .all(

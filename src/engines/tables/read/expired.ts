@@ -1,9 +1,12 @@
 import type { Database } from '../schema/database.js';
 
-/** Deletes so far back can be told to a stream that comes back. */
+/**
+ * Maximum number of tombstones: the deletions that a reader of changes can catch up on when it
+ * resumes.
+ */
 const tombstones = 100_000;
 
-/** Whether there is anything that a write of the kind `dropExpired` would drop. */
+/** Returns whether a `dropExpired` write would drop anything. */
 export function hasExpired(database: Database, at: number): boolean {
   return (
     database.get('SELECT 1 FROM idempotency WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
@@ -12,7 +15,7 @@ export function hasExpired(database: Database, at: number): boolean {
   );
 }
 
-/** Returns the revision of the newest tombstone beyond those that are kept. */
+/** Returns the change number of the newest tombstone beyond the maximum. */
 export function lastTombstone(database: Database): number | undefined {
   const row = database.get(
     'SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?',

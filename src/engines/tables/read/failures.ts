@@ -5,10 +5,10 @@ import { stateCode } from '../schema/states.js';
 import { invalidPosition } from './position.js';
 
 const hour = 3_600_000;
-/** Hours that the trend of a group shows. */
+/** Number of hours in the trend of a group. */
 export const trendHours = 24;
 
-/** Reads failure groups. The group that was seen last comes first. */
+/** Reads failure groups, the group that was seen last first. */
 export function readFailures(
   database: Database,
   { name, from = 0, limit, after }: FailureQuery,

@@ -17,13 +17,16 @@ export class ListCount {
     this.#plan = plan;
   }
 
-  /** How many there are, up to 10,000. */
+  /** Returns the total of a list, up to 10,000. */
   total(): Pick<TaskPage, 'total' | 'totalRelation'> {
     const { n, more } = this.count();
     return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
   }
 
-  /** How many there are, as far as that is soon said; `more` where it may be more. */
+  /**
+   * Counts the tasks. `more`: there may be more than `n`, because counting them all would take too
+   * long.
+   */
   count(): { n: number; more: boolean } {
     const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
     const simple =
@@ -63,8 +66,8 @@ export class ListCount {
   #counted(): { n: number; more: boolean } {
     const { sources, rest } = this.#plan.sources();
     if (rest.length === 0) {
-      // Each alone, which takes no numbers over to this thread; only what more than one has must be
-      // told apart.
+      // First each scan is counted alone, because that transfers no row ids to this thread. The row
+      // ids are only needed if several scans have rows, which may be the same tasks.
       const counts = sources.map((source) => this.#countOf(source));
       const most = Math.max(0, ...counts);
       if (most > countedTo || counts.filter((n) => n > 0).length < 2)
@@ -96,7 +99,7 @@ export class ListCount {
     return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n);
   }
 
-  /** Whether a source has so many rows. */
+  /** Returns whether a scan has at least so many rows. */
   #reaches(source: Source, rows: number): boolean {
     const { sql, params } = this.#plan.span.select(source, undefined, rows);
     return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n) === rows;

@@ -16,9 +16,11 @@ import {
   type Valued,
 } from './sources.js';
 
-/** Candidates that one page looks at for conditions without an index of their own. */
+/**
+ * The scan limit: maximum number of candidates that one page checks against the residual filter.
+ */
 export const window = 5_000;
-/** Names with the words of a search that are looked for, each in each of its queues. */
+/** Maximum number of partitions that a search reads because their names contain its words. */
 const maxPartitions = 30;
 const valued: Partial<Record<string, Valued>> = {
   startedAt: 'started_at',
@@ -31,33 +33,35 @@ const valueIndex: Record<Valued, string> = {
   duration: 'task_duration',
 };
 
-/** A task of a list, before it is read whole. */
+/** A task of a list before its summary is read. */
 export interface Candidate {
   seq: number;
   id: string;
   value: number | null;
 }
 
-/** Sources that are merged, with what none of them answers. */
+/**
+ * The index scans of one group, and the residual filter: the conditions that none of them answers.
+ */
 export interface Group {
-  /** What the group is of, in a sort by name or state. */
+  /** The name or the state of the group, if the list is sorted by it. */
   key: string;
   sources: readonly Source[];
   rest: readonly Condition[];
 }
 
-/** How many tasks of a partition are in a state. */
+/** The number of tasks of a partition in a state. */
 interface Live {
   state: TaskStatus;
   partition: number;
   n: number;
 }
 
-/** Decides which indexes answer a query, and which of its conditions none of them answers. */
+/** Decides which indexes answer a query, and which conditions are left for the residual filter. */
 export class ListPlan {
   readonly descending: boolean;
   readonly span: Span;
-  /** The partitions that the query is limited to; undefined if it is not limited to any. */
+  /** The partitions that the query selects; `undefined` if it does not filter by name or queue. */
   readonly partitions: readonly Partition[] | undefined;
   readonly #database: Database;
   readonly #query: TaskQuery;
@@ -84,7 +88,7 @@ export class ListPlan {
       .map((row) => ({ id: Number(row.id), name: String(row.name) }));
   }
 
-  /** How many tasks of each partition are in each state; read once. */
+  /** Returns the number of tasks by partition and state. Reads it once. */
   taskCounts(): readonly Live[] {
     this.#counts ??= this.#database
       .all('SELECT status, partition, n FROM task_count WHERE n > 0')
@@ -96,7 +100,7 @@ export class ListPlan {
     return this.#counts;
   }
 
-  /** The groups of the sort, in order. */
+  /** Returns the groups of the sort, in order. */
   groups(): Group[] {
     const { sort = 'createdAt', status } = this.#query;
     const value = valued[sort];
@@ -118,7 +122,7 @@ export class ListPlan {
     return this.descending ? groups.reverse() : groups;
   }
 
-  /** Partitions by name. */
+  /** Returns the partitions grouped by name. */
   #names(): [string, Partition[]][] {
     const byName = new Map<string, Partition[]>();
     const partitions = this.partitions ?? this.#partitionsOf({ limit: 0 });
@@ -127,12 +131,14 @@ export class ListPlan {
     return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
-  /** The sources of the whole list, in the order of ids. */
+  /** Returns the scans of the whole list, in the order of ids. */
   sources(): Omit<Group, 'key'> {
     return this.#byId(this.#query.status, this.partitions);
   }
 
-  /** Sources in the order of ids, of which the most telling condition decides. */
+  /**
+   * Returns scans in the order of ids. The most selective condition decides which index they use.
+   */
   #byId(
     status: readonly TaskStatus[] | undefined,
     partitions: readonly Partition[] | undefined,
@@ -188,7 +194,7 @@ export class ListPlan {
     return { sources: [{ from: 'task', where: 'TRUE', params: [] }], rest: [] };
   }
 
-  /** Those of the partitions that have tasks in the state. */
+  /** Returns the scans of the partitions that have tasks in the state. */
   #partitionsIn(state: TaskStatus, partitions: readonly Partition[]): Source[] {
     const full = new Set(
       this.taskCounts().flatMap((each) => (each.state === state ? [each.partition] : [])),
@@ -198,7 +204,7 @@ export class ListPlan {
       .map((partition) => partitionSource(state, partition));
   }
 
-  /** Every condition of the query, as SQL on a task. */
+  /** Returns every condition of the query as SQL on a candidate. */
   #conditions(
     status: readonly TaskStatus[] | undefined,
     partitions: readonly Partition[] | undefined,
@@ -228,7 +234,7 @@ export class ListPlan {
     };
   }
 
-  /** Sources in the order of a value; what has none follows, by id. */
+  /** Returns scans in the order of a value. Tasks without the value follow in the order of ids. */
   #byValue(value: Valued): Group[] {
     const { status, from, to, text } = this.#query;
     const conditions = this.#conditions(undefined, this.partitions);
@@ -280,7 +286,7 @@ export class ListPlan {
     ];
   }
 
-  /** The numbers of the newest tasks that a search finds. */
+  /** Returns the row ids of the newest tasks that a search finds. */
   #newestMatches(text: string): number[] {
     return this.#textSources(text).flatMap((source) =>
       readCandidates(this.#database, this.span.select(source, undefined, window)).map(
@@ -289,7 +295,7 @@ export class ListPlan {
     );
   }
 
-  /** Where a text may be found, for the page and for its total. */
+  /** Returns the scans that find a text. The page and its total share them. */
   #textSources(text: string): readonly Source[] {
     this.#found ??= searchSources(this.#database, text, (words) => {
       const named = this.#partitionsOf({ limit: 0 }).filter(({ name }) =>
@@ -303,7 +309,9 @@ export class ListPlan {
   }
 }
 
-/** Reads candidates as one text, which the driver gives sooner than as many values. */
+/**
+ * Reads candidates as one JSON text, because the driver returns one text faster than many values.
+ */
 export function readCandidates(database: Database, { sql, params }: Condition): Candidate[] {
   const row = database.get(
     `SELECT json_group_array(json_array(seq, hex(id), value)) AS found FROM (${sql})`,

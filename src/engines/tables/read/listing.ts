@@ -8,16 +8,18 @@ import { invalidPosition, type Position, readPosition, writePosition } from './p
 import { type Condition, paramsOf, type Source, whereOf } from './sources.js';
 
 /*
- * A list is made of streams: queries that each give (seq, id, value) from one index in the order
- * asked for. They are merged, and only the tasks of the page itself are read whole. Conditions that
- * no index answers are applied to a window of candidates, so that a page costs the same however
- * rare what it looks for is: it may then be short, and has a next one. `ListPlan` chooses the
- * streams, `ListCount` counts what they give, and this file merges them into pages.
+ * A list is merged from index scans. Each scan (`Source`) returns the row id, id and sort value of
+ * candidates in the order of one index. `ListPlan` chooses the scans, `ListCount` counts their
+ * rows, and this file merges them into pages. Only the tasks of the page are read in full.
+ *
+ * No index answers the remaining conditions, the residual filter (`rest`). It is applied to a
+ * limited number of candidates (`window`), so that a page costs the same however rare its matches
+ * are. Such a page may have fewer tasks than requested and still have a next page.
  */
 
 const uncounted = { total: 0, totalRelation: 'gte' } as const;
 
-/** Answers one page of a list. */
+/** Returns one page of a list. */
 export function listTasks(database: Database, query: TaskQuery): TaskPage {
   const plan = new ListPlan(database, query);
   const { found, next } = new Listing(database, query, plan).page();
@@ -29,13 +31,16 @@ export function listTasks(database: Database, query: TaskQuery): TaskPage {
   };
 }
 
-/** How many tasks a filter finds: beyond 10,000 a floor, but where they are kept count of. */
+/**
+ * Counts the tasks of a filter. Up to 10,000, and if counters answer the filter, `n` is exact.
+ * Otherwise it is a lower bound.
+ */
 export function countTasks(database: Database, filter: TaskFilter): { n: number; more: boolean } {
   const query = { ...filter, limit: 1 };
   return new ListCount(database, query, new ListPlan(database, query)).count();
 }
 
-/** The summaries of candidates, in their order: with one query for all of them. */
+/** Returns the summaries of candidates in their order, with one query. */
 function summariesOf(database: Database, candidates: readonly Candidate[]): TaskSummary[] {
   const seqs = JSON.stringify(candidates.map(({ seq }) => seq));
   const bySeq = toSummaries(database.get(summariesOfSeqs, seqs));
@@ -53,7 +58,7 @@ class Listing {
     this.#plan = plan;
   }
 
-  /** The candidates of a page and one more, and where the next page begins. */
+  /** Returns the candidates of a page, one more if there is one, and the start of the next page. */
   page(): { found: Candidate[]; next: string | null } {
     const { limit, after, sort = 'createdAt' } = this.#query;
     const start = after === undefined ? undefined : readPosition(after, sort);
@@ -61,7 +66,7 @@ class Listing {
     const first = start ? groups.findIndex(({ key }) => key === start.group) : 0;
     if (first === -1) throw invalidPosition();
     const found: Candidate[] = [];
-    /** Group of the last one of this page. */
+    /** The group of the last candidate on this page. */
     let group: string | undefined;
     for (const { key, sources, rest } of groups.slice(first)) {
       const { rows, end } = this.#merge(
@@ -81,8 +86,8 @@ class Listing {
   }
 
   /**
-   * The first rows of all sources in order. `end` is where the looking stopped, if not at the end
-   * of the list.
+   * Returns the first rows of all scans in order. `end` is the candidate at which a scan reached
+   * the scan limit, if one did.
    */
   #merge(
     sources: readonly Source[],
@@ -106,14 +111,15 @@ class Listing {
     rows.sort((a, b) => this.#compare(a, b));
     const once =
       sources.length === 1 ? rows : rows.filter((row, index) => row.seq !== rows[index - 1]?.seq);
-    // Beyond where one source was left, others may have what belongs before it.
+    // One scan stopped at `end`, so it may have further rows that belong before the rows after
+    // `end`.
     const certain = end ? once.filter((row) => this.#compare(row, end as Candidate) <= 0) : once;
     return { rows: certain.slice(0, wanted), end };
   }
 
   /**
-   * Of sources that have no task in common, by one statement: SQLite merges them sooner than this
-   * thread does.
+   * Reads the candidates of scans that share no task with one statement, because SQLite merges them
+   * faster than this thread.
    */
   #takeMerged(
     sources: readonly Source[],

@@ -16,7 +16,10 @@ import { keptFrom, noQueue, readFigures } from './statistics.js';
 
 const hour = 3_600_000;
 
-/** The small numbers the stream sends: two short reads, however many tasks there are. */
+/**
+ * Returns the stats snapshot of the live stream. It takes two short reads, however many tasks there
+ * are.
+ */
 export function readStatsSnapshot(database: Database, now: number): StatsSnapshot {
   const counts = noCounts();
   for (const { status, n } of database.all(
@@ -34,8 +37,8 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
       )
       .map(({ at, n }) => [Number(at), Number(n)]),
   );
-  // The part of the last whole minute that lies within the past sixty seconds, and what has ended
-  // since.
+  // The share of the previous minute that lies within the past sixty seconds. All tasks of the
+  // current minute count in full.
   const share = 1 - (now - minute) / levels.minute;
   const perMinute = Math.round(
     (ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0),
@@ -56,7 +59,7 @@ function readPaused(database: Database): StatsSnapshot['paused'] {
     .map((row) => ({ queue: String(row.queue), ...toPause(row) }));
 }
 
-/** All figures of a range, or of all time, from sums that were kept as tasks ended. */
+/** Returns the statistics of a time range, or of all time, from rollups. */
 export function readMetrics(
   database: Database,
   { from, to, step, series = true }: MetricsRange,
@@ -65,7 +68,7 @@ export function readMetrics(
   const live = readLive(database);
   const ranged = from !== undefined || to !== undefined;
   const end = to ?? now;
-  // Since the beginning of time: one sum has it, however many days there are.
+  // All time is one rollup, however many days it covers.
   const ever = to === undefined && (from === undefined || from <= 0);
   const seriesFrom = from ?? end - 24 * hour;
   const level = step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 1000 * 60);
@@ -79,18 +82,18 @@ export function readMetrics(
   return metricsOf({ sums, live, points, step: size, ranged, noQueue });
 }
 
-/** Returns how many attempts of each name, of all time, took at most each number of seconds. */
+/** Returns the histogram of all ended attempts, by function. */
 export function readHistograms(database: Database, bounds: readonly number[]): DurationHistogram[] {
   return histogramsOf(readSums(database, 'all', 0, 0), bounds);
 }
 
-/** The finest sums that keep a range short to read. */
+/** Returns the finest level for which a range has few rollups to read. */
 export function levelFor(range: number): Exclude<Level, 'all'> {
   if (range > 14 * 24 * hour) return 'day';
   return range > 6 * hour ? 'hour' : 'minute';
 }
 
-/** How many tasks of each name and queue are in each state now. */
+/** Returns the current number of tasks by name, queue and state. */
 export function readLive(database: Database): Live[] {
   return database
     .all(
@@ -106,8 +109,8 @@ export function readLive(database: Database): Live[] {
 }
 
 /**
- * Returns the sums of a level as far back as they are kept, and before that the sums of the next
- * longer level.
+ * Returns the rollups of a level as far back as they are kept. Before that, returns the rollups of
+ * the next longer level.
  */
 function readKept(
   database: Database,

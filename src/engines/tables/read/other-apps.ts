@@ -1,7 +1,7 @@
 import type { WorkerRow } from '../../this-process.js';
 import type { Database } from '../schema/database.js';
 
-/** A process of another app. */
+/** A process that belongs to another app. */
 export interface OtherApp {
   host: string;
   pid: number;
@@ -9,10 +9,13 @@ export interface OtherApp {
 }
 
 /**
- * Returns a process that has the file open and belongs to another app: its main script lies in
- * another package, and the two define tasks but none of the same name. The web and worker processes
- * of one app share the package or names; a process that defines no task, such as one for the
- * dashboard alone, belongs to any app.
+ * Returns a process of another app that has the file open, if any. Two processes belong to
+ * different apps if both are true:
+ * - Their main scripts are in different packages.
+ * - Both define tasks, but none with the same name.
+ *
+ * The web and worker processes of one app share the package or names. A process that defines no
+ * task, such as one that only serves the dashboard, belongs to any app.
  */
 export function otherApp(database: Database, self: WorkerRow): OtherApp | undefined {
   const row = database.get(

@@ -1,22 +1,32 @@
 import { TaskflowError } from '../../../errors.js';
 import { idOf } from '../schema/rows.js';
 
-/** A place in a list: the group (of a sort by name or state), the value sorted by, the id. */
+/**
+ * A cursor of a list: the group (if the list is sorted by name or state), the sorted value and the
+ * id of a task.
+ */
 export interface Position {
   group: string;
   value: number | null;
-  /** Hexadecimal digits, in capitals as SQLite gives them. */
+  /** Upper-case hexadecimal digits, as SQLite writes them. */
   id: string;
 }
 
-/** Newest and oldest first need no more than an id; any other sort says its group and value too. */
+/**
+ * Returns the text of a cursor. In a list that is sorted by creation time, the id is enough. For
+ * any other sort, the text also contains the group and the value.
+ */
 export function writePosition(sort: string, { group, value, id }: Position): string {
   return sort === 'createdAt'
     ? idOf(id)
     : `${encodeURIComponent(group)}:${value ?? ''}:${idOf(id)}`;
 }
 
-/** Reads a position that a list gave. @throws TaskflowError INVALID_CURSOR for any other. */
+/**
+ * Reads the text of a cursor.
+ *
+ * @throws TaskflowError INVALID_CURSOR if the text is not a cursor of a list with this sort.
+ */
 export function readPosition(text: string, sort: string): Position {
   const parts =
     /^(?:([^:]{1,4000}):(-?\d{1,16})?:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/.exec(text);
@@ -37,7 +47,7 @@ function decode(text: string): string {
   }
 }
 
-/** The error of a position that is of another list, or of none. */
+/** Creates the error for a cursor of another list, or a text that is no cursor. */
 export function invalidPosition(): TaskflowError {
   return new TaskflowError(
     'INVALID_CURSOR',

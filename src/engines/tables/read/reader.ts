@@ -28,15 +28,15 @@ import { countTasks, listTasks } from './listing.js';
 import { countedTo } from './sources.js';
 import { hasOldStatistics, keptFrom, noQueue } from './statistics.js';
 
-/** Rows of one change event. */
+/** Maximum number of rows in one change event. */
 const rowsOfChange = 500;
-/** Past the number of any line. */
+/** A number greater than that of any log line. */
 const lastNumber = Number.MAX_SAFE_INTEGER;
 
 /**
- * The first created of the tasks that could run now, for each queue. By the index that claims go
- * by, priority after priority, so that neither those behind it nor partitions whose tasks all wait
- * for their time are looked at.
+ * Selects the oldest ready task of each queue. It reads the index that claims use, one priority
+ * after the other: one task for each partition and priority. Partitions without ready tasks are not
+ * in that index.
  */
 const oldestReady = `
 WITH RECURSIVE each (partition, priority) AS (
@@ -53,7 +53,9 @@ SELECT queue, min(run_at) AS run_at FROM each JOIN partition ON partition.id = e
 WHERE each.priority IS NOT NULL GROUP BY queue`;
 
 /**
- * All SQL that reads tasks. Every query answers from an index, whatever the length of the history.
+ * Reads tasks, logs, schedules, processes and changes. `listing.ts` answers its lists and counts;
+ * `aggregates.ts` answers statistics from counts and rollups. Every query reads an index, so its
+ * cost does not depend on the length of the history.
  */
 export class Reader {
   readonly #database: Database;
@@ -66,12 +68,12 @@ export class Reader {
     return this.#atOnce(() => listTasks(this.#database, query));
   }
 
-  /** How many tasks a filter finds; `more` where it may be more. */
+  /** Counts the tasks of a filter. `more`: there may be more than `n`. */
   count(filter: TaskFilter): { n: number; more: boolean } {
     return this.#atOnce(() => countTasks(this.#database, filter));
   }
 
-  /** The tasks of some ids, those that there are. */
+  /** Returns the tasks with the given ids. Unknown ids are left out. */
   summaries(ids: readonly string[]): TaskSummary[] {
     return this.#database
       .all(
@@ -83,8 +85,8 @@ export class Reader {
   }
 
   /**
-   * Reads of one moment: what is committed between two of them would make a total that is not of
-   * its page.
+   * Runs several reads in one transaction. Otherwise a commit between them could make a total that
+   * does not match its page.
    */
   #atOnce<T>(read: () => T): T {
     this.#database.exec('BEGIN');
@@ -124,8 +126,8 @@ export class Reader {
   }
 
   /**
-   * Attempts that ended are rows of their own, but for one that succeeded at the first try: the
-   * task says it all.
+   * Returns the attempts of a task. An ended attempt has a row of its own, except one that
+   * succeeded at the first try: the row of the task describes it.
    */
   #attempts(task: Row): TaskDetail['attempts'] {
     const ended = this.#database
@@ -141,7 +143,10 @@ export class Reader {
     return [...ended, toAttempt({ ...task, number })];
   }
 
-  /** A scan of the lines of one task, which are bounded, so no line costs more to write for it. */
+  /**
+   * Scans the lines of one task. Their number is limited, so they need no further index that would
+   * slow down writing.
+   */
   logs(
     id: string,
     { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery,
@@ -203,7 +208,7 @@ export class Reader {
       });
   }
 
-  /** Since when each queue's first task waits that could run now. */
+  /** Returns for each queue since when its oldest ready task has been ready. */
   waits(): { queue: string; since: string }[] {
     return this.#database.all(oldestReady).map((row) => ({
       queue: String(row.queue),
@@ -211,14 +216,14 @@ export class Reader {
     }));
   }
 
-  /** Rows of all schedules. */
+  /** Returns the rows of all schedules. */
   schedules(): Row[] {
     return this.#database.all('SELECT * FROM schedule ORDER BY name');
   }
 
   /**
-   * The present row of every task that changed after a number: the newest 500, and how many more
-   * there are.
+   * Returns the current row of each task that changed after a change number: the newest 500, and
+   * how many more changed.
    */
   changes(after: number): Changes {
     return this.#atOnce(() => this.#changes(after));
@@ -253,7 +258,8 @@ export class Reader {
   }
 
   /**
-   * Yields the changes after a number: at once if there are some, and then after each notification.
+   * Yields the changes after a change number: immediately if there are any, then after each
+   * notification.
    */
   async *watch(after: number, changed: Notifier, signal: AbortSignal): AsyncGenerator<Changes> {
     let rev = after;
@@ -268,7 +274,7 @@ export class Reader {
     }
   }
 
-  /** How many changes of a table are not among the rows read. */
+  /** Returns how many changes of a table are not among the rows that were read. */
   #beyond(table: 'task' | 'tombstone', after: number, read: number): number {
     if (read < rowsOfChange) return 0;
     const all = this.#database.get(
@@ -279,32 +285,32 @@ export class Reader {
     return Number(all?.n) - read;
   }
 
-  /** Delays that begin after a time, the latest first. */
+  /** Returns delays that begin after a time, the latest first. */
   futureDelays(after: number, limit: number): Delay[] {
     return futureDelays(this.#database, after, limit);
   }
 
-  /** Whether there are failures that the word index does not have yet. */
+  /** Returns whether there are failures that are not in the word index yet. */
   hasUnsearchable(): boolean {
     return this.#database.get('SELECT 1 FROM task WHERE searchable = 0 LIMIT 1') !== undefined;
   }
 
-  /** Whether sums of minutes or hours are there from before some times. */
+  /** Returns whether there are rollups of minutes or hours that are older than the given times. */
   hasOldStatistics(minutesBefore: number, hoursBefore: number): boolean {
     return hasOldStatistics(this.#database, minutesBefore, hoursBefore);
   }
 
-  /** Whether sums of hours were ever dropped: before that no partition is. */
+  /** Returns whether rollups of hours were ever dropped. No partition is dropped before that. */
   hasDroppedHours(): boolean {
     return keptFrom(this.#database, 'hour') > 0;
   }
 
-  /** Whether there is something whose time to be kept is over. */
+  /** Returns whether any stored item has expired. */
   hasExpired(at: number): boolean {
     return hasExpired(this.#database, at);
   }
 
-  /** Owners of running tasks, and processes that have not said good-bye. */
+  /** Returns the owners of running tasks, and the processes on the list. */
   owners(): string[] {
     return this.#database
       .all(
@@ -316,7 +322,8 @@ export class Reader {
   }
 
   /**
-   * The processes that have the file open; `lastSign` says how many seconds ago one was heard of.
+   * Returns the processes that have the file open. `lastSign` returns the seconds since the last
+   * heartbeat of a process.
    */
   workers(lastSign: (owner: string) => number): ProcessInfo[] {
     return this.#database
@@ -329,7 +336,7 @@ export class Reader {
       .map((row) => toWorker(row, lastSign(String(row.owner))));
   }
 
-  /** Running attempts of an owner that are to be cancelled. */
+  /** Returns the running attempts of an owner for which a cancellation was requested. */
   toCancel(owner: string): { seq: number; attempt: number }[] {
     return this.#database
       .all(

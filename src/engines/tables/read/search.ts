@@ -1,17 +1,21 @@
 import type { Database } from '../schema/database.js';
 import { countedTag, type Source } from './sources.js';
 
-/** Words that are looked for, and tags that have them all. */
+/** Maximum number of search words, and of tags that contain all of them. */
 const most = { words: 20, tags: 30 };
 /**
- * Different tags that are gone through for words; those past them are found when they are the text.
+ * Maximum number of different tags that are scanned for the words. Beyond it, only tags that equal
+ * the text are found.
  */
 const tagsRead = 10_000;
 
 /**
- * Where a text may be found: names and failures that have all of its words, tags whose value does
- * or that are the text, and the beginning of ids. `named` gives the tasks of the names that have
- * some words.
+ * Returns the index scans that find a text:
+ * - names and failures that contain all of its words,
+ * - tags that equal the text or whose value contains all of its words,
+ * - ids that begin with the text.
+ *
+ * `named` returns the scans of all names that contain the given words.
  */
 export function searchSources(
   database: Database,
@@ -48,12 +52,15 @@ export function searchSources(
   return sources;
 }
 
-/** The words of a text, as the word index takes it apart. */
+/** Returns the words of a text, split as the word index splits them. */
 function wordsOf(text: string): string[] {
   return (text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).slice(0, most.words);
 }
 
-/** Whether the word index takes it for one word: its Unicode is older than that of this process. */
+/**
+ * Returns whether the word index accepts a word. Its version of Unicode is older than the one of
+ * this process.
+ */
 function isWord(database: Database, word: string): boolean {
   if (/^[a-z0-9]+$/.test(word)) return true;
   try {
@@ -65,7 +72,8 @@ function isWord(database: Database, word: string): boolean {
 }
 
 /**
- * Tags that are the text, as a key, a value, or both, and those whose value has all of the words.
+ * Returns the tags whose key, value or `key:value` equals the text, and those whose value contains
+ * all of the words.
  */
 function tagsOf(
   database: Database,

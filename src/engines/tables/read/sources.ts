@@ -6,22 +6,22 @@ import type { Position } from './position.js';
 /** A column that a list can be sorted by before the id. */
 export type Valued = 'started_at' | 'ended_at' | 'duration';
 
-/** Rows of one index, `FROM` and `WHERE` without bounds. */
+/** An index scan: the `FROM` and `WHERE` of one index, without a key range. */
 export interface Source {
   from: string;
   where: string;
   params: readonly SqlValue[];
-  /** The column that has the id, in the order of the index. */
+  /** The column of the id. Default `task.id`. */
   id?: string;
-  /** The column sorted by before the id. */
+  /** The column that the list is sorted by before the id. */
   value?: Valued;
-  /** How many rows it has, where that is kept count of. */
+  /** The number of rows, if a counter has it. */
   n?: number;
-  /** Words to look for in the index of failures, instead of a condition. */
+  /** A query on the word index of failures, used instead of `where`. */
   match?: string;
 }
 
-/** SQL with its parameters. */
+/** SQL and its parameters. */
 export interface Condition {
   sql: string;
   params: readonly SqlValue[];
@@ -33,7 +33,9 @@ export interface Partition {
   name: string;
 }
 
-/** What runs is never much, so it has no index of its own for each order. */
+/**
+ * Scans the tasks in a state. The number of running tasks is small, so one index serves all orders.
+ */
 export function statusSource(state: TaskStatus): Source {
   if (state === 'running')
     return {
@@ -48,7 +50,7 @@ export function statusSource(state: TaskStatus): Source {
   };
 }
 
-/** The tasks of a partition in a state. */
+/** Scans the tasks of a partition in a state. */
 export function partitionSource(state: TaskStatus, { id }: Partition): Source {
   if (state === 'running')
     return {
@@ -63,12 +65,12 @@ export function partitionSource(state: TaskStatus, { id }: Partition): Source {
   };
 }
 
-/** Totals are counted this far and no further. */
+/** The number up to which totals are counted exactly. */
 export const countedTo = 10_000;
 
 /**
- * A tag, and how many tasks have it: of a key alone, whose values may be many, as far as that is
- * soon said.
+ * Scans the tasks with a tag, with their number. If only the key is given, at most {@link
+ * countedTo} + 1 values of the key are added up.
  */
 export function countedTag(
   database: Database,
@@ -86,14 +88,14 @@ export function countedTag(
   return { ...tagSource(tag), n: Number(row?.n ?? 0) };
 }
 
-/** The tasks that have a tag. */
+/** Scans the tasks with a tag. */
 function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
   const from = 'tag JOIN task ON task.id = tag.id';
   if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
   return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };
 }
 
-/** The same, as a condition on a candidate. */
+/** Returns the condition that a candidate has a tag. */
 export function tagCondition({
   key,
   value,
@@ -112,34 +114,34 @@ export function tagCondition({
   };
 }
 
-/** Conditions that must all hold. */
+/** Returns a `WHERE` clause in which all conditions must hold. */
 export function whereOf(conditions: readonly Condition[]): string {
   return conditions.length === 0 ? '' : `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}`;
 }
 
-/** Their parameters. */
+/** Returns the parameters of the conditions, in order. */
 export function paramsOf(conditions: readonly Condition[]): SqlValue[] {
   return conditions.flatMap(({ params }) => [...params]);
 }
 
 /**
- * How many tasks may be stored between two whose ids are the other way round, as when a request
- * prepares one long before.
+ * Assumed maximum number of tasks that are stored between two tasks whose ids are in reverse order.
+ * Ids are created when a task is prepared, which may be long before it is stored.
  */
 const disorder = 100;
 
-/** Unix milliseconds that an id can hold. */
+/** The first time that an id can hold, in Unix milliseconds. */
 const firstMoment = 0;
 const lastMoment = 2 ** 48 - 1;
 
-/** The stretch of ids that a list is of, and its direction: what turns a source into SQL. */
+/** The key range of a list and its direction. Turns an index scan into SQL. */
 export class Span {
   readonly #database: Database;
   readonly #descending: boolean;
   readonly bounds: readonly [Uint8Array, Uint8Array];
   readonly bounded: boolean;
 
-  /** Ids of tasks created from `from` on and before `to`, in Unix milliseconds. */
+  /** Limits the list to tasks created at or after `from` and before `to`, in Unix milliseconds. */
   constructor(database: Database, descending: boolean, from = firstMoment, to = lastMoment) {
     this.#database = database;
     this.#descending = descending;
@@ -147,7 +149,7 @@ export class Span {
     this.bounded = from > firstMoment || to < lastMoment;
   }
 
-  /** SQL of one source: its candidates in order, from a position on. */
+  /** Returns the SQL of one scan: its candidates in order, after a position. */
   select(source: Source, after: Position | undefined, limit: number): Condition {
     if (source.match !== undefined) return this.#selectMatches(source.match, after, limit);
     const { sql, params } = this.#unordered(source, after);
@@ -155,8 +157,8 @@ export class Span {
   }
 
   /**
-   * Of several sources, which have no task in common: SQLite takes rows of each by its index, and
-   * no more than it needs.
+   * Returns the SQL that merges several scans that share no task. SQLite reads the rows of each in
+   * index order, and no more than it needs.
    */
   selectMerged(sources: readonly Source[], after: Position | undefined, limit: number): Condition {
     const parts = sources.map((source) => this.#unordered(source, after));
@@ -201,8 +203,8 @@ export class Span {
   }
 
   /**
-   * The word index goes by `seq`, in which tasks were stored: nearly the order of their ids, so a
-   * few more than wanted are taken and put in order.
+   * Scans the word index, which is in the order of row ids. That is nearly the order of ids, so
+   * this reads a few more rows than requested and sorts them by id.
    */
   #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
     const direction = this.#descending ? 'DESC' : 'ASC';
@@ -233,7 +235,10 @@ export class Span {
     };
   }
 
-  /** Something that is another for every task of a source, without reading the tasks. */
+  /**
+   * Returns SQL for the row ids of a scan, without their order. It reads the tasks themselves only
+   * if it has to.
+   */
   numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
     if (match !== undefined) {
       if (!this.bounded)
@@ -260,7 +265,7 @@ function bytesOf(hex: string): Uint8Array {
   return Buffer.from(hex, 'hex');
 }
 
-/** The smallest id of a moment. */
+/** Returns the smallest id of a time. */
 function firstId(at: number): Uint8Array {
   const bytes = Buffer.alloc(16);
   bytes.writeUIntBE(Math.min(lastMoment, Math.max(firstMoment, Math.floor(at))), 0, 6);

@@ -11,14 +11,14 @@ import {
 } from './database.js';
 
 /**
- * Refuses a file that is not a task database, and leaves it unchanged. A file that does not exist
- * yet or is empty is accepted.
+ * Refuses a file that is not a task database, without changing the file. A file that is empty or
+ * does not exist yet is accepted.
  *
- * The header is read through SQLite and not with `fs`: if this process closed a file descriptor
- * that SQLite does not know, the operating system would drop every lock that SQLite holds on the
- * file for this process.
+ * The header is read through SQLite, not with `fs`. If this process closed a file descriptor that
+ * SQLite does not know, the operating system would release all locks that SQLite holds on the file
+ * for this process.
  *
- * @throws TaskflowError ENGINE_UNAVAILABLE that says what is wrong with the file.
+ * @throws TaskflowError ENGINE_UNAVAILABLE with the reason why the file cannot be used.
  */
 export async function checkFile(path: string): Promise<void> {
   const stats = statOf(path);
@@ -46,8 +46,9 @@ function statOf(path: string): BigIntStats | undefined {
 }
 
 /**
- * Reads the two numbers of the header. The connection opens the file as immutable, so it takes no
- * lock, replays no journal and creates no file, and the file of another program stays unchanged.
+ * Reads `application_id` and `user_version` from the header. The connection opens the file as
+ * immutable: it takes no lock, replays no journal and creates no file, so a file of another program
+ * stays unchanged.
  */
 async function readHeader(path: string): Promise<{ application: number; layout: number }> {
   const Connection = await connectionClass();
@@ -57,8 +58,7 @@ async function readHeader(path: string): Promise<{ application: number; layout: 
       defensive: false,
     });
     try {
-      // Otherwise SQLite reports a file as damaged if another process is extending it at this
-      // moment.
+      // Without this, SQLite reports a file as damaged while another process extends it.
       connection.exec('PRAGMA writable_schema = ON');
       return {
         application: Number(connection.prepare('PRAGMA application_id').get().application_id),

@@ -4,11 +4,11 @@ import { TaskflowError } from '../../../errors.js';
 import type { Database } from './database.js';
 
 /**
- * Copies a database, as one transaction sees it, into a file that appears under its name only when
- * it is whole.
+ * Copies a database into a file, as a snapshot of one transaction. The file gets its name only when
+ * the copy is complete.
  *
- * @throws TaskflowError INVALID_INPUT if the path is taken or its folder is missing,
- * ENGINE_UNAVAILABLE if it cannot be written.
+ * @throws TaskflowError INVALID_INPUT if the path already exists or its folder is missing,
+ * ENGINE_UNAVAILABLE if the copy cannot be written.
  */
 export function copyDatabase(database: Database, to: string): void {
   const wrong = wrongPath(to);
@@ -27,7 +27,7 @@ export function copyDatabase(database: Database, to: string): void {
   }
 }
 
-/** Returns why no backup can be written to a path, or `undefined`. */
+/** Returns why no backup can be written to a path, or `undefined` if it can. */
 function wrongPath(to: string): string | undefined {
   const found = statSync(to, { throwIfNoEntry: false });
   if (found?.isDirectory())

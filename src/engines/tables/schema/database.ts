@@ -5,37 +5,37 @@ import type {
 } from '@photostructure/sqlite';
 import { TaskflowError } from '../../../errors.js';
 
-/** What a column may hold. */
+/** A value of a column. */
 export type SqlValue = string | number | null | Uint8Array;
-/** A row, by column. */
+/** A row: its values by column name. */
 export type Row = Record<string, SqlValue>;
 
 /** The parts of the driver that this package uses. */
 export interface Database {
   exec(sql: string): void;
-  /** A statement, prepared once for each text. */
+  /** Runs a statement. Each text is prepared once and then reused. */
   run(sql: string, ...values: SqlValue[]): void;
   get(sql: string, ...values: SqlValue[]): Row | undefined;
   all(sql: string, ...values: SqlValue[]): Row[];
   close(): void;
 }
 
-/** The `application_id` of task databases: "ktfl". */
+/** The `application_id` of task databases, "ktfl" in ASCII. */
 export const applicationId = 0x6b74666c;
-/** The `application_id` that pre-releases wrote: "tkfl". */
+/** The `application_id` of pre-release databases, "tkfl" in ASCII. */
 export const preReleaseId = 0x746b666c;
-/** Version of the tables, the `user_version` of task databases. */
+/** The version of the tables, stored as the `user_version` of task databases. */
 export const layoutVersion = 1;
 
-/** Statements that a connection keeps prepared. */
+/** Maximum number of statements that a connection keeps prepared. */
 const maxStatements = 1000;
 
-/** The path that stands for a database in memory. */
+/** The path of a database in memory. */
 export const inMemory = ':memory:';
 
 /**
- * Opens a connection. The driver is loaded here, so that a process which opens no database does not
- * load it.
+ * Opens a connection. The driver is loaded with the first connection, so a process without a
+ * database does not load it.
  */
 export async function openDatabase(path: string): Promise<Database> {
   const Connection = await connectionClass();
@@ -43,7 +43,8 @@ export async function openDatabase(path: string): Promise<Database> {
 }
 
 /**
- * Waits for other processes instead of failing, and has every commit on the disk before it returns.
+ * Configures a connection: it waits for the locks of other processes, and it syncs each commit to
+ * disk before the commit returns.
  */
 export function prepareConnection(database: Database): void {
   database.exec(
@@ -64,15 +65,15 @@ function wrap(connection: DatabaseSyncInstance): Database {
   const prepared = (sql: string): StatementSyncInstance => {
     let statement = statements.get(sql);
     if (!statement) {
-      // Few texts come again and again; those that do not must not pile up.
+      // Most statement texts are reused. Texts that are used only once must not accumulate.
       if (statements.size >= maxStatements) statements.clear();
       statement = connection.prepare(sql);
       statements.set(sql, statement);
     }
     return statement;
   };
-  // The closures hold the connection: it would close by itself once nothing but its statements were
-  // reachable.
+  // The closures reference the connection. If only its statements were reachable, the driver would
+  // close the connection during garbage collection.
   return {
     exec: (sql) => connection.exec(sql),
     run: (sql, ...values) => void prepared(sql).run(...values),
@@ -86,8 +87,8 @@ function wrap(connection: DatabaseSyncInstance): Database {
 }
 
 /**
- * Returns the same connection for reading: what SQLite throws becomes a TaskflowError
- * ENGINE_UNAVAILABLE.
+ * Returns a view of the connection for reading. It converts each error of SQLite to a TaskflowError
+ * with code ENGINE_UNAVAILABLE.
  */
 export function forReading(database: Database): Database {
   const read = <T>(query: () => T): T => {
@@ -111,30 +112,30 @@ export function forReading(database: Database): Database {
   };
 }
 
-/** Ends a transaction that failed. */
+/** Rolls back a failed transaction. */
 export function rollBack(database: Database): void {
   try {
     database.exec('ROLLBACK');
   } catch {
-    // SQLite has rolled back by itself after some errors, a full disk among them.
+    // After some errors, such as a full disk, SQLite has already rolled back.
   }
 }
 
 /**
- * Whether an error is SQLite's. The driver gives no number to those of a statement that reads
- * several rows.
+ * Returns whether SQLite raised an error. The driver sets no error number if a statement that reads
+ * several rows fails.
  */
 function isSqliteError(error: unknown): boolean {
   return (error as { code?: unknown }).code === 'ERR_SQLITE_ERROR';
 }
 
-/** The number of an error of SQLite; undefined if it has none. */
+/** Returns the error number of a SQLite error, or `undefined` if it has none. */
 export function sqliteCode(error: unknown): number | undefined {
   const { errcode } = error as { errcode?: unknown };
   return typeof errcode === 'number' ? errcode & 0xff : undefined;
 }
 
-/** The error of a file that cannot be used, and why. */
+/** Creates the error for a file that cannot be used, with the reason. */
 export function unusable(path: string, why: string, cause?: unknown): TaskflowError {
   return new TaskflowError(
     'ENGINE_UNAVAILABLE',

@@ -2,13 +2,15 @@ import { applicationId, type Database, inMemory, layoutVersion, rollBack } from 
 import { hasEnded, isNotRunning, stateCode } from './states.js';
 
 /**
- * The tables and indexes of a new file. It may change until the first release, and a later change
+ * The tables and indexes of a new file. They may change until the first release. Any later change
  * needs a migration.
  *
- * States are the numbers of states.ts. A partition is a name together with a queue, so that a task
- * and its index entries hold one small number for both. Ids are the 16 bytes of a UUIDv7: ordered
- * by id is ordered by creation. Indexes are partial wherever a state needs no entry: each one costs
- * every enqueue or every end about a microsecond.
+ * - States are the numbers in states.ts.
+ * - A partition is a name together with a queue. A task and its index entries refer to both with
+ *   one small number.
+ * - Ids are the 16 bytes of a UUIDv7, so the order of ids is the order of creation.
+ * - An index is partial if some states need no entry, because each index entry adds about a
+ *   microsecond to an enqueue or to the end of a task.
  */
 const schema = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -217,8 +219,8 @@ CREATE TABLE worker (
 `;
 
 /**
- * Creates the tables of a new file, and leaves a file that has them as it is. Several processes may
- * call it at once.
+ * Creates the tables of a new file. If the tables exist, they are only checked. Several processes
+ * may call this at the same time.
  */
 export function layOut(database: Database, path: string): void {
   database.exec('BEGIN IMMEDIATE');
@@ -227,7 +229,7 @@ export function layOut(database: Database, path: string): void {
     if (version > layoutVersion)
       throw new Error('it was written by a newer version of koa-taskflow');
     if (version === 0) create(database);
-    // A damaged file is noticed here and not by the first caller.
+    // Detects a damaged file here, so that the first query does not have to.
     if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined)
       throw new Error('it has lost its count of changes');
     database.get('SELECT id FROM task ORDER BY rev DESC LIMIT 1');
@@ -238,18 +240,18 @@ export function layOut(database: Database, path: string): void {
   }
   if (path === inMemory) return;
   database.get('PRAGMA journal_mode = WAL');
-  // Until a connection has read once in this mode, it keeps the log from being emptied, as one that
-  // still reads does.
+  // A connection that has switched to WAL must read once. Until then it blocks checkpoints like a
+  // reader whose transaction is still open.
   database.get("SELECT value FROM meta WHERE key = 'rev'");
 }
 
 function create(database: Database): void {
-  // These numbers go into the header before the file turns to WAL, where other openers look for
-  // them.
+  // The header must have these numbers before the file switches to WAL, because other processes
+  // read them from the header when they open the file.
   database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${layoutVersion}`);
   database.exec(schema);
-  // The count of changes begins at the time, so that a number of another file is out of the range
-  // of this one.
+  // The first change number comes from the time, so that a change number of another file is outside
+  // the range of this file.
   const first = Date.now() * 100;
   database.run(
     `INSERT INTO meta (key, value)

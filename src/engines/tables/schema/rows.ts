@@ -15,12 +15,12 @@ import type {
 import type { Row, SqlValue } from './database.js';
 import { stateOf } from './states.js';
 
-/** The 16 bytes of an id. */
+/** Returns the 16 bytes of an id. */
 export function idBytes(id: string): Uint8Array {
   return Buffer.from(id.replaceAll('-', ''), 'hex');
 }
 
-/** The id of 16 bytes, or of their hexadecimal digits. */
+/** Returns the id that 16 bytes, or their hexadecimal digits, stand for. */
 export function idOf(bytes: SqlValue | undefined): string {
   const hex = typeof bytes === 'string' ? bytes.toLowerCase() : hexOf(bytes as Uint8Array);
   const start = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}`;
@@ -31,7 +31,7 @@ function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
   return Buffer.from(buffer, byteOffset, length).toString('hex');
 }
 
-/** What a summary is made of, in the order of {@link PackedSummary}. */
+/** The columns of a summary, in the order of {@link PackedSummary}. */
 const packed = [
   ...['hex(task.id)', 'partition.name', 'partition.queue'],
   ...[
@@ -72,7 +72,7 @@ type PackedSummary = [
 ];
 
 /**
- * Recently formatted seconds. The times in a list lie close together, and formatting a date is
+ * Recently formatted seconds. The times in a list are close together, and formatting a date is
  * costly.
  */
 const seconds = new Map<number, string>();
@@ -98,22 +98,22 @@ const columns = `json_array(${packed.join(', ')})`;
 const joined = 'task CROSS JOIN partition ON partition.id = task.partition';
 
 /**
- * The columns a summary is made of, all but a few in one: the driver takes longer for twenty values
- * than SQLite for a text of them.
+ * The columns of a summary. All but two are packed into one JSON text, because the driver takes
+ * longer to return twenty values than SQLite takes to build that text.
  */
 export const summaryColumns = `seq, status, (SELECT ${columns} FROM partition
   WHERE partition.id = task.partition) AS summary`;
 
-/** Summaries of the tasks whose `seq` are in a JSON list, all as one text. */
+/** Selects the summaries of the tasks whose row ids are in a JSON list, as one JSON text. */
 export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries
   FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
 
-/** A row of {@link summaryColumns} as lists and events show it. */
+/** Converts a row of {@link summaryColumns} to the summary that lists and events show. */
 export function toSummary(row: Row): TaskSummary {
   return summaryOf(JSON.parse(text(row.summary)) as PackedSummary);
 }
 
-/** What {@link summariesOfSeqs} gives, by `seq`. */
+/** Returns the summaries that {@link summariesOfSeqs} selected, by row id. */
 export function toSummaries(row: Row | undefined): Map<number, TaskSummary> {
   const summaries = JSON.parse(text(row?.summaries)) as [number, PackedSummary][];
   return new Map(summaries.map(([seq, summary]) => [seq, summaryOf(summary)]));
@@ -164,8 +164,8 @@ function summaryOf(summary: PackedSummary): TaskSummary {
 }
 
 /**
- * What a claim gives of a task to the process that claimed it. An array, because it crosses between
- * threads as JSON for every task: objects cost a microsecond more.
+ * The fields of a claimed task that its process needs. Each row crosses between threads as JSON,
+ * and an array takes a microsecond less than an object.
  */
 export type ClaimedRow = [
   seq: number,
@@ -181,7 +181,7 @@ export type ClaimedRow = [
   args: string,
 ];
 
-/** A claimed row as a runner takes it. */
+/** Converts a claimed row to the task that a runner takes. */
 export function toClaimed([
   ,
   id,
@@ -208,12 +208,12 @@ export function toClaimed([
   };
 }
 
-/** How many characters the arguments of a claimed row have. */
+/** Returns the number of characters of a claimed row's arguments. */
 export function argsLength(row: ClaimedRow): number {
   return row[10].length;
 }
 
-/** A row of the table `attempt`. */
+/** Converts a row of the table `attempt`. */
 export function toAttempt(row: Row): Attempt {
   return {
     number: Number(row.number),
@@ -232,7 +232,10 @@ export function toAttempt(row: Row): Attempt {
   };
 }
 
-/** The column `error_details`: JSON text of the code, cause and members of an error, or null. */
+/**
+ * Returns the value of the column `error_details`: the code, cause and members of an error as JSON
+ * text, or null if it has none of them.
+ */
 export function detailsText(error: ErrorDetails | null | undefined): string | null {
   if (!error) return null;
   const { code, cause, errors, truncated } = error;
@@ -241,12 +244,14 @@ export function detailsText(error: ErrorDetails | null | undefined): string | nu
   return JSON.stringify({ code, cause, errors, truncated });
 }
 
-/** What {@link detailsText} stored in a row of the table `task` or `attempt`. */
+/**
+ * Returns the details that {@link detailsText} stored in a row of the table `task` or `attempt`.
+ */
 export function detailsOf({ error_details: details }: Row): ErrorDetails {
   return typeof details === 'string' ? (JSON.parse(details) as ErrorDetails) : {};
 }
 
-/** A row of the table `log`. */
+/** Converts a row of the table `log`. */
 export function toLogLine(row: Row): LogLine {
   return {
     n: Number(row.n),
@@ -259,7 +264,7 @@ export function toLogLine(row: Row): LogLine {
   };
 }
 
-/** A row of the table `worker`, with its count of tasks. */
+/** Converts a row of the table `worker` together with the number of its running tasks. */
 export function toWorker(row: Row, lastSign: number): ProcessInfo {
   return {
     id: text(row.owner),
@@ -276,8 +281,8 @@ export function toWorker(row: Row, lastSign: number): ProcessInfo {
 }
 
 /**
- * Converts a row of `failure_group`, with the name of its function, the number of tasks that are
- * failed now, and its trend.
+ * Converts a row of `failure_group` together with the name of its function, its number of failed
+ * tasks and its trend.
  */
 export function toFailureGroup(row: Row, trend: readonly number[]): FailureGroup {
   return {
@@ -293,23 +298,26 @@ export function toFailureGroup(row: Row, trend: readonly number[]): FailureGroup
   };
 }
 
-/** Who paused something, when and why: columns `at`, `paused_by`, `reason`. */
+/**
+ * Returns who paused a queue or a schedule, when and why, from the columns `at`, `paused_by` and
+ * `reason`.
+ */
 export function toPause({ at, paused_by: by, reason }: Row): Pause {
   return { by: text(by), at: text(time(at)), reason: reason === null ? null : text(reason) };
 }
 
 /**
- * Milliseconds that no process has defined a schedule before it counts as no longer defined. A
- * deploy that stops all processes before it starts the new ones is over by then.
+ * Milliseconds after which a schedule that no process defines counts as undefined. A deploy that
+ * stops all processes before it starts new ones takes less time.
  */
 const undefinedAfter = 60_000;
 
-/** Whether no process has defined a schedule for long enough. */
+/** Returns whether a schedule counts as undefined. */
 export function isUndefined({ undefined_at: since }: Row, at: number): boolean {
   return typeof since === 'number' && since <= at - undefinedAfter;
 }
 
-/** A row of the table `schedule`. */
+/** Converts a row of the table `schedule`. */
 export function toScheduleState(row: Row, now: number): ScheduleState {
   return {
     name: text(row.name),

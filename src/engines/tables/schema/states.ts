@@ -2,7 +2,8 @@ import type { TaskStatus } from '../../../tasks/types.js';
 import type { SqlValue } from './database.js';
 
 /**
- * The number that each state of a task is stored as. Files hold these numbers: never change one.
+ * The number that stands for each task state in the database. Never change one: existing files hold
+ * these numbers.
  */
 export const stateCode = {
   pending: 0,
@@ -17,7 +18,11 @@ const byCode = new Map<number, TaskStatus>(
   Object.entries(stateCode).map(([status, code]) => [code, status as TaskStatus]),
 );
 
-/** Returns the state of a stored number. @throws RangeError if no state has this number. */
+/**
+ * Returns the task state that a stored number stands for.
+ *
+ * @throws RangeError if the number stands for no state.
+ */
 export function stateOf(code: SqlValue | undefined): TaskStatus {
   const status = byCode.get(Number(code));
   if (!status) throw new RangeError(`${String(code)} is no state`);
@@ -30,8 +35,11 @@ export function stateOf(code: SqlValue | undefined): TaskStatus {
  */
 export const hasEnded = `status > ${stateCode.running}`;
 
-/** The condition of the indexes that hold every task but the running ones. */
+/** The condition of the indexes that hold all tasks except running ones. */
 export const isNotRunning = `status <> ${stateCode.running}`;
 
-/** True for every task. With it SQLite can use an index that begins with the state. */
+/**
+ * A condition that is true for every task. With it, SQLite can use an index that begins with the
+ * state.
+ */
 export const inAnyState = `status IN (${Object.values(stateCode).join(', ')})`;

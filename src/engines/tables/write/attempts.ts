@@ -9,8 +9,8 @@ import { register } from './processes.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 
 /**
- * Ends attempts that succeeded, all of a batch with one statement; answers those that are not that
- * simple: of a task that is being cancelled, or is not this owner's any more.
+ * Ends the successful attempts of a batch with one statement. Returns the row ids of the tasks that
+ * it left out, because a cancellation was requested or the owner has changed.
  */
 export function succeed(
   transaction: Transaction,
@@ -52,17 +52,17 @@ export function succeed(
   return left;
 }
 
-/** Ends an attempt, if it is still this owner's. */
+/** Ends an attempt, if the process still owns it. */
 export function finish(transaction: Transaction, write: WriteOf<'finish'>): Written['finish'] {
   const { seq, owner, attempt, at, result, logs, progress, again } = write;
   const row = heldRow(transaction, seq, owner, attempt);
   const before = !row && again ? storedBefore(transaction, write) : undefined;
-  // It was stored with its lines, and only the answer was lost.
+  // An earlier submission was stored together with its log lines. Only its answer was lost.
   if (before) return before === 'cancelled' ? before : undefined;
   if (logs) writeLog(transaction, logs);
   if (progress) writeProgress(transaction, owner, [progress]);
   if (!row) return 'lost';
-  // The result of a cancelled handler is no longer wanted.
+  // If a cancellation was requested, the result of the handler is discarded.
   if (row.cancelling === 1)
     return endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled';
   if (result.status === 'success')
@@ -73,7 +73,7 @@ export function finish(transaction: Transaction, write: WriteOf<'finish'>): Writ
   return toPending(transaction, row, at + Math.round(result.retryIn * 1000), at, 0, result.error);
 }
 
-/** Gives up a cancelled attempt whose handler goes on. */
+/** Ends a cancelled attempt whose handler still runs. */
 export function abandon(
   transaction: Transaction,
   { seq, owner, attempt, at }: WriteOf<'abandon'>,
@@ -84,7 +84,10 @@ export function abandon(
     : 'lost';
 }
 
-/** The state in which an earlier submission of the same write has ended the attempt, if it has. */
+/**
+ * Returns the state in which an earlier submission of the same write ended the attempt, if it was
+ * stored.
+ */
 function storedBefore(
   { database }: Transaction,
   { seq, attempt, at }: WriteOf<'finish'>,
@@ -127,17 +130,14 @@ function endAttempt(
   error: StoredError | undefined,
   result: Result,
 ): Row | undefined {
-  // That a task succeeded at the first try is told by the task itself.
+  // The row of the task already describes an attempt that succeeded at the first try.
   if (status !== 'success' || Number(row.attempt) > 1)
     recordAttempt(transaction, row, status, at, error);
   end(transaction, row, 'running', status, at, error, result);
   return wantedRow(transaction, Number(row.seq), status);
 }
 
-/**
- * Ends a task for good, and sums up how long its last attempt ran. A clock that was set back makes
- * that nothing, not less.
- */
+/** Ends a task and adds it to the statistics. If the clock was set back, its duration is 0. */
 export function end(
   transaction: Transaction,
   row: Row,
@@ -177,7 +177,9 @@ export function end(
     failures.add(error, { seq: Number(row.seq), partition: Number(row.partition), at });
 }
 
-/** Sends a task back to wait, until `runAt` if that is to come. */
+/**
+ * Makes a running task pending again. If `runAt` is in the future, the task is delayed until then.
+ */
 function toPending(
   transaction: Transaction,
   row: Row,
@@ -210,7 +212,7 @@ function toPending(
   return wantedRow(transaction, Number(row.seq), 'pending');
 }
 
-/** Stores an attempt that has ended: of a row with `seq`, `attempt` and `started_at`. */
+/** Stores an ended attempt. The row must have `seq`, `attempt` and `started_at`. */
 export function recordAttempt(
   { database }: Transaction,
   row: Row,
@@ -234,7 +236,10 @@ export function recordAttempt(
   );
 }
 
-/** Ends or hands back the running tasks of a process that is gone. */
+/**
+ * Takes over the running tasks of a process that has died or is stopping: ends them, or makes them
+ * pending again.
+ */
 export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
   const rows = transaction.database.all(
     `SELECT seq, partition, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at
@@ -248,7 +253,8 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
 
 /**
  * Makes running tasks pending again if their owner does not know that it claimed them. Their
- * handlers were not called, so the attempts do not count.
+ * handlers were not called, so the attempts do not count. A task with a requested cancellation ends
+ * as cancelled.
  */
 export function handBack(
   transaction: Transaction,
@@ -296,7 +302,7 @@ function recoverOne(transaction: Transaction, row: Row, at: number): void {
   toPending(transaction, row, at, at, 1, interruptedError);
 }
 
-/** Stores log lines and numbers them; what belongs to a task that was deleted is dropped. */
+/** Stores log lines and numbers them. Lines of a deleted task are dropped. */
 export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
   for (const { task, at, attempt, level, late, message, fields } of lines) {
     const row = database.get(
@@ -320,7 +326,7 @@ export function writeLog({ database }: Transaction, lines: readonly LogEntry[]):
   return undefined;
 }
 
-/** Stores how far attempts are, if they are still this owner's. */
+/** Stores the progress of attempts, if the process still owns them. */
 export function writeProgress(
   { database, counters }: Transaction,
   owner: string,

@@ -8,15 +8,15 @@ import type { ClaimedRow } from '../schema/rows.js';
 import { stateOf } from '../schema/states.js';
 import type { PackedTasks } from './packed-tasks.js';
 
-/** A line of a task's log, with what it belongs to. */
+/** A log line and the task it belongs to. */
 export interface LogEntry extends NewLogLine {
-  /** `seq` of the task. */
+  /** Row id of the task. */
   task: number;
   attempt: number;
   late: boolean;
 }
 
-/** How far an attempt is. */
+/** The progress of an attempt. */
 export interface ProgressEntry {
   task: number;
   attempt: number;
@@ -25,8 +25,8 @@ export interface ProgressEntry {
 }
 
 /**
- * An attempt that an owner holds: fencing, so that a process which was taken for dead has nothing
- * more to say.
+ * An attempt and its owner. This is fencing: the write has no effect if another process has taken
+ * over the task in the meantime.
  */
 interface Held {
   seq: number;
@@ -35,24 +35,30 @@ interface Held {
   at: number;
 }
 
-/** Who pauses, and why. */
+/** The actor and the reason of a pause. */
 interface By {
   by: string;
   reason?: string | undefined;
   at: number;
 }
 
-/** A command to tasks. */
+/** A command to tasks, by id. */
 interface OnTasks<K> {
   kind: K;
   ids: readonly string[];
   at: number;
 }
 
-/** Everything that changes the database. JSON, so that it can be sent to the thread that writes. */
+/**
+ * All changes to the database. A write consists of JSON values, so that it can be sent to the
+ * writing thread.
+ */
 export type Write =
   | { kind: 'enqueue'; tasks: PackedTasks }
-  /** `again`: it was submitted before, and may have been stored although that failed. */
+  /**
+   * `again`: the write was submitted before, and that submission may have been stored although it
+   * was reported as failed.
+   */
   | ({
       kind: 'finish';
       result: AttemptResult;
@@ -60,16 +66,16 @@ export type Write =
       progress?: ProgressEntry;
       again?: boolean;
     } & Held)
-  /** The handler of a cancelled task did not end in time. */
+  /** Ends a cancelled attempt whose handler did not end in time. */
   | ({ kind: 'abandon' } & Held)
   | { kind: 'log'; logs: readonly LogEntry[] }
   | { kind: 'progress'; owner: string; entries: readonly ProgressEntry[] }
-  /** `delays`: milliseconds that each waits. */
+  /** `delays`: the delay of each task in milliseconds. */
   | (OnTasks<'retry'> & { delays?: readonly number[] })
   | OnTasks<'cancel'>
   | OnTasks<'delete'>
   | OnTasks<'run'>
-  /** `newIds` are those of the new tasks, one for each. */
+  /** `newIds`: the id of each new task. */
   | {
       kind: 'rerun';
       ids: readonly string[];
@@ -77,10 +83,11 @@ export type Write =
       args: string | undefined;
       at: number;
     }
-  /** The process that ran these tasks is gone, or is about to go. */
+  /** Takes over the tasks of a process that has died or is about to stop. */
   | { kind: 'recover'; owner: string; at: number }
   /**
-   * The answers to some claims of this process were lost: it knows only the attempts that it holds.
+   * Returns claimed tasks whose claim was not answered. The process knows only the attempts in
+   * `held`.
    */
   | {
       kind: 'handBack';
@@ -88,10 +95,10 @@ export type Write =
       held: readonly (readonly [seq: number, attempt: number])[];
       at: number;
     }
-  /** With the owner alone: that process has ended. */
+  /** Adds a process to the list, or removes it if only its owner id is given. */
   | { kind: 'register'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
-  /** `template` is a task of the schedule; each run is one like it. */
+  /** `template`: the packed task from which each run is created. */
   | {
       kind: 'plan';
       name: string;
@@ -101,7 +108,7 @@ export type Write =
       nextAt: number | null;
       at: number;
     }
-  /** The next run moves from `dueAt` to `nextAt`. */
+  /** Moves the next run from `dueAt` to `nextAt`. */
   | { kind: 'restartInterval'; name: string; rule: string; dueAt: number; nextAt: number }
   | { kind: 'restartDelays'; delays: readonly Delay[]; at: number }
   /** `skip`: the run was missed and is not caught up. */
@@ -118,12 +125,17 @@ export type Write =
   | { kind: 'runSchedule'; name: string; newId: string; at: number }
   | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
   | { kind: 'removeSchedule'; name: string; at: number }
-  /** Tasks of another engine as they are now, and those that are gone there. */
+  /**
+   * Deletes tasks that ended before a time, and the oldest ended tasks if there are more than
+   * `keep`.
+   */
   | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
   | { kind: 'makeSearchable'; limit: number }
-  /** Sums of minutes and of hours from before these times, in Unix milliseconds. */
+  /**
+   * Drops rollups of minutes and of hours that are older than these times, in Unix milliseconds.
+   */
   | { kind: 'dropStatistics'; minutesBefore: number; hoursBefore: number; limit: number }
-  /** Partitions whose id comes after this one. */
+  /** Drops unneeded partitions among those with an id after this one. */
   | { kind: 'dropPartitions'; after: number; limit: number }
   | { kind: 'dropExpired'; limit: number; at: number }
   | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
@@ -139,17 +151,20 @@ export type Write =
     }
   | { kind: 'append'; log: string; entry: string; expiresAt: number; at: number };
 
-/** A write of a kind. */
+/** The write of one kind. */
 export type WriteOf<K extends Write['kind']> = Extract<Write, { kind: K }>;
 
-/** What each kind of write answers. */
+/** The answer to each kind of write. */
 export interface Written {
-  /** Ids of the tasks that stand for them, where that is not all as given. */
+  /**
+   * Ids of the stored tasks. If an idempotency key was taken, the id of the task that holds it.
+   * `undefined` if no key was taken.
+   */
   enqueue: readonly string[] | undefined;
   /**
-   * What was stored: `undefined` for the given result, `cancelled` if the task was to be cancelled,
-   * `lost` for nothing, because another process has the task. The task's row stands for either of
-   * the first two if this process listens to the new state.
+   * What was stored: `undefined` for the given result, `cancelled` if a cancellation was requested,
+   * `lost` for nothing, because another process owns the task. Instead of the first two it is the
+   * row of the task, if this process observes the new state.
    */
   finish: Row | 'cancelled' | 'lost' | undefined;
   abandon: Row | 'cancelled' | 'lost';
@@ -167,22 +182,22 @@ export interface Written {
   plan: undefined;
   restartInterval: undefined;
   restartDelays: undefined;
-  /** The row of the task it made. */
+  /** The row of the created task, if one was created. */
   fire: Row | undefined;
-  /** Likewise; `undefined` where there is no such schedule. */
+  /** The row of the created task. `undefined` if the schedule does not exist. */
   runSchedule: Row | undefined;
-  /** Whether there is such a schedule. */
+  /** Whether the schedule exists. */
   pauseSchedule: boolean;
   removeSchedule: 'removed' | 'defined' | 'unknown';
-  /** How many were deleted. */
+  /** Number of deleted tasks. */
   prune: number;
-  /** How many were looked at. */
+  /** Number of failures that were indexed. */
   makeSearchable: number;
-  /** How many sums were dropped. */
+  /** Number of dropped rollups. */
   dropStatistics: number;
-  /** The last id that was looked at, or null if it was the last of all. */
+  /** The last id that was checked, or null if no partition comes after it. */
   dropPartitions: number | null;
-  /** How many rows were dropped. */
+  /** Number of dropped keys and values. */
   dropExpired: number;
   set: undefined;
   increment: number;
@@ -190,65 +205,64 @@ export interface Written {
   append: undefined;
 }
 
-/** Takes tasks for this process, after the writes of a batch and in the same commit. */
+/** Claims tasks for this process, after the writes of a batch and in the same commit. */
 export interface Claim {
   owner: string;
-  /** Names it can run, each with how many of it may run at once over all processes. */
+  /**
+   * The names that this process can run, each with its limit of running tasks over all processes.
+   */
   names: readonly (readonly [name: string, concurrency: number | undefined])[];
   limit: number;
   /**
-   * Bytes of arguments that the claimed tasks may have together, unless it is one task. Default 32
-   * MiB.
+   * Maximum size of the arguments of all claimed tasks together, in bytes. A single task may exceed
+   * it. Default 32 MiB.
    */
   bytes?: number;
   at: number;
 }
 
-/** What is written in one commit. */
+/** The writes and the claim of one commit. */
 export interface Batch {
   writes: readonly Write[];
   claim: Claim | undefined;
   /** Unix milliseconds. */
   at: number;
-  /** States whose transitions an observer in this process wants. */
+  /** States whose transitions an observer in this process is subscribed to. */
   wanted: readonly TaskStatus[];
 }
 
-/** Why something could not be written. `errcode` is SQLite's. */
+/** Why a write failed. `errcode` is the error number of SQLite. */
 export interface WriteFailure {
   message: string;
   errcode: number | undefined;
 }
 
-/** How one write of a batch went. */
+/** The result of one write of a batch. */
 export type WriteOutcome =
   | { ok: true; value: Written[Write['kind']] }
   | { ok: false; error: WriteFailure };
 
-/** How a batch went. */
+/** The result of a batch. */
 export interface BatchResult {
-  /** Nothing stands for a write that went well and answers nothing. */
+  /** `undefined` for a write that succeeded and has no answer. */
   outcomes: readonly (WriteOutcome | undefined)[];
   claimed: readonly ClaimedRow[];
   /**
-   * Summaries for those who listen: of the tasks claimed, and of those whose deadline had passed.
+   * Summaries for the observer: of the claimed tasks, and of the tasks whose deadline had passed.
    */
   begun: readonly Row[];
   expired: readonly Row[];
-  /** When the next waiting task is due, in Unix milliseconds. */
+  /** When the next delayed task is due, in Unix milliseconds; null if there is none. */
   nextDue: number | null;
-  /** Why the claim of the batch failed; absent if it did not. */
+  /** Why the claim failed; absent if it did not fail. */
   claimError?: WriteFailure;
-  /**
-   * Whether the claim left ready tasks for the next one, because their arguments were too large for
-   * one answer.
-   */
+  /** Whether ready tasks are left for the next claim, because this one reached a limit. */
   more?: boolean;
-  /** Whether the batch took most of its time to reach the disk. */
+  /** Whether syncing to disk took most of the time of the batch. */
   diskBound: boolean;
 }
 
-/** What the answer to a write that ends an attempt says about it. */
+/** Returns what was stored for an attempt, from the answer to the write that ended it. */
 export function storedEnd(answer: Written['finish']): StoredEnd | 'lost' {
   if (typeof answer === 'string') return answer;
   return answer && stateOf(answer.status) === 'cancelled' ? 'cancelled' : 'reported';

@@ -8,21 +8,21 @@ import { type Ready, readyTasks } from './ready-tasks.js';
 import { move, summaryRow, type Transaction } from './transaction.js';
 
 /**
- * Tasks that one claim makes ready because their time has come, and tasks that it ends because
- * their deadline has passed.
+ * Maximum number of delayed tasks that one claim makes ready, and number of expired tasks after
+ * which it stops.
  */
 const maxAtOnce = 1_000;
 
 /**
- * Bytes of arguments that one claim takes, so that the answer stays well below the longest string
- * of JavaScript.
+ * Default maximum size of the arguments of one claim, in bytes. It keeps the answer well below the
+ * maximum length of a JavaScript string.
  */
 const claimBytes = 32 * 1024 * 1024;
 
 /**
- * Takes the first ready tasks: by priority, then by age, over all partitions that may run. A task
- * whose deadline has passed ends here. `more`: there may be more to take now, but not in one
- * commit.
+ * Claims the first ready tasks: by priority, then by age, over all partitions that are not paused.
+ * If the deadline of a task has passed, ends the task as failed instead. `more` is true if ready
+ * tasks are left because this claim reached a limit.
  */
 export function claim(
   transaction: Transaction,
@@ -59,13 +59,13 @@ export function claim(
   return { claimed, begun, expired, more, nextDue: due };
 }
 
-/** When the next task that waits for its time is due. */
+/** Returns when the next delayed task is due. */
 function nextDue(database: Database): number | null {
   const due = database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
   return typeof due === 'number' ? due : null;
 }
 
-/** Makes tasks ready whose time has come, the first due first. */
+/** Makes due tasks ready, those that were due first before the others. */
 function makeReady({ database, counters }: Transaction, at: number): void {
   const row = database.get(
     `SELECT json_group_array(seq) AS seqs, json_group_array(DISTINCT partition) AS partitions
@@ -103,8 +103,8 @@ function begin(
     owner,
     at,
     JSON.stringify(tasks.map(({ seq }) => seq)),
-    // While this commit waited for the file, another process may have stored the task. It must not
-    // start before it was due.
+    // This commit may have waited for the file while another process stored the task. A task must
+    // not start before it is due.
     Date.now(),
   );
   const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));

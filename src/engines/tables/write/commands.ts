@@ -7,7 +7,7 @@ import { end } from './attempts.js';
 import type { WriteOf } from './batch.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
 
-/** Does one thing to each task, and says of each what became of it. */
+/** Applies a command to each task, and returns the result for each. */
 export function command(
   transaction: Transaction,
   write: WriteOf<'retry' | 'cancel' | 'delete' | 'run'>,
@@ -21,7 +21,7 @@ export function command(
   return ids.map((id) => onTask(transaction, id, (row) => act(transaction, row, at)));
 }
 
-/** Makes a new task of each that has ended. The two name each other. */
+/** Creates a new task from each ended task. The two tasks refer to each other. */
 export function rerun(
   transaction: Transaction,
   { ids, newIds, args, at }: WriteOf<'rerun'>,
@@ -31,7 +31,10 @@ export function rerun(
   );
 }
 
-/** `act` answers the row afterwards, or nothing where the state does not allow it. */
+/**
+ * Applies an action to a task. `act` returns the row after the action, or `undefined` if the state
+ * of the task does not allow it.
+ */
 function onTask(
   { database }: Transaction,
   id: string,
@@ -50,7 +53,7 @@ function onTask(
     : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(row) };
 }
 
-/** A new series of attempts; the history of the old ones stays. */
+/** Starts a new series of attempts. The earlier attempts stay in the history. */
 function retry(transaction: Transaction, row: Row, at: number, delay: number): Row | undefined {
   const status = statusOf(row);
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
@@ -77,8 +80,8 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
 }
 
 /**
- * Whether no other task has taken this one's idempotency key since it was cancelled; then it takes
- * the key back.
+ * Returns whether a task still holds its idempotency key. If the task was cancelled and no other
+ * task has taken the key since, the task takes the key back.
  */
 function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
   if (row.idempotency_key === null) return true;
@@ -111,7 +114,7 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
       row.id ?? null,
     );
   if (status === 'running') {
-    // The process that runs the task gets a message, and ends the task.
+    // The process that runs the task sees this flag, aborts the handler and ends the task.
     database.run(
       'UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?',
       counters.nextRev(),
@@ -145,7 +148,7 @@ function remove(transaction: Transaction, row: Row): Row | undefined {
 }
 
 /**
- * Deletes a task that has ended, with all that belongs to it. A tombstone tells those who watch.
+ * Deletes an ended task and all its data. A tombstone reports the deletion to readers of changes.
  */
 export function deleteTask({ database, counters }: Transaction, row: Row): void {
   const [seq, id] = [row.seq ?? null, row.id ?? null];

@@ -3,26 +3,26 @@ import type { Database, SqlValue } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';
 import { ReadyPartitions } from './ready-partitions.js';
 
-/** Changes of a count, by the two columns of its key. */
+/** Changes of counts, by the two key columns of their table. */
 type Sums = Map<string, Map<SqlValue, number>>;
 
 /**
- * What a transaction counts: changes, new tasks, and the tasks of each partition, tag and failure
- * group.
+ * Counts the changes of a transaction: change numbers, row ids, and the tasks of each partition,
+ * tag and failure group.
  */
 export class Counters {
   /** The first ready task of each partition. */
   readonly ready: ReadyPartitions;
   readonly #database: Database;
   readonly #partitions = new Map<string, number>();
-  /** Changes of the live counts, by state and partition. */
+  /** Changes of the task counts, by partition and state. One number is the key of both. */
   readonly #tasks = new Map<number, number>();
   readonly #tags: Sums = new Map();
   readonly #failed: Sums = new Map();
   #rev = 0;
   #seq = 0;
   #before = { rev: 0, seq: 0 };
-  /** How often partitions were deleted, by any process. */
+  /** How often partitions have been deleted, by any process. */
   #deletions = 0;
 
   constructor(database: Database) {
@@ -30,7 +30,7 @@ export class Counters {
     this.ready = new ReadyPartitions(database);
   }
 
-  /** Begins to count; a transaction that may write is open. */
+  /** Starts counting. The caller has opened a write transaction. */
   open(): void {
     for (const { key, value } of this.#database.all(
       "SELECT key, value FROM meta WHERE key IN ('rev', 'seq', 'partitions_deleted')",
@@ -38,7 +38,7 @@ export class Counters {
       if (key === 'rev') this.#rev = Number(value);
       else if (key === 'seq') this.#seq = Number(value);
       else if (value !== this.#deletions) {
-        // The id of a deleted partition must no longer be used.
+        // Another process has deleted partitions, so their ids must no longer be used.
         this.#deletions = Number(value);
         this.#partitions.clear();
       }
@@ -46,27 +46,27 @@ export class Counters {
     this.#before = { rev: this.#rev, seq: this.#seq };
   }
 
-  /** Number of the next change. */
+  /** Returns the next change number. */
   nextRev(): number {
     this.#rev += 1;
     return this.#rev;
   }
 
-  /** Numbers of so many changes; answers the first. */
+  /** Reserves `n` change numbers, and returns the first. */
   nextRevs(n: number): number {
     this.#rev += n;
     return this.#rev - n + 1;
   }
 
-  /** Number of the next task. */
+  /** Returns the next row id. */
   nextSeq(): number {
     this.#seq += 1;
     return this.#seq;
   }
 
   /**
-   * Returns the id of the partition of a name and a queue, and creates the partition if it does not
-   * exist.
+   * Returns the id of the partition of a name and a queue. If the partition does not exist, creates
+   * it.
    */
   partition(name: string, queue: string): number {
     const key = `${name}\0${queue}`;
@@ -82,38 +82,39 @@ export class Counters {
     const partition = Number(
       database.get('SELECT id FROM partition WHERE name = ? AND queue = ?', name, queue)?.id,
     );
-    // Bounded: a queue for each customer is a use, a queue for each task is none.
+    // The cache is bounded. An app may have a queue per customer, but a queue per task would fill
+    // the memory.
     if (this.#partitions.size > 10_000) this.#partitions.clear();
     this.#partitions.set(key, partition);
     return partition;
   }
 
-  /** Makes every process look up the ids of partitions again, after some were deleted. */
+  /** Makes every process read the ids of partitions again, after some partitions were deleted. */
   forgetPartitions(): void {
     this.#partitions.clear();
     this.#database.run("UPDATE meta SET value = value + 1 WHERE key = 'partitions_deleted'");
   }
 
-  /** Counts tasks of a partition that came into a state, or left it. */
+  /** Counts tasks of a partition that entered a state or left it. */
   count(partition: number, status: TaskStatus, by: number): void {
     if (status === 'pending') this.ready.changed(partition);
     const key = partition * 8 + stateCode[status];
     this.#tasks.set(key, (this.#tasks.get(key) ?? 0) + by);
   }
 
-  /** Counts a tag that a task has, or had. */
+  /** Counts a tag that a task got or lost. */
   countTag(key: string, value: string, by: 1 | -1): void {
     add(this.#tags, key, value, by);
   }
 
-  /** Counts a task whose row has the fingerprint of a failure, by its state. */
+  /** Counts a task with the fingerprint of a failure, by state. */
   countFailed(fingerprint: string, status: TaskStatus, by: 1 | -1): void {
     add(this.#failed, fingerprint, stateCode[status], by);
   }
 
   /**
-   * Stores what was counted of partitions. A partition has no row for a state that none of its
-   * tasks is in.
+   * Stores the task counts of partitions. If no task of a partition is in a state, the partition
+   * has no row for that state.
    */
   writeTaskCounts(): void {
     for (const [key, by] of this.#tasks) {
@@ -145,14 +146,14 @@ export class Counters {
     );
   }
 
-  /** Stores all that was counted. */
+  /** Stores all counts. */
   writeCounts(): void {
     this.writeTaskCounts();
     this.#writeSums(this.#tags, 'tag_count', 'key', 'value');
     this.#writeSums(this.#failed, 'failure_count', 'fingerprint', 'status');
   }
 
-  /** Stores everything, before the commit. */
+  /** Stores all counters before the commit. */
   close(): void {
     this.ready.write();
     this.writeCounts();
@@ -184,7 +185,7 @@ export class Counters {
     sums.clear();
   }
 
-  /** Forgets what a transaction that failed had counted. */
+  /** Discards the counts of a failed transaction. */
   discard(): void {
     this.ready.discard();
     this.#tasks.clear();

@@ -1,7 +1,7 @@
 import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
-/** Starts delays again that have not changed since they were read. Deadlines move with them. */
+/** Restarts delays that have not changed since they were read. Deadlines move with them. */
 export function restartDelays(
   { database, counters }: Transaction,
   { delays, at }: WriteOf<'restartDelays'>,

@@ -1,7 +1,7 @@
 import type { StoredError } from '../../../tasks/task-runner.js';
 import type { Database } from '../schema/database.js';
 
-/** A task that failed for good, and when. */
+/** A task that failed without a retry, and the time. */
 interface Failed {
   seq: number;
   partition: number;
@@ -25,16 +25,16 @@ export class Failures {
     this.#database = database;
   }
 
-  /** Adds a failure. `write` stores all that were added. */
+  /** Adds a failure. `write` stores all added failures. */
   add({ fingerprint, name, message }: StoredError, { seq, partition, at }: Failed): void {
     const before = this.#groups.get(fingerprint);
     const counted = { n: (before?.n ?? 0) + 1, first: Math.min(before?.first ?? at, at) };
-    // Failures of the past may be added in any order.
+    // Failures may be added in any order of time.
     const last = before && before.at > at ? before : { seq, partition, at, name, message };
     this.#groups.set(fingerprint, { ...last, ...counted });
   }
 
-  /** Stores what was added: a row for each group, and one for each group and hour. */
+  /** Stores the added failures: one row per group, and one row per group and hour. */
   write(): void {
     for (const [fingerprint, { seq, partition, at, name, message, n, first }] of this.#groups) {
       this.#database.run(
@@ -69,7 +69,7 @@ export class Failures {
     this.#groups.clear();
   }
 
-  /** Forgets what a transaction that failed had added. */
+  /** Discards the failures of a failed transaction. */
   discard(): void {
     this.#groups.clear();
   }

@@ -7,12 +7,12 @@ const columns =
   'seq, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, ' +
   'attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
 const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-/** Rows of one statement. */
+/** Number of rows in one INSERT statement. */
 const rowsAtOnce = 10;
 const insertOne = `INSERT INTO task (${columns}) VALUES ${row}`;
 const insertMany = `INSERT INTO task (${columns}) VALUES ${Array(rowsAtOnce).fill(row).join(', ')}`;
 
-/** Stores tasks in the transaction that is open. */
+/** Inserts new tasks in the open transaction, several with one statement. */
 export class Inserter {
   readonly #database: Database;
   readonly #counters: Counters;
@@ -25,8 +25,8 @@ export class Inserter {
   }
 
   /**
-   * Adds tasks; `flush` stores the last of them. Answers the ids that stand for them, where an
-   * idempotency key was taken.
+   * Adds tasks. `flush` stores those that do not fill a whole statement. If an idempotency key was
+   * taken, returns the ids of all tasks, with the id of the key's holder instead of the new one.
    */
   add({ values }: PackedTasks, at: number): readonly string[] | undefined {
     let deduplicated: string[] | undefined;
@@ -43,7 +43,7 @@ export class Inserter {
     return deduplicated;
   }
 
-  /** Takes the idempotency key of a task, or answers the id of the task that has it. */
+  /** Takes the idempotency key of a new task, or returns the id of the task that holds the key. */
   #takeKey(values: PackedTasks['values'], from: number, at: number): string | undefined {
     const database = this.#database;
     const [id, name] = [values[from + packedAt.id], values[from + packedAt.name]];
@@ -116,14 +116,14 @@ export class Inserter {
     this.discard();
   }
 
-  /** Forgets what is not stored yet. */
+  /** Discards the tasks that are not stored yet. */
   discard(): void {
     this.#gathered = [];
     this.#rows = 0;
   }
 }
 
-/** The id of the task that has an idempotency key. */
+/** Returns the id of the task that holds an idempotency key, if any. */
 function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
   const held = database.get(
     'SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?',

@@ -5,12 +5,15 @@ import type { WriteOf } from './batch.js';
 import { deleteTask } from './commands.js';
 import type { Transaction } from './transaction.js';
 
-/** Kinds of failure that are remembered when no task is of them any more. */
+/** Maximum number of failure groups. Beyond it, groups without any stored task are dropped. */
 const maxFailureGroups = 10_000;
-/** Kinds, and hours of kinds, that one call looks at. */
+/** Maximum number of failure groups, and of their hours, that one call deletes. */
 const groupsAtOnce = 200;
 
-/** Deletes some of the tasks that ended first: before a time, or beyond so many. */
+/**
+ * Deletes up to `limit` ended tasks, the oldest first: those that ended before a time, and those
+ * beyond the number to keep.
+ */
 export function prune(
   transaction: Transaction,
   { endedBefore, keep, limit }: WriteOf<'prune'>,
@@ -46,9 +49,9 @@ export function prune(
 }
 
 /**
- * Forgets kinds of failure that are older than the tasks that are kept, and the oldest beyond so
- * many; none that a task still is of. It looks at a few of the oldest each time, so that no call is
- * long.
+ * Drops failure groups that are older than the kept tasks, and the oldest ones beyond the maximum.
+ * A group that still has tasks is kept. Each call checks only a few of the oldest groups, so that
+ * it is short.
  */
 function dropFailureGroups({ database }: Transaction, before: number): void {
   const { n } =
@@ -72,11 +75,14 @@ function trimTombstones({ database }: Transaction): void {
   const last = lastTombstone(database);
   if (last === undefined) return;
   database.run('DELETE FROM tombstone WHERE rev <= ?', last);
-  // From here on a gap could hide a delete.
+  // Before this change number, deletions may be missing. A reader cannot resume from there.
   database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last);
 }
 
-/** Adds failures to the word index, some time after they happened: it must not slow them down. */
+/**
+ * Adds failures to the word index. This runs some time after the failures, so that it does not slow
+ * them down.
+ */
 export function makeSearchable(
   transaction: Transaction,
   { limit }: WriteOf<'makeSearchable'>,
@@ -112,8 +118,8 @@ function dropHours({ database }: Transaction, at: number): void {
 }
 
 /**
- * Drops idempotency keys and shared values that have expired, a few of each, and tombstones beyond
- * those that are kept.
+ * Drops some of the expired idempotency keys and shared values, and all tombstones beyond the
+ * maximum.
  */
 export function dropExpired(
   transaction: Transaction,

@@ -1,8 +1,8 @@
 import type { NewTask } from '../../../tasks/new-task.js';
 
 /**
- * Where each value of a task is in {@link PackedTasks}; {@link packTasks} writes them in this
- * order.
+ * The index of each value of a task in {@link PackedTasks}. {@link packTasks} writes the values in
+ * this order.
  */
 export const packedAt = {
   id: 0,
@@ -22,18 +22,18 @@ export const packedAt = {
   waitsFrom: 14,
 } as const;
 
-/** How many values of one task there are. */
+/** Number of values per task. */
 export const packedWidth = Object.keys(packedAt).length;
 
 /**
- * New tasks as one list of plain values, which crosses to the writing thread sooner than objects.
+ * New tasks as one flat list of values, which crosses to the writing thread faster than objects.
  */
 export interface PackedTasks {
-  /** {@link packedWidth} values of each task. */
+  /** {@link packedWidth} values for each task. */
   values: readonly (string | number | null)[];
 }
 
-/** Packs tasks to be stored. */
+/** Packs new tasks into one flat list. */
 export function packTasks(tasks: readonly NewTask[]): PackedTasks {
   const values: (string | number | null)[] = [];
   for (const task of tasks) {

@@ -40,8 +40,8 @@ export function register(
 }
 
 /**
- * Notes since when no process on the list defines a schedule. A process that dies is taken off the
- * list within a second.
+ * Stores the time since which no process on the list defines a schedule. Recovery removes a dead
+ * process from the list within about a second.
  */
 function noteUndefined(database: Database, at: number): void {
   const defined = 'name IN (SELECT value FROM worker, json_each(worker.schedules))';

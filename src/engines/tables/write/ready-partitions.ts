@@ -2,13 +2,13 @@ import type { Database } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';
 
 /*
- * A partition is a name together with a queue: a row of `partition`. Each row holds the priority
- * and the id of the first of its tasks that could run now, and an index has the rows that hold one.
- * A claim walks that index, so it visits no partition whose tasks all wait for their time, and none
- * beyond those that it takes tasks of.
+ * A partition is a name together with a queue, and a row of the table `partition`. The row holds
+ * the priority and the id of the partition's first ready task, or nulls if no task is ready. A
+ * partial index contains only rows with a ready task. A claim reads that index, so it skips every
+ * partition whose tasks are all delayed.
  */
 
-/** The columns of a partition that say what its first ready task is. */
+/** Selects a column of the first ready task of a partition. */
 const firstReady = (column: 'priority' | 'id', partition: string): string =>
   `(SELECT ${column} FROM task INDEXED BY task_ready WHERE partition = ${partition}
     AND status = ${stateCode.pending}
@@ -30,26 +30,24 @@ export class ReadyPartitions {
     this.#database = database;
   }
 
-  /** Notes that a task of the partition may have become ready, or may be ready no longer. */
+  /** Marks a partition whose first ready task may have changed. */
   changed(partition: number): void {
     this.#changed.add(partition);
   }
 
-  /**
-   * The partitions that were noted and are not stored yet: of these the stored rows may be wrong.
-   */
+  /** Returns the marked partitions. The stored first ready task of each may be outdated. */
   unstored(): readonly number[] {
     return [...this.#changed];
   }
 
-  /** Stores the first ready task of each partition that was noted. */
+  /** Stores the first ready task of each marked partition. */
   write(): void {
     if (this.#changed.size === 0) return;
     this.#database.run(writeAll, JSON.stringify([...this.#changed]));
     this.#changed.clear();
   }
 
-  /** Forgets what a transaction that failed had noted. */
+  /** Discards the marks of a failed transaction. */
   discard(): void {
     this.#changed.clear();
   }

@@ -6,13 +6,13 @@ import type { Transaction } from './transaction.js';
 /** A task that a claim may take. */
 export interface Ready {
   seq: number;
-  /** Hexadecimal digits, in capitals. */
+  /** Upper-case hexadecimal digits. */
   id: string;
   priority: number;
   deadlineAt: number | null;
-  /** Of the failure that this attempt is a retry after. */
+  /** The fingerprint of the failure that this attempt retries, if any. */
   fingerprint: string | null;
-  /** Of its arguments. */
+  /** Size of its arguments in bytes. */
   bytes: number;
   /** The id of its partition. */
   partition: number;
@@ -20,13 +20,16 @@ export interface Ready {
   queue: string;
 }
 
-/** Where tasks are read from. */
+/** The partition that tasks are read from. */
 type Partition = Pick<Ready, 'partition' | 'name' | 'queue'>;
 
-/** What decides which of two tasks runs first. */
+/** The fields that decide which of two tasks runs first. */
 type Head = Pick<Ready, 'priority' | 'id'>;
 
-/** Which partitions are looked for, and for how many tasks. */
+/**
+ * Selects the partitions to read: those with a name that has room, for `limit` tasks, except
+ * `without`.
+ */
 interface Sought {
   room: Room;
   limit: number;
@@ -34,19 +37,19 @@ interface Sought {
 }
 
 /**
- * Ready partitions that are read whatever their names are; if there are more, they are read by
- * name.
+ * Number of ready partitions that are read regardless of their names. If there are more, they are
+ * read by name.
  */
 const pageSize = 20;
 /**
- * The most changed partitions that a claim reads directly. If there are more, they are stored
- * first.
+ * Maximum number of changed partitions that a claim reads directly. If there are more, their first
+ * ready tasks are stored first.
  */
 const maxUnstored = 20;
 
 /*
- * `LIMIT ? + 0`: SQLite prepares a statement again whenever the value of a bare parameter there is
- * bound, which takes several times as long as the query.
+ * `LIMIT ? + 0`: when the value of a bare parameter after LIMIT changes, SQLite prepares the
+ * statement again. That takes several times as long as the query.
  */
 const columns =
   'partition.id AS partition, partition.name, partition.queue, partition.ready_priority AS ' +
@@ -59,7 +62,16 @@ SELECT ${columns} FROM json_each(?) AS wanted CROSS JOIN partition ON partition.
     AND ready_id IS NOT NULL AND each.name = wanted.value
   ORDER BY ready_priority DESC, ready_id LIMIT ? + 0)`;
 
-/** The first ready tasks of names: by priority, then by age. */
+/**
+ * Returns the first ready tasks of the given names: by priority, then by age. The parts of this
+ * file work together as follows:
+ * 1. `Room` tracks how many more tasks of each name may start, according to its `concurrency`.
+ * 2. `readyPartitions` reads the partitions with a ready task from an index. If this transaction
+ *    has changed a partition, that index may be outdated, so `streamsOf` reads the tasks
+ *    themselves.
+ * 3. A `Stream` returns the ready tasks of one partition in order, and `merge` takes the first task
+ *    of all streams until it has enough.
+ */
 export function readyTasks(
   transaction: Transaction,
   names: Claim['names'],
@@ -75,7 +87,7 @@ export function readyTasks(
   return merge([...known, ...streamsOf(database, unstored, room, limit)], room, limit);
 }
 
-/** How many more tasks of each name may start. */
+/** Tracks how many more tasks of each name may start. */
 class Room {
   readonly #transaction: Transaction;
   readonly #names: ReadonlyMap<string, number | undefined>;
@@ -87,7 +99,7 @@ class Room {
     this.#names = new Map(names);
   }
 
-  /** None for a name that this process does not run. */
+  /** Returns how many more tasks of a name may start: 0 if this process does not run it. */
   left(name: string): number {
     const known = this.#left.get(name);
     if (known !== undefined) return known;
@@ -96,7 +108,7 @@ class Room {
     return left;
   }
 
-  /** Takes room for a task, if there is some. */
+  /** Uses room for one task. Returns whether there was room. */
   take(name: string): boolean {
     const left = this.left(name);
     this.#left.set(name, left - 1);
@@ -104,22 +116,22 @@ class Room {
   }
 
   #of(name: string): number {
-    // What crosses to the writing thread is JSON, where a missing limit is null.
+    // Messages to the writing thread are JSON, in which a missing limit becomes null.
     const most = this.#names.get(name) ?? undefined;
     if (most === undefined) return Number.POSITIVE_INFINITY;
     this.#running ??= runningByName(this.#transaction);
     return most - (this.#running.get(name) ?? 0);
   }
 
-  /** The names of which a task may start. */
+  /** Returns the names for which another task may start. */
   names(): string[] {
     return [...this.#names.keys()].filter((name) => this.left(name) > 0);
   }
 }
 
 /**
- * Tasks that run anywhere, by name. Partitions where none runs have no row, so this reads no more
- * rows than tasks run.
+ * Returns the number of running tasks in all processes, by name. A partition without running tasks
+ * has no row, so this reads at most as many rows as there are running tasks.
  */
 function runningByName({ database, counters }: Transaction): Map<string, number> {
   counters.writeTaskCounts();
@@ -133,8 +145,8 @@ function runningByName({ database, counters }: Transaction): Map<string, number>
 }
 
 /**
- * The partitions that may have some of the first tasks. Of each name, those with the best first
- * tasks are enough: as many as tasks are wanted.
+ * Returns the partitions that may contain some of the first tasks. For each name, `limit`
+ * partitions are enough: those whose first tasks run earliest.
  */
 function readyPartitions(
   database: Database,
@@ -150,7 +162,10 @@ function readyPartitions(
   return rows.filter(({ partition, name }) => !without.has(partition) && room.left(name) > 0);
 }
 
-/** Partitions of which it is not stored whether they have a ready task: those that have one. */
+/**
+ * Returns a stream for each partition with a ready task, for partitions whose stored first ready
+ * task may be outdated.
+ */
 function streamsOf(
   database: Database,
   partitions: readonly number[],
@@ -170,18 +185,18 @@ function streamsOf(
 }
 
 /**
- * Merges the ready tasks of partitions. Each is read in parts, when its first task is the next, and
- * no further than needed.
+ * Merges the ready tasks of several partitions. A stream reads its next part only when its first
+ * task is the next one overall.
  */
 function merge(streams: Stream[], room: Room, limit: number): Ready[] {
-  // The next task is at the end, where an array removes it in constant time.
+  // The next task is at the end, because an array removes its last element in constant time.
   streams.sort((a, b) => -compare(a.head, b.head));
   const taken: Ready[] = [];
   while (taken.length < limit) {
     const stream = streams.pop();
     if (!stream) break;
     if (!room.take(stream.name)) continue;
-    // The share of each partition if all of them contribute equally.
+    // The number of tasks that each partition contributes if all contribute equally.
     const share = Math.ceil((limit - taken.length) / (streams.length + 1));
     const task = stream.take(share);
     if (task) taken.push(task);
@@ -190,7 +205,7 @@ function merge(streams: Stream[], room: Room, limit: number): Ready[] {
   return taken;
 }
 
-/** Which task runs first. */
+/** Compares two tasks by the order in which they run. */
 function compare(a: Head, b: Head): number {
   return b.priority - a.priority || (a.id < b.id ? -1 : 1);
 }
@@ -207,23 +222,24 @@ function insert(streams: Stream[], stream: Stream): void {
 }
 
 /**
- * The fewest rows of a part: with two, a partition with one ready task is known to have no more.
+ * The smallest part. With two rows, a single read shows whether a partition has only one ready
+ * task.
  */
 const smallestPart = 2;
 
-/** The ready tasks of a partition in order, read in parts of growing size. */
+/** The ready tasks of one partition in order. They are read in parts of growing size. */
 class Stream {
-  /** The next task, as far as it must be known to compare it. */
+  /** The next task, with the fields that the merge compares. */
   head: Head;
   readonly #database: Database;
   readonly #partition: Partition;
   #part: Ready[] = [];
   #next = 0;
-  /** Tasks that were read, and whether there may be more. */
+  /** Number of tasks read so far, and whether there may be more. */
   #read = 0;
   #hasMore = true;
 
-  /** Without its first task, `advance` must be called before any other. */
+  /** If no `head` is given, call `advance` before any other method. */
   constructor(database: Database, partition: Partition, head: Head = { priority: 0, id: '' }) {
     this.#database = database;
     this.#partition = partition;
@@ -234,7 +250,7 @@ class Stream {
     return this.#partition.name;
   }
 
-  /** The next task; about as many as `wanted` are likely to be asked for. */
+  /** Returns the next task. `wanted` is how many tasks the caller probably takes. */
   take(wanted: number): Ready | undefined {
     if (this.#next === this.#part.length && this.#hasMore) this.#readPart(wanted);
     const task = this.#part[this.#next];
@@ -242,7 +258,7 @@ class Stream {
     return task;
   }
 
-  /** Looks at the task after the one that was taken; answers whether there is one. */
+  /** Moves `head` to the next task. Returns whether there is one. */
   advance(wanted: number): boolean {
     if (this.#next === this.#part.length && this.#hasMore) this.#readPart(wanted);
     const next = this.#part[this.#next];
@@ -260,7 +276,8 @@ class Stream {
 }
 
 /**
- * Reads ready tasks of a partition as one text, which the driver returns faster than many values.
+ * Reads ready tasks of a partition as one JSON text, because the driver returns one text faster
+ * than many values.
  */
 function readyOf(
   database: Database,

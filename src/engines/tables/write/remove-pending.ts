@@ -1,12 +1,12 @@
 import type { Database } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';
 
-/** Tasks that one transaction removes. */
+/** Number of tasks that one transaction removes. */
 const atOnce = 2000;
 
 /**
- * Removes the pending tasks, the schedules and the pauses, because another engine has them now. The
- * file keeps its history. The caller must be the only one that has the file open.
+ * Removes the pending tasks, the schedules and the pauses after they were moved to another engine.
+ * The history stays in the file. No other connection may have the file open.
  */
 export function removePending(database: Database): void {
   database.exec('CREATE TEMP TABLE leaving (seq INTEGER PRIMARY KEY)');
@@ -25,7 +25,7 @@ export function removePending(database: Database): void {
   database.exec('DROP TABLE leaving');
 }
 
-/** Removes some tasks, with what belongs to them and what counts them. */
+/** Removes a batch of pending tasks, their data and their counts. */
 const oneBatch = `
 UPDATE tag_count SET n = tag_count.n - gone.n
   FROM (SELECT t.key, t.value, count(*) AS n FROM leaving
@@ -41,7 +41,7 @@ DELETE FROM task WHERE seq IN (SELECT seq FROM leaving);
 DELETE FROM leaving;
 `;
 
-/** What is left to do when no task is pending. */
+/** Removes what is left when no task is pending. */
 const rest = `
 DELETE FROM tag_count WHERE n <= 0;
 DELETE FROM task_count WHERE status = ${stateCode.pending};

@@ -11,10 +11,14 @@ import {
 import { readFigures } from '../read/statistics.js';
 import type { Database } from '../schema/database.js';
 
-/** Gathers what ends within one transaction and writes each sum once. */
+/**
+ * Gathers the statistics of the tasks that end within one transaction, and writes each rollup once.
+ */
 export class Rollups {
   readonly #database: Database;
-  /** By partition and minute, of which all longer stretches are made. */
+  /**
+   * The statistics by partition and minute. `write` derives the rollups of all levels from them.
+   */
   readonly #pending = new Map<string, { at: number; partition: number; figures: Figures }>();
 
   constructor(database: Database) {
@@ -39,7 +43,7 @@ export class Rollups {
     this.#pending.clear();
   }
 
-  /** Adds to the sum of a stretch of time. */
+  /** Adds statistics to the stored rollup of a level and a time. */
   addTo(level: Level, at: number, partition: number, figures: Figures): void {
     const stored = this.#database.get(
       'SELECT figures FROM rollup WHERE level = ? AND at = ? AND partition = ?',
@@ -47,8 +51,8 @@ export class Rollups {
       at,
       partition,
     );
-    // Once an hour, so that a partition in which tasks no longer end is found without reading its
-    // sums.
+    // Updated once an hour. It shows that no task has ended in a partition for some time, without
+    // reading the rollups of that partition.
     if (!stored && level === 'hour')
       this.#database.run(
         'UPDATE partition SET active_at = max(active_at, ?) WHERE id = ?',
@@ -66,7 +70,7 @@ export class Rollups {
     );
   }
 
-  /** Forgets what a transaction that failed had gathered. */
+  /** Discards the statistics of a failed transaction. */
   discard(): void {
     this.#pending.clear();
   }

@@ -6,8 +6,7 @@ import { packedAt } from './packed-tasks.js';
 import { statusOf, summaryRow, type Transaction } from './transaction.js';
 
 /**
- * Stores a schedule. Its next run stays as it was, unless its rule has changed or no run was
- * planned.
+ * Stores a schedule. Its planned run is kept, unless the rule has changed or no run was planned.
  */
 export function plan(
   { database }: Transaction,
@@ -32,8 +31,8 @@ export function plan(
 }
 
 /**
- * Starts an interval again after the clock was set back, unless its next run or its rule has
- * changed meanwhile.
+ * Restarts an interval after the clock was set back, unless the planned run or the rule has changed
+ * in the meantime.
  */
 export function restartInterval(
   { database }: Transaction,
@@ -50,8 +49,8 @@ export function restartInterval(
 }
 
 /**
- * Makes the task of a run that is due, if no other process has, and plans the next: in one commit,
- * so that each happens once.
+ * Creates the task of a due run and plans the next run, unless another process has already done so.
+ * Both happen in one commit, so each run happens once.
  */
 export function fire(
   transaction: Transaction,
@@ -70,7 +69,7 @@ export function fire(
   return undefined;
 }
 
-/** Makes a task of a schedule now, whenever its next run is. */
+/** Creates a task of a schedule now. The planned run stays as it is. */
 export function runSchedule(
   transaction: Transaction,
   { name, newId, at }: WriteOf<'runSchedule'>,
@@ -82,7 +81,7 @@ export function runSchedule(
   return schedule && make(transaction, schedule, newId, at);
 }
 
-/** A new task like the schedule's template, its times counted from now. */
+/** Creates a task from the template of a schedule, with times that count from now. */
 function make(transaction: Transaction, { name, template }: Row, newId: string, at: number): Row {
   const { database, inserter } = transaction;
   const values = JSON.parse(String(template)) as (string | number | null)[];
@@ -107,7 +106,7 @@ function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {
   return !last || isEnded(statusOf(last));
 }
 
-/** Holds back the tasks of a queue, or lets them go on. Who paused it first is kept. */
+/** Pauses or resumes a queue. If the queue is already paused, the first pause is kept. */
 export function pauseQueue(
   { database }: Transaction,
   { queue, paused, by, reason, at }: WriteOf<'pauseQueue'>,
@@ -145,7 +144,7 @@ export function pauseSchedule(
   return true;
 }
 
-/** Removes a schedule that no process defines any more. Its tasks stay. */
+/** Removes a schedule that no process defines any more. The tasks that it created are kept. */
 export function removeSchedule(
   { database }: Transaction,
   { name, at }: WriteOf<'removeSchedule'>,

@@ -1,11 +1,11 @@
 import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
-/** Entries of one log that are kept at most, whatever their end says. */
+/** Maximum number of entries that are kept in one log, even if they have not expired. */
 const maxJournal = 1_000_000;
 /**
- * Expired entries that each write deletes: more than it adds, and few enough that no commit is ever
- * long.
+ * Number of expired entries that each write deletes. It is more than a write adds, and it keeps
+ * each commit short.
  */
 const sweptAtOnce = 10;
 
@@ -81,7 +81,8 @@ export function append(
     entry,
     expiresAt,
   );
-  // A few of the oldest with each new one, so that a log is bounded and no commit is ever long.
+  // Each new entry deletes a few of the oldest ones. This limits the size of a log and keeps each
+  // commit short.
   database.run(
     `DELETE FROM journal WHERE log = ? AND n IN (SELECT n FROM journal WHERE log = ? ORDER BY n
       LIMIT 10) AND (expires_at <= ? OR n <= ?)`,

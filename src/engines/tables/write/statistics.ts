@@ -4,13 +4,13 @@ import { inAnyState } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
-/** Drops old sums for minutes and hours, the oldest first, and returns how many. */
+/** Drops old rollups of minutes and hours, the oldest first, and returns how many. */
 export function dropStatistics(
   transaction: Transaction,
   { minutesBefore, hoursBefore, limit }: WriteOf<'dropStatistics'>,
 ): number {
-  // Stores the sums of this transaction first, so that none of them reappears after older sums have
-  // been dropped.
+  // Stores the statistics of this transaction first. Otherwise they could recreate a rollup that
+  // has just been dropped.
   transaction.rollups.write();
   return (
     drop(transaction, 'minute', startOf('hour', minutesBefore), limit) +
@@ -19,8 +19,8 @@ export function dropStatistics(
 }
 
 /**
- * `before` is the start of a unit of the next longer level, so that its sums can replace the
- * dropped ones.
+ * Drops old rollups of one level. `before` is the start of a unit of the next longer level, so that
+ * the rollups of that level cover the dropped ones.
  */
 function drop(
   { database }: Transaction,
@@ -43,15 +43,15 @@ function drop(
 }
 
 /**
- * Drops the unneeded partitions among the next few. Returns the id to continue after, or null after
- * the last.
+ * Drops the unneeded partitions among the next `limit` ones. Returns the id to continue after, or
+ * null after the last partition.
  */
 export function dropPartitions(
   transaction: Transaction,
   { after, limit }: WriteOf<'dropPartitions'>,
 ): number | null {
   const { database, counters, rollups, failures } = transaction;
-  // This transaction may hold counts of one of these partitions that are not stored yet.
+  // This transaction may hold counts for these partitions that are not stored yet.
   counters.writeTaskCounts();
   rollups.write();
   failures.write();
@@ -84,8 +84,8 @@ export function dropPartitions(
 }
 
 /**
- * Moves the sums of a partition to the partition of its name that stands for no queue, and deletes
- * it. Returns the other id.
+ * Moves the rollups of a partition to the partition of the same name without a queue, and deletes
+ * the partition. Returns the id of the other partition.
  */
 function dissolve(
   { database, counters, rollups }: Transaction,

@@ -7,18 +7,18 @@ import type { Failures } from './failures.js';
 import type { Inserter } from './insert.js';
 import type { Rollups } from './rollup.js';
 
-/** What every write of a batch works on. */
+/** The dependencies that all writes of a batch share. */
 export interface Transaction {
   readonly database: Database;
   readonly counters: Counters;
   readonly rollups: Rollups;
   readonly failures: Failures;
   readonly inserter: Inserter;
-  /** States whose transitions an observer in this process wants. */
+  /** States whose transitions an observer in this process is subscribed to. */
   wanted: ReadonlySet<TaskStatus>;
 }
 
-/** Counts a task over from one state to another. */
+/** Updates the counts for the transition of a task from one state to another. */
 export function move(
   { counters }: Transaction,
   partition: number,
@@ -29,14 +29,14 @@ export function move(
   counters.count(partition, to, 1);
 }
 
-/** The row as lists show it. */
+/** Returns the summary row of a task. */
 export function summaryRow({ database }: Transaction, seq: number): Row {
   const row = database.get(`SELECT ${summaryColumns} FROM task WHERE seq = ?`, seq);
   if (!row) throw new Error(`task ${seq} is gone within its own transaction`);
   return row;
 }
 
-/** Returns the row as lists show it, if an observer wants tasks of its state. */
+/** Returns the summary row of a task, if an observer is subscribed to its state. */
 export function wantedRow(
   transaction: Transaction,
   seq: number,
@@ -45,7 +45,7 @@ export function wantedRow(
   return transaction.wanted.has(status) ? summaryRow(transaction, seq) : undefined;
 }
 
-/** The state that a row says it is in. */
+/** Returns the state of a row. */
 export function statusOf(row: Row): TaskStatus {
   return stateOf(row.status);
 }

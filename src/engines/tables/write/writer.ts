@@ -41,16 +41,16 @@ import { type Transaction, wantedRow } from './transaction.js';
 
 /*
  * A batch is written in one transaction, in which the parts of this folder work together:
- * 1. `Counters` reads the counters: the numbers of the last change and of the last task.
- * 2. Each write changes the tables, by the function of its kind. `Inserter` gathers new tasks, so
- *    that ten of them are one statement; a write of any other kind flushes it first.
- * 3. `claim` takes ready tasks for the process, which may be tasks of this same batch.
- * 4. What was only counted on the way is stored once: sums by time (`Rollups`), failures
- *    (`Failures`), counters (`Counters`). If the transaction fails, all of them discard what they
- *    hold, and the writes are tried one by one.
+ * 1. `Counters` reads the counters: the last change number and the last row id.
+ * 2. The function for its kind applies each write to the tables. `Inserter` gathers new tasks, so
+ *    that one statement inserts ten of them. A write of any other kind flushes them first.
+ * 3. `claim` claims ready tasks for the process, which may be tasks of the same batch.
+ * 4. Gathered statistics (`Rollups`), failures (`Failures`) and counts (`Counters`) are stored once
+ *    per transaction. If the transaction fails, these parts discard what they hold, and the writes
+ *    are tried one by one.
  */
 
-/** Writes all of a batch in one transaction. */
+/** Writes batches, each in one transaction. */
 export class Writer {
   readonly #transaction: Transaction;
 
@@ -67,8 +67,8 @@ export class Writer {
   }
 
   /**
-   * Applies a batch. If one write makes the whole fail, each is tried alone, so that it fails
-   * alone.
+   * Applies a batch. If one write makes the transaction fail, each write is applied alone, so that
+   * only the faulty one fails.
    */
   apply(batch: Batch): BatchResult {
     const { writes, claim: request, at, wanted } = batch;
@@ -82,7 +82,7 @@ export class Writer {
         ...(request && { claimError: failureOf(error) }),
       };
       if (writes.length + (request ? 1 : 0) === 1) return failed;
-      // It is no write's fault that the database stayed locked, and each would wait as long again.
+      // If the database stays locked, no write is at fault, and each would wait as long again.
       if (sqliteCode(error) === busy) return failed;
       const outcomes = writes.map(
         (write) => this.apply({ writes: [write], claim: undefined, at, wanted }).outcomes[0],
@@ -120,8 +120,8 @@ export class Writer {
   }
 
   /**
-   * One after the other, but that attempts which succeeded, the most of what there is, are ended
-   * together.
+   * Applies the writes in order. Successful attempts are ended first and together, because most
+   * writes are of this kind.
    */
   #writeAll(writes: readonly Write[], at: number): (WriteOutcome | undefined)[] {
     const simple = writes.filter(
@@ -139,7 +139,7 @@ export class Writer {
 
   #write(write: Write, at: number): Written[Write['kind']] {
     const transaction = this.#transaction;
-    // What was gathered to be stored must be there for whatever is not an enqueue.
+    // Any other write may refer to the gathered tasks, so they are stored first.
     if (write.kind !== 'enqueue') transaction.inserter.flush();
     switch (write.kind) {
       case 'enqueue':
@@ -203,12 +203,15 @@ export class Writer {
   }
 }
 
-/** SQLITE_BUSY: the time to wait for a lock is over. */
+/** SQLITE_BUSY: the lock was not released within the timeout. */
 const busy = 5;
 
 type Finish = WriteOf<'finish'>;
 
-/** An attempt that succeeded, with a result that is soon copied, and had nothing else to say. */
+/**
+ * Returns whether a write only ends a successful attempt: with a small result, and without log
+ * lines or progress.
+ */
 function isSimple({ result, logs, progress }: Finish): boolean {
   return result.status === 'success' && (result.result?.length ?? 0) < 10_000 && !logs && !progress;
 }
