@@ -18,8 +18,8 @@ import { streamRoute } from './web/stream-route.js';
 import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
 
 /**
- * The login of the dashboard: none (`null`), a short form, a login that `createAuth` returned, or
- * the login of the app.
+ * The login of the dashboard: none (`null`), a short form of the strategies, a login that
+ * `createAuth` returned, or the app's own login.
  */
 export type AuthOption = null | undefined | Strategies | Auth | Access;
 
@@ -31,7 +31,9 @@ export interface TaskAdminOptions
       'path' | 'title' | 'logo' | 'allowedHosts' | 'trustedOrigins' | 'logger'
     >,
     Pick<TaskRoutesOptions, 'displayFuncArgs'> {
-  /** The login. Absent or `null`: everyone who can reach the address may use the dashboard. */
+  /**
+   * The login. If it is absent or `null`, everyone who can reach the address can use the dashboard.
+   */
   auth?: AuthOption;
   /** Limits on open streams. */
   streams?: StreamLimits | undefined;
@@ -54,10 +56,11 @@ const known = [
 ] as const;
 
 /**
- * The whole thing in one middleware: login, dashboard, live stream and JSON API under `path`. It
- * touches nothing outside.
+ * Serves the login, the dashboard, the live stream and the JSON API under `path`, in one
+ * middleware. It passes on all other requests.
  *
- * @throws TypeError or RangeError at once for a wrong option, naming it and what is accepted.
+ * @throws TypeError or RangeError at once for a wrong option. The error names the option and the
+ * accepted values.
  * @example
  * ```ts
  * app.use(taskAdmin(tasks, { auth: ['admin', process.env.ADMIN_PASSWORD] }));
@@ -83,7 +86,10 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
   return mount.middleware('taskAdmin', all);
 }
 
-/** What is the same for everybody is given also while nobody can say which sessions still hold. */
+/**
+ * Skips the session for assets and the health check, which are the same for every user. They are
+ * served even if the store cannot say which sessions are valid.
+ */
 function unlessPublic(path: string, readSession: Middleware): Middleware {
   const prefix = path === '/' ? '' : path;
   const isPublic = (requested: string): boolean =>
@@ -95,7 +101,7 @@ function unlessPublic(path: string, readSession: Middleware): Middleware {
   };
 }
 
-/** Values of `auth` other than strategies, for the error message. */
+/** Other accepted values of `auth`, for the error message. */
 const readyLogins =
   '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or ' +
   'null for no login';
@@ -148,8 +154,8 @@ function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Ac
 }
 
 /**
- * A login of the app's own: it says who someone is, and is neither a list, a strategy nor a
- * registry.
+ * Whether the value is the app's own login: an object with `who` that is not a list, a strategy or
+ * a registry.
  */
 function isAccess(auth: AuthOption): auth is Access {
   return (

@@ -2,22 +2,22 @@ import { isReported } from './errors.js';
 import type { Logger } from './options.js';
 
 /**
- * Work that no caller waits for, such as the work of a timer or an event. An error in it must not
- * reach the process, because it would end the process. It is logged instead: once when the work
- * begins to fail, and once when it works again.
+ * Work that no caller waits for, such as the work of a timer or an event. An error in such work
+ * would end the process, so it is logged instead: once when the work begins to fail, and once when
+ * it succeeds again.
  */
 export class Background {
   readonly #logger: Logger;
   readonly #job: string;
   #failing = false;
 
-  /** @param job What is done, for the log: `<job> failed` and `<job> works again`. */
+  /** @param job Name of the work in the log: `<job> failed` and `<job> works again`. */
   constructor(logger: Logger, job: string) {
     this.#logger = logger;
     this.#job = job;
   }
 
-  /** Does the work. What it throws or rejects with is logged. */
+  /** Runs the work. Logs the error if it throws or rejects. */
   run(work: () => void | Promise<void>): void {
     try {
       const done = work();
@@ -33,7 +33,7 @@ export class Background {
   }
 
   /**
-   * Notes a failure: logs it unless the failure before it was logged, or the log has this one from
+   * Notes a failure. Logs it, unless the previous run also failed or the error has been logged
    * elsewhere.
    */
   failed(err: unknown, fields: object = {}): void {
@@ -42,7 +42,7 @@ export class Background {
     this.#logger.error({ err, ...fields }, `${this.#job} failed`);
   }
 
-  /** Notes that the work was done. */
+  /** Notes a success. */
   worked(): void {
     if (!this.#failing) return;
     this.#failing = false;

@@ -1,22 +1,22 @@
 /*
- * The product aborts the signals that it gives to code of the app: in timers, on a cancellation,
- * when a client has gone. Node does not pass on what an abort listener throws to the caller of
- * abort(). It raises an uncaught exception, which ends the process. Listeners of these signals are
- * therefore wrapped. A signal that the app derives with AbortSignal.any() is its own.
+ * The suite aborts signals that the app's code receives: in timers, on a cancellation, on a client
+ * disconnect. If an abort listener throws, Node does not pass the error to the caller of abort().
+ * It raises an uncaught exception, which ends the process. Listeners of these signals are therefore
+ * wrapped. A signal that the app derives with AbortSignal.any() is not covered.
  */
 
 type Listener = EventListener | EventListenerObject;
 
 /**
- * Hands what the abort listeners of a signal throw or reject with to `failed`, instead of to the
- * process. Returns the signal. Listeners are called, compared and removed as before.
+ * Passes errors of a signal's abort listeners to `failed`, so that they do not end the process.
+ * Returns the signal. Listeners are called, compared and removed as before.
  */
 export function catchListenerErrors(
   signal: AbortSignal,
   failed: (err: unknown) => void,
 ): AbortSignal {
   const wrappers = new WeakMap<Listener, EventListener>();
-  // One wrapper for each listener, so that a listener that is added twice is called once.
+  // Each listener has one wrapper, so that a listener that is added twice is called once.
   const wrapped = (listener: unknown): unknown => {
     if (!isListener(listener)) return listener;
     const wrapper = wrappers.get(listener) ?? wrap(listener, failed);
@@ -43,7 +43,8 @@ function wrap(listener: Listener, failed: (err: unknown) => void): EventListener
     try {
       const done: unknown =
         typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event);
-      // Also thenables of the app: Node would raise their rejection as an uncaught exception.
+      // This also covers thenables of the app. Node would raise their rejection as an uncaught
+      // exception.
       if (typeof done === 'object' && done !== null) Promise.resolve(done).catch(failed);
     } catch (err) {
       failed(err);

@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-// The command `koa-taskflow`.
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { parseArgs } from 'node:util';
@@ -27,11 +26,11 @@ move  Moves pending tasks, schedules, pauses, the audit log and sessions from a 
                      for each such task.
 `;
 
-/** Asks at a terminal, and shows nothing of what is typed. */
+/** Asks for a password twice at a terminal, without showing what the user types. */
 async function askTwice(): Promise<string> {
-  // readline edits the lines and echoes them here, where nobody sees them. It is there before the
-  // first question and until after the last, since the terminal itself echoes whatever is typed in
-  // between.
+  // readline edits the lines and echoes them to a stream that discards them. It runs from before
+  // the first question until after the last one. Otherwise the terminal would echo what the user
+  // types in between.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
   const cancelled = new Promise<never>((_resolve, reject) =>
@@ -79,11 +78,11 @@ async function move(args: string[]): Promise<void> {
       '--to is missing. Pass the URL of Redis, such as --to redis://127.0.0.1:6379, or set the ' +
         'environment variable REDIS_URL.',
     );
-  // The URL is not repeated, because it can contain a password.
+  // The error does not repeat the URL, which can contain a password.
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
   if (!/^[^{}\s:]{1,100}$/.test(prefix))
     throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');
-  // Loaded here, because hash needs neither a database nor BullMQ.
+  // Loaded only here, because `hash` needs neither a database nor BullMQ.
   const { moveToRedis } = await import('./engines/bullmq/move/move.js');
   const moved = await moveToRedis({
     from,
@@ -135,7 +134,7 @@ if (wantsHelp) {
 } else if (command === 'move') {
   move(rest).catch(fail);
 } else {
-  // The arguments are not repeated, because one of them may be a password.
+  // The error does not repeat the arguments, one of which may be a password.
   process.stderr.write(
     'koa-taskflow: unknown command or argument. The commands are hash, without arguments, and ' +
       `move.\n\n${usage}`,

@@ -1,6 +1,6 @@
 /**
- * Words that other libraries or other options of this one use, each with the words that may be
- * meant.
+ * Words that other libraries or other options of this one use, and the accepted names that the user
+ * may have meant.
  */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
   access: ['auth'],
@@ -32,8 +32,8 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Returns the sentence of an error message that suggests the accepted name nearest to an unknown
- * one, with a space before it. Returns an empty string if no name is near.
+ * Returns a sentence for an error message that suggests the accepted name closest to an unknown
+ * one. The sentence starts with a space. Returns an empty string if no name is close.
  */
 export function didYouMean(unknown: string, accepted: readonly string[]): string {
   const found = nearest(unknown.slice(0, 64).toLowerCase(), accepted);
@@ -54,12 +54,14 @@ function nearest(unknown: string, accepted: readonly string[]): string | undefin
   return best?.word;
 }
 
-/** Returns how far two words are apart, or `undefined` if one is no slip of the other. */
+/**
+ * Returns the distance between two words, or `undefined` if one is not a likely typo of the other.
+ */
 function distanceBetween(one: string, other: string): number | undefined {
   const longer = Math.max(one.length, other.length);
   const edits = editsBetween(one, other);
   if (edits * 3 <= longer) return edits;
-  // Such as maxRetries for retries, and retry for retries.
+  // For example, maxRetries for retries, and retry for retries.
   const [short, long] = one.length < other.length ? [one, other] : [other, one];
   const isPart = short.length >= 4 && long.includes(short);
   return isPart || sharedStart(one, other) * 2 >= Math.max(longer, 8) ? edits : undefined;
@@ -72,8 +74,8 @@ function sharedStart(one: string, other: string): number {
 }
 
 /**
- * Returns the fewest letters to add, remove, replace or swap with the next one (optimal string
- * alignment).
+ * Returns the minimum number of letters to add, remove, replace or swap with the next one (optimal
+ * string alignment).
  */
 function editsBetween(one: string, other: string): number {
   let beforeLast: number[] = [];
@@ -95,5 +97,5 @@ function editsBetween(one: string, other: string): number {
   return last[other.length] ?? longest;
 }
 
-/** More edits than any two words need. */
+/** Greater than the number of edits between any two words. */
 const longest = 1000;

@@ -1,10 +1,10 @@
 /*
- * Requests share work: one batch stores the tasks of many of them, and one timer serves all of
- * them. Node starts such work in the AsyncLocalStorage context of the request that triggered it.
- * There the app's code would see the user, the tenant and the trace of another request, and a timer
- * would keep that request in memory. Shared work therefore starts in an empty context. So does the
- * first import of a module, because Node keeps the context of the request that imported it. A
- * context cannot be left from within, so this module keeps a resource whose context is empty, and
+ * Requests share work: one batch stores the tasks of many requests, and one timer serves all of
+ * them. Node starts such work in the AsyncLocalStorage context of the request that triggered it. In
+ * that context, the app's code would see the user, the tenant and the trace of another request, and
+ * a timer would keep that request in memory. Shared work therefore starts in an empty context. So
+ * does the first import of a module, because Node keeps the context of the request that imported
+ * it. Code cannot leave its context, so this module keeps a resource with an empty context and
  * enters that.
  */
 import { AsyncResource } from 'node:async_hooks';
@@ -18,9 +18,9 @@ function createResource(): AsyncResource {
 const contextKeys = new Set(['kResourceStore', 'context_frame', 'kAsyncLocalStorageContext']);
 
 /**
- * Creates a resource with an empty context. An app may load this module while it handles a request,
- * and the resource would keep the context of that request for as long as the process runs, so it is
- * removed.
+ * Creates a resource with an empty context. An app may load this module while it handles a request.
+ * The resource would then keep the context of that request for as long as the process runs, so that
+ * context is removed.
  */
 function createEmpty(): AsyncResource {
   const resource = createResource();
@@ -33,11 +33,11 @@ function createEmpty(): AsyncResource {
 const empty = createEmpty();
 
 /**
- * Calls a function in an empty AsyncLocalStorage context, and returns what it returns. Promises and
- * timers that the function creates continue in that context.
+ * Calls a function in an empty AsyncLocalStorage context and returns its result. Promises and
+ * timers that the function creates also have the empty context.
  *
- * Each call gets a resource of its own: before Node 24, `enterWith` writes into the resource that
- * is current, and the next call would find that.
+ * Each call gets its own resource. Before Node 24, `enterWith` writes into the current resource,
+ * and a later call would find that value.
  */
 export function runInEmptyContext<T>(call: () => T): T {
   return empty.runInAsyncScope(createResource).runInAsyncScope(call);

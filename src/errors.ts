@@ -1,4 +1,7 @@
-/** Every code this package throws or answers with. Codes are API: add, never rename. */
+/**
+ * Every code of an error that this package throws or answers with. Codes are API: they may be
+ * added, but never renamed.
+ */
 export type ErrorCode = keyof typeof problems;
 
 /** HTTP status and constant title (RFC 9457) of each code. */
@@ -28,14 +31,14 @@ const problems = {
   INTERNAL: [500, 'Internal error'],
 } as const satisfies Record<string, readonly [status: number, title: string]>;
 
-/** What a client is told of errors whose message is for the log. */
+/** What the client sees if the message of an error is only for the log. */
 const details: Partial<Record<ErrorCode, string>> = {
   ENGINE_UNAVAILABLE: 'The tasks cannot be used at the moment.',
   STORE_UNAVAILABLE:
     'The session store cannot be used at the moment, so no session can be checked.',
 };
 
-/** All codes, for a check of docs against code. */
+/** All codes, for a check of the docs against the code. */
 export const errorCodes = Object.keys(problems) as ErrorCode[];
 
 /** The data that an error may carry in addition to its message. */
@@ -43,35 +46,38 @@ export interface TaskflowErrorOptions extends ErrorOptions {
   /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
   headers?: Readonly<Record<string, string>> | undefined;
   /**
-   * What a client is told instead of a message that may name hosts, files or users. Default: a
-   * sentence about the code.
+   * The text for the client if the message may name hosts, files or users. Default: a sentence for
+   * the code.
    */
   detail?: string | undefined;
   /**
-   * Whether what was asked may have been done, in full or in part, although it failed. Default
+   * Whether the operation may have been done, in full or in part, although it failed. Default
    * `false`.
    */
   maybeDone?: boolean | undefined;
   /**
-   * That the log has it already, so that the requests which meet it are not logged one by one.
-   * Default `false`.
+   * Whether the error has already been logged. If so, requests that fail with it are not logged one
+   * by one. Default `false`.
    */
   reported?: boolean | undefined;
 }
 
-/** The error this package throws on purpose. Switch on `code`; the message is for people. */
+/**
+ * An error that this package throws on purpose. Programs should check `code`, because the message
+ * is for people and may change.
+ */
 export class TaskflowError extends Error {
   readonly code: ErrorCode;
-  /** HTTP status used when the error reaches a response. */
+  /** HTTP status of a response with this error. */
   readonly status: number;
-  /** Constant text that names the kind of error. */
+  /** Constant text for the code. */
   readonly title: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly reported: boolean;
   /**
-   * Whether what was asked may have been done, in full or in part: its answer did not arrive. If it
-   * is `false`, nothing was done. Tasks with an `idempotencyKey` can be enqueued again in both
-   * cases.
+   * Whether the operation may have been done, in full or in part, because its answer did not
+   * arrive. If it is `false`, nothing was done. Tasks with an `idempotencyKey` can safely be
+   * enqueued again in both cases.
    */
   readonly maybeDone: boolean;
   readonly #detail: string | undefined;
@@ -89,20 +95,20 @@ export class TaskflowError extends Error {
   }
 
   /**
-   * What a client is told: the message, or a text without hosts, files and users; `undefined` if
-   * only the log may tell.
+   * The text for the client: the message, or a text without hosts, files and users. `undefined` if
+   * the text is only for the log.
    */
   get detail(): string | undefined {
     return this.expose ? this.message : (this.#detail ?? details[this.code]);
   }
 
-  /** Whether the message may be shown to the client: never for a fault of ours. */
+  /** Whether the client may see the message. It may not for an error of the server itself. */
   get expose(): boolean {
     return this.status < 500 || this.code === 'TOO_MANY_STREAMS' || this.code === 'NOT_SUPPORTED';
   }
 }
 
-/** The error of a command that was carried out for some tasks before it failed. */
+/** Returns the error of a command that changed some tasks before it failed. */
 export function partlyDone(error: unknown): unknown {
   if (!(error instanceof TaskflowError) || error.code !== 'ENGINE_UNAVAILABLE') return error;
   const { message, headers, reported, cause, detail } = error;
@@ -117,35 +123,35 @@ export function partlyDone(error: unknown): unknown {
   });
 }
 
-/** Whether the log has an error already, so that what meets it need not write it again. */
+/** Whether an error has already been logged, so that callers need not log it again. */
 export function isReported(error: unknown): boolean {
   return error instanceof TaskflowError && error.reported;
 }
 
 /** The fields of an error in a log line. */
 export interface LoggedError {
-  /** Name of its class. */
+  /** Name of the error's class. */
   name: string;
   message: string;
   code?: string | undefined;
   stack?: string | null | undefined;
   cause?: LoggedError | undefined;
   errors?: readonly LoggedError[] | undefined;
-  /** As of a task's failure. */
+  /** As in the stored failure of a task. */
   fingerprint?: string | undefined;
 }
 
-/** Longest texts of one error in a log line. */
+/** Maximum lengths of the texts of an error in a log line. */
 const maxLogged = { message: 500, stack: 8 * 1024 };
 
 /**
- * Returns the `err` of a log line: a copy of named fields, because drivers and HTTP clients attach
- * whole requests to their errors, and because pino's serializer of errors writes into the object
- * that it gets, which fails for a frozen one.
+ * Returns the `err` field of a log line: a copy of known fields. Drivers and HTTP clients attach
+ * whole requests to their errors, so the error itself is not logged. pino's error serializer also
+ * writes into the object that it receives, which fails if that object is frozen.
  *
- * That serializer takes `type` from the constructor and would say "Object"; without a prototype it
- * takes it from `name`. It writes members as `aggregateErrors`, so they are not enumerable here, as
- * in an AggregateError.
+ * The serializer reads `type` from the constructor, which would be "Object". For an object without
+ * a prototype, it reads `name`. It logs the members of an AggregateError as `aggregateErrors`, so
+ * `errors` is not enumerable here, as in an AggregateError.
  */
 export function loggedError(error: LoggedError): object {
   const { name, message, code, stack, cause, errors, fingerprint } = error;

@@ -1,26 +1,25 @@
 import { runInEmptyContext } from './empty-context.js';
 import { TaskflowError } from './errors.js';
 
-/** The log message about a manager that was never started. */
+/** The log message for a manager that was never started. */
 export const neverStarted =
   'tasks are enqueued or shown, but start() was not called: call start() to run tasks here, or ' +
   'start({ run: false }) if another process runs them';
 
-/** Milliseconds from the first use after which a manager that was not started is reported. */
+/** Milliseconds from the first use until a warning about a manager that was not started. */
 const warningDelay = 5000;
 
-/** What a {@link Lifecycle} works with. */
+/** The callbacks of a {@link Lifecycle}. */
 interface LifecycleParts {
-  /** Starts the engine, with the runner or without. */
+  /** Starts the engine, with or without the runner. */
   begin(run: boolean): Promise<void>;
-  /** Reports that nothing was started; absent if it is not to be reported. */
+  /** Warns that the manager was not started; absent if there is nothing to warn about. */
   warn: (() => void) | undefined;
 }
 
 /**
- * Tracks whether and how a manager was started. It starts once and stops once. If it is used for
- * some seconds without a start, it warns, because tasks that are enqueued and never run look as if
- * they were lost.
+ * Tracks whether and how a manager was started. A manager starts once and stops once. If it is used
+ * but not started within five seconds, it warns, because enqueued tasks that never run look lost.
  */
 export class Lifecycle {
   readonly #parts: LifecycleParts;
@@ -34,6 +33,8 @@ export class Lifecycle {
   }
 
   /**
+   * Starts the manager.
+   *
    * @throws TaskflowError ENGINE_UNAVAILABLE after `stop`, INVALID_INPUT if it was started with
    * another `run`.
    */
@@ -50,8 +51,7 @@ export class Lifecycle {
           `start(${run ? '{ run: false }' : ''}); a manager can be started in one mode only`,
       );
     this.#endWarning();
-    // A request that starts the manager must not be kept in memory for as long as the manager
-    // lives.
+    // A request may start the manager. The manager must not keep that request in memory.
     this.#starting ??= { run, done: runInEmptyContext(() => this.#begin(run)) };
     await this.#starting.done;
   }
@@ -60,7 +60,7 @@ export class Lifecycle {
     try {
       await this.#parts.begin(run);
     } catch (error) {
-      // The cause may pass, so the start may be tried again.
+      // The cause may be temporary, so `start` can be called again.
       this.#starting = undefined;
       throw error;
     }
@@ -72,8 +72,8 @@ export class Lifecycle {
   }
 
   /**
-   * Notes that tasks are enqueued or shown. Called for every enqueue, so it does almost nothing
-   * after the first call.
+   * Notes that the manager is used to enqueue or show tasks. It runs for every enqueue, so it does
+   * almost nothing after the first call.
    */
   used(): void {
     if (this.#used) return;
@@ -83,7 +83,7 @@ export class Lifecycle {
       this.#timer = runInEmptyContext(() => setTimeout(warn, warningDelay).unref());
   }
 
-  /** After a call of `start` there is nothing to report, even if the start failed. */
+  /** Ends the warning after a call of `start`, even if the start failed. */
   #endWarning(): void {
     this.#used = true;
     clearTimeout(this.#timer);

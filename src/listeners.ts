@@ -4,12 +4,12 @@ import { thrownForLog } from './tasks/describe-error.js';
 import type { TransitionObserver } from './tasks/engine.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
 
-/** What `tasks.on` takes. */
+/** A listener that is passed to `tasks.on`. */
 export type Listener = (task: TaskSummary) => void;
 
 /**
- * The listeners of a manager, by the state that they wait for. A listener that fails is logged and
- * holds up nothing.
+ * The listeners of a manager, grouped by the state that they wait for. If a listener fails, the
+ * error is logged and nothing else is affected.
  */
 export class Listeners implements TransitionObserver {
   readonly #byStatus = new Map<TaskStatus, Set<Listener>>();
@@ -20,8 +20,9 @@ export class Listeners implements TransitionObserver {
   }
 
   /**
-   * Returns the listeners of a state. @throws TypeError with code INVALID_INPUT for a wrong state
-   * or listener.
+   * Returns the listeners of a state.
+   *
+   * @throws TypeError with code INVALID_INPUT for a wrong state or listener.
    */
   of(status: TaskStatus, listener: Listener): Set<Listener> {
     if (!taskStatuses.includes(status))

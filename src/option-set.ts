@@ -19,8 +19,8 @@ import {
 } from './options.js';
 
 /**
- * Reads an option: takes its name in errors and its value, and returns the checked value, or the
- * default if the value is `undefined`. Throws a TypeError or RangeError for a wrong value.
+ * Reads an option. Takes its name for error messages and its value. Returns the checked value, or
+ * the default if the value is `undefined`. Throws a TypeError or RangeError for a wrong value.
  */
 export type Option<In, Out> = (name: string, value: In | undefined, warn: DurationWarning) => Out;
 
@@ -29,7 +29,7 @@ type Rows = Record<string, Option<never, unknown>>;
 type Given<R extends Rows> = { [K in keyof R]?: Parameters<R[K]>[1] };
 type Read<R extends Rows> = { [K in keyof R]: ReturnType<R[K]> };
 
-/** What a user passes: any of the options. */
+/** The type of the options that a user passes. All of them are optional. */
 export type OptionsOf<S> = S extends OptionSet<infer R> ? Given<R> : never;
 
 /** The checked options, each with its value or its default. */

@@ -6,11 +6,14 @@ const bundled =
   '(esbuild: --external:koa-taskflow; webpack: externals; Rollup and Vite: external), and ' +
   'install it where the bundle runs.';
 
-/** The folder of this package, one above `src` and `dist` alike, and its version. */
+/**
+ * Returns the folder of this package, which is the parent of `src` and of `dist`, and the version
+ * of the package.
+ */
 function readPackage(): { root: URL; version: string } {
   try {
-    // A bundle in CommonJS has no import.meta.url, and beside another bundle there is another
-    // package.json or none.
+    // In a CommonJS bundle, there is no import.meta.url. In any other bundle, the folder contains
+    // no package.json or that of another package.
     const root = new URL('../', import.meta.url);
     statSync(new URL('dist/package-files.js', root));
     const { version } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as {
@@ -28,8 +31,8 @@ const { root, version: read } = readPackage();
 export const version = read;
 
 /**
- * A file of this package by its path from the package's folder. Threads are always those of `dist`:
- * a thread cannot load TypeScript, which is what `src` holds in tests.
+ * Returns the URL of a file of this package, given its path from the package's folder. Threads
+ * always run files of `dist`, because a thread cannot load the TypeScript of `src`.
  */
 export function packageFile(path: string): URL {
   return new URL(path, root);

@@ -1,10 +1,10 @@
 /*
- * How error messages show a value. The client uses this too, so it must not import anything.
+ * Formats values for error messages. The client uses this file too, so it must not import anything.
  */
 
 /**
- * Returns what a value is, in words that are safe to print: never the text of a string, which may
- * be a secret.
+ * Returns what a value is in words that are safe to print. Never returns the text of a string,
+ * which may be a secret.
  */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';
@@ -29,9 +29,7 @@ function objectKind(value: object): string {
   return name === undefined ? 'an object' : `${/^[AEIO]/.test(name) ? 'an' : 'a'} ${name}`;
 }
 
-/**
- * Returns the name of the class that an object is an instance of; `undefined` for a plain object.
- */
+/** Returns the class name of an object, or `undefined` for a plain object. */
 function classOf(value: object): string | undefined {
   const { constructor: made } = value as { constructor?: unknown };
   return typeof made === 'function' && made.name !== 'Object' && made.name !== ''
@@ -61,14 +59,14 @@ function isClass(value: object): boolean {
 }
 
 /**
- * Returns a value as an error message shows it: a string in quotes, at most 80 characters, anything
- * else by its kind.
+ * Returns a value as an error message shows it: a string in quotes with at most 80 characters, any
+ * other value by its kind.
  */
 export function quote(value: unknown): string {
   try {
     return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
   } catch {
-    // A proxy may throw when it is looked at.
+    // A proxy may throw when the code inspects it.
     return typeof value;
   }
 }

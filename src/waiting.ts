@@ -1,12 +1,13 @@
-/** Number of steps of a wait. */
+/** Number of steps that a wait consists of. */
 const steps = 5;
 
 /**
  * Calls a function after the given number of milliseconds. Returns a function that cancels the
  * wait.
  *
- * If the event loop is blocked, an answer may have arrived that this process has not read yet. So a
- * wait consists of steps, between which the process reads, and a block counts as one step.
+ * While the event loop is blocked, an answer may arrive that the process has not read yet. A wait
+ * therefore consists of several steps, and the process reads between them. A blocked event loop
+ * counts as one step only.
  */
 export function afterWaiting(milliseconds: number, expired: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;

@@ -1,8 +1,8 @@
 import type { Context } from 'koa';
 
 /**
- * `viewer`, `operator` and `admin` each include the ones before them; any other name matches
- * exactly.
+ * A role of a user. `viewer`, `operator` and `admin` each include the roles before them. Any other
+ * name matches exactly.
  */
 export type Role = 'viewer' | 'operator' | 'admin' | (string & {});
 
@@ -24,96 +24,103 @@ export interface Actor {
   strategy?: string | undefined;
 }
 
-/** What happened, for the audit. */
+/** An event of the audit log. */
 export interface AuditEvent {
   /** ISO 8601, UTC. */
   at: string;
   /**
-   * `login`, `logout`, `end_session`, `end_all_sessions`, or what was done to tasks, such as
-   * `retry`.
+   * `login`, `logout`, `end_session`, `end_all_sessions`, or the command that changed tasks, such
+   * as `retry`.
    */
   action: string;
-  /** Name of the user who did it; absent if the request was anonymous. */
+  /** Name of the user who caused the event; absent if the request was anonymous. */
   actor?: string | undefined;
-  /** The strategy that this user signed in with, which tells apart users with the same name. */
+  /** The strategy that this user signed in with. It distinguishes users with the same name. */
   strategy?: string | undefined;
   outcome: 'done' | 'refused' | 'failed';
   ip?: string | undefined;
   requestId?: string | undefined;
-  /** Ids of the tasks concerned, at most 20. */
+  /** Ids of the affected tasks, at most 20. */
   tasks?: readonly string[] | undefined;
   detail?: Readonly<Record<string, string | number | boolean>> | undefined;
 }
 
-/** Which events of the audit are asked for. */
+/** Filters and page of a query of the audit log. */
 export interface AuditQuery {
   cursor?: string | undefined;
   limit?: number | undefined;
   action?: string | undefined;
   actor?: string | undefined;
   outcome?: AuditEvent['outcome'] | undefined;
-  /** Unix milliseconds: from this moment on. */
+  /** Start of the period, inclusive; Unix milliseconds. */
   from?: number | undefined;
-  /** Unix milliseconds: before this moment. */
+  /** End of the period, exclusive; Unix milliseconds. */
   to?: number | undefined;
 }
 
-/** A page of anything that is read by cursor. */
+/** A page of a list that is read by cursor. */
 export interface Page<T> {
   items: readonly T[];
-  /** For the next page; null on the last one. */
+  /** Cursor of the next page; null on the last page. */
   nextCursor: string | null;
 }
 
 /**
- * The port between the web layer and a login: the web layer asks it, `createAuth` implements it,
- * and an app with a login of its own may too. Only `who` is required.
+ * The port between the web layer and a login. The web layer calls it. `createAuth` implements it,
+ * and so can an app that has its own login. Only `who` is required.
  */
 export interface Access {
   /**
-   * The user that the request comes from; `undefined` if it is anonymous. A throw is answered with
-   * 503. Leave `ambient` out, or `true`, if the user is known by a cookie, a certificate or a
-   *      header that a proxy adds.
+   * Returns the user that the request comes from, or `undefined` if it is anonymous. If this throws
+   * or rejects, the response is 503. Leave `ambient` out, or set it to `true`, if a cookie, a
+   * certificate or a header that a proxy adds identifies the user.
    */
   who(ctx: Context): Actor | undefined | Promise<Actor | undefined>;
-  /** Where a page request of nobody is sent. Without it such a request gets a 401 page. */
+  /**
+   * Returns the URL to which an anonymous page request is redirected. Without this method, the
+   * response is a 401 page.
+   */
   loginUrl?(ctx: Context): string;
-  /** Where the dashboard's sign-out form is sent by POST. Without it there is no such form. */
+  /**
+   * Returns the URL to which the dashboard posts its sign-out form. Without this method, the
+   * dashboard has no such form.
+   */
   logoutUrl?(ctx: Context): string;
   /**
-   * Aborts, with `'expired'` or `'revoked'` as the reason, when the actor's session ends. Any other
-   * reason ends streams without a word about the session, so that clients come back.
+   * Returns a signal that aborts when the session of the user ends. Its reason is `'expired'` or
+   * `'revoked'`. With any other reason, streams end without an event about the session, and clients
+   * reconnect.
    */
   ended?(ctx: Context): AbortSignal;
   /**
-   * Rejects if the login can serve no request, such as when its store belongs to another app.
-   * `GET P/health` then answers 503.
+   * Rejects if the login cannot serve any request, for example because its store belongs to another
+   * app. `GET P/health` then answers 503.
    */
   usable?(): Promise<void>;
   /**
-   * The paths of the login's own routes under that mount, as OpenAPI path items, for
-   * `GET P/openapi.json`.
+   * Returns the paths of the login's own routes under the mount as OpenAPI path items, for `GET
+   * P/openapi.json`.
    */
   describe?(mount: string): object;
   /**
-   * Names of the strategies that users can sign in with. The dashboard shows the strategy beside a
-   * user's name unless it is the only one. If this is left out, it shows every strategy that an
-   * actor has.
+   * Returns the names of the strategies that users can sign in with. The dashboard shows the
+   * strategy beside a user's name unless it is the only one. Without this method, the dashboard
+   * shows the strategy of every user that has one.
    */
   strategies?(): readonly string[];
-  /** Name of the cookie that a browser holds its session by, for `GET P/openapi.json`. */
+  /** Returns the name of the session cookie, for `GET P/openapi.json`. */
   cookieName?(ctx: Context): string;
-  /** Told of every action, refused ones too. */
+  /** Called for every action, including refused ones. */
   record?(event: AuditEvent): void;
-  /** What `GET P/audit` answers. */
+  /** Returns the events that `GET P/audit` answers. */
   audit?(query: AuditQuery): Promise<Page<AuditEvent>>;
 }
 
 const ladder = ['viewer', 'operator', 'admin'];
 
 /**
- * Whether any of `roles` is `needed` or includes it. No role at all, and names unknown here, still
- * read.
+ * Whether any of `roles` is `needed` or includes it. Every user may read, even without a role or
+ * with only unknown roles.
  */
 export function hasRole(roles: readonly Role[], needed: Role): boolean {
   const rank = ladder.indexOf(needed);
@@ -123,7 +130,7 @@ export function hasRole(roles: readonly Role[], needed: Role): boolean {
 
 const open = new WeakSet<Access>();
 
-/** The access of an app that configured no login: everybody may do everything. */
+/** Returns the access of an app without a login: every request has full access. */
 export function openAccess(trail?: Pick<Access, 'record' | 'audit'>): Access {
   const access: Access = { who: () => ({ name: 'anonymous', roles: ['admin'] }), ...trail };
   open.add(access);

@@ -11,20 +11,20 @@ import { assetHeaders } from './headers.js';
 
 const folder = fileURLToPath(packageFile('public/assets/'));
 
-/**
- * The built files of the suite, by the name they had before a hash of their content was put into
- * it.
- */
+/** The built files of the suite. Each file is built with a hash of its content in its name. */
 export interface Assets {
-  /** The file's name with its hash; throws for a name that was not built. */
+  /** Returns the hashed name of a file. Throws for a name that was not built. */
   file(name: string): string;
-  /** Answers with the file of that hashed name, or throws NOT_FOUND. */
+  /** Answers with the file of a hashed name, or throws NOT_FOUND. */
   send(ctx: Context, file: string): Promise<void>;
 }
 
 let loaded: Assets | undefined;
 
-/** The list of built files, read once. Only what is on it is ever served, whatever a path says. */
+/**
+ * Returns the built files. The manifest is read once, and only files in it are served, whatever the
+ * path of a request is.
+ */
 export function builtAssets(): Assets {
   loaded ??= load();
   return loaded;
@@ -54,14 +54,14 @@ function load(): Assets {
       }
       ctx.remove('Content-Security-Policy');
       assetHeaders(ctx);
-      // The name has a hash of the content in it, so it is as good a tag as the content's own.
+      // The name contains a hash of the content, so it can serve as the entity tag.
       ctx.set('ETag', `"${file}"`);
       if (ctx.fresh) notModified(ctx);
     },
   };
 }
 
-/** Answers 304 (RFC 9110, section 15.4.5): the headers stay, the file is not sent. */
+/** Answers 304 (RFC 9110 section 15.4.5): keeps the headers and sends no file. */
 function notModified(ctx: Context): void {
   if (ctx.body instanceof Readable) ctx.body.destroy();
   ctx.body = null;

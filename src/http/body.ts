@@ -3,16 +3,16 @@ import type { Context, Middleware } from 'koa';
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
 
-/** Kinds of body a route may take. */
+/** Types of body that a route can accept. */
 type BodyType = 'json' | 'form';
 
 interface BodyRules {
   types: readonly BodyType[];
-  /** Bytes. */
+  /** Maximum size in bytes. */
   limit: number;
 }
 
-/** A parsed body: its type and its members, none of them checked yet. */
+/** A parsed body: its type and its members, which are not checked yet. */
 export interface ParsedBody {
   type: BodyType;
   fields: Readonly<Record<string, unknown>>;
@@ -22,16 +22,21 @@ const mediaTypes: Record<BodyType, string> = {
   json: 'application/json',
   form: 'application/x-www-form-urlencoded',
 };
-/** For the log: waiting for a body that has been read already would only end in a timeout. */
+/**
+ * The log message if the body has been read already. Waiting for it would only end in a timeout.
+ */
 const bodyIsGone =
   'another middleware read the body of this request and did not set ctx.request.body: mount ' +
   'koa-taskflow before it, or use a body parser that sets it';
-/** Seconds a client may take to send a body. */
+/** Seconds within which a client must send the body. */
 const bodyTimeout = 10;
 
 /**
- * Reads a small body, once and bounded. A body the app has parsed already (`ctx.request.body`) is
- * taken as it is.
+ * Reads a body within a size limit and a time limit. If the app has already parsed it into
+ * `ctx.request.body`, that value is used.
+ *
+ * @throws TaskflowError UNSUPPORTED_MEDIA_TYPE, INVALID_INPUT, PAYLOAD_TOO_LARGE or
+ * REQUEST_TIMEOUT.
  */
 export async function readBody(ctx: Context, { types, limit }: BodyRules): Promise<ParsedBody> {
   const type = types.find((candidate) => isOfType(ctx, candidate));
@@ -50,12 +55,12 @@ export async function readBody(ctx: Context, { types, limit }: BodyRules): Promi
   return { type, fields: fields as Record<string, unknown> };
 }
 
-/** Whether the body of a request is said to be of a type. */
+/** Whether the `Content-Type` of a request names this type. */
 export function isOfType(ctx: Context, type: BodyType): boolean {
   return ctx.request.type.trim().toLowerCase() === mediaTypes[type];
 }
 
-/** Whether a request brings a body. Over HTTP/2 its stream says so, and no header need. */
+/** Whether a request has a body. Over HTTP/2, the stream shows this even if no header does. */
 export function hasBody({ req }: Context): boolean {
   const { 'content-length': length, 'transfer-encoding': chunked } = req.headers;
   if (length !== undefined || chunked !== undefined) return length !== '0';
@@ -67,19 +72,19 @@ function isHttp2(req: Context['req'] | Http2ServerRequest): req is Http2ServerRe
 }
 
 /**
- * Bytes and milliseconds for which a body that nobody wants is still taken, so that its sender gets
- * to the answer.
+ * Limits in bytes and milliseconds for reading a body that is not needed. Some clients read the
+ * response only after they have sent their body.
  */
 const discarded = { bytes: 64 * 1024, wait: 1000 };
 
 /**
- * Takes what is left of a body and throws it away; where that is too much, the connection ends with
- * the answer.
+ * Reads and discards the rest of a body. If the rest exceeds the limits, the response closes the
+ * connection.
  */
 export async function discardBody(ctx: Context): Promise<void> {
   const { req } = ctx;
   if (req.complete || !hasBody(ctx)) return;
-  // Who asked first whether to send has sent nothing yet.
+  // A client that sent `Expect: 100-continue` is still waiting for permission to send its body.
   if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null)
     await drain(req);
   if (!req.complete && !isHttp2(req)) ctx.set('Connection', 'close');
@@ -111,9 +116,9 @@ function charset(ctx: Context): string {
 
 async function parse(ctx: Context, type: BodyType, limit: number): Promise<void> {
   if (ctx.req.readableEnded && hasBody(ctx)) throw new Error(bodyIsGone);
-  // Loaded at the first body: the parser costs 110 ms of start-up that most processes never need.
+  // Loaded with the first body, because the parser takes 110 ms and most processes never need it.
   const { koaBody } = await runInEmptyContext(() => import('koa-body'));
-  // The parser looks for a body where HTTP/1.1 announces one.
+  // The parser expects a body only if a header of HTTP/1.1 announces one.
   if (isHttp2(ctx.req) && ctx.req.headers['content-length'] === undefined)
     ctx.req.headers['transfer-encoding'] = 'chunked';
   const parser: Middleware = koaBody({
@@ -140,7 +145,7 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
   try {
     await Promise.race([parsing, late]);
   } catch (error) {
-    // What is still being read ends with the connection, and nobody waits for it any more.
+    // The parser may still be reading until the connection closes. Its late rejection is ignored.
     parsing.catch(() => {});
     throw bodyError(error, limit);
   } finally {

@@ -2,17 +2,18 @@ import { isIP } from 'node:net';
 import type { Context } from 'koa';
 
 /**
- * Whether the app trusts a proxy without saying how many there are: then clients can write the
- * front of the header.
+ * Whether the app trusts proxies but does not limit their number. Clients can then forge the first
+ * entries of the header.
  */
 export function trustsUncountedProxies({ app }: Context): boolean {
   return app.proxy && !(app.maxIpsCount > 0);
 }
 
 /**
- * Address of the client, as far as it can be believed. Without `app.proxy` it is the socket's. With
- * it, Koa's `ctx.ip` is right only where `app.maxIpsCount` says how many proxies there are; else
- * the last entry of the header counts, which is the one that the nearest proxy wrote (CWE-348).
+ * Returns the address of the client as far as it can be trusted. Without `app.proxy`, it is the
+ * address of the socket. With `app.proxy`, Koa's `ctx.ip` is reliable only if `app.maxIpsCount`
+ * states the number of proxies. Otherwise, the last entry of the header is used, because the
+ * nearest proxy wrote it (CWE-348).
  */
 export function clientAddress(ctx: Context): string {
   const socket = plain(ctx.req.socket.remoteAddress ?? '');
@@ -27,7 +28,10 @@ export function clientAddress(ctx: Context): string {
   return isIP(address) === 0 ? socket : address;
 }
 
-/** IPv4 in its own form, without a port or an IPv6 zone. */
+/**
+ * Returns the plain form of an address: IPv4-mapped IPv6 as IPv4, and without a port, brackets or
+ * an IPv6 zone.
+ */
 function plain(address: string): string {
   const [bare = ''] = address.replace(/^::ffff:(?=\d+\.)/i, '').split('%', 1);
   return /^\d+\.\d+\.\d+\.\d+:\d+$/.test(bare)
@@ -36,9 +40,9 @@ function plain(address: string): string {
 }
 
 /**
- * Returns what one customer of a provider has: an IPv4 address, or an IPv6 network of 2^64
- * addresses. An IPv4 address inside IPv6, mapped (`::ffff:0:0/96`, RFC 4291) or translated by NAT64
- * (`64:ff9b::/96`, RFC 6052), counts as IPv4.
+ * Returns the network that a provider assigns to one customer: an IPv4 address, or an IPv6 network
+ * of 2^64 addresses. An IPv4 address inside IPv6 counts as IPv4, whether it is mapped
+ * (`::ffff:0:0/96`, RFC 4291) or translated by NAT64 (`64:ff9b::/96`, RFC 6052).
  */
 export function networkOf(address: string): string {
   if (isIP(address) !== 6) return address;
@@ -52,7 +56,7 @@ export function networkOf(address: string): string {
   return `${prefix.slice(0, 4).join(':')}::/64`;
 }
 
-/** The eight groups of an IPv6 address; its last two may be written as IPv4. */
+/** Returns the eight groups of an IPv6 address. The last two can be written as an IPv4 address. */
 function groupsOf(address: string): number[] {
   const read = (text: string | undefined): number[] =>
     (text ? text.split(':') : []).flatMap((group) => {

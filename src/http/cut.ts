@@ -1,12 +1,9 @@
 import type { Context } from 'koa';
 
-/** How Node calls a line that the client cut. */
+/** Error codes that Node reports if the client disconnects. */
 const cuts = new Set(['ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
 
-/**
- * A client that goes away in the middle of an answer is no error of the app, though Koa would tell
- * it so.
- */
+/** Ignores client disconnects during a response. Koa would report them as errors of the app. */
 export function ignoreCuts(ctx: Context): void {
   const { onerror } = ctx;
   ctx.onerror = (error: Error) => {

@@ -1,8 +1,9 @@
 import { loggedError } from '../errors.js';
 
 /**
- * What a log may say of an error: drivers put whole requests, passwords and all, into theirs. Its
- * stack is for `debug` alone.
+ * Returns the fields of an error that a log line may contain. Drivers attach whole requests,
+ * including passwords, to their errors, so only known fields are copied. The stack is left out: it
+ * is logged at `debug` only.
  */
 export function errorFields(error: unknown, secrets: readonly string[] = []): object {
   if (!(error instanceof Error)) return { type: typeof error };
@@ -17,7 +18,10 @@ export function errorFields(error: unknown, secrets: readonly string[] = []): ob
   });
 }
 
-/** The text without the secrets, also where it has them as a URL or JSON would write them. */
+/**
+ * Returns the text without the secrets, in each form in which a URL, JSON or Base64 may contain
+ * them.
+ */
 export function redacted(text: string, secrets: readonly string[]): string {
   let shown = text.slice(0, 4000);
   for (const secret of secrets) {

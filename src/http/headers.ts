@@ -1,8 +1,8 @@
 import type { Context } from 'koa';
 
 /**
- * Policy of every page: nothing inline, nothing from another host, no HTML sinks (OWASP ASVS
- * 3.4.3).
+ * Content-Security-Policy of every page: no inline code, no other hosts and no HTML sinks (OWASP
+ * ASVS 3.4.3).
  */
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src " +
@@ -16,7 +16,10 @@ const common = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 };
 
-/** Headers of every answer that is neither a page nor an asset: API, stream, redirect, error. */
+/**
+ * Sets the headers of every response that is neither a page nor an asset: API, stream, redirect,
+ * error.
+ */
 export function plainHeaders(ctx: Context): void {
   ctx.set({
     ...common,
@@ -27,10 +30,9 @@ export function plainHeaders(ctx: Context): void {
 }
 
 /**
- * Keeps what a guard lets through out of every cache, unless the app sets `Cache-Control` itself,
- * before or later. Set at once, so that middlewares with a default of their own, such as
- * koa-static, leave theirs out; and once more when the headers go out, since Koa removes them for
- * an error.
+ * Prevents caching of guarded responses, unless the app sets `Cache-Control` itself, before or
+ * later. The header is set at once, so that middlewares with a default, such as koa-static, do not
+ * add theirs. It is set again when the headers are sent, because Koa removes it for an error.
  */
 export function noStoreUnlessSet(ctx: Context): void {
   const { res } = ctx;
@@ -45,8 +47,8 @@ export function noStoreUnlessSet(ctx: Context): void {
 }
 
 /**
- * Headers of a page. Its Referrer-Policy is `same-origin`: under `no-referrer` a form sent over
- * plain HTTP has `Origin: null`.
+ * Sets the headers of a page. Its Referrer-Policy is `same-origin`, because with `no-referrer` a
+ * browser sends `Origin: null` with a form over plain HTTP.
  */
 export function pageHeaders(ctx: Context): void {
   ctx.set({
@@ -60,7 +62,7 @@ export function pageHeaders(ctx: Context): void {
   });
 }
 
-/** Headers of a static file whose name changes with its content. */
+/** Sets the headers of a static file whose name changes with its content. */
 export function assetHeaders(ctx: Context): void {
   ctx.set({
     ...common,

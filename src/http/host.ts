@@ -3,7 +3,9 @@ import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { listOption } from '../options.js';
 
-/** Reads the option `allowedHosts`: names without a port, in lower case. */
+/**
+ * Reads the option `allowedHosts`, a list of host names without a port. Returns them in lower case.
+ */
 export function allowedHostsOption(option: string, value: unknown): ReadonlySet<string> {
   const hosts = listOption(
     option,
@@ -14,7 +16,9 @@ export function allowedHostsOption(option: string, value: unknown): ReadonlySet<
   return new Set(hosts.map((host) => host.toLowerCase()));
 }
 
-/** The name in a Host header, without its port; `undefined` when it is not of that form. */
+/**
+ * Returns the name in a Host header without its port, or `undefined` if the header is not valid.
+ */
 function hostName(header: string): string | undefined {
   const match = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?$/i.exec(header);
   return match?.[1]?.toLowerCase().replace(/^\[|\]$/g, '');
@@ -25,11 +29,11 @@ function isLocal(name: string): boolean {
 }
 
 /**
- * Answers only to names that a foreign page cannot point here. Without a login this is what stops
- * DNS rebinding: a name that resolves to this address would make the foreign page same-origin.
+ * Refuses host names that another site can point to this address. Without a login, this prevents
+ * DNS rebinding: a name that resolves to this address would make a page of that site same-origin.
  */
 export function refuseForeignHost(ctx: Context, allowed: ReadonlySet<string>): void {
-  // HTTP/2 has the host in `:authority`, and may have a Host beside it, which must not be another.
+  // HTTP/2 sends the host as `:authority`. It may also send `Host`, which must then be the same.
   const named = ctx.req.httpVersionMajor > 1 ? [':authority', 'host'] : ['host'];
   const all = ctx.req.rawHeaders.filter(
     (_value, index, raw) => index % 2 === 1 && named.includes(raw[index - 1]?.toLowerCase() ?? ''),

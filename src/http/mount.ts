@@ -1,29 +1,29 @@
 import type { Context, Middleware } from 'koa';
 import { refuseRouterUse, requireKoa } from './koa-only.js';
 
-/** Where the suite stands: its configured path, seen from inside the app and from outside. */
+/** The mount of the suite: the configured path as the app sees it and as a browser sees it. */
 export interface Mount {
-  /** As configured: `/tasks`, or `/`. */
+  /** The configured path: `/tasks`, or `/`. */
   readonly path: string;
-  /** As it stands before a route: `/tasks`, or an empty string for `/`. */
+  /** The prefix of every route: `/tasks`, or an empty string for `/`. */
   readonly prefix: string;
-  /** Whether the app's own path of the request is the mount or below it. */
+  /** Whether a path, as the app sees it, is the mount or below it. */
   contains(path: string | null): boolean;
   /** Makes a middleware that handles the paths of the mount and passes on all others. */
   middleware(name: string, handle: Middleware): Middleware;
   /**
-   * What stands before the app's own paths as a browser sees them: a koa-mount, and what a proxy
-   * cut off.
+   * Returns the prefix that a browser sees before the app's own paths: that of koa-mount, and the
+   * one that a proxy removes.
    */
   base(ctx: Context): string;
-  /** The prefix as a browser sees it. */
+  /** Returns the prefix of the routes as a browser sees it. */
   outside(ctx: Context): string;
 }
 
-/** The mount of a configured path. */
+/** Returns the mount of a configured path. */
 export function mountAt(path: string): Mount {
   const prefix = path === '/' ? '' : path;
-  // Koa has no path at all for a request to `http://`, though its type promises one.
+  // For a request to `http://`, Koa has no path, although its types say that it always has one.
   const contains = (requested: string | null): boolean =>
     requested !== null && (requested === path || requested.startsWith(`${prefix}/`));
   return {
@@ -43,7 +43,10 @@ export function mountAt(path: string): Mount {
   };
 }
 
-/** Path and query of the request as the client sent it, also for an absolute-form target. */
+/**
+ * Returns the path and query of the request as the client sent it, also for a target in absolute
+ * form.
+ */
 export function requestTarget(ctx: Context): string {
   const target = ctx.originalUrl;
   if (target.startsWith('/')) return target;
@@ -51,7 +54,7 @@ export function requestTarget(ctx: Context): string {
   return path ?? '/';
 }
 
-/** What koa-mount took off the front of the path. */
+/** Returns the prefix that koa-mount removed from the path. */
 function cutByMount(ctx: Context): string {
   const [path = ''] = requestTarget(ctx).split('?', 1);
   if (!path.endsWith(ctx.path)) return '';
@@ -60,7 +63,8 @@ function cutByMount(ctx: Context): string {
 }
 
 /**
- * What a proxy took off, which it names in `X-Forwarded-Prefix`; believed only with `app.proxy`.
+ * Returns the prefix that a proxy removed and names in `X-Forwarded-Prefix`. The header is trusted
+ * only with `app.proxy`.
  */
 export function forwardedPrefix(ctx: Context): string {
   if (!ctx.app.proxy) return '';

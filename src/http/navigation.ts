@@ -1,9 +1,9 @@
 import type { Context } from 'koa';
 
 /**
- * Whether a person opens a page with this request. If the browser sends `Sec-Fetch-Mode` or
- * `Sec-Fetch-Dest`, they decide; on plain HTTP browsers do not, and there a navigation accepts
- * `text/html`, which `fetch` and EventSource do not ask for.
+ * Whether a browser sent this request to open a page. If the browser sends `Sec-Fetch-Mode` or
+ * `Sec-Fetch-Dest`, that header decides. Browsers send neither over plain HTTP. Then a request is a
+ * navigation if it accepts `text/html`, which `fetch` and EventSource do not ask for by default.
  */
 export function isNavigation(ctx: Context): boolean {
   const [mode, destination] = [ctx.get('Sec-Fetch-Mode'), ctx.get('Sec-Fetch-Dest')];

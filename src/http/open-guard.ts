@@ -8,8 +8,9 @@ import { refuseForeignHost } from './host.js';
 let warned = false;
 
 /**
- * What stands in for a login where none is configured: foreign host names are refused, and exposure
- * is warned of once.
+ * Returns the check that protects an app without a login, or `undefined` if there is a login. The
+ * check refuses requests for host names that are not allowed. It warns once if the server listens
+ * on more than loopback.
  */
 export function openGuard(
   access: Access,
@@ -30,7 +31,7 @@ export function openGuard(
 }
 
 function listensBeyondLoopback(ctx: Context): boolean {
-  // Node keeps the server on each of its sockets, though the types do not say so.
+  // Node sets `server` on each socket, although its types do not declare it.
   const { server } = ctx.req.socket as Socket & { server?: Server };
   const bound = server?.address();
   return (

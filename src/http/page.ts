@@ -10,12 +10,12 @@ const entities: Record<string, string> = {
   "'": '&#39;',
 };
 
-/** Text as it may stand in an element or a quoted attribute. */
+/** Escapes text for use in an element or a quoted attribute. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => entities[character] ?? '');
 }
 
-/** JSON as it may stand in a `<script type="application/json">` block. */
+/** Returns JSON that is safe inside a `<script type="application/json">` element. */
 export function jsonForHtml(value: unknown): string {
   return JSON.stringify(value).replace(
     /[<>&\u2028\u2029]/g,
@@ -23,17 +23,17 @@ export function jsonForHtml(value: unknown): string {
   );
 }
 
-/** What a page is made of. */
+/** The parts of a page. */
 export interface PageParts {
   title: string;
-  /** Markup that belongs into `<head>`, already safe. */
+  /** Markup for `<head>`, already escaped. */
   head: string;
-  /** Markup of the body, already safe. */
+  /** Markup of the body, already escaped. */
   body: string;
   theme?: 'light' | 'dark' | undefined;
 }
 
-/** Answers with a whole page and the headers every page has. */
+/** Answers with a complete page and the headers that every page has. */
 export function sendPage(ctx: Context, { title, head, body, theme }: PageParts): void {
   pageHeaders(ctx);
   ctx.type = 'text/html; charset=utf-8';
@@ -53,18 +53,21 @@ ${body}
 `;
 }
 
-/** What a page of an error says. */
+/** The content of an error page. */
 export interface ErrorPage {
   title: string;
   detail: string;
   code: string;
-  /** By which the log names the request. */
+  /** The request id, by which you can find the request in the log. */
   requestId: string;
-  /** Where the style is served; without it the page has none. */
+  /** URL below which the style is served. Without it, the page has no style. */
   assets: string | undefined;
 }
 
-/** A page that says what went wrong and what to do, and nothing about the inside. */
+/**
+ * Answers with a page that says what went wrong. It reveals nothing about the internals of the
+ * server.
+ */
 export function errorPage(
   ctx: Context,
   { title, detail, code, requestId, assets }: ErrorPage,
@@ -83,7 +86,7 @@ export function errorPage(
   });
 }
 
-/** The theme a reader fixed in the dashboard; `undefined` follows the system. */
+/** Returns the theme that the user chose in the dashboard. `undefined` means that of the system. */
 export function chosenTheme(ctx: Context): 'light' | 'dark' | undefined {
   const value = ctx.cookies.get('tf_theme');
   return value === 'light' || value === 'dark' ? value : undefined;

@@ -1,15 +1,15 @@
 import type { Context } from 'koa';
 
-/** A value kept with a request, for whoever sees the same request later. */
+/** A value that is stored on a request, so that later middlewares can read it. */
 export interface PerRequest<T> {
   get(ctx: Context): T | undefined;
   set(ctx: Context, value: T): void;
 }
 
 /**
- * A place for one value on each request. It is a property that nobody else can name, and not a
- * WeakMap: one entry for each request costs the garbage collector more than all the rest of a guard
- * does.
+ * Creates storage for one value per request. The value is a property with a private symbol as its
+ * key. A WeakMap would be slower: one entry per request costs more in garbage collection than all
+ * other work of a guard.
  */
 export function perRequest<T>(name: string): PerRequest<T> {
   const key = Symbol(`koa-taskflow ${name}`);

@@ -6,21 +6,18 @@ import { plainHeaders } from './headers.js';
 import { errorPage } from './page.js';
 import { requestFields, requestId } from './request-id.js';
 
-/** How an error is shown: `json` for programs, `page` for a person in a browser. */
+/** The format of an error response: `json` for programs, `page` for browsers. */
 export type ErrorShape = 'json' | 'page';
 
-/**
- * Turns any thrown value into one that has a code: Koa's and the parsers' errors by their status,
- * all else INTERNAL.
- */
+/** Returns the error itself if it has a code. Wraps any other value in an INTERNAL error. */
 export function toTaskflowError(error: unknown): TaskflowError {
   if (error instanceof TaskflowError) return error;
   return new TaskflowError('INTERNAL', 'an unexpected error', { cause: error });
 }
 
 /**
- * Answers with the error as `application/problem+json` (RFC 9457) or as a small page, whose style
- * is at `assets`; faults of ours are logged.
+ * Answers with the error as `application/problem+json` (RFC 9457) or as a page, whose style is
+ * served below `assets`. Logs errors that the server caused, unless the log has them already.
  */
 export function sendError(
   ctx: Context,
@@ -58,7 +55,7 @@ export function sendError(
   }
   const { Connection: connection, ...headers } = error.headers;
   ctx.set(headers);
-  // HTTP/2 has no such header: one stream ends, and the connection goes on.
+  // HTTP/2 has no `Connection` header. Only the stream ends, and the connection stays open.
   if (connection !== undefined && ctx.req.httpVersionMajor < 2) ctx.set('Connection', connection);
 }
 

@@ -6,8 +6,8 @@ import { perRequest } from './per-request.js';
 const ids = perRequest<string>('request id');
 
 /**
- * The id that log lines and error answers share: `X-Request-Id` when it is harmless text, else a
- * new UUID.
+ * Returns the id of a request in log lines and error responses: the value of `X-Request-Id` if it
+ * has only safe characters, otherwise a new UUID.
  */
 export function requestId(ctx: Context): string {
   let id = ids.get(ctx);
@@ -19,7 +19,10 @@ export function requestId(ctx: Context): string {
   return id;
 }
 
-/** What every log line of a request says of it; never its query, its headers or its body. */
+/**
+ * Returns the fields of a request for a log line. The query, the headers and the body are never
+ * logged.
+ */
 export function requestFields(ctx: Context): {
   ip: string;
   requestId: string;

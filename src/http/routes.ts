@@ -13,8 +13,8 @@ import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
 /**
- * Who may use a route. `page` requires a viewer, and redirects an anonymous request to the login
- * page instead of answering 401.
+ * The role that a route requires. `page` requires a viewer, and redirects an anonymous request to
+ * the login page instead of answering 401.
  */
 type RequiredRole = 'public' | 'page' | 'viewer' | 'operator' | 'admin';
 
@@ -26,20 +26,20 @@ interface RouteRequest {
   actor: Actor | undefined;
 }
 
-/** One row of the table. A route without a required role does not compile. */
+/** A row of the route table. A route without a required role does not compile. */
 export interface Route {
   method: 'GET' | 'POST' | 'DELETE';
   /** Path below the mount, in the notation of @koa/router. It is empty for the mount itself. */
   path: string;
   requiredRole: RequiredRole;
-  /** Media types of the answer, one of which a request must accept. Default: any. */
+  /** Media types of the response. A request must accept at least one of them. Default: no check. */
   produces?: readonly string[];
   /** Name of the command in the audit; absent for a route that only reads. */
   action?: string;
   handler(ctx: Context, request: RouteRequest): unknown;
   /**
-   * How errors of the route are shown: `page` for routes that a browser opens, `form` for a page if
-   * the request sent a form. Default `json`.
+   * The format of the route's errors: `page` for routes that a browser opens. `form` is a page if
+   * the request sent a form, otherwise JSON. Default `json`.
    */
   errors?: 'json' | 'page' | 'form';
   /**
@@ -76,8 +76,8 @@ export function routesOf(middleware: Middleware): readonly Route[] {
 }
 
 /**
- * Makes one middleware of a table of routes. It passes on a request for any other path, or answers
- * it if `rest` is set.
+ * Makes a middleware that serves a table of routes. The table passes on requests for other paths,
+ * or answers them if `rest` is set.
  */
 export function routeTable(table: RouteTable): Middleware {
   const { mount, routes, name, rest = false, before } = table;
@@ -96,8 +96,8 @@ export function routeTable(table: RouteTable): Middleware {
     const { path: layers } = router.match(ctx.path, ctx.method);
     if (layers.length === 0 && !rest) return next();
     const known = layers.flatMap((layer) => byLayer.get(layer) ?? []);
-    // Fixed paths stand before those with parameters, so the first path that matches decides, and
-    // only its methods count.
+    // Fixed paths come before paths with parameters. So the first matching path decides, and only
+    // its methods are allowed.
     const same = known.filter((route) => route.path === known[0]?.path);
     const route = same.find((candidate) => methodsOf(candidate).includes(ctx.method));
     const shape = errorShape(ctx, route ?? same[0]);
@@ -106,7 +106,7 @@ export function routeTable(table: RouteTable): Middleware {
       const params = layers[0]?.params(ctx.path, layers[0].captures(ctx.path)) ?? {};
       await answer(ctx, table, route, same, params);
     } catch (error) {
-      // A client that is still sending reads the answer only after it has sent its body.
+      // Some clients read the response only after they have sent their whole body.
       await discardBody(ctx);
       sendError(
         ctx,
@@ -156,7 +156,10 @@ async function answer(
   await route.handler(ctx, { params, actor });
 }
 
-/** Refuses what another site made a browser send: changes, and reads that require a role. */
+/**
+ * Refuses requests that another site made a browser send: all changes, and reads that require a
+ * role.
+ */
 function refuseOtherSites(
   ctx: Context,
   { access, trustedOrigins }: RouteTable,
@@ -189,14 +192,17 @@ function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
 }
 
 /**
- * Whether a Bearer token was sent, of this login or of another issuer. It does not identify the
- * user, because a proxy may have added it.
+ * Whether the request has a Bearer token, of this login or of another issuer. The token does not
+ * identify the user, because a proxy may have added it.
  */
 export function hasBearer(ctx: Context): boolean {
   return /^bearer(\s|$)/i.test(ctx.get('Authorization'));
 }
 
-/** Returns the user if the role suffices. Redirects to the login (`undefined`) or throws if not. */
+/**
+ * Returns the user if the role suffices. Otherwise, redirects to the login page and returns
+ * `undefined`, or throws.
+ */
 async function admit(
   ctx: Context,
   { access, logger }: RouteTable,
@@ -253,10 +259,10 @@ function strategyField(strategy: string | undefined): { strategy?: string } {
 /** The user of each request. */
 const actors = perRequest<Actor>('actor');
 
-/** An event of the audit, without the members that come from the request. */
+/** An audit event without the members that are read from the request. */
 type Recorded = Omit<AuditEvent, 'at' | 'ip' | 'requestId'>;
 
-/** Logs that a command was done, refused or failed, and records it in the audit. */
+/** Logs that a command was done, refused or failed, and records it in the audit log. */
 export function record(ctx: Context, access: Access, logger: Logger, event: Recorded): void {
   const { action, actor, outcome, tasks = [], detail } = event;
   const count = tasks.length;
@@ -278,7 +284,7 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
   recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
 }
 
-/** Records a command only in the audit, because the log has a line of its own for the event. */
+/** Records a command in the audit log only, because the caller has already logged the event. */
 function recordRow(
   ctx: Context,
   access: Access,
@@ -296,9 +302,9 @@ function recordRow(
 }
 
 /**
- * Returns the user of a request, as the login says.
+ * Returns the user of a request according to the login.
  *
- * @throws TaskflowError STORE_UNAVAILABLE if the login fails.
+ * @throws TaskflowError STORE_UNAVAILABLE if the login fails or returns an invalid user.
  */
 export async function whoIs(ctx: Context, access: Access): Promise<Actor | undefined> {
   try {
@@ -324,7 +330,7 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
   }
 }
 
-/** Makes the error 401 (RFC 9110 section 11.6.1, RFC 6750 section 3). */
+/** Returns the 401 error (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function unauthenticated(ctx: Context): TaskflowError {
   const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
   const headers = { 'WWW-Authenticate': challenge };
@@ -332,7 +338,7 @@ export function unauthenticated(ctx: Context): TaskflowError {
   return new TaskflowError('UNAUTHENTICATED', detail, { headers });
 }
 
-/** Makes the error 403 for a missing role. */
+/** Returns the 403 error for a missing role. */
 export function forbidden(role: string): TaskflowError {
   return new TaskflowError('FORBIDDEN', `This needs the role ${role}.`, {
     headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow", error="insufficient_scope"' },

@@ -5,15 +5,18 @@ import { quote } from '../show-value.js';
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Methods that change nothing (RFC 9110 section 9.2.1), compared by case. */
+/**
+ * Whether a method is safe, which means that it changes nothing (RFC 9110 section 9.2.1). Methods
+ * are case-sensitive.
+ */
 export function isSafeMethod(method: string): boolean {
   return safeMethods.has(method);
 }
 
 /**
- * Reads the option `trustedOrigins`: exact origins as a browser sends them, which is without a
- * path, in lower case, and without the default port. Any other text would never match, so it is
- * refused at the start.
+ * Reads the option `trustedOrigins`: exact origins as a browser sends them, in lower case and
+ * without a path or the default port. An origin in any other form would never match, so it is
+ * rejected at the start.
  */
 export function trustedOriginsOption(option: string, value: unknown): readonly string[] {
   return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => {
@@ -30,9 +33,10 @@ function originOf(text: string): string | undefined {
 }
 
 /**
- * Refuses a request that another site made a browser send. The rule is the one of Go's
- * `http.CrossOriginProtection`: `Sec-Fetch-Site` decides where it is sent, else `Origin` must name
- * this host; a request with neither is not a browser's.
+ * Refuses an unsafe request that another site made a browser send. The rule is the same as in Go's
+ * `http.CrossOriginProtection`. If the browser sends `Sec-Fetch-Site`, that header decides.
+ * Otherwise, `Origin` must name this host. A request without both headers does not come from a
+ * browser and is accepted.
  */
 export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[]): void {
   if (isSafeMethod(ctx.method)) return;
@@ -53,9 +57,9 @@ export function refuseCrossOrigin(ctx: Context, trustedOrigins: readonly string[
 }
 
 /**
- * Refuses a page of another site that reads what is guarded, by script, picture or stream: it would
- * learn from the time and the size of the answer, and hold streams open (OWASP ASVS 3.5.8). A link
- * that a person follows is none of these.
+ * Refuses reads of guarded resources by a page of another site, for example with a script, an image
+ * or a stream. Such a page could learn from the time and size of the response, and keep streams
+ * open (OWASP ASVS 3.5.8). A link that the user follows is accepted.
  */
 export function refuseCrossSiteRead(ctx: Context, trustedOrigins: readonly string[]): void {
   if (!isSafeMethod(ctx.method)) return;

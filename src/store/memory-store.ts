@@ -6,14 +6,14 @@ import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * The most keys that are kept. A full store first drops expired entries, then counts of failed
-   * logins (the lowest first, and none that blocks), then networks that have logged in, then the
-   * entries that expire first. Default 100,000.
+   * Maximum number of keys. A full store makes room in this order: expired entries; counts of
+   * failed logins, the lowest first and never one that blocks; networks that have logged in; then
+   * the entries that expire first. Default 100,000.
    */
   maxKeys?: number | undefined;
-  /** Entries of a log kept at most; the oldest goes. Default 10,000. */
+  /** Maximum number of entries of a log. The oldest entry is dropped first. Default 10,000. */
   maxLogEntries?: number | undefined;
-  /** Present time in milliseconds; for tests. */
+  /** Returns the present time in Unix milliseconds; for tests. Default `Date.now`. */
   now?: (() => number) | undefined;
 }
 
@@ -22,21 +22,21 @@ interface Entry extends StoreEntry {
 }
 
 interface Log {
-  /** Number of the oldest item kept. */
+  /** Number of the oldest item in the log. */
   first: number;
   items: { entry: StoreValue; expiresAt: number }[];
 }
 
 interface Watcher {
   prefix: string;
-  /** Changes not yet taken, or what waits for one. */
+  /** Changes that the watcher has not read yet. */
   pending: StoreEntry[];
   wake: () => void;
 }
 
 /**
- * Returns a {@link SharedStore} of this process alone, bounded in memory. What it holds ends with
- * the process.
+ * Returns a {@link SharedStore} for a single process, with a limited size. Its contents are lost
+ * when the process ends.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT for a wrong option.
  */
@@ -81,7 +81,7 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
   const put = (key: string, value: StoreValue, expiresAt: number, droppable?: Droppable): void => {
     if (!entries.has(key) && entries.size >= maxKeys) makeRoom(entries, now());
     const entry = { key, value, expiresAt };
-    // Deleted first, so that the map is in the order of the last writes.
+    // The key is deleted first, so that the map stays in the order of the last writes.
     entries.delete(key);
     entries.set(key, { ...entry, droppable });
     for (const watcher of watchers) {
@@ -124,7 +124,7 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
       const end = cursor === undefined ? items.length : Math.max(0, Number(cursor) - first);
       const start = Math.max(0, end - limit);
       const shown = items.slice(start, end).filter(({ expiresAt }) => expiresAt > now());
-      // Entries expire from the oldest on, so a page that lacks one is the last.
+      // The oldest entries expire first. So if an entry of this page has expired, no page follows.
       const more = start > 0 && shown.length === end - start;
       return {
         items: shown.map(({ entry }) => entry).reverse(),
@@ -158,8 +158,8 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
 }
 
 /**
- * Makes room for one more key. Drops up to a hundredth of the droppable entries at a time, so that
- * many writes share one pass over all keys.
+ * Makes room for another key. Drops up to one percent of the entries at a time, so that many writes
+ * share one pass over all keys.
  *
  * @throws TaskflowError STORE_UNAVAILABLE if no entry may be dropped yet.
  */
@@ -182,8 +182,8 @@ function dropExpired(entries: Map<string, Entry>, now: number): number {
 }
 
 /**
- * Drops the oldest droppable entries of the lowest rank. Entries of a higher rank stay while there
- * is one of a lower rank.
+ * Drops droppable entries of the lowest rank, the oldest first. Entries of a higher rank stay as
+ * long as there is an entry of a lower rank.
  */
 function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): number {
   let lowest = Number.POSITIVE_INFINITY;
@@ -197,7 +197,7 @@ function dropLowest(entries: Map<string, Entry>, now: number, surplus: number): 
   return dropAll(entries, found);
 }
 
-/** Drops those of the other entries that expire first. */
+/** Drops entries that are not marked as droppable, those that expire first. */
 function dropSoonest(entries: Map<string, Entry>, surplus: number): number {
   const others = [...entries.values()].filter(({ droppable }) => droppable === undefined);
   return dropAll(

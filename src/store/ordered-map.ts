@@ -1,7 +1,4 @@
-/**
- * A map that also lists its keys in order, so that a range of keys can be read without visiting all
- * of them.
- */
+/** A map that can list its keys in order. A range of keys can be read without visiting all keys. */
 export class OrderedMap<V> extends Map<string, V> {
   readonly #keys: string[] = [];
 
@@ -16,7 +13,7 @@ export class OrderedMap<V> extends Map<string, V> {
     return true;
   }
 
-  /** The keys from a text on, in order. The map must not change while they are read. */
+  /** Yields the keys from `start` on, in order. The map must not change during the iteration. */
   *keysFrom(start: string): Generator<string> {
     for (let index = this.#indexOf(start); index < this.#keys.length; index += 1)
       yield this.#keys[index] ?? '';

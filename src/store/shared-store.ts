@@ -1,4 +1,4 @@
-/** What a value in the store may be: whatever JSON carries. */
+/** A value in the store: any JSON value. */
 export type StoreValue =
   | string
   | number
@@ -7,55 +7,61 @@ export type StoreValue =
   | readonly StoreValue[]
   | { readonly [key: string]: StoreValue };
 
-/** A key that was set, with its present value. */
+/** A key and its present value. */
 export interface StoreEntry {
   key: string;
   value: StoreValue;
-  /** Unix time in milliseconds at which the entry is forgotten. */
+  /** When the entry expires; Unix milliseconds. */
   expiresAt: number;
 }
 
-/** What a store that is full may drop to make room for another entry. */
+/** Marks an entry that a full store may drop to make room for another entry. */
 export interface Droppable {
-  /** The entries of the lowest rank are dropped first, the oldest of them before the others. */
+  /**
+   * Entries of the lowest rank are dropped first. Within a rank, the oldest entry is dropped first.
+   */
   rank: number;
-  /** The entry is never dropped before this time; Unix milliseconds. */
+  /** The entry is not dropped before this time; Unix milliseconds. */
   notBefore: number;
 }
 
-/** How a store is watched. */
+/** Options of {@link SharedStore.watch}. */
 export interface WatchOptions {
   /**
-   * Whether the first list holds the present entries. Default `true`. With `false` it is empty, for
-   * a caller that reads `list`.
+   * Whether the first list contains the existing entries. Default `true`. If `false`, the first
+   * list is empty, for a caller that reads the entries with `list`.
    */
   list?: boolean | undefined;
 }
 
-/** One page of a log. */
+/** A page of a log. */
 export interface LogPage {
-  /** Newest first. */
+  /** The entries, newest first. */
   items: readonly StoreValue[];
   nextCursor: string | null;
 }
 
 /**
- * The port through which several processes act as one: sessions, revocations, throttle and audit.
- * An engine brings one (SQLite, Redis); {@link memoryStore} serves a single process. Every method
- * rejects when the store cannot be reached: "cannot tell" is never told as "no".
+ * The port through which several processes share sessions, revocations, throttle counts and the
+ * audit log. Each engine has an implementation (SQLite, Redis). {@link memoryStore} serves a single
+ * process. If the store is unreachable, every method rejects: a store that cannot answer must not
+ * look like an empty store.
  */
 export interface SharedStore {
-  /** The value, or `undefined` when there is none or it has expired. */
+  /** Returns the value, or `undefined` if there is none or it has expired. */
   get(key: string): Promise<StoreValue | undefined>;
-  /** Keeps a value for `ttl` seconds. Resolves when it is as durable as the store can make it. */
+  /**
+   * Stores a value for `ttl` seconds. Resolves when the value is as durable as the store can make
+   * it.
+   */
   set(key: string, value: StoreValue, ttl: number): Promise<void>;
   /**
-   * Sets the value only if the present one is `before` (`undefined`: if there is none), in one step
-   * for all processes. The value `undefined` deletes the entry without notifying watchers. Resolves
-   * to `false` if another writer was quicker.
+   * Sets the value only if the present value is `before` (`undefined`: if there is none), in one
+   * atomic step for all processes. The value `undefined` deletes the entry without notifying
+   * watchers. Resolves to `false` if the present value is another one.
    *
-   * `droppable` matters only to a store whose size is bounded: such a store drops droppable entries
-   * before any other, and rejects if every entry is droppable and none may be dropped yet.
+   * `droppable` matters only to a store with a limited size. Such a store drops droppable entries
+   * before any other entry. It rejects if every entry is droppable and none may be dropped yet.
    */
   replace(
     key: string,
@@ -65,27 +71,28 @@ export interface SharedStore {
     droppable?: Droppable,
   ): Promise<boolean>;
   /**
-   * Adds one and resolves to the new number. The first call starts the `ttl` (seconds); later ones
-   * do not lengthen it.
+   * Adds one to a number and resolves to the new number. The first call sets the expiry to `ttl`
+   * seconds from then. Later calls do not extend it.
    */
   increment(key: string, ttl: number): Promise<number>;
   /**
-   * Adds an entry to the end of a log, kept for `ttl` seconds. A full store may drop the oldest
-   * ones sooner.
+   * Adds an entry to the end of a log and keeps it for `ttl` seconds. A full store may drop the
+   * oldest entries sooner.
    */
   append(log: string, entry: StoreValue, ttl: number): Promise<void>;
-  /** Reads a log, newest first. `limit` is 50 by default. */
+  /** Reads a page of a log, newest first. `limit` is 50 by default. */
   page(log: string, cursor?: string, limit?: number): Promise<LogPage>;
   /**
-   * Reads at most `limit` entries whose keys begin with `prefix` and come after the key `after`,
-   * ordered by key as the store compares keys. An empty list is the end. Its cost depends on
-   * `limit`, not on the number of keys.
+   * Reads at most `limit` entries whose keys begin with `prefix` and come after the key `after`, in
+   * the key order of the store. An empty list means that there are no more entries. The cost
+   * depends on `limit`, not on the number of keys.
    */
   list(prefix: string, after: string | undefined, limit: number): Promise<readonly StoreEntry[]>;
   /**
-   * Follows all keys that begin with `prefix`: first one list of what is there now, which may be
-   * empty, then a list for each change, made by any process, within a second. No change is missed
-   * between the first list and the next. Ends when `signal` aborts or the store closes.
+   * Follows all keys that begin with `prefix`. The first list contains the existing entries and may
+   * be empty. Then a list follows for each change, within a second, whichever process made it. No
+   * change is lost between the first list and the following ones. The iteration ends when `signal`
+   * aborts or the store closes.
    */
   watch(
     prefix: string,
@@ -93,11 +100,11 @@ export interface SharedStore {
     options?: WatchOptions,
   ): AsyncIterable<readonly StoreEntry[]>;
   /**
-   * Says that a login at this path uses the store. `owners` are check values of its secret keys,
-   * the newest first, or none. If the entries of that path belong to a login without a key in
-   * common, every method rejects. Returns a function that each request of the login calls: it
-   * returns `undefined` if the entries are this login's, and otherwise a promise that rejects if
-   * they are another's. Only for a store that several apps can reach.
+   * Claims the entries of the login at this path. `owners` are check values of its secret keys, the
+   * newest first, or none. If the entries belong to a login without a common key, every method
+   * rejects. Returns a function that each request of the login calls. It returns `undefined` if the
+   * entries belong to this login, and otherwise a promise that rejects if they belong to another
+   * one. Only for a store that several apps can reach.
    */
   claim?(path: string, owners: readonly string[]): () => Promise<void> | undefined;
 }
