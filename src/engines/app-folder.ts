@@ -2,8 +2,8 @@ import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /**
- * The folder of the app that runs in this process: the nearest one with a package.json above its
- * main script.
+ * Returns the folder of the app that runs in this process: the nearest folder with a package.json,
+ * at or above the main script.
  */
 export function appFolder(): string {
   const start = mainFolder();
@@ -18,7 +18,7 @@ function mainFolder(): string {
   try {
     return main === undefined ? process.cwd() : dirname(realpathSync(main));
   } catch {
-    // A program that was given on the command line has no file.
+    // If the program was given on the command line (`node -e`), there is no main script.
     return process.cwd();
   }
 }

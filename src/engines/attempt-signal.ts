@@ -8,15 +8,15 @@ export class AttemptSignal {
   #reason: { value: unknown } | undefined;
   readonly #attempt: { listenerFailed(err: unknown): void };
 
-  /** @param attempt Receives the errors of the signal's listeners. */
+  /** @param attempt Receives the errors that listeners of the signal throw. */
   constructor(attempt: { listenerFailed(err: unknown): void }) {
     this.#attempt = attempt;
   }
 
   /**
    * Created when the handler reads it, because a signal for every attempt would cost more than the
-   * rest of the attempt. Its listeners run in the context in which the handler read it, not in the
-   * context of the request that cancels the task.
+   * rest of the attempt. Its listeners run in the async context in which the handler read it, not
+   * in that of the request that cancels the task.
    */
   get signal(): AbortSignal {
     return this.#signal ?? this.#create();
@@ -32,9 +32,7 @@ export class AttemptSignal {
     return controller.signal;
   }
 
-  /**
-   * Aborts the signal, also one that is created later. Only the first reason counts. Never throws.
-   */
+  /** Aborts the signal, even if it is created later. Only the first reason counts. Never throws. */
   abort(reason: unknown): void {
     this.#reason ??= { value: reason };
     this.#abort?.(this.#reason.value);

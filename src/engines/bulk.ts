@@ -12,7 +12,10 @@ import type { TaskFilter, TaskPage, TaskQuery } from '../tasks/engine-queries.js
 import { canCancel, canRetry, isEnded } from '../tasks/states.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../tasks/types.js';
 
-/** Tasks of one commit, and milliseconds between two, so that others come in between. */
+/**
+ * Maximum number of tasks in one commit, and the pause between two commits in milliseconds, so that
+ * other writes can run in between.
+ */
 const step = { tasks: 200, pause: 2 };
 
 /** A command to tasks, by id or by filter. */
@@ -20,7 +23,7 @@ export type TasksCommand = Extract<Command, { ids?: unknown } | { filter?: unkno
   action: 'retry' | 'cancel' | 'delete' | 'run';
 };
 
-/** The states in which each action can be done. */
+/** Whether each action is allowed in a state. */
 export const allowedStates: Record<TasksCommand['action'], (status: TaskStatus) => boolean> = {
   retry: canRetry,
   cancel: canCancel,
@@ -31,18 +34,18 @@ export const allowedStates: Record<TasksCommand['action'], (status: TaskStatus) 
 interface Found {
   n: number;
   more: boolean;
-  /** The engine looked at the newest tasks only. */
+  /** `true` if the engine searched only the newest tasks. */
   limited?: boolean;
 }
 
-/** What a command to many needs of an engine. */
+/** The functions of an engine that a command to many tasks uses. */
 export interface BulkParts {
   find(query: TaskQuery): TaskPage | Promise<TaskPage>;
-  /** How many tasks a filter finds; `more` if it may be more. */
+  /** Counts the tasks of a filter. `more`: there may be more than `n`. */
   count(filter: TaskFilter): Found | Promise<Found>;
   /**
-   * What would become of each task of some ids; `tasks` are these, if they were read. It must be
-   * what `act` then does.
+   * Returns the result that `act` would have for each id. `tasks` are the tasks of the ids, if the
+   * caller has read them.
    */
   preview(
     action: TasksCommand['action'],
@@ -50,16 +53,17 @@ export interface BulkParts {
     tasks?: readonly TaskSummary[],
   ): Promise<readonly CommandResult[]>;
   /**
-   * The oldest tasks of a filter, at most `limit`, and how many it finds in all, if the engine can
-   * tell without `find`. For an engine whose `find` knows the newest tasks alone.
+   * Returns the oldest tasks of a filter, at most `limit`, and the number of all its tasks. For an
+   * engine whose `find` covers only the newest tasks. Resolves to `undefined` if the engine needs
+   * `find` for this filter.
    */
   oldest?(
     filter: TaskFilter,
     limit: number,
   ): Promise<{ ids: readonly string[]; count: number } | undefined>;
-  /** Whether the action can be done to a task in that state. */
+  /** Returns whether the action is allowed in a state. */
   allowed(action: TasksCommand['action'], status: TaskStatus): boolean;
-  /** Does it to a few. `delays`: milliseconds that each waits. */
+  /** Applies the command to a few tasks. `delays`: the delay of each task in milliseconds. */
   act(
     command: TasksCommand,
     ids: readonly string[],
@@ -68,18 +72,18 @@ export interface BulkParts {
 }
 
 /**
- * Does one thing to tasks, by id or to all that a filter finds, in steps.
+ * Applies a command to tasks, by id or to all tasks of a filter, in several commits.
  *
- * @throws TaskflowError COUNT_CHANGED where another number is found than was expected; nothing has
- * been done then.
+ * @throws TaskflowError COUNT_CHANGED if the number of tasks differs from `expect`. In that case
+ * nothing has been changed.
  */
 export async function commandTasks(
   parts: BulkParts,
   command: TasksCommand,
   { dryRun = false, expect }: CommandBy,
 ): Promise<Outcome> {
-  // Types do not protect a JavaScript caller that uses an engine directly: a missing target must
-  // never mean every task.
+  // A JavaScript caller that uses an engine directly is not protected by types. A missing target
+  // must never mean every task.
   if (!hasOneTarget(command))
     throw typeError(
       `command '${command.action}' must have exactly one of: ids (a list), filter (an object ` +
@@ -98,8 +102,8 @@ export async function commandTasks(
     ...command.filter,
     status: statesOf(parts, command),
   });
-  // Something other than its state may keep a task from the action, such as that it is part of a
-  // flow. A filter selects none of those.
+  // Apart from its state, something else may forbid the action for a task, such as being part of a
+  // flow. A filter skips such tasks.
   const possible = (await parts.preview(command.action, ids, tasks)).filter(({ ok }) => ok);
   const count = found.count - (ids.length - possible.length);
   if (expect !== undefined && expect !== count) throw countChanged(count, expect);
@@ -108,10 +112,10 @@ export async function commandTasks(
   return { results, found: { ...found, count }, ...(scope && { scope }) };
 }
 
-/** The tasks that a filter finds. */
+/** The tasks of a filter. */
 interface Targets extends Required<Pick<Outcome, 'found'>>, Pick<Outcome, 'scope'> {
   ids: readonly string[];
-  /** The tasks of these ids, if they were read. */
+  /** The tasks of these ids, if they have been read. */
   tasks?: readonly TaskSummary[];
 }
 
@@ -138,7 +142,7 @@ async function targetsOf(
   return limited ? { ...targets, found, scope: 'window' } : { ...targets, found };
 }
 
-/** Every condition that an engine knows. */
+/** All conditions that an engine knows. */
 const conditions = {
   ...{ status: true, name: true, queue: true, tags: true, fingerprint: true },
   ...{ schedule: true, text: true, from: true, to: true },
@@ -156,7 +160,7 @@ function isFilter(filter: unknown): filter is TaskFilter {
   );
 }
 
-/** The states of a filter that allow the action. */
+/** Returns the states of a filter in which the action is allowed. */
 function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatus[] {
   return taskStatuses.filter(
     (status) =>
@@ -165,8 +169,8 @@ function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatu
 }
 
 /**
- * The oldest tasks of a filter, one more than a command is done to, and whether there may be others
- * that the engine cannot find.
+ * Returns the oldest tasks of a filter, at least one more than a command changes if there are that
+ * many. `isLimited`: the engine searched only the newest tasks.
  */
 async function find(
   parts: BulkParts,
@@ -191,7 +195,8 @@ async function find(
 }
 
 /**
- * What would become of tasks, by their states alone; `tasks` are those of the ids that there are.
+ * Returns the results that a command would have, decided only by state. `tasks` are the existing
+ * tasks of the ids.
  */
 export function previewByState(
   ids: readonly string[],

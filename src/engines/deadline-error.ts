@@ -8,8 +8,8 @@ const notStarted = {
 };
 
 /**
- * The error of a task that is not started because its deadline has passed. No code of the app was
- * running, so it has no stack.
+ * Returns the error of a task that was not started before its deadline. It has no stack, because no
+ * code of the app was running.
  */
 export function deadlineError(task: string): StoredError {
   return { ...notStarted, fingerprint: fingerprint(task, notStarted) };

@@ -1,40 +1,41 @@
 import type { TaskStatus } from '../tasks/types.js';
 
-/** Lengths of time that ended tasks are summed up over; `all` is one sum for ever. */
+/**
+ * The levels of rollups, each with its length in milliseconds. `all` is a single rollup of all
+ * time.
+ */
 export const levels = { all: 0, day: 86_400_000, hour: 3_600_000, minute: 60_000 } as const;
 
-/** Name of such a length. */
+/** The name of a level. */
 export type Level = keyof typeof levels;
 
-/** A sum of ended tasks: how many of each state, and how long the attempts ran. */
+/** Statistics of ended tasks: their number by state, and the durations of their attempts. */
 export interface Figures {
   ended: Partial<Record<TaskStatus, number>>;
-  /** Attempts that ran, their total and extremes in milliseconds. */
+  /** Number of attempts that ran. Total, minimum and maximum of their durations in milliseconds. */
   ran: number;
   total: number;
   min: number;
   max: number;
-  /** Number of attempts by bucket of duration. */
+  /** Number of attempts by duration bucket. */
   buckets: Record<string, number>;
 }
 
-/**
- * Sixteen buckets for each doubling: a percentile read from them is within 2.2 % of the true one.
- */
+/** Buckets per doubling of the duration. With 16, a percentile is within 2.2 % of the exact one. */
 const perDoubling = 16;
 
-/** A sum of nothing. */
+/** Returns the statistics of no tasks. */
 export function noFigures(): Figures {
   return { ended: {}, ran: 0, total: 0, min: 0, max: 0, buckets: {} };
 }
 
-/** The bucket of a duration in milliseconds. */
+/** Returns the bucket of a duration in milliseconds. */
 export function bucketOf(ms: number): number {
   return Math.floor(Math.log2(ms + 1) * perDoubling);
 }
 
 /**
- * Adds one ended task; `ms` is how long its last attempt ran, `undefined` for one that never did.
+ * Adds one ended task. `ms` is the duration of its last attempt, or `undefined` if it never ran.
  */
 export function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
   figures.ended[status] = (figures.ended[status] ?? 0) + 1;
@@ -47,7 +48,7 @@ export function addEnded(figures: Figures, status: TaskStatus, ms: number | unde
   figures.total += ms;
 }
 
-/** Adds one sum to another. */
+/** Adds statistics to other ones. */
 export function addFigures(into: Figures, other: Figures): void {
   for (const [status, n] of Object.entries(other.ended) as [TaskStatus, number][])
     into.ended[status] = (into.ended[status] ?? 0) + n;
@@ -61,8 +62,8 @@ export function addFigures(into: Figures, other: Figures): void {
 }
 
 /**
- * The duration, in milliseconds, that a share (0 to 1) of the attempts stayed within; null where
- * none ran.
+ * Returns the duration in milliseconds that a share (0 to 1) of the attempts did not exceed, or
+ * null if none ran.
  */
 export function percentile({ ran, min, max, buckets }: Figures, share: number): number | null {
   if (ran === 0) return null;
@@ -77,7 +78,7 @@ export function percentile({ ran, min, max, buckets }: Figures, share: number): 
   return max;
 }
 
-/** When the stretch of time begins that a moment lies in. */
+/** Returns the start of the unit of a level that contains a time. */
 export function startOf(level: Level, at: number): number {
   return level === 'all' ? 0 : at - (at % levels[level]);
 }

@@ -1,8 +1,8 @@
 import type { StoredError } from '../tasks/task-runner.js';
 
 /**
- * The error of a task whose process stopped or crashed while it ran the task. No code of the app
- * has thrown it, so it has no stack and belongs to no group of failures.
+ * The error of a task whose process stopped or crashed while the task ran. No code of the app threw
+ * it, so it has no stack and belongs to no failure group.
  */
 export const interruptedError: StoredError = {
   name: 'Interrupted',

@@ -8,16 +8,16 @@ import {
 } from '../tasks/types.js';
 import { addFigures, bucketOf, type Figures, noFigures, percentile } from './figures.js';
 
-/** A sum of the tasks of one name and queue that ended within a stretch of time. */
+/** A rollup: statistics of the tasks of one name and queue that ended in one unit of time. */
 export interface Summed {
   name: string;
   queue: string;
-  /** When the stretch begins; Unix milliseconds. */
+  /** Start of the unit in Unix milliseconds. */
   at: number;
   figures: Figures;
 }
 
-/** How many tasks of a name and queue are in a state now. */
+/** The current number of tasks of a name and queue in a state. */
 export interface Live {
   name: string;
   queue: string;
@@ -25,27 +25,27 @@ export interface Live {
   n: number;
 }
 
-/** What is summed up for a name, for a queue, or for all tasks. */
+/** The statistics of a name, of a queue, or of all tasks. */
 interface Group {
   figures: Figures;
   live: Counts;
 }
 
-/** What metrics are made of. */
+/** The input of {@link metricsOf}. */
 interface MetricsParts {
   sums: readonly Summed[];
   live: readonly Live[];
-  /** Sums of the stretches of the series. */
+  /** The rollups of the series. */
   points: readonly Summed[];
-  /** Milliseconds of one point of the series; without it there is no series. */
+  /** Milliseconds per point of the series. Without it, there is no series. */
   step: number | undefined;
-  /** Whether only a part of all time was asked for. */
+  /** Whether the query has a time range, instead of all time. */
   ranged: boolean;
-  /** Label that stands for no queue, and is left out. */
+  /** The label for tasks without a queue. It is left out of the list of queues. */
   noQueue?: string | undefined;
 }
 
-/** Makes the metrics of a range, or of all time, from sums that were kept as tasks ended. */
+/** Returns the metrics of a time range, or of all time, from rollups and current counts. */
 export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsParts): Metrics {
   const figures = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> =>
     figuresOf(group, ranged);
@@ -63,7 +63,7 @@ export function metricsOf({ sums, live, points, step, ranged, noQueue }: Metrics
   };
 }
 
-/** Returns how many attempts of each name took at most each number of seconds. */
+/** Returns how many attempts of each name did not exceed each number of seconds. */
 export function histogramsOf(
   sums: readonly Summed[],
   bounds: readonly number[],
@@ -81,7 +81,7 @@ export function histogramsOf(
     });
 }
 
-/** Counts of no tasks. */
+/** Returns counts of 0 for every state. */
 export function noCounts(): Counts {
   return Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
 }
@@ -90,7 +90,7 @@ function noGroup(): Group {
   return { figures: noFigures(), live: noCounts() };
 }
 
-/** Groups the sums by a key. */
+/** Groups rollups and current counts by a key. */
 function groupBy(
   keyOf: (row: { name: string; queue: string }) => string,
   sums: readonly Summed[],
@@ -109,8 +109,8 @@ function groupBy(
 }
 
 /**
- * Over all time the live counts are the truth; within a range, what ended in it, beside what waits
- * and runs now.
+ * Returns the statistics of a group. For all time, its counts are the current ones. For a range,
+ * they include the tasks that ended in it, and the tasks that are pending or running now.
  */
 function figuresOf(
   { figures, live }: Group,
@@ -140,7 +140,9 @@ function seriesOf(points: readonly Summed[], step: number): Metrics['series'] {
     }));
 }
 
-/** The share of ended tasks that succeeded; null if none has ended. */
+/**
+ * Returns the share of ended tasks that succeeded, without cancelled ones; null if none has ended.
+ */
 export function successRate({ success, failed, interrupted }: Counts): number | null {
   const ended = success + failed + interrupted;
   return ended === 0 ? null : success / ended;

@@ -1,4 +1,4 @@
-/** Wakes those that wait for something which happens again and again, such as a commit. */
+/** Wakes all waiting callers when a repeated event happens, such as a commit. */
 export class Notifier {
   readonly #waiting = new Set<() => void>();
   #closed = false;
@@ -11,14 +11,14 @@ export class Notifier {
     return this.#waiting.size > 0;
   }
 
-  /** Wakes all that wait now. */
+  /** Wakes all callers that wait now. */
   notify(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const wake of waiting) wake();
   }
 
-  /** Notifies for the last time. A later `wait` resolves at once. */
+  /** Notifies for the last time. Later calls of `wait` resolve immediately. */
   close(): void {
     this.#closed = true;
     this.notify();

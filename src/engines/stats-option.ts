@@ -4,21 +4,22 @@ import { outOfRange } from '../options.js';
 const days = { min: 1, max: 36_500, unit: 'days' };
 
 const statsOptions = optionSet({
-  /** Days that the sums of each minute are kept, from 1 on. Default 7. */
+  /** Days for which the statistics of each minute are kept, 1 to 36,500. Default 7. */
   minuteDays: number({ default: 7, ...days }),
-  /** Days that the sums of each hour are kept; at least `minuteDays`. Default 400. */
+  /** Days for which the statistics of each hour are kept, at least `minuteDays`. Default 400. */
   hourDays: number(days),
 });
 
 /**
- * How long statistics are kept. What is older is answered from longer sums; those by day, and of
- * all time, stay.
+ * How long statistics are kept. Older ones are answered per hour or day instead. Statistics per day
+ * and of all time are kept forever.
  */
 export interface StatsOptions extends OptionsOf<typeof statsOptions> {}
 
 /**
- * Reads how long statistics are kept. Returns milliseconds. @throws TypeError or RangeError for a
- * wrong option.
+ * Reads how long statistics are kept, and returns it in milliseconds.
+ *
+ * @throws TypeError or RangeError if an option is not valid.
  */
 export function statsOption(
   name: string,

@@ -11,35 +11,35 @@ interface NamedAttempt {
 
 /** The attempts of a process that were given up while their handlers still run. */
 export interface Stuck {
-  /** How many there are; each holds a slot. */
+  /** Number of these attempts. Each holds a slot. */
   stuck: number;
-  /** The first {@link maxListed} that were given up. */
+  /** The attempts that were given up first, at most 20. */
   stuckAttempts: readonly StuckAttempt[];
 }
 
 interface StuckAttemptsParts {
-  /** Returns how many attempts the process runs at once. */
+  /** Returns the number of slots of the process. */
   slots(): number;
   logger: Logger;
-  /** Called some milliseconds after the count changed. */
+  /** Called some milliseconds after the number has changed. */
   changed(stuck: Stuck): void;
 }
 
-/** Attempts that are listed by name. */
+/** Maximum number of attempts in the list. */
 const maxListed = 20;
 /**
- * Milliseconds that changes are gathered for, so that many handlers which hang together are one
- * write.
+ * Milliseconds for which changes are gathered, so that many handlers that hang at the same time
+ * cause a single write.
  */
 const gatherTime = 100;
 
 /**
- * Counts the attempts that were given up while their handlers still run. JavaScript cannot end such
- * a handler, so its slot stays taken, and an operator must learn of it.
+ * Tracks the attempts that were given up while their handlers still run. JavaScript cannot stop
+ * such a handler, so it keeps its slot, and an operator must be informed.
  */
 export class StuckAttempts {
   readonly #parts: StuckAttemptsParts;
-  /** Since when, in Unix milliseconds, by attempt. */
+  /** When each attempt was given up, in Unix milliseconds. */
   readonly #since = new Map<NamedAttempt, number>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -85,7 +85,7 @@ export class StuckAttempts {
     this.#changedSoon();
   }
 
-  /** Reports nothing from now on. */
+  /** Stops reporting. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -3,7 +3,7 @@ import { version } from '../package-files.js';
 import { appFolder } from './app-folder.js';
 import type { Stuck } from './stuck-attempts.js';
 
-/** What a process tells the other processes about itself. */
+/** The entry of a process in the list of processes. */
 export interface WorkerRow extends Stuck {
   owner: string;
   host: string;
@@ -12,20 +12,20 @@ export interface WorkerRow extends Stuck {
   slots: number;
   /** Unix milliseconds. */
   startedAt: number;
-  /** Folder of the app. */
+  /** The folder of the app. */
   app: string;
-  /** Names of the tasks and of the schedules that it defines. */
+  /** Names of the tasks and schedules that the process defines. */
   tasks: readonly string[];
   schedules: readonly string[];
 }
 
-/** What a process defines, for the other processes. */
+/** The tasks and schedules that a process defines. */
 export interface Definitions {
   tasks: readonly string[];
   schedules: readonly string[];
 }
 
-/** Describes this process for the other processes. */
+/** Returns the entry of this process for the list of processes. */
 export function describeWorker(
   owner: string,
   slots: number,

@@ -1,14 +1,14 @@
-/** Minimum number of additions after which the entries move to a new Map. */
+/** Minimum number of additions before the entries move to a new Map. */
 const additions = 256;
 
 /**
- * A Map for entries that soon leave it again, such as one for each running task.
+ * A Map for short-lived entries, such as one per running task.
  *
- * V8 links the tables of a Map: when a table is full, it refers to the next one. If the garbage
- * collector has moved a table to the old generation, that table and all later ones with their
- * entries stay in memory until the next full collection, although the entries were deleted. At a
- * thousand tasks per second, copying them takes more time than running the tasks. The tables of
- * different Maps are not linked, so this class moves its entries to a new Map from time to time.
+ * V8 links the tables of a Map: a full table refers to the table that replaces it. If the garbage
+ * collector has moved a table to the old generation, all later tables and their entries stay in
+ * memory until the next full collection, although the entries were deleted. At a thousand tasks per
+ * second, copying these tables takes more time than running the tasks. Tables of different Maps are
+ * not linked, so this class moves its entries to a new Map from time to time.
  */
 export class TurnoverMap<K, V> {
   #entries = new Map<K, V>();
@@ -24,7 +24,7 @@ export class TurnoverMap<K, V> {
 
   set(key: K, value: V): void {
     this.#added += 1;
-    // At least as many as there are entries, so that an addition costs a constant time on average.
+    // At least as many additions as entries, so that an addition has a constant cost on average.
     if (this.#added > Math.max(additions, this.#entries.size)) {
       this.#entries = new Map(this.#entries);
       this.#added = 0;
@@ -41,10 +41,7 @@ export class TurnoverMap<K, V> {
   }
 }
 
-/**
- * A Set for values that soon leave it again. It avoids the memory problem that `TurnoverMap`
- * describes.
- */
+/** A Set for short-lived values. It avoids the memory problem that `TurnoverMap` describes. */
 export class TurnoverSet<T> {
   readonly #values: TurnoverMap<T, T>;
 

@@ -5,7 +5,7 @@ import { openDatabase, prepareConnection } from '../tables/schema/database.js';
 import type { CopyFailure } from './backup.js';
 import { ThreadGuard } from './thread-guard.js';
 
-/** Copies one database and ends. */
+/** Copies one database, and then ends the thread. */
 async function main({
   from,
   to,

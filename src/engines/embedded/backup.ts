@@ -12,8 +12,8 @@ export interface CopyFailure {
 const threadFile = packageFile('dist/engines/embedded/backup-thread.js');
 
 /**
- * Does it on a thread of its own with its own connection, so that neither the app nor its writes
- * wait.
+ * Copies a database on a separate thread with its own connection, so that the app and its writes do
+ * not wait.
  */
 export function copyFileOnThread(from: string, to: string): Promise<void> {
   return new Promise((done, reject) => {

@@ -1,12 +1,15 @@
 import type { LogEntry, Write } from '../tables/write/batch.js';
 import { packedAt, packedWidth } from '../tables/write/packed-tasks.js';
 
-/** Characters of a write, or of a part of it, without the texts of unbounded length in it. */
+/**
+ * Assumed number of characters of a write, or of a part of it, apart from texts of unlimited
+ * length.
+ */
 const base = 512;
 
 /**
- * Approximate characters of a write as JSON. Texts of unbounded length count exactly, everything
- * else by a constant.
+ * Returns the approximate number of characters of a write as JSON. Texts of unlimited length count
+ * exactly. Everything else counts with a constant.
  */
 export function weightOf(write: Write): number {
   switch (write.kind) {
@@ -62,18 +65,18 @@ function weightOfLines(lines: readonly LogEntry[]): number {
 }
 
 /**
- * The most characters of a batch that is sent as JSON, which is quicker than a structured clone but
- * must fit into one string.
+ * Maximum number of characters of a batch that is sent as JSON. JSON is faster than a structured
+ * clone but must fit into one string.
  */
 const longestJson = 64_000_000;
 
-/** A batch, or the result of one, as it crosses between the threads. */
+/** Packs a batch or its result for the other thread. */
 export function packed<T extends object>(value: T, weight: number): string | T {
   if (weight > longestJson) return value;
   try {
     return JSON.stringify(value);
   } catch (error) {
-    // The text has more characters to escape than the estimate allows for.
+    // The text has more characters to escape than the estimate assumes.
     if (error instanceof RangeError) return value;
     throw error;
   }

@@ -2,39 +2,37 @@ import { runInEmptyContext } from '../../empty-context.js';
 import type { TaskClock } from '../../tasks/new-task.js';
 import { newTaskId } from '../../tasks/task-id.js';
 
-/** Work that will run later, unless it is cleared. */
+/** Work that is scheduled for later. */
 export interface Timer {
   clear(): void;
 }
 
 /**
- * What an engine takes the time from, and what it waits with. Work that it starts runs in an empty
- * AsyncLocalStorage context, because it serves many requests. All times are Unix milliseconds.
+ * The time and the timers of an engine. All times are Unix milliseconds. Work runs in an empty
+ * AsyncLocalStorage context, because it serves many requests.
  */
 export interface Clock extends TaskClock {
-  /**
-   * Converts a time of this clock to the time of the process, in which time limits are measured.
-   */
+  /** Converts a time of this clock to the time of the process, which time limits use. */
   toProcessTime(time: number): number;
   /** Runs work in the next turn of the event loop. */
   nextTurn(work: () => void): void;
   /**
-   * Runs work after so many milliseconds. Such a wait keeps the process alive, unless it is for
+   * Runs work after a number of milliseconds. The timer keeps the process alive, unless the work is
    * `background` work.
    */
   after(milliseconds: number, work: () => void, background?: 'background'): Timer;
   /**
-   * Runs work when this clock shows a time. Calls `waiting` whenever it looks and the time has not
-   * come.
+   * Runs work when this clock reaches a time. Calls `waiting` each time it checks the clock and the
+   * time has not been reached.
    */
   at(time: number, work: () => void, waiting?: () => void): Timer;
-  /** Runs work every so many milliseconds. It never keeps the process alive. */
+  /** Runs work at an interval in milliseconds. The timer never keeps the process alive. */
   every(milliseconds: number, work: () => void): Timer;
 }
 
 /**
- * Longest single timer, in milliseconds: a timer cannot wait for a month, and does not notice that
- * the clock was set.
+ * Maximum duration of a single timer in milliseconds. A longer wait uses several timers, because
+ * one timer is limited to 25 days and ignores changes of the clock.
  */
 const longestWait = 5_000;
 

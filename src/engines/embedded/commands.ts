@@ -22,15 +22,15 @@ interface CommandsParts {
   commits: Pick<GroupCommit, 'submit'>;
   transitions: Transitions;
   clock: Clock;
-  /** Called after a command that cancels: some of the tasks may run in this process. */
+  /** Called after a command that cancels tasks, because some of them may run in this process. */
   cancelRunning(): void;
-  /** Called after the next run of a schedule may have changed. */
+  /** Called when the next run of a schedule may have changed. */
   schedulesChanged(): void;
-  /** Called when there may be something to run. */
+  /** Called when there may be tasks to run. */
   wake(): void;
 }
 
-/** Carries out the commands of operators: to tasks, to queues and to schedules. */
+/** Runs the commands of operators on tasks, queues and schedules. */
 export class Commands {
   readonly #parts: CommandsParts;
 
@@ -109,7 +109,7 @@ export class Commands {
   }
 }
 
-/** What a command to many tasks needs of the tables. */
+/** Returns the functions that commands to many tasks use. */
 function bulkParts({
   reader,
   commits,

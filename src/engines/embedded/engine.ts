@@ -22,29 +22,32 @@ import type { OpenTables, StorageBackend } from './storage-backend.js';
 import { TableEngine } from './table-engine.js';
 import { threadPort } from './write-port.js';
 
-/** Options of the embedded engine; `TaskManager` has checked them. */
+/** Options of the embedded engine. `TaskManager` has checked them. */
 export interface EmbeddedOptions {
   /** Path of the file, or `:memory:`. */
   database: string;
   logger: Logger;
-  /** Seconds between two looks for what other processes did. */
+  /** Seconds between two checks for changes by other processes. */
   pollInterval: number;
   retention: Retention;
 }
 
-/** Milliseconds between two checks that the file is still there. */
+/** Milliseconds between two checks that the file still exists. */
 const watchInterval = 1000;
-/** Milliseconds; setInterval fires at once, and again and again, past this. */
+/**
+ * Maximum interval of a timer in milliseconds. With a longer one, setInterval would fire
+ * continuously.
+ */
 const longestTimer = 2 ** 31 - 1;
 
 /*
- * A file is opened twice: a thread of its own writes it (`threadPort`), so that a slow disk never
- * stalls the app, and this thread reads it. `FileWatch` notices that the file was moved or deleted,
- * `changePoll` that another process has written, and `OwnerLocks` tells whether the other processes
- * live. A database in memory has one connection, and none of these.
+ * A file is opened twice. A separate thread writes it (`threadPort`), so that a slow disk never
+ * blocks the app, and this thread reads it. `FileWatch` detects that the file was moved or deleted,
+ * `changePoll` detects commits, and `OwnerLocks` detects dead processes. A database in memory has a
+ * single connection and none of these parts.
  */
 
-/** The engine of one file and this host: SQLite in WAL mode, any number of processes. */
+/** The engine of one file on one host: SQLite in WAL mode, with any number of processes. */
 export class EmbeddedEngine extends TableEngine {
   constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {
     super({
@@ -110,8 +113,8 @@ async function openFile(
     return {
       port: {
         ...port,
-        // Not async: a batch that cannot be sent throws, so that it fails for its own writers
-        // alone.
+        // Not async: if a batch cannot be sent, this throws, so that only the writes that are too
+        // large fail.
         apply(batch) {
           try {
             watch.check();
@@ -143,8 +146,8 @@ interface ChangePoll {
 }
 
 /**
- * Reports what other connections committed, including that of the writing thread. Never throws,
- * because a timer calls it.
+ * Returns a function that reports commits of other connections, including the writing thread. That
+ * function never throws, because a timer calls it.
  */
 function changePoll({ database, watch, logger, changed }: ChangePoll): () => void {
   const looking = new Background(logger, 'looking for changes of the task database');
@@ -160,7 +163,7 @@ function changePoll({ database, watch, logger, changed }: ChangePoll): () => voi
       watch.readWorked();
       looking.worked();
     } catch (err) {
-      // The next turn looks for the same changes again.
+      // The next check looks for the same changes again.
       seen = undefined;
       if (sqliteCode(err) === undefined) looking.failed(err);
       else watch.readFailed(err);

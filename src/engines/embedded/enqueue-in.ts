@@ -13,21 +13,22 @@ import { Counters } from '../tables/write/counters.js';
 import { Inserter } from '../tables/write/insert.js';
 import { packTasks } from '../tables/write/packed-tasks.js';
 
-/** Where an app may enqueue within a transaction of its own. */
+/** The task database that `enqueueIn` writes to. */
 interface Target {
   /** Path of the file. */
   path: string;
-  /** The class of connections that the engine loaded, if it has opened the file. */
+  /**
+   * The class of the engine's connections. `undefined` if the engine has not opened the file yet.
+   */
   Connection: ConnectionClass | undefined;
 }
 
 /**
- * Stores tasks within the transaction that is open on a connection of the app's own: they exist
- * exactly when it commits.
+ * Stores tasks within the open transaction of a connection that the app owns. The tasks exist if
+ * and only if that transaction commits.
  *
- * @throws TypeError for a value that is no connection of the engine's driver; TaskflowError
- * ENGINE_UNAVAILABLE if no transaction is open on the connection, or if it is a connection to
- * another file.
+ * @throws TypeError if the connection is not one of the engine's driver, TaskflowError
+ * ENGINE_UNAVAILABLE if the connection has no open transaction or belongs to another file.
  */
 export function enqueueInTransaction(
   { path, Connection }: Target,
@@ -35,9 +36,9 @@ export function enqueueInTransaction(
   tasks: readonly NewTask[],
 ): readonly string[] {
   if (!Connection) refuse('start the task manager first');
-  // POSIX locks belong to the process, and each SQLite library tracks only its own. A second
-  // library in the process would therefore write while the engine writes, and closing its
-  // connection would release the engine's locks.
+  // POSIX locks belong to the process, and each SQLite library tracks only its own. If a second
+  // library were used, it would write while the engine writes, and closing its connection would
+  // release the locks of the engine.
   if (!(connection instanceof Connection)) {
     throw wrongType(
       'connection',
@@ -51,7 +52,8 @@ export function enqueueInTransaction(
   checkConnection(path, connection, database);
   const counters = new Counters(database);
   const inserter = new Inserter(database, counters);
-  // What fails half way leaves no trace in the transaction, which stays open for the app to end.
+  // If storing fails halfway, nothing of it stays in the transaction, which the app still has to
+  // end.
   database.exec('SAVEPOINT koa_taskflow');
   try {
     counters.open();
@@ -70,12 +72,15 @@ function undo(database: Database): void {
   try {
     database.exec('ROLLBACK TO koa_taskflow; RELEASE koa_taskflow');
   } catch {
-    // After some errors, such as a full disk, SQLite has ended the whole transaction, and the
-    // savepoint with it.
+    // After some errors, such as a full disk, SQLite has already ended the transaction together
+    // with the savepoint.
   }
 }
 
-/** Statements are not kept: they would keep the app's connection open. */
+/**
+ * Wraps a connection of the app. It keeps no statements, because they would keep the connection
+ * open.
+ */
 function wrapConnection(connection: AppConnection): Database {
   return {
     exec: (sql) => connection.exec(sql),
@@ -105,7 +110,7 @@ function isSameFile(one: string, other: string): boolean {
   try {
     return realpathSync(one) === realpathSync(other);
   } catch {
-    // A file that does not exist is not the same.
+    // The task database exists, so a path that does not is another file.
     return false;
   }
 }

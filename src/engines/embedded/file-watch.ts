@@ -4,29 +4,29 @@ import type { Logger } from '../../options.js';
 import { sqliteCode } from '../tables/schema/database.js';
 
 /**
- * Endings of the files that make up an open database: the file itself, its write-ahead log, and the
- * map of that log.
+ * Suffixes of the files of an open database: the file itself, its write-ahead log, and the index of
+ * that log.
  */
 const endings = ['', '-wal', '-shm'];
-/** The fewest milliseconds between two checks of the files. */
+/** Minimum number of milliseconds between two checks of the files. */
 const lookInterval = 100;
 
 /**
- * Notices that an open database was deleted, replaced or emptied, or can no longer be read. SQLite
- * itself does not notice: it keeps using the files that it has open, and everything that it then
- * writes is lost when the process ends.
+ * Detects that an open database was deleted, replaced or emptied, or can no longer be read. SQLite
+ * does not detect this. It keeps using the open files, and everything that it then writes is lost
+ * when the process ends.
  */
 export class FileWatch {
   readonly #path: string;
   readonly #logger: Logger;
   readonly #identities: readonly string[];
   #lookedAt = performance.now();
-  /** Why the files are not those that were opened. */
+  /** Why the files are not the ones that were opened; `undefined` if they are. */
   #missing: string | undefined;
-  /** Why they cannot be read. */
+  /** Why the files cannot be read; `undefined` if they can. */
   #unreadable: string | undefined;
 
-  /** @param path A database in WAL mode that is open. */
+  /** @param path An open database in WAL mode. */
   constructor(path: string, logger: Logger) {
     this.#path = path;
     this.#logger = logger;
@@ -34,8 +34,8 @@ export class FileWatch {
   }
 
   /**
-   * Whether the files are those that were opened. Checks them unless the last check is recent, and
-   * logs a change of state once.
+   * Returns whether the files are the ones that were opened. Checks them unless the last check is
+   * recent, and logs each change of state once.
    */
   isPresent(): boolean {
     const now = performance.now();
@@ -48,7 +48,11 @@ export class FileWatch {
     return this.#missing === undefined;
   }
 
-  /** @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used. */
+  /**
+   * Checks the files.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the database cannot be used.
+   */
   check(): void {
     if (this.isPresent() && this.#unreadable === undefined) return;
     throw new TaskflowError(
@@ -59,11 +63,11 @@ export class FileWatch {
   }
 
   /**
-   * Notes that a read of the database failed. A lock that was held for too long says nothing about
-   * the file.
+   * Records that reading the database failed. A lock timeout does not count, because it says
+   * nothing about the file.
    */
   readFailed(error: unknown): void {
-    // 5: SQLITE_BUSY.
+    // 5: SQLITE_BUSY, a lock timeout.
     if (sqliteCode(error) === 5) return;
     this.#change(() => {
       const why = error instanceof Error ? error.message : String(error);
@@ -71,7 +75,7 @@ export class FileWatch {
     });
   }
 
-  /** Notes that the database can be read. */
+  /** Records that reading the database worked. */
   readWorked(): void {
     this.#change(() => {
       this.#unreadable = undefined;
@@ -118,7 +122,10 @@ export class FileWatch {
   }
 }
 
-/** Identifies a file on this host. */
+/**
+ * Returns an identifier of a file that is unique on this host, or `undefined` if the file does not
+ * exist.
+ */
 function identityOf(path: string): string | undefined {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stats && `${stats.dev}:${stats.ino}`;

@@ -24,46 +24,55 @@ interface GroupCommitParts {
   port: WritePort;
   clock: Clock;
   /**
-   * What this process could take now, besides so many that it may be given already; asked for each
-   * batch.
+   * Returns what this process can claim now, apart from `reserved` tasks that it may already
+   * receive. Called for each batch.
    */
   claim(reserved: number): Claim | undefined;
-  /** States whose transitions an observer wants. */
+  /** Returns the states whose transitions an observer is subscribed to. */
   wanted(): readonly TaskStatus[];
-  /** Called before the callers that wait for the commit are notified. */
+  /** Called after a commit, before its callers are notified. */
   onClaimed(result: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void;
-  /** After each claim, in the order of the commits: when the next waiting task is due. */
+  /**
+   * Called after each claim, in the order of the commits, with the time at which the next delayed
+   * task is due.
+   */
   onDue(nextDue: number | null): void;
-  /** After a claim that failed. Nothing looks for tasks again by itself. */
+  /** Called after a failed claim. GroupCommit itself does not try the claim again. */
   onClaimFailed(error: unknown): void;
-  /** After each commit. */
+  /** Called after each commit. */
   onCommitted(): void;
   /**
-   * Names the attempts of this process, to hand back what was claimed in batches whose answer was
-   * lost; absent if that cannot be.
+   * Returns the write that returns claimed tasks to the queue if the answer to their claim was
+   * lost. Returns `undefined` if that is not possible.
    */
   handBack?(): WriteOf<'handBack'> | undefined;
-  /** Characters of a batch, unless it is one write. Default 16 million. */
+  /** Maximum number of characters of a batch with more than one write. Default 16 million. */
   batchWeight?: number;
 }
 
 /**
- * Results of one batch that are dealt with in one turn of the event loop, where the disk is quick.
+ * Maximum number of results that are handled in one turn of the event loop, if the disk is fast.
  */
 const resultsAtOnce = 64;
 
 /**
- * As much as a commit takes in about a tenth of a second, and far from the longest string of
- * JavaScript.
+ * Default maximum of a batch: the characters that a commit writes in about a tenth of a second, far
+ * below the maximum length of a JavaScript string.
  */
 const usualWeight = 16_000_000;
 
 /**
- * Gathers what is written within one turn of the event loop into one commit, with the claims it
- * makes possible: a hundred callers share one sync of the disk. Where the sync takes the most of a
- * commit, one batch is under way at a time and the next gathers meanwhile. Where it does not, a
- * second is, so that this thread works on the results of one while the other is written. What is
- * more than a batch may weigh waits for the next one.
+ * Gathers the writes of one turn of the event loop, with a claim, into a batch that is one commit.
+ * A hundred callers thus share a single sync of the disk.
+ * - If the sync takes most of a commit, one batch is open at a time, and the next one gathers
+ *   meanwhile.
+ * - If it does not, two batches are open, so that this thread handles the results of one while the
+ *   other is written.
+ * - A batch has a maximum weight. Further writes wait for the next batch.
+ * - `#reserved` counts the tasks that open batches may still claim, so that no more tasks are
+ *   claimed than slots are free.
+ * - If the answer to a claim was lost, `handBack` returns the unknown tasks to the queue before the
+ *   next claim.
  */
 export class GroupCommit {
   readonly #parts: GroupCommitParts;
@@ -72,11 +81,11 @@ export class GroupCommit {
   #wanted = false;
   #scheduled = false;
   readonly #underWay = new Set<Promise<void>>();
-  /** Whether the last commit took most of its time to reach the disk. */
+  /** Whether the sync took most of the time of the last commit. */
   #diskBound = true;
-  /** Tasks that batches under way may claim, or have claimed and not begun. */
+  /** Number of tasks that open batches may claim, or have claimed without starting them yet. */
   #reserved = 0;
-  /** Whether the answer to a claim was lost, which may have been committed. */
+  /** Whether the answer to a claim was lost. The claim may have been committed. */
   #unsure = false;
   #closed = false;
 
@@ -85,7 +94,7 @@ export class GroupCommit {
     this.#batchWeight = batchWeight;
   }
 
-  /** Resolves when the write is durable. */
+  /** Adds a write to the next batch. Resolves when it is durable. */
   submit<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Promise<Written[K]> {
     if (this.#closed)
       return Promise.reject(
@@ -101,19 +110,19 @@ export class GroupCommit {
     });
   }
 
-  /** Looks for tasks to run, with the next commit. */
+  /** Claims tasks with the next commit, if slots are free. */
   wake(): void {
     if (this.#closed) return;
     this.#wanted = true;
     this.#schedule();
   }
 
-  /** Waits for the batches under way. */
+  /** Waits for the open batches. */
   async settled(): Promise<void> {
     await Promise.all(this.#underWay);
   }
 
-  /** Waits until nothing is under way and nothing waits for the next batch. */
+  /** Waits until no batch is open and no batch is scheduled. */
   async idle(): Promise<void> {
     while (this.#underWay.size > 0 || this.#scheduled) {
       await Promise.all(this.#underWay);
@@ -121,7 +130,7 @@ export class GroupCommit {
     }
   }
 
-  /** Waits for what is under way and gathered, and takes no more. */
+  /** Waits for all submitted writes, and refuses further ones. */
   async close(): Promise<void> {
     while (this.#underWay.size > 0 || this.#pending.length > 0) {
       await Promise.all(this.#underWay);
@@ -135,7 +144,7 @@ export class GroupCommit {
   }
 
   #schedule(): void {
-    // If the result of a claim is unknown, it is resolved before another claim is made.
+    // If the result of a claim is unknown, no other batch may be open until that is resolved.
     const most = this.#diskBound || this.#unsure ? 1 : 2;
     if (this.#scheduled || this.#underWay.size >= most) return;
     this.#scheduled = true;
@@ -149,13 +158,13 @@ export class GroupCommit {
   #begin(): void {
     const limited = this.#reserved > 0;
     const claim = this.#claim();
-    // Slots that a batch under way may fill are not available to this one, but may be left over.
+    // Slots that an open batch may fill are not available to this batch. They may be free later.
     this.#wanted &&= limited && !claim;
     if (this.#pending.length === 0 && !claim) return;
     const batch = this.#take();
     if (claim) this.#reserved += claim.limit;
     const flushed = this.#flush(batch, claim, limited)
-      // The batch was answered, but the answer could not be dealt with.
+      // The batch was answered, but its answer could not be handled.
       .catch((error) => this.#parts.onClaimFailed(error))
       .finally(() => {
         this.#underWay.delete(flushed);
@@ -174,7 +183,7 @@ export class GroupCommit {
     }
   }
 
-  /** Takes the first gathered writes, up to the weight of a batch. */
+  /** Takes the first gathered writes, up to the maximum weight of a batch. */
   #take(): Pending[] {
     let weight = 0;
     const over = this.#pending.findIndex((each, index) => {
@@ -185,7 +194,7 @@ export class GroupCommit {
     this.#pending = over < 0 ? [] : this.#pending.slice(over);
     const handBack = this.#unsure && this.#underWay.size === 0 && this.#parts.handBack?.();
     if (!handBack) return batch;
-    // It goes first, so that the claim of this batch may take the same tasks.
+    // It comes first, so that the claim of this batch may take the same tasks.
     this.#unsure = false;
     const fail = (): void => {
       this.#unsure = true;
@@ -220,7 +229,7 @@ export class GroupCommit {
       result = await answer;
     } catch (error) {
       this.#reserved -= limit;
-      // The batch may have been stored nevertheless, with tasks that no claim has seen.
+      // The batch may have been stored although it failed, with tasks that no claim has seen.
       if (limited) this.#wanted = true;
       if (claim) {
         this.#unsure = true;
@@ -232,8 +241,7 @@ export class GroupCommit {
     this.#reserved -= limit - result.claimed.length;
     if (result.more || (limited && result.claimed.length === limit)) this.#wanted = true;
     this.#diskBound = result.diskBound;
-    // Done now and not after all callers are settled, because the next batch may be answered before
-    // that.
+    // Called before all callers are notified, because the next batch may be answered before that.
     if (result.claimError) onClaimFailed(writeError(result.claimError));
     else if (claim) onDue(result.nextDue);
     await this.#deliver(batch, result);
@@ -241,8 +249,8 @@ export class GroupCommit {
   }
 
   /**
-   * Sends the writes of a batch that could not be sent one by one, so that it fails only for those
-   * that cannot be sent alone.
+   * Sends the writes of a batch one by one, after the batch could not be sent. Only the writes that
+   * cannot be sent alone fail.
    */
   async #flushEach(
     batch: readonly Pending[],
@@ -254,8 +262,8 @@ export class GroupCommit {
   }
 
   /**
-   * Begins the tasks that were claimed and tells the callers; of many in two turns, so that the
-   * first have their next batch written meanwhile.
+   * Starts the claimed tasks and notifies the callers. If there are many, this takes two turns, so
+   * that the next batch of the first callers is already written meanwhile.
    */
   async #deliver(
     batch: readonly Pending[],
@@ -272,8 +280,8 @@ export class GroupCommit {
       for (let index = of(batch.length, part); index < of(batch.length, part + 1); index++)
         batch[index]?.settle(outcomes[index] ?? done);
       if (part + 1 === parts) return;
-      // Before the turn in which the rest is told, so that what comes of these is on its way by
-      // then.
+      // Scheduled before the turn that notifies the rest, so that the writes that follow from the
+      // first part are sent by then.
       this.#schedule();
       await this.#nextTurn();
     }

@@ -7,24 +7,24 @@ import type { Clock, Timer } from './clock.js';
 import type { GroupCommit } from './group-commit.js';
 import { restartFutureDelays } from './run/delays.js';
 
-/** What is kept of the tasks that have ended. */
+/** How long ended tasks and their statistics are kept. */
 export interface Retention {
-  /** Milliseconds after its end that a task is kept; for ever when absent. */
+  /** Milliseconds that a task is kept after its end. Absent: forever. */
   age: number | undefined;
-  /** How many are kept; all when absent. */
+  /** Maximum number of ended tasks that are kept. Absent: all. */
   count: number | undefined;
-  /** Milliseconds that the sums of minutes and of hours are kept. Default 7 and 400 days. */
+  /** Milliseconds that rollups of minutes and hours are kept. Default 7 and 400 days. */
   statistics?: { minutes: number; hours: number };
 }
 
 /**
- * Milliseconds between two runs of each job: indexing failures for search, starting delays again
- * after the clock was set back, dropping what is too old, dropping empty partitions.
+ * Milliseconds between two runs of each job: indexing failures for search, restarting delays after
+ * the clock was set back, deleting what is past its retention, dropping empty partitions.
  */
 const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600_000 };
 /**
- * Rows of one commit, so that no commit is long, and milliseconds between two commits, so that
- * other writes can come between.
+ * Maximum number of rows in one commit, so that each commit is short, and the pause between two
+ * commits in milliseconds, so that other writes can run in between.
  */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
@@ -32,7 +32,7 @@ interface MaintenanceParts {
   clock: Clock;
   logger: Logger;
   retention: Retention;
-  /** Called when waiting tasks may be due earlier than before. */
+  /** Called when delayed tasks may be due earlier than before. */
   dueEarlier?(): void;
 }
 
@@ -41,12 +41,16 @@ interface Storage {
   commits: GroupCommit;
 }
 
-/** Does what a database needs from time to time, in small steps. */
+/**
+ * Runs the maintenance of a database: repeated jobs, each in small steps. A job reads whether there
+ * is work, submits one short write, pauses so that other writes can run, and repeats this until
+ * nothing is left. The writes are in `tables/write/maintenance.ts` and `statistics.ts`.
+ */
 export class Maintenance {
   readonly #parts: MaintenanceParts;
   #timers: Timer[] = [];
   #stopped = false;
-  /** When partitions are looked at again. */
+  /** When partitions are checked again, in Unix milliseconds. */
   #nextPartitions = 0;
 
   constructor(parts: MaintenanceParts) {
@@ -68,7 +72,7 @@ export class Maintenance {
     for (const timer of this.#timers) timer.clear();
   }
 
-  /** Now and then, never twice at a time. */
+  /** Runs a job at an interval, but never twice at the same time. */
   #repeat(milliseconds: number, work: () => Promise<void>): void {
     const job = new Background(this.#parts.logger, 'the maintenance of the task database');
     let busy = false;
@@ -133,7 +137,7 @@ export class Maintenance {
   }
 
   /**
-   * Drops old sums. From time to time it also drops partitions that have no task and no recent sum.
+   * Drops old rollups. From time to time it also drops partitions without tasks and recent rollups.
    */
   async #dropStatistics({ reader, commits }: Storage): Promise<void> {
     const { minutes, hours } = this.#parts.retention.statistics ?? statsOption('stats');

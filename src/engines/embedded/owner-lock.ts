@@ -6,9 +6,8 @@ import { type Database, openDatabase, sqliteCode } from '../tables/schema/databa
 import type { Owners } from './storage-backend.js';
 
 /**
- * Tells living processes from dead ones by a lock that the kernel releases when a process ends,
- * however it ends. A heartbeat would take a process for dead whose event loop is busy for a while;
- * a lock does not.
+ * Detects dead processes by a file lock that the kernel releases when a process ends for any
+ * reason. A heartbeat alone would treat a process with a blocked event loop as dead.
  */
 export class OwnerLocks implements Owners {
   readonly #folder: string;
@@ -20,7 +19,7 @@ export class OwnerLocks implements Owners {
   }
 
   /**
-   * Takes the lock of this process, unless it has it already from a start that failed later on.
+   * Takes the lock of this process, unless an earlier start that failed has already taken it.
    *
    * @throws TaskflowError ENGINE_UNAVAILABLE if the folder of locks cannot be used.
    */
@@ -46,9 +45,10 @@ export class OwnerLocks implements Owners {
   }
 
   /**
-   * Whether that process still lives. A process without a file does not.
+   * Returns whether a process is alive. A process without a lock file is dead.
    *
-   * @throws TaskflowError ENGINE_UNAVAILABLE that names the file if this cannot be found out.
+   * @throws TaskflowError ENGINE_UNAVAILABLE with the name of the file if the lock cannot be
+   * checked.
    */
   async isAlive(owner: string): Promise<boolean> {
     let probe: Database | undefined;
@@ -58,7 +58,7 @@ export class OwnerLocks implements Owners {
       probe.exec('BEGIN EXCLUSIVE; COMMIT');
       return false;
     } catch (error) {
-      // 5: SQLITE_BUSY.
+      // 5: SQLITE_BUSY. The process holds its lock.
       if (sqliteCode(error) === 5) return true;
       throw this.#unusable(owner, error);
     } finally {
@@ -67,16 +67,15 @@ export class OwnerLocks implements Owners {
   }
 
   /**
-   * Records that the event loop of this process turns. If the file of the lock was removed, takes
-   * the lock again: without it, other processes would treat this one as dead and run its tasks
-   * again.
+   * Records a heartbeat. If the lock file was removed, takes the lock again. Otherwise other
+   * processes would treat this one as dead and run its tasks again.
    */
   async sign(owner: string): Promise<void> {
     const now = new Date();
     try {
       await utimes(this.#file(owner), now, now);
     } catch (error) {
-      // Any other error says nothing of the lock.
+      // Any other error does not mean that the lock is lost.
       if ((error as { code?: unknown }).code === 'ENOENT') await this.#takeAnew(owner);
     }
   }
@@ -86,11 +85,11 @@ export class OwnerLocks implements Owners {
     this.#own.close();
     this.#own = undefined;
     await this.take(owner);
-    // The process has stopped meanwhile.
+    // The process stopped while the lock was taken again.
     if (this.#released) this.release(owner);
   }
 
-  /** Seconds since a process last said so. */
+  /** Returns the seconds since the last heartbeat of a process. */
   lastSign(owner: string, now: number): number {
     try {
       const { mtimeMs = now } = statSync(this.#file(owner), { throwIfNoEntry: false }) ?? {};
@@ -100,12 +99,12 @@ export class OwnerLocks implements Owners {
     }
   }
 
-  /** Removes what a dead process left. */
+  /** Removes the lock file of a dead process. */
   forget(owner: string): void {
     try {
       for (const ending of ['', '-journal']) rmSync(this.#file(owner) + ending, { force: true });
     } catch {
-      // A file without a lock does not stand for a process any more, so it may stay.
+      // A lock file without a lock has no effect, so it may stay.
     }
   }
 

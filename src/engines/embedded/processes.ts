@@ -12,13 +12,13 @@ interface ProcessListParts {
 }
 
 /**
- * Keeps the entry of this process in the list of those that have the tables open. No task depends
- * on that list.
+ * Maintains the entry of this process in the list of processes that have the tables open. Running
+ * tasks does not depend on the list.
  */
 export class ProcessList {
   readonly #parts: ProcessListParts;
   #self: WorkerRow | undefined;
-  /** Whether the last entry could not be written. */
+  /** Whether writing the last entry failed. */
   #failed = false;
 
   constructor(parts: ProcessListParts) {
@@ -26,7 +26,7 @@ export class ProcessList {
   }
 
   /**
-   * Adds this process. Warns if another app uses the same file by accident: neither runs the
+   * Adds this process. Warns if another app uses the same file by accident: neither app runs the
    * other's tasks, but each shows and deletes them.
    */
   add(self: WorkerRow): void {
@@ -49,17 +49,17 @@ export class ProcessList {
   }
 
   /**
-   * Writes the entry again if another process treated this one as dead, or if it could not be
-   * written before. Without a complete entry, a schedule that this process defines could be
-   * removed.
+   * Writes the entry again if another process treated this one as dead, or if the last write
+   * failed. Without a complete entry, other processes could remove a schedule that this process
+   * defines.
    *
-   * @param known The processes on the list.
+   * @param known The processes on the list, and the owners of running tasks.
    */
   repair(known: readonly string[]): void {
     if (this.#self && (this.#failed || !known.includes(this.#self.owner))) this.#write(this.#self);
   }
 
-  /** Takes a process off the list. */
+  /** Removes a process from the list. */
   remove(owner: string): void {
     this.#write({ owner });
   }

@@ -1,7 +1,7 @@
 import type { EnginePromises } from '../../tasks/promises.js';
 import { shortestInterval } from '../../tasks/schedule.js';
 
-/** What the engine promises whose tasks are in the memory of this process. */
+/** The guarantees of the engine in memory. */
 export const memoryPromises: EnginePromises = {
   stored: 'memory',
   crashFoundWithin: null,
@@ -24,9 +24,9 @@ export const memoryPromises: EnginePromises = {
 };
 
 /**
- * Returns what the engine on a file promises.
+ * Returns the guarantees of the engine on a file.
  *
- * @param pollInterval Seconds between two looks for what other processes did.
+ * @param pollInterval Seconds between two checks for changes by other processes.
  */
 export function filePromises(pollInterval: number): EnginePromises {
   return {

@@ -7,7 +7,7 @@ import type { Owners } from './storage-backend.js';
 import type { Transitions } from './transitions.js';
 
 interface RecoveryParts {
-  /** This process. */
+  /** The id of this process. */
   owner: string;
   owners: Owners;
   reader: Reader;
@@ -16,13 +16,14 @@ interface RecoveryParts {
   transitions: Transitions;
   clock: Clock;
   logger: Logger;
-  /** Called when there may be something to run. */
+  /** Called when there may be tasks to run. */
   wake(): void;
 }
 
 /**
- * Takes over the tasks of processes that have died. Every process looks for dead ones, and the
- * first that finds one takes over.
+ * Takes over the tasks of dead processes. Every process checks all others. Whichever detects a dead
+ * process first commits the recovery; a second recovery of the same process finds no running task
+ * and changes nothing.
  */
 export class Recovery {
   readonly #parts: RecoveryParts;
@@ -32,8 +33,8 @@ export class Recovery {
   }
 
   /**
-   * Looks at all processes on the list, and takes over from the dead ones. Rejects if it cannot
-   * tell of some whether they live.
+   * Checks all processes on the list, and takes over from dead ones. Rejects if some process could
+   * not be checked.
    */
   async look(): Promise<void> {
     const { owner: self, owners, reader, processes } = this.#parts;
@@ -42,7 +43,7 @@ export class Recovery {
     const failures: unknown[] = [];
     for (const owner of known) {
       if (owner === self) continue;
-      // A process whose state is unknown must not keep the tasks of the others waiting.
+      // If one process cannot be checked, the tasks of the others must not wait for it.
       const isAlive = await owners.isAlive(owner).catch((error: unknown) => {
         failures.push(error);
         return true;

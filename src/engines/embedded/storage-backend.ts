@@ -4,40 +4,40 @@ import type { EnginePromises } from '../../tasks/promises.js';
 import type { Database } from '../tables/schema/database.js';
 import type { WritePort } from './write-port.js';
 
-/** Tables that are open. */
+/** The open tables. */
 export interface OpenTables {
   port: WritePort;
-  /** For reading. */
+  /** The connection for reading. */
   database: Database;
-  /** Throws if the file is not the one that was opened any more. */
+  /** Throws if the file is no longer the one that was opened. */
   check?(): void;
   close(): Promise<void>;
 }
 
-/** Tells living processes from dead ones. */
+/** Detects dead processes. */
 export interface Owners {
-  /** Begins to be seen as alive. */
+  /** Marks this process as alive until `release`. */
   take(owner: string): Promise<void>;
   isAlive(owner: string): Promise<boolean>;
-  /** Says that the event loop of this process turns. */
+  /** Records a heartbeat of this process. */
   sign(owner: string): void | Promise<void>;
-  /** Seconds since a process last said so. */
+  /** Returns the seconds since the last heartbeat of a process. */
   lastSign(owner: string, now: number): number;
-  /** Removes what a dead process left. */
+  /** Removes the data of a dead process. */
   forget(owner: string): void;
   release(owner: string): Promise<void> | void;
 }
 
-/** Where the tables of tasks are kept, and how the processes that use them know of each other. */
+/** The storage of the tables, and how the processes that use it detect each other. */
 export interface StorageBackend {
-  /** What the engine is called. */
+  /** The name of the engine. */
   readonly engine: string;
   readonly promises: EnginePromises;
-  /** Opens the tables. `changed` is called when other processes have written. */
+  /** Opens the tables. `changed` is called when another connection has committed. */
   open(changed: () => void): Promise<OpenTables>;
-  /** Absent if no other process can have the tables open. */
+  /** Absent if no other process can open the tables. */
   readonly owners?: Owners | undefined;
-  /** Absent if an app cannot write to the tables on a connection of its own. */
+  /** Absent if an app cannot write to the tables on its own connection. */
   enqueueIn?(connection: AppConnection, tasks: readonly NewTask[]): readonly string[];
   backup?(tables: OpenTables, path: string): Promise<void>;
 }

@@ -3,7 +3,7 @@ import type { Notifier } from '../notifier.js';
 import type { Database } from '../tables/schema/database.js';
 import type { GroupCommit } from './group-commit.js';
 
-/** What the store needs of the engine, once that is open. */
+/** The parts of the open engine that the store uses. */
 export interface StoreParts {
   database: Database;
   commits: Pick<GroupCommit, 'submit'>;
@@ -11,8 +11,8 @@ export interface StoreParts {
 }
 
 /**
- * The {@link SharedStore} in the tasks' own database: shared by all processes on the file, and
- * still there after a restart.
+ * Returns the {@link SharedStore} in the task database. All processes on the file share it, and it
+ * survives a restart.
  */
 export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
   const parse = (text: unknown): StoreValue => JSON.parse(String(text)) as StoreValue;
@@ -21,7 +21,7 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
     value: parse(row.value),
     expiresAt: Number(row.expires_at),
   });
-  /** The entries under a prefix after a key; all of them with a limit of -1. */
+  /** Returns the entries with a prefix after a key. If the limit is -1, returns all of them. */
   const listed = (
     database: Database,
     prefix: string,

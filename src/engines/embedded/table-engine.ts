@@ -38,17 +38,17 @@ export interface TableEngineOptions {
   clock?: Clock;
 }
 
-/** Milliseconds between two looks for dead processes, and between two heartbeats. */
+/** Milliseconds between two checks for dead processes, and between two heartbeats. */
 const recoveryInterval = 1000;
 
-/** The dependencies that most parts have in common. */
+/** The dependencies that most parts share. */
 interface Shared {
   /** The id of this process. */
   owner: string;
   clock: Clock;
   logger: Logger;
   transitions: Transitions;
-  /** Looks for tasks to run. */
+  /** Checks for tasks to run. */
   wake(): void;
 }
 
@@ -87,18 +87,18 @@ export class TableEngine implements TaskEngine {
   readonly #storage: StorageBackend;
   readonly #shared: Shared;
   readonly #timers = new Set<Timer>();
-  /** Notifies after each commit, of this process or of another. */
+  /** Notifies after each commit of this or another process. */
   readonly #changed = new Notifier();
   readonly #scheduler: ScheduleTimers;
   readonly #maintenance: Maintenance;
   readonly #claims: ClaimTimer;
   #opening: Promise<Opened> | undefined;
   #starting: Promise<void> | undefined;
-  /** Set once the tables are open. Timers use it until the end of a stop. */
+  /** Set once the tables are open. Timers use it until the stop has finished. */
   #opened: Opened | undefined;
   #executor: Executor | undefined;
   #stopping: Promise<void> | undefined;
-  /** Whether the drain has ended. Nothing is read or written from then on. */
+  /** Whether the drain has finished. Nothing is read or written after that. */
   #stopped = false;
 
   constructor({ storage, logger, retention, clock = systemClock }: TableEngineOptions) {
@@ -156,13 +156,13 @@ export class TableEngine implements TaskEngine {
     this.#scheduler.start(opened);
   }
 
-  /** Begins to run tasks. */
+  /** Starts to claim tasks. */
   protected startClaiming(executor: Executor): void {
     executor.start();
   }
 
   /**
-   * Takes over the tasks of dead processes before this process registers, and continues to look for
+   * Takes over the tasks of dead processes, registers this process, and then keeps checking for
    * dead processes.
    */
   async #watchProcesses(
@@ -194,11 +194,11 @@ export class TableEngine implements TaskEngine {
   }
 
   /**
-   * Running handlers can enqueue, read and command until the drain has ended. Claims and schedules
-   * end at once.
+   * Stops the engine. Claims and schedules stop immediately. Running handlers can still enqueue,
+   * read and send commands until the drain has finished.
    */
   async #stop(timeout: number): Promise<void> {
-    // Opening and starting create timers, which can only end once all of them exist.
+    // Opening and starting create timers. They can only be cleared once all of them exist.
     await this.#starting?.catch(() => undefined);
     await this.#opening?.catch(() => undefined);
     this.#executor?.stopClaiming();
@@ -214,7 +214,7 @@ export class TableEngine implements TaskEngine {
 
   async #close({ port, commits, processes, close }: Opened, drained: boolean): Promise<void> {
     this.#executor?.close();
-    // Returning tasks to the queue has already removed this process from the list.
+    // If the drain timed out, returning the tasks has already removed this process from the list.
     if (this.#starting && drained) processes.remove(this.#shared.owner);
     await commits.close();
     port.hold(false);
@@ -272,8 +272,10 @@ export class TableEngine implements TaskEngine {
   }
 
   /**
-   * Opens the tables. @throws TaskflowError ENGINE_UNAVAILABLE if they cannot be used, or if the
-   * file was replaced after it was opened.
+   * Opens the tables.
+   *
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the tables cannot be used, or if the file was
+   * replaced after it was opened.
    */
   async #openChecked(): Promise<Opened> {
     const opened = await this.#open();
@@ -284,7 +286,7 @@ export class TableEngine implements TaskEngine {
   #open(): Promise<Opened> {
     if (this.#stopped || (this.#stopping && !this.#opening)) return Promise.reject(hasStopped());
     if (this.#opened) return Promise.resolve(this.#opened);
-    // The tables stay open longer than the request that first needed them.
+    // The tables stay open after the request that first needed them.
     this.#opening ??= runInEmptyContext(() =>
       this.#connect().catch((error) => {
         // A file that cannot be used now may become usable later.
@@ -321,17 +323,17 @@ export class TableEngine implements TaskEngine {
     return this.#opened;
   }
 
-  /** Resolves when all writes under way are stored, and those that follow from them at once. */
+  /** Resolves when all current writes are stored, together with the writes that they cause. */
   protected async idle(): Promise<void> {
     await this.#opened?.commits.idle();
   }
 
-  /** Looks for tasks to run, if this process runs any. */
+  /** Checks for tasks to run, if this process runs any. */
   #wake(): void {
     if (!this.#stopped) this.#opened?.commits.wake();
   }
 
-  /** Notices what other processes committed: tasks to run, tasks to cancel, changes to show. */
+  /** Handles commits of other processes: tasks to run, tasks to cancel and changes to show. */
   #lookForChanges(): void {
     this.#changed.notify();
     this.#executor?.cancel(this.#opened?.reader.toCancel(this.#shared.owner) ?? []);

@@ -1,13 +1,13 @@
 /**
  * Keeps the process from ending a thread while that thread uses the SQLite driver.
  *
- * When a process exits, Node ends its threads first. If a thread is inside a call of the driver at
- * that moment, the call cannot return a value or an error, and the driver aborts the whole process
- * (SIGABRT). The thread therefore uses the driver only in `run`. The process waits in its `exit`
- * event until every thread is outside `run`, and keeps it outside.
+ * When a process exits, Node ends its threads first. If a thread is inside a call of the driver,
+ * the call cannot return a value or an error, and the driver aborts the whole process (SIGABRT).
+ * The thread therefore uses the driver only in `run`. In its `exit` event, the process waits until
+ * every thread is outside `run`, and then keeps it outside.
  */
 export class ThreadGuard {
-  /** What the starter of the thread passes to it, as `workerData`. */
+  /** The state that both threads share. The starter passes it to the thread as `workerData`. */
   readonly shared: SharedArrayBuffer;
   readonly #state: Int32Array;
 
@@ -16,7 +16,7 @@ export class ThreadGuard {
     this.#state = new Int32Array(shared);
   }
 
-  /** In the thread: does work that uses the driver. Never returns if the process exits. */
+  /** Called by the thread: runs work that uses the driver. Never returns if the process exits. */
   run<T>(work: () => T): T {
     this.#enter();
     try {
@@ -26,7 +26,7 @@ export class ThreadGuard {
     }
   }
 
-  /** The same for work that returns a promise. */
+  /** Called by the thread: runs asynchronous work that uses the driver. */
   async runAsync<T>(work: () => Promise<T>): Promise<T> {
     this.#enter();
     try {
@@ -36,7 +36,7 @@ export class ThreadGuard {
     }
   }
 
-  /** In the starter: waits until the thread is outside `run`, and keeps it outside. */
+  /** Called by the starter: waits until the thread is outside `run`, and keeps it outside. */
   shut(): void {
     Atomics.store(this.#state, shutFlag, 1);
     Atomics.wait(this.#state, busyFlag, 1, longestWait);
@@ -46,7 +46,7 @@ export class ThreadGuard {
     Atomics.store(this.#state, busyFlag, 1);
     if (Atomics.load(this.#state, shutFlag) === 0) return;
     this.#leave();
-    // The end of the thread ends this wait.
+    // This wait ends with the thread.
     Atomics.wait(this.#state, shutFlag, 1);
   }
 
@@ -60,9 +60,9 @@ const busyFlag = 0;
 const shutFlag = 1;
 
 /**
- * Milliseconds that an exit waits for a thread. Longer than the driver waits for the lock of
- * another process (10 s). Without the wait the exit would take as long, because Node waits for a
- * call of the driver to end.
+ * Maximum time in milliseconds that an exit waits for a thread. It is longer than the driver waits
+ * for the lock of another process (10 s). The wait adds no time, because Node itself waits until a
+ * call of the driver has ended.
  */
 const longestWait = 15_000;
 
@@ -72,10 +72,7 @@ function shutAll(): void {
   for (const guard of guards) guard.shut();
 }
 
-/**
- * Makes the guard of a thread that is about to start. `release` is to be called when the thread has
- * ended.
- */
+/** Creates the guard of a new thread. Call `release` when the thread has ended. */
 export function guardThread(): { shared: SharedArrayBuffer; release(): void } {
   const guard = new ThreadGuard();
   if (guards.size === 0) process.on('exit', shutAll);

@@ -7,7 +7,7 @@ import type { Row } from '../tables/schema/database.js';
 import { toSummary } from '../tables/schema/rows.js';
 import { stateOf } from '../tables/schema/states.js';
 
-/** Notifies the observer of an engine of tasks that this process brought into a new state. */
+/** Notifies the observer of an engine about the transitions that this process made. */
 export class Transitions {
   readonly #logger: Logger;
   #observer: TransitionObserver | undefined;
@@ -20,25 +20,27 @@ export class Transitions {
     this.#observer = observer;
   }
 
-  /** The states that the observer is interested in. */
+  /** Returns the states that the observer is subscribed to. */
   wanted(): TaskStatus[] {
     return taskStatuses.filter((status) => this.#observer?.wants(status));
   }
 
-  /** Reports the rows of tasks after their transition. */
+  /** Reports tasks after their transition. */
   ofRows(rows: readonly Row[]): void {
     for (const row of rows) {
       try {
         if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));
       } catch (err) {
-        // The row is damaged. The transition is stored, and must not be stored again.
+        // The row is damaged. The transition is stored, and an error here would make the caller
+        // repeat it.
         this.#logger.error({ err, seq: row.seq }, 'a transition of a task could not be reported');
       }
     }
   }
 
   /**
-   * Reports what a command did. A running task that is to be cancelled has made no transition yet.
+   * Reports the results of a command. If the cancellation of a running task was requested, the task
+   * has made no transition yet.
    */
   ofResults(results: Outcome['results']): void {
     for (const result of results)
@@ -51,8 +53,8 @@ export class Transitions {
   }
 
   /**
-   * Reports tasks that were stored. `ids` are those of the tasks that stand for them, if any was a
-   * duplicate.
+   * Reports new tasks. `ids` are the stored ids, if an idempotency key was taken. They are given
+   * only in that case.
    */
   ofNew(tasks: readonly NewTask[], ids: readonly string[] | undefined): void {
     if (!this.#observer?.wants('pending')) return;

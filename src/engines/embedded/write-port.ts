@@ -17,17 +17,19 @@ import { packed, weightOf } from './batch-weight.js';
 import { guardThread } from './thread-guard.js';
 
 /**
- * Where batches are written: on a thread of their own for a file, so that a slow disk never stalls
- * the app.
+ * Applies batches. For a file, a separate thread writes them, so that a slow disk never blocks the
+ * app.
  */
 export interface WritePort {
   apply(batch: Batch): Promise<BatchResult>;
-  /** Keeps the process alive while it is `true`. */
+  /** While `busy` is `true`, keeps the process alive. */
   hold(busy: boolean): void;
   close(): Promise<void>;
 }
 
-/** Messages from the writing thread. A result that is too large for one string comes as it is. */
+/**
+ * Messages from the writing thread. A result that is too large for one string is sent as an object.
+ */
 export type FromThread =
   | { ready: true }
   | { failed: string }
@@ -37,8 +39,8 @@ export type FromThread =
 const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
 /**
- * Milliseconds before a thread that ended is started again: the first delay and the longest. Each
- * failed start doubles it.
+ * Milliseconds before a thread that has ended is restarted: the first and the longest delay. Each
+ * failed start doubles the delay.
  */
 const restartDelay = { first: 100, most: 5_000 };
 
@@ -47,7 +49,9 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Opens the file on a thread of its own. Rejects with ENGINE_UNAVAILABLE if it cannot be used. */
+/**
+ * Opens the file on a separate thread. Rejects with ENGINE_UNAVAILABLE if the file cannot be used.
+ */
 export async function threadPort(path: string, { logger }: { logger: Logger }): Promise<WritePort> {
   const port = new ThreadPort(path, logger);
   await port.start();
@@ -59,15 +63,15 @@ export async function threadPort(path: string, { logger }: { logger: Logger }): 
 }
 
 /**
- * Sends batches to a thread, which answers them in the order in which they were sent. If the thread
- * ends, it is started again. Batches that it had not answered may or may not be stored. Batches
- * that are sent before the new thread is ready are rejected.
+ * Sends batches to a thread, which answers them in order. If the thread ends, it is restarted.
+ * Batches without an answer may or may not have been stored. Batches that are sent before the new
+ * thread is ready are rejected.
  */
 class ThreadPort implements WritePort {
   readonly #path: string;
   readonly #state: Background;
   #thread: Worker | undefined;
-  /** Callers of the batches that the thread has not answered, the first sent first. */
+  /** The callers whose batches have no answer yet, in the order of sending. */
   #waiting: Waiting[] = [];
   #starting: Promise<void> | undefined;
   #restart: NodeJS.Timeout | undefined;
@@ -82,8 +86,8 @@ class ThreadPort implements WritePort {
   start(): Promise<void> {
     this.#starting = new Promise((resolve, reject) => {
       const { shared, release } = guardThread();
-      // Without the flags of the process: a loader or an --input-type of the app must not apply to
-      // this file.
+      // The thread does not inherit the flags of the process, because a loader or an --input-type
+      // of the app must not apply to this file.
       const thread = new Worker(threadFile, {
         workerData: { path: this.#path, guard: shared },
         execArgv: [],
@@ -97,9 +101,9 @@ class ThreadPort implements WritePort {
           resolve();
         } else this.#answered(message);
       });
-      // An answer that cannot be read still counts as an answer.
+      // An answer that cannot be read still answers its batch.
       thread.on('messageerror', (error) => this.#answered({ unanswered: error.message }));
-      // The exit follows.
+      // The event `exit` follows.
       thread.on('error', (error) => {
         cause = error;
       });
@@ -112,7 +116,7 @@ class ThreadPort implements WritePort {
     return this.#starting;
   }
 
-  // Not async: a batch that cannot be sent throws before anything waits for its answer.
+  // Not async: if a batch cannot be sent, this throws before a caller waits for the answer.
   apply(batch: Batch): Promise<BatchResult> {
     const thread = this.#thread;
     if (!thread)
@@ -194,7 +198,10 @@ class ThreadPort implements WritePort {
 
 const unknown = 'It is not known whether this was stored.';
 
-/** The log has it already: once for all batches that meet it. */
+/**
+ * Creates the error for a batch without an answer. It counts as reported, because the end of the
+ * thread was logged once for all batches.
+ */
 function unanswered(
   what: string,
   { maybeDone, cause }: { maybeDone: boolean; cause?: unknown },
@@ -209,7 +216,8 @@ const closed = (): TaskflowError =>
   new TaskflowError('ENGINE_UNAVAILABLE', 'the task database is closed');
 
 /**
- * Writes on this thread, on a connection that the reader shares: what a database in memory needs.
+ * Creates a port for a database in memory, which writes on this thread and shares its connection
+ * with the reader.
  */
 export async function memoryPort(): Promise<{ port: WritePort; database: Database }> {
   const database = await openDatabase(inMemory);

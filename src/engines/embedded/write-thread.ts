@@ -14,12 +14,15 @@ import { ThreadGuard } from './thread-guard.js';
 import type { FromThread } from './write-port.js';
 
 /**
- * The longest wait for a file that another process is opening or closing, and the time between two
- * tries, in milliseconds.
+ * The maximum time to wait for a file that another process is opening or closing, and the time
+ * between two tries, in milliseconds.
  */
 const lockedFor = { most: 10_000, step: 20 };
 
-/** Some locks of a switch to WAL are refused at once, whatever the time to wait that was set. */
+/**
+ * Runs work again while the file is locked. When SQLite switches to WAL, some locks fail
+ * immediately, whatever the busy timeout is.
+ */
 function whenFree(guard: ThreadGuard, work: () => void): void {
   const end = Date.now() + lockedFor.most;
   for (;;) {
@@ -34,7 +37,10 @@ function whenFree(guard: ThreadGuard, work: () => void): void {
   }
 }
 
-/** JSON is sent faster than a structured clone of the same value, but must fit into one string. */
+/**
+ * Applies a batch and packs the result. JSON crosses to the other thread faster than a structured
+ * clone, but it must fit into one string.
+ */
 function resultOf(writer: Writer, message: string | Batch): FromThread {
   try {
     const result = writer.apply(
@@ -47,26 +53,27 @@ function resultOf(writer: Writer, message: string | Batch): FromThread {
       ),
     };
   } catch (error) {
-    // The next batch must not receive the answer that this batch waits for.
+    // Each batch needs an answer. Otherwise it would receive the answer to the next batch.
     return { unanswered: error instanceof Error ? error.message : String(error) };
   }
 }
 
 function close(database: Database): void {
   try {
-    // The driver closes connections only when they are garbage-collected, so the write-ahead log is
-    // emptied here. If another process reads now, that process empties the log later: a stop does
-    // not wait for it.
+    // The driver closes connections only during garbage collection, so the write-ahead log is
+    // emptied here. If another process is reading, that process empties the log later, because a
+    // stop must not wait for it.
     database.exec('PRAGMA busy_timeout = 100');
     database.get('PRAGMA wal_checkpoint(TRUNCATE)');
   } catch {
-    // Everything in the write-ahead log is stored. The next connection that is opened empties it.
+    // The data in the write-ahead log is durable. The next process that opens the database empties
+    // the log.
   } finally {
     database.close();
   }
 }
 
-/** The thread that alone writes the database of its process. */
+/** Runs the only thread of its process that writes the database. */
 async function main({
   path,
   guard: shared,

@@ -2,20 +2,20 @@ import { Background } from '../../../background.js';
 import type { Logger } from '../../../options.js';
 import type { Clock, Timer } from '../clock.js';
 
-/** Milliseconds before a claim that failed is tried again. */
+/** Milliseconds before a failed claim is tried again. */
 const retryDelay = 250;
 
 interface ClaimTimerParts {
   clock: Clock;
   logger: Logger;
-  /** Looks for tasks to run. */
+  /** Checks for tasks to run. */
   look(): void;
 }
 
 /**
- * Decides when a process that has free slots looks for tasks without a notification: when the next
- * waiting task is due, and soon after a claim that failed. A failed claim does not report when the
- * next task is due, so the time known before stays.
+ * Wakes a process with free slots without a notification: when the next delayed task is due, and
+ * soon after a failed claim. A failed claim does not report when the next task is due, so the
+ * previously known time stays.
  */
 export class ClaimTimer {
   readonly #claims: Background;
@@ -31,14 +31,14 @@ export class ClaimTimer {
     this.#look = look;
   }
 
-  /** A claim was made. `nextDue` is when the next waiting task is due, in Unix milliseconds. */
+  /** Called after a claim. `nextDue` is when the next delayed task is due, in Unix milliseconds. */
   claimed(nextDue: number | null): void {
     this.#claims.worked();
     this.#due?.clear();
     if (nextDue !== null && !this.#stopped) this.#due = this.#clock.at(nextDue, this.#look);
   }
 
-  /** A claim failed. It is tried again until one works, or until this timer is stopped. */
+  /** Called after a failed claim. Claims are tried again until one works or `stop` is called. */
   failed(error: unknown): void {
     if (this.#stopped) return;
     this.#claims.failed(error);

@@ -3,11 +3,11 @@ import type { Clock } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 
 /**
- * Milliseconds that a time may lie ahead before the clock counts as set back. All processes on a
- * file share one clock.
+ * If a stored time is more than this many milliseconds in the future, the clock counts as set back.
+ * All processes on a file share one clock.
  */
 export const clockTolerance = 1000;
-/** Delays of one commit. */
+/** Maximum number of delays in one commit. */
 const delaysAtOnce = 1_000;
 
 interface Storage {
@@ -17,12 +17,13 @@ interface Storage {
 }
 
 /**
- * Starts the delays again that begin more than {@link clockTolerance} in the future. A delay begins
- * before it is stored, so this only happens after the clock was set back: otherwise these tasks
- * would also wait for the length of the jump. Returns whether it found any.
+ * Restarts the delays that begin more than {@link clockTolerance} in the future. A delay begins
+ * before it is stored, so this only happens after the clock was set back. Without a restart, these
+ * tasks would wait longer by the length of the jump. Returns whether there were any.
  *
- * The delays are read and compared with the clock on this thread at one moment. Their commit may
- * wait for a lock on the file, and then only starts those again that are still as they were read.
+ * This thread reads the delays and compares them with the clock at the same moment. The commit may
+ * wait for a lock on the file. It then restarts only delays that have not changed since they were
+ * read.
  */
 export async function restartFutureDelays({ reader, commits, clock }: Storage): Promise<boolean> {
   for (let found = false; ; found = true) {

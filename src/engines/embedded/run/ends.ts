@@ -10,11 +10,11 @@ import type { Transitions } from '../transitions.js';
 import type { AttemptKey } from './slot.js';
 import type { LeftToWrite } from './slots.js';
 
-/** Milliseconds before a result that could not be recorded is tried again. */
+/** Milliseconds before a failed attempt to store an end is repeated. */
 const retryDelay = 1000;
 
 interface EndRecorderParts {
-  /** This process. */
+  /** The id of this process. */
   owner: string;
   commits: Pick<GroupCommit, 'submit'>;
   transitions: Transitions;
@@ -23,13 +23,13 @@ interface EndRecorderParts {
 }
 
 /**
- * Records how attempts ended. A result that cannot be stored, for example because the disk is full,
+ * Stores how attempts ended. If an end cannot be stored, for example because the disk is full, it
  * is tried again until `close`.
  */
 export class EndRecorder {
   readonly #parts: EndRecorderParts;
   readonly #recording: Background;
-  /** Notifies when the ends that could not be recorded are to be tried again at once. */
+  /** Notifies when all unstored ends are to be tried again immediately. */
   readonly #again = new Notifier();
   #closed = false;
 
@@ -38,7 +38,10 @@ export class EndRecorder {
     this.#recording = new Background(parts.logger, 'recording the ends of tasks');
   }
 
-  /** Resolves to what is stored; `undefined` if this recorder was closed before. */
+  /**
+   * Stores the end of an attempt. Resolves to what was stored, or `undefined` if this recorder was
+   * closed before.
+   */
   async record(
     { id, seq, attempt }: AttemptKey & { id: string },
     result: AttemptResult,
@@ -64,8 +67,8 @@ export class EndRecorder {
   }
 
   /**
-   * Records that an attempt was cancelled although its handler still runs. Resolves to whether that
-   * is stored.
+   * Stores that an attempt was cancelled although its handler still runs. Resolves to whether this
+   * was stored.
    */
   async abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<boolean> {
     const { owner, commits, transitions, clock, logger } = this.#parts;
@@ -86,12 +89,12 @@ export class EndRecorder {
     }
   }
 
-  /** Tries the ends that could not be recorded at once. */
+  /** Tries all unstored ends again immediately. */
   retryNow(): void {
     this.#again.notify();
   }
 
-  /** Tries no end again. */
+  /** Stops trying to store ends. */
   close(): void {
     this.#closed = true;
   }

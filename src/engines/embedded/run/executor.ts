@@ -14,7 +14,7 @@ import type { AttemptKey } from './slot.js';
 import { Slots } from './slots.js';
 
 interface ExecutorParts {
-  /** This process. */
+  /** The id of this process. */
   owner: string;
   runner: TaskRunner;
   commits: GroupCommit;
@@ -22,21 +22,24 @@ interface ExecutorParts {
   clock: Clock;
   logger: Logger;
   /**
-   * Called when the number of slots changes that are held by handlers whose attempt was given up.
+   * Called when the number of stuck handlers changes: those that hold a slot after their attempt
+   * was given up.
    */
   stuckChanged(stuck: Stuck): void;
 }
 
 /*
  * The parts that run tasks work together as follows:
- * 1. Something wakes `GroupCommit`: a slot is free, a task was stored, its time has come
- *    (`ClaimTimer`), another process wrote.
- * 2. The next commit asks `claim` how many tasks this process can take, and takes them in the same
- *    transaction.
+ * 1. An event wakes `GroupCommit`: a slot became free, a task was stored, a delayed task is due
+ *    (`ClaimTimer`), or another process committed.
+ * 2. The next commit calls `claim` to find out how many tasks this process can run, and claims them
+ *    in its transaction.
  * 3. `begin` gives each claimed task to `Slots`, which calls the runner and holds the slot until
  *    the handler ends.
- * 4. While it runs, `OutputWriter` gathers its log lines and progress and writes them every 50 ms.
- * 5. `EndRecorder` stores how it ended. Its slot can be filled by the commit that stores the end.
+ * 4. While the task runs, `OutputWriter` gathers its log lines and progress, and writes them every
+ *    50 ms.
+ * 5. `EndRecorder` stores how the attempt ended. The commit that stores the end can already claim a
+ *    task for its slot.
  */
 
 /** Claims tasks for this process and runs them. */
@@ -45,12 +48,9 @@ export class Executor {
   readonly #slots: Slots;
   readonly #ends: EndRecorder;
   readonly #output: OutputWriter;
-  /**
-   * What commits may claim for this process: nothing, one task once, or whatever slots are free
-   * for.
-   */
+  /** What the next commits may claim: nothing, a single task once, or a task for each free slot. */
   #claims: 'nothing' | 'one' | 'all' = 'nothing';
-  /** Tasks that commits have claimed or ended as expired since `runOne` was called. */
+  /** Number of tasks that commits have claimed or ended as expired since `runOne` was called. */
   #found = 0;
 
   constructor(parts: ExecutorParts) {
@@ -74,14 +74,14 @@ export class Executor {
     this.#parts.commits.wake();
   }
 
-  /** Whether it claims tasks by itself. */
+  /** Whether it claims tasks without a call of `runOne`. */
   get isStarted(): boolean {
     return this.#claims === 'all';
   }
 
   /**
    * Claims one task, if any is due, and runs it until its end is stored. Returns whether there was
-   * one. For an executor that is not started.
+   * one. Only for an executor that is not started.
    */
   async runOne(): Promise<boolean> {
     const { commits } = this.#parts;
@@ -93,14 +93,14 @@ export class Executor {
     return this.#found > 0;
   }
 
-  /** Writes what attempts have logged, without waiting for more. */
+  /** Writes the gathered output of attempts now. */
   flush(): void {
     this.#output.write();
   }
 
   /**
-   * Returns what the next commit claims. `reserved`: how many tasks the open commits may still
-   * claim.
+   * Returns what the next commit claims. `reserved`: the number of tasks that the open commits may
+   * still claim.
    */
   claim(reserved: number): Claim | undefined {
     const { owner, runner, clock } = this.#parts;
@@ -109,7 +109,7 @@ export class Executor {
     return limit > 0 ? { owner, names: [...runner.names()], limit, at: clock.now() } : undefined;
   }
 
-  /** Runs what a commit has claimed. */
+  /** Runs the tasks that a commit has claimed. */
   begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
     const { transitions, logger } = this.#parts;
     this.#found += claimed.length + expired.length;
@@ -118,49 +118,53 @@ export class Executor {
       try {
         this.#slots.run(row);
       } catch (err) {
-        // The row is damaged. The other tasks of this claim must not wait for it.
+        // The row is damaged. The other tasks of this claim must still start.
         logger.error({ err, taskId: idOf(id), task }, 'a task could not be started');
       }
     }
     transitions.ofRows([...begun, ...expired]);
   }
 
-  /** The write that hands back what this process has claimed without knowing it. */
+  /**
+   * Returns the write that returns claimed tasks to the queue if this process never learned of
+   * them.
+   */
   handBack(): WriteOf<'handBack'> {
     const { owner, clock } = this.#parts;
     return { kind: 'handBack', owner, held: this.#slots.held, at: clock.now() };
   }
 
-  /** Cancels attempts that the database says are to be cancelled: all of them, or none. */
+  /** Cancels the attempts for which a cancellation was requested. */
   cancel(keys: readonly AttemptKey[]): void {
     this.#slots.cancel(keys);
   }
 
-  /** Claims no more tasks. */
+  /** Stops claiming tasks. */
   stopClaiming(): void {
     this.#claims = 'nothing';
   }
 
   /**
-   * Waits up to `timeout` seconds for the running attempts. Those that do not end are handed back,
-   * as if this process had died. Returns whether all of them ended.
+   * Waits up to `timeout` seconds for the running attempts, then returns the rest to the queue, as
+   * if this process had died. Returns whether all of them ended in time.
    */
   async drain(timeout: number): Promise<boolean> {
     const { commits, logger } = this.#parts;
-    // What a batch under way has claimed belongs to what runs.
+    // The tasks that an open batch has claimed count as running, too.
     await commits.settled();
     if (await this.#slots.drain(timeout)) return true;
     logger.warn({ running: this.#slots.size }, 'stopped while tasks were running');
     this.#slots.abortAll();
-    // Handlers that obey their signal end now; one that still succeeds is recorded so.
+    // Handlers that obey their signal end now. If an attempt still succeeds, its success is stored.
     await this.#slots.drain(0.25);
     await this.#handBackRunning();
     return false;
   }
 
   /**
-   * Hands back what runs. Ends that could not be recorded go into the same commit before it, so
-   * that a lock which is held on the file for long makes no finished task an interrupted one.
+   * Returns running tasks to the queue. Ends that could not be stored go first, into the same
+   * commit. Otherwise a finished task would end as interrupted if the file was locked for a long
+   * time.
    */
   async #handBackRunning(): Promise<void> {
     const { owner, commits, transitions, clock, logger } = this.#parts;
@@ -181,7 +185,7 @@ export class Executor {
     }
   }
 
-  /** Tries no end again, and writes no output but the last. */
+  /** Stops storing ends, and writes the remaining output. */
   close(): void {
     this.#ends.close();
     this.#output.close();

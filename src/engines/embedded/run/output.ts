@@ -5,20 +5,20 @@ import type { Clock, Timer } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 import type { Slots } from './slots.js';
 
-/** Milliseconds that log lines are gathered before they are written. */
+/** Milliseconds for which log lines are gathered before they are written. */
 const gatherTime = 50;
 
 interface OutputWriterParts {
-  /** This process. */
+  /** The id of this process. */
   owner: string;
-  /** The attempts that log lines and progress come from. */
+  /** The source of log lines and progress. */
   slots: Pick<Slots, 'takeLogs' | 'takeProgress' | 'keepLogs'>;
   commits: Pick<GroupCommit, 'submit'>;
   clock: Clock;
   logger: Logger;
 }
 
-/** Writes the log lines and the progress of attempts, those of all attempts together. */
+/** Writes the log lines and the progress of all attempts together. */
 export class OutputWriter {
   readonly #parts: OutputWriterParts;
   readonly #logging: Background;
@@ -32,7 +32,7 @@ export class OutputWriter {
     this.#progress = new Background(parts.logger, 'writing the progress of tasks');
   }
 
-  /** Writes within some milliseconds what attempts have logged. */
+  /** Writes the gathered output after a few milliseconds. */
   writeSoon(): void {
     this.#timer ??= this.#parts.clock.after(gatherTime, () => {
       this.#timer = undefined;
@@ -40,7 +40,7 @@ export class OutputWriter {
     });
   }
 
-  /** Writes what attempts have logged. */
+  /** Writes the gathered output. */
   write(): void {
     const { owner, slots, commits } = this.#parts;
     const logs = slots.takeLogs();
@@ -48,8 +48,8 @@ export class OutputWriter {
     if (logs.length > 0) {
       const keep = (err: unknown): void => {
         this.#logging.failed(err, { lines: logs.length });
-        // A database that is unreachable comes back; a disk that is full takes no more lines for
-        // some time.
+        // A database that is unreachable will be back soon, so its lines are kept. A full disk may
+        // stay full for long, so its lines are dropped.
         if (isReported(err) && !this.#closed) slots.keepLogs(logs);
       };
       commits.submit<'log'>({ kind: 'log', logs }).then(() => this.#logging.worked(), keep);
@@ -60,7 +60,7 @@ export class OutputWriter {
       });
   }
 
-  /** Writes the rest, and nothing after that. */
+  /** Writes the remaining output, and stops. */
   close(): void {
     this.#closed = true;
     this.#timer?.clear();

@@ -9,17 +9,17 @@ import type { Clock, Timer } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 import { clockTolerance } from './delays.js';
 
-/** Milliseconds after its time from which a run counts as missed. */
+/** If a run is later than this many milliseconds, it counts as missed. */
 const missedAfter = 60_000;
-/** Milliseconds before a run that could not be stored is tried again. */
+/** Milliseconds before storing a run is tried again. */
 const retryDelay = 1000;
 
 interface Parts {
   clock: Clock;
   logger: Logger;
-  /** A task was made; the row is its own. */
+  /** Called with the row of a created task. */
   made(row: Row): void;
-  /** Called when there is something to run. */
+  /** Called when there is a task to run. */
   wake(): void;
 }
 
@@ -32,16 +32,16 @@ interface Entry {
   schedule: Schedule;
   firing: Background;
   timer?: Timer | undefined;
-  /** What the timer waits for. */
+  /** The run that the timer waits for, in Unix milliseconds. */
   at?: number | undefined;
-  /** Whether its row was in the database when it was last stored or read. */
+  /** Whether the schedule was in the database when it was last stored or read. */
   stored?: boolean;
 }
 
 /**
- * Fires schedules. The database has the next run of each. Every process that defines the schedule
- * waits for that time. The first one makes the task and plans the next run in one commit, so that
- * each run happens once.
+ * Fires schedules. The database holds the next run of each schedule. Every process that defines the
+ * schedule waits for that time. The first process creates the task and plans the next run in one
+ * commit, so each run happens once.
  */
 export class ScheduleTimers {
   readonly #parts: Parts;
@@ -62,7 +62,7 @@ export class ScheduleTimers {
     if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
   }
 
-  /** Names of the schedules that this process defines. */
+  /** Returns the names of the schedules that this process defines. */
   names(): string[] {
     return [...this.#entries.keys()];
   }
@@ -77,7 +77,7 @@ export class ScheduleTimers {
     for (const entry of this.#entries.values()) entry.timer?.clear();
   }
 
-  /** Looks again when each is to run, after other processes may have changed that. */
+  /** Reads the next runs again, because other processes may have changed them. */
   refresh(): void {
     if (!this.#storage || this.#entries.size === 0) return;
     const unplanned: Schedule[] = [];
@@ -93,7 +93,7 @@ export class ScheduleTimers {
         unplanned.push(entry.schedule);
     }
     for (const entry of missing) {
-      // The row was deleted by other means than the API, which keeps schedules that are defined.
+      // The API keeps schedules that a process defines, so something else has deleted this row.
       entry.stored = false;
       this.#wait(entry, undefined);
       unplanned.push(entry.schedule);
@@ -129,7 +129,8 @@ export class ScheduleTimers {
           nextAt: next(at) ?? null,
           at,
         });
-        // Before the next look, so that a row that is deleted meanwhile counts as missing.
+        // Set before the next read, so that a row that is deleted in the meantime counts as
+        // missing.
         const entry = this.#entries.get(name);
         if (commits && entry) entry.stored = true;
       }),
@@ -150,7 +151,8 @@ export class ScheduleTimers {
   }
 
   /**
-   * The next run of an interval is further away than the interval only if the clock was set back.
+   * Restarts an interval if the clock was set back. Only then is the next run further away than the
+   * interval.
    */
   #restartIfSetBack(entry: Entry, dueAt: number): void {
     const { interval } = entry.schedule;
@@ -159,8 +161,8 @@ export class ScheduleTimers {
   }
 
   /**
-   * Starts an interval again, so that it does not pause for the length of the jump. If that fails,
-   * the next step tries again.
+   * Restarts an interval, so that it does not pause for the length of the jump. If that fails, the
+   * next check of the timer tries again.
    */
   #restart(
     { schedule: { name, rule } }: Entry,
@@ -182,7 +184,7 @@ export class ScheduleTimers {
   #fire(entry: Entry, dueAt: number): void {
     this.#storeRun(entry.schedule, dueAt)
       .then((row) => {
-        // Unless the stored run has been noticed already, and the timer waits for the next one.
+        // If the stored run was read in the meantime, the timer already waits for the next run.
         if (entry.at === dueAt) entry.timer = undefined;
         entry.firing.worked();
         this.refresh();
@@ -203,7 +205,7 @@ export class ScheduleTimers {
     const { clock } = this.#parts;
     const at = clock.now();
     const skip = at - dueAt > missedAfter && !catchUp;
-    // This one run also stands for all further runs that were missed.
+    // If several runs were missed, this run stands for all of them.
     const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
     return this.#storage?.commits.submit<'fire'>({
       kind: 'fire',
@@ -217,7 +219,7 @@ export class ScheduleTimers {
     });
   }
 
-  /** Whatever hinders a schedule now, the next moment may be better. */
+  /** Logs a failure, and tries again after a delay. */
   #later(note: () => void, again: () => void, entry?: Entry): void {
     if (!this.#storage) return;
     note();

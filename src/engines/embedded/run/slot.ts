@@ -34,14 +34,14 @@ export class Slot implements AttemptKey, AttemptIo {
   readonly attempt: number;
   readonly id: string;
   readonly name: string;
-  /** Whether its end is known. The handler may still run. */
+  /** Whether the end of the attempt is known. The handler may still run. */
   over = false;
   stored = false;
-  /** Whether its end is logged, or the attempt was given up. */
+  /** Whether the end of the attempt is logged, or the attempt was given up. */
   logged = false;
   running: RunningAttempt | undefined;
   grace: Timer | undefined;
-  /** Log lines and progress that are not yet being written. */
+  /** Log lines and progress that no write has taken yet. */
   logs: LogEntry[] = [];
   latest: ProgressEntry | undefined;
   readonly #events: SlotEvents;
@@ -86,14 +86,14 @@ export class Slot implements AttemptKey, AttemptIo {
     this.#events.logged(this);
   }
 
-  /** Writes the log line of its end, once. */
+  /** Logs the end of the attempt, once. */
   logEnd(stored: StoredEnd): void {
     if (this.logged) return;
     this.logged = true;
     this.running?.logEnd(stored);
   }
 
-  /** Returns the lines to write, and forgets them. */
+  /** Returns the lines to write, and removes them here. */
   takeLogs(): LogEntry[] {
     if (this.logs.length === 0) return [];
     const taken = this.logs;

@@ -9,13 +9,13 @@ import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';
 import { type AttemptKey, isSame, Slot, type SlotEvents } from './slot.js';
 
-/** The last output of an attempt, which is not written yet. */
+/** The last output of an attempt, which is not stored yet. */
 export interface LeftToWrite {
   logs: readonly LogEntry[];
   progress: ProgressEntry | undefined;
 }
 
-/** How many lines are kept while they cannot be written. */
+/** Maximum number of lines that are kept while they cannot be written. */
 const maxKeptLines = 10_000;
 
 interface SlotsParts {
@@ -23,43 +23,53 @@ interface SlotsParts {
   clock: Clock;
   logger: Logger;
   /**
-   * Called when an attempt is over. Resolves to what is stored: `lost` for nothing, because another
-   * process has the task, and `undefined` for nothing, because this process stops.
+   * Called when an attempt has ended. Resolves to what was stored. `lost` means nothing, because
+   * another process owns the task. `undefined` means nothing, because this process stops.
    */
   finished(
     key: AttemptKey & { id: string },
     result: AttemptResult,
     rest: LeftToWrite,
   ): Promise<StoredEnd | 'lost' | undefined>;
-  /** Called when a cancelled attempt did not end in time. Resolves to whether its end is stored. */
+  /**
+   * Called when a cancelled attempt did not end in time. Resolves to whether its end was stored.
+   */
   abandoned(key: AttemptKey & { id: string }): Promise<boolean>;
-  /** Called when lines or progress are to be written. */
+  /** Called when there are lines or progress to write. */
   logged(): void;
   /** Called when a slot becomes free without the end of an attempt. */
   freed(): void;
   /**
-   * Called when the number of slots changes that handlers hold after their attempt was given up.
+   * Called when the number of stuck handlers changes: those that hold a slot after their attempt
+   * was given up.
    */
   stuckChanged(stuck: Stuck): void;
 }
 
-/** The running attempts of this process, at most as many as the runner allows. */
+/**
+ * The running attempts of this process, at most as many as the runner allows. An attempt passes
+ * through these steps:
+ * 1. `run` takes a slot and calls the runner.
+ * 2. When the result is known, `finished` stores it. If a cancelled handler does not end within its
+ *    grace period, `abandoned` stores its end instead, and the handler keeps the slot.
+ * 3. When the handler has ended, the slot is free for the next claim.
+ */
 export class Slots {
   readonly #parts: SlotsParts;
   readonly #running = new Set<Slot>();
-  /** Attempts whose end is known, but not yet stored. */
+  /** Attempts with a known end that is not stored yet. */
   readonly #ending = new Set<Slot>();
   /** Attempts that failed because this process stops. */
   readonly #returned = new Set<Slot>();
   #stopping = false;
-  /** Attempts that were cancelled after their claim was stored and before they begin here. */
+  /** Attempts that were cancelled after their claim was stored and before they started here. */
   #cancelledEarly: readonly AttemptKey[] = [];
   /**
-   * Attempts with lines or progress that is not written; a handler may write lines long after its
-   * attempt has ended.
+   * Attempts with lines or progress to write. A handler may write lines long after its attempt
+   * ended.
    */
   readonly #unwritten = new Set<Slot>();
-  /** Lines that could not be written. */
+  /** Lines that could not be written yet. */
   readonly #leftLogs: LogEntry[] = [];
   readonly #stuck: StuckAttempts;
   #closed = false;
@@ -72,7 +82,7 @@ export class Slots {
         'an abort listener of a task failed',
       ),
   };
-  /** Notifies whenever the end of an attempt is stored, or its handler has ended. */
+  /** Notifies when the end of an attempt is stored, and when a handler has ended. */
   readonly #ended = new Notifier();
 
   constructor(parts: SlotsParts) {
@@ -93,7 +103,7 @@ export class Slots {
     return this.#running.size + this.#ending.size;
   }
 
-  /** How many attempts have no stored end. */
+  /** Number of attempts whose end is not stored. */
   get active(): number {
     return [...new Set([...this.#running, ...this.#ending])].filter(
       ({ stored, logged }) => !stored && !logged,
@@ -130,8 +140,8 @@ export class Slots {
     void result.then((outcome) => {
       this.#record(slot, outcome);
       if (result === ended) this.#release(slot);
-      // An attempt that ends together with its handler has been released by now, or will be within
-      // this turn.
+      // If the handler ends together with its attempt, it has released its slot by now, or does so
+      // within this turn of the event loop.
       else if (this.#running.has(slot)) clock.nextTurn(() => this.#noteStuck(slot));
     });
     if (result !== ended) void ended.then(() => this.#release(slot, true));
@@ -156,8 +166,8 @@ export class Slots {
       this.#rest();
     };
     if (this.#stopping && result.status === 'failed') {
-      // It failed because its signal was aborted, so it is handed back like an attempt that does
-      // not end.
+      // The attempt failed because its signal was aborted. It is returned to the queue like an
+      // attempt that does not end.
       this.#returned.add(slot);
       stored();
       return;
@@ -166,7 +176,7 @@ export class Slots {
     void this.#parts
       .finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest })
       .then((end) => {
-        // An end that is not stored yet is handed back by the stop.
+        // If an end is not stored yet, the stop returns the task to the queue.
         if (end) this.#ending.delete(slot);
         if (end === 'lost') this.#warnLost(slot);
         else if (end) slot.logEnd(end);
@@ -184,8 +194,8 @@ export class Slots {
   }
 
   /**
-   * Logs the ends of attempts that this process has returned to the queue, from the states of their
-   * tasks by row id.
+   * Logs the ends of attempts that this process has returned to the queue. `states` has the state
+   * of each task by row id.
    */
   handedBack(states: ReadonlyMap<number, TaskStatus>): void {
     for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
@@ -196,9 +206,9 @@ export class Slots {
   }
 
   /**
-   * Called when the handler has ended. The commit that stores the end can already claim a task for
-   * its slot. If the attempt was given up before, no known commit stores the end, so the slot is
-   * only free for later ones.
+   * Frees the slot of a handler that has ended. The commit that stores the end can already claim a
+   * task for the slot. If the attempt was given up before, no such commit follows, so only later
+   * claims use the slot.
    */
   #release(slot: Slot, apart = false): void {
     this.#running.delete(slot);
@@ -212,21 +222,22 @@ export class Slots {
   }
 
   /**
-   * Cancels the attempts for which the database has a cancel request. An attempt that is claimed
-   * but has not begun here is cancelled when it begins.
+   * Cancels the attempts for which the database has a cancel request. If an attempt was claimed but
+   * has not started here, it is cancelled when it starts.
    */
   cancel(keys: readonly AttemptKey[]): void {
     if (keys.length === 0 && this.#cancelledEarly.length === 0) return;
     const running = [...this.#running];
-    // Compared by attempt too: after a timeout, a task may run again while its old handler runs.
+    // The attempt number is compared too: after a timeout, a task may run again while its old
+    // handler still runs.
     const slots = keys.map((key) => running.find((slot) => isSame(key, slot)));
     for (const slot of slots) if (slot) this.#cancel(slot);
     this.#cancelledEarly = keys.filter((_key, index) => slots[index] === undefined);
   }
 
   /**
-   * Aborts the signal of an attempt, and gives it up after its grace period. Its slot stays
-   * occupied until the handler ends.
+   * Aborts the signal of an attempt, and gives the attempt up after its grace period. Its slot
+   * stays occupied until the handler ends.
    */
   #cancel(slot: Slot): void {
     if (slot.grace || slot.over) return;
@@ -258,7 +269,7 @@ export class Slots {
     this.#parts.logged();
   }
 
-  /** Returns the lines to write, and forgets them. */
+  /** Returns the lines to write, and removes them here. */
   takeLogs(): LogEntry[] {
     return [
       ...this.#leftLogs.splice(0),
@@ -266,7 +277,7 @@ export class Slots {
     ];
   }
 
-  /** Returns the last progress of each attempt, and forgets it. */
+  /** Returns the last progress of each attempt, and removes it here. */
   takeProgress(): ProgressEntry[] {
     const entries: ProgressEntry[] = [];
     for (const slot of this.#unwritten) {
@@ -277,13 +288,15 @@ export class Slots {
     return entries;
   }
 
-  /** Accepts no more lines and reports no more handlers, because the tables will be closed. */
+  /** Stops accepting lines and reporting handlers, because the tables will be closed. */
   close(): void {
     this.#closed = true;
     this.#stuck.close();
   }
 
-  /** Resolves to whether all attempts ended within the given number of seconds. */
+  /**
+   * Waits up to a number of seconds for all attempts. Resolves to whether all of them have ended.
+   */
   async drain(seconds: number): Promise<boolean> {
     const timeout = new AbortController();
     const timer = this.#parts.clock.after(seconds * 1000, () => timeout.abort());
