@@ -48,8 +48,7 @@ const commonOptions = optionSet({
    * such keys, of which the first one encrypts and all decrypt. Names, tags, idempotency keys,
    * errors and log lines are not encrypted. Default: nothing is encrypted.
    */
-  encryptionKeys: (name, value: string | readonly string[] | undefined) =>
-    value === undefined ? [] : secretKeysOption(name, value),
+  encryptionKeys: secretKeysOption,
   /** The pino logger of the app, or `false` to log nothing. */
   logger: loggerOption,
 });
@@ -137,7 +136,7 @@ export function readManagerOptions(options: TaskManagerOptions = {}): ManagerSet
   return {
     concurrency,
     ...limits,
-    cipher: createCipher(encryptionKeys),
+    cipher: createCipher(encryptionKeys ?? []),
     logger,
     silent: options.logger === false,
     warn: durationWarnings(logger),

@@ -24,7 +24,7 @@ import {
  */
 export type Option<In, Out> = (name: string, value: In | undefined, warn: DurationWarning) => Out;
 
-type Rows = Record<string, Option<never, unknown>>;
+type Rows = Record<string, (name: string, value: never, warn: DurationWarning) => unknown>;
 
 type Given<R extends Rows> = { [K in keyof R]?: Parameters<R[K]>[1] };
 type Read<R extends Rows> = { [K in keyof R]: ReturnType<R[K]> };
@@ -63,7 +63,7 @@ export interface OptionSet<R extends Rows> {
 /** Declares a set of options. */
 export function optionSet<R extends Rows>(rows: R): OptionSet<R> {
   const names = Object.keys(rows);
-  const readers = Object.entries<Option<never, unknown>>(rows);
+  const readers = Object.entries(rows);
   const read: OptionSet<R>['read'] = (options, { where, prefix = '', suffix = '', warn }) => {
     const given = optionsObject<Record<string, unknown>>(where, options, names);
     const own: DurationWarning = (option, seconds) =>

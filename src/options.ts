@@ -258,7 +258,7 @@ export function listOption(
 }
 
 /** `path` of every factory: `/` or segments without a slash at the end. */
-export function pathOption(option: string, value: unknown): string {
+export function pathOption(option: string, value: string | undefined): string {
   return stringOption(option, value, '/tasks', {
     pattern: /^(\/|(\/[A-Za-z0-9._~-]+)+)$/,
     accepted:
@@ -306,8 +306,8 @@ function guarded(logger: Logger): Logger {
 }
 
 /** Checks the image that a page shows as its logo. */
-export function logoOption(value: unknown): string | undefined {
-  return stringOption('logo', value, undefined, {
+export function logoOption(option: string, value: string | undefined): string | undefined {
+  return stringOption(option, value, undefined, {
     pattern: /^(\/(?!\/)[!-~]*|data:image\/[a-z+.-]+[;,][!-~]*)$/,
     accepted: 'a path on this host, or a data:image/ URL',
     maxLength: 65_536,

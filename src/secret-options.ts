@@ -26,7 +26,11 @@ export function wrongSecretType(option: string, value: unknown, accepted: string
 /**
  * Reads an option of one secret key, or a list of them, newest first. The error never holds a key.
  */
-export function secretKeysOption(option: string, value: unknown): readonly string[] {
+export function secretKeysOption(
+  option: string,
+  value: string | readonly string[] | undefined,
+): readonly string[] | undefined {
+  if (value === undefined) return undefined;
   const keys: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (keys.length === 0)
     throw wrongSecret(option, 'a key, or a list of keys with the newest first', RangeError);

@@ -28,13 +28,8 @@ interface AuditTrailDeps {
 const maxRead = 5000;
 
 /** Reads the option `auditRetentionDays`. */
-export function retentionOption(value: unknown): number {
-  return numberOption('auditRetentionDays', value, 90, {
-    min: 0,
-    above: true,
-    max: 3650,
-    unit: 'days',
-  });
+export function retentionOption(name: string, value: number | undefined): number {
+  return numberOption(name, value, 90, { above: true, max: 3650, unit: 'days' });
 }
 
 /**
@@ -78,7 +73,7 @@ export function auditedAccess(
   access: Access | undefined,
   { store, path, auditRetentionDays, logger }: AuditedOptions,
 ): Access {
-  const retentionDays = retentionOption(auditRetentionDays);
+  const retentionDays = retentionOption('auditRetentionDays', auditRetentionDays);
   const trail = auditTrail({
     ...{ store: limitedStore(store), path, retentionDays },
     logger: loggerOption('logger', logger),

@@ -6,7 +6,10 @@ import { listOption } from '../options.js';
 /**
  * Reads the option `allowedHosts`, a list of host names without a port. Returns them in lower case.
  */
-export function allowedHostsOption(option: string, value: unknown): ReadonlySet<string> {
+export function allowedHostsOption(
+  option: string,
+  value: readonly string[] | undefined,
+): ReadonlySet<string> {
   const hosts = listOption(
     option,
     value,

@@ -18,7 +18,10 @@ export function isSafeMethod(method: string): boolean {
  * without a path or the default port. An origin in any other form would never match, so it is
  * rejected at the start.
  */
-export function trustedOriginsOption(option: string, value: unknown): readonly string[] {
+export function trustedOriginsOption(
+  option: string,
+  value: readonly string[] | undefined,
+): readonly string[] {
   return listOption(option, value, "origins such as 'https://app.example:8443'", (item) => {
     const origin = originOf(item);
     if (origin === undefined || origin === item) return origin !== undefined;

@@ -65,7 +65,7 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
   const web = readWebOptions(given);
   const assets = builtAssets();
   const title = stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 });
-  const logo = logoOption(given.logo);
+  const logo = logoOption('logo', given.logo);
   const routes: Route[] = [
     {
       method: 'GET',

@@ -1,33 +1,43 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
-import {
-  booleanOption,
-  optionsObject,
-  rangeError,
-  stringOption,
-  wrongType,
-} from '../../options.js';
+import { type OptionsOf, optionSet, type SettingsOf, text } from '../../option-set.js';
+import { booleanOption, rangeError, wrongType } from '../../options.js';
 
-/** Name and attributes of the session cookie. */
-export interface CookieOptions {
+const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
+type SameSite = keyof typeof sameSiteNames;
+
+/** The options of the cookies. */
+export const cookieOptions = optionSet({
   /**
    * Name of the cookie. Default `taskflow_token`, followed by a hash of the path if that is not
    * `/tasks`.
    */
-  name?: string | undefined;
+  name: text({
+    pattern: /^(?!__(Host|Secure)-)[\w.-]{1,64}$/i,
+    accepted:
+      "up to 64 letters, digits, '_', '.' or '-', without the prefix __Host- (which is added)",
+  }),
   /**
    * Whether the cookie is sent over HTTPS only. Default `'auto'`: if the request came over HTTPS
    * (see `app.proxy`).
    */
-  secure?: boolean | 'auto' | undefined;
+  secure: (name, value: boolean | 'auto' = 'auto'): boolean | 'auto' =>
+    value === 'auto' ? value : booleanOption(name, value, true),
   /** Default `'lax'`. `'none'` needs `secure: true`. */
-  sameSite?: 'strict' | 'lax' | 'none' | undefined;
+  sameSite: (name, value: SameSite = 'lax'): SameSite => {
+    if (!Object.hasOwn(sameSiteNames, value))
+      throw wrongType(name, value, "'strict', 'lax' or 'none'");
+    return value;
+  },
   /**
    * Shares the cookie with the subdomains of this domain. Default: the cookie is sent to this host
    * only.
    */
-  domain?: string | undefined;
-}
+  domain: text({ pattern: /^[a-z0-9.-]+$/i, accepted: 'a host name' }),
+});
+
+/** Name and attributes of the session cookie. */
+export interface CookieOptions extends OptionsOf<typeof cookieOptions> {}
 
 /** One cookie of a login. */
 export interface Cookie {
@@ -53,31 +63,14 @@ export interface Cookies {
 /** Bytes of name and value that every browser keeps (RFC 6265bis section 5.6). */
 export const maxCookieBytes = 4096;
 
-const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
-
 /**
  * Makes the cookies of a login. The prefix `__Host-` binds a Secure cookie to this host (RFC
  * 6265bis).
  */
-export function loginCookies(options: CookieOptions | undefined, path: string): Cookies {
-  const {
-    name = defaultName(path),
-    secure = 'auto',
-    sameSite = 'lax',
-    domain,
-  } = optionsObject<CookieOptions>('cookie', options, ['name', 'secure', 'sameSite', 'domain']);
-  stringOption('cookie.name', name, undefined, {
-    pattern: /^(?!__(Host|Secure)-)[\w.-]{1,64}$/i,
-    accepted:
-      "up to 64 letters, digits, '_', '.' or '-', without the prefix __Host- (which is added)",
-  });
-  stringOption('cookie.domain', domain, undefined, {
-    pattern: /^[a-z0-9.-]+$/i,
-    accepted: 'a host name',
-  });
-  if (secure !== 'auto') booleanOption('cookie.secure', secure, true);
-  if (!Object.hasOwn(sameSiteNames, sameSite))
-    throw wrongType('cookie.sameSite', sameSite, "'strict', 'lax' or 'none'");
+export function loginCookies(
+  path: string,
+  { name = defaultName(path), secure, sameSite, domain }: SettingsOf<typeof cookieOptions>,
+): Cookies {
   if (sameSite === 'none' && secure !== true)
     throw rangeError(
       "cookie.sameSite 'none' needs cookie.secure: true; browsers refuse it otherwise",

@@ -194,7 +194,7 @@ describe('session tokens', () => {
 });
 
 describe('secretKey', () => {
-  it.each([
+  it.each<[string, unknown, typeof Error]>([
     ['empty', '', RangeError],
     ['31 characters long', 'abcdefghijklmnopqrstuvwxyz01234', RangeError],
     ['monotonous', 'abcabcabcabcabcabcabcabcabcabcabcabc', RangeError],
@@ -202,9 +202,10 @@ describe('secretKey', () => {
     ['an empty list', [], RangeError],
     ['a list with one key twice', [secretKey, secretKey], RangeError],
   ])('is rejected without being shown if it is %s', (_case, value, Kind) => {
-    expect(() => secretKeysOption('secretKey', value)).toThrow(Kind);
+    const read = () => secretKeysOption('secretKey', value as string);
+    expect(read).toThrow(Kind);
     try {
-      secretKeysOption('secretKey', value);
+      read();
     } catch (error) {
       const { message } = error as Error;
       expect(message).toContain('secretKey');

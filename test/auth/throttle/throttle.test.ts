@@ -27,7 +27,7 @@ function throttleAt(
   const notified: [string, number, number][] = [];
   const now = (): number => clock.now;
   const throttle = createThrottle({
-    limits: throttleOption(options),
+    limits: throttleOption('throttle', options),
     buckets: buckets ?? bucketsIn(memoryStore({ now }), ''),
     key: Buffer.from('key'),
     now,
@@ -359,7 +359,7 @@ describe('the throttle', () => {
     ['a fraction', { account: 1.5 }],
     ['a floor of a minute', { floor: 60 }],
   ])('rejects %s as an option', (_case, value) => {
-    expect(() => throttleOption(value as ThrottleOptions)).toThrow(/throttle/);
+    expect(() => throttleOption('throttle', value as ThrottleOptions)).toThrow(/throttle/);
   });
 });
 
