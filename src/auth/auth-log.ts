@@ -120,6 +120,12 @@ export function authLog({
     };
   };
 
+  const sessionFields = (request: RequestInfo, { username, strategy, id }: Session) => ({
+    ...{ username, strategy, sessionId: id.slice(0, 8) },
+    ...request,
+    mount,
+  });
+
   return {
     success(request, session, { via, durationMs, failures }) {
       const { username, strategy } = session;
@@ -222,35 +228,16 @@ export function authLog({
         detail: { username, strategy, ...session },
       });
     },
-    found(request, { username, strategy, id }, reason) {
-      logger.info(
-        {
-          event: 'session_expired',
-          reason,
-          username,
-          strategy,
-          sessionId: id.slice(0, 8),
-          ...request,
-          mount,
-        },
-        'session ended',
-      );
+    found(request, session, reason) {
+      const fields = sessionFields(request, session);
+      logger.info({ event: 'session_expired', reason, ...fields }, 'session ended');
     },
-    renewed(request, { username, strategy, id }) {
-      logger.debug(
-        {
-          event: 'session_renewed',
-          username,
-          strategy,
-          sessionId: id.slice(0, 8),
-          ...request,
-          mount,
-        },
-        'session renewed',
-      );
+    renewed(request, session) {
+      const fields = sessionFields(request, session);
+      logger.debug({ event: 'session_renewed', ...fields }, 'session renewed');
     },
-    reused(request, { username, strategy, id }, how) {
-      const fields = { username, strategy, sessionId: id.slice(0, 8), ...request, mount };
+    reused(request, session, how) {
+      const fields = sessionFields(request, session);
       if (how === 'expired')
         logger.debug({ event: 'session_use_after_expire', ...fields }, 'token used after its time');
       else

@@ -1,14 +1,5 @@
 import type { TaskStatus } from '../../client/client.js';
 
-export const statuses = [
-  'pending',
-  'running',
-  'success',
-  'failed',
-  'interrupted',
-  'cancelled',
-] as const satisfies readonly TaskStatus[];
-
 /** A symbol of each state, for users who cannot tell the colours apart. */
 export const symbols: Record<TaskStatus, string> = {
   pending: '◷',
@@ -18,3 +9,6 @@ export const symbols: Record<TaskStatus, string> = {
   interrupted: '⚡',
   cancelled: '⊘',
 };
+
+/** All states, in the order in which they are shown. */
+export const statuses = Object.keys(symbols) as TaskStatus[];

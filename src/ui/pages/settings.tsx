@@ -5,7 +5,8 @@ import { plural, whole } from '../kit/formats.js';
 import { notify, showError } from '../kit/notices.js';
 import { isZone } from '../state/address.js';
 import { bootstrap, client, may, ownName } from '../state/bootstrap.js';
-import { shortcutsOn, zonePreference } from '../state/preferences.js';
+import { zonePreference } from '../state/preferences.js';
+import { ShortcutsSwitch } from '../state/shortcuts-switch.js';
 import { setTheme, theme, themes } from '../state/theme.js';
 import { show } from '../state/view.js';
 
@@ -141,14 +142,7 @@ export function SettingsPage() {
           ))}
         </fieldset>
         <Zones />
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={shortcutsOn.value}
-            onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)}
-          />
-          Single letters are shortcuts
-        </label>
+        <ShortcutsSwitch />
       </section>
       {may('delete') && <History />}
       <section class="frame" aria-labelledby="about">

@@ -1,6 +1,6 @@
 import { openDialog } from '../kit/dialog.js';
 import { pageNames, pages } from '../state/pages.js';
-import { shortcutsOn } from '../state/preferences.js';
+import { ShortcutsSwitch } from '../state/shortcuts-switch.js';
 
 const keys: readonly (readonly [keys: string, what: string])[] = [
   ['Ctrl K, ⌘ K', 'go to a page, a function, a queue, a task'],
@@ -41,14 +41,7 @@ export function showHelp(): void {
           </div>
         ))}
       </dl>
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={shortcutsOn.value}
-          onChange={(event) => (shortcutsOn.value = event.currentTarget.checked)}
-        />
-        Single letters are shortcuts
-      </label>
+      <ShortcutsSwitch />
       <div class="dialog-buttons">
         <button type="submit" class="primary">
           Close
