@@ -26,10 +26,10 @@ import {
 import { type Cipher, decryptTask } from './tasks/encryption.js';
 import type { AppConnection, TaskEngine } from './tasks/engine.js';
 import type { Definitions } from './tasks/function-settings.js';
+import { type HandlerRunner, handlerRunner } from './tasks/handler-runner.js';
 import type { NewTask } from './tasks/new-task.js';
 import type { EnginePromises } from './tasks/promises.js';
 import { readCommand } from './tasks/read-command.js';
-import { type HandlerRunner, handlerRunner } from './tasks/runner.js';
 import { checkScheduled, type ScheduleOptions } from './tasks/schedule.js';
 import type {
   Aggregates,

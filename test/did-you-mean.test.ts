@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { didYouMean } from '../src/did-you-mean.js';
-import * as queries from '../src/tasks/queries.js';
+import * as queries from '../src/tasks/query-schemas.js';
 
 const taskOptions = [
   'retries',

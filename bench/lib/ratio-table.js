@@ -50,17 +50,17 @@ const show = (value) =>
  * Prints a table. @param {{ mine: string, peer: string, ratio?: string }} names @param {Row[]} rows
  */
 export function printTable({ mine, peer, ratio = `${mine} ÷ ${peer}` }, rows) {
-  const lines = rows.map(({ name, unit, goal, ...figures }) => {
-    const ratios = figures.mine.map((value, round) => value / (figures.peer[round] ?? 1));
+  const lines = rows.map(({ name, unit, goal, ...stats }) => {
+    const ratios = stats.mine.map((value, round) => value / (stats.peer[round] ?? 1));
     const found = {
-      mine: median(figures.mine),
+      mine: median(stats.mine),
       ratio: median(ratios),
-      worst: Math.max(...figures.mine),
+      worst: Math.max(...stats.mine),
     };
     const cells = [
       name,
       `${show(found.mine)} ${unit}`.trim(),
-      `${show(median(figures.peer))} ${unit}`.trim(),
+      `${show(median(stats.peer))} ${unit}`.trim(),
       `${found.ratio.toFixed(2)} ×`,
     ];
     return [...cells, goal ? `${goal.text}${goal.isMet(found) ? '' : ' (missed)'}` : ''];

@@ -41,19 +41,19 @@ export async function compare(
  * Promise<Record<K, number>> }} contest
  */
 export async function inTurn({ label, rounds, mine, peer, measure }) {
-  const figures = /** @type {Record<K, { mine: number[], peer: number[] }>} */ ({});
+  const stats = /** @type {Record<K, { mine: number[], peer: number[] }>} */ ({});
   for (let round = 0; round < rounds; round++) {
     const first = await measure(round % 2 === 0 ? mine : peer);
     const second = await measure(round % 2 === 0 ? peer : mine);
     const [own, other] = round % 2 === 0 ? [first, second] : [second, first];
     const names = /** @type {K[]} */ (Object.keys(own));
     for (const name of names) {
-      figures[name] ??= { mine: [], peer: [] };
-      figures[name].mine.push(own[name]);
-      figures[name].peer.push(other[name]);
+      stats[name] ??= { mine: [], peer: [] };
+      stats[name].mine.push(own[name]);
+      stats[name].peer.push(other[name]);
     }
     const ratios = names.map((name) => `${name} ${(own[name] / other[name]).toFixed(2)}`);
     console.error(`${label}, round ${round + 1}: ${ratios.join(', ')}`);
   }
-  return figures;
+  return stats;
 }

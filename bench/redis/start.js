@@ -14,7 +14,7 @@ const settling = 3000;
 export async function startWorkers({ rounds, started }) {
   const [full, empty] = [await startSide('ours'), await startSide('ours')];
   await makeEndedJobs(full, started);
-  const figures = await inTurn({
+  const stats = await inTurn({
     ...{ label: 'start', rounds, mine: full, peer: empty },
     async measure(side) {
       const worker = await side.child('worker');
@@ -25,7 +25,7 @@ export async function startWorkers({ rounds, started }) {
     },
   });
   await Promise.all([full.end(), empty.end()]);
-  const { start, rss } = figures;
+  const { start, rss } = stats;
   const more = Math.max(
     ...(rss?.mine ?? []).map((value, round) => value - (rss?.peer[round] ?? 0)),
   );

@@ -1,6 +1,6 @@
 import type { ParamOf } from '../web/row.js';
 import type { taskRows } from '../web/task-rows.js';
-import type { Answer, Given } from './given.js';
+import type { Answer, Given } from './request-types.js';
 
 /*
  * The types of the client's requests, from the rows of the server's routes. Only types: the client

@@ -23,8 +23,8 @@ import {
   textOf,
 } from './check.js';
 import { readEvents, type ServerEvent } from './events.js';
-import type { Answer, Body, Given } from './given.js';
 import { ProblemError, problemOf } from './problem.js';
+import type { Answer, Body, Given } from './request-types.js';
 
 export type {
   CommandFilter,

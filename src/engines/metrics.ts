@@ -6,7 +6,7 @@ import {
   type TaskStatus,
   taskStatuses,
 } from '../tasks/types.js';
-import { addFigures, bucketOf, type Figures, noFigures, percentile } from './figures.js';
+import { addStats, bucketOf, type EndedStats, emptyStats, percentile } from './ended-stats.js';
 
 /** A rollup: statistics of the tasks of one name and queue that ended in one unit of time. */
 export interface Summed {
@@ -14,7 +14,7 @@ export interface Summed {
   queue: string;
   /** Start of the unit in Unix milliseconds. */
   at: number;
-  figures: Figures;
+  stats: EndedStats;
 }
 
 /** The current number of tasks of a name and queue in a state. */
@@ -27,7 +27,7 @@ export interface Live {
 
 /** The statistics of a name, of a queue, or of all tasks. */
 interface Group {
-  figures: Figures;
+  stats: EndedStats;
   live: Counts;
 }
 
@@ -47,16 +47,16 @@ interface MetricsParts {
 
 /** Returns the metrics of a time range, or of all time, from rollups and current counts. */
 export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsParts): Metrics {
-  const figures = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> =>
-    figuresOf(group, ranged);
+  const stats = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> =>
+    statsOf(group, ranged);
   const total = groupBy(() => '', sums, live).get('') ?? noGroup();
   const grouped = (key: 'name' | 'queue'): Metrics['functions'] =>
     [...groupBy((row) => row[key], sums, live)]
       .filter(([name]) => name !== noQueue)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, group]) => ({ name, ...figures(group) }));
+      .map(([name, group]) => ({ name, ...stats(group) }));
   return {
-    ...figures(total),
+    ...stats(total),
     functions: grouped('name'),
     queues: grouped('queue'),
     series: step === undefined ? [] : seriesOf(points, step),
@@ -71,13 +71,13 @@ export function histogramsOf(
   const last = bounds.map((seconds) => bucketOf(seconds * 1000));
   return [...groupBy(({ name }) => name, sums, [])]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, { figures }]) => {
-      const buckets = Object.entries(figures.buckets).map(
+    .map(([name, { stats }]) => {
+      const buckets = Object.entries(stats.buckets).map(
         ([bucket, n]) => [Number(bucket), n] as const,
       );
       const within = (bucket: number): number =>
         buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
-      return { name, counts: last.map(within), count: figures.ran, sum: figures.total / 1000 };
+      return { name, counts: last.map(within), count: stats.ran, sum: stats.total / 1000 };
     });
 }
 
@@ -87,7 +87,7 @@ export function noCounts(): Counts {
 }
 
 function noGroup(): Group {
-  return { figures: noFigures(), live: noCounts() };
+  return { stats: emptyStats(), live: noCounts() };
 }
 
 /** Groups rollups and current counts by a key. */
@@ -103,7 +103,7 @@ function groupBy(
     groups.set(key, group);
     return group;
   };
-  for (const sum of sums) addFigures(groupOf(sum).figures, sum.figures);
+  for (const sum of sums) addStats(groupOf(sum).stats, sum.stats);
   for (const row of live) groupOf(row).live[row.status] += row.n;
   return groups;
 }
@@ -112,31 +112,31 @@ function groupBy(
  * Returns the statistics of a group. For all time, its counts are the current ones. For a range,
  * they include the tasks that ended in it, and the tasks that are pending or running now.
  */
-function figuresOf(
-  { figures, live }: Group,
+function statsOf(
+  { stats, live }: Group,
   ranged: boolean,
 ): Pick<Metrics, 'counts' | 'successRate' | 'durations'> {
   const counts = ranged
-    ? { ...noCounts(), pending: live.pending, running: live.running, ...figures.ended }
+    ? { ...noCounts(), pending: live.pending, running: live.running, ...stats.ended }
     : live;
-  return { counts, successRate: successRate(counts), durations: durationsOf(figures) };
+  return { counts, successRate: successRate(counts), durations: durationsOf(stats) };
 }
 
 function seriesOf(points: readonly Summed[], step: number): Metrics['series'] {
-  const byTime = new Map<number, Figures>();
+  const byTime = new Map<number, EndedStats>();
   for (const point of points) {
     const at = point.at - (point.at % step);
-    const total = byTime.get(at) ?? noFigures();
+    const total = byTime.get(at) ?? emptyStats();
     byTime.set(at, total);
-    addFigures(total, point.figures);
+    addStats(total, point.stats);
   }
   return [...byTime]
     .sort(([a], [b]) => a - b)
-    .map(([at, figures]) => ({
+    .map(([at, stats]) => ({
       at: new Date(at).toISOString(),
-      success: figures.ended.success ?? 0,
-      failed: figures.ended.failed ?? 0,
-      p95: inSeconds(percentile(figures, 0.95)),
+      success: stats.ended.success ?? 0,
+      failed: stats.ended.failed ?? 0,
+      p95: inSeconds(percentile(stats, 0.95)),
     }));
 }
 
@@ -148,15 +148,15 @@ export function successRate({ success, failed, interrupted }: Counts): number | 
   return ended === 0 ? null : success / ended;
 }
 
-function durationsOf(figures: Figures): Durations {
-  const { ran, total, min, max } = figures;
+function durationsOf(stats: EndedStats): Durations {
+  const { ran, total, min, max } = stats;
   return {
     avg: inSeconds(ran === 0 ? null : total / ran),
     min: inSeconds(ran === 0 ? null : min),
     max: inSeconds(ran === 0 ? null : max),
-    p50: inSeconds(percentile(figures, 0.5)),
-    p95: inSeconds(percentile(figures, 0.95)),
-    p99: inSeconds(percentile(figures, 0.99)),
+    p50: inSeconds(percentile(stats, 0.5)),
+    p95: inSeconds(percentile(stats, 0.95)),
+    p99: inSeconds(percentile(stats, 0.99)),
   };
 }
 

@@ -6,7 +6,7 @@ import type { Context } from 'koa';
 import serve from 'koa-static';
 import { TaskflowError } from '../errors.js';
 import { packageFile } from '../package-files.js';
-import { ignoreCuts } from './cut.js';
+import { ignoreDisconnects } from './client-disconnect.js';
 import { assetHeaders } from './headers.js';
 
 const folder = fileURLToPath(packageFile('public/assets/'));
@@ -42,7 +42,7 @@ function load(): Assets {
     },
     async send(ctx, file) {
       if (!files.has(file)) throw new TaskflowError('NOT_FOUND', 'There is no such file.');
-      ignoreCuts(ctx);
+      ignoreDisconnects(ctx);
       const asked = ctx.path;
       try {
         ctx.path = `/${file}`;

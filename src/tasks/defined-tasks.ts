@@ -13,7 +13,7 @@ import type { Cipher } from './encryption.js';
 import type { AppConnection } from './engine.js';
 import type { NewTask, TaskClock } from './new-task.js';
 import { prepareTask } from './prepare.js';
-import { argumentLists, PreparedTasks } from './prepared.js';
+import { argumentLists, PreparedTasks } from './prepared-tasks.js';
 import {
   type CallSettings,
   type EnqueueOptions,

@@ -3,7 +3,7 @@ import { encodeArguments } from './arguments.js';
 import { checkArgument, plainCopy, refuseUndefined } from './check-schema.js';
 import type { Command, CommandBy } from './commands.js';
 import type { TaskFilter } from './engine-queries.js';
-import type * as Queries from './queries.js';
+import type * as Queries from './query-schemas.js';
 import { filterOf, loadQueries } from './read-queries.js';
 
 /** Bytes of new arguments that are looked at, at most; the manager has a limit of its own. */

@@ -10,7 +10,7 @@ import type {
   TaskFilter,
   TaskQuery,
 } from './engine-queries.js';
-import type * as Queries from './queries.js';
+import type * as Queries from './query-schemas.js';
 import { readTime } from './time-text.js';
 
 /*
@@ -20,7 +20,7 @@ import { readTime } from './time-text.js';
 
 /** The schemas, loaded with the first call that needs them. */
 export const loadQueries = (): Promise<typeof Queries> =>
-  runInEmptyContext(() => import('./queries.js'));
+  runInEmptyContext(() => import('./query-schemas.js'));
 
 type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failureQuery';
 

@@ -3,7 +3,7 @@ import type { Action, CommandBy, Outcome } from './commands.js';
 import type { Changes, EngineDescription } from './engine.js';
 import type { Aggregates as EngineAggregates } from './engine-queries.js';
 import type { Definitions } from './function-settings.js';
-import type * as Queries from './queries.js';
+import type * as Queries from './query-schemas.js';
 import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from './types.js';
 
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;

@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Access, AuditQuery } from '../http/access.js';
-import { ignoreCuts } from '../http/cut.js';
+import { ignoreDisconnects } from '../http/client-disconnect.js';
 import { readTime } from '../tasks/time-text.js';
 import { type ExportFormat, exportAudit, exportTasks, exportTypes, searchedOf } from './export.js';
 import { type Input, readRow } from './row.js';
@@ -56,7 +56,7 @@ function dateAt(text: string | undefined, now: number): Date | undefined {
 
 /** Makes the answer a file that is saved. A client that disconnects before its end is no error. */
 function asFile(ctx: Context, name: string, format: ExportFormat): void {
-  ignoreCuts(ctx);
+  ignoreDisconnects(ctx);
   ctx.attachment(`${name}.${format}`);
   ctx.type = exportTypes[format];
 }

@@ -17,7 +17,7 @@ import {
   time,
   whole,
   words,
-} from '../tasks/queries.js';
+} from '../tasks/query-schemas.js';
 
 /**
  * The schemas of requests, from which their checks and types come. The name of a schema ends with
@@ -26,7 +26,13 @@ import {
  * takes longer to load than Koa.
  */
 
-export { detailQuery, failureQuery, listQuery, logQuery, metricsQuery } from '../tasks/queries.js';
+export {
+  detailQuery,
+  failureQuery,
+  listQuery,
+  logQuery,
+  metricsQuery,
+} from '../tasks/query-schemas.js';
 
 /** `GET P/export`. */
 export const exportQuery = strict({

@@ -5,7 +5,7 @@ import { catchListenerErrors } from '../caught-listeners.js';
 import { isReported, TaskflowError } from '../errors.js';
 import { type Access, hasRole, isOpen } from '../http/access.js';
 import { clientAddress } from '../http/client-address.js';
-import { ignoreCuts } from '../http/cut.js';
+import { ignoreDisconnects } from '../http/client-disconnect.js';
 import { plainHeaders } from '../http/headers.js';
 import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
@@ -153,7 +153,7 @@ function begin(ctx: Context): void {
   // Events are written to the response directly, which makes a thousand streams cheap. Koa must not
   // answer as well.
   ctx.respond = false;
-  ignoreCuts(ctx);
+  ignoreDisconnects(ctx);
   ctx.req.setTimeout(0);
   // A connection of HTTP/2 belongs to other requests too.
   if (ctx.req.httpVersionMajor < 2) ctx.req.socket.setNoDelay(true);

@@ -49,8 +49,8 @@ import { EngineReads } from './read/engine-reads.js';
 import { EngineWindow } from './read/engine-window.js';
 import { type CountedQueues, MarkedJobs } from './read/marked-jobs.js';
 import { readJob } from './read/task-detail.js';
+import { CrashRecovery } from './run/crash-recovery.js';
 import { Execution } from './run/execution.js';
-import { Settler } from './run/settler.js';
 import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
@@ -75,7 +75,7 @@ const leaveTimeout = 2000;
  *   answer queries.
  * - A process that runs tasks also has an `Execution`, which runs the tasks of all queues, and a
  *   `Scheduler`, which enqueues the runs of schedules.
- * - Every started process shares the work for all of them: `Settler` ends the jobs of crashed
+ * - Every started process shares the work for all of them: `CrashRecovery` ends the jobs of crashed
  *   workers, `Retention` removes expired jobs, `Presence` keeps the list of processes, and
  *   `Statistics` adds up the tasks that ended.
  *
@@ -106,7 +106,7 @@ export class JobEngine implements TaskEngine {
   readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   #observer: TransitionObserver | undefined;
   #execution: Execution | undefined;
-  #settler: Settler | undefined;
+  #recovery: CrashRecovery | undefined;
   /** The calls to Redis that callers await. A stop waits for them. */
   readonly #calls: RedisCalls;
   #starting: Promise<void> | undefined;
@@ -232,7 +232,7 @@ export class JobEngine implements TaskEngine {
   /** Begins to end the jobs of processes that die. */
   #settle(): void {
     const { stalledInterval = 5000 } = this.#options;
-    this.#settler = new Settler({
+    this.#recovery = new CrashRecovery({
       ...this.#options,
       ...this.#stored,
       stalledInterval,
@@ -242,7 +242,7 @@ export class JobEngine implements TaskEngine {
       ended: (task) => this.#statistics.ended(task),
       runsHere: (queue, jobId) => this.#execution?.executor.runs(queue, jobId) ?? false,
     });
-    this.#settler.start();
+    this.#recovery.start();
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {
@@ -269,7 +269,7 @@ export class JobEngine implements TaskEngine {
 
   /** Writes pending data, and closes everything that uses the connections. */
   async #leave(): Promise<void> {
-    await this.#settler?.stop();
+    await this.#recovery?.stop();
     this.#calls.close();
     await Promise.allSettled([this.#statistics.flush(), this.#presence.leave()]);
     await Promise.allSettled([this.#scheduler.close(), this.#window.close(), this.#queues.close()]);

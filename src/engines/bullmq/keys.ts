@@ -1,5 +1,5 @@
 import { TaskflowError } from '../../errors.js';
-import type { Level } from '../figures.js';
+import type { Level } from '../ended-stats.js';
 
 /**
  * Returns the names of an engine's keys. BullMQ's prefix is `{name}`. The braces are a hash tag,

@@ -1,6 +1,6 @@
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
-import { startOf } from '../figures.js';
+import { startOf } from '../ended-stats.js';
 import { statsOption } from '../stats-option.js';
 import type { Reader } from '../tables/read/reader.js';
 import type { Clock, Timer } from './clock.js';

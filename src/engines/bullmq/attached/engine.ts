@@ -28,7 +28,7 @@ import { attachedActions, JobControl } from './job-control.js';
 import { coverageOf, readMetrics } from './metrics.js';
 import { AttachedPauses } from './pauses.js';
 import { connectionOf } from './queues-option.js';
-import { cannotUse, Reach, ReachingWork } from './reach.js';
+import { AvailabilityWork, cannotUse, RedisAvailability } from './redis-availability.js';
 import { listSchedulers, recurrenceOf, toScheduleState } from './schedulers.js';
 import { openAttachedWindow } from './window.js';
 
@@ -52,14 +52,14 @@ interface AttachedDeps {
 /**
  * The engine of attached queues. `WindowModel` keeps the newest jobs in memory and answers lists,
  * as for `bullmqEngine`; `AttachedSource` tells it about changes, from BullMQ's events. Details are
- * read from the job. Commands are BullMQ's own methods (`job-control.ts`). `Reach` says whether
- * Redis answers. Sessions are in a `redisStore`, opened on first use.
+ * read from the job. Commands are BullMQ's own methods (`job-control.ts`). `RedisAvailability` says
+ * whether Redis answers. Sessions are in a `redisStore`, opened on first use.
  */
 export class AttachedEngine implements EngineReader, EngineControl {
   readonly can: ReadonlySet<Action> = attachedActions;
   readonly #queues: ReadonlyMap<string, QueueReads>;
   readonly #options: AttachedDeps;
-  readonly #reach: Reach;
+  readonly #availability: RedisAvailability;
   readonly #pauses: AttachedPauses;
   readonly #opening: Promise<WindowModel>;
   readonly #firstRead: Promise<void>;
@@ -77,7 +77,7 @@ export class AttachedEngine implements EngineReader, EngineControl {
   constructor(queues: readonly Queue[], options: AttachedDeps) {
     this.#queues = new Map(queues.map((queue) => [queue.name, new QueueReads(queue)]));
     this.#options = options;
-    this.#reach = new Reach(options.logger);
+    this.#availability = new RedisAvailability(options.logger);
     this.#pauses = new AttachedPauses(this.#queues);
     this.#firstRead = new Promise((resolve) => {
       this.#settleFirstRead = resolve;
@@ -107,7 +107,7 @@ export class AttachedEngine implements EngineReader, EngineControl {
 
   #listen(queue: Queue): void {
     const onError = (error: unknown): void => {
-      this.#reach.setLost(error, queue.name);
+      this.#availability.setLost(error, queue.name);
       this.#settleFirstRead();
     };
     // This listener stays after `close`. Without a listener, BullMQ prints the whole error, and
@@ -124,8 +124,12 @@ export class AttachedEngine implements EngineReader, EngineControl {
   async #open(): Promise<WindowModel> {
     const { history, keep, logger } = this.#options;
     const work = {
-      looking: new ReachingWork(logger, 'reading the events of attached queues', this.#reach),
-      filling: new ReachingWork(logger, 'reading attached queues', this.#reach),
+      looking: new AvailabilityWork(
+        logger,
+        'reading the events of attached queues',
+        this.#availability,
+      ),
+      filling: new AvailabilityWork(logger, 'reading attached queues', this.#availability),
     };
     while (!this.#closed) {
       try {
@@ -143,9 +147,9 @@ export class AttachedEngine implements EngineReader, EngineControl {
         });
         if (this.#closed) await model.close();
         else this.#model = model;
-        this.#reach.setUsable();
+        this.#availability.setUsable();
       } catch (error) {
-        this.#reach.setLost(error);
+        this.#availability.setLost(error);
       }
       this.#settleFirstRead();
       if (this.#model) return this.#model;
@@ -157,7 +161,7 @@ export class AttachedEngine implements EngineReader, EngineControl {
   async #ready(): Promise<WindowModel> {
     if (this.#closed) throw isClosed();
     await this.#firstRead;
-    const { lost } = this.#reach;
+    const { lost } = this.#availability;
     if (lost) throw cannotUse(lost, true);
     if (!this.#model)
       throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'), false);
@@ -183,7 +187,7 @@ export class AttachedEngine implements EngineReader, EngineControl {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#reach.close();
+    this.#availability.close();
     this.#settleFirstRead();
     for (const end of this.#endListening) end();
     // Closing the model can take forever if Redis never answers, so the wait has a limit. A model

@@ -21,7 +21,7 @@ export async function readMetrics(
 ): Promise<Metrics> {
   const metrics = await model.aggregate('metrics', [range]);
   const isRanged = range.from !== undefined || range.to !== undefined;
-  const known = new Map(metrics.queues.map((figures) => [figures.name, figures]));
+  const known = new Map(metrics.queues.map((stats) => [stats.name, stats]));
   const all = noCounts();
   const queues = await Promise.all(
     names.map(async (name) => {
@@ -39,21 +39,19 @@ const noFigures: Stats = {
   durations: { avg: null, min: null, max: null, p50: null, p95: null, p99: null },
 };
 
-/** Replaces the counts of figures. Within a range, BullMQ does not count ended jobs. */
+/** Replaces the counts of statistics. Within a range, BullMQ does not count ended jobs. */
 function withCounts<T extends Stats>(
-  figures: T,
+  stats: T,
   { pending, running, ...ended }: Counts,
   isRanged: boolean,
 ): T {
-  const counts = isRanged
-    ? { ...figures.counts, pending, running }
-    : { pending, running, ...ended };
-  return { ...figures, counts, successRate: successRate(counts) };
+  const counts = isRanged ? { ...stats.counts, pending, running } : { pending, running, ...ended };
+  return { ...stats, counts, successRate: successRate(counts) };
 }
 
 /**
- * Returns which jobs the figures of a range include. `from`: the start of the range. `readSince`:
- * since when every event is read. Both are Unix milliseconds.
+ * Returns which jobs the statistics of a range include. `from`: the start of the range.
+ * `readSince`: since when every event is read. Both are Unix milliseconds.
  */
 export function coverageOf(from: number | undefined, readSince: number): Coverage {
   return from !== undefined && from >= readSince

@@ -1,4 +1,4 @@
-import { levels, startOf } from '../../figures.js';
+import { levels, startOf } from '../../ended-stats.js';
 import type { Reader } from '../../tables/read/reader.js';
 import { dropExpired, makeSearchable } from '../../tables/write/maintenance.js';
 import { dropPartitions, dropStatistics } from '../../tables/write/statistics.js';

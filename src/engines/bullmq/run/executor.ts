@@ -151,7 +151,7 @@ export class Executor {
         name,
         concurrency: runner.concurrency,
         lockDuration,
-        // `Settler` ends crashed jobs, because it knows which may run again.
+        // `CrashRecovery` ends crashed jobs, because it knows which may run again.
         skipStalledCheck: true,
         runRetryDelay: 1000,
         removeOnComplete: kept,

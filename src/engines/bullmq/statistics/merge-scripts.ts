@@ -12,7 +12,7 @@ import { mergeScript } from './merges.js';
  * KEYS: one hash for each level. ARGV: for each hash, the milliseconds for which it is kept (0: it
  * never expires), then fields and their sums, which are added to every hash.
  */
-export const mergeFigures = mergeScript(`
+export const mergeStats = mergeScript(`
 local function combined(stored, text)
   local added = cjson.decode(text)
   local sum = stored and cjson.decode(stored)

@@ -4,7 +4,14 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine-queries.js';
 import type { Metrics, TaskStatus } from '../../../tasks/types.js';
-import { addEnded, type Figures, type Level, levels, noFigures, startOf } from '../../figures.js';
+import {
+  addEnded,
+  type EndedStats,
+  emptyStats,
+  type Level,
+  levels,
+  startOf,
+} from '../../ended-stats.js';
 import { histogramsOf, type Live, metricsOf, type Summed } from '../../metrics.js';
 import { levelFor } from '../../tables/read/metrics.js';
 import { RedisWork } from '../connection/connections.js';
@@ -12,7 +19,7 @@ import { send } from '../connection/pipelines.js';
 import { isObject, storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
 import { type Failure, FailureGroups } from './failure-groups.js';
-import { mergeFigures } from './merge-scripts.js';
+import { mergeStats } from './merge-scripts.js';
 import { type Merge, Merges } from './merges.js';
 
 /** A task that has ended. */
@@ -66,7 +73,7 @@ export class Statistics {
   readonly #writing: Background;
   readonly #merges: Merges;
   /** The sums that were not sent yet, by minute, then by task and queue. */
-  readonly #gathered = new Map<number, Map<string, Figures>>();
+  readonly #gathered = new Map<number, Map<string, EndedStats>>();
   /** The flush that runs, and the one that begins after it. */
   #flushing: Promise<unknown> = Promise.resolve();
   #next: Promise<void> | undefined;
@@ -86,7 +93,7 @@ export class Statistics {
 
   /** Counts a task that has ended. */
   ended({ id, name, queue, status, at, ms, failure }: EndedTask): void {
-    addEnded(this.#figures(startOf('minute', at), `${name}${separator}${queue}`), status, ms);
+    addEnded(this.#stats(startOf('minute', at), `${name}${separator}${queue}`), status, ms);
     if (failure) this.#failures.add(failure, { id, name, at });
     this.#flushLater();
   }
@@ -97,12 +104,12 @@ export class Statistics {
   }
 
   /** Returns the sums of a task and queue that are gathered for a minute. */
-  #figures(minute: number, field: string): Figures {
-    const fields = this.#gathered.get(minute) ?? new Map<string, Figures>();
+  #stats(minute: number, field: string): EndedStats {
+    const fields = this.#gathered.get(minute) ?? new Map<string, EndedStats>();
     this.#gathered.set(minute, fields);
-    const figures = fields.get(field) ?? noFigures();
-    fields.set(field, figures);
-    return figures;
+    const stats = fields.get(field) ?? emptyStats();
+    fields.set(field, stats);
+    return stats;
   }
 
   /**
@@ -144,8 +151,8 @@ export class Statistics {
       const names = (['minute', 'hour', 'day', 'all'] as const).map((level) =>
         keys.statistics(level, startOf(level, minute)),
       );
-      const sums = [...fields].flatMap(([field, figures]) => [field, JSON.stringify(figures)]);
-      return { script: mergeFigures, keys: names, args: [...times, ...sums] };
+      const sums = [...fields].flatMap(([field, stats]) => [field, JSON.stringify(stats)]);
+      return { script: mergeStats, keys: names, args: [...times, ...sums] };
     });
     this.#gathered.clear();
     const failures = this.#failures.take();
@@ -223,12 +230,14 @@ const maxStretches = 3660;
 /** Parses a stored sum. Returns none for a text of another form. */
 function summedOf(field: string, text: string, at: number): Summed[] {
   const [name = '', queue = ''] = field.split(separator);
-  const figures = storedObject(text);
-  return isFigures(figures) ? [{ name, queue, at, figures }] : [];
+  const stats = storedObject(text);
+  return isStats(stats) ? [{ name, queue, at, stats }] : [];
 }
 
-function isFigures(value: object): value is Figures {
-  const { ended, ran, total, min, max, buckets } = value as Partial<Record<keyof Figures, unknown>>;
+function isStats(value: object): value is EndedStats {
+  const { ended, ran, total, min, max, buckets } = value as Partial<
+    Record<keyof EndedStats, unknown>
+  >;
   return (
     isObject(ended) &&
     isObject(buckets) &&

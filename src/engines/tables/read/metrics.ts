@@ -1,6 +1,6 @@
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine-queries.js';
 import type { Metrics, StatsSnapshot } from '../../../tasks/types.js';
-import { type Level, levels, startOf } from '../../figures.js';
+import { type Level, levels, startOf } from '../../ended-stats.js';
 import {
   histogramsOf,
   type Live,
@@ -12,7 +12,7 @@ import {
 import type { Database } from '../schema/database.js';
 import { toPause } from '../schema/rows.js';
 import { stateOf } from '../schema/states.js';
-import { keptFrom, noQueue, readFigures } from './statistics.js';
+import { keptFrom, noQueue, readStats } from './statistics.js';
 
 const hour = 3_600_000;
 
@@ -30,7 +30,7 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
   const ended = new Map(
     database
       .all(
-        `SELECT at, sum((SELECT sum(value) FROM json_each(figures, '$.ended'))) AS n FROM rollup
+        `SELECT at, sum((SELECT sum(value) FROM json_each(stats, '$.ended'))) AS n FROM rollup
          WHERE level = 'minute' AND at >= ? AND at <= ? GROUP BY at`,
         minute - levels.minute,
         minute,
@@ -128,7 +128,7 @@ function readKept(
 function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
   return database
     .all(
-      `SELECT name, queue, at, figures FROM rollup JOIN partition ON partition.id = rollup.partition
+      `SELECT name, queue, at, stats FROM rollup JOIN partition ON partition.id = rollup.partition
         WHERE level = ? AND at >= ? AND at <= ?`,
       level,
       from,
@@ -138,6 +138,6 @@ function readSums(database: Database, level: Level, from: number, to: number): S
       name: String(row.name),
       queue: String(row.queue),
       at: Number(row.at),
-      figures: readFigures(row),
+      stats: readStats(row),
     }));
 }

@@ -1,4 +1,4 @@
-import type { Figures } from '../../figures.js';
+import type { EndedStats } from '../../ended-stats.js';
 import type { Database, Row } from '../schema/database.js';
 
 /*
@@ -42,6 +42,6 @@ export function hasOldStatistics(
 }
 
 /** Returns the statistics of a row. */
-export function readFigures(row: Row): Figures {
-  return JSON.parse(String(row.figures)) as Figures;
+export function readStats(row: Row): EndedStats {
+  return JSON.parse(String(row.stats)) as EndedStats;
 }

@@ -147,7 +147,7 @@ CREATE TABLE rollup (
   level TEXT NOT NULL,
   at INTEGER NOT NULL,
   partition INTEGER NOT NULL,
-  figures TEXT NOT NULL,
+  stats TEXT NOT NULL,
   PRIMARY KEY (level, at, partition)
 ) WITHOUT ROWID;
 CREATE TABLE schedule (

@@ -1,14 +1,14 @@
 import type { TaskStatus } from '../../../tasks/types.js';
 import {
   addEnded,
-  addFigures,
-  type Figures,
+  addStats,
+  type EndedStats,
+  emptyStats,
   type Level,
   levels,
-  noFigures,
   startOf,
-} from '../../figures.js';
-import { readFigures } from '../read/statistics.js';
+} from '../../ended-stats.js';
+import { readStats } from '../read/statistics.js';
 import type { Database } from '../schema/database.js';
 
 /**
@@ -19,7 +19,7 @@ export class Rollups {
   /**
    * The statistics by partition and minute. `write` derives the rollups of all levels from them.
    */
-  readonly #pending = new Map<string, { at: number; partition: number; figures: Figures }>();
+  readonly #pending = new Map<string, { at: number; partition: number; stats: EndedStats }>();
 
   constructor(database: Database) {
     this.#database = database;
@@ -30,23 +30,23 @@ export class Rollups {
     const key = `${minute} ${partition}`;
     let entry = this.#pending.get(key);
     if (!entry) {
-      entry = { at: minute, partition, figures: noFigures() };
+      entry = { at: minute, partition, stats: emptyStats() };
       this.#pending.set(key, entry);
     }
-    addEnded(entry.figures, status, ms);
+    addEnded(entry.stats, status, ms);
   }
 
   write(): void {
-    for (const { at, partition, figures } of this.#pending.values())
+    for (const { at, partition, stats } of this.#pending.values())
       for (const level of Object.keys(levels) as Level[])
-        this.addTo(level, startOf(level, at), partition, figures);
+        this.addTo(level, startOf(level, at), partition, stats);
     this.#pending.clear();
   }
 
   /** Adds statistics to the stored rollup of a level and a time. */
-  addTo(level: Level, at: number, partition: number, figures: Figures): void {
+  addTo(level: Level, at: number, partition: number, stats: EndedStats): void {
     const stored = this.#database.get(
-      'SELECT figures FROM rollup WHERE level = ? AND at = ? AND partition = ?',
+      'SELECT stats FROM rollup WHERE level = ? AND at = ? AND partition = ?',
       level,
       at,
       partition,
@@ -59,10 +59,10 @@ export class Rollups {
         at,
         partition,
       );
-    const sum = stored ? readFigures(stored) : noFigures();
-    addFigures(sum, figures);
+    const sum = stored ? readStats(stored) : emptyStats();
+    addStats(sum, stats);
     this.#database.run(
-      'INSERT OR REPLACE INTO rollup (level, at, partition, figures) VALUES (?, ?, ?, ?)',
+      'INSERT OR REPLACE INTO rollup (level, at, partition, stats) VALUES (?, ?, ?, ?)',
       level,
       at,
       partition,

@@ -1,5 +1,5 @@
-import { levels, startOf } from '../../figures.js';
-import { keptFrom, keptSince, noQueue, readFigures } from '../read/statistics.js';
+import { levels, startOf } from '../../ended-stats.js';
+import { keptFrom, keptSince, noQueue, readStats } from '../read/statistics.js';
 import { inAnyState } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
@@ -98,7 +98,7 @@ function dissolve(
   );
   const days = database.all(
     `WITH RECURSIVE day (at) AS (SELECT ?1 UNION ALL SELECT at + ?2 FROM day WHERE at < ?3)
-     SELECT rollup.at, figures FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at
+     SELECT rollup.at, stats FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at
        AND partition = ?4`,
     first,
     levels.day,
@@ -106,7 +106,7 @@ function dissolve(
     id,
   );
   const ever = database.all(
-    "SELECT at, figures FROM rollup WHERE level = 'all' AND at = 0 AND partition = ?",
+    "SELECT at, stats FROM rollup WHERE level = 'all' AND at = 0 AND partition = ?",
     id,
   );
   const parts = [
@@ -115,7 +115,7 @@ function dissolve(
   ] as const;
   for (const { level, rows } of parts) {
     for (const row of rows) {
-      rollups.addTo(level, Number(row.at), to, readFigures(row));
+      rollups.addTo(level, Number(row.at), to, readStats(row));
       database.run(
         'DELETE FROM rollup WHERE level = ? AND at = ? AND partition = ?',
         level,

@@ -19,7 +19,7 @@ import { waitFor } from '../../../helpers/wait.js';
   afterAll(() => redis.remove());
   const open = (): Queue =>
     keep(
-      new Queue(`figures-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }),
+      new Queue(`stats-${Math.random().toString(36).slice(2)}`, { connection: redis.connection }),
     );
   beforeEach(() => {
     queue = open();

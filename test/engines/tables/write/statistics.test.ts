@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { startOf } from '../../../../src/engines/figures.js';
+import { startOf } from '../../../../src/engines/ended-stats.js';
 import { readHistograms, readMetrics } from '../../../../src/engines/tables/read/metrics.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
@@ -364,7 +364,7 @@ describe('the options of statistics', () => {
       ['all', 0],
     ] as const)
       file.run(
-        `INSERT INTO rollup (level, at, partition, figures) VALUES (?, ?, (SELECT id FROM partition
+        `INSERT INTO rollup (level, at, partition, stats) VALUES (?, ?, (SELECT id FROM partition
           WHERE queue = 'gone'), ?)`,
         level,
         at,

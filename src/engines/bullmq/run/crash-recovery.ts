@@ -20,11 +20,11 @@ import type { EndedTask } from '../statistics/statistics.js';
 import type { EndListener, EndNotes } from './end-notes.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import { type LockScope, lockKey, takeLocks } from './locks.js';
-import { Steadiness } from './steadiness.js';
+import { StableTime } from './stable-time.js';
 import { TaskBackend } from './task-backend.js';
 import { cancelReason, endedOf, summaryAtEnd } from './task-facts.js';
 
-interface SettlerParts {
+interface CrashRecoveryParts {
   /** A command fails soon if Redis is unreachable. */
   redis: Redis;
   keys: EngineKeys;
@@ -84,25 +84,25 @@ const closing = 1000;
  * the lock decides how it ends. If its worker is still alive, it finds the lock taken, and its
  * result is dropped.
  */
-export class Settler {
-  readonly #parts: SettlerParts;
-  readonly #steadiness: Steadiness;
+export class CrashRecovery {
+  readonly #parts: CrashRecoveryParts;
+  readonly #stableTime: StableTime;
   readonly #background: Background;
   readonly #connection: BullmqConnection;
   readonly #backends = new Map<string, TaskBackend>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
 
-  constructor(parts: SettlerParts) {
+  constructor(parts: CrashRecoveryParts) {
     this.#parts = parts;
     const { redis, lockDuration, logger } = parts;
-    this.#steadiness = new Steadiness(redis, lockDuration);
+    this.#stableTime = new StableTime(redis, lockDuration);
     this.#background = new RedisWork(logger, 'looking for tasks of processes that died');
     this.#connection = lentConnection(redis);
   }
 
   start(): void {
-    const interval = Math.min(this.#parts.stalledInterval, this.#steadiness.longestInterval);
+    const interval = Math.min(this.#parts.stalledInterval, this.#stableTime.longestInterval);
     this.#timer = runInEmptyContext(() => setInterval(() => this.#begin(), interval).unref());
   }
 
@@ -113,7 +113,7 @@ export class Settler {
         .catch((error: unknown) => {
           // The cause that keeps this process from checking may also keep workers from renewing
           // their locks.
-          this.#steadiness.restart();
+          this.#stableTime.restart();
           throw error;
         })
         .finally(() => {
@@ -125,7 +125,7 @@ export class Settler {
 
   async #settle(): Promise<void> {
     const { redis, keys, stalledInterval, name, catalog } = this.#parts;
-    if (!(await this.#steadiness.isSteady())) return;
+    if (!(await this.#stableTime.isSteady())) return;
     // The key expires a little before the interval ends, so that this process is not too early in
     // the next round.
     if (
@@ -157,7 +157,7 @@ export class Settler {
 
   /** Ends jobs whose locks this process can take. Another process may have been faster. */
   async #settleAll(crashed: readonly Crashed[]): Promise<void> {
-    const token = `settler:${randomUUID()}`;
+    const token = `recovery:${randomUUID()}`;
     await Promise.all(
       [...grouped(crashed)].map(async ([entry, jobIds]) => {
         const unlocked = jobIds.map((jobId) => ({ jobId, token }));
@@ -236,7 +236,7 @@ export class Settler {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    this.#steadiness.close();
+    this.#stableTime.close();
     const round = this.#round?.catch(() => undefined);
     if (round)
       await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);

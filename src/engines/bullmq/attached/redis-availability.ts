@@ -4,7 +4,7 @@ import type { Logger } from '../../../options.js';
 import { plainError } from '../connection/redis-connection.js';
 
 /** Tracks whether Redis can be used for the attached queues, and logs one line for each change. */
-export class Reach {
+export class RedisAvailability {
   readonly #logger: Logger;
   #lost: Error | undefined;
   #isClosed = false;
@@ -41,21 +41,21 @@ export class Reach {
   }
 }
 
-/** Runs background work, and reports its failures and successes to {@link Reach}. */
-export class ReachingWork extends Background {
-  readonly #reach: Reach;
+/** Runs background work, and reports its failures and successes to {@link RedisAvailability}. */
+export class AvailabilityWork extends Background {
+  readonly #availability: RedisAvailability;
 
-  constructor(logger: Logger, job: string, reach: Reach) {
+  constructor(logger: Logger, job: string, reach: RedisAvailability) {
     super(logger, job);
-    this.#reach = reach;
+    this.#availability = reach;
   }
 
   override failed(error: unknown): void {
-    this.#reach.setLost(error);
+    this.#availability.setLost(error);
   }
 
   override worked(): void {
-    this.#reach.setUsable();
+    this.#availability.setUsable();
   }
 }
 

@@ -11,7 +11,7 @@ const longestAnswer = 5000;
  * counts as crashed until Redis, the connection to it and this process have worked without an
  * interruption for as long as a lock lasts.
  */
-export class Steadiness {
+export class StableTime {
   readonly #redis: Redis;
   readonly #lockDuration: number;
   /** When the present time without an interruption began, in Unix milliseconds. */

@@ -10,7 +10,7 @@ export const levels = { all: 0, day: 86_400_000, hour: 3_600_000, minute: 60_000
 export type Level = keyof typeof levels;
 
 /** Statistics of ended tasks: their number by state, and the durations of their attempts. */
-export interface Figures {
+export interface EndedStats {
   ended: Partial<Record<TaskStatus, number>>;
   /** Number of attempts that ran. Total, minimum and maximum of their durations in milliseconds. */
   ran: number;
@@ -25,7 +25,7 @@ export interface Figures {
 const perDoubling = 16;
 
 /** Returns the statistics of no tasks. */
-export function noFigures(): Figures {
+export function emptyStats(): EndedStats {
   return { ended: {}, ran: 0, total: 0, min: 0, max: 0, buckets: {} };
 }
 
@@ -37,19 +37,19 @@ export function bucketOf(ms: number): number {
 /**
  * Adds one ended task. `ms` is the duration of its last attempt, or `undefined` if it never ran.
  */
-export function addEnded(figures: Figures, status: TaskStatus, ms: number | undefined): void {
-  figures.ended[status] = (figures.ended[status] ?? 0) + 1;
+export function addEnded(stats: EndedStats, status: TaskStatus, ms: number | undefined): void {
+  stats.ended[status] = (stats.ended[status] ?? 0) + 1;
   if (ms === undefined) return;
   const bucket = bucketOf(ms);
-  figures.buckets[bucket] = (figures.buckets[bucket] ?? 0) + 1;
-  figures.min = figures.ran === 0 ? ms : Math.min(figures.min, ms);
-  figures.max = Math.max(figures.max, ms);
-  figures.ran += 1;
-  figures.total += ms;
+  stats.buckets[bucket] = (stats.buckets[bucket] ?? 0) + 1;
+  stats.min = stats.ran === 0 ? ms : Math.min(stats.min, ms);
+  stats.max = Math.max(stats.max, ms);
+  stats.ran += 1;
+  stats.total += ms;
 }
 
 /** Adds statistics to other ones. */
-export function addFigures(into: Figures, other: Figures): void {
+export function addStats(into: EndedStats, other: EndedStats): void {
   for (const [status, n] of Object.entries(other.ended) as [TaskStatus, number][])
     into.ended[status] = (into.ended[status] ?? 0) + n;
   for (const [bucket, n] of Object.entries(other.buckets))
@@ -65,7 +65,7 @@ export function addFigures(into: Figures, other: Figures): void {
  * Returns the duration in milliseconds that a share (0 to 1) of the attempts did not exceed, or
  * null if none ran.
  */
-export function percentile({ ran, min, max, buckets }: Figures, share: number): number | null {
+export function percentile({ ran, min, max, buckets }: EndedStats, share: number): number | null {
   if (ran === 0) return null;
   let left = Math.ceil(ran * share);
   const ordered = Object.entries(buckets)
