@@ -1,12 +1,15 @@
 import { isProxy } from 'node:util/types';
 import { rangeError, typeError } from '../options.js';
 
-/** Deeper than anything sensible, shallower than the stack. */
+/**
+ * Maximum nesting of arguments and results: deeper than any sensible value, and far from a stack
+ * overflow.
+ */
 const maxDepth = 500;
 
 /**
- * The first place in a value that JSON would change, in words; `undefined` when it carries all of
- * it.
+ * Returns a description of the first place in a value that JSON would change, or `undefined` if
+ * JSON preserves the value.
  */
 function flaw(value: unknown, path: string, ancestors: Set<object>): string | undefined {
   switch (typeof value) {
@@ -37,14 +40,15 @@ function objectFlaw(value: object, path: string, ancestors: Set<object>): string
   return found;
 }
 
-/** What an object is, unless it is a plain object or a list. */
+/** Returns what kind of object a value is, or `undefined` for a plain object or a list. */
 function foreignKind(value: object): string | undefined {
   if (isProxy(value)) return 'a Proxy';
   if (isIterator(value)) return 'an iterator';
   const prototype: unknown = Object.getPrototypeOf(value);
   if (Array.isArray(value))
     return prototype === Array.prototype ? undefined : 'a list of a class of its own';
-  // By its shape, not by identity: objects of another realm (a vm, a test runner) are plain too.
+  // The shape decides, not the identity, because objects of another realm (a vm, a test runner) are
+  // plain, too.
   if (
     prototype === null ||
     (Object.getPrototypeOf(prototype) === null &&
@@ -67,8 +71,8 @@ function isIterator(value: object): boolean {
 }
 
 /**
- * Whether the content of a value is yet to be read: an iterator, a stream, or the response of a
- * `fetch`.
+ * Returns whether the content of a value has not been read yet: an iterator, a stream, or the
+ * response of a `fetch`.
  */
 function isUnread(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
@@ -94,7 +98,7 @@ function recordFlaw(
 ): string | undefined {
   for (const key of Object.keys(record)) {
     const value = record[key];
-    // A member that is undefined and one that is absent read the same.
+    // JSON omits a member that is `undefined`. Reading that member still returns `undefined`.
     if (value === undefined) continue;
     const found = flaw(
       value,
@@ -107,10 +111,10 @@ function recordFlaw(
 }
 
 /**
- * Arguments as they are stored. Trailing `undefined` ones are dropped.
+ * Returns the arguments as they are stored. Trailing `undefined` arguments are dropped.
  *
- * @throws TypeError naming the path of whatever JSON would change; RangeError when the text is over
- * `limit` bytes.
+ * @throws TypeError with the path of the first value that JSON would change, RangeError if the text
+ * exceeds `limit` bytes.
  */
 export function encodeArguments(task: string, args: readonly unknown[], limit: number): string {
   let length = args.length;
@@ -129,7 +133,7 @@ export function encodeArguments(task: string, args: readonly unknown[], limit: n
   return text;
 }
 
-/** A result as it is stored, or why it is not. */
+/** Returns a result as it is stored, or the reason why it is not stored. */
 export function encodeResult(
   value: unknown,
   limit: number,
@@ -154,8 +158,8 @@ export function encodeResult(
 }
 
 /**
- * Reads the arguments of a task from what is stored. A job that another program added may hold any
- * JSON value: one that is not a list is the only argument.
+ * Returns the arguments of a task from their stored text. A job of another program may hold any
+ * JSON value. If that value is not a list, it counts as the only argument.
  *
  * @throws TypeError if the text is not JSON.
  */

@@ -1,4 +1,4 @@
-/** Members of one object or list, and levels of nesting, that are shown. */
+/** Maximum number of members that are shown of each object or list, and of nesting levels. */
 const maxMembers = 50;
 const maxDepth = 6;
 const maxString = 1000;
@@ -10,8 +10,8 @@ interface Room {
 
 /**
  * Returns JSON text of any value for people to read, of about `limit` characters at most. Values
- * that JSON cannot carry are named instead (`"[function send]"`, `"[circular]"`), and omitted parts
- * are marked with `…`. Never throws.
+ * that JSON cannot represent are named instead (`"[function send]"`, `"[circular]"`), and omitted
+ * parts are marked with `…`. Never throws.
  */
 export function boundedJson(value: unknown, limit: number): string {
   try {

@@ -7,17 +7,19 @@ import { quote } from '../show-value.js';
  * the type is wrong.
  */
 export interface Flaw {
-  /** Members on the way to the value, such as `['filter', 'status']`; empty for the whole. */
+  /**
+   * The keys that lead to the value, such as `['filter', 'status']`. Empty for the whole argument.
+   */
   path: readonly PropertyKey[];
-  /** Such as `must be a whole number from 1 to 500`. */
+  /** The violated rule, such as `must be a whole number from 1 to 500`. */
   message: string;
   wrongType: boolean;
 }
 
 /**
- * Returns the first violation, or an unknown key if there is one: a misspelt key makes another one
- * seem to be missing. For a union, returns the violation of its last member if the value has the
- * type of that member.
+ * Returns the first violation. An unknown key comes before all others, because a misspelt key also
+ * makes a required key seem to be missing. For a union, returns the violation of its last member if
+ * the value has the type of that member.
  */
 export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
@@ -41,7 +43,7 @@ export function flawOf({ issues }: Pick<z.core.$ZodError, 'issues'>): Flaw {
 }
 
 /**
- * Checks an argument against a schema and returns what it accepts.
+ * Checks an argument against a schema, and returns the parsed value.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT that names the member, its value and what
  * is accepted.
@@ -55,7 +57,7 @@ export function checkArgument<S extends z.ZodType>(
   if (success) return data;
   const { path, message, wrongType } = flawOf(error);
   const { name, value } = memberAt(given, path, where);
-  // HTTP has no Dates, so the schema's message does not name them.
+  // HTTP has no Dates, so the message of the schema does not name them.
   const also = path.at(-1) === 'from' || path.at(-1) === 'to' ? ', or a Date' : '';
   const text = message.startsWith('has ')
     ? `${name} ${message}`
@@ -64,8 +66,8 @@ export function checkArgument<S extends z.ZodType>(
 }
 
 /**
- * Returns the member at a path, with its name such as `query.status[1]`. A string that stands for a
- * list of one has no members.
+ * Returns the member at a path and its name, such as `query.status[1]`. If a string stands for a
+ * list with one item, it has no members.
  */
 export function memberAt(
   given: unknown,
@@ -81,15 +83,15 @@ export function memberAt(
   return { name, value };
 }
 
-/** Items of a list in an argument, at most: more are not even looked at. */
+/** Maximum number of items that are read from a list in an argument. */
 const maxItems = 10_000;
 
 /**
- * Copies a plain object that a caller gave, so that each member is read once and inherited ones do
- * not count. Dates become their ISO 8601 text, and lists are copied.
+ * Copies a plain object from a caller. Each member is read once, and inherited members do not
+ * count. Dates become ISO 8601 text, and lists are copied.
  *
- * @throws TypeError or RangeError with code INVALID_INPUT for anything else, for a list that is too
- * long, and for an object that throws when it is read.
+ * @throws TypeError or RangeError with code INVALID_INPUT if the value is not a plain object, if a
+ * list is too long, or if reading the object throws.
  */
 export function plainCopy(
   where: string,
@@ -120,7 +122,7 @@ export function plainCopy(
 }
 
 /**
- * Whether a value is a plain object of any realm: its prototype is null, or has no prototype
+ * Returns whether a value is a plain object of any realm: its prototype is null or has no prototype
  * itself.
  */
 function isPlainObject(value: unknown): value is object {
@@ -139,15 +141,16 @@ function copyOf(value: unknown): unknown {
     : Array.from({ length }, (_, index) => value[index] as unknown);
 }
 
-/** Removes members that are `undefined`, which count as absent. */
+/** Removes members that are `undefined`, because they count as absent. */
 export function withoutUndefined(given: Record<string, unknown>): Record<string, unknown> {
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
   return given;
 }
 
 /**
- * @throws TypeError if a member is `undefined`, because it may be a mistake that would select more
- * tasks.
+ * Refuses members that are `undefined`, because they may be a mistake that would select more tasks.
+ *
+ * @throws TypeError if a member is `undefined`.
  */
 export function refuseUndefined(where: string, given: Readonly<Record<string, unknown>>): void {
   for (const key of Object.keys(given))

@@ -11,7 +11,10 @@ import {
 } from './read-queries.js';
 import type { Aggregates, TaskReader } from './source.js';
 
-/** Reads an id of a task: any text that could be one, since an unknown one is no error. */
+/**
+ * Checks the id of a task. Any text of valid length is accepted, because an unknown id is not an
+ * error.
+ */
 function idArgument(id: unknown): string {
   const max = maxNameBytes.toLocaleString('en');
   const accepted = `the id of a task: a string of 1 to ${max} characters`;
@@ -29,10 +32,10 @@ const kinds: readonly (keyof Aggregates)[] = [
 ];
 
 /**
- * The reading side of an engine for callers: checks their queries and converts them to the engine's
- * form. This is the only place that does so, for calls from code and from the HTTP API alike.
+ * Returns a reader that checks the queries of callers and converts them to the form of the engine.
+ * Calls from code and from the HTTP API both use it, and no other code does this.
  *
- * @param now The time that relative times count from, in Unix milliseconds.
+ * @param now Returns the time that relative times count from, in Unix milliseconds.
  */
 export function checkedReader(engine: EngineReader, now: () => number): TaskReader {
   return {
@@ -81,7 +84,7 @@ async function aggregated(
   );
 }
 
-/** Reads the bounds of a histogram in seconds. */
+/** Checks the bounds of a histogram, in seconds. */
 function boundsArgument(bounds: unknown): readonly number[] {
   const accepted = 'a list of 1 to 100 numbers of seconds';
   if (!Array.isArray(bounds)) throw wrongType('bounds', bounds, accepted);

@@ -4,7 +4,7 @@ import type { TaskStatus, TaskSummary } from './types.js';
 /** The actions on tasks, queues and schedules. */
 export type Action = Command['action'];
 
-/** The actions of an engine that supports them all. */
+/** All actions that an engine can support. */
 export const allActions: ReadonlySet<Action> = new Set([
   'retry',
   'rerun',
@@ -17,20 +17,20 @@ export const allActions: ReadonlySet<Action> = new Set([
 ]);
 
 /**
- * The tasks of a command as an engine takes it: by id, or those that a filter finds and whose state
- * allows the action, oldest first, at most {@link maxByFilter} per call. A filter without
- * conditions finds every task, so callers must have required `'all'`.
+ * The tasks of a command as an engine takes it, by id or by filter. With a filter, the command
+ * applies to the oldest tasks whose state allows the action, at most {@link maxByFilter} per call.
+ * A filter without conditions matches every task, so callers must have required `'all'`.
  */
 type Targets =
   | { ids: readonly string[]; filter?: undefined }
   | { filter: TaskFilter; ids?: undefined };
 
-/** The maximum number of tasks that one command by filter changes. */
+/** Maximum number of tasks that one command by filter changes. */
 export const maxByFilter = 10_000;
 
 /**
- * A command. `retry` runs a task again that ended without success, `rerun` creates a new task from
- * any ended one, `run` starts a pending task or a schedule now.
+ * A command. `retry` runs a task again that ended without success. `rerun` creates a new task from
+ * any ended one. `run` starts a pending task or a schedule now.
  */
 export type Command =
   | ({ action: 'cancel' | 'delete' | 'run' } & Targets)
@@ -45,7 +45,7 @@ export type Command =
 
 /** The actor of a command, and its conditions. */
 export interface CommandBy {
-  /** Name of the user or program, 1 to 256 characters. It is required. */
+  /** Name of the user or program, 1 to 256 characters. Required. */
   actor: string;
   /** For the audit, at most 500 characters. */
   reason?: string | undefined;
@@ -90,9 +90,6 @@ export interface Outcome {
   known?: boolean;
   /** How many tasks the filter found, including those beyond {@link maxByFilter}. */
   found?: { count: number; relation: 'eq' | 'gte' };
-  /**
-   * Set if the engine searched only the newest tasks, so that older tasks may match the filter,
-   * too.
-   */
+  /** Set if the engine searched only the newest tasks. Older tasks may also match the filter. */
   scope?: 'window';
 }

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Logger, loggerOption, wrongType } from '../options.js';
 import type { LogLevel } from './types.js';
 
-/** What a handler may know of the attempt it runs in. */
+/** Describes the attempt in which a handler runs. */
 export interface TaskContext {
   readonly id: string;
   readonly name: string;
@@ -17,7 +17,7 @@ export interface TaskContext {
   readonly signal: AbortSignal;
 }
 
-/** What `taskContext`, `taskLog` and `taskProgress` use of the attempt they are called in. */
+/** The members of an attempt that `taskContext`, `taskLog` and `taskProgress` use. */
 export interface Running {
   readonly context: TaskContext;
   log(level: LogLevel, message: string, fields: object | undefined): void;
@@ -27,8 +27,8 @@ export interface Running {
 const current = new AsyncLocalStorage<Running>();
 
 /**
- * Calls a handler so that {@link taskLog} and {@link taskContext} belong to its task, however deep
- * they are called.
+ * Calls a handler. {@link taskLog} and {@link taskContext} belong to its task, also in the
+ * functions that it calls.
  */
 export function runInTask<A extends unknown[], T>(
   running: Running,
@@ -48,8 +48,8 @@ const inert: TaskContext = Object.freeze({
 });
 
 /**
- * The context of the task this code runs in. Outside a task it is inert (an empty id, a signal that
- * never aborts), so that handlers can be tested as plain functions.
+ * Returns the context of the current task. Outside a task, returns a context with an empty id and a
+ * signal that never aborts, so that you can test handlers as plain functions.
  */
 export function taskContext(): TaskContext {
   return current.getStore()?.context ?? inert;
@@ -57,7 +57,9 @@ export function taskContext(): TaskContext {
 
 type Write = (text: string, fields?: object) => void;
 
-/** Writes a line to the log of the task this code runs in; outside a task, to the logger. */
+/**
+ * Writes a line to the log of the current task. Outside a task, it writes to the default logger.
+ */
 export interface TaskLog extends Write {
   (text: string, fields?: object): void;
   trace: Write;
@@ -79,8 +81,8 @@ function write(level: LogLevel, text: string, fields: object | undefined): void 
 }
 
 /**
- * Writes a line at `info` to the log of the running task, where the dashboard shows it live;
- * `taskLog.trace`, `.debug`, `.warn` and `.error` write at theirs.
+ * Writes a line with level `info` to the log of the current task, which the dashboard shows live.
+ * Use `taskLog.trace`, `.debug`, `.warn` and `.error` for the other levels.
  *
  * @example
  * ```ts
@@ -98,12 +100,12 @@ export const taskLog: TaskLog = Object.assign(
 );
 
 /**
- * Says how far the running task is, for the dashboard; outside a task it does nothing. Call it as
- * often as you like: what is stored is the last of a quarter of a second.
+ * Reports the progress of the current task to the dashboard. Outside a task, it does nothing. You
+ * can call it as often as you like: only the last value of each quarter of a second is stored.
  *
- * @param value From 0 to 1. A number outside this range counts as the nearer end, and the log warns
- * once for each task name.
- * @param text What it is counted in, such as `'1,200 of 3,000 rows'`.
+ * @param value From 0 to 1. A number outside this range is set to the nearer bound, and a warning
+ * is logged once per task name.
+ * @param text A text that describes the progress, such as `'1,200 of 3,000 rows'`.
  * @throws TypeError if the value is not a finite number, such as the `NaN` of `0 / 0`.
  */
 export function taskProgress(value: number, text?: string): void {

@@ -1,7 +1,7 @@
 import { Cron } from 'croner';
 import { rangeError, stringOption } from '../options.js';
 
-/** The fields of an expression with seconds, and what each accepts. */
+/** The fields of an expression with seconds, and the values that each accepts. */
 const fields = [
   ['second', '0-59'],
   ['minute', '0-59'],
@@ -26,12 +26,12 @@ const usage =
   'seconds first.';
 
 /**
- * Reads a cron expression and returns a function that returns the first run after a time, both in
- * Unix milliseconds.
+ * Reads a cron expression. Returns a function that returns the first run after a time, both in Unix
+ * milliseconds.
  *
- * @param where What the expression belongs to, for the error.
- * @param timezone IANA name.
- * @throws TypeError or RangeError that says which part is wrong and what it accepts.
+ * @param where The owner of the expression, for error messages.
+ * @param timezone IANA name of the time zone.
+ * @throws TypeError or RangeError that names the wrong part and what it accepts.
  */
 export function readCron(
   where: string,
@@ -109,7 +109,7 @@ function wrongForm(expression: string): Wrong | undefined {
   return undefined;
 }
 
-/** Tries each field alone, with `*` in the place of the others, to find the one that is wrong. */
+/** Finds the wrong field: tests each field alone, with `*` for all others. */
 function wrongField(expression: string): Wrong | undefined {
   const given = expression.trim().split(/\s+/);
   const named = fields.slice(fields.length - given.length);
@@ -129,7 +129,7 @@ function wrongField(expression: string): Wrong | undefined {
   return undefined;
 }
 
-/** Returns the error of an expression, if any. */
+/** Returns the error of an expression, or `undefined` if it is valid. */
 function flawAlone(expression: readonly string[]): unknown {
   try {
     new Cron(expression.join(' '), { paused: true });

@@ -4,18 +4,21 @@ import { TaskflowError } from '../errors.js';
 /** Reads and writes the cursors of one list. */
 export interface Cursors {
   /**
-   * Returns the engine's position that a cursor holds; the engine checks it, since it alone knows
-   * the form.
+   * Returns the engine's position from a cursor. The engine checks the position, because only the
+   * engine knows its form.
    *
-   * @throws TaskflowError INVALID_CURSOR if no list returned the cursor, or a list with other
-   * conditions did.
+   * @throws TaskflowError INVALID_CURSOR if the cursor was not returned by a list with the same
+   * conditions.
    */
   read(cursor: string | undefined): string | undefined;
-  /** Returns the cursor of a position. */
+  /** Returns the cursor of a position, or null for null. */
   write(next: string | null): string | null;
 }
 
-/** Makes the cursors of a list: they hold for the same conditions and sort, with any limit. */
+/**
+ * Returns the cursors of a list. They are valid for the same conditions and sort order, with any
+ * limit.
+ */
 export function cursorsOf(conditions: Readonly<Record<string, unknown>>): Cursors {
   const list = fingerprintOf(conditions);
   return {

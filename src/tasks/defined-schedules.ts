@@ -16,9 +16,11 @@ export class DefinedSchedules {
   }
 
   /**
-   * Reads the options of a schedule, which must be valid before `add` may define its task.
+   * Reads the options of a schedule. `add` requires its result, so that wrong options fail before
+   * the task is defined.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT for wrong options or a taken name.
+   * @throws TypeError or RangeError with code INVALID_INPUT if an option is not valid or the name
+   * is taken.
    */
   read<A extends unknown[]>(
     name: string,
@@ -36,10 +38,10 @@ export class DefinedSchedules {
   }
 
   /**
-   * Adds a schedule, and returns it as an engine takes it.
+   * Adds a schedule, and returns it in the form that an engine takes.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT for arguments that JSON cannot carry,
-   * or a task of another manager.
+   * @throws TypeError or RangeError with code INVALID_INPUT if JSON cannot represent an argument,
+   * or if the task belongs to another manager.
    */
   add<A extends unknown[]>(
     name: string,

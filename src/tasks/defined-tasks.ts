@@ -28,17 +28,17 @@ interface DefinedTasksDeps {
   store(tasks: readonly NewTask[]): Promise<readonly string[]>;
   /** Stores a task within a transaction of the app, and returns its id. */
   storeIn(connection: AppConnection, task: NewTask): string;
-  /** Called after a task got its handler. */
+  /** Called after a handler was added to a task. */
   onHandler(): void;
   /** Maximum size of the arguments of a task, in bytes. */
   argsBytes: number;
   cipher: Cipher;
-  /** The clock of the engine, if it has its own. */
+  /** The clock of the engine, if it has its own one. */
   clock: TaskClock | undefined;
   warn: DurationWarning;
 }
 
-/** The tasks that a manager has defined, and the objects with which the app enqueues them. */
+/** The tasks that a manager has defined, and the objects that enqueue them. */
 export class DefinedTasks {
   /** The definitions by name. */
   readonly definitions = new Map<string, Definition>();
@@ -49,7 +49,11 @@ export class DefinedTasks {
     this.#deps = deps;
   }
 
-  /** Adds a definition. @throws RangeError if the name is taken, or for a wrong option. */
+  /**
+   * Adds a definition.
+   *
+   * @throws RangeError if the name is taken or an option is not valid.
+   */
   add(name: string, options: TaskOptions | undefined, handler?: unknown): Definition {
     nameOption('name of a task', name, "tasks.define('send_email')");
     if (this.definitions.has(name))
@@ -63,7 +67,11 @@ export class DefinedTasks {
     return definition;
   }
 
-  /** Adds the handler of a definition. @throws RangeError if it already has one. */
+  /**
+   * Adds the handler of a definition.
+   *
+   * @throws RangeError if the definition already has a handler.
+   */
   addHandler(definition: Definition, handler: unknown): void {
     checkHandler(definition.name, handler);
     if (definition.handler) throw rangeError(`task '${definition.name}' has a handler already`);
@@ -102,7 +110,11 @@ export class DefinedTasks {
     };
   }
 
-  /** Returns a task to be stored. @throws TypeError if JSON cannot carry an argument. */
+  /**
+   * Returns a new task that can be stored.
+   *
+   * @throws TypeError if JSON cannot represent an argument.
+   */
   prepare(
     definition: Definition,
     args: readonly unknown[],
@@ -112,13 +124,17 @@ export class DefinedTasks {
     return prepareTask(definition, args, this.#deps, call, source);
   }
 
-  /** Returns the tasks of a list. @throws TypeError if one of them was not prepared here. */
+  /**
+   * Returns the tasks of a list.
+   *
+   * @throws TypeError if one of them was not prepared by this manager.
+   */
   checkPrepared(list: unknown): NewTask[] {
     return this.#prepared.check(list);
   }
 
   /**
-   * Returns the command of a rerun with its arguments encrypted, as an engine stores them.
+   * Returns the command of a rerun with its arguments encrypted, in the form that an engine stores.
    *
    * @throws RangeError if there are new arguments for several tasks, TaskflowError INVALID_INPUT if
    * the arguments are not valid.

@@ -6,8 +6,8 @@ import type { NewTask } from './new-task.js';
 import type { EnqueueOptions, Settings } from './task-options.js';
 
 /**
- * Kinds of value that JSON changes or loses. Checked by the compiler for each parameter itself, at
- * run time all through.
+ * Types of values that JSON changes or loses. The compiler checks the type of each parameter, but
+ * not its members. `enqueue` checks the whole value.
  */
 type NotJson =
   | ((...args: never[]) => unknown)
@@ -26,18 +26,18 @@ type JsonParameters<A extends readonly unknown[]> = {
 };
 
 /**
- * What a handler's parameters must be besides themselves: `unknown` when JSON carries each, else a
- * text no function is.
+ * Checks the parameters of a handler. It is `unknown` if JSON can represent each of them, else a
+ * text that no function can match.
  */
 export type JsonSafe<A extends readonly unknown[]> =
   A extends JsonParameters<A>
     ? unknown
     : 'a parameter of this handler is of a kind that JSON cannot carry';
 
-/** The function that does a task's work. */
+/** A function of the app that does the work of a task. */
 export type Handler<A extends readonly unknown[]> = (...args: A) => unknown;
 
-/** What is known of a name. */
+/** A defined task: its name, its options and its handler, if this process has one. */
 export interface Definition {
   name: string;
   settings: Settings;
@@ -48,27 +48,28 @@ export interface Definition {
 export interface Enqueuer<A extends readonly unknown[]> {
   readonly name: string;
   /**
-   * Stores a task and resolves to its id once it is on disk. Rejects with TypeError for arguments
-   * that JSON would change.
+   * Stores a task, and resolves to its id once the task is durable. Rejects with TypeError if JSON
+   * would change an argument.
    */
   enqueue(...args: A): Promise<string>;
-  /** Stores one task for each list of arguments, all or none. */
+  /** Stores one task for each list of arguments: either all of them or none. */
   enqueueMany(list: readonly A[]): Promise<string[]>;
   /**
-   * Stores a task within a transaction that is open on a connection of the app's own to the same
-   * database file, and returns its id: the task exists exactly when that transaction commits.
-   * Synchronous, like the connection. Processes that run tasks see it within `pollInterval` of the
-   * commit.
+   * Stores a task within the open transaction of your own connection to the same database file, and
+   * returns the id. The task exists if and only if that transaction commits. This call is
+   * synchronous, like the connection. Processes that run tasks see the task within `pollInterval`
+   * after the commit.
    *
-   * @param connection An open `DatabaseSync` of `koa-taskflow/sqlite` on which a transaction has
-   * begun. No other SQLite library may be used on this file in the process of a `TaskManager`: the
-   * two would not see each other's file locks and would damage the file.
-   * @throws TypeError for arguments that JSON would change, or for a connection of another SQLite
-   * library; TaskflowError ENGINE_UNAVAILABLE if no transaction is open, if the file is another, or
-   * if the manager has not been started, NOT_SUPPORTED if the engine has no file.
+   * @param connection An open `DatabaseSync` of `koa-taskflow/sqlite` with an open transaction. In
+   * a process with a `TaskManager`, never use another SQLite library on this file: the two
+   * libraries do not see each other's file locks and would damage the file.
+   * @throws TypeError if JSON would change an argument, or if the connection is of another SQLite
+   * library; TaskflowError ENGINE_UNAVAILABLE if no transaction is open, if the connection is to
+   * another file, or if the manager has not been started, NOT_SUPPORTED if the engine has no file.
    * @example
    * ```ts
    * import { DatabaseSync } from 'koa-taskflow/sqlite';
+   *
    * const shop = new DatabaseSync('tasks.db');
    * shop.exec('BEGIN IMMEDIATE');
    * sendEmail.enqueueIn(shop, 'ada@example.com');
@@ -76,27 +77,27 @@ export interface Enqueuer<A extends readonly unknown[]> {
    * ```
    */
   enqueueIn(connection: AppConnection, ...args: A): string;
-  /** Makes a task without storing it; `tasks.enqueue` stores it. */
+  /** Creates a task without storing it. `tasks.enqueue` stores it. */
   prepare(...args: A): NewTask;
 }
 
 /** A defined task. */
 export interface Task<A extends readonly unknown[]> extends Enqueuer<A> {
-  /** Enqueues with other options than the definition's. */
+  /** Returns an enqueuer with options that override those of the definition. */
   with(options: EnqueueOptions): Enqueuer<A>;
 }
 
 /** A task that was declared without a handler. */
 export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
-  /** Adds the handler, in the process that is to run it. */
+  /** Adds the handler in a process that runs the task. */
   handle(handler: Handler<A> & JsonSafe<A>): Task<A>;
 }
 
 /**
  * Checks the handler of a task.
  *
- * @throws TypeError for what is not a function, and for a class or a generator function: calling it
- * does not run its body.
+ * @throws TypeError if it is not a function, or if it is a class or a generator function, because
+ * calling these does not run their body.
  */
 export function checkHandler(name: string, handler: unknown): void {
   const accepted = 'a function or an async function';
@@ -107,7 +108,7 @@ export function checkHandler(name: string, handler: unknown): void {
     throw wrongType(`handler of task '${name}'`, handler, accepted);
 }
 
-/** A definition as the dashboard shows it. */
+/** Returns the settings of a function as the dashboard shows them. */
 export function describeFunction({ name, settings, handler }: Definition): FunctionSettings {
   const {
     retryOn: _retryOn,

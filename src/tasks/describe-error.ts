@@ -7,12 +7,15 @@ import type { StoredError } from './task-runner.js';
 import type { ErrorDetails, TaskError } from './types.js';
 
 /*
- * Turns any value that a handler throws into plain text that can be stored. A thrown value is not
- * trusted: a getter or a Proxy may throw, it may refer to itself, and it may be of any size. So
- * each property is read once, guarded, and cut to a limit.
+ * Converts any value that a handler throws to plain text that can be stored. A thrown value is not
+ * trusted: a getter or a Proxy may throw, the value may refer to itself, and it may have any size.
+ * Each property is therefore read once, in a `try`, and cut to a limit.
  */
 
-/** Characters that are kept of the thrown error itself, and of each cause and member. */
+/**
+ * Maximum number of characters that are kept of the thrown error (`outer`), and of each cause and
+ * member (`inner`).
+ */
 const outer = { message: 8 * 1024, stack: 16 * 1024 };
 const inner = { message: 2 * 1024, stack: 4 * 1024 };
 const maxDepth = 8;
@@ -21,13 +24,13 @@ const maxCharacters = 32 * 1024;
 const nameLimit = 200;
 const codeLimit = 100;
 
-/** What may still be kept of causes and members. */
+/** How many causes and members, and how many of their characters, may still be kept. */
 interface Budget {
   errors: number;
   characters: number;
 }
 
-/** Describes what a handler of the task threw. Never throws. */
+/** Describes a value that a handler of the task threw. Never throws. */
 export function describeError(task: string, thrown: unknown): StoredError {
   const error = describeThrown(thrown);
   // The class name is not part of the fingerprint: `name` identifies the error already, and a
@@ -41,7 +44,7 @@ export function describeError(task: string, thrown: unknown): StoredError {
   };
 }
 
-/** The `err` of a log line about anything that code of the app threw. Never throws. */
+/** Returns the `err` field of a log line for any value that code of the app threw. Never throws. */
 export function thrownForLog(thrown: unknown): object {
   return loggedError(describeThrown(thrown));
 }
@@ -79,8 +82,8 @@ function spend(error: TaskError, budget: Budget, ancestors: readonly unknown[]):
 }
 
 /**
- * The cause of an error and the members of an AggregateError. `ancestors` ends with the error
- * itself.
+ * Returns the cause of an error and the members of an AggregateError. The last item of `ancestors`
+ * is the error itself.
  */
 function relatedErrors(
   thrown: object,
@@ -89,7 +92,7 @@ function relatedErrors(
 ): ErrorDetails {
   const related: ErrorDetails = {};
   const keep = (value: unknown): TaskError | undefined => {
-    // An error that caused itself is shown already.
+    // The error refers to itself or to an error that is already described.
     if (ancestors.includes(value)) return undefined;
     if (ancestors.length <= maxDepth && budget.errors > 0 && budget.characters > 0)
       return describe(value, budget, ancestors);
@@ -109,8 +112,8 @@ function relatedErrors(
 }
 
 /**
- * Errors other than AggregateError may have a list `errors` too, such as invalid fields: it counts
- * if it holds errors.
+ * Returns the members of an error. Errors other than AggregateError may also have a list `errors`,
+ * such as invalid fields. It only counts if it contains nothing but errors.
  */
 function membersOf(thrown: object): readonly unknown[] {
   const errors = read(thrown, 'errors');
@@ -128,7 +131,7 @@ function isAggregate(thrown: object): boolean {
 }
 
 /**
- * The value that has no message: a primitive as text, a plain object as JSON, a function by its
+ * Describes a value that is not an error: a primitive as text, an object as JSON, a function by its
  * name.
  */
 function valueFields(thrown: unknown, limit: number): { name: string; message: string } {
@@ -149,7 +152,8 @@ function isClass(value: unknown): boolean {
 }
 
 /**
- * An error has a message. Errors of other realms and of frameworks are not instances of our Error.
+ * Returns whether a value is an error or has a message. Errors of other realms and of some
+ * frameworks are not instances of `Error`.
  */
 function isErrorLike(thrown: unknown): thrown is object {
   if (isError(thrown)) return true;
@@ -173,7 +177,7 @@ function ownName(thrown: object): string {
   return name === undefined ? 'Error' : text(name).slice(0, nameLimit);
 }
 
-/** `name`, or the name of the class where a subclass has not set one. */
+/** Returns the `name` of an error, or the name of its class if the class does not set `name`. */
 function nameOf(thrown: object): string {
   const name = ownName(thrown);
   if (name !== 'Error' && name !== '') return name;
@@ -184,7 +188,10 @@ function nameOf(thrown: object): string {
     : name || 'Error';
 }
 
-/** A number counts as a code, but not the one that each DOMException has from its name. */
+/**
+ * Returns the code of an error. A number counts, except for the numeric code that each DOMException
+ * derives from its name.
+ */
 function codeOf(thrown: unknown): { code?: string } {
   if (typeof thrown !== 'object' || thrown === null) return {};
   const code = read(thrown, 'code');
@@ -200,8 +207,8 @@ const root = process.cwd();
 const rootUrl = pathToFileURL(root).href;
 
 /**
- * The stack, its paths relative to where the app runs: shorter to read, and the same on every
- * machine.
+ * Returns the stack with paths relative to the working directory, which makes it shorter and the
+ * same on every machine.
  */
 function stackOf(thrown: object, limit: number): string | null {
   const stack = read(thrown, 'stack');
@@ -215,7 +222,10 @@ function stackOf(thrown: object, limit: number): string | null {
   return storableText(clean, limit) || null;
 }
 
-/** A stack begins with the message: a long one would leave no room for the frames. */
+/**
+ * Shortens the message at the start of a stack, because a long one would leave no room for the
+ * frames.
+ */
 function withShortMessage(stack: string, message: string, limit: number): string {
   if (message.length <= limit) return stack;
   const at = stack.indexOf(message);
@@ -236,8 +246,8 @@ function textOf(value: unknown, limit: number): string {
 }
 
 /**
- * Returns a text of at most `limit` characters that every store accepts. SQLite ends text at a NUL,
- * and Redis refuses JSON with half of a surrogate pair, which a cut can leave behind.
+ * Returns a text of at most `limit` characters that every store accepts. SQLite ends text at a NUL.
+ * Redis refuses JSON with half a surrogate pair, which can be left over by cutting.
  */
 export function storableText(value: string, limit: number): string {
   const kept = value.length > limit ? `${value.slice(0, limit - 1)}…` : value;

@@ -4,11 +4,13 @@ import type { TaskDetail } from './types.js';
 
 const encrypted = /^"sealed:1:([0-9a-f]{8}):([\w-]+)"$/;
 
-/** Encrypts the stored arguments and results of tasks. Without keys, texts stay unencrypted. */
+/**
+ * Encrypts the stored arguments and results of tasks. Without keys, they are stored unencrypted.
+ */
 export interface Cipher {
   encrypt(text: string, task: string): string;
   /**
-   * Decrypts a text with the key that encrypted it. A text that is not encrypted stays as it is.
+   * Decrypts a text with the key that encrypted it. Returns an unencrypted text unchanged.
    *
    * @throws TaskflowError INTERNAL if the key is missing or the text was changed.
    */
@@ -21,9 +23,9 @@ interface Key {
 }
 
 /**
- * Returns a cipher: AES-256-GCM (NIST SP 800-38D) with a key derived from each given key and a
- * random nonce of 96 bits. The name of the task is authenticated data, so that the text of one task
- * is not valid for another. The first key encrypts.
+ * Creates a cipher: AES-256-GCM (NIST SP 800-38D) with a key derived from each given key, and a
+ * random nonce of 96 bits. The name of the task is authenticated data, so a text is only valid for
+ * tasks of the same name. The first key encrypts. All keys decrypt.
  */
 export function createCipher(keys: readonly string[]): Cipher {
   const derived = keys.map(deriveKey);
@@ -63,7 +65,8 @@ export function createCipher(keys: readonly string[]): Cipher {
 }
 
 /**
- * Returns a task with its arguments and result decrypted, or with the reason why they cannot be.
+ * Returns a task with its arguments and result decrypted, or with the reason why they cannot be
+ * decrypted.
  */
 export function decryptTask(cipher: Cipher, task: TaskDetail): TaskDetail {
   const decrypt = (value: unknown): unknown =>

@@ -12,7 +12,9 @@ import type {
 /** The fields by which a list can be sorted. */
 export type SortKey = 'createdAt' | 'startedAt' | 'endedAt' | 'duration' | 'name' | 'status';
 
-/** Selects the tasks of a list, as an engine takes it. A task must meet every condition. */
+/**
+ * Selects the tasks of a list, in the form that an engine takes. A task must meet every condition.
+ */
 export interface TaskQuery {
   /** Tasks in any of these states. Default: all states. */
   status?: readonly TaskStatus[] | undefined;
@@ -24,22 +26,24 @@ export interface TaskQuery {
   /** Name of the schedule that created the task. */
   schedule?: string | undefined;
   /**
-   * Words of the name, of a tag or of a failure (name, error, tags), a tag, or the beginning of an
-   * id. Only the first 20 words and 30 names are used.
+   * Finds tasks by words of their name, of a tag or of a failure (name, error, tags), by a whole
+   * tag, or by the beginning of their id. Only the first 20 words and 30 names are used.
    */
   text?: string | undefined;
   /** Created at this time or later; Unix milliseconds. */
   from?: number | undefined;
   /** Created before this time; Unix milliseconds. */
   to?: number | undefined;
-  /** Default `createdAt`. Tasks without a value come last. Ties are sorted by id. */
+  /**
+   * Default `createdAt`. Tasks without a value come last. Tasks with equal values are sorted by id.
+   */
   sort?: SortKey | undefined;
   /** Default `descending`. */
   order?: 'ascending' | 'descending' | undefined;
   limit: number;
   /** The `next` of the previous page. */
   after?: string | undefined;
-  /** With `false`, nothing is counted: for callers that read every page. */
+  /** If `false`, nothing is counted. For callers that read every page. */
   counted?: boolean | undefined;
 }
 
@@ -59,9 +63,7 @@ export interface TaskPage {
   total: number;
   /** `gte` above 10,000, if counting would take too long, or if nothing was counted. */
   totalRelation: 'eq' | 'gte';
-  /**
-   * Set if the list covers only the newest tasks, so that older matching tasks may be on no page.
-   */
+  /** Set if the list covers only the newest tasks. Older matching tasks may be on no page. */
   limited?: true;
   /** How many tasks a limited list covers. */
   searched?: number;
@@ -112,7 +114,7 @@ export interface FailurePage extends Coverage {
   next: string | null;
 }
 
-/** The aggregates of tasks: the arguments and the answer of each. */
+/** The aggregates over tasks: the arguments and the answer of each. */
 export interface Aggregates {
   statsSnapshot: { query: []; answer: StatsSnapshot };
   metrics: { query: [range: MetricsRange]; answer: Metrics };
@@ -129,8 +131,8 @@ export interface DurationHistogram {
   /** The function. */
   name: string;
   /**
-   * For each requested bound, in seconds: the number of attempts that took at most that long,
-   * within 4.5 %.
+   * For each requested bound in seconds: the number of attempts that took at most that long, within
+   * 4.5 %.
    */
   counts: readonly number[];
   /** The number of attempts. */

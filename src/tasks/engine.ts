@@ -8,13 +8,13 @@ import type { QueueState, ScheduleState } from './queue-state.js';
 import type { TaskRunner } from './task-runner.js';
 import type { LogLine, TaskDetail, TaskStatus, TaskSummary } from './types.js';
 
-/** Is notified of the transitions that this process made, after they are stored. */
+/** Receives the transitions that this process made, after they are stored. */
 export interface TransitionObserver {
   wants(status: TaskStatus): boolean;
   tell(task: TaskSummary): void;
 }
 
-/** The changes after a `rev`: the current row of each changed task, once per task. */
+/** The changes after a change number: the current state of each changed task, once per task. */
 export interface Changes {
   /** The change number up to which these changes are complete. */
   rev: number;
@@ -39,7 +39,7 @@ export interface EngineDescription {
   schedules: readonly ScheduleState[];
 }
 
-/** How an engine is read. The cost of a call does not grow with the history. */
+/** The reading port of an engine. The cost of a call does not grow with the history. */
 export interface EngineReader {
   find(query: TaskQuery): Promise<TaskPage>;
   /** `logLines`: how many of the newest log lines to include. Default 10,000. */
@@ -57,7 +57,7 @@ export interface EngineReader {
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
-/** How an engine is controlled. */
+/** The control port of an engine. */
 export interface EngineControl {
   /** The supported actions. The API answers 501 for any other. */
   readonly can: ReadonlySet<Action>;
@@ -70,7 +70,7 @@ export interface EngineControl {
  */
 export type AppConnection = DatabaseSyncInstance;
 
-/** What an engine needs to know about the app of its process. */
+/** The description of the app that an engine needs. */
 export interface AppDescription {
   /** Names of the tasks that the app defines. */
   tasks: readonly string[];
@@ -78,11 +78,14 @@ export interface AppDescription {
 
 /** Stores tasks and runs them. */
 export interface TaskEngine extends EngineReader, EngineControl {
-  /** How its guarantees differ from those of other engines. */
+  /** The guarantees in which the engine differs from other engines. */
   readonly promises: EnginePromises;
   /** Runs tasks with the runner. Without one, this process only enqueues and reads. */
   start(runner: TaskRunner | undefined, app?: AppDescription): Promise<void>;
-  /** Waits up to `timeout` seconds for running attempts, then returns the rest to the queue. */
+  /**
+   * Stops the engine. Waits up to `timeout` seconds for running attempts, then returns the rest to
+   * the queue.
+   */
   stop(options: { timeout: number }): Promise<void>;
   /**
    * Stores all of the tasks or none, and resolves when they are durable. Resolves to the id of each

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { TaskError } from './types.js';
 
 /**
- * The first frame of the app's own code: not of a dependency, not of Node. Without line numbers,
- * which every edit moves.
+ * Returns the first stack frame of the app's own code, which is neither of a dependency nor of
+ * Node. Line numbers are removed, because every edit changes them.
  */
 function ownFrame(stack: string): string {
   const frame = stack
@@ -12,7 +12,7 @@ function ownFrame(stack: string): string {
   return frame?.trim().replace(/:\d+:\d+\)?$/, '') ?? '';
 }
 
-/** Text without what differs between two failures of one kind: numbers, ids, quoted values. */
+/** Returns a message without numbers and ids, which differ between failures of the same group. */
 function withoutValues(message: string): string {
   return message
     .slice(0, 1000)
@@ -21,15 +21,15 @@ function withoutValues(message: string): string {
     .replace(/\d+/g, '#');
 }
 
-/** Returns a code without numbers and ids that differ in each failure. */
+/** Returns a code without numbers and ids, which differ between failures of the same group. */
 function withoutIds(code: string): string {
   return code.replace(/[0-9a-f]{8}-[0-9a-f-]{27}|\b[0-9a-f]{12,}\b|\d{7,}/gi, '#');
 }
 
 /**
- * Returns the origin of a failure: the code of the innermost cause, or its class and message if it
- * has no code. A code is enough, because its message names hosts and files. Errors in between say
- * less, and each retry may add another one.
+ * Returns the origin of a failure: the code of the innermost cause. If there is no code, returns
+ * the class and the message. A code alone is enough, because messages name hosts and files. Errors
+ * in between add little, and each retry may wrap the error once more.
  */
 function originOf({ name, message, code, cause, errors }: TaskError): string {
   if (cause) return originOf(cause);
@@ -38,15 +38,18 @@ function originOf({ name, message, code, cause, errors }: TaskError): string {
   return `${name}: ${withoutValues(message)}`;
 }
 
-/** The members of an AggregateError, each kind once, in whatever order they failed. */
+/**
+ * Returns the origins of the members of an AggregateError, each once, sorted because their order
+ * varies.
+ */
 function originsOf(errors: readonly TaskError[]): string {
   return [...new Set(errors.map(originOf))].sort().join('\n');
 }
 
 /**
- * Returns a text that is the same for failures of one kind. It is made of the function, the error
- * class, the message without numbers and ids, the first frame of the app's own code, and if there
- * are any, the code and the origin of the failure.
+ * Returns the fingerprint of a failure, which all failures of one failure group share. It is a hash
+ * of the function, the error class, the message without numbers and ids, the first frame of the
+ * app's own code and, if present, the code and the origin of the failure.
  */
 export function fingerprint(task: string, error: TaskError): string {
   const { name, message, stack, code, cause, errors } = error;

@@ -3,14 +3,14 @@
  */
 export interface FunctionSettings {
   name: string;
-  /** Whether this process has a handler for it. If not, it only enqueues. */
+  /** Whether this process has the handler. If not, it can only enqueue tasks of this function. */
   handled: boolean;
   queue: string;
   priority: number;
   tags: Readonly<Record<string, string>>;
   retries: number;
   delay: number;
-  /** The factor of each later delay, or `'function'` if the app computes the delay. */
+  /** The factor by which each retry delay grows, or `'function'` if the app computes the delay. */
   backoff: number | 'function';
   maxDelay: number;
   jitter: number;

@@ -18,7 +18,7 @@ import type {
 } from './task-runner.js';
 import type { LogLevel } from './types.js';
 
-/** What all calls of handlers in a process share. */
+/** The dependencies and limits that all attempts of a process share. */
 export interface CallParts {
   definitions: ReadonlyMap<string, Definition>;
   /** Maximum number of bytes of a result. */
@@ -32,14 +32,15 @@ export interface CallParts {
   outOfRange(task: ClaimedTask, progress: number): void;
 }
 
-/** Maximum number of characters of the text that belongs to a progress. */
+/** Maximum number of characters of the text that comes with a progress. */
 const labelLimit = 256;
 
 /**
- * One attempt of a task: calls its handler, limits its time, and finds out how it ended. `taskLog`,
- * `taskProgress` and `taskContext` use it while the handler runs.
+ * One attempt of a task. It calls the handler, limits its time and determines how it ended.
+ * `taskLog`, `taskProgress` and `taskContext` use it while the handler runs.
  *
- * An attempt costs few objects: methods instead of closures, and a context only if it is asked for.
+ * An attempt creates few objects: it has methods instead of closures, and creates the context only
+ * when the handler reads it.
  */
 export class HandlerCall implements RunningAttempt, Running {
   readonly result: Promise<AttemptResult>;
@@ -51,7 +52,7 @@ export class HandlerCall implements RunningAttempt, Running {
   readonly #started = performance.now();
   #context: TaskContext | undefined;
   #lineCount: number;
-  /** Set once it is known how the attempt ended. */
+  /** How the attempt ended; `undefined` while that is not known. */
   #end: AttemptResult | undefined;
   #milliseconds: number | undefined;
 
@@ -66,7 +67,7 @@ export class HandlerCall implements RunningAttempt, Running {
     if (limit) {
       [this.result, this.ended] = this.#limited(handled, limit);
     } else {
-      // One promise for both outcomes, because most attempts take this path.
+      // One promise serves for both, because most attempts have no time limit.
       this.result = handled.then(
         (value) => this.#report(this.#succeed(value)),
         (thrown) => this.#report(this.#fail(thrown)),
@@ -114,8 +115,7 @@ export class HandlerCall implements RunningAttempt, Running {
   }
 
   /**
-   * Calls the handler. Not an async function, because that would cost each attempt two promises
-   * more.
+   * Calls the handler. Not an async function, because that would add two promises to each attempt.
    */
   #call(): Promise<unknown> {
     const { name, args } = this.#task;
@@ -129,22 +129,19 @@ export class HandlerCall implements RunningAttempt, Running {
     }
   }
 
-  /**
-   * Returns the promises of a call that has a time limit: how the attempt ended, and the handler's
-   * end.
-   */
+  /** Calls a handler with a time limit. Returns the promises of its result and of its end. */
   #limited(
     handled: Promise<unknown>,
     limit: TimeLimit,
   ): [Promise<AttemptResult>, Promise<unknown>] {
     let timer: NodeJS.Timeout | undefined;
     let overdue: DOMException | undefined;
-    // An error that a handler throws after its time limit is a consequence of the limit.
+    // If a handler throws after its time limit, its error is a consequence of the limit.
     const work = handled.then(
       (value) => this.#succeed(value),
       (thrown) => this.#fail(overdue ?? thrown),
     );
-    // The timers need not keep the process alive: while an attempt runs, its engine does.
+    // The timers need not keep the process alive. While an attempt runs, its engine does.
     const givenUp = new Promise<AttemptResult>((resolve) => {
       const giveUp = (): void => resolve(this.#fail(limit.error));
       const expire = (): void => {
@@ -178,7 +175,9 @@ export class HandlerCall implements RunningAttempt, Running {
     return { status: 'success', result: cipher.encrypt(encoded.result, name) };
   }
 
-  /** A failed attempt, and when the next one begins if there is one. */
+  /**
+   * Returns the result of a failed attempt. If the task is to be retried, it contains the delay.
+   */
   #fail(thrown: unknown): AttemptResult {
     const { name, deadlineAt } = this.#task;
     const error = describeError(name, thrown);
@@ -210,7 +209,7 @@ interface TimeLimit {
   error: DOMException;
 }
 
-/** Milliseconds; setTimeout fires at once past this. */
+/** Maximum duration of a timer in milliseconds. With a longer one, setTimeout fires immediately. */
 const longestTimer = 2 ** 31 - 1;
 
 /** Seconds that a handler may take to end after its signal aborts. */
@@ -219,8 +218,8 @@ export function graceOf(definition: Definition | undefined): number {
 }
 
 /**
- * The time of an attempt: its own timeout, or what remains until the task's deadline if that is
- * less.
+ * Returns the time limit of an attempt: its timeout, or the time until the deadline of the task if
+ * that is shorter.
  */
 function timeLimit(
   settings: Settings | undefined,
@@ -239,12 +238,12 @@ function timeLimit(
   return { milliseconds, error: new DOMException(message, 'TimeoutError') };
 }
 
-/** Why an attempt ended other than by its own result. */
+/** Returns why an attempt ended, if its own result did not end it. */
 function stopReason(stored: Exclude<StoredEnd, 'reported'>): string {
   return stored === 'cancelled' ? 'the task was cancelled' : 'the process stops';
 }
 
-/** Whether a handler returned a generator, whose body runs only when it is iterated over. */
+/** Returns whether a value is a generator. Its body runs only when it is iterated. */
 function isGenerator(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   try {

@@ -10,12 +10,12 @@ type RunnerParts = Omit<CallParts, 'decide' | 'outOfRange'> & {
   concurrency: number;
 };
 
-/** A runner that an engine is started with; `changed` tells the engine that a handler was added. */
+/** The runner of an engine. Call `changed` when a handler was added. */
 export interface HandlerRunner extends TaskRunner {
   changed(): void;
 }
 
-/** Runs attempts by calling the handlers of the definitions. */
+/** Returns a runner that calls the handlers of the definitions. */
 export function handlerRunner({ concurrency, ...shared }: RunnerParts): HandlerRunner {
   const { definitions, logger } = shared;
   let listener = (): void => {};
@@ -58,8 +58,8 @@ export function handlerRunner({ concurrency, ...shared }: RunnerParts): HandlerR
 }
 
 /**
- * Warns once for each task name, because a handler that counts to 100 would look finished from its
- * second step on.
+ * Returns a function that warns once per task name about a progress outside 0 to 1. A handler that
+ * counts to 100 would otherwise look finished from its second step.
  */
 function progressWarnings(logger: Logger): (task: ClaimedTask, progress: number) => void {
   const warned = new Set<string>();

@@ -1,7 +1,7 @@
 import type { NewLogLine } from './task-runner.js';
 import type { LogLevel } from './types.js';
 
-/** Maximum number of characters of a message, and of the JSON text of a line's fields. */
+/** Maximum number of characters of a message, and of the fields of a line as JSON text. */
 const messageLimit = 8 * 1024;
 
 /** Returns the line that `taskLog` adds to the log of a task. */
@@ -38,7 +38,7 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
   }
 }
 
-/** Returns the text of any value. SQLite ends text at a NUL, so NUL characters are replaced. */
+/** Returns the text of any value. SQLite ends text at a NUL, so each NUL is replaced. */
 export function textOf(value: unknown): string {
   try {
     return String(value).replaceAll('\0', '\ufffd');

@@ -1,6 +1,6 @@
-/** A task to be stored. The process that enqueues it chooses its id. */
+/** A task to be stored. The process that enqueues the task chooses its id. */
 export interface NewTask {
-  /** UUIDv7; its time is `createdAt`. */
+  /** UUIDv7. Its timestamp is `createdAt`. */
   readonly id: string;
   readonly name: string;
   /** JSON text of the list of arguments. */
@@ -13,15 +13,15 @@ export interface NewTask {
   readonly createdAt: number;
   readonly runAt: number;
   /**
-   * Unix milliseconds from which `runAt` was counted, if the task was enqueued with a delay. Absent
-   * if the caller gave a time.
+   * The time from which the delay of the task counts, in Unix milliseconds. Absent if the caller
+   * gave a time instead of a delay.
    */
   readonly waitsFrom?: number | undefined;
-  /** Attempts in one series: the first attempt and its retries. */
+  /** Maximum number of attempts in one series: the first attempt and its retries. */
   readonly attempts: number;
-  /** How often it may run again after its process died; 0 means never. */
+  /** How often the task may run again after its process died. 0 means never. */
   readonly interrupts: number;
-  /** Unix milliseconds after which it is neither started nor tried again. */
+  /** Unix milliseconds. After this time, the task is neither started nor retried. */
   readonly deadlineAt?: number | undefined;
   /**
    * Until `until` (Unix milliseconds), no second task of this name is stored with this key, unless
@@ -33,13 +33,13 @@ export interface NewTask {
   /** Id of the task that this one is a rerun of. */
   readonly rerunOf?: string | undefined;
   /**
-   * How many tasks of this name may run at once over all processes, for an engine that decides this
-   * when the task is stored.
+   * Maximum number of running tasks of this name over all processes. Only for engines that apply
+   * this limit when they store the task.
    */
   readonly concurrency?: number | undefined;
   /**
-   * The delay of the first retry, if each later delay is the same or twice as long. For programs
-   * that run the task without its definition.
+   * The delay before the first retry, if later delays are the same or double each time. For
+   * programs that run the task without its definition.
    */
   readonly retryDelay?: { readonly milliseconds: number; readonly doubling: boolean } | undefined;
 }
@@ -54,7 +54,7 @@ export interface Schedule {
   readonly task: string;
   /**
    * The rule as text, such as `every 60` or `0 3 * * * Europe/Berlin`. If it changes, the engine
-   * computes the next run again.
+   * plans the next run again.
    */
   readonly rule: string;
   /**
@@ -63,19 +63,19 @@ export interface Schedule {
    */
   next(from: number, last?: number): number | undefined;
   /**
-   * Milliseconds between two runs, if the rule is an interval. The next run is then never further
-   * away.
+   * Milliseconds between two runs, if the rule is an interval. The next run is never further away
+   * than this.
    */
   readonly interval?: number | undefined;
   /** Returns the task of one run. */
   prepare(): NewTask;
-  /** Whether one run is caught up if runs were missed by more than a minute. */
+  /** Whether one run catches up if runs were missed by more than a minute. */
   readonly catchUp: boolean;
-  /** Whether a run starts while the previous one has not ended. */
+  /** Whether a run starts although the task of the previous run has not ended. */
   readonly overlap: boolean;
 }
 
-/** The time and the ids of new tasks. */
+/** The source of times and ids for new tasks. */
 export interface TaskClock {
   /** Unix milliseconds. */
   now(): number;

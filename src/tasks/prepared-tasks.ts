@@ -2,9 +2,9 @@ import { wrongType } from '../options.js';
 import type { NewTask } from './new-task.js';
 
 /**
- * Tracks which tasks a manager has prepared. An engine trusts what it stores: only a prepared task
- * has checked and encrypted arguments and its own id, so every other task is refused, and a
- * prepared task cannot be changed.
+ * Tracks the tasks that a manager has prepared. An engine trusts the tasks it stores, so only
+ * prepared tasks are accepted. They have checked and encrypted arguments and a unique id, and they
+ * cannot be changed.
  */
 export class PreparedTasks {
   readonly #made = new WeakSet<object>();
@@ -17,8 +17,9 @@ export class PreparedTasks {
   }
 
   /**
-   * Returns the tasks of a list. @throws TypeError with code INVALID_INPUT if one of them is not a
-   * prepared one.
+   * Returns the tasks of a list.
+   *
+   * @throws TypeError with code INVALID_INPUT if one of them was not prepared by this manager.
    */
   check(list: unknown): NewTask[] {
     if (!Array.isArray(list))
@@ -43,8 +44,9 @@ export class PreparedTasks {
 }
 
 /**
- * Reads the lists of arguments of `enqueueMany`. @throws TypeError with code INVALID_INPUT if they
- * are not a list of lists.
+ * Checks the lists of arguments of `enqueueMany`.
+ *
+ * @throws TypeError with code INVALID_INPUT if they are not a list of lists.
  */
 export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
   if (!Array.isArray(list))

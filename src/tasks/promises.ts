@@ -1,68 +1,71 @@
 /**
- * What engines promise differently. Everything else is the same on every engine, and
- * `describeEngine` tests it. Durations are seconds.
+ * The guarantees in which engines differ. In everything else all engines behave the same, and the
+ * contract suite `describeEngine` tests that. Durations are seconds.
  */
 export interface EnginePromises {
   /**
-   * Where a task is when its `enqueue` resolves: on the `disk` of this host, with a `server` that
-   * writes it to disk as it is configured, or in the `memory` of this process.
+   * Where a task is stored when `enqueue` resolves: on the `disk` of this host, on a `server` that
+   * writes it to disk as configured, or in the `memory` of this process.
    */
   readonly stored: 'disk' | 'server' | 'memory';
   /**
-   * Time within which another process usually takes over the tasks of a crashed one. `null` if no
-   * other process can.
+   * Usual maximum time until another process takes over the tasks of a crashed process. `null` if
+   * no other process can take over.
    */
   readonly crashFoundWithin: number | null;
   /**
-   * Time that a handler may block the event loop before its task counts as crashed. `null` if that
-   * never makes it a crash.
+   * How long a handler may block the event loop before its task counts as crashed. `null` if
+   * blocking never counts as a crash.
    */
   readonly longestBlock: number | null;
   /**
-   * What the option `concurrency` of a TaskManager limits: the tasks of a `process`, or those of
-   * each `queue` of a process.
+   * The scope of the option `concurrency` of a TaskManager: all tasks of a `process`, or the tasks
+   * of each `queue` in a process.
    */
   readonly concurrencyPer: 'process' | 'queue';
   /**
-   * Whether a task with its own `concurrency` waits in a queue of its own, which takes another
-   * connection of each worker.
+   * Whether a task with its own `concurrency` gets a separate queue, which needs another connection
+   * per worker.
    */
   readonly limitedTasksApart: boolean;
-  /** Number of queues that there can be. `null` for no limit. */
+  /** Maximum number of queues. `null` for no limit. */
   readonly maxQueues: number | null;
   /**
-   * Which tasks a higher priority goes before: `all` that wait, or those that were enqueued `since`
-   * their queue first got a task with a priority other than 0.
+   * The tasks that a higher priority overtakes: `all` waiting tasks, or those that were enqueued
+   * `since` the queue first received a task with a priority other than 0.
    */
   readonly priorityOver: 'all' | 'since';
-  /** What an idempotency key belongs to: the name of the task, or the name and the queue. */
+  /** The scope of an idempotency key: the name of the task, or the name and the queue. */
   readonly idempotencyPer: 'name' | 'name and queue';
-  /** Whether deleting a task frees its idempotency key before the window of the key is over. */
+  /** Whether deleting a task frees its idempotency key before the window of the key ends. */
   readonly deletionFreesKey: boolean;
-  /** Tasks that one call can store, and bytes of their arguments together. `null` for no limit. */
+  /**
+   * Maximum number of tasks in one call, and maximum size of their arguments together in bytes.
+   * `null` for no limit.
+   */
   readonly maxBatch: { readonly tasks: number; readonly bytes: number } | null;
   /**
-   * Seconds within which a task that has waited without a handler in any process starts, once every
-   * process that runs tasks of its queue has the handler. If only some of these processes have it,
-   * an engine whose `concurrencyPer` is `queue` has no such limit.
+   * Maximum number of seconds until a task without a handler starts, after every process that runs
+   * tasks of its queue has received the handler. If only some of these processes have it, engines
+   * with `concurrencyPer: 'queue'` give no such guarantee.
    */
   readonly handlerFoundWithin: number;
   /**
-   * Shortest interval at which a schedule makes every run. A schedule with a shorter `every` leaves
-   * runs out, and `skipped` does not count them.
+   * Shortest interval in seconds for which a schedule makes every run. With a shorter `every`, runs
+   * are left out, and `skipped` does not count them.
    */
   readonly shortestInterval: number;
   /**
-   * What happens to a delay that is running if a clock is set back by more than a second: it
-   * `restarts` in full, or the step of the clock `extends` it. A delay here is that of `runIn`, of
-   * a retry, and of a schedule with `every`.
+   * The effect on running delays if the clock is set back by more than a second. The delay
+   * `restarts` in full, or the step of the clock `extends` it. Delays are those of `runIn`, of
+   * retries, and of schedules with `every`.
    */
   readonly clockSetBack: 'restarts' | 'extends';
-  /** Whose retention options hold: those of the `manager`, or those of the `engine`. */
+  /** Which retention options apply: those of the `manager` or those of the `engine`. */
   readonly retentionOf: 'manager' | 'engine';
   /**
-   * The newest tasks that lists and commands by filter cover if a process does not have all tasks
-   * at hand. `null` if they always cover all tasks.
+   * How many of the newest tasks lists and commands by filter cover, if a process does not read all
+   * tasks. `null` if they always cover all tasks.
    */
   readonly window: { readonly ended: number; readonly pending: number } | null;
   /** Where a reader of changes can resume: in any process, or in the `same` process only. */
@@ -70,7 +73,7 @@ export interface EnginePromises {
   /** Time within which a cancellation reaches a handler in another process. */
   readonly cancelsWithin: number;
   /**
-   * Whether cancelled and interrupted tasks are failed ones to programs that read the storage
+   * Whether cancelled and interrupted tasks are failed jobs for programs that read the storage
    * without this package.
    */
   readonly markedAsFailed: boolean;

@@ -7,21 +7,24 @@ import { readTime } from './time-text.js';
 import { logLevels, type TaskStatus, taskStatuses } from './types.js';
 
 /*
- * The queries and commands of tasks, defined once. `checked-source.ts` checks calls from code
- * against these schemas, the HTTP API checks requests against them, the OpenAPI document is
- * generated from them, and the types of `source.ts` and of the typed client are inferred from them.
- * Loaded with the first call that needs it, because zod takes longer to load than Koa.
+ * The schemas of queries and commands, each defined once:
+ * - `checked-source.ts` checks calls from code against them, and the HTTP API checks requests.
+ * - The OpenAPI document is generated from them.
+ * - The types of `source.ts` and of the typed client are inferred from them.
+ *
+ * This module is loaded with the first call that needs it, because zod takes longer to load than
+ * Koa.
  */
 
-/** Makes a schema of a whole number within a range. */
+/** Returns the schema of a whole number within a range. */
 export const whole = (min: number, max: number) => {
   const message = `must be a whole number from ${min} to ${max}`;
   return z.int({ error: message }).min(min, { error: message }).max(max, { error: message });
 };
 
 /**
- * Makes a schema of a text that is not empty. SQLite ends text at a NUL, so a name with one would
- * count as the part before it.
+ * Returns the schema of a text that is not empty. SQLite ends text at a NUL, so a name that
+ * contains one would match a shorter name.
  */
 export const words = (max: number) => {
   const message = `must be a string of 1 to ${max.toLocaleString('en')} characters`;
@@ -33,7 +36,8 @@ export const words = (max: number) => {
 };
 
 /**
- * A name of a task, a queue or a schedule. A longer one than can be defined here may be BullMQ's.
+ * The name of a task, a queue or a schedule. It may be longer than a name that can be defined with
+ * this package, because BullMQ allows that.
  */
 export const name = z
   .string({ error: `must be ${nameAccepted}` })
@@ -41,16 +45,16 @@ export const name = z
   .max(maxNameBytes, { error: `must be ${nameAccepted}` })
   .refine(isName, { error: `must be ${nameAccepted}` });
 
-/** Makes a schema of one of some words. */
+/** Returns the schema of one of several words. */
 export const oneOf = <const T extends readonly [string, ...string[]]>(values: T) =>
   z.enum(values, { error: `must be one of ${values.join(', ')}` });
 
-/** Returns the message about an unknown key. */
+/** Returns the error text for an unknown key. */
 function unknownKey(key: string, known: readonly string[]): string {
   return `has an unknown key ${quote(key)}.${didYouMean(key, known)} Allowed: ${known.join(', ')}`;
 }
 
-/** Makes a schema of an object whose error for an unknown key names the known keys. */
+/** Returns the schema of an object. Its error for an unknown key lists the known keys. */
 export const strict = <T extends z.core.$ZodLooseShape>(shape: T) =>
   z.strictObject(shape, {
     error: (issue) =>
@@ -73,16 +77,15 @@ const sorts = [...sortKeys, ...sortKeys.map((key) => `-${key}` as const)] as con
 const aCursor = 'must be the nextCursor of a list';
 
 /**
- * Where the page before ended. It may hold the id of a BullMQ job with its queue, four characters
- * for three bytes.
+ * The end of the previous page. It may contain the id of a BullMQ job with its queue, encoded as
+ * four characters for three bytes.
  */
 export const cursor = z
   .string({ error: aCursor })
   .max(Math.ceil((maxNameBytes * 4) / 3) + 200, { error: aCursor });
 
 /**
- * Makes a list of a single string: code may write `status: 'failed'`, as an address has
- * `status=failed`.
+ * Makes a list of a single string: code may pass `status: 'failed'`, like `status=failed` in a URL.
  */
 const asList = <T extends string>(given: T | readonly T[]): readonly T[] =>
   typeof given === 'string' ? [given] : given;
@@ -93,9 +96,9 @@ const someStates =
 const someTags = 'must be a tag or a list of 1 to 10 tags, each a key or key:value';
 const aTag = 'must be a key, or key:value, with a key of 1 to 64 characters';
 
-/** Conditions that tasks are chosen by. Each must hold. */
+/** The conditions that select tasks. A task must meet all of them. */
 export const filters = {
-  /** Any of these states: one, or a list. */
+  /** One or more states. The task is in one of them. */
   status: z
     .preprocess(
       asList<TaskStatus>,
@@ -105,10 +108,10 @@ export const filters = {
         .max(taskStatuses.length, { error: someStates }),
     )
     .optional(),
-  /** Name of the task. */
+  /** The name of the task. */
   name: name.optional(),
   queue: name.optional(),
-  /** Tags that the task has, all of them: one, or a list. Each is a key, or `key:value`. */
+  /** One or more tags, each a key or `key:value`. The task has all of them. */
   tag: z
     .preprocess(
       asList<string>,
@@ -120,16 +123,16 @@ export const filters = {
         .max(10, { error: 'may be given at most ten times' }),
     )
     .optional(),
-  /** Fingerprint of the failures, as `fingerprint` of a task gives it. */
+  /** The fingerprint of a failure group, as in `fingerprint` of a task. */
   fingerprint: z
     .string({ error: 'must be the 16 hexadecimal digits of a failure group' })
     .regex(/^[0-9a-f]{16}$/, { error: 'must be the 16 hexadecimal digits of a failure group' })
     .optional(),
-  /** Name of the schedule that made the task. */
+  /** The name of the schedule that created the task. */
   schedule: name.optional(),
   /**
-   * Words of the name, of a tag, or of a failure (name, error, tags), a tag, or the beginning of an
-   * id. It may be as long as the id of a BullMQ job.
+   * Finds tasks by words of their name, of a tag or of a failure (name, error, tags), by a whole
+   * tag, or by the beginning of their id. It may be as long as the id of a BullMQ job.
    */
   q: words(maxNameBytes).optional(),
   /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */
@@ -145,18 +148,21 @@ const sort = oneOf(
 /** `GET P`. */
 export const listQuery = strict({
   ...filters,
-  /** Default `-createdAt`, the newest first. Tasks without a value come last, and ties go by id. */
+  /**
+   * Default `-createdAt`, the newest first. Tasks without a value come last. Tasks with equal
+   * values are sorted by id.
+   */
   sort: sort.optional(),
-  /** Tasks of a page, 1 to 500. Default 50. */
+  /** Maximum number of tasks on a page, 1 to 500. Default 50. */
   limit: whole(1, 500).optional(),
-  /** Where the page before ended, as its `nextCursor` says. */
+  /** The `nextCursor` of the previous page. */
   cursor: cursor.optional(),
 });
 
-/** A list as code asks for it. */
+/** The query of `find`. */
 export const findQuery = strict({
   ...listQuery.shape,
-  /** With `false` the page has no exact `total`, which makes it cheaper. */
+  /** If `false`, the page has no exact `total`, which takes less time. */
   counted: z.boolean({ error: 'must be true or false' }).optional(),
 });
 
@@ -164,28 +170,31 @@ export const findQuery = strict({
 export const logQuery = strict({
   /** Lines after this number. */
   after: whole(0, 999_999_999).optional(),
-  /** The last lines before this number, instead of the first ones after another. */
+  /** The last lines before this number, instead of the first ones after a number. */
   before: whole(1, 999_999_999).optional(),
-  /** Lines of this attempt, and lines of other programs, whose attempt is not known. */
+  /** Lines of this attempt, and lines of other programs, whose attempt is unknown. */
   attempt: whole(1, 999_999_999).optional(),
-  /** Lines of this level, or of a worse one. */
+  /** Lines of this level or a more severe one. */
   level: oneOf(logLevels).optional(),
-  /** Lines whose message or fields hold this text, in any case of ASCII letters. */
+  /** Lines whose message or fields contain this text. ASCII letters match in any case. */
   q: words(200).optional(),
-  /** Lines of a page, 1 to 1,000. Default 500. */
+  /** Maximum number of lines on a page, 1 to 1,000. Default 500. */
   limit: whole(1, 1000).optional(),
 });
 
-/** Log lines as code asks for them: as many as a task keeps by default. */
+/** The query of `logs`. It allows as many lines as a task keeps by default. */
 export const linesQuery = strict({
   ...logQuery.shape,
-  /** How many lines, 1 to 10,000. Default 500. */
+  /** Maximum number of lines, 1 to 10,000. Default 500. */
   limit: whole(1, 10_000).optional(),
 });
 
 /** `GET P/:id`. */
 export const detailQuery = strict({
-  /** How many of the last lines of its log come with the task, 0 to 10,000. Default 10,000. */
+  /**
+   * Maximum number of log lines that come with the task, the last ones, 0 to 10,000. Default
+   * 10,000.
+   */
   logs: whole(0, 10_000).optional(),
 });
 
@@ -195,32 +204,32 @@ export const metricsQuery = strict({
   from: time.optional(),
   /** End of the range. Default: now. */
   to: time.optional(),
-  /** Seconds of one point of the series, 60 to 31,536,000. */
+  /** Seconds per point of the series, 60 to 31,536,000. */
   step: whole(60, 31_536_000).optional(),
 });
 
-/** Metrics as code asks for them. */
+/** The query of `aggregate('metrics')`. */
 export const rangeQuery = strict({
   ...metricsQuery.shape,
-  /** With `false` the series is empty, which makes the answer cheaper. */
+  /** If `false`, the series is empty, which takes less time. */
   series: z.boolean({ error: 'must be true or false' }).optional(),
 });
 
 /** `GET P/failures`. */
 export const failureQuery = strict({
-  /** Name of the task. */
+  /** The name of the task. */
   name: name.optional(),
-  /** Seen at or after this time. */
+  /** Groups that were seen at this time or later. */
   from: time.optional(),
-  /** Groups of a page, 1 to 500. Default 50. */
+  /** Maximum number of groups on a page, 1 to 500. Default 50. */
   limit: whole(1, 500).optional(),
-  /** Where the page before ended, as its `nextCursor` says. */
+  /** The `nextCursor` of the previous page. */
   cursor: cursor.optional(),
 });
 
 const anId = 'must be the id of a task';
 
-/** Makes a schema of a list of ids of tasks. */
+/** Returns the schema of a list of task ids. */
 export const ids = (min: number, max: number) =>
   z
     .array(z.string({ error: anId }).min(1, { error: anId }).max(maxNameBytes, { error: anId }), {
@@ -239,8 +248,8 @@ const chosen = "must be an object of conditions, as in a list, or 'all' to selec
 const unchosen = "has no condition; it must have at least one, or be 'all' to select every task";
 
 /**
- * The tasks of a command: those that conditions choose, or `'all'`. An empty object is refused,
- * since it may be a slip.
+ * The tasks of a command: those that meet the conditions, or `'all'`. An empty object is refused,
+ * because it may be a mistake.
  */
 export const commandFilter = z.union(
   [
@@ -254,25 +263,25 @@ export const commandFilter = z.union(
 
 const seconds = 'must be a number of seconds from 0 to 86,400';
 
-/** Seconds over which retried tasks come due. */
+/** The number of seconds over which retried tasks come due. */
 export const spread = z
   .number({ error: seconds })
   .min(0, { error: seconds })
   .max(86_400, { error: seconds });
 
-/** Whether to answer what would be done, and change nothing. */
+/** If `true`, nothing is changed, and the answer says what the command would do. */
 export const dryRun = z.boolean({ error: 'must be true or false' });
 
-/** How many tasks a command is to find. */
+/** The number of tasks that the command must find. */
 export const expect = whole(0, 1_000_000_000);
 
 const aReason = 'must be a string of at most 500 characters';
 
-/** Why something is done, for the audit. */
+/** The reason for a command, for the audit. */
 export const reason = z.string({ error: aReason }).max(500, { error: aReason });
 
 const toTasks = {
-  /** Ids of the tasks, at most 10,000; an id that is given twice counts once. */
+  /** Ids of the tasks, at most 10,000. A repeated id counts once. */
   ids: ids(0, 10_000).optional(),
   /**
    * Conditions as in `find`, or `'all'`. The command applies to the oldest 10,000 matching tasks.
@@ -281,8 +290,8 @@ const toTasks = {
 };
 
 /**
- * What each command may have, by its action. Which targets exclude each other is checked in
- * `read-command.ts`.
+ * The keys of each command, by its action. `read-command.ts` checks which targets exclude each
+ * other.
  */
 export const commands = {
   cancel: strict({ action: z.literal('cancel'), ...toTasks }),

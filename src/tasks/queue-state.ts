@@ -13,22 +13,22 @@ export interface ScheduleState {
   /** ISO 8601. Null while it is paused, or if it never fires again. */
   nextRunAt: string | null;
   lastRunAt: string | null;
-  /** Id of the last task it created. */
+  /** Id of the last task that it created. */
   lastTaskId: string | null;
   paused: boolean;
-  /** Null while it is not paused. */
+  /** Null if it is not paused. */
   pause: Pause | null;
   /** `false` if the engine can pause queues but not this schedule. */
   pausable?: false;
   /**
-   * How often a run was skipped: because the task of the previous run had not ended, or because it
-   * was missed and `catchUp` is off. If a run is late, the times of the rule that passed meanwhile
-   * are not counted.
+   * How many runs were skipped, either because the task of the previous run had not ended, or
+   * because the run was missed and `catchUp` is off. If several runs of a rule were missed, they
+   * count as one.
    */
   skipped: number;
   /**
-   * Since when no running process defines it, ISO 8601. Null while a process defines it, and for
-   * one minute afterwards.
+   * Since when no running process has defined it, ISO 8601. Null while a process defines it, and
+   * for one minute afterwards.
    */
   undefinedSince: string | null;
 }
@@ -37,6 +37,6 @@ export interface ScheduleState {
 export interface QueueState {
   name: string;
   paused: boolean;
-  /** Null while it is not paused. */
+  /** Null if it is not paused. */
   pause: Pause | null;
 }

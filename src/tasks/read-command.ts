@@ -6,11 +6,11 @@ import type { TaskFilter } from './engine-queries.js';
 import type * as Queries from './query-schemas.js';
 import { filterOf, loadQueries } from './read-queries.js';
 
-/** Bytes of new arguments that are looked at, at most; the manager has a limit of its own. */
+/** Maximum number of bytes of new arguments that are read. The manager has its own, lower limit. */
 const maxArgumentBytes = 64 * 1024 * 1024;
 /**
- * The most search words of a command. An engine uses no more, so with more words it would find more
- * tasks than were meant.
+ * Maximum number of search words in a command. An engine ignores further words, so the command
+ * would find more tasks than intended.
  */
 const maxWords = 20;
 
@@ -20,7 +20,7 @@ const filterAccepted =
 type Action = Command['action'];
 type Given = Record<string, unknown>;
 
-/** The keys for the target of each command, which has exactly one of them. */
+/** The keys that give the target of each command. A command has exactly one of them. */
 const targets = {
   cancel: ['ids', 'filter'],
   delete: ['ids', 'filter'],
@@ -33,9 +33,9 @@ const targets = {
 } as const satisfies Record<Action, readonly string[]>;
 
 /**
- * Checks a command and its actor, and returns both as an engine takes them. A mistake must never
- * select every task: unknown keys, `undefined` values, an empty filter, and neither or both of
- * `ids` and `filter` are refused.
+ * Checks a command and its actor, and returns both in the form that an engine takes. A mistake must
+ * never select every task. Unknown keys, `undefined` values, an empty filter, and neither or both
+ * of `ids` and `filter` are therefore refused.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT.
  */
@@ -74,8 +74,8 @@ export async function readCommand(
 }
 
 /**
- * Refuses what belongs to the second argument, such as `dryRun`, and so refuses arguments that are
- * swapped.
+ * Refuses keys of the second argument, such as `dryRun`, in the first. This also detects swapped
+ * arguments.
  */
 function refuseMisplaced(given: Given): void {
   const misplaced = ['actor', 'reason', 'dryRun', 'expect'].find((key) =>
@@ -112,14 +112,13 @@ function oneTarget(action: Action, given: Given): void {
 function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
   const given = plainCopy('by', by, { accepted: "an object such as { actor: 'ada' }" });
   const { reason, ...rest } = given;
-  // Only `reason` may be undefined: without `dryRun` or `expect` the command would do more than was
-  // meant.
+  // Only `reason` may be undefined. An undefined `dryRun` or `expect` would remove a safeguard.
   refuseUndefined('by', rest);
   if (reason === undefined) delete given.reason;
   return checkArgument('by', commandBy, given) as CommandBy;
 }
 
-/** The checked command in the words of an engine. */
+/** Returns the checked command in the form that an engine takes. */
 function commandOf(checked: Given & { action: Action }, now: number): Command {
   const { ids, filter, args, ...rest } = checked;
   return {

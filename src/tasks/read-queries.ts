@@ -14,17 +14,17 @@ import type * as Queries from './query-schemas.js';
 import { readTime } from './time-text.js';
 
 /*
- * Converts queries in the words of the HTTP API to the form that an engine takes. Everything is
- * checked here, so an engine can trust its input.
+ * Checks queries in the terms of the HTTP API, and converts them to the form that an engine takes.
+ * An engine can therefore trust its input.
  */
 
-/** The schemas, loaded with the first call that needs them. */
+/** Loads the schemas with the first call that needs them. */
 export const loadQueries = (): Promise<typeof Queries> =>
   runInEmptyContext(() => import('./query-schemas.js'));
 
 type Schema = 'findQuery' | 'linesQuery' | 'detailQuery' | 'rangeQuery' | 'failureQuery';
 
-/** A query of each kind, for error messages. */
+/** A valid query for each schema, for error messages. */
 const examples: Readonly<Record<Schema, string>> = {
   findQuery: "{ status: ['failed'], limit: 20 }",
   linesQuery: "{ level: 'warn', limit: 100 }",
@@ -33,7 +33,7 @@ const examples: Readonly<Record<Schema, string>> = {
   failureQuery: "{ from: '-1h', limit: 20 }",
 };
 
-/** Checks a query object, of which `undefined` members count as absent. */
+/** Checks a query object. Members that are `undefined` count as absent. */
 async function read<K extends Schema>(
   schema: K,
   query: unknown,
@@ -44,13 +44,17 @@ async function read<K extends Schema>(
   return checkArgument('query', schemas[schema], copy) as ReturnType<(typeof Queries)[K]['parse']>;
 }
 
-/** A query as an engine takes it, and the cursors of its list. */
+/** A query in the form that an engine takes, and the cursors of its list. */
 export interface Paged<Q> {
   query: Q;
   cursors: Cursors;
 }
 
-/** Reads the query of `find`. @throws TypeError, RangeError or TaskflowError as `find` says. */
+/**
+ * Reads the query of `find`.
+ *
+ * @throws TypeError, RangeError or TaskflowError if the query is not valid.
+ */
 export async function readFindQuery(query: unknown, now: number): Promise<Paged<TaskQuery>> {
   const {
     limit = 50,
@@ -78,7 +82,7 @@ type Conditions = {
   [K in keyof typeof Queries.filters]?: ReturnType<(typeof Queries.filters)[K]['parse']>;
 };
 
-/** Returns checked conditions as an engine takes them. */
+/** Returns checked conditions in the form that an engine takes. */
 export function filterOf(
   { status, tag, q, from, to, ...same }: Conditions,
   now: number,
@@ -92,13 +96,13 @@ export function filterOf(
   };
 }
 
-/** A key, or a key and its value after the first colon. */
+/** Returns the key of a tag and its value, which follows the first colon. */
 function tagOf(text: string): { key: string; value?: string } {
   const colon = text.indexOf(':');
   return colon < 0 ? { key: text } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 
-/** Checked times as Unix milliseconds. */
+/** Returns checked times in Unix milliseconds. */
 function timesOf(
   { from, to }: { from?: string | undefined; to?: string | undefined },
   now: number,
@@ -118,7 +122,7 @@ export async function readFailureQuery(query: unknown, now: number): Promise<Pag
   };
 }
 
-/** Points of a series, at most. */
+/** Maximum number of points in a series. */
 const maxPoints = 1500;
 const day = 86_400_000;
 

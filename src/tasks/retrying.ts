@@ -5,8 +5,8 @@ import type { Settings } from './task-options.js';
 import type { ClaimedTask } from './task-runner.js';
 
 /**
- * Decides whether a failed attempt is tried again: the seconds to wait, or `undefined` for no
- * further try.
+ * Decides whether a failed attempt is retried. Returns the delay in seconds, or `undefined` for no
+ * retry.
  */
 export type RetryDecision = (
   settings: Settings,
@@ -15,9 +15,9 @@ export type RetryDecision = (
 ) => number | undefined;
 
 /**
- * Decides by the options of each task. The functions `retryOn` and `backoff` belong to the app: an
- * error that they throw is logged each time, and an answer of the wrong type once for each task
- * name.
+ * Returns a decision that uses the options of each task. The functions `retryOn` and `backoff`
+ * belong to the app. Each error that they throw is logged. An answer of the wrong type is logged
+ * once per task name.
  */
 export function retryDecision(logger: Logger): RetryDecision {
   const warned = new Set<string>();
@@ -83,7 +83,7 @@ export function retryDecision(logger: Logger): RetryDecision {
   };
 }
 
-/** A promise that is not awaited must not end the process when it rejects. */
+/** If an async function was given by mistake, its rejected promise must not end the process. */
 function ignoreRejection(answer: unknown): void {
   if (answer instanceof Promise) answer.catch(() => undefined);
 }

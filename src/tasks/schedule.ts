@@ -9,31 +9,31 @@ import {
 import { readCron } from './cron.js';
 import { nameOption } from './task-options.js';
 
-/** What both kinds of schedule have. */
+/** The options that both kinds of schedule share. */
 interface ScheduleHabits {
   /**
-   * Whether a run that was missed by over a minute, as while no process ran, is made good: once,
-   * however many were. Default `true`.
+   * Whether a run catches up if runs were missed by more than a minute, for example because no
+   * process was running. A single run stands for all missed ones. Default `true`.
    */
   catchUp?: boolean | undefined;
   /**
-   * Whether a run starts although the task of the one before has not ended. Default `false`: it is
-   * left out.
+   * Whether a run starts although the task of the previous run has not ended. Default `false`: the
+   * run is skipped.
    */
   overlap?: boolean | undefined;
 }
 
 interface ScheduleRule extends ScheduleHabits {
-  /** Seconds between two runs, from 0.05 to ten years; fractions are allowed. */
+  /** Seconds between two runs, from 0.05 to ten years. Fractions are allowed. */
   every?: number | undefined;
-  /** Five fields, or six with seconds first. */
+  /** A cron expression with five fields, or six with seconds first. */
   cron?: string | undefined;
   /** IANA time zone of the cron expression. Default `UTC`. */
   timezone?: string | undefined;
 }
 
 /**
- * When a schedule fires, and with which arguments; `args` is required when the task has required
+ * When a schedule fires, and with which arguments. `args` is required if the task has required
  * parameters.
  */
 export type ScheduleOptions<A extends readonly unknown[]> = (
@@ -43,29 +43,32 @@ export type ScheduleOptions<A extends readonly unknown[]> = (
   ScheduleHabits &
   ([] extends A ? { args?: A | undefined } : { args: A });
 
-/** Says when a schedule fires. */
+/** The checked recurrence rule of a schedule. */
 export interface Recurrence {
-  /** Milliseconds between two runs of a rule with `every`; absent for a cron expression. */
+  /** Milliseconds between two runs of a rule with `every`. Absent for a cron expression. */
   interval?: number | undefined;
-  /** The rule in words; another one for every other rule. */
+  /** The rule as text. Different rules have different texts. */
   rule: string;
   catchUp: boolean;
   overlap: boolean;
   /**
-   * First time after `from`, in Unix milliseconds; `undefined` when there is none. An interval is
-   * counted from the run before it, `last`, so that no process moves it.
+   * Returns the first time after `from`, in Unix milliseconds, or `undefined` if there is none. An
+   * interval counts from the previous run, `last`, so that all processes compute the same time.
    */
   next(from: number, last?: number): number | undefined;
 }
 
-/** Seconds: each run is a task, and one every few milliseconds is a slip of the unit. */
+/**
+ * Shortest interval in seconds. Each run creates a task, so a shorter interval is probably
+ * milliseconds given by mistake.
+ */
 export const shortestInterval = 0.05;
 
 const usage = 'tasks.schedule(name, task, { every: 60 })';
 
 /**
  * Checks the name and the task of a schedule before its options, so that an error about swapped
- * arguments names the first one.
+ * arguments names the first argument.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT.
  */
@@ -86,8 +89,9 @@ export function checkScheduled(name: unknown, task: unknown): void {
 }
 
 /**
- * Checks a schedule's options and makes its recurrence. @throws TypeError or RangeError for a rule
- * that cannot be.
+ * Checks the options of a schedule, and returns its recurrence rule.
+ *
+ * @throws TypeError or RangeError if the rule is not valid.
  */
 export function readRecurrence(
   name: string,
@@ -125,7 +129,7 @@ export function readRecurrence(
   const step = Math.round(
     secondsOption(`every of ${where}`, every, 1, { warn, min: shortestInterval }) * 1000,
   );
-  // Counted from one fixed moment, so that lateness of one run never moves the next.
+  // Counts from a fixed time, so that a late run does not delay the next one.
   return {
     ...habits,
     rule: `every ${step / 1000}`,
@@ -134,7 +138,7 @@ export function readRecurrence(
   };
 }
 
-/** The runs of a schedule after its next one, in Unix milliseconds. */
+/** Returns the runs of a schedule after its next one, in Unix milliseconds. */
 export function runsAfter(
   recurrence: Recurrence | undefined,
   next: number,

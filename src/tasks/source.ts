@@ -9,7 +9,7 @@ import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from '.
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
 /**
- * What callers give for a schema of `queries.ts`: lists may be read-only, and times may be Dates.
+ * The argument type for a schema of `queries.ts`: lists may be read-only, and times may be Dates.
  */
 type Asked<S extends z.ZodType> = {
   readonly [K in keyof z.input<S>]: K extends 'from' | 'to'
@@ -17,47 +17,47 @@ type Asked<S extends z.ZodType> = {
     : ReadOnly<z.input<S>[K]>;
 };
 
-/** As {@link Asked}, without `undefined`, which a command refuses. */
+/** The argument type without `undefined` values, which a command refuses. */
 type Defined<T> = { readonly [K in keyof T]: Exclude<T[K], undefined> };
 
-/** Any member of an object, one at least. */
+/** Requires at least one member of an object. */
 type AtLeastOne<T> = { [K in keyof T]-?: Required<Pick<T, K>> & Omit<T, K> }[keyof T];
 
-/** Which tasks `find` lists, and in which order. The names are those of the HTTP API. */
+/** The query of `find`: selects and sorts tasks. Its names are those of the HTTP API. */
 export type FindQuery = Asked<typeof Queries.findQuery>;
-/** Which lines of a log are asked for. */
+/** The query of `logs`: selects lines of a log. */
 export type LinesQuery = Asked<typeof Queries.linesQuery>;
-/** How much of a task is asked for. */
+/** The query of `get`: how much of a task is returned. */
 export type DetailQuery = Asked<typeof Queries.detailQuery>;
-/** The range of time that metrics are asked for. */
+/** The query of `aggregate('metrics')`: a time range. */
 export type RangeQuery = Asked<typeof Queries.rangeQuery>;
-/** Which failure groups are asked for, the last seen first. */
+/** The query of `aggregate('failures')`. The group that was seen last comes first. */
 export type FailuresQuery = Asked<typeof Queries.failureQuery>;
 
-/** The conditions that choose tasks, as `find` takes them. */
+/** The conditions that select tasks, as in `find`. */
 export type TaskConditions = Defined<Omit<FindQuery, 'sort' | 'limit' | 'cursor' | 'counted'>>;
 
-/** The tasks of a command by conditions: one condition at least, or `'all'` for every task. */
+/** Selects the tasks of a command: at least one condition, or `'all'` for every task. */
 export type CommandFilter = 'all' | AtLeastOne<TaskConditions>;
 
 /**
- * The tasks of a command: at most 10,000 ids, or conditions, of which each call takes the oldest
- * 10,000 matching tasks. It is always exactly one of the two.
+ * The tasks of a command: either at most 10,000 ids, or a filter. With a filter, each call applies
+ * to the oldest 10,000 matching tasks.
  */
 export type Targets =
   | { readonly ids: readonly string[]; readonly filter?: never }
   | { readonly filter: CommandFilter; readonly ids?: never };
 
 /**
- * What is to be done. `retry` runs the same task again from an end that is not success, `rerun`
- * makes a new one of any that has ended, `run` starts a waiting task, or a schedule, now.
+ * A command. `retry` runs a task again that ended without success. `rerun` creates a new task from
+ * any ended one. `run` starts a pending task or a schedule now.
  */
 export type Command =
   | ({ readonly action: 'cancel' | 'delete' | 'run' } & Targets)
   | ({
       readonly action: 'retry';
       /**
-       * Seconds over which the tasks come due, 0 to 86,400, one after the other. Default 0: all at
+       * Seconds over which the tasks come due, one after the other, 0 to 86,400. Default 0: all at
        * once.
        */
       readonly spread?: number;
@@ -65,7 +65,7 @@ export type Command =
   | {
       readonly action: 'rerun';
       readonly ids: readonly string[];
-      /** New arguments, if it is one task. Default: those of the task. */
+      /** New arguments, if there is exactly one id. Default: the arguments of the task. */
       readonly args?: readonly unknown[];
     }
   | { readonly action: 'pause' | 'resume'; readonly queue: string; readonly schedule?: never }
@@ -76,28 +76,28 @@ export type Command =
       readonly ids?: never;
       readonly filter?: never;
     }
-  /** Forgets a schedule that no running process defines any more. Its tasks stay. */
+  /**
+   * Removes a schedule that no running process defines any more. The tasks that it created are
+   * kept.
+   */
   | { readonly action: 'remove'; readonly schedule: string };
 
 /** One page of a list. */
 export interface TaskList {
   readonly items: readonly TaskSummary[];
   /**
-   * What `cursor` takes for the next page; null on the last one. A page may hold fewer items than
-   * asked for, or none, and still have a next one: rare combinations of conditions are searched in
-   * steps, so that no call takes long.
+   * The `cursor` of the next page, or null on the last page. A page may hold fewer items than
+   * requested, or none, and still have a next page: rare combinations of conditions are searched in
+   * steps, so that each call is short.
    */
   readonly nextCursor: string | null;
   /** Exact up to 10,000. */
   readonly total: number;
-  /** `gte` past 10,000, if counting on would take too long, or if nothing was counted. */
+  /** `gte` above 10,000, if counting would take too long, or if nothing was counted. */
   readonly totalRelation: 'eq' | 'gte';
-  /**
-   * The list covers the newest tasks only, so there may be older ones that it does not have on any
-   * page.
-   */
+  /** Set if the list covers only the newest tasks. Older matching tasks may be on no page. */
   readonly limited?: true;
-  /** How many tasks a limited list was made from. */
+  /** How many tasks a limited list covers. */
   readonly searched?: number;
 }
 
@@ -107,60 +107,59 @@ export interface FailureList extends Coverage {
   readonly nextCursor: string | null;
 }
 
-/** What is summed up over tasks: what each kind is asked with, and what it answers. */
+/** The aggregates over tasks: the arguments and the answer of each. */
 export interface Aggregates
   extends Pick<EngineAggregates, 'statsSnapshot' | 'workers' | 'waits' | 'histograms'> {
   metrics: { query: [range?: RangeQuery]; answer: EngineAggregates['metrics']['answer'] };
   failures: { query: [query?: FailuresQuery]; answer: FailureList };
 }
 
-/** The reading side of tasks. No call costs more because the history is long. */
+/** Reads tasks. The cost of a call does not grow with the history. */
 export interface TaskReader {
   /**
-   * Lists tasks, 50 unless `limit` says otherwise.
+   * Returns a page of tasks: 50 by default, or as many as `limit`.
    *
-   * @throws TypeError or RangeError with code INVALID_INPUT for a wrong query, TaskflowError
-   * INVALID_CURSOR for a cursor of another list.
+   * @throws TypeError or RangeError with code INVALID_INPUT if the query is not valid,
+   * TaskflowError INVALID_CURSOR if the cursor belongs to another list.
    */
   find(query?: FindQuery): Promise<TaskList>;
-  /** Returns one task, or `undefined` if no task has that id. */
+  /** Returns a task, or `undefined` if no task has that id. */
   get(id: string, query?: DetailQuery): Promise<TaskDetail | undefined>;
-  /** Returns lines of a task's log, the oldest first, 500 unless `limit` says otherwise. */
+  /** Returns lines of a task's log, the oldest first: 500 by default, or as many as `limit`. */
   logs(id: string, query?: LinesQuery): Promise<readonly LogLine[]>;
-  /** Returns sums over tasks. */
+  /** Returns an aggregate over tasks. */
   aggregate<K extends keyof Aggregates>(
     kind: K,
     ...query: Aggregates[K]['query']
   ): Promise<Aggregates[K]['answer']>;
-  /** Returns what the engine says of itself, its queues and its schedules. */
+  /** Returns the state of the engine, its queues and its schedules. */
   describe(): Promise<EngineDescription>;
   /**
-   * Yields whenever something changed after that number, at once if it has already. Ends with the
-   * engine or the signal.
+   * Yields the changes after a change number, immediately if there are any. Ends when the engine
+   * stops or the signal aborts.
    */
   watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
-/** The controlling side of tasks. */
+/** Controls tasks, queues and schedules. */
 export interface TaskControl {
-  /** What the engine can do; the API answers 501 for the rest. */
+  /** The supported actions. The API answers 501 for any other. */
   readonly can: ReadonlySet<Action>;
   /**
-   * Runs a command on tasks, a queue or a schedule.
+   * Runs a command on tasks, a queue or a schedule. If it throws, nothing has been changed.
    *
    * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown
-   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing
-   * is done.
-   * @throws TaskflowError COUNT_CHANGED if the filter finds another number of tasks than `expect`,
-   * NOT_FOUND if the queue or the schedule is unknown. Nothing is done.
+   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor.
+   * @throws TaskflowError COUNT_CHANGED if the filter finds a different number of tasks than
+   * `expect`, NOT_FOUND if the queue or the schedule is unknown.
    */
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }
 
-/** What the web layer shows: a TaskManager, or what `attachQueues` returns. */
+/** The source of the web layer: a TaskManager, or the result of `attachQueues`. */
 export interface TaskSource extends TaskReader, TaskControl {
-  /** Absent if nothing is defined in this process. */
+  /** Returns the tasks and schedules that this process defines. Absent if it defines none. */
   definitions?(): Definitions;
-  /** Called when a middleware is made that shows the tasks. */
+  /** Called when a middleware that shows the tasks is created. */
   mounted?(): void;
 }

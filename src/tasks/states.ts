@@ -1,13 +1,13 @@
 import type { TaskStatus } from './types.js';
 
 /**
- * Which state may follow which. Engines obey it, the API refuses by it, the dashboard shows buttons
- * by it.
+ * The states that may follow each state. Engines enforce these transitions. The API and the buttons
+ * of the dashboard depend on them, too.
  */
 export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = {
-  // Failed without a start: its deadline had passed.
+  // `failed` without an attempt: the deadline has passed.
   pending: ['running', 'cancelled', 'failed'],
-  // Back to pending: a retry, or a process that died under a task which may run again.
+  // `pending`: a retry, or the process died and the task may run again.
   running: ['success', 'failed', 'cancelled', 'interrupted', 'pending'],
   success: [],
   failed: ['pending'],
@@ -15,7 +15,7 @@ export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = 
   cancelled: ['pending'],
 };
 
-/** States of a task that will not go on by itself. */
+/** The states in which a task stays until an operator acts. */
 const endedStatuses = [
   'success',
   'failed',
@@ -23,17 +23,17 @@ const endedStatuses = [
   'cancelled',
 ] as const satisfies readonly TaskStatus[];
 
-/** Whether a task in this state will not go on by itself. */
+/** Returns whether a task in this state has ended. */
 export function isEnded(status: TaskStatus): boolean {
   return (endedStatuses as readonly TaskStatus[]).includes(status);
 }
 
-/** A task is retried, with the same id, from an end that is not success. */
+/** Returns whether a task in this state can be retried: it has ended without success. */
 export function canRetry(status: TaskStatus): boolean {
   return isEnded(status) && transitions[status].includes('pending');
 }
 
-/** A task is cancelled while it has not ended. */
+/** Returns whether a task in this state can be cancelled: it has not ended. */
 export function canCancel(status: TaskStatus): boolean {
   return transitions[status].includes('cancelled');
 }

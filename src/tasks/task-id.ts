@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { isName } from './names.js';
 
-/** Random bytes are drawn in one go for many ids: a draw costs as much as all the rest. */
+/** Random bytes for many ids, drawn at once. A single draw costs as much as everything else. */
 const pool = Buffer.alloc(4096);
 let drawn = pool.length;
 
@@ -14,23 +14,26 @@ function randomNumber(): number {
   return pool.readUInt32LE(drawn - 4);
 }
 
-/** The two digits of each byte. `toString(16)` of a number above 2^31 takes ten times as long. */
+/**
+ * The two hexadecimal digits of each byte. `toString(16)` of a number above 2^31 takes ten times as
+ * long.
+ */
 const digits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 const hex16 = (value: number): string => `${digits[(value >>> 8) & 0xff]}${digits[value & 0xff]}`;
 const hex32 = (value: number): string => hex16(value >>> 16) + hex16(value);
 
 /**
- * Makes a source of ids, UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, a counter of 42
- * bits (section 6.2, method 1) and 32 random bits. Each id is greater than the one before it of
- * this source, also if the clock is set back.
+ * Returns a generator of ids, UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, a counter of
+ * 42 bits (section 6.2, method 1) and 32 random bits. Each id is greater than the previous one of
+ * the same generator, even if the clock is set back.
  *
- * @param now The clock, in Unix milliseconds.
+ * @param now Returns the time in Unix milliseconds.
  */
 export function taskIds(now: () => number): () => string {
   let lastTime = 0;
-  /** The digits of the time, and the version. */
+  /** The digits of the time and the version. */
   let stamp = '';
-  // The counter has 12 high and 30 low bits. Within one millisecond it counts up, from a random
+  // The counter has 12 high and 30 low bits. Within one millisecond it counts up from a random
   // start below 2^41.
   let high = 0;
   let low = 0;
@@ -50,22 +53,23 @@ export function taskIds(now: () => number): () => string {
   };
 }
 
-/** The next id of this process. */
+/** Returns the next id of this process. */
 export const newTaskId = taskIds(() => Date.now());
 
 /**
- * The Unix milliseconds in a UUIDv7. Taken from there, so that ordering by id is ordering by time.
+ * Returns the time of a UUIDv7 in Unix milliseconds. It is the creation time of the task, so that
+ * the order of ids is the order of creation.
  */
 export function timeOfTaskId(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-/** The form of the ids made here. */
+/** The form of the ids that this package creates. */
 const taskIdPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /**
- * Whether a text has the form of a task's id, or of that of a job that another program added:
- * `queue:jobId`. BullMQ takes any name of a queue without a colon, and any id.
+ * Returns whether a text has the form of a task id, or of the id of a job that another program
+ * added: `queue:jobId`. BullMQ accepts any queue name without a colon, and any job id.
  */
 export function isTaskId(text: string): boolean {
   return taskIdPattern.test(text) || (/^[^:]+:./s.test(text) && isName(text));

@@ -15,7 +15,7 @@ export interface ClaimedTask {
   readonly tryNumber: number;
   /** How many log lines the task already has. */
   readonly logLines: number;
-  /** Unix milliseconds, as of {@link NewTask}. */
+  /** Unix milliseconds. After this time, the task is neither started nor retried. */
   readonly deadlineAt: number | undefined;
 }
 
@@ -56,44 +56,41 @@ export interface AttemptIo {
 }
 
 /**
- * What an engine has stored of an attempt: the result that the runner reported, or else the state
+ * What an engine has stored for an attempt: the result that the runner reported, or else the state
  * of the task. `pending` means that the task runs again because the process stops.
  */
 export type StoredEnd = 'reported' | Extract<TaskStatus, 'cancelled' | 'interrupted' | 'pending'>;
 
-/** An attempt under way. Neither promise rejects. */
+/** A running attempt. Neither promise rejects. */
 export interface RunningAttempt {
   /**
    * How it ended. May resolve before the handler ends: a timeout does not wait for a handler that
    * ignores its signal.
    */
   result: Promise<AttemptResult>;
-  /**
-   * Resolves when the handler has ended. The same promise as `result` if both are known at the same
-   * time.
-   */
+  /** Resolves when the handler has ended. The same promise as `result` if both resolve together. */
   ended: Promise<unknown>;
   /**
-   * Writes the log line of its end. The engine calls this once, after it has stored the end, and
-   * never if that fails.
+   * Logs the end of the attempt. The engine calls this once, after it has stored the end, and never
+   * if storing fails.
    */
   logEnd(stored: StoredEnd): void;
 }
 
 /** Runs the tasks of an engine in this process. */
 export interface TaskRunner {
-  /** How many attempts may run at once. */
+  /** Maximum number of attempts that run at the same time. */
   readonly concurrency: number;
   /**
-   * The names of the tasks with a handler here, each with the number that may run at once over all
-   * processes. The engine runs no other tasks.
+   * Returns the names of the tasks with a handler in this process. Each comes with its limit of
+   * running tasks over all processes. The engine runs no other tasks.
    */
   names(): ReadonlyMap<string, number | undefined>;
-  /** The routes of the tasks with a handler here, as their definitions say. */
+  /** Returns the routes of the tasks with a handler in this process, from their definitions. */
   routes(): readonly TaskRoute[];
   /**
-   * Seconds that a cancelled task of that name may take to end before the engine records it as
-   * cancelled anyway.
+   * Returns the grace period of a task name: seconds that a cancelled handler may take to end
+   * before the engine records the task as cancelled anyway.
    */
   cancelGrace(name: string): number;
   /** Registers a listener that is called whenever `names` has changed. */

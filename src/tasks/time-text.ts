@@ -3,8 +3,8 @@ const relative = /^-(\d{1,6})([smhd])$/;
 const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2}))?$/;
 
 /**
- * ISO 8601 with a zone, or a day, or a time before now such as `-6h`, as Unix milliseconds;
- * `undefined` for anything else.
+ * Reads a time: ISO 8601 with a zone, a date, or a time before now such as `-6h`. Returns Unix
+ * milliseconds, or `undefined` for any other text.
  */
 export function readTime(text: string, now: number): number | undefined {
   const [, amount, unit] = relative.exec(text) ?? [];

@@ -68,18 +68,18 @@ export type LogLevel = (typeof logLevels)[number];
 export interface ErrorDetails {
   /** `code` of the error as text, such as `ECONNREFUSED`; absent if it has none. */
   code?: string;
-  /** What the error was thrown because of (ECMAScript `cause`). */
+  /** The error that caused this one (ECMAScript `cause`). */
   cause?: TaskError;
   /** The members of an `AggregateError`. */
   errors?: readonly TaskError[];
   /**
-   * Further causes or members were left out: at most 8 levels, 20 errors and 32 Ki characters are
-   * kept.
+   * Set if further causes or members were left out. At most 8 levels, 20 errors and 32 Ki
+   * characters are kept.
    */
   truncated?: true;
 }
 
-/** An error as it is kept. */
+/** An error as it is stored. */
 export interface TaskError extends ErrorDetails {
   /**
    * `name` of the error, or the name of its class if the class does not set `name`. For a thrown
@@ -90,38 +90,40 @@ export interface TaskError extends ErrorDetails {
   stack: string | null;
 }
 
-/** A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations seconds. */
+/**
+ * A task as lists, events and the stream show it. Times are ISO 8601 in UTC, durations are seconds.
+ */
 export interface TaskSummary {
   id: string;
   name: string;
   status: TaskStatus;
   queue: string;
-  /** Larger goes first. */
+  /** Tasks with a higher priority run first. */
   priority: number;
   tags: Readonly<Record<string, string>>;
   source: 'manual' | 'scheduled';
   createdAt: string;
-  /** Not started before this. */
+  /** The task does not start before this time. */
   runAt: string;
-  /** Start of the last attempt; null before the first. */
+  /** Start of the last attempt; null before the first attempt. */
   startedAt: string | null;
-  /** When the task reached its present state, if that is an end. */
+  /** When the task reached its current state; null if it has not ended. */
   endedAt: string | null;
-  /** How long the last attempt ran; null unless the task has ended. */
+  /** Duration of the last attempt; null if the task has not ended. */
   duration: number | null;
-  /** Number of the last attempt; 0 before the first. */
+  /** Number of the last attempt; 0 before the first attempt. */
   attempt: number;
-  /** The attempt after which it is not retried by itself. */
+  /** Number of the attempt after which the task is not retried automatically. */
   maxAttempts: number;
-  /** 0 to 1, or null when the handler says nothing of it. */
+  /** From 0 to 1; null if the handler has reported no progress. */
   progress: number | null;
-  /** What the handler said with it, such as what is being counted. */
+  /** The text that the handler reported with the progress, such as `1,200 of 3,000 rows`. */
   progressText?: string;
-  /** Error of the last attempt that ended with one. */
+  /** The error of the last attempt that ended with one; null if there is none. */
   error: { name: string; message: string } | null;
-  /** The same for failures of one kind; null without an error. */
+  /** The fingerprint of the failure group of that error; null if there is no error. */
   fingerprint: string | null;
-  /** The engine's own word for the state, such as `cancelling`. */
+  /** The engine's own name for the state, such as `cancelling`. */
   engineState?: string;
 }
 
@@ -138,61 +140,67 @@ export interface Attempt {
 export interface LogLine {
   /** Number of the line within its task, from 1. */
   n: number;
-  /** Null if it is not known, because another program wrote the line. */
+  /** Null if unknown, because another program wrote the line. */
   at: string | null;
-  /** Null if it is not known, because another program wrote the line. */
+  /** Null if unknown, because another program wrote the line. */
   attempt: number | null;
   level: LogLevel;
   message: string;
   fields: Readonly<Record<string, unknown>> | null;
   /**
-   * The attempt had been ended when its handler wrote this: it was cancelled or timed out, and went
-   * on.
+   * Set if the handler wrote the line after its attempt had ended, because the attempt was
+   * cancelled or timed out.
    */
   late?: true;
 }
 
-/** A task with everything that is known of it. */
+/** A task with all its details. */
 export interface TaskDetail extends TaskSummary {
-  /** Error of the last attempt that ended with one, with its causes. Its stack is in `stack`. */
+  /**
+   * The error of the last attempt that ended with one, with its causes. The stack is in `stack`.
+   */
   error: ({ name: string; message: string } & ErrorDetails) | null;
   args: readonly unknown[];
-  /** Why there are no arguments although the task has some. */
+  /** Why the arguments are left out, if they are. */
   argsOmitted?: string;
   attempts: readonly Attempt[];
   logs: readonly LogLine[];
-  /** What the handler returned; null when it returned nothing, or when it was left out. */
+  /**
+   * The value that the handler returned; null if it returned nothing or the result was left out.
+   */
   result: unknown;
-  /** Why there is no result although the handler returned one. */
+  /** Why the result is left out, if it is. */
   resultOmitted?: string;
-  /** Stack of the last error. */
+  /** Stack of the last error; null if there is none. */
   stack: string | null;
-  /** The task this one is a rerun of, and the one that is a rerun of this. */
+  /**
+   * The id of the task from which this task was rerun, and of the task that is a rerun of this one.
+   */
   rerunOf: string | null;
   rerunAs: string | null;
   /**
-   * The tree of tasks that wait for each other which this one is part of, from the topmost on;
-   * absent where it stands alone.
+   * The flow that contains this task, from its root: a tree in which each task waits for its
+   * children. Absent if the task is not part of a flow.
    */
   flow?: FlowNode;
 }
 
-/** A task in a tree of tasks, of which each waits for its children. */
+/** A task in a flow. It waits for its children. */
 export interface FlowNode {
   id: string;
   name: string;
-  /** Null for a task that is not to be read here. */
+  /** Null if this reader cannot read the task. */
   status: TaskStatus | null;
   engineState?: string;
   children: readonly FlowNode[];
-  /** How many more children there are. */
+  /** Number of further children that are left out. */
   more: number;
 }
 
-/** How many tasks are in each state. */
+/** The number of tasks in each state. */
 export type Counts = Record<TaskStatus, number>;
 
-/** Seconds; null while nothing has ended. Percentiles are within 2.2 %. */
+/** Durations in seconds; null if nothing has ended. Percentiles are within 2.2 %. */
 export interface Durations {
   avg: number | null;
   min: number | null;
@@ -202,24 +210,24 @@ export interface Durations {
   p99: number | null;
 }
 
-/** Counts, rate and durations of some tasks. */
+/** Counts, success rate and durations of a set of tasks. */
 export interface Stats {
   counts: Counts;
-  /** success ÷ (success + failed + interrupted), 0 to 1; null while nothing has ended. */
+  /** success ÷ (success + failed + interrupted), from 0 to 1; null if nothing has ended. */
   successRate: number | null;
   durations: Durations;
 }
 
-/** Which tasks some figures include. */
+/** Which tasks the statistics cover. */
 export interface Coverage {
   /**
-   * ISO 8601. Present if the figures may lack tasks. They include every task that ended since this
-   * time, and of the tasks that ended before only those that the process has read.
+   * ISO 8601. Present if the statistics may not cover all tasks. They cover every task that ended
+   * since this time, but only those earlier tasks that the process has read.
    */
   completeSince?: string;
 }
 
-/** Figures of all tasks, of each function and queue, and over time. */
+/** Statistics of all tasks, of each function and queue, and over time. */
 export interface Metrics extends Stats, Coverage {
   functions: readonly (Stats & { name: string })[];
   queues: readonly (Stats & { name: string })[];
@@ -227,9 +235,9 @@ export interface Metrics extends Stats, Coverage {
 }
 
 /**
- * Tasks that failed, and were not retried, with the same error: they have the same function, error
- * class and code, first stack frame of the app, innermost cause, and message, apart from numbers
- * and ids.
+ * Failures of a function with the same fingerprint, without those that were retried. They have the
+ * same error class and code, first stack frame of the app, innermost cause, and message apart from
+ * numbers and ids.
  */
 export interface FailureGroup {
   fingerprint: string;
@@ -237,20 +245,20 @@ export interface FailureGroup {
   name: string;
   /** The error of the last task. */
   error: { name: string; message: string };
-  /** How many tasks have failed in this way, including tasks that were retried or deleted since. */
+  /** Number of failures, including tasks that were retried or deleted since. */
   count: number;
-  /** How many of them are failed now, so that a retry would run them. */
+  /** Number of these tasks that are failed now, so that a retry would run them. */
   failed: number;
   first: string;
   last: string;
   lastTaskId: string;
-  /** How many failed in each of the last 24 clock hours. The present hour comes last. */
+  /** Number of failures in each of the last 24 clock hours. The current hour comes last. */
   trend: readonly number[];
 }
 
 /** An attempt that was given up while its handler still runs. */
 export interface StuckAttempt {
-  /** The task. */
+  /** Id of the task. */
   id: string;
   /** Name of the task. */
   name: string;
@@ -260,39 +268,39 @@ export interface StuckAttempt {
   since: string;
 }
 
-/** A process that has the tasks open. */
+/** A process that uses the tasks. */
 export interface ProcessInfo {
   id: string;
   host: string;
   /** Null, like the following members, if the engine does not know. */
   pid: number | null;
-  /** The version of this package. */
+  /** Version of this package. */
   version: string | null;
-  /** The maximum number of attempts at the same time, over all its queues; 0 if it runs none. */
+  /** Maximum number of attempts at the same time, over all its queues; 0 if it runs no tasks. */
   slots: number | null;
-  /** How many tasks it runs now. */
+  /** Number of tasks that it runs now. */
   running: number | null;
   /**
-   * Slots that are held by handlers which did not stop when their attempt was cancelled or timed
-   * out; null where the engine does not know. `running` does not count them.
+   * Number of slots held by handlers that did not stop when their attempt was cancelled or timed
+   * out; null if the engine does not know. `running` does not count them.
    */
   stuck: number | null;
-  /** The attempts of those handlers, at most 20. The one that was given up first comes first. */
+  /** The attempts of these handlers, at most 20, in the order in which they were given up. */
   stuckAttempts: readonly StuckAttempt[];
-  /** The only queue from which it takes tasks. */
+  /** The queue from which it takes tasks, if it is only one. */
   queue?: string;
   startedAt: string;
-  /** Seconds since its last heartbeat. While the process is in the list, it counts as running. */
+  /** Seconds since its last heartbeat. A process in the list counts as running. */
   lastSign: number;
 }
 
-/** Sums over the processes that have the tasks open. */
+/** Totals over the processes that use the tasks. */
 export interface WorkerTotals {
-  /** How many processes there are. */
+  /** Number of processes. */
   count: number;
-  /** The maximum number of attempts that they run at the same time, over all their queues. */
+  /** Maximum number of attempts at the same time, over all processes and queues. */
   slots: number;
-  /** Slots that are held by handlers which did not stop when their attempt was given up. */
+  /** Number of slots held by handlers that did not stop when their attempt was given up. */
   stuck: number;
 }
 
@@ -310,8 +318,8 @@ export interface StatsSnapshot {
   successRate: number | null;
   running: number;
   pending: number;
-  /** Tasks that ended within the last minute. */
+  /** Number of tasks that ended within the last minute. */
   perMinute: number;
-  /** Queues that are paused, which explains why their tasks do not run. */
+  /** The paused queues, whose tasks do not start. */
   paused: readonly PausedQueue[];
 }

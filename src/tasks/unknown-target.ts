@@ -4,12 +4,12 @@ import { quote } from '../show-value.js';
 import type { Command, Outcome } from './commands.js';
 import type { EngineDescription } from './engine.js';
 
-/** Names that an error lists, at most. */
+/** Maximum number of names that an error lists. */
 const maxListed = 20;
 
 /**
- * Returns the outcome of a command. If the engine does not know the queue or the schedule, throws
- * instead, because a command on a misspelt name would look as if it had been done.
+ * Returns the outcome of a command. Throws if the engine does not know the queue or the schedule,
+ * because a command with a misspelt name would otherwise seem to have worked.
  *
  * @throws TaskflowError NOT_FOUND that lists the known names.
  */
