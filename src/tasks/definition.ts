@@ -110,22 +110,24 @@ export function checkHandler(name: string, handler: unknown): void {
 
 /** Returns the settings of a function as the dashboard shows them. */
 export function describeFunction({ name, settings, handler }: Definition): FunctionSettings {
-  const {
-    retryOn: _retryOn,
-    backoff,
-    timeout = null,
-    deadline = null,
-    concurrency = null,
-    ...same
-  } = settings;
-  const factor = typeof backoff === 'function' ? 'function' : backoff;
+  const { queue, priority, tags, retries, delay, backoff, maxDelay, jitter } = settings;
+  const { requeueOnInterrupt, maxInterrupts, cancelGrace } = settings;
   return {
     name,
     handled: handler !== undefined,
-    ...same,
-    backoff: factor,
-    timeout,
-    deadline,
-    concurrency,
+    queue,
+    priority,
+    tags,
+    retries,
+    delay,
+    backoff: typeof backoff === 'function' ? 'function' : backoff,
+    maxDelay,
+    jitter,
+    timeout: settings.timeout ?? null,
+    deadline: settings.deadline ?? null,
+    concurrency: settings.concurrency ?? null,
+    requeueOnInterrupt,
+    maxInterrupts,
+    cancelGrace,
   };
 }
