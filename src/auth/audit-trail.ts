@@ -10,20 +10,20 @@ import { type Logger, loggerOption, numberOption } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { limitedStore } from './time-limit.js';
 
-/** Records who did what in a store, and reads it back: the audit methods of {@link Access}. */
+/** Writes audit events to a store and reads them back: the audit methods of {@link Access}. */
 export type AuditTrail = Required<Pick<Access, 'record' | 'audit'>>;
 
 interface AuditTrailDeps {
   store: SharedStore;
-  /** The path of the login or dashboard. Each has its own trail. */
+  /** The path of the login or dashboard. Each path has its own trail. */
   path: string;
   retentionDays: number;
   logger: Logger;
 }
 
 /**
- * The most rows that one query reads. If the filter matches few of them, the page has fewer items
- * than its limit.
+ * About how many rows one query reads at most. If the filter matches few of them, the page has
+ * fewer items than its limit.
  */
 const maxRead = 5000;
 
@@ -33,8 +33,8 @@ export function retentionOption(name: string, value: number | undefined): number
 }
 
 /**
- * Makes a trail in the store that keeps each row for `retentionDays`. If a row cannot be stored,
- * the error is logged and the response stays the same.
+ * Makes an audit trail that keeps each row in the store for `retentionDays`. If it cannot store a
+ * row, it logs the error. The response to the request stays the same.
  */
 export function auditTrail({ store, path, retentionDays, logger }: AuditTrailDeps): AuditTrail {
   const log = `auth:${path}:audit`;
@@ -81,7 +81,7 @@ export function auditedAccess(
   if (access === undefined) return openAccess(trail);
   if (access.record && access.audit) return access;
   const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName } = access;
-  // Methods of the app's object keep their own `this`.
+  // The methods are bound, so that those of the app's object keep their `this`.
   return {
     ...trail,
     who: access.who.bind(access),
@@ -106,7 +106,8 @@ async function readTrail(
   const items: AuditEvent[] = [];
   let cursor = query.cursor;
   for (let read = 0; read < maxRead; ) {
-    // Reads no more than are still needed, so that the cursor of the last read is that of the page.
+    // Each read asks only for the missing items, so that the cursor of the last read is also the
+    // cursor of this page.
     const page = await store.page(log, cursor, limit - items.length);
     read += limit - items.length;
     items.push(...(page.items as unknown as AuditEvent[]).filter((event) => matches(event, query)));

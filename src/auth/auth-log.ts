@@ -29,8 +29,8 @@ type EndReason =
   | 'max_sessions';
 
 /**
- * Writes what happens to logins and sessions: a log line each, and an audit row if a person did
- * something. Both are built from named fields, so that they never contain a password, a token or a
+ * Logs events of logins and sessions. Each event is a log line. It is also an audit row if a user
+ * caused it. Both are built from known fields, so they never contain a password, a token or a
  * cookie.
  */
 export interface AuthLog {
@@ -40,8 +40,8 @@ export interface AuthLog {
     login: { via: 'form' | 'json'; durationMs: number; failures: number },
   ): void;
   /**
-   * A name that no strategy knows is written as a hash, because people type passwords there by
-   * mistake.
+   * Logs a failed login. A name that no strategy knows is logged as a hash, because users sometimes
+   * type their password into the name field.
    */
   fail(
     request: RequestInfo,
@@ -63,19 +63,21 @@ export interface AuthLog {
     durationMs: number,
     secrets: readonly string[],
   ): void;
-  /** A session that its user or an administrator ended. */
+  /** Logs that a user or an administrator ended a session. */
   ended(
     request: RequestInfo,
     by: Session,
     ended: { username: string; strategy: string; id?: string },
     reason: EndReason,
   ): void;
-  /** A session that the server found to have ended. */
+  /** Logs that the server found a session to have ended. */
   found(request: RequestInfo, session: Session, reason: EndReason): void;
   renewed(request: RequestInfo, session: Session): void;
-  /** A token of this login that was used after it expired or was revoked. */
+  /** Logs that a token of this login was used after it expired or was revoked. */
   reused(request: RequestInfo, session: Session, how: 'expired' | 'revoked'): void;
-  /** Two valid sessions in one request: another host of the domain planted one of them. */
+  /**
+   * Logs that a request has two valid sessions. Another host of the domain has planted one of them.
+   */
   conflict(request: RequestInfo): void;
 }
 
@@ -84,13 +86,13 @@ interface AuthLogDeps {
   trail: AuditTrail;
   mount: string;
   registry: StrategyRegistry;
-  /** Removed from every error that is logged. */
+  /** The log removes these texts from every error. */
   secretKeys: readonly string[];
-  /** Hashes the names that no strategy knows. */
+  /** Key for the hashes of names that no strategy knows. */
   hashKey: Buffer | undefined;
 }
 
-/** Makes the log of a login over the app's logger and its audit. */
+/** Makes the log of a login, which writes to the app's logger and to the audit trail. */
 export function authLog({
   logger,
   trail,
@@ -106,8 +108,8 @@ export function authLog({
 
   const refusals = new Background(logger, 'writing refused logins to the log');
   /**
-   * Not awaited: the time that the strategies need to look up a name would reveal whether one of
-   * them knows it.
+   * Writes in the background. If the response waited for the strategies to look up the name, its
+   * time would reveal whether one of them knows the name.
    */
   const inBackground = (write: () => Promise<void>): void => refusals.run(write);
 

@@ -6,13 +6,13 @@ import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
 
 /*
- * `createAuth` makes an Auth. The middlewares `sessionToken`, `requireAuth` and `loginRoutes` get
- * only that object from the app, and look up here what its public methods do not offer. It is
- * kept outside the object, so that printing or serializing an Auth shows no key.
+ * `createAuth` makes an Auth. `sessionToken`, `requireAuth` and `loginRoutes` receive only that
+ * object from the app. They look up its internals here. The internals are not properties of the
+ * object, so that printing or serializing it shows no key.
  */
 
 /**
- * What the middlewares of a login share. It is an {@link Access}, so it also guards the dashboard.
+ * A login that its middlewares share. It is an {@link Access}, so it can also guard the dashboard.
  */
 export interface Auth extends Access {
   /** The configured `path`. */
@@ -21,10 +21,10 @@ export interface Auth extends Access {
   logoutUrl(ctx: Context): string;
   ended(ctx: Context): AbortSignal;
   /**
-   * Ends all sessions of a user, their streams, and logins in progress, in all processes that share
-   * the store. Use it after a password change that `find_user` does not report. `username` is the
-   * canonical name that the strategy returns. Names that differ only in case, width or invisible
-   * characters count as the same user. Resolves when the store has recorded it.
+   * Ends all sessions of a user in all processes that share the store. Also ends their streams and
+   * logins in progress. Call it after a password change that `find_user` does not report.
+   * `username` is the canonical name that the strategy returns. Names that differ only in case,
+   * width or invisible characters count as the same user. Resolves when the store has recorded it.
    *
    * @throws TypeError or RangeError (rejects) if the strategy is not registered or the name is not
    * valid. TaskflowError STORE_UNAVAILABLE if the store does not answer.
@@ -32,23 +32,28 @@ export interface Auth extends Access {
   signOutEverywhere(strategy: string, username: string): Promise<void>;
 }
 
-/** The internals of a login that its middlewares use in addition to the methods of {@link Auth}. */
+/**
+ * The internals of a login, which its middlewares use in addition to the methods of {@link Auth}.
+ */
 export interface AuthInternals {
   readonly reader: SessionReader;
   readonly mount: Mount;
-  /** Names the secret keys, newest first. */
+  /** Ids of the secret keys, newest first. */
   readonly keyIds: readonly string[];
   readonly trustedOrigins: readonly string[];
   readonly logger: Logger;
-  /** The URL below which a browser finds the style of the pages; `undefined` if it is not known. */
+  /**
+   * Returns the URL below which browsers find the style of the pages, or `undefined` if it is
+   * unknown.
+   */
   readonly assets: (ctx: Context) => string | undefined;
-  /** Makes the rows of the login's routes. */
+  /** Returns the rows of the login's routes. */
   readonly routes: () => readonly LoginRoute[];
 }
 
 const internals = new WeakMap<object, AuthInternals>();
 
-/** Freezes a new Auth and keeps what belongs to it. */
+/** Freezes a new Auth and stores its internals. */
 export function keepInternals(auth: Auth, inside: AuthInternals): Auth {
   internals.set(auth, inside);
   return Object.freeze(auth);
@@ -60,7 +65,7 @@ export function isAuth(value: unknown): value is Auth {
 }
 
 /**
- * Returns what belongs to an Auth.
+ * Returns the internals of an Auth.
  *
  * @throws TypeError for any other value.
  */

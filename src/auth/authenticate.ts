@@ -12,23 +12,23 @@ import { type Verified, type VerifyDeps, verifyLogin } from './verify-login.js';
  * Checks the credentials of one attempt:
  *
  * 1. `FamiliarPlaces` sorts the strategies to ask into groups: those that know this browser or
- *    network come first, each with an allowance of its own.
+ *    network come first, and each of them has its own limits.
  * 2. For each group, `Throttle` counts the attempt before any password is checked, or refuses it.
  * 3. `verifyLogin` asks the strategies of the group in turn, until one accepts the user.
  * 4. The count of the group is settled: failed, succeeded, or withdrawn if no password was checked.
  *
- * An attempt that fails is one line in the log, however many groups it was tried in. An attempt
- * that succeeds writes no failure, but a group that rejected it has counted it.
+ * A failed attempt is one line in the log, even if several groups rejected it. A successful attempt
+ * logs no failure. But the groups that rejected it before have counted it as failed.
  */
 
-/** The user whose credentials were right. */
+/** A user whose credentials are right. */
 export interface AuthenticatedLogin {
   user: Verified;
-  /** Failures in a row before this success. */
+  /** Number of consecutive failures before this success. */
   failures: number;
 }
 
-/** What a check of credentials uses. */
+/** The parts that a check of credentials uses. */
 export interface AuthenticateDeps {
   registry: StrategyRegistry;
   users: VerifyDeps['users'];
@@ -36,27 +36,27 @@ export interface AuthenticateDeps {
   familiar: Pick<FamiliarPlaces, 'groupsOf'>;
   throttle: Pick<Throttle, 'enter' | 'busy'>;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'strategyError'>;
-  /** Password checks that may wait. */
+  /** Number of password checks that may wait. */
   queue: number;
 }
 
-/** A group of strategies that accepted no user. */
+/** The failure of a group in which no strategy accepted the user. */
 interface Failure {
   reason: FailReason;
-  /** Failures in a row, this one included. */
+  /** Number of consecutive failures, including this one. */
   attempt: number;
 }
 
 interface Trial {
   attempt: LoginAttempt;
   group: AttemptGroup;
-  /** Gets the failure of this group, before it is counted. */
+  /** The failure of this group is added here before it is counted. */
   failures: Failure[];
 }
 
 /**
- * Makes the function that checks the credentials of an attempt. It resolves to `undefined` if they
- * are wrong.
+ * Makes the function that checks the credentials of an attempt. The function resolves to
+ * `undefined` if they are wrong.
  */
 export function createAuthenticate(deps: AuthenticateDeps) {
   const { familiar, log } = deps;
@@ -71,7 +71,8 @@ export function createAuthenticate(deps: AuthenticateDeps) {
         if (found) break;
       }
     } catch (error) {
-      // This browser or network already got an answer. The limit for others must not replace it.
+      // This browser or network already got an answer. A refusal by the limits for unknown browsers
+      // must not replace it.
       const isRefused = error instanceof TaskflowError && error.code === 'THROTTLED';
       if (failures.length === 0 || !isRefused) throw error;
     } finally {
@@ -81,7 +82,7 @@ export function createAuthenticate(deps: AuthenticateDeps) {
   };
 }
 
-/** Makes the function that writes refusals of an attempt to the log. */
+/** Makes the callback that logs refusals of an attempt. */
 export function logThrottled(
   log: Pick<AuthLog, 'throttled'>,
   request: LoginAttempt['request'],
@@ -91,7 +92,10 @@ export function logThrottled(
     log.throttled(request, bucket, retryAfter, refused, username);
 }
 
-/** Writes the highest count, and a reason other than a wrong password if there is one. */
+/**
+ * Logs the highest failure count. The reason is a wrong password unless a group failed for another
+ * reason.
+ */
 function logFailure(
   log: Pick<AuthLog, 'fail'>,
   { request, username }: LoginAttempt,
@@ -135,7 +139,7 @@ async function tryGroup(
       answered += 1;
     }
   } catch (error) {
-    // If a strategy has answered already, a password was checked, and the attempt counts.
+    // If a strategy has already answered, it has checked a password, so the attempt counts.
     await (answered === 0 ? counted.withdrawn() : counted.failed());
     throw error instanceof HashQueueFull ? throttle.busy(error.retryAfter, onThrottled) : error;
   }
@@ -144,8 +148,8 @@ async function tryGroup(
     return { user, failures: counted.attempt - 1 };
   }
   failures.push({ reason, attempt: counted.attempt });
-  // If the store does not answer, the response is 503 as for a right password. The attempt stays
-  // counted as one under way.
+  // If the store does not answer, the response is 503, the same as for a right password. The
+  // attempt then keeps counting as one in progress.
   await counted.failed();
   return undefined;
 }

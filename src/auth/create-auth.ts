@@ -32,22 +32,22 @@ import { defaultQueue } from './throttle/limits.js';
 import { createThrottle } from './throttle/throttle.js';
 
 /*
- * Puts a login together. `authOptions` checks the options; this file makes the parts in the order
- * in which they use each other, and gives each only what it uses:
+ * Assembles a login. `authOptions` checks the options. This file creates the parts in the order of
+ * their dependencies and passes to each part only what it uses:
  *
- * - What sessions are made of: tokens, cookies, revocations, the session list (`sessions/`).
- * - Who the users are: the registry of strategies and `KnownUsers` (`strategies/`).
- * - What a login may cost: the throttle and familiar places (`throttle/`).
+ * - Sessions (`sessions/`): tokens, cookies, revocations and the session list.
+ * - Users (`strategies/`): the registry of strategies and `KnownUsers`.
+ * - Limits of login attempts (`throttle/`): the throttle and familiar places.
  *
- * Requests reach them through `SessionReader` (who sends this request), `logIn` (the login) and
- * `OpenSessions` (the sessions of a user).
+ * Requests use these parts through `SessionReader` (reads the session of a request), `logIn` (signs
+ * a user in) and `OpenSessions` (lists and ends the sessions of a user).
  */
 
 /**
- * Makes a login that any route of a Koa app can use.
+ * Creates a login that any route of a Koa app can use.
  *
- * @throws TypeError or RangeError at once for a wrong option, naming it and what is accepted, never
- * the value of a secret.
+ * @throws TypeError or RangeError at once for a wrong option. The error names the option and the
+ * accepted values, and never contains a secret.
  * @example
  * ```ts
  * const auth = createAuth({
@@ -100,19 +100,19 @@ export function createAuth(options: AuthOptions): Auth {
   return keepInternals(auth, internals);
 }
 
-/** Counts of failed attempts that are kept in memory, if the app has no store. */
+/** Maximum number of failure counts in memory, if the app has no store. */
 const throttleKeys = 10_000;
 
 interface SessionContext {
   keysFor: (use: KeyUse) => readonly Buffer[];
   log: AuthLog;
-  /** Before all keys of this login in the store. */
+  /** Prefix of all keys of this login in the store. */
   prefix: string;
-  /** Unix milliseconds. */
+  /** Returns the present time in Unix milliseconds. */
   now: () => number;
 }
 
-/** Makes what reads, opens and ends sessions. */
+/** Creates the parts that read, open and end sessions. */
 function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }: SessionContext) {
   const { mount, registry, cookies, secretKeys, store } = checked;
   const { tokenExpiry, idleTimeout, maxSessions } = checked;
@@ -122,7 +122,7 @@ function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }
   const users = knownUsers(registry, keysFor('session version'));
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   const sessions = sessionList(store, `${prefix}session:`, now);
-  // A random key says nothing about the app.
+  // A random key does not identify the app, so it makes no claim on the store.
   const keys = checked.hasRandomKey ? [] : keysFor('store owner');
   const claimed = store.claim?.(
     mount.path,
@@ -149,7 +149,7 @@ function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }
   };
 }
 
-/** Makes all parts of a login, and returns those that its methods and middlewares use. */
+/** Creates all parts of a login. Returns those that its methods and middlewares use. */
 function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthInternals['assets']) {
   const { mount, registry, cookies, secretKeys, store, limits, logger } = checked;
   const { tokenExpiry, idleTimeout, trustedOrigins } = checked;
@@ -164,8 +164,8 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   announce(checked, tokens.keyIds);
 
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
-  // In memory, failures are counted in a table of their own, so that a flood of them takes no room
-  // from sessions.
+  // Without a store of the app, failures are counted in a separate memory store. A flood of
+  // failures then cannot displace sessions.
   const buckets = checked.hasOwnStore
     ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '')
     : familiarBuckets;
@@ -232,7 +232,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   };
 }
 
-/** Logs how the login is configured, and a warning for each weakness. */
+/** Logs the configuration of the login, and a warning for each weakness. */
 function announce(
   { logger, registry, mount: { path: mount }, hasRandomKey: randomKey }: CheckedAuthOptions,
   keyIds: readonly string[],
@@ -257,8 +257,8 @@ function announce(
 }
 
 /**
- * Refuses names that cannot match a user: with a misspelt name the call would seem to succeed, but
- * sign out no user.
+ * Rejects a strategy or a name that cannot belong to a user. With a misspelt strategy, the call
+ * would seem to succeed without signing anyone out.
  */
 function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
   const names = registry.names();
@@ -278,8 +278,8 @@ function checkUser(registry: StrategyRegistry, strategy: unknown, username: unkn
 }
 
 /**
- * Derives the URL of the style from that of the login page, because a guard may be outside the
- * mount of its login.
+ * Returns the function that derives the URL of the style from the URL of the login page. A guard
+ * may be outside the mount of its login.
  */
 function assetsBeside(loginPage: (ctx: Context) => string): (ctx: Context) => string | undefined {
   return (ctx) => {

@@ -1,7 +1,7 @@
 /**
- * Makes a clock for ages within this process: it follows `now`, but does not go back when the clock
- * of the system is set back. Otherwise an age would be too small or negative after the jump, for as
- * long as the jump was. Time while the host sleeps is included.
+ * Returns a clock for measuring ages within this process. It follows `now`, but does not go back
+ * when the system clock is set back. With `now` itself, ages would be too small or negative after
+ * such a jump. Time during which the host sleeps counts.
  */
 export function forwardClock(now: () => number = Date.now): () => number {
   let offset = Number.NEGATIVE_INFINITY;

@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync } from 'node:crypto';
 
 /**
- * What keys are derived for. The secret keys themselves sign tokens and are used for nothing else
+ * The uses for which keys are derived. The secret keys themselves sign tokens and have no other use
  * (RFC 8725 section 3.12).
  */
 export type KeyUse =

@@ -2,17 +2,17 @@ import type { Context } from 'koa';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, sendPage } from '../http/page.js';
 
-/** What the login page shows. */
+/** The content of the login page. */
 export interface LoginPage {
   title: string;
-  /** Address of an image, shown instead of the default logo. */
+  /** URL of an image that replaces the default logo. */
   logo?: string | undefined;
   /** Prefix of the mount as the browser sees it. */
   prefix: string;
   /** Names of the strategies to choose from. */
   strategies: readonly string[];
   next?: string | undefined;
-  /** The name that was typed before. */
+  /** The name that the user typed before. */
   username?: string | undefined;
   strategy?: string | undefined;
   /** The error, in one sentence. */
@@ -23,15 +23,15 @@ export interface LoginPage {
   notice?: string | undefined;
 }
 
-/** Sends the login page: a form that works without script. */
+/** Sends the login page, a form that also works without JavaScript. */
 export function sendLoginPage(ctx: Context, page: LoginPage): void {
   const assets = `${page.prefix}/auth/assets`;
   const { file } = builtAssets();
-  // If the name is filled in already, the focus is on the password.
+  // If the name is already filled in, the password gets the focus.
   const focus = page.username ? 'password' : 'username';
   const autofocus = (field: string): string => (field === focus ? ' autofocus' : '');
-  // The error describes the focused field, because not every screen reader announces an alert on a
-  // new page.
+  // The error describes the focused field, because some screen readers do not announce an alert on
+  // a new page.
   const described = (field: string): string =>
     page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '';
   const asset = (name: Parameters<typeof file>[0]): string => escapeHtml(`${assets}/${file(name)}`);

@@ -3,9 +3,9 @@ import { routeTable } from '../http/routes.js';
 import { type Auth, internalsOf } from './auth.js';
 
 /**
- * Serves the login page, the login, the logout and the user's own sessions, below the path of
- * `auth`: `auth/login`, `auth/logout`, `auth/session`, `auth/sessions`, and their style under
- * `auth/assets`. Passes on all other requests.
+ * Serves the login page, the login, the logout and the sessions of users below the path of `auth`:
+ * `auth/login`, `auth/logout`, `auth/session`, `auth/sessions`, and the style of the pages under
+ * `auth/assets`. It passes on all other requests.
  *
  * @throws TypeError for a value that `createAuth` did not return.
  * @example

@@ -7,9 +7,14 @@ import type { OpenedSession, SessionOpener } from './sessions/session-opener.js'
 import type { FamiliarPlaces } from './throttle/familiar-places.js';
 
 /*
- * A login in order: the route reads the request into a LoginAttempt, `authenticate` checks the
- * credentials, `SessionOpener` opens a session and ends those that the request came with, and the
- * route sets the cookies. Nothing between the two ends of the route knows Koa.
+ * The steps of a login:
+ *
+ * 1. The route (`sign-in-routes.ts`) reads the request into a LoginAttempt.
+ * 2. `authenticate` checks the credentials.
+ * 3. `SessionOpener` opens a session and ends the sessions that the request carried.
+ * 4. The route sets the cookies.
+ *
+ * Steps 2 and 3 do not use the Koa context.
  */
 
 interface LoginDeps {
@@ -17,7 +22,7 @@ interface LoginDeps {
   opener: Pick<SessionOpener, 'open'>;
   familiar: Pick<FamiliarPlaces, 'rememberNetwork'>;
   log: Pick<AuthLog, 'success'>;
-  /** Seconds before which no failed login is answered. */
+  /** Minimum number of seconds before a failed login is answered. */
   floor: number;
 }
 
@@ -25,8 +30,9 @@ interface LoginDeps {
 export type LogIn = (attempt: LoginAttempt) => Promise<OpenedSession>;
 
 /**
- * Makes the function that logs users in. It rejects with INVALID_CREDENTIALS, the same for every
- * reason and not before the floor of the throttle, or with THROTTLED before any strategy is asked.
+ * Makes the function that logs users in. It rejects with INVALID_CREDENTIALS if the login fails for
+ * any reason, after at least `floor` seconds. It rejects with THROTTLED if the throttle refuses the
+ * attempt, before any strategy is asked.
  */
 export function createLogIn({ authenticate, opener, familiar, log, floor }: LoginDeps): LogIn {
   return async function logIn(attempt) {

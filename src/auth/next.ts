@@ -4,8 +4,8 @@ import { forwardedPrefix, requestTarget } from '../http/mount.js';
 const origin = 'http://next.invalid';
 
 /**
- * Whether a login may redirect to this URL: a path of this origin that no browser or proxy can read
- * as another host, another path or a header (OWASP ASVS 3.7.2, CWE-601).
+ * Whether a login may redirect to this URL. It must be a path of this origin that no browser or
+ * proxy can mistake for another host, another path or a header (OWASP ASVS 3.7.2, CWE-601).
  */
 export function isSafeNext(next: unknown): next is string {
   if (typeof next !== 'string' || next.length > 2048 || !/^\/(?!\/)[!-[\]-~]*$/.test(next))
@@ -19,8 +19,8 @@ export function isSafeNext(next: unknown): next is string {
 }
 
 /**
- * Returns the URL to which a login redirects back: the requested page, if the request is for a page
- * and its URL is safe.
+ * Returns the URL to which a login redirects the user: the requested URL, if the method is GET or
+ * HEAD and the URL is safe.
  */
 export function nextOf(ctx: Context): string | undefined {
   if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return undefined;

@@ -2,28 +2,31 @@ import { pathItems, pathParameters } from '../http/path-items.js';
 import type { Route } from '../http/routes.js';
 
 /*
- * The text of the login's routes in the OpenAPI document of the task routes. Each route has its
- * text in its row. The schemas are plain JSON, so that a login alone does not load zod.
+ * The OpenAPI document of the task routes includes the routes of the login. Each route has its
+ * texts in its row of the table, and this file turns them into operations. The schemas are plain
+ * JSON, so that an app with only a login does not load zod.
  */
 
-/** What the OpenAPI document says of a route. */
+/** The OpenAPI texts of a route. */
 interface Operation {
   /** `operationId`. */
   id: string;
   summary: string;
-  /** Parameters of the query. */
+  /** Query parameters. */
   query?: readonly { name: string }[];
   /** Schema of a body that is JSON or a form. */
   body?: object;
-  /** Answers that are not errors, by status: a text if the answer has no body. */
+  /** Successful responses by status. A response without a body is a text. */
   answers: Readonly<Record<number, string | object>>;
-  /** Texts of errors, by status, beside those of every route that requires a session. */
+  /**
+   * Texts of errors by status, in addition to the errors of every route that requires a session.
+   */
   errors?: Readonly<Record<number, string>>;
 }
 
 /** A route of the login. */
 export interface LoginRoute extends Route {
-  /** `null` for files that belong to the pages. */
+  /** `null` for assets of the pages. */
   operation: Operation | null;
 }
 
@@ -71,7 +74,7 @@ export const credentialsSchema = object(
   ['strategy', 'next'],
 );
 
-/** Describes a parameter of a query. */
+/** Describes a query parameter. */
 export const inQuery = (name: string, description: string, schema: object = text) => ({
   name,
   in: 'query',
@@ -79,7 +82,7 @@ export const inQuery = (name: string, description: string, schema: object = text
   schema,
 });
 
-/** Describes an answer. */
+/** Describes a response. */
 export const answerOf = (description: string, schema: object = text, type = json) => ({
   description,
   content: { [type]: { schema } },

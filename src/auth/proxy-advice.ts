@@ -3,8 +3,8 @@ import { trustsUncountedProxies } from '../http/client-address.js';
 import type { Logger } from '../options.js';
 
 /**
- * Makes the function that checks login requests for a proxy that the app is not configured for.
- * Warns once per finding.
+ * Makes the function that checks login requests for signs of a proxy that the app is not configured
+ * for. It logs each finding once.
  */
 export function proxyAdvice(logger: Logger): (ctx: Context) => void {
   const given = new Set<string>();

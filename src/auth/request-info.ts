@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import { requestFields } from '../http/request-id.js';
 
-/** What the log, the audit and the session list record about a request. */
+/** The data of a request for the log, the audit trail and the session list. */
 export interface RequestInfo {
   readonly ip: string;
   readonly requestId: string;
@@ -10,7 +10,7 @@ export interface RequestInfo {
   readonly userAgent: string;
 }
 
-/** Reads what is recorded about a request. */
+/** Reads the data of a request for the log, the audit trail and the session list. */
 export function requestInfo(ctx: Context): RequestInfo {
   return { ...requestFields(ctx), userAgent: ctx.get('User-Agent').slice(0, 256) };
 }

@@ -13,8 +13,8 @@ import { loginsOf, type SeenBy } from './session-token.js';
 /** Options of {@link requireAuth}. */
 export interface RequireAuthOptions {
   /**
-   * The login whose sessions are accepted. Required if several logins read the request; default:
-   * the one that did.
+   * The login whose sessions are accepted. Required if several logins read the request. Default:
+   * the login that read it.
    */
   auth?: Auth | undefined;
   /** The role that a session must have. Default: any session is accepted. */
@@ -22,18 +22,18 @@ export interface RequireAuthOptions {
 }
 
 /**
- * Lets only requests with a session through.
+ * Guards routes: only requests with a session pass.
  *
- * - `'redirect'` redirects an anonymous visitor to the login page, with the requested URL in
- *   `next`. A request that is not a navigation, such as one by `fetch` or EventSource, gets 401 as
- *   problem+json.
+ * - `'redirect'` redirects an anonymous request to the login page and puts the requested URL in
+ *   `next`. If the request is not a navigation, such as one by `fetch` or EventSource, it gets 401
+ *   as problem+json.
  * - `'401'` answers every anonymous request with 401 as problem+json.
  *
  * A session without the role gets 403: a page for a navigation in mode `'redirect'`, otherwise
  * problem+json. An unsafe request that another site made the browser send also gets 403. Responses
  * of the guarded middleware have `Cache-Control: no-store`, unless the app sets that header. If no
- * {@link sessionToken} runs before it, or if several logins read the request and the guard names
- * none of them, every request gets 500 and the log says why.
+ * {@link sessionToken} runs before it, or if several logins read the request and `auth` names none
+ * of them, every request gets 500. The log then contains the reason.
  *
  * @throws TypeError or RangeError for a wrong mode or option.
  * @example
@@ -91,8 +91,8 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
 }
 
 /**
- * Returns the login that decides, or throws if that is not certain: a guard must not accept the
- * session of another login.
+ * Returns the login that the guard uses. Throws if it is ambiguous, because a guard must not accept
+ * the session of another login.
  */
 function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   const [last, another] = logins;
@@ -118,14 +118,14 @@ function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
 }
 
 /**
- * Whether a login accepts the tokens of another. Only the path and the keys distinguish the tokens
- * of two logins.
+ * Whether one login accepts the tokens of another one. Tokens of two logins differ only in the path
+ * and the keys.
  */
 function acceptsTokensOf(one: AuthInternals, other: AuthInternals): boolean {
   return one.mount.path === other.mount.path && one.keyIds.some((id) => other.keyIds.includes(id));
 }
 
-/** Whether the request may go on; `false` after it was answered with a redirect to the login. */
+/** Whether the request may proceed. Returns `false` after a redirect to the login page. */
 function admit(
   ctx: Context,
   { auth, session }: SeenBy,

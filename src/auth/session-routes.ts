@@ -15,13 +15,20 @@ import type { SessionRecord } from './sessions/session-list.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import { isUserName } from './strategies/strategy.js';
 
+/*
+ * Users see and end their own sessions through these routes. Administrators see and end the
+ * sessions of any user. `SessionReader` gives the session of the request, and `subjectOf` decides
+ * whose sessions it may use. `OpenSessions` lists and ends single sessions. `Revocations` signs a
+ * user out everywhere.
+ */
+
 export interface SessionRoutesDeps {
   reader: Pick<SessionReader, 'of'>;
   registry: Registry;
   open: OpenSessions;
   revocations: Pick<Revocations, 'endAll'>;
   log: Pick<AuthLog, 'ended'>;
-  /** Removes the session from the browser, and notes that it did not expire. */
+  /** Removes the session from the browser. The login page then does not say that it expired. */
   forget(ctx: Context): void;
 }
 
@@ -35,9 +42,7 @@ interface SessionRequest {
   params: Readonly<Record<string, string>>;
 }
 
-/**
- * Makes the routes by which users see and end their sessions, and administrators those of any user.
- */
+/** Returns the rows of the session routes. */
 export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
   const handled = (
     handle: (request: SessionRequest, deps: SessionRoutesDeps) => unknown,
@@ -151,9 +156,7 @@ async function listSessions(
   };
 }
 
-/**
- * Reads which part of the list is requested. A cursor names the last session of the previous page.
- */
+/** Reads the page that the query requests. A cursor names the last session of the previous page. */
 function pageOf(query: URLSearchParams): {
   limit: number;
   isAfter: (record: SessionRecord) => boolean;
@@ -213,12 +216,12 @@ async function endAll(
   ctx.status = 204;
 }
 
-/** Returns the strategies that are meant: the one that is named, otherwise all. */
+/** Returns the named strategy, or all strategies if none is named. */
 function namesOf({ strategy }: Subject, registry: Registry): readonly string[] {
   return strategy === undefined ? registry.names() : [strategy];
 }
 
-/** Returns the query parameters of a request. Each may be given once. */
+/** Returns the query parameters of a request. Throws if one is unknown or given twice. */
 function queryOf(ctx: Context, parameters: typeof ofUser): URLSearchParams {
   const allowed = parameters.map(({ name }) => name);
   const query = new URLSearchParams(ctx.querystring);
@@ -238,12 +241,13 @@ function queryOf(ctx: Context, parameters: typeof ofUser): URLSearchParams {
 }
 
 /**
- * Returns the user whose sessions are meant: the signed-in user, or for an administrator any user.
+ * Returns the user whose sessions the query requests: the signed-in user, or any user if an
+ * administrator asks.
  */
 function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Subject {
   const username = query.get('username');
-  // Without a strategy, the name of the signed-in user means that user and not a namesake of
-  // another strategy.
+  // If the strategy is missing, the name of the signed-in user means that user, and not a user with
+  // the same name in another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
   if (!query.has('username') && !query.has('strategy'))
     return { username: own.username, strategy: own.strategy };
@@ -252,7 +256,8 @@ function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Su
       'INVALID_INPUT',
       'username must be the name of a user. strategy can be given only together with username.',
     );
-  // With a misspelt strategy the answer would be an empty list, as if the user had no sessions.
+  // Without this check, a misspelt strategy would give an empty list, as if the user had no
+  // sessions.
   if (strategy !== undefined && !registry.get(strategy) && strategy !== own.strategy)
     throw new TaskflowError(
       'INVALID_INPUT',

@@ -7,13 +7,16 @@ import { wrongType } from '../options.js';
 import { type Auth, internalsOf } from './auth.js';
 import type { Session } from './sessions/session.js';
 
-/** What {@link sessionToken} adds to `ctx.state`, for the type of a router. */
+/** The state that {@link sessionToken} adds to `ctx.state`, for the type of a router. */
 export interface SessionState {
   /** The signed-in user's session; `undefined` if the request carries no valid token. */
   session: Session | undefined;
 }
 
-/** A login that has read a request, what it found, and the login that did so before it. */
+/**
+ * A login that read the request, the session that it found, and the login that read the request
+ * before it.
+ */
 export interface SeenBy {
   readonly auth: Auth;
   readonly session: Session | undefined;
@@ -22,7 +25,7 @@ export interface SeenBy {
 
 const seen = perRequest<SeenBy>('login');
 
-/** The logins whose {@link sessionToken} has read this request, the last one first. */
+/** Returns the logins whose {@link sessionToken} has read this request, the last one first. */
 export function loginsOf(ctx: Context): readonly SeenBy[] {
   const logins: SeenBy[] = [];
   for (let each = seen.get(ctx); each; each = each.earlier) logins.push(each);
@@ -30,12 +33,12 @@ export function loginsOf(ctx: Context): readonly SeenBy[] {
 }
 
 /**
- * Reads the session token into `ctx.state.session`: from `Authorization: Bearer` if that holds a
- * token of this login, valid or not, otherwise from the cookie. Anonymous requests pass: put
- * {@link requireAuth} after it for routes that need a session. With several logins in one app,
- * `ctx.state.session` is the session of the last `sessionToken`, until a {@link requireAuth} that
- * names its login replaces it. If the store or the strategy cannot say whether a session is still
- * valid, the answer is 503, except for the login and logout routes.
+ * Reads the session of a request into `ctx.state.session`. The token comes from `Authorization:
+ * Bearer` if that contains a token of this login, valid or not. Otherwise, it comes from the
+ * cookie. Anonymous requests pass: put {@link requireAuth} after it for routes that need a session.
+ * With several logins in one app, `ctx.state.session` is the session of the last `sessionToken`,
+ * until a {@link requireAuth} that names its login replaces it. If the store or the strategy cannot
+ * say whether a session is still valid, the answer is 503, except for the login and logout routes.
  *
  * @example
  * ```ts
@@ -45,7 +48,8 @@ export function loginsOf(ctx: Context): readonly SeenBy[] {
 export function sessionToken(auth: Auth): Middleware {
   const { reader, mount, logger } = internalsOf(auth);
 
-  // Not an async function: each one would cost as much as checking the token.
+  // This is not an async function, because a promise for each request would cost as much as
+  // checking the token.
   return function sessionToken(ctx, next) {
     requireKoa('sessionToken', next);
     const last = seen.get(ctx);
@@ -56,7 +60,8 @@ export function sessionToken(auth: Auth): Middleware {
       ctx.state.session = session;
       return next();
     };
-    // Without a session, a guard behind this would answer 500 and let nothing through.
+    // The request must not continue without a session: a guard after this middleware would answer
+    // 500.
     const fail = async (error: unknown): Promise<unknown> =>
       isLoginRoute(ctx.path, mount.prefix) ? next() : sendError(ctx, error, 'json', logger);
     let found: Session | undefined | Promise<Session | undefined>;
@@ -70,8 +75,8 @@ export function sessionToken(auth: Auth): Middleware {
 }
 
 /**
- * Whether the path is that of a login or logout, which need no session. Under koa-mount it may be
- * longer.
+ * Whether a path is that of the login or the logout, which need no session. Under koa-mount, the
+ * path may have a longer prefix.
  */
 function isLoginRoute(path: string, prefix: string): boolean {
   return ['login', 'logout'].some((route) => path.endsWith(`${prefix}/auth/${route}`));
@@ -80,9 +85,9 @@ function isLoginRoute(path: string, prefix: string): boolean {
 /**
  * Returns the session of a request behind a guard.
  *
- * @throws TaskflowError UNAUTHENTICATED if the request has no session, which cannot happen behind
+ * @throws TaskflowError UNAUTHENTICATED if the request has no session. This cannot happen behind
  * {@link requireAuth}. TaskflowError INTERNAL if no {@link sessionToken} has read the request.
- * TypeError with code INVALID_INPUT for anything but a context.
+ * TypeError with code INVALID_INPUT if the argument is not a context.
  */
 export function sessionOf(ctx: { state: object }): Session {
   if (typeof ctx?.state !== 'object' || ctx.state === null)

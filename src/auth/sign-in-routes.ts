@@ -26,15 +26,15 @@ import { nameId } from './throttle/familiar-places.js';
 import type { Throttle } from './throttle/throttle.js';
 
 /*
- * The routes of the login page, the login, the logout and their style. This is the border of the
- * login: a request is read here, once, and cookies and pages are written here. What happens between
- * the two is in `login.ts`, which knows no Koa context.
+ * The routes of the login page, the login, the logout and their style. A login is read into a
+ * `LoginAttempt` here. `logIn` (`login.ts`) checks it and opens a session, without the Koa context.
+ * Then the cookies and the page are written here. A logout ends every session of the request.
  */
 
-/** Bytes that the body of a login may have. */
+/** Maximum size in bytes of the body of a login. */
 const bodyLimit = 16 * 1024;
 
-/** What the routes of the login use. */
+/** The parts that the login routes use. */
 export interface SignInDeps {
   mount: Mount;
   reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf' | 'openOf'>;
@@ -46,15 +46,15 @@ export interface SignInDeps {
   throttle: Pick<Throttle, 'malformed'>;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'ended'>;
   logIn: LogIn;
-  /** Seconds a session lasts from its login. */
+  /** Seconds that a session lasts from its login. */
   tokenExpiry: number;
-  /** Path that a login leads to if no page was requested. */
+  /** Path to which a login redirects if no page was requested. */
   home: string;
   title: string;
   logo: string | undefined;
   /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
   ownStore: () => Promise<void> | undefined;
-  /** Looks at a request for a proxy that the app is not configured for. */
+  /** Checks a request for signs of a proxy that the app is not configured for. */
   adviseOnProxy: (ctx: Context) => void;
 }
 
@@ -65,7 +65,7 @@ interface LoginForm {
   next: string | undefined;
 }
 
-/** Makes the rows of the login page, the login, the logout and their style. */
+/** Returns the rows of the login routes. */
 export function signInRoutes(deps: SignInDeps): LoginRoute[] {
   const assets = builtAssets();
   const open = (
@@ -166,12 +166,12 @@ const noticePeriod = 86_400_000;
 
 type NoticeDeps = Pick<SignInDeps, 'cookies' | 'tokens' | 'devices'>;
 
-/** Returns what the login page says to a person whose session is over. */
+/** Returns the notice of the login page for a user whose session is over. */
 function noticeFor(ctx: Context, { cookies, tokens, devices }: NoticeDeps): string | undefined {
   const sessions = cookies.session.read(ctx).flatMap((token) => tokens.read(token) ?? []);
   if (sessions.some((session) => tokens.isCurrent(session)))
     return 'Your session was ended. Sign in again to go on where you were.';
-  // A browser drops the cookie of a session when it expires. The device cookie still has the time.
+  // Browsers drop the cookie of a session when it expires. The device cookie still has the time.
   const past = Date.now() - (devices.read(ctx)?.sessionEnd ?? 0);
   const expired = sessions.length > 0 || (past >= 0 && past < noticePeriod);
   return expired ? 'Your session has expired. Sign in again to go on where you were.' : undefined;
@@ -185,7 +185,7 @@ async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
     if (await deps.reader.of(ctx)) return ctx.redirect(wanted ?? homeOf(ctx, deps));
     notice = noticeFor(ctx, deps);
   } catch {
-    // If a strategy cannot say whether its session is valid, another one may still accept the user.
+    // If the strategy of a session does not answer, the user may sign in with another strategy.
   }
   sendLoginPage(ctx, pageOf(ctx, deps, { next: wanted, notice }));
 }
@@ -242,7 +242,7 @@ async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {
 
 type AttemptDeps = Pick<SignInDeps, 'cookies' | 'devices' | 'reader'>;
 
-/** Reads everything that a login needs to know about its request. */
+/** Reads all data of the request that a login needs. */
 function attemptOf(
   ctx: Context,
   { username, password, strategy }: LoginForm,
@@ -261,7 +261,7 @@ function attemptOf(
 }
 
 /**
- * Reads the body of a login. A body that is not valid counts as a failed attempt of its address.
+ * Reads the body of a login. A body that is not valid counts as a failed attempt of the address.
  */
 async function readForm(
   ctx: Context,
@@ -277,7 +277,7 @@ async function readForm(
   }
 }
 
-/** Checks the fields that a login uses. All other fields are ignored. */
+/** Checks the fields of a login form. Other fields are ignored. */
 function formOf(fields: Readonly<Record<string, unknown>>): LoginForm {
   const own = (name: string): unknown => (Object.hasOwn(fields, name) ? fields[name] : undefined);
   const strategy = own('strategy');
@@ -292,7 +292,7 @@ function formOf(fields: Readonly<Record<string, unknown>>): LoginForm {
   };
 }
 
-/** Checks a name or a password and returns it exactly as it was typed. */
+/** Checks a name or a password. Returns it exactly as the user typed it. */
 function credential(name: string, value: unknown, maxBytes: number): string {
   const refuse = (text: string): TaskflowError => new TaskflowError('INVALID_INPUT', text);
   if (typeof value !== 'string' || value === '')
@@ -304,16 +304,16 @@ function credential(name: string, value: unknown, maxBytes: number): string {
   return value;
 }
 
-/** Headers by which browsers say that they fetch a page before a person asks for it. */
+/** Headers that browsers send when they fetch a page before the user opens it. */
 const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
 
 /**
- * A logout is also a GET, so that a link can sign out. Other sites, prefetching, images, frames and
- * scripts must not.
+ * Refuses a logout that the user did not request. A link can sign out with GET, but other sites,
+ * prefetching, images, frames and scripts must not.
  */
 function refuseUnwantedLogout(ctx: Context): void {
   const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
-  // The route table has checked where a POST came from, and accepted trusted origins.
+  // The route table has already checked the origin of a POST, and accepted trusted origins.
   const isForeign =
     isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
   const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
@@ -331,13 +331,13 @@ async function logOut(ctx: Context, deps: SignInDeps, status: 302 | 303): Promis
   cookies.session.clear(ctx);
   devices.signedOut(ctx);
   const request = requestInfo(ctx);
-  // A request with two sessions counts as anonymous, but each is valid by itself in a copied
-  // cookie.
+  // A request with two valid sessions counts as anonymous. Both sessions end, because each would be
+  // valid alone in a copied cookie.
   for (const session of await reader.openOf(reader.tokensOf(ctx), request)) {
     await revocations.end(session.id, endOf(session, tokenExpiry));
     log.ended(request, session, session, 'logout');
   }
-  // A Bearer header does not mean a script: a proxy may add one to the form that a person sends.
+  // A Bearer token does not prove that a script sent the request: a proxy may have added it.
   const isScript = (hasBearer(ctx) && !isNavigation(ctx)) || ctx.accepts('html', 'json') === 'json';
   if (ctx.method === 'POST' && isScript) {
     ctx.status = 204;

@@ -3,8 +3,8 @@ import type { SharedStore } from '../store/shared-store.js';
 import { afterWaiting } from '../waiting.js';
 
 /**
- * Calls with a signal that aborts after `seconds`, and then rejects with a `TimeoutError`. A later
- * result is ignored.
+ * Calls a function with a signal that aborts after `seconds`. Then it rejects with a
+ * `TimeoutError`, and ignores a later result.
  */
 export async function withTimeLimit<T>(
   seconds: number,
@@ -27,12 +27,12 @@ export async function withTimeLimit<T>(
   }
 }
 
-/** Seconds to wait for the store before a request is refused. */
+/** Seconds that a request waits for the store. */
 const storeTimeout = 1;
 
 /**
- * Asks the store. If it fails or is slow, the request gets 503, because the answer is neither yes
- * nor no (OWASP ASVS 16.5.3). `writes`: whether the call may have changed the store then.
+ * Calls the store. If the store fails or is slow, the request gets 503, because the answer is
+ * unknown (OWASP ASVS 16.5.3). `writes` says whether a failed call may have changed the store.
  */
 export async function askStore<T>(call: () => Promise<T>, writes = false): Promise<T> {
   try {
@@ -43,8 +43,8 @@ export async function askStore<T>(call: () => Promise<T>, writes = false): Promi
 }
 
 /**
- * Returns a store whose calls are made by {@link askStore}. Two methods have no time limit: no
- * request waits for `append`, and `watch` lasts as long as its caller follows the store.
+ * Returns a store whose calls have the time limit of {@link askStore}. Two methods have no time
+ * limit: no request waits for `append`, and `watch` lasts as long as its caller needs the changes.
  */
 export function limitedStore(store: SharedStore): SharedStore {
   const claim = store.claim?.bind(store);
@@ -70,8 +70,8 @@ export function limitedStore(store: SharedStore): SharedStore {
 }
 
 /**
- * Makes the error for a request whose session cannot be checked. `writes`: whether the call may
- * have changed the store, unless the cause says it.
+ * Returns the error for a request whose session cannot be checked. `writes` says whether the call
+ * may have changed the store. If the cause is a TaskflowError, its own `maybeDone` counts.
  */
 export function storeUnavailable(cause?: unknown, writes = false): TaskflowError {
   const { detail, maybeDone } =

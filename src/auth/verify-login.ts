@@ -4,29 +4,28 @@ import type { KnownUsers, UserState } from './strategies/known-users.js';
 import type { AttemptContext, Authenticated, StrategyRegistry } from './strategies/registry.js';
 
 /*
- * While a password is being checked, the user may change: the password, the roles, or, by a
- * sign-out everywhere, the right to any session. So the time of a login and the state of its user
- * are read before the strategy is asked, and read again after it. A login whose user changed in
- * between is rejected.
+ * While a password is being checked, the user may change: the password or the roles may change, or
+ * a sign-out everywhere may end all sessions. So the state of the user is read before and after the
+ * check. A login whose user changed in between is rejected.
  *
  * The typed name may differ from the name of the user. If the strategy accepts a user whose state
- * was not read before, it is asked a second time, after the state of that user was read.
+ * was not read before, that state is read now, and the strategy is asked a second time.
  */
 
-/** A login that was checked. */
+/** The result of a successful check. */
 export interface Verified extends Authenticated {
-  /** The time before the strategy was asked. */
+  /** When the check began, before the strategy was asked. */
   authenticatedAt: Date;
   /** The claim `sv`; empty if the strategy has no `find_user`. */
   version: string;
   /**
-   * The sign-out everywhere that this login follows, if the clock alone cannot show it; otherwise
-   * 0.
+   * The sign-out everywhere that this login follows, if their times alone cannot show the order;
+   * otherwise 0.
    */
   signOut: number;
 }
 
-/** The typed credentials, and the strategy that is asked. */
+/** The typed credentials and the strategy to ask. */
 interface Credentials {
   username: string;
   password: string;
@@ -39,24 +38,26 @@ interface VerifyContext extends AttemptContext {
   onChanged(): void;
 }
 
-/** What must be the same before and after a check. */
+/** The state that must be the same before and after a check. */
 interface Moment {
   user: UserState | undefined;
   lastSignOut: number;
 }
 
-/** What answers the questions of a check. */
+/** The parts that a check uses. */
 export interface VerifyDeps {
   registry: Pick<StrategyRegistry, 'get' | 'authenticate'>;
   users: Pick<KnownUsers, 'stateOf'>;
   revocations: Pick<Revocations, 'lastSignOut'>;
 }
 
-/** An error of one strategy. It must affect neither the other strategies nor the response. */
+/**
+ * Wraps an error of one strategy, which must affect neither the other strategies nor the response.
+ */
 class StrategyFault extends Error {}
 
 /**
- * Resolves to the user whom one strategy accepts, or to `undefined`. Rejects only if the store or
+ * Resolves to the user that the strategy accepts, or to `undefined`. Rejects only if the store or
  * the hash queue cannot answer.
  */
 export async function verifyLogin(
@@ -96,8 +97,8 @@ async function verify(
     const sameSignOut = signOutAt(before, at) === signOutAt(after, at);
     if (sameSignOut && before.user?.version === after.user?.version)
       return verified(found, after.user, { at, signOut: signOutAt(after, at), context });
-    // If the names are equal, the user has changed. Otherwise it is another user, whose state was
-    // not read before.
+    // If the names are equal, the user has changed. Otherwise, the strategy accepted another user,
+    // whose state was not read before.
     const signedOut = !sameSignOut && sameUser(username) === sameUser(found.username);
     const changed =
       username === found.username &&
@@ -123,10 +124,7 @@ async function momentOf(
   return { lastSignOut, user };
 }
 
-/**
- * Returns the sign-out everywhere whose cut-off covers a login of that time; 0 if the last cut-off
- * is earlier.
- */
+/** Returns the last sign-out everywhere if its cut-off covers a login at that time; otherwise 0. */
 function signOutAt({ lastSignOut }: Moment, at: number): number {
   return lastSignOut >= at ? lastSignOut : 0;
 }
@@ -137,7 +135,10 @@ interface Checked {
   context: VerifyContext;
 }
 
-/** Roles of `find_user` take precedence: they are those that every later request is checked by. */
+/**
+ * Returns the checked login. Roles of `find_user` take precedence, because later requests are
+ * checked with them.
+ */
 function verified(
   found: Authenticated,
   user: UserState | undefined,

@@ -2,7 +2,7 @@ import * as crypto from 'node:crypto';
 import { createRequire } from 'node:module';
 import { packageFile } from '../../package-files.js';
 
-/** Everything that is needed to derive a key from a password, other than the password. */
+/** The parameters for deriving a key from a password. */
 export type Recipe =
   | { algorithm: 'scrypt'; N: number; r: number; p: number; salt: Buffer; length: number }
   | {
@@ -21,7 +21,7 @@ export type Recipe =
       length: number;
     };
 
-/** Derives the key on libuv's threads, so that the event loop is not blocked. */
+/** Derives the key on the threads of libuv, so that the event loop is not blocked. */
 export async function derive(password: string, recipe: Recipe): Promise<Buffer> {
   switch (recipe.algorithm) {
     case 'scrypt':
@@ -43,7 +43,7 @@ function scrypt(
   { N, r, p, salt, length }: Extract<Recipe, { algorithm: 'scrypt' }>,
 ): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    // Node refuses more than 32 MiB without this limit.
+    // Without this limit, Node refuses to use more than 32 MiB.
     const maxmem = 128 * N * r + 128 * r * p + 2 ** 20;
     crypto.scrypt(password, salt, length, { N, r, p, maxmem }, (error, key) =>
       error ? reject(error) : resolve(key),
@@ -54,7 +54,7 @@ function scrypt(
 type Argon2Recipe = Extract<Recipe, { memory: number }>;
 type Argon2 = (password: string, recipe: Argon2Recipe) => Promise<Buffer>;
 
-/** The part of Node's own argon2 (24.7 and newer) that is used. The types of Node 20 lack it. */
+/** The parts of Node's argon2 (24.7 and newer) that are used. The types of Node 20 lack it. */
 interface NodeArgon2 {
   argon2?(
     algorithm: string,
@@ -73,9 +73,9 @@ interface NodeArgon2 {
 let foundArgon2: Argon2 | undefined;
 
 /**
- * Returns Argon2 of Node itself if it has it, otherwise of the optional package.
+ * Returns Argon2 of Node if it exists, otherwise that of the optional package.
  *
- * @throws Error that says what to install if there is neither.
+ * @throws Error that says what to install, if neither exists.
  */
 export function argon2(): Argon2 {
   foundArgon2 ??= nodeArgon2() ?? packageArgon2();
@@ -105,7 +105,7 @@ function packageArgon2(): Argon2 {
   return async (password, { algorithm, salt, memory, passes, parallelism, length }) =>
     Buffer.from(
       await hashRaw(password, {
-        // The package's enum: 1 is Argon2i, 2 is Argon2id; version 1 is 0x13.
+        // The numbers are enums of the package: 1 is Argon2i, 2 is Argon2id; version 1 is 0x13.
         algorithm: algorithm === 'argon2id' ? 2 : 1,
         version: 1,
         memoryCost: memory,
@@ -117,7 +117,7 @@ function packageArgon2(): Argon2 {
     );
 }
 
-/** Returns bcrypt of the optional package. It also runs on libuv's threads. */
+/** Returns bcrypt of the optional package. It also runs on the threads of libuv. */
 export function bcrypt(): { verify(password: string, hash: string): Promise<boolean> } {
   return optional(
     '@node-rs/bcrypt',

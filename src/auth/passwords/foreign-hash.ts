@@ -1,7 +1,7 @@
 /**
- * Hashes of other systems. A configuration must not take them for plain passwords: a client that
- * knows the hash could then sign in, and the user with the right password would not (CWE-836).
- * Hashes that begin with `$` are refused elsewhere.
+ * Hash formats of other systems. A configured hash must not be treated as a plain password. A
+ * client that knows the hash could then sign in with it, and the user with the right password could
+ * not (CWE-836). `parseHash` rejects unknown hashes that begin with `$`.
  */
 const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
   [
@@ -25,7 +25,7 @@ const foreign: readonly (readonly [system: string, pattern: RegExp])[] = [
   ['any system, in quotation marks', /^["'`]\$[\w-]+\$/],
 ];
 
-/** Texts that may be a hash of another system or a password. */
+/** Formats of texts that may be a hash of another system or a password. */
 const doubtful: readonly (readonly [shape: string, pattern: RegExp])[] = [
   ['a DES crypt hash', /^[./A-Za-z0-9]{13}$/],
   ['an extended DES crypt hash', /^_[./A-Za-z0-9]{19}$/],
@@ -33,7 +33,7 @@ const doubtful: readonly (readonly [shape: string, pattern: RegExp])[] = [
   ['an SHA hash in hexadecimal digits', /^([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})$/i],
 ];
 
-/** Returns the system whose hash a text certainly is, or `undefined`. */
+/** Returns the name of the system whose hash a text certainly is, or `undefined`. */
 export function foreignHashOf(text: string): string | undefined {
   return foreign.find(([, pattern]) => pattern.test(text))?.[0];
 }

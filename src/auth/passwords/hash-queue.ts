@@ -3,53 +3,53 @@ import { availableParallelism } from 'node:os';
 import type { AuthContext } from '../strategies/strategy.js';
 
 /*
- * Every hash of the process runs through this queue, whichever login needs it. `queueHash` refuses
- * a login attempt if the queue of its priority is full; otherwise the job waits in that queue. Of
- * each network only one job waits there. Further jobs wait behind it and move up one by one, so
- * that one network cannot fill the queue. Each job that ends starts the next ones, as far as
- * processors and memory allow.
+ * Every password hash of the process runs through this queue, whichever login needs it. A login
+ * attempt is refused if the queue of its priority is full. Each network has at most one job in the
+ * queue, so that one network cannot fill it. Its further jobs wait behind that job and move up one
+ * by one. Jobs of familiar places have no such limit. When a job ends, the next jobs start, as far
+ * as processors and memory allow.
  */
 
 /**
- * The bytes that all running hashes may use together. OWASP recommends tens of MiB per hash, so
- * their number must be limited.
+ * Maximum number of bytes that all running hashes use together. OWASP recommends tens of MiB per
+ * hash.
  */
 const memoryBudget = 128 * 1024 * 1024;
 
 /**
- * The most hashes that run at once. Each uses a core and one of libuv's threads, which also serve
- * every file read and DNS lookup of the process: with all four in use, a file read took over a
- * second.
+ * Maximum number of simultaneous hashes. Each uses a core and a thread of libuv. These threads also
+ * serve every file read and DNS lookup of the process. With all four in use, a file read took over
+ * a second.
  */
 const maxRunning = Math.max(
   1,
   Math.min(availableParallelism(), (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 2),
 );
 
-/** The login attempt that a hash is computed for. */
+/** The limits of the login attempt that needs a hash. */
 export interface HashLimits {
   /**
-   * Network that the attempt came from. Each network may have one hash waiting, and more behind it
-   * for 5 seconds.
+   * Network of the attempt. Each network may have one hash in the queue. Further hashes wait behind
+   * it for up to 5 seconds. Trusted attempts have no such limit.
    */
   address: string;
-  /** Hashes that may wait before further attempts are refused. */
+  /** Maximum number of waiting hashes. If it is reached, further attempts are refused. */
   queue: number;
   /**
-   * Whether the browser or network has logged in before: such attempts go first, so that a flood
-   * delays only browsers that have not logged in before.
+   * Whether the browser or network has logged in before. Such attempts go first, so that a flood
+   * from unknown places does not delay them.
    */
   trusted: boolean;
   /**
-   * Set with the first hash of the attempt. Its further hashes are not refused: an attempt that was
-   * checked in part must be counted, and a refused attempt is not.
+   * Set when the first hash of the attempt is queued. Further hashes of the attempt are then not
+   * refused, because an attempt that was partly checked must be counted.
    */
   admitted?: boolean;
 }
 
 /**
- * No hash could start in time, because too many logins are under way. Says nothing about the
- * password.
+ * The error if a hash could not start in time, because too many logins are in progress. It says
+ * nothing about the password.
  */
 export class HashQueueFull extends Error {
   /** Seconds until the next attempt is likely to succeed. */
@@ -68,7 +68,7 @@ interface Job {
   start(): void;
 }
 
-/** A job whose network already has a job waiting. */
+/** A job that waits behind another job of its network. */
 interface JobBehind {
   job: Job;
   queue: number;
@@ -78,24 +78,24 @@ interface JobBehind {
 /** Milliseconds that a job waits behind another job of its network. */
 const timeoutBehind = 5000;
 /**
- * The most jobs that wait behind others, of all networks. One network may have as many as the queue
- * is long.
+ * Maximum number of jobs that wait behind others, of all networks together. The limit per network
+ * is the length of the queue.
  */
 const maxBehind = 500;
 
 const limitsOf = new WeakMap<AuthContext, HashLimits>();
-/** Waiting jobs, by priority: `trusted` goes first. Work at start-up waits behind all logins. */
+/** Waiting jobs by priority. `trusted` goes first, and work at startup (`background`) goes last. */
 const queues = { trusted: [] as Job[], login: [] as Job[], background: [] as Job[] };
 const waitingAddresses = new Set<string>();
 const behind: JobBehind[] = [];
 let running = 0;
 let memoryInUse = 0;
-/** Seconds that one hash takes: a moving average. */
+/** Seconds that a hash takes, as a moving average. */
 let usualDuration = 0.25;
 
 /**
- * Puts the hashes of one login attempt under its limits. They are found by the context that its
- * strategies get: before Node 24, an AsyncLocalStorage would slow every promise of the process.
+ * Applies limits to the hashes of a login attempt. The context that strategies receive identifies
+ * the attempt. Before Node 24, an AsyncLocalStorage would slow down every promise of the process.
  */
 export function limitHashes(context: AuthContext, limits: HashLimits): void {
   limitsOf.set(context, limits);
@@ -104,14 +104,16 @@ export function limitHashes(context: AuthContext, limits: HashLimits): void {
 /** A hash that waits or runs. */
 export interface QueuedHash<T> {
   result: Promise<T>;
-  /** Moves it before all other waiting hashes, because a login needs it now. */
+  /** Moves the job before other waiting jobs, because a login needs its result now. */
   prioritize(): void;
 }
 
 /**
- * Runs one hash as soon as fewer than {@link maxRunning} run, and never on the event loop. Rejects
- * with {@link HashQueueFull}, without any work, if the login attempt of the given context may not
- * wait. No login waits for a hash in the `background` yet.
+ * Queues a hash. It starts when fewer than {@link maxRunning} hashes run and memory allows, and
+ * never runs on the event loop. No login waits for `background` work yet.
+ *
+ * @throws HashQueueFull if the attempt of the context cannot wait. The result rejects with it if
+ * the attempt waited too long behind another job of its network.
  */
 export function queueHash<T>(
   memory: number,
@@ -127,7 +129,8 @@ export function queueHash<T>(
   const jobs = background ? queues.background : attempt?.trusted ? queues.trusted : queues.login;
   let job: Job | undefined;
   const result = new Promise<T>((resolve, reject) => {
-    // The end of another attempt may start this one, so this one keeps its own context.
+    // The end of another attempt may start this job, so the job keeps the context of its own
+    // attempt.
     const start = AsyncResource.bind(() => void run(memory, compute).then(resolve, reject));
     job = { memory, address: attempt?.trusted ? undefined : attempt?.address, start };
     if (waitsBehind) waitBehind(attempt, job, reject);
@@ -166,8 +169,8 @@ function queueFull(): HashQueueFull {
 }
 
 /**
- * Waits until the network has no other job waiting and the queue has room, for at most
- * `timeoutBehind`.
+ * Lets a job wait until its network has no other job in the queue and the queue has room. Refuses
+ * it after `timeoutBehind`.
  */
 function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull) => void): void {
   const { queue } = attempt;
@@ -180,7 +183,7 @@ function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull
   behind.push(entry);
 }
 
-/** Moves jobs that waited behind another of their network into the queue, the oldest first. */
+/** Moves waiting jobs into the queue, the oldest first, if their network has no other job there. */
 function moveUp(): void {
   for (const entry of [...behind]) {
     const { job, queue, timer } = entry;

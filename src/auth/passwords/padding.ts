@@ -3,17 +3,18 @@ import type { AuthContext } from '../strategies/strategy.js';
 import type { StoredPassword } from './stored-password.js';
 
 /*
- * An unknown name is checked against the costliest hash, so a wrong password for a user with a
- * cheap hash would be answered sooner. Every failed check is therefore padded to the time of the
- * costliest configured hash. That time depends on the machine and its load, so it is measured: at
- * the start, with every check, and again in the background if the last measurement is old. The wait
- * uses neither the queue of hashes nor a processor.
+ * An unknown name is checked against the costliest hash. A wrong password for a user with a cheap
+ * hash would be answered sooner, which would reveal that the user exists. So every failed check is
+ * padded to the time of the costliest configured hash. That time depends on the machine and its
+ * load, so it is measured: at the start, with every check, and again in the background if the last
+ * measurement is old. The padding uses neither the queue of hashes nor a processor.
  */
 
-/** Checks passwords so that the time of a failure reveals nothing about the hash. */
+/** Checks passwords so that the time of a failure does not reveal which hash was checked. */
 export interface PaddedChecks {
   /**
-   * Whether the password is the stored one. A failure takes as long as one of the costliest hash.
+   * Whether the password is the stored one. A failure takes as long as a check of the costliest
+   * hash.
    */
   matches(stored: StoredPassword, password: string, context: AuthContext): Promise<boolean>;
 }
@@ -27,9 +28,9 @@ interface Measured {
 }
 
 interface PaddingOptions {
-  /** Waits for that many milliseconds. */
+  /** Waits for the given number of milliseconds. */
   wait?: (ms: number, signal: AbortSignal) => Promise<unknown>;
-  /** Milliseconds of a clock that is never set. */
+  /** Returns the milliseconds of a clock that is never set back. */
   now?: () => number;
 }
 
@@ -43,7 +44,7 @@ export function paddedChecks(
 ): PaddedChecks {
   const costliest = all.reduce((one, other) => (other.cost > one.cost ? other : one));
   const isMixed = all.some(({ format }) => format !== costliest.format);
-  /** By format. A configuration has only a few. */
+  /** Measurements by hash format. A configuration has only a few formats. */
   const measured = new Map<string, Measured>();
   let isMeasuring = false;
 
@@ -61,7 +62,7 @@ export function paddedChecks(
         onTime: (ms) => note(costliest.format, ms),
       });
     } catch {
-      // The next failure measures again. Until then the last measurement is used.
+      // The next failed check measures again. Until then, the last measurement is used.
     } finally {
       isMeasuring = false;
     }

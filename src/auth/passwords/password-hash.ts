@@ -6,30 +6,30 @@ import { queueHash } from './hash-queue.js';
 
 /** Options of one check. */
 export interface CheckOptions {
-  /** The login attempt; `background` for work that no login waits for. */
+  /** The login attempt, or `background` for work that no login waits for. */
   context?: AuthContext | 'background' | undefined;
   /** Called with the milliseconds of each derivation, without the time in the queue. */
   onTime?: ((ms: number) => void) | undefined;
 }
 
-/** A stored hash, and what a check of a password against it costs. */
+/** A stored hash, with the cost of checking a password against it. */
 export interface PasswordHash {
-  /** The same for hashes whose checks take the same work. */
+  /** The same text for hashes whose checks take the same work. */
   readonly format: string;
   /** Bytes that one check uses. */
   readonly memory: number;
   /**
-   * About how many milliseconds one check takes on two cores of 2026; to compare formats with each
-   * other.
+   * Approximate milliseconds of a check on a machine of 2026 with two cores. Only for comparing
+   * formats with each other.
    */
   readonly cost: number;
-  /** Why the hash is weaker than OWASP's minimum; absent for a good one. */
+  /** Why the hash is weaker than OWASP's minimum; absent if it is not. */
   readonly weakness?: string | undefined;
-  /** Whether this is the password. Does the same work for right and wrong passwords. */
+  /** Whether the password matches. Right and wrong passwords take the same work. */
   verify(password: string, options?: CheckOptions): Promise<boolean>;
 }
 
-/** Runs work as soon as the queue allows, and reports how long the work itself took. */
+/** Runs work through the hash queue, and reports how long the work itself took. */
 async function queued<T>(
   memory: number,
   work: () => Promise<T>,
@@ -52,7 +52,7 @@ const accepted =
 const base64 = '[A-Za-z0-9+/]';
 
 /**
- * Reads a hash in the PHC string format, or one of bcrypt.
+ * Parses a hash in the PHC string format or in that of bcrypt.
  *
  * @throws TypeError if the text is not a hash. RangeError if its cost is too high for a server. The
  * error never contains the text.
@@ -65,12 +65,12 @@ export function parseHash(option: string, text: string): PasswordHash {
 }
 
 /**
- * The result of a parser: the hash, the rule that its cost breaks, or `undefined` if the text has
- * another format.
+ * The result of a parser: the hash, the rule that its cost breaks, or `undefined` for another
+ * format.
  */
 type Parsed = PasswordHash | string | undefined;
 
-/** The end of both patterns below. */
+/** The end of the scrypt and Argon2 patterns. */
 const saltAndKey = `\\$(${base64}{11,86})\\$(${base64}{22,86})$`;
 
 /** `$scrypt$ln=15,r=8,p=3$salt$hash` */
@@ -122,7 +122,9 @@ function parseArgon2(text: string): Parsed {
   return derived(recipe, key);
 }
 
-/** `$pbkdf2-sha256$i=600000$salt$hash`, and as passlib writes it: no `i=`, and `.` for `+`. */
+/**
+ * `$pbkdf2-sha256$i=600000$salt$hash`. Also accepts the form of passlib: no `i=`, and `.` for `+`.
+ */
 function parsePbkdf2(text: string): Parsed {
   const pattern = new RegExp(
     `^\\$pbkdf2-(sha256|sha512)\\$(?:i=)?(\\d{1,9})` +
@@ -156,8 +158,8 @@ function parseBcrypt(text: string): Parsed {
     weakness: cost < 10 ? 'bcrypt with a cost below 10' : undefined,
     format: `bcrypt ${cost}`,
     async verify(password, options = {}) {
-      // bcrypt reads only the first 72 bytes. A longer password is refused after the same work,
-      // instead of matching by its beginning.
+      // bcrypt reads only the first 72 bytes. A longer password is rejected after the same work.
+      // Otherwise, its first 72 bytes would be enough.
       const fits = Buffer.byteLength(password) <= 72;
       return (await queued(memory, () => verify(fits ? password : 'x', text), options)) && fits;
     },
@@ -172,7 +174,7 @@ function derived(recipe: Recipe, key: string): PasswordHash {
   return derivedHash(recipe, Buffer.from(key, 'base64'));
 }
 
-/** Makes a hash whose check derives the key again and compares it. */
+/** Makes a hash whose check derives the key again and compares the two. */
 export function derivedHash(recipe: Recipe, expected: Buffer): PasswordHash {
   const memory = memoryOf(recipe);
   return {
@@ -192,7 +194,10 @@ export function memoryOf(recipe: Recipe): number {
   return recipe.algorithm === 'pbkdf2' ? 4096 : recipe.memory * 1024;
 }
 
-/** Costs are measured. The minima are those of the OWASP password storage cheat sheet. */
+/**
+ * Returns the cost, which was measured, and the weakness according to the OWASP password storage
+ * cheat sheet.
+ */
 function strengthOf(recipe: Recipe): Pick<PasswordHash, 'cost' | 'weakness'> {
   if (recipe.algorithm === 'scrypt') {
     const work = recipe.N * recipe.r * recipe.p;

@@ -12,26 +12,26 @@ import {
   parseHash,
 } from './password-hash.js';
 
-/** A configured password. Nothing of it can be enumerated, inspected or serialised. */
+/** A configured password. Its content cannot be enumerated, inspected or serialized. */
 export interface StoredPassword {
-  /** Whether the password is the stored one. Takes the same work for right and wrong. */
+  /** Whether the password matches. Right and wrong passwords take the same work. */
   matches(password: string, options?: CheckOptions): Promise<boolean>;
   /**
-   * Changes with the password, and is the same after a restart. A promise while a plain password is
-   * being hashed.
+   * Returns a text that changes with the password and is the same after a restart. Returns a
+   * promise while a plain password is being hashed.
    */
   version(): string | Promise<string>;
-  /** About how many milliseconds one check takes. */
+  /** Approximate milliseconds of a check. */
   readonly cost: number;
-  /** The same for passwords whose checks take the same work. */
+  /** The same text for passwords whose checks take the same work. */
   readonly format: string;
-  /** What is wrong with the password or hash, although it is accepted. */
+  /** A weakness of the password or hash that does not prevent its use. */
   readonly weakness?: string | undefined;
 }
 
 /**
- * Cost of a hash made here: 32 MiB and about 230 ms. OWASP lists it as equal to N=2^17, p=1 with
- * the smallest memory.
+ * Parameters of a hash made here: 32 MiB and about 230 ms. OWASP lists them as equal to N=2^17,
+ * p=1, which needs 128 MiB.
  */
 const made = { algorithm: 'scrypt', N: 2 ** 15, r: 8, p: 3, length: 32 } as const;
 const maxBytes = 1024;
@@ -39,7 +39,7 @@ const digest = (text: string | Buffer): Buffer => createHash('sha256').update(te
 
 /**
  * Stores the password of a configured user. A hash is kept as it is. Plain text is hashed in the
- * background, or before all other waiting hashes as soon as a login needs it.
+ * background. If a login needs it before, it moves to the front of the queue.
  *
  * @throws TypeError if it is `undefined`, not a string, or a hash of another system. RangeError if
  * it is longer than 1024 bytes. The error never contains the password.
@@ -66,7 +66,8 @@ export function storePassword(username: string, password: unknown): StoredPasswo
 }
 
 /**
- * Keyboards compose accents in different ways, so a hash may have been made of another spelling.
+ * Returns the spellings to check. Keyboards compose accents in different ways, so a hash may have
+ * been made from another spelling.
  */
 function spellingsOf(password: string): ReadonlySet<string> {
   return new Set([password, password.normalize('NFC')]);
@@ -88,8 +89,9 @@ function givenHash(hash: PasswordHash, text: string): StoredPassword {
 }
 
 /**
- * The salt is derived from the user's name. The session version is made of the hash and must be the
- * same after a restart, otherwise each restart would end every session. The hash stays in memory.
+ * Stores a plain password as a hash in memory. The salt is derived from the user's name. The
+ * session version depends on the hash and must be the same after a restart. Otherwise, each restart
+ * would end every session.
  */
 function hashedHere(username: string, password: string): StoredPassword {
   const recipe = { ...made, salt: digest(`koa-taskflow user ${username}`).subarray(0, 16) };
@@ -105,8 +107,7 @@ function hashedHere(username: string, password: string): StoredPassword {
     version = digest(key).toString('base64url');
     return derivedHash(recipe, key);
   });
-  // A hash that fails must not end the process as an unhandled rejection. The first check rejects
-  // instead.
+  // A failure must not end the process as an unhandled rejection. The first check rejects instead.
   stored.catch(() => {});
   return {
     cost,
@@ -117,8 +118,8 @@ function hashedHere(username: string, password: string): StoredPassword {
       if (options?.context !== 'background') queued.prioritize();
       const hash = await stored;
       const password = typed.normalize('NFKC');
-      // As often as a configured hash is checked, so that the time of a failure does not reveal
-      // which users have one.
+      // Takes as many checks as for a configured hash, so that the time of a failure does not
+      // reveal which users have one.
       for (let left = spellingsOf(typed).size; left > 0; left--)
         if (await hash.verify(password, options)) return true;
       return false;
@@ -127,8 +128,8 @@ function hashedHere(username: string, password: string): StoredPassword {
 }
 
 /**
- * Drops the plain text once it is hashed. A closure would otherwise keep it as long as the strategy
- * exists.
+ * Makes the function that derives the key once and then drops the plain text. A closure would
+ * otherwise keep it as long as the strategy exists.
  */
 function deriveOnce(password: string, recipe: Recipe): () => Promise<Buffer> {
   let plain = password;
@@ -140,7 +141,8 @@ function deriveOnce(password: string, recipe: Recipe): () => Promise<Buffer> {
 }
 
 /**
- * Hashes a password in the form that the configuration accepts: `$scrypt$ln=15,r=8,p=3$salt$hash`.
+ * Hashes a password. The result has the format that the configuration accepts:
+ * `$scrypt$ln=15,r=8,p=3$salt$hash`.
  */
 export async function hashPassword(password: string): Promise<string> {
   const recipe = { ...made, salt: randomBytes(16) };

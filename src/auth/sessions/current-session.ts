@@ -11,30 +11,31 @@ import type { SessionList } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
 /*
- * A request gets its session in these steps, each of which may end with none:
+ * Finds the session of a request in these steps. Each step may find that there is none:
  *
- * 1. The token: a Bearer value of this login decides alone, otherwise all values of the cookie
- *    count.
- * 2. `Tokens` checks signature, shape and time. `Revocations` says whether the session was ended.
- * 3. Exactly one session must be left. `KnownUsers` says whether its user is still the same.
- * 4. The session is in use now: the idle timeout may renew its token, and the session list notes
- *    it.
+ * 1. Tokens: a Bearer token of this login decides alone. Otherwise, all values of the cookie are
+ *    read.
+ * 2. `Tokens` checks the signature, the shape and the time. `Revocations` checks whether the
+ *    session was ended.
+ * 3. Exactly one session must remain. `KnownUsers` checks whether its user is unchanged.
+ * 4. The session is in use. The idle timeout may renew its token, and the session list records the
+ *    use.
  *
- * The answer is kept with the request, so that the guards behind `sessionToken` ask nothing again.
+ * The result is stored on the request, so that guards after `sessionToken` repeat no step.
  */
 
 type Found = Session | undefined;
 
-/** What one login read from a request. */
+/** The session that one login read from a request. */
 interface ReadBefore {
   reader: SessionReader;
   session: Found | Promise<Found>;
   ambient: boolean;
-  /** What other logins read from the same request. */
+  /** The sessions that other logins read from the same request. */
   others: ReadBefore | undefined;
 }
 
-/** With one login in an app, each request has one entry and no search. */
+/** If the app has one login, each request has one entry, and no search is needed. */
 const read = perRequest<ReadBefore>('session');
 
 interface ReaderDeps {
@@ -44,9 +45,12 @@ interface ReaderDeps {
   users: Pick<KnownUsers, 'unchanged'>;
   sessions: Pick<SessionList, 'touch'>;
   log: Pick<AuthLog, 'reused' | 'conflict' | 'found'>;
-  /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
+  /**
+   * Rejects if the store belongs to another app. Returns `undefined` if it is known to belong to
+   * this login.
+   */
   ownStore: () => Promise<void> | undefined;
-  /** Gives a session in use a new token if it is due. Absent without an idle timeout. */
+  /** Gives an active session a new token if it is due. Absent without an idle timeout. */
   renew: ((ctx: Context, session: Session) => Session) | undefined;
 }
 
@@ -59,12 +63,12 @@ export class SessionReader {
   }
 
   /**
-   * Returns the session of a request, if it is valid, not ended, and its user is unchanged. Returns
-   * a promise only until the store has first answered, and if `find_user` of the strategy returns
-   * one: a promise for each request would cost as much as all other steps.
+   * Returns the session of a request if it is valid, was not ended, and its user is unchanged.
+   * Returns a promise only until the store has first answered, or if `find_user` of the strategy
+   * returns one. A promise for each request would cost as much as all other steps.
    *
-   * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) if it cannot be known whether the
-   * session is still valid.
+   * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) if the server cannot know whether
+   * the session is still valid.
    */
   of(ctx: Context): Found | Promise<Found> {
     const before = this.#before(ctx);
@@ -77,8 +81,8 @@ export class SessionReader {
 
   /**
    * Whether a page of another site could have made the browser send the session of this request.
-   * Only a session that came from `Authorization` rules that out. A Bearer header of another issuer
-   * beside a cookie does not, because proxies add such headers.
+   * Only a session from `Authorization` rules that out. A Bearer token of another issuer beside a
+   * cookie does not, because proxies add such headers.
    */
   isAmbient(ctx: Context): boolean {
     return this.#before(ctx)?.ambient !== false;
@@ -89,15 +93,15 @@ export class SessionReader {
     read.set(ctx, { reader: this, session, ambient: true, others: read.get(ctx) });
   }
 
-  /** Returns the session tokens of a request, not checked yet. */
+  /** Returns the session tokens of a request, which are not checked yet. */
   tokensOf(ctx: Context): readonly string[] {
     return this.#tokensOf(ctx, this.#bearerOf(ctx));
   }
 
   /**
    * Returns the sessions that a login or a logout ends: those of all given tokens that are valid
-   * and were not ended yet. No strategy is asked about the users: a strategy that fails must
-   * neither keep a session alive nor keep its user from another strategy.
+   * and were not ended yet. The strategies are not asked whether the users are unchanged. A failing
+   * strategy must not keep a session alive, and must not prevent a login with another strategy.
    */
   async openOf(tokens: readonly string[], request: RequestInfo): Promise<readonly Session[]> {
     const { revocations, tokens: checks, log } = this.#deps;
@@ -114,8 +118,8 @@ export class SessionReader {
 
   /**
    * Returns the Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of
-   * this login, or an empty one. Any other token is meant for another service, such as the ID token
-   * that a proxy adds, and must not hide the cookie.
+   * this login, or an empty value. Any other token is for another service, such as the ID token
+   * that a proxy adds. It must not hide the cookie.
    */
   #bearerOf(ctx: Context): string | undefined {
     const found = /^bearer(?:[ \t]+(.*))?$/i.exec(ctx.get('Authorization'));
@@ -141,7 +145,8 @@ export class SessionReader {
   }
 
   /**
-   * Returns the sessions whose tokens are valid now, ended or not; per session its newest token.
+   * Returns the sessions whose tokens are valid at present, including ended sessions. If a session
+   * has several tokens, the newest one counts.
    */
   #currentOf(values: readonly string[], onExpired: (session: Session) => void): readonly Session[] {
     const { tokens } = this.#deps;
@@ -164,7 +169,8 @@ export class SessionReader {
       return false;
     });
     const [session, other] = valid;
-    // Another host of the domain planted one of the two (cookie tossing, RFC 6265bis section 8.6).
+    // Another host of the domain has planted one of the two (cookie tossing, RFC 6265bis section
+    // 8.6).
     if (other) log.conflict(requestInfo(ctx));
     return session && !other ? this.#ifUnchanged(ctx, session, ambient) : undefined;
   }
@@ -180,7 +186,7 @@ export class SessionReader {
     return typeof same === 'boolean' ? use(same) : same.then(use);
   }
 
-  /** Notes that a session is in use. A session of a Bearer token has no cookie to renew. */
+  /** Records that a session is in use. A session from a Bearer token has no cookie to renew. */
   #use(ctx: Context, valid: Session, ambient: boolean): Session {
     const { sessions, tokens, renew } = this.#deps;
     const session = renew && ambient ? renew(ctx, valid) : valid;
@@ -191,7 +197,10 @@ export class SessionReader {
 
 const logged = new LRUCache<string, true>({ max: 1000, ttl: 60_000 });
 
-/** Limits the log to one line a minute if a browser keeps sending the token of an ended session. */
+/**
+ * Limits log lines to one per minute and session, because a browser may keep sending the token of
+ * an ended session.
+ */
 function isFirstInMinute({ id }: Session): boolean {
   if (logged.has(id)) return false;
   logged.set(id, true);

@@ -8,47 +8,45 @@ import { clockSkew } from './tokens.js';
 export interface Device {
   /** The strategy that accepted the user. */
   strategy: string;
-  /** Id of the name that the user typed. */
+  /** Id of the name that the user typed. See `nameId` of `familiar-places.ts`. */
   nameId: string;
   /** Name of the session's user. */
   username: string;
-  /** Version of the user at the last login. The cookie is invalid once that changes. */
+  /** Version of the user at the last login. If the version changes, the cookie becomes invalid. */
   version: string;
   /**
-   * When the last login began; Unix milliseconds. The cookie is invalid after a sign-out
-   * everywhere.
+   * When the last login began; Unix milliseconds. A later sign-out everywhere makes the cookie
+   * invalid.
    */
   loginAt: number;
   /**
-   * The sign-out everywhere that the last login follows, if the clock alone cannot show it;
+   * The sign-out everywhere before the last login, if their times alone cannot show the order;
    * otherwise 0.
    */
   signOut: number;
   /** 128 random bits. */
   id: string;
-  /** When its last session ends by itself, in Unix milliseconds; 0 after a logout. */
+  /** When the last session expires, in Unix milliseconds; 0 after a logout. */
   sessionEnd: number;
 }
 
 /**
- * Device cookies: proof that a browser has logged in as a user before. Its attempts are counted
- * apart, so that attempts from elsewhere cannot lock the user out (OWASP, "Slow down online
- * guessing attacks with device cookies").
+ * Device cookies prove that a browser has logged in as a user before. Attempts of such a browser
+ * have a separate limit, so that attempts from elsewhere cannot lock the user out (OWASP, "Slow
+ * down online guessing attacks with device cookies").
  */
 export interface Devices {
   /**
-   * Returns the device of a request, if its cookie was made here and has not expired. The caller
-   * checks whether the user is unchanged.
+   * Returns the device of a request if its cookie is authentic and has not expired. The caller must
+   * check whether the user is unchanged.
    */
   read(ctx: Context): Device | undefined;
   /**
-   * Marks the browser as one of the user. A browser that is marked for this user already keeps its
-   * id.
+   * Marks the browser as one of the user. If it is already marked for this user, it keeps its id.
    */
   mark(ctx: Context, user: Omit<Device, 'id'>): void;
   /**
-   * Notes that the user has signed out, so that the login page does not say that the session
-   * expired.
+   * Records that the user signed out, so that the login page does not say that the session expired.
    */
   signedOut(ctx: Context): void;
 }
@@ -62,9 +60,9 @@ interface DeviceCookie extends Device {
 
 interface DeviceDeps {
   cookie: Cookie;
-  /** The first key signs, all verify. */
+  /** The first key signs. All keys verify. */
   keys: readonly Buffer[];
-  /** The path of the login: its cookies are invalid for another login with the same key. */
+  /** The path of the login. A cookie is invalid for a login with the same key and another path. */
   audience: string;
   now: () => number;
 }
@@ -82,8 +80,8 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
       return undefined;
     const device = readFields(JSON.parse(Buffer.from(text, 'base64url').toString()) as Fields);
     if (!device || device.expires * 1000 <= now()) return undefined;
-    // A login of the future was made before the clock was set back. It would otherwise stay valid
-    // longer, by the length of the jump.
+    // A login in the future happened before the clock was set back. Its cookie would otherwise stay
+    // valid longer by the length of the jump.
     return device.loginAt <= now() + clockSkew * 1000 ? device : undefined;
   };
   const read = (ctx: Context): DeviceCookie | undefined => {
@@ -132,7 +130,7 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     },
     signedOut(ctx) {
       const device = read(ctx);
-      // The expiry stays: only a login with the right password extends it.
+      // The expiry does not change, because only a login with the right password extends it.
       if (device) write(ctx, { ...device, sessionEnd: 0 });
     },
   };
@@ -151,8 +149,8 @@ type Fields = [
 ];
 
 /**
- * Returns `undefined` for a cookie of version 0.1, which has no version of the user and is invalid
- * now.
+ * Returns the fields, or `undefined` for a cookie of version 0.1. That cookie has no version of the
+ * user and is no longer valid.
  */
 function readFields(fields: Fields): DeviceCookie | undefined {
   if (fields.length !== 9) return undefined;

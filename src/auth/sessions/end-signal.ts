@@ -13,15 +13,17 @@ import type { SessionList } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
 /*
- * A stream must end when its session does. Three things can end a session, and each has a watcher:
- * a revocation calls back at once, a timer waits for the expiry, and an interval asks whether the
- * user is unchanged. The first of them aborts the signal and stops the others. If the request
- * closes first, all of them stop and the signal never aborts.
+ * A stream must end when its session ends. Three watchers wait for the end of a session: a callback
+ * for a revocation, a timer for the expiry, and an interval that checks whether the user is
+ * unchanged. The first one aborts the signal and stops the others. If the request closes first, all
+ * watchers stop and the signal never aborts.
  */
 
-/** `setTimeout` fires at once for longer times; milliseconds. */
+/**
+ * The longest delay of `setTimeout`, in milliseconds. With a longer delay, the timer fires at once.
+ */
 const longestTimer = 2 ** 31 - 1;
-/** Milliseconds between two checks whether the user of a stream is unchanged. */
+/** Milliseconds between two checks of whether the user of a stream is unchanged. */
 const checkInterval = 5000;
 
 type End = (reason: 'expired' | 'revoked' | 'unavailable') => void;
@@ -39,8 +41,11 @@ interface EndSignalDeps {
 
 /**
  * Makes the function that returns a signal for a request. The signal aborts when the session of the
- * request ends: with `'expired'` at its time, with `'revoked'` if it is ended before, and with
- * `'unavailable'` if it cannot be known any more whether the session is valid.
+ * request ends. Its reason is one of these:
+ *
+ * - `'expired'`: the session has expired.
+ * - `'revoked'`: the session was ended before, or its user has changed.
+ * - `'unavailable'`: the server cannot know any longer whether the session is valid.
  */
 export function endSignals({
   reader,
@@ -57,9 +62,9 @@ export function endSignals({
     if (!session) return end('revoked');
     const signOut = tokens.signOutOf(session);
     stops.push(revocations.onEnded(session, signOut, () => end('revoked')));
-    // It may have been ended between reading it and listening.
+    // The session may have been ended after it was read and before the listener was added.
     if (revocations.has(session, signOut)) return end('revoked');
-    // With an idle timeout, another tab or process may have renewed the session meanwhile.
+    // With an idle timeout, another tab or process may have renewed the session in the meantime.
     const newerExpiry = async (): Promise<number> =>
       idleTimeout === undefined ? 0 : sessions.expiryOf(session);
     const isSameUser = async (): Promise<boolean> => {
@@ -84,8 +89,8 @@ export function endSignals({
       controller.abort(reason);
     };
     ctx.res.once('close', stopAll);
-    // If the store cannot say whether the session is valid, the stream ends, as a request would
-    // fail.
+    // If the store cannot say whether the session is valid, the stream ends. A request would fail
+    // too.
     watch(ctx, stops, end).catch(() => end('unavailable'));
     return catchListenerErrors(controller.signal, (err) =>
       logger.error({ err: errorFields(err) }, 'a listener of the end of a session failed'),

@@ -4,24 +4,24 @@ import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
 import { askStore, storeUnavailable } from '../time-limit.js';
 
 /*
- * Keeps a copy of all entries under a prefix up to date. The process first subscribes to changes,
- * then reads the existing entries in batches, so that a long list neither blocks the event loop nor
- * has to arrive within one time limit. If a batch fails, the next request that needs the copy
- * resumes after the last one that was read. If the subscription ends, changes may have been missed:
- * the copy keeps its entries, but is not complete until everything has been read again.
+ * Keeps a copy of all entries under a prefix up to date. The process first subscribes to changes.
+ * Then it reads the existing entries in batches, so that a long list neither blocks the event loop
+ * nor exceeds the time limit of one call. If a batch fails, the next request that needs the copy
+ * resumes after the last entry that was read. If the subscription ends, changes may be lost. The
+ * copy then keeps its entries, but is incomplete until all entries have been read again.
  */
 
-/** Entries that are read at a time. */
+/** Number of entries per read. */
 const batchSize = 1000;
 
 interface FollowDeps {
   store: SharedStore;
   prefix: string;
-  /** Gets all entries, each at least once, in any order. */
+  /** Receives all entries, each at least once, in any order. */
   take(entries: readonly StoreEntry[]): void;
-  /** Called when a read of all entries begins. */
+  /** Called when a complete read begins. */
   begun?(): void;
-  /** Called when all entries that the store has were taken since `begun`. */
+  /** Called when all entries of the store have been received since `begun`. */
   complete?(): void;
 }
 
@@ -30,8 +30,8 @@ export interface Follower {
   /** Whether the copy has every entry that the store had a moment ago. */
   readonly following: boolean;
   /**
-   * `undefined` if the copy is complete. Otherwise resolves when it is; rejects with
-   * STORE_UNAVAILABLE if the store fails or is slow.
+   * Returns `undefined` if the copy is complete. Otherwise, resolves when it is complete, and
+   * rejects with STORE_UNAVAILABLE if the store fails or is slow.
    */
   ready(): Promise<void> | undefined;
 }
@@ -43,7 +43,7 @@ interface Watch {
   after: string | undefined;
 }
 
-/** Begins at the first call of `ready`. */
+/** Makes a follower, which starts at the first call of `ready`. */
 export function followStore({ store, prefix, take, begun, complete }: FollowDeps): Follower {
   let following = false;
   let watch: Watch | undefined;
@@ -52,12 +52,12 @@ export function followStore({ store, prefix, take, begun, complete }: FollowDeps
   const leave = (left: Watch): void => {
     if (watch === left) [watch, following] = [undefined, false];
     left.controller.abort();
-    // A store of the app may throw here instead of rejecting.
+    // The store may belong to the app, and may throw here instead of rejecting.
     const end = async (): Promise<unknown> => left.changes.return?.();
     end().catch(() => {});
   };
 
-  /** Takes changes until they end. The next `ready` begins again. */
+  /** Receives changes until the subscription ends. The next call of `ready` starts again. */
   const takeChanges = async (current: Watch): Promise<void> => {
     try {
       for (;;) {
@@ -66,7 +66,8 @@ export function followStore({ store, prefix, take, begun, complete }: FollowDeps
         take(value);
       }
     } catch {
-      // The store has logged it, and the next request that needs an answer finds out.
+      // The store has logged the error. The next request that needs the copy fails or restarts the
+      // subscription.
     } finally {
       leave(current);
     }
@@ -112,7 +113,7 @@ export function followStore({ store, prefix, take, begun, complete }: FollowDeps
     },
     ready() {
       if (following) return undefined;
-      // The copy is for all requests, and lives longer than the one that asks first.
+      // All requests use the copy, so it must not keep the context of the first one.
       loading ??= runInEmptyContext(load).finally(() => {
         loading = undefined;
       });

@@ -7,7 +7,7 @@ import { endOf, type Session } from './session.js';
 import type { SessionList } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
-/** Milliseconds between two new tokens of one session. */
+/** Minimum number of milliseconds between two tokens of a session. */
 const renewalInterval = 60_000;
 
 interface RenewalDeps {
@@ -15,16 +15,17 @@ interface RenewalDeps {
   cookie: Pick<Cookie, 'write'>;
   sessions: Pick<SessionList, 'put'>;
   log: Pick<AuthLog, 'renewed'>;
-  /** Seconds a session lasts from its login, however often it is renewed. */
+  /** Maximum number of seconds that a session lasts from its login, however often it is renewed. */
   tokenExpiry: number;
   /** Seconds a token lasts. */
   idleTimeout: number;
 }
 
 /**
- * Makes the function that gives a session in use a new token, at most once a minute: with the id of
- * the session, and never beyond its end. Requests that a page sends by itself (the stream, reads by
- * script) do not count as use, so that a page that is left open does not keep a session alive.
+ * Makes the function that gives an active session a new token, at most once a minute. The new token
+ * has the same session id and never outlasts the session. Requests that a page sends automatically
+ * (the stream, reads by script) do not count as activity. So an open page does not keep a session
+ * alive.
  */
 export function idleRenewal({
   tokens,
@@ -46,14 +47,16 @@ export function idleRenewal({
     const signOut = tokens.signOutOf(session);
     const token = tokens.sign(renewed, tokens.versionOf(session), signOut);
     cookie.write(ctx, token, (renewed.expiresAt.getTime() - now) / 1000);
-    // If the store fails, only the session list shows an old time. The cookie is valid without it.
+    // If the store fails, the session list shows an old time. The new cookie is valid all the same.
     sessions.put(renewed, signOut, requestInfo(ctx)).catch(() => {});
     log.renewed(requestInfo(ctx), renewed);
     return renewed;
   };
 }
 
-/** Whether a person opened a page of this site with the request, or changed something there. */
+/**
+ * Whether the request counts as activity: a user opened a page of this site, or changed something.
+ */
 function isUse(ctx: Context): boolean {
   const site = ctx.get('Sec-Fetch-Site');
   if (!isSafeMethod(ctx.method)) return site === '' || site === 'same-origin' || site === 'none';

@@ -6,24 +6,24 @@ import type { SessionList, SessionRecord } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
 /*
- * The session list records which sessions were opened. The tokens and the revocations decide which
- * of them are still open. This file brings the two together, and ends sessions in both.
+ * The session list records which sessions were opened. Tokens and revocations decide which of them
+ * are still open. This file combines them, and ends sessions in the list and in the revocations.
  */
 
-/** The user whose sessions are meant. */
+/** The user whose sessions are requested. */
 export interface Subject {
   username: string;
-  /** Absent: every strategy. */
+  /** Absent for every strategy. */
   strategy: string | undefined;
 }
 
 /**
- * One login ends at most this many sessions: after an upgrade, or with a lower limit, a user may
- * have far more than allowed.
+ * Maximum number of sessions that one login ends. After an upgrade, or with a lower limit, a user
+ * may have far more sessions than allowed.
  */
 const maxEnded = 100;
 
-/** Milliseconds within which logins count as simultaneous. */
+/** Milliseconds within which two logins count as simultaneous. */
 const simultaneous = 60_000;
 
 interface OpenSessionsDeps {
@@ -33,7 +33,7 @@ interface OpenSessionsDeps {
   log: Pick<AuthLog, 'found'>;
   /** Seconds a session lasts from its login. */
   tokenExpiry: number;
-  /** Sessions that a user can have at once. */
+  /** Maximum number of open sessions of a user. */
   maxSessions: number;
 }
 
@@ -46,7 +46,7 @@ export class OpenSessions {
   }
 
   /**
-   * Returns the open sessions of a user, the most recently used first, and removes the records of
+   * Returns the open sessions of a user, the most recently used first. Removes the records of
    * sessions that have ended.
    */
   async of({ username, strategy }: Subject): Promise<SessionRecord[]> {
@@ -57,7 +57,7 @@ export class OpenSessions {
     return records.filter((record) => !ended.has(record));
   }
 
-  /** Returns one open session of a user. */
+  /** Returns one open session of a user, or `undefined`. */
   async find(
     user: Pick<Session, 'username' | 'strategy' | 'id'>,
   ): Promise<SessionRecord | undefined> {
@@ -71,25 +71,26 @@ export class OpenSessions {
     this.#deps.list.forget([record]);
   }
 
-  /** Whether a session of this process was ended. */
+  /** Whether a session that was read or signed in this process was ended. */
   hasEnded(session: Session): boolean {
     const { revocations, tokens } = this.#deps;
     return revocations.has(session, tokens.signOutOf(session));
   }
 
   /**
-   * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The new
-   * session is listed before this, so that the last of several simultaneous logins counts all of
-   * them.
+   * Ends the sessions of a user beyond `maxSessions`, the least recently used first. The caller has
+   * already added the new session to the list. So the last of several simultaneous logins sees all
+   * of them.
    */
   async endSurplus(opened: Session, request: RequestInfo): Promise<void> {
     const { list, log, maxSessions } = this.#deps;
     const open = await this.of(opened);
     const own = open.findIndex(({ id }) => id === opened.id);
-    // A later login has ended this one already, and counts all others itself.
+    // A later login has already ended this session and counts all other sessions itself.
     if (this.hasEnded(opened)) return;
     const others = open.filter(({ id }) => id !== opened.id);
-    // If two simultaneous logins see each other, only the later one ends the earlier one.
+    // Two simultaneous logins may see each other. Only the later one ends the session of the
+    // earlier one.
     const willEndThisOne = (record: SessionRecord): boolean =>
       open.indexOf(record) < own &&
       record.startedAt > opened.authenticatedAt.getTime() - simultaneous;

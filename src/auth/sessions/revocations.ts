@@ -5,30 +5,33 @@ import { followStore } from './follow-store.js';
 import type { Session } from './session.js';
 import { clockSkew } from './tokens.js';
 
-/** The fields that decide whether a session was ended. */
+/** The fields of a session that decide whether it was ended. */
 type Revocable = Pick<Session, 'id' | 'strategy' | 'username' | 'authenticatedAt'>;
 
 /**
  * The sessions that were ended before they expired, as far as this process knows.
  *
- * A sign-out everywhere is one entry of a user: a cut-off time, which lies a minute ahead so that
- * it also covers the sessions of a host whose clock is fast. A login after it would be covered too,
- * so such a login keeps the cut-off as the number of the sign-out that it follows.
+ * `followStore` keeps a copy of the revocations in memory, so that a check needs no round trip to
+ * the store. A revoked session is one entry with its id as the key. A sign-out everywhere is one
+ * entry of the user with a cut-off time: it ends every session whose login began before. The
+ * cut-off lies one minute ahead, so that it also covers sessions of a host whose clock is fast. It
+ * would also cover logins soon after the sign-out. Such a login stores the cut-off as the number of
+ * the sign-out that it follows, and is exempt.
  */
 export interface Revocations {
   /**
    * Whether the session was ended. `signOut` is the sign-out everywhere that its login follows, or
-   * 0. Answers synchronously. Throws STORE_UNAVAILABLE if the copy of the store is not complete.
+   * 0. Throws STORE_UNAVAILABLE if the copy of the store is incomplete.
    */
   has(session: Revocable, signOut: number): boolean;
   /**
-   * Resolves once `has` may be asked; `undefined` if it may be now. Rejects with STORE_UNAVAILABLE
-   * if the store fails or is slow.
+   * Returns `undefined` if `has` may be called. Otherwise, resolves when it may be called, and
+   * rejects with STORE_UNAVAILABLE if the store fails or is slow.
    */
   ready(): Promise<void> | undefined;
   /**
-   * Ends one session in all processes, until `expiresAt`, when its last token expires. Resolves
-   * when the store has recorded it.
+   * Ends one session in all processes. `expiresAt` is when its last token expires. The entry is
+   * kept until then. Resolves when the store has recorded it.
    */
   end(id: string, expiresAt: Date): Promise<void>;
   /**
@@ -37,33 +40,29 @@ export interface Revocations {
    */
   endAll(strategy: string, username: string): Promise<void>;
   /**
-   * The last sign-out everywhere of a user, or 0. Asks the store, so that a login knows of one in
-   * another process a moment ago. It is forgotten after 180 days, or after `tokenExpiry` if that is
-   * longer.
+   * Resolves to the last sign-out everywhere of a user, or to 0. Asks the store, because another
+   * process may have signed the user out a moment ago. The store keeps a sign-out for 180 days, or
+   * for `tokenExpiry` if that is longer.
    */
   lastSignOut(strategy: string, username: string): Promise<number>;
   /**
-   * Calls the listener when that session is ended, by any process. Returns a function that stops
-   * listening.
+   * Calls the listener when any process ends the session. Returns a function that stops listening.
    */
   onEnded(session: Revocable, signOut: number, listener: () => void): () => void;
 }
 
 interface RevocationsDeps {
   store: SharedStore;
-  /** Prefix of all its keys in the store. */
+  /** Prefix of all revocation keys in the store. */
   prefix: string;
-  /** Seconds that a session lasts at most. */
+  /** Maximum number of seconds that a session lasts. */
   tokenExpiry: number;
   now: () => number;
 }
 
-/**
- * Milliseconds for which a sign-out everywhere is kept: as long as the cookie of a browser that has
- * signed in before.
- */
+/** Milliseconds for which a sign-out everywhere is kept. Device cookies last equally long. */
 const signOutKept = 180 * 86_400_000;
-/** Attempts to change an entry that other processes are changing too, before giving up. */
+/** Maximum number of attempts to change an entry that other processes change at the same time. */
 const maxRaces = 100;
 
 const keyOf = {
@@ -72,10 +71,11 @@ const keyOf = {
 };
 
 /**
- * Returns a name without case, width and invisible characters. If a strategy accepts `ALICE` for
- * `alice` and returns the name as typed, sessions are open under both names, and a sign-out
- * everywhere must end them all. If it treats them as two users, both are signed out: the version of
- * a user cannot distinguish the cases, because two users may have the same version.
+ * Returns a name without case, width and invisible characters. A strategy may accept `ALICE` for
+ * `alice` and return the name as typed. Sessions are then open under both names, and a sign-out
+ * everywhere must end them all. If the strategy treats the names as two users, both are signed out.
+ * The version of a user cannot distinguish these cases, because two users may have the same
+ * version.
  */
 export function sameUser(username: string): string {
   return username
@@ -86,8 +86,8 @@ export function sameUser(username: string): string {
 }
 
 /**
- * Follows the revocations of a store, so that a check needs no round trip. An entry is dropped when
- * its session would have expired anyway, and not before.
+ * Makes the revocations of a login. An entry is dropped when its sessions would have expired
+ * anyway, and not before.
  */
 export function followRevocations({
   store,
@@ -96,15 +96,14 @@ export function followRevocations({
   now,
 }: RevocationsDeps): Revocations {
   /**
-   * By session id or user: when the entry may be dropped, and up to which login it ends sessions of
-   * the user.
+   * Entries by session id or user: when the entry may be dropped, and the cut-off time of a user.
    */
   const revoked = new Map<string, { expiresAt: number; upTo: number; read: number }>();
   const listeners = new Map<string, Set<() => void>>();
   let users = 0;
   const ages = forwardClock(now);
   let sweptAt = ages();
-  /** Complete reads of the store. */
+  /** Number of complete reads of the store that have begun. */
   let reads = 0;
 
   const note = (key: string, expiresAt: number, upTo: number): void => {
@@ -138,7 +137,7 @@ export function followRevocations({
   };
 
   /**
-   * Stores the entries that a complete read did not find: the store has lost them or could not
+   * Writes entries that the last complete read did not find. The store has lost them or could not
    * store them.
    */
   const restore = async (): Promise<void> => {
@@ -153,7 +152,7 @@ export function followRevocations({
     begun: () => {
       reads += 1;
     },
-    // If it fails, the next complete read tries again.
+    // If this fails, the next complete read tries again.
     complete: () => void restore().catch(() => undefined),
   });
 
@@ -170,7 +169,7 @@ export function followRevocations({
   const end = async (id: string, expiresAt: number): Promise<void> => {
     const ttl = (expiresAt - now()) / 1000;
     if (ttl <= 0) return;
-    // Noted here first: a logout that cannot be stored still ends the session in this process.
+    // The entry is noted first, so that the session ends in this process even if the store fails.
     note(keyOf.id(id), expiresAt, 0);
     sweep();
     await store.set(prefix + keyOf.id(id), 0, ttl);
@@ -186,8 +185,8 @@ export function followRevocations({
     const ending = (before: number): number => Math.max(now() + clockSkew * 1000, before + 1);
     note(key, now() + ttl, ending(revoked.get(key)?.upTo ?? 0));
     sweep();
-    // Simultaneous sign-outs get different numbers, so that a login which follows one of them is
-    // not exempt from the others.
+    // Simultaneous sign-outs get different numbers. A login that follows one of them is then not
+    // exempt from the others.
     for (let race = 0; race < maxRaces; race++) {
       const before = await store.get(prefix + key);
       const upTo = ending(Math.max(numberOr0(before), (revoked.get(key)?.upTo ?? 0) - 1));

@@ -4,61 +4,66 @@ import { forwardClock } from '../forward-clock.js';
 import type { RequestInfo } from '../request-info.js';
 import type { Session } from './session.js';
 
-/** The recorded data of an open session, except its token. */
+/** The stored data of an open session. It does not contain the token. */
 export interface SessionRecord {
   id: string;
   username: string;
   strategy: string;
-  /** Unix milliseconds, like the other times. */
+  /** When the login began. All times are Unix milliseconds. */
   startedAt: number;
   lastUsedAt: number;
-  /** End of its newest token. */
+  /** When its newest token expires. */
   expiresAt: number;
-  /** The sign-out everywhere that its login follows; absent without one. */
+  /** The sign-out everywhere that its login follows; absent if there is none. */
   signOut?: number;
-  /** From the request that used it last. */
+  /** Address and browser of the request that last used the session. */
   ip: string;
   userAgent: string;
 }
 
-/** Where a session is used from. */
+/** The address and the browser that use a session. */
 type UsedFrom = Pick<RequestInfo, 'ip' | 'userAgent'>;
 
 /**
- * The list of open sessions in the store, from which users see and end them. Tokens are valid
- * without it.
+ * The list of open sessions in the store. Users see and end their sessions with it. Tokens are
+ * valid even if the list does not contain their session.
  */
 export interface SessionList {
-  /** Records a new session, or one with a new token. Resolves when the store has recorded it. */
+  /**
+   * Records a new session, or a session with a new token. Resolves when the store has recorded it.
+   */
   put(session: Session, signOut: number, from: UsedFrom): Promise<void>;
   /**
-   * Records that a session is in use, at most once a minute. If the store fails, the request
-   * succeeds all the same.
+   * Records that a session is in use, at most once a minute. If the store fails, the request still
+   * succeeds.
    */
   touch(session: Session, signOut: number, from: () => UsedFrom): void;
   /**
-   * Returns the sessions of a user, of one strategy or of all, the most recently used first. Reads
-   * at most 10,000.
+   * Returns the sessions of a user, of one strategy or of all strategies, the most recently used
+   * first. Reads at most 10,000 records.
    */
   of(username: string, strategy: string | undefined): Promise<readonly SessionRecord[]>;
-  /** Returns one session of a user. */
+  /** Returns one session of a user, or `undefined`. */
   find(user: Pick<Session, 'username' | 'strategy' | 'id'>): Promise<SessionRecord | undefined>;
   /**
-   * Removes the records of sessions that have ended, at most 100 at a time. Otherwise they would
+   * Removes the records of sessions that have ended, at most 100 per call. Without this, they would
    * stay until their token expires.
    */
   forget(records: readonly SessionRecord[]): void;
   /**
    * Returns when the newest recorded token of a session expires, in Unix milliseconds. Returns 0 if
-   * no token is recorded.
+   * the list does not contain the session.
    */
   expiryOf(session: Session): Promise<number>;
 }
 
 const minute = 60_000;
-/** Records read at a time, and in all. */
+/** Maximum number of records per read, and in total. */
 const [batchSize, maxListed] = [1000, 10_000];
-/** Records removed at a time: a read must not become hundreds of writes. */
+/**
+ * Maximum number of records that one call removes, so that a read does not cause hundreds of
+ * writes.
+ */
 const maxForgotten = 100;
 
 /**

@@ -11,6 +11,15 @@ import { endOf, type Session } from './session.js';
 import type { SessionList } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
+/*
+ * A login opens its session in these steps:
+ *
+ * 1. Create the session and its token, and check that browsers will accept the cookie.
+ * 2. End the sessions that the request carried, so that they do not outlive the login.
+ * 3. Add the session to the session list.
+ * 4. End the sessions of the user beyond `maxSessions`.
+ */
+
 /** A session that a login opened. */
 export interface OpenedSession {
   session: Session;
@@ -18,8 +27,8 @@ export interface OpenedSession {
 }
 
 /**
- * Bytes by which the cookie of a session may grow: a renewed token has times with fractions, and
- * HTTPS adds `__Host-`.
+ * Reserved bytes by which the cookie of a session may grow: a renewed token has times with
+ * fractions, and HTTPS adds `__Host-`.
  */
 const reserved = 64;
 
@@ -30,9 +39,9 @@ interface OpenerDeps {
   list: Pick<SessionList, 'put'>;
   open: Pick<OpenSessions, 'endSurplus'>;
   log: Pick<AuthLog, 'strategyError' | 'fail'>;
-  /** Seconds a session lasts from its login. */
+  /** Seconds that a session lasts from its login. */
   tokenExpiry: number;
-  /** Seconds a token lasts. Default: `tokenExpiry`. */
+  /** Seconds that a token lasts. Default: `tokenExpiry`. */
   idleTimeout: number | undefined;
 }
 
@@ -45,8 +54,8 @@ export class SessionOpener {
   }
 
   /**
-   * Opens a session for a user, and ends those that the request came with, so that nothing from
-   * before a login outlives it. `attempts` is how many attempts the login took, for the log.
+   * Opens a session for a user and ends the sessions that the request carried. `attempts` is the
+   * number of attempts that the login took, for the log.
    *
    * @throws TaskflowError FORBIDDEN (rejects) if browsers would drop the cookie of the session.
    */
@@ -58,7 +67,7 @@ export class SessionOpener {
     const bytes = attempt.cookieName.length + token.length + reserved;
     if (bytes > maxCookieBytes) throw this.#oversized(attempt, session, { bytes, attempts });
     const before = await reader.openOf(attempt.tokens, request);
-    // A process that does not know which sessions were ended would not accept the new one either.
+    // If this process does not know the ended sessions, it would not accept the new session either.
     await revocations.ready();
     await Promise.all(before.map((each) => revocations.end(each.id, endOf(each, tokenExpiry))));
     await list.put(session, tokens.signOutOf(session), request);
@@ -89,9 +98,8 @@ export class SessionOpener {
   }
 
   /**
-   * Browsers would drop the cookie of this session: the login would seem to work, and the next page
-   * would ask for it again. The limit is the same for a Bearer token, which is read up to that
-   * size.
+   * Returns the error for a session whose cookie browsers would drop. The login would seem to work,
+   * but the next page would ask the user to sign in again. The same limit applies to Bearer tokens.
    */
   #oversized(
     { request }: LoginAttempt,

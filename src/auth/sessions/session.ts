@@ -1,6 +1,6 @@
 import type { Role } from '../../http/access.js';
 
-/** The session of a user, as its checked token describes it. */
+/** The session of a user, read from a valid token. */
 export interface Session {
   /** The token's `jti`. */
   id: string;

@@ -10,17 +10,17 @@ import { outOfRange } from '../../options.js';
 import { isRoleList, isUserName } from '../strategies/strategy.js';
 import type { Session } from './session.js';
 
-/** Seconds that the clocks of two hosts may differ. */
+/** Seconds by which the clocks of two hosts may differ. */
 export const clockSkew = 60;
 const maxBytes = 4096;
-/** Tokens remembered as verified; each costs about 1.5 KB. */
+/** Number of verified tokens in the cache. Each takes about 1.5 KB. */
 const remembered = 10_000;
 
-/** Claims of a token that are not part of `ctx.state.session`. */
+/** Claims of a token that are not members of the session. */
 interface Extra {
   /** The claim `sv`. */
   version: string;
-  /** The claim `after`, or 0. */
+  /** The claim `after`; 0 if it is absent. */
   signOut: number;
 }
 
@@ -28,54 +28,56 @@ const extras = new WeakMap<Session, Extra>();
 
 interface SigningKey {
   key: KeyObject;
-  /** The one header this key's tokens have, encoded. */
+  /** The encoded header of all tokens that this key signs. */
   header: string;
 }
 
-/** Makes and checks the tokens of one login. */
+/** Signs and verifies the tokens of one login. */
 export interface Tokens {
   /**
-   * Makes the token of a session. `version` is that of its user, the claim `sv`. `signOut` names
-   * the sign-out everywhere that the login follows, the claim `after`. A token has that claim only
-   * if the clock alone cannot show it.
+   * Returns the token of a session. `version` is the version of its user (claim `sv`). `signOut` is
+   * the sign-out everywhere that the login follows (claim `after`). A token has that claim only if
+   * the times of the two alone cannot show their order.
    */
   sign(session: Session, version: string, signOut?: number): string;
   /**
-   * Whether a text looks like a token of this login: it begins with the header of one of the keys.
+   * Whether a text looks like a token of this login, because it begins with the header of one of
+   * the keys.
    */
   isOurs(text: string): boolean;
   /**
-   * Returns the session of a token whose signature, shape and path are right, expired or not.
-   * Returns `undefined` for any other text.
+   * Returns the session of a token, expired or not, if its signature, shape and path are right.
+   * Otherwise, returns `undefined`.
    */
   read(token: string): Session | undefined;
   /** Returns the user's version in the token of a session that was read or signed here. */
   versionOf(session: Session): string;
   /**
-   * Returns the sign-out everywhere that the login of a session read or signed here follows; 0
-   * without one.
+   * Returns the sign-out everywhere that the login of a session follows; 0 if there is none. The
+   * session must have been read or signed here.
    */
   signOutOf(session: Session): number;
-  /** Whether a session is valid at this time: neither expired nor from the future. */
+  /** Whether a session is valid at present: neither expired nor from the future. */
   isCurrent(session: Session): boolean;
-  /** The id of each key, 8 characters, newest first. */
+  /** The ids of the keys, 8 characters each, newest first. */
   readonly keyIds: readonly string[];
 }
 
 interface TokensOptions {
-  /** The first signs, all verify. */
+  /** The first key signs. All keys verify. */
   secretKeys: readonly string[];
-  /** The path of the login. A token is invalid for any other. */
+  /** The path of the login. Tokens of other paths are invalid. */
   audience: string;
-  /** The most seconds that a session lasts, whatever its token says. */
+  /** Maximum number of seconds that a session lasts, whatever its token says. */
   tokenExpiry: number;
-  /** The most seconds that a token lasts from its issue, whatever it says. */
+  /** Maximum number of seconds that a token lasts from its issue, whatever the token says. */
   idleTimeout?: number | undefined;
   now: () => number;
 }
 
 /**
- * Makes the tokens of a login: a compact JWS with HS256 (RFC 7515), of exactly the shape made here.
+ * Creates the tokens of a login. A token is a compact JWS with HS256 (RFC 7515). Only tokens of
+ * exactly the shape that `sign` produces are valid.
  */
 export function createTokens({
   secretKeys,
@@ -87,8 +89,8 @@ export function createTokens({
   const keys = secretKeys.map(signingKey);
   const [first] = keys;
   if (!first) throw outOfRange('secretKey', secretKeys, 'a list with at least one key');
-  // The header is compared as text and never parsed, so that no field of it can select anything
-  // (RFC 8725 section 3.1).
+  // The header is compared as text and never parsed, so that no header field can select an
+  // algorithm or a key (RFC 8725 section 3.1).
   const byHeader = new Map(keys.map((each) => [each.header, each.key]));
   const verified = new LRUCache<string, Session>({ max: remembered });
 
@@ -161,8 +163,8 @@ function claimsOf(session: Session, audience: string, { version, signOut }: Extr
 const claimNames = ['sub', 'iat', 'exp', 'jti', 'aud', 'auth_time', 'strategy', 'roles', 'sv'];
 
 /**
- * Returns the session of the claims, if they are exactly the known ones, each of its type. Text
- * that JSON can spell in two ways is refused.
+ * Returns the session if the claims are exactly the known ones with the right types. Rejects text
+ * that differs from its canonical JSON form.
  */
 function readClaims(
   payload: string,
@@ -201,7 +203,7 @@ function readClaims(
     typeof sv !== 'string'
   )
     return undefined;
-  // Fractions of a second leave a rounding error of far less than a millisecond.
+  // Fractions of a second cause a rounding error of far less than a millisecond.
   if (auth_time > iat || iat >= exp || exp - auth_time > tokenExpiry + 0.001) return undefined;
   const session: Session = {
     id: jti,
@@ -216,7 +218,7 @@ function readClaims(
   return session;
 }
 
-/** A NumericDate that a Date can hold. */
+/** Whether a value is a NumericDate (RFC 7519) within the range of Date. */
 function isTime(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 && value <= 8.64e12;
 }

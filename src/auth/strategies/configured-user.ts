@@ -12,30 +12,33 @@ import {
 
 /** Options of one configured user. */
 export interface UserOptions {
-  /** Roles of the user; `['admin']`, full access, by default. `[]` may read only. */
+  /**
+   * Roles of the user. Default: `['admin']`, which is full access. With `[]`, the user may only
+   * read.
+   */
   roles?: readonly Role[] | undefined;
 }
 
-/** One user: name, password (plain text or a PHC hash string), options. */
+/** A user: name, password (plain text or a PHC hash string), options. */
 export type UserEntry = readonly [
   username: string,
   password: string | undefined,
   options?: UserOptions,
 ];
 
-/** A configured user, checked. */
+/** A configured user whose entry was checked. */
 export interface User {
   password: StoredPassword;
   roles: readonly Role[] | undefined;
-  /** The answer of `find_user`, once it is known. */
+  /** The result of `find_user`, once the password is hashed. */
   known?: KnownUser;
 }
 
 const weak = new WeakMap<AuthStrategy, readonly string[]>();
 
 /**
- * Returns what is weak about the configured passwords and hashes of a strategy, each with the name
- * of its user.
+ * Returns the warnings about the configured passwords and hashes of a strategy. Each names its
+ * user.
  */
 export function passwordWarningsOf(strategy: AuthStrategy): readonly string[] {
   return weak.get(strategy) ?? [];
@@ -47,8 +50,8 @@ export function verdictOf({ roles }: User): Verdict {
 }
 
 /**
- * Returns the same object each time once the password is hashed, because every request of a session
- * needs it.
+ * Returns the result of `find_user` for a user. Once the password is hashed, this is always the
+ * same object, because every request of a session needs it.
  */
 export function knownUser(user: User | undefined): KnownUser | undefined | Promise<KnownUser> {
   if (!user || user.known) return user?.known;
@@ -60,7 +63,7 @@ export function knownUser(user: User | undefined): KnownUser | undefined | Promi
   return typeof version === 'string' ? keep(version) : version.then(keep);
 }
 
-/** Keeps the warnings about the passwords of a strategy, for {@link passwordWarningsOf}. */
+/** Stores the warnings about the passwords of a strategy for {@link passwordWarningsOf}. */
 export function withWarnings(
   users: ReadonlyMap<string, User>,
   strategy: AuthStrategy,
@@ -72,7 +75,7 @@ export function withWarnings(
   return strategy;
 }
 
-/** Checks one entry of a configuration. */
+/** Checks a user entry of a configuration. */
 export function readUser(entry: unknown, name: string): User {
   if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3) {
     throw wrongSecretType(

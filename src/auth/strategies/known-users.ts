@@ -8,25 +8,27 @@ import { storeUnavailable } from '../time-limit.js';
 import type { StrategyRegistry } from './registry.js';
 import { isRoleList, type KnownUser } from './strategy.js';
 
-/** The state of a user at one moment, as `find_user` returns it. */
+/** The state of a user at one time, as `find_user` returned it. */
 export interface UserState {
   /** The version that the strategy returned, unchanged. */
   readonly version: string;
   readonly roles: readonly Role[] | undefined;
-  /** Stands for version and roles in a token, the claim `sv`, and reveals neither. */
+  /** Represents the version and the roles in a token (claim `sv`) and reveals neither. */
   readonly tag: string;
 }
 
-/** The users of sessions, as `find_user` of their strategies describes them. */
+/**
+ * Answers whether the users of sessions have changed, according to `find_user` of their strategies.
+ */
 export interface KnownUsers {
   /**
-   * Asks the strategy about a user now. Resolves to `undefined` if there is no such user, or if the
-   * strategy has no `find_user`. Rejects with the error of the strategy.
+   * Asks the strategy about a user, never the cache. Resolves to `undefined` if there is no such
+   * user, or if the strategy has no `find_user`. Rejects with the error of the strategy.
    */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
   /**
-   * Whether a user still exists with the same version and roles. Throws STORE_UNAVAILABLE if the
-   * strategy fails.
+   * Whether a user still exists with the same version and roles. Throws or rejects with
+   * STORE_UNAVAILABLE if the strategy fails.
    */
   unchanged(
     user: Pick<Session, 'strategy' | 'username'>,
@@ -34,20 +36,20 @@ export interface KnownUsers {
   ): boolean | Promise<boolean>;
 }
 
-/** Milliseconds for which an answer that took a promise is used. */
+/** Milliseconds for which an asynchronous answer is cached. */
 const answerLifetime = 30_000;
 const remembered = 10_000;
 
 interface Versions {
   version: string;
   roles: string;
-  /** One for each key, newest first, so that a change of keys ends no session. */
+  /** A tag for each key, newest first, so that a change of the keys ends no session. */
   tags: readonly string[];
 }
 
 /**
- * Asks `find_user` for each request. An answer that takes a promise is kept for 30 seconds, and
- * only one call per user runs at a time. A login always asks, because the answer decides whether
+ * Asks `find_user` for each request. An asynchronous answer is cached for 30 seconds, and requests
+ * of the same user share one call. A login never uses the cache, because the answer decides whether
  * the checked password is still valid.
  */
 export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
@@ -60,12 +62,12 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
   const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
 
   /**
-   * For frozen answers that are the same object each time, such as those of the built-in
+   * Tags of frozen answers that are the same object each time, such as those of the built-in
    * strategies.
    */
   const ofAnswer = new WeakMap<KnownUser, readonly string[]>();
 
-  /** Returns 48 bits per key that change with the user's version and roles, and reveal neither. */
+  /** Returns 48 bits per key that change with the user's version and roles and reveal neither. */
   const tagsOf = (strategy: string, username: string, found: KnownUser): readonly string[] => {
     const known = ofAnswer.get(found);
     if (known) return known;
@@ -86,7 +88,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
     username: string,
   ): KnownUser | undefined | Promise<KnownUser | undefined> => {
     const answer = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
-    // The answer is kept longer than the request that asks first.
+    // The cached answer outlives the request that asks first, so it must not keep its context.
     return answer ?? runInEmptyContext(() => askStrategy(strategy, username));
   };
 
@@ -116,7 +118,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
         answers.delete(id);
         return undefined;
       }
-      // Only for users that exist: other names that are typed must not displace them.
+      // Cached only for users that exist. Otherwise, typed names of no user could displace them.
       if (asked instanceof Promise)
         answers.set(
           id,
@@ -148,7 +150,9 @@ function fail(cause: unknown): never {
   throw storeUnavailable(cause);
 }
 
-/** Throws for an answer of another shape, which must not look like a deleted user. */
+/**
+ * Returns the answer. Throws if it has another shape, because it must not look like a deleted user.
+ */
 function checked(found: KnownUser | undefined): KnownUser | undefined {
   if (found === undefined || found === null) return undefined;
   const { version, roles } = found;

@@ -13,7 +13,7 @@ import type { AuthStrategy, Verdict } from './strategy.js';
 
 /**
  * Makes a strategy for several users. Plain passwords are hashed in the background. An unknown name
- * costs the same work as a wrong password.
+ * takes the same work as a wrong password.
  *
  * @throws TypeError if the list is empty, or an entry is not a name, a password and options.
  * RangeError if a name is given twice.
@@ -38,7 +38,8 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
   }
   const passwords = [...users.values()].map(({ password }) => password);
   const checks = paddedChecks(passwords);
-  // An unknown name is checked against the costliest hash, and rejected whatever the result.
+  // An unknown name is checked against the costliest hash. The attempt is rejected whatever the
+  // result is.
   const costliest = passwords.reduce((one, other) => (other.cost > one.cost ? other : one));
 
   return withWarnings(users, {

@@ -17,40 +17,39 @@ import { StrategyCalls } from './strategy-calls.js';
 export interface Credentials {
   username: string;
   password: string;
-  /** Name of the one strategy to ask. Default: all, in the order registered. */
+  /**
+   * Name of the only strategy to ask. Default: all strategies, in the order of their registration.
+   */
   strategy?: string | undefined;
 }
 
-/** The user that signed in, and the strategy. A user is the pair of both. */
+/** A signed-in user: name and strategy together identify the user. */
 export interface Authenticated {
   username: string;
   strategy: string;
   roles: readonly Role[];
 }
 
-/** The request of a login attempt, and a callback for strategies that fail. */
+/** The data of a login attempt that strategies receive, and a callback for strategies that fail. */
 export interface AttemptContext extends Omit<AuthContext, 'signal'> {
-  /** Limits of the password hashes of this attempt. Default: no limit. */
+  /** Limits for computing the password hashes of this attempt. Default: no limit. */
   hashes?: HashLimits | undefined;
-  /**
-   * Called for a strategy that throws, rejects, returns an invalid verdict or exceeds its time
-   * limit.
-   */
+  /** Called if a strategy throws, rejects, returns an invalid verdict or exceeds its time limit. */
   onError?(strategy: string, error: unknown, durationMs: number): void;
 }
 
 /** Options of a {@link StrategyRegistry}. */
 export interface RegistryOptions {
   /**
-   * Seconds that a strategy may take to check a password or to find a user. After that, the call
-   * counts as failed. Default 10.
+   * Seconds that a strategy may take to check a password or to find a user. A call that takes
+   * longer counts as failed. Default 10.
    */
   timeLimit?: number | undefined;
 }
 
 const full: readonly Role[] = ['admin'];
 
-/** Named strategies, tried in the order they were registered. */
+/** Named strategies. A login tries them in the order of their registration. */
 export class StrategyRegistry {
   readonly #strategies = new Map<string, AuthStrategy>();
   readonly #calls = new WeakMap<AuthStrategy, StrategyCalls>();
@@ -67,16 +66,16 @@ export class StrategyRegistry {
     });
   }
 
-  /** Seconds that a strategy may take. */
+  /** Seconds that a strategy may take for one call. */
   get timeLimit(): number {
     return this.#timeLimit;
   }
 
   /**
-   * Adds a strategy under a name of letters, digits, `_`, `.` and `-`.
+   * Adds a strategy. Its name may contain letters, digits, `_`, `.` and `-`.
    *
    * @throws TypeError if the name is not valid or the object is not a strategy. RangeError if the
-   * name is registered already.
+   * name is already registered.
    */
   register(name: string, strategy: AuthStrategy): this {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
@@ -100,17 +99,19 @@ export class StrategyRegistry {
     return this;
   }
 
+  /** Returns the strategy with this name, or `undefined`. */
   get(name: string): AuthStrategy | undefined {
     return this.#strategies.get(name);
   }
 
+  /** Returns the names of all strategies in the order of their registration. */
   names(): string[] {
     return [...this.#strategies.keys()];
   }
 
   /**
-   * Resolves to the user that the credentials belong to, or to `undefined`. A strategy that fails
-   * is skipped. Rejects only if too many passwords are being checked for this one to wait.
+   * Resolves to the user of the credentials, or to `undefined`. A strategy that fails is skipped.
+   * Rejects only if the queue of password checks is full.
    */
   async authenticate(
     { username, password, strategy }: Credentials,
@@ -132,23 +133,25 @@ export class StrategyRegistry {
     return undefined;
   }
 
-  /** Whether any strategy knows the name. A strategy that fails counts as one that does not. */
+  /**
+   * Whether any strategy knows the name. A strategy that fails counts as one that does not know it.
+   */
   async knows(username: string): Promise<boolean> {
     for (const strategy of this.#strategies.values()) {
       try {
         if (await this.find(strategy, username)) return true;
       } catch {
-        // A directory that is down says nothing about the name.
+        // A strategy that does not answer cannot say whether it knows the name.
       }
     }
     return false;
   }
 
   /**
-   * Returns what `find_user` of a strategy returns for a user: a value if the strategy returns one,
+   * Returns the result of the strategy's `find_user`: a value if the strategy returns a value,
    * otherwise a promise. Throws or rejects if the strategy fails, exceeds its time limit, or has
-   * too many calls that do. `find_user` runs in an empty AsyncLocalStorage context, because its
-   * answer serves all requests of the user.
+   * too many hanging calls. `find_user` runs in an empty AsyncLocalStorage context, because all
+   * requests of the user share its answer.
    */
   find(
     strategy: AuthStrategy,
@@ -179,7 +182,7 @@ export class StrategyRegistry {
 }
 
 /**
- * Returns the accepted user for `true` and `{ ok: true }`, `undefined` for `false`, and throws for
+ * Returns the accepted user for `true` and `{ ok: true }`, and `undefined` for `false`. Throws for
  * any other verdict.
  */
 function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'strategy'> | undefined {
@@ -197,7 +200,7 @@ function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'stra
     throw new TypeError(
       'the strategy returned a username that is not 1 to 256 printable characters',
     );
-  // Copied before it is checked, so that what was checked is what is used.
+  // The list is copied before the check, so that a later change by the strategy has no effect.
   const copy: unknown = Array.isArray(roles) ? [...(roles as unknown[])] : roles;
   if (!isRoleList(copy))
     throw new TypeError(

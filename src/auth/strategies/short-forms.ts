@@ -19,12 +19,13 @@ const forms =
   'a strategy (an object with authenticate_user), or a StrategyRegistry';
 
 /**
- * Returns a registry for any of the forms. A short form is registered as `default`.
+ * Returns a registry for any of the forms. A single strategy, one user or a list of users is
+ * registered as `default`.
  *
- * @param others Further forms that the option accepts, for the error message. The caller has ruled
- * them out.
- * @throws TypeError or RangeError with code INVALID_INPUT for anything else, never with its text,
- * which may be a password.
+ * @param others Other accepted forms of the option, for the error message. The caller has already
+ * handled them.
+ * @throws TypeError or RangeError with code INVALID_INPUT for any other value. The error never
+ * contains the value, which may be a password.
  */
 export function resolveStrategies(
   option: string,

@@ -11,7 +11,8 @@ import type { AuthStrategy, Verdict } from './strategy.js';
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 /**
- * Makes a strategy for one user. Name and password are always both compared, in constant time.
+ * Makes a strategy for one user. It always compares both the name and the password, in constant
+ * time.
  *
  * @throws TypeError if the password is `undefined` ("password of 'admin' is not set") or not a
  * string.

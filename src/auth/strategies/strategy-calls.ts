@@ -3,26 +3,30 @@ import { withTimeLimit } from '../time-limit.js';
 import { type AuthStrategy, type FindUserContext, isThenable, type KnownUser } from './strategy.js';
 
 /**
- * The most calls of one function of a strategy that may exceed their time limit. While there are as
- * many, the function is not called.
+ * Maximum number of hanging calls of one function of a strategy, which are calls that exceeded
+ * their time limit. Above it, the function is not called.
  */
 const maxHanging = 16;
 /**
- * Calls of `find_user` of one strategy that may run at once. More wait, within their time limit.
+ * Maximum number of simultaneous calls of `find_user` of one strategy. Further calls wait, within
+ * their time limit.
  */
 const maxFinding = 64;
 
 type Found = KnownUser | undefined;
 
 /**
- * Calls one strategy. Each call has a time limit, and the number of calls that hang or run at once
- * is limited.
+ * Calls the functions of one strategy. Each call has a time limit. The number of hanging calls and
+ * of simultaneous calls is limited.
  */
 export class StrategyCalls {
   readonly #strategy: AuthStrategy;
   readonly #timeLimit: number;
   readonly #waiting = new Set<() => void>();
-  /** Counted apart from `find_user`, so that hanging logins do not affect signed-in users. */
+  /**
+   * Hanging calls of `authenticate_user` are counted separately from those of `find_user`, so that
+   * hanging logins do not affect signed-in users.
+   */
   readonly #checks = new HangingCalls('authenticate_user');
   readonly #finds = new HangingCalls('find_user');
   #finding = 0;
@@ -33,8 +37,8 @@ export class StrategyCalls {
   }
 
   /**
-   * Runs a call of the strategy. Rejects if it exceeds the time limit, or if too many calls hang
-   * already.
+   * Runs a call of `authenticate_user`. Rejects if it exceeds the time limit, or if too many calls
+   * hang.
    */
   async run<T>(call: (signal: AbortSignal) => T | PromiseLike<T>): Promise<T> {
     this.#checks.refuseIfMany();
@@ -45,7 +49,9 @@ export class StrategyCalls {
     });
   }
 
-  /** Asks `find_user`. Returns a promise only if the strategy does or if the call must wait. */
+  /**
+   * Calls `find_user`. Returns a promise only if the strategy returns one or if the call must wait.
+   */
   find(username: string): Found | Promise<Found> {
     if (!this.#strategy.find_user) return undefined;
     this.#finds.refuseIfMany();
@@ -89,7 +95,7 @@ export class StrategyCalls {
   }
 }
 
-/** The calls of one function that have not ended within their time limit. */
+/** Counts the calls of one function that exceeded their time limit and have not ended. */
 class HangingCalls {
   readonly #name: string;
   #hanging = 0;
@@ -123,7 +129,7 @@ function createController(): AbortController {
 }
 
 /**
- * Adds what a listener of the strategy throws to the message of the abort error, which is logged.
+ * Adds the error of a strategy's abort listener to the message of the abort error, which is logged.
  */
 function withListenerErrors(signal: AbortSignal): AbortSignal {
   return catchListenerErrors(signal, (err) => {
@@ -141,9 +147,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
-/**
- * Makes its signal only when it is read: most calls of `find_user` return at once and need none.
- */
+/** Creates its signal on demand, because most calls of `find_user` return at once and need none. */
 class LazyContext implements FindUserContext {
   #controller: AbortController | undefined;
 
@@ -153,7 +157,7 @@ class LazyContext implements FindUserContext {
   }
 
   abort(reason: unknown): void {
-    // A strategy may read its signal only after this.
+    // The strategy may read the signal after the abort.
     this.#controller ??= new AbortController();
     this.#controller.abort(reason);
   }

@@ -7,23 +7,24 @@ export type Verdict =
   | {
       ok: true;
       /**
-       * Name of the session's user, 1 to 256 printable characters. Default: the name as typed. If
-       * the strategy accepts several spellings for a user, return the canonical name here:
-       * sessions, the session list and `signOutEverywhere` use it.
+       * Name of the session's user, 1 to 256 printable characters. Default: the name as typed. A
+       * strategy that accepts several spellings of a name must return the canonical name here.
+       * Sessions, the session list and `signOutEverywhere` use it.
        */
       username?: string;
       /**
-       * Roles of the session, at most 32 of at most 64 characters. Default: `['admin']`, full
-       * access. `[]` may only read. The roles that `find_user` returns take precedence.
+       * Roles of the session, at most 32 with at most 64 characters each. Default: `['admin']`,
+       * which is full access. With `[]`, the user may only read. Roles that `find_user` returns
+       * take precedence.
        */
       roles?: readonly Role[];
     };
 
-/** The data of an attempt that a strategy gets in addition to the credentials. */
+/** The data of an attempt that a strategy receives in addition to the credentials. */
 export interface AuthContext {
-  /** Aborts when the time limit of the strategy is over. A later answer is ignored. */
+  /** Aborts when the call exceeds the time limit of the strategy. Later answers are ignored. */
   signal: AbortSignal;
-  /** Address of the client, as Koa sees it. */
+  /** Address of the client. It comes from a proxy header only with `app.proxy`. */
   ip: string;
   /** The request id, as in the log. */
   requestId: string;
@@ -31,20 +32,20 @@ export interface AuthContext {
 
 /** The second argument of `find_user`. */
 export interface FindUserContext {
-  /** Aborts when the time limit of the strategy is over. A later answer is ignored. */
+  /** Aborts when the call exceeds the time limit of the strategy. Later answers are ignored. */
   readonly signal: AbortSignal;
 }
 
-/** What a strategy knows about a user apart from a login. */
+/** The state of a user, independent of a login. */
 export interface KnownUser {
   /**
-   * Must change with every password, as the stored hash does. The date of a change is not enough:
-   * two changes may share a date.
+   * A text that changes with every change of the password, such as the stored hash. The date of the
+   * change is not enough, because two changes may have the same date.
    */
   version: string;
   /**
-   * Roles of the user, at most 32 of at most 64 characters. They take precedence over those of the
-   * verdict.
+   * Roles of the user, at most 32 with at most 64 characters each. They take precedence over the
+   * roles of the verdict.
    */
   roles?: readonly Role[] | undefined;
 }
@@ -52,7 +53,7 @@ export interface KnownUser {
 /** A strategy that checks a username and a password against a list, a database or a directory. */
 export interface AuthStrategy {
   /**
-   * Checks the credentials exactly as they were typed. May return the verdict or any thenable of
+   * Checks the credentials exactly as the user typed them. May return the verdict or a thenable of
    * it. If it throws or rejects, the error is logged and the login is rejected.
    */
   authenticate_user(
@@ -61,10 +62,10 @@ export interface AuthStrategy {
     context: AuthContext,
   ): Verdict | PromiseLike<Verdict>;
   /**
-   * Optional. Returns the state of a user, or `undefined` if there is no such user; may return any
-   * thenable of it. The name is the canonical one, or the one typed into a login. A login asks
-   * before and after the password check, and a version that changed in between rejects the login.
-   * When the version or the roles change, the sessions of the user end.
+   * Returns the state of a user, or `undefined` if there is no such user. May return a thenable.
+   * Optional. The name is the canonical name, or a name that a user typed. A login calls this
+   * before and after the password check, and is rejected if the version changed in between. When
+   * the version or the roles change, the sessions of the user end.
    */
   find_user?(
     username: string,
@@ -73,8 +74,7 @@ export interface AuthStrategy {
 }
 
 /**
- * Whether a value is a thenable, which is not always a Promise: query builders return one of their
- * own.
+ * Whether a value is a thenable. Not every thenable is a Promise: query builders have their own.
  */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
@@ -93,7 +93,7 @@ export function isStrategy(value: unknown): value is AuthStrategy {
   );
 }
 
-/** Excludes control characters and lone surrogates. */
+/** Matches 1 to 256 characters without control characters and lone surrogates. */
 const printable = /^[^\p{Cc}\p{Cs}\u2028\u2029]{1,256}$/u;
 
 /** Whether a value may be the name of a user: 1 to 256 printable characters. */
@@ -101,7 +101,7 @@ export function isUserName(value: unknown): value is string {
   return typeof value === 'string' && printable.test(value);
 }
 
-/** Checks the roles that a configuration gives a user. Throws for anything but a list of names. */
+/** Checks the roles of a configured user. Throws if the value is not a list of role names. */
 export function rolesOption(option: string, roles: unknown): readonly Role[] | undefined {
   if (roles === undefined) return undefined;
   if (!isRoleList(roles))

@@ -1,5 +1,5 @@
 /**
- * Letters with a stroke and ligatures, which Unicode does not decompose although directories and
+ * Letters with a stroke and ligatures. Unicode does not decompose them, but directories and
  * databases fold them.
  */
 const folded: Readonly<Record<string, string>> = {
@@ -15,35 +15,35 @@ const folded: Readonly<Record<string, string>> = {
 };
 
 /**
- * What the root collation of Unicode (UTS 10) takes for equal without accents and case, as
- * `utf8mb4_0900_ai_ci` of MySQL does.
+ * Compares characters without accents and case, like the root collation of Unicode (UTS 10) and
+ * `utf8mb4_0900_ai_ci` of MySQL.
  */
 const collator = new Intl.Collator('und', { sensitivity: 'base' });
 const plain = [...'0123456789abcdefghijklmnopqrstuvwxyz'];
 /**
- * What was found for a character: of the several thousand digits, marks, symbols and Latin letters
- * that Unicode has.
+ * Cache of compared characters. Its size is bounded: Unicode has several thousand digits, marks,
+ * symbols and Latin letters.
  */
 const plainOf = new Map<string, string>();
 
 /**
- * Returns the account that a typed name stands for. Directories and databases treat names as equal
- * that differ in case, width, spaces, accents, digits of another script and characters that a
- * collation ignores (RFC 4518 section 2, collations such as MySQL's `utf8mb4_0900_ai_ci`), so these
- * spellings must share one limit. Only the limits of strangers use it. Two users whose names fold
- * to the same text share those limits, but not what belongs to a user, such as familiar browsers
- * and networks.
+ * Returns the account of a typed name, by which attempts from unfamiliar places are limited.
+ * Directories and databases treat names as equal that differ in case, width, spaces, accents,
+ * digits of another script or ignored characters (RFC 4518 section 2, and collations such as
+ * MySQL's `utf8mb4_0900_ai_ci`). All these spellings must share one limit. Two users whose names
+ * fold to the same text share it too. Familiar browsers and networks have separate limits for each
+ * user.
  */
 export function accountOf(username: string): string {
   return (
     username
-      // Collations ignore control characters such as U+0001, but not tabs and line ends.
+      // Collations ignore control characters such as U+0001, but not tabs and line breaks.
       .replace(/[^ -~\s]/gu, (character) => (isIgnored(character) ? '' : character))
-      // Enclosed letters and letters above others, which NFKD leaves as they are.
+      // NFKD does not change enclosed letters and combining letters, so they are replaced here.
       .replace(/[\p{So}\p{M}]/gu, toPlain)
       .normalize('NFKD')
       .replace(/[\p{M}\p{Default_Ignorable_Code_Point}]/gu, '')
-      // By way of capitals, which make ß to SS.
+      // The conversion to upper case replaces ß with SS.
       .toLowerCase()
       .toUpperCase()
       .toLowerCase()
@@ -61,7 +61,8 @@ function isIgnored(character: string): boolean {
 }
 
 /**
- * Each is compared once: a flood of names must not cost as many comparisons as it has characters.
+ * Returns the plain letter or digit that a character folds to. The result is cached, so that a
+ * flood of names does not cause a comparison for each of their characters.
  */
 function toPlain(character: string): string {
   const known =

@@ -1,68 +1,76 @@
 /**
- * Failed attempts that are counted together. An attempt under way counts as a failure until its
- * outcome is known.
+ * The state of a bucket, which counts failed attempts. An attempt in progress counts as a failure
+ * until its outcome is known.
  */
 export interface BucketState {
-  /** Failures and attempts under way. */
+  /** Number of failures and attempts in progress. */
   readonly n: number;
-  /** How many of `n` are under way. */
+  /** Number of attempts in progress, which `n` includes. */
   readonly open: number;
-  /** When the count began, or for a rolling window the last attempt; Unix milliseconds. */
+  /**
+   * When the count began, or when the last attempt began in a rolling window; Unix milliseconds.
+   */
   readonly since: number;
-  /** No attempt is admitted before; Unix milliseconds, 0 for no block. */
+  /** End of the block; Unix milliseconds, 0 if there is no block. */
   readonly until: number;
-  /** Failures since the last success, for the log alone. */
+  /** Number of failures since the last success. Only the log uses it. */
   readonly failed: number;
 }
 
-/** How attempts are counted, and for how long further ones are refused. */
+/** The limit of a bucket, and how long it refuses further attempts. */
 export interface BucketRule {
   /** Seconds after which the count starts again. */
   readonly window: number;
-  /** Whether each attempt starts the window again, so that it ends only after a pause. */
+  /** Whether each attempt restarts the window. If so, the window ends only after a pause. */
   readonly rolling: boolean;
-  /** Attempts that may fail before the first block. */
+  /** Number of attempts that may fail before the first block. */
   readonly limit: number;
-  /** Seconds that a block lasts at most. */
+  /** Maximum length of a block in seconds. */
   readonly longest: number;
-  /** End of the block that the `n`-th attempt starts, for `n` from `limit`; Unix milliseconds. */
+  /**
+   * Returns the end of the block that the `n`-th attempt starts, for `n` from `limit`; Unix
+   * milliseconds.
+   */
   blockedUntil(n: number, since: number, now: number): number;
 }
 
-/** An attempt that must not be made now. */
+/** The result for a refused attempt. */
 export interface Refused {
   readonly admitted: false;
   /** When the block ends; Unix milliseconds. */
   readonly until: number;
-  /** Whether attempts are under way, which may still succeed and make room. */
+  /**
+   * Whether attempts are in progress. If one of them succeeds, the refused attempt may be admitted.
+   */
   readonly open: boolean;
 }
 
-/** An attempt that was counted, and the state that it left. */
+/** The result for a counted attempt, with the state after it. */
 export interface Admitted {
   readonly admitted: true;
   readonly state: BucketState;
 }
 
-/** How an attempt ended. One that is `withdrawn` checked no password. */
+/** The outcome of an attempt. `withdrawn`: no password was checked. */
 export type Outcome = 'failed' | 'succeeded' | 'withdrawn';
 
 /** Milliseconds by which the clocks of two processes may differ. */
 const skew = 60_000;
 
-/** Returns the stored state as far as it still counts at `now`. */
+/** Returns the stored state at `now`, or `undefined` if its window is over. */
 function liveState(
   state: BucketState | undefined,
   rule: BucketRule,
   now: number,
 ): BucketState | undefined {
   if (!state || now >= state.since + rule.window * 1000) return undefined;
-  // The clock was set back. The count holds, but a block must not last for the length of the jump.
+  // The clock was set back. The count remains, but the block must not last longer by the length of
+  // the jump.
   const jumped = state.since > now + skew || state.until > now + rule.longest * 1000 + skew;
   return jumped ? { ...state, since: Math.min(state.since, now), until: 0 } : state;
 }
 
-/** Whether an attempt would be refused now; changes nothing. */
+/** Returns the refusal if an attempt would be refused now. Changes nothing. */
 export function refusalOf(
   state: BucketState | undefined,
   rule: BucketRule,
@@ -74,8 +82,8 @@ export function refusalOf(
 }
 
 /**
- * Counts one attempt before its password is checked, so that many attempts at once cannot exceed
- * the limit.
+ * Counts an attempt before its password is checked, so that simultaneous attempts cannot exceed the
+ * limit.
  */
 export function take(
   state: BucketState | undefined,
@@ -95,8 +103,8 @@ export function take(
 }
 
 /**
- * The state after an attempt that left the state `taken` has ended; `undefined` if nothing is left
- * to count.
+ * Returns the state after an attempt has ended, or `undefined` if nothing remains to count. `taken`
+ * is the state that `take` returned for the attempt.
  */
 export function settle(
   state: BucketState,
@@ -110,7 +118,7 @@ export function settle(
   if (outcome === 'failed') return { ...state, open };
   const n = state.n - 1;
   if (n <= 0) return undefined;
-  // This attempt must not end a block that a later attempt started.
+  // A block that a later attempt started must remain.
   const until = n < rule.limit || state.until === taken.until ? 0 : state.until;
   return {
     ...state,
@@ -122,8 +130,8 @@ export function settle(
 }
 
 /**
- * `limit` attempts, then a wait of 1 s that doubles to 900 s. Forgotten after 75 minutes without an
- * attempt.
+ * Allows `limit` failed attempts. Each further attempt starts a block, which doubles from 1 to 900
+ * seconds. The count expires after 75 minutes without an attempt.
  */
 export function doubling(limit: number): BucketRule {
   return {
@@ -135,7 +143,10 @@ export function doubling(limit: number): BucketRule {
   };
 }
 
-/** Allows `limit` attempts in a window, given in seconds, and then no more until it ends. */
+/**
+ * Allows `limit` attempts in a window, given in seconds. Then it refuses attempts until the window
+ * ends.
+ */
 export function upTo(limit: number, window: number): BucketRule {
   return {
     window,
@@ -146,7 +157,10 @@ export function upTo(limit: number, window: number): BucketRule {
   };
 }
 
-/** Allows `limit` attempts in a window, given in seconds, and then one every `pause` seconds. */
+/**
+ * Allows `limit` attempts in a window, given in seconds. Then it allows one attempt every `pause`
+ * seconds.
+ */
 export function thenOneEach(limit: number, window: number, pause: number): BucketRule {
   return {
     window,

@@ -13,11 +13,11 @@ import {
 
 /** Buckets in a store. Every method rejects with STORE_UNAVAILABLE if the store does not answer. */
 export interface Buckets {
-  /** Whether an attempt would be refused now; writes nothing. */
+  /** Returns the refusal if an attempt would be refused now. Writes nothing. */
   refusalOf(key: string, rule: BucketRule, now: number): Promise<Refused | undefined>;
   /** Counts an attempt, or refuses it and writes nothing. */
   take(key: string, rule: BucketRule, now: number): Promise<Admitted | Refused>;
-  /** Notes how an attempt that left the state `taken` ended. */
+  /** Records the outcome of an attempt. `taken` is the state that `take` returned for it. */
   settle(
     key: string,
     rule: BucketRule,
@@ -27,10 +27,12 @@ export interface Buckets {
   ): Promise<void>;
 }
 
-/** How often other processes may change a bucket first before this one gives up. */
+/** Maximum number of attempts to change a bucket that other processes change at the same time. */
 const maxRaces = 100;
 
-/** Buckets in a store under `prefix`, so that several processes count as one. */
+/**
+ * Creates buckets in a store under `prefix`. Processes that use the same store share the counts.
+ */
 export function bucketsIn(store: SharedStore, prefix: string): Buckets {
   const inTurn = turns();
   const read = async (key: string): Promise<StoreValue | undefined> => store.get(prefix + key);
@@ -53,8 +55,8 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
   };
 
   /**
-   * Reads and replaces a bucket until no other process comes between. `change` answers `unchanged`
-   * to write nothing.
+   * Reads and replaces a bucket until no other process has changed it in between. If `change`
+   * returns `unchanged`, nothing is written.
    */
   const alter = async <T>(
     key: string,
@@ -94,9 +96,9 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
 }
 
 /**
- * Runs the changes of one key in this process one after the other, because simultaneous changes
- * would only make each other retry. If one fails, those behind it fail with the same error, because
- * each would have to wait for the store again.
+ * Runs the changes of one key in this process one after the other. If they ran at the same time,
+ * each would only make the others retry. If one fails, those behind it fail with the same error,
+ * because each would have to wait for the store again.
  */
 function turns(): <T>(key: string, run: () => Promise<T>) => Promise<T> {
   const last = new Map<string, Promise<unknown>>();

@@ -10,18 +10,19 @@ import type { Verified } from '../verify-login.js';
 import type { Familiar } from './throttle.js';
 
 /*
- * Browsers and networks that have logged in as a user before are familiar. Their attempts are
- * counted apart from all others, so that attempts from elsewhere cannot lock them out. A browser
- * proves it with its device cookie. The networks of a user are kept in the store, for scripts,
- * which keep no cookie.
+ * Familiar places are browsers and networks that have logged in as a user before. Their attempts
+ * have separate limits, so that attempts from elsewhere cannot lock the user out. A browser proves
+ * that it is familiar with its device cookie. Scripts have no cookie, so the networks of a user are
+ * kept in the store.
  *
- * Both hold for one user of one strategy, until the version of the user changes or all sessions of
- * the user are ended. An attempt belongs to that user if it names the user exactly as the login
- * did. The limits for unfamiliar places fold similar names into one account. Here that would let
- * the user of a similar name, such as `alíce`, share the allowance of `alice`.
+ * A place is familiar for one user of one strategy. It stops being familiar if the version of the
+ * user changes or all sessions of the user are ended. An attempt belongs to the user if it uses the
+ * name exactly as the login did. The limits for unfamiliar places fold similar names into one
+ * account. Here, folding would let the user of a similar name, such as `alíce`, use the limits of
+ * `alice`.
  */
 
-/** Strategies that one attempt asks, counted together. */
+/** A group of strategies that an attempt asks. The throttle counts the group as one attempt. */
 export interface AttemptGroup {
   strategies: readonly string[];
   familiar: Familiar | undefined;
@@ -33,49 +34,55 @@ interface FamiliarLogin {
   username: string;
   /** Version of the user, as in the session's token. */
   version: string;
-  /** When it began; Unix milliseconds. */
+  /** When the login began; Unix milliseconds. */
   loginAt: number;
-  /** The sign-out everywhere that it follows, if the clock alone cannot show it; otherwise 0. */
+  /**
+   * The sign-out everywhere that the login follows, if their times alone cannot show the order;
+   * otherwise 0.
+   */
   signOut: number;
 }
 
-/** What a login attempt says about where it came from. */
+/** The parts of a login attempt that show whether its place is familiar. */
 interface PlacedAttempt {
-  /** As typed. */
+  /** The name as the user typed it. */
   username: string;
-  /** The one strategy to ask; `undefined` for all. */
+  /** The only strategy to ask; `undefined` for all. */
   strategy: string | undefined;
   /** Address of the client. */
   address: string;
-  /** What the device cookie of the request says; `undefined` without a valid one. */
+  /** The device in the device cookie of the request; `undefined` without a valid cookie. */
   device: Device | undefined;
 }
 
-/** Knows which browsers and networks have logged in as which user. */
+/** Remembers and finds the browsers and networks that have logged in as a user. */
 export interface FamiliarPlaces {
   /**
    * Returns the groups by which an attempt is counted, each with the strategies to ask. Familiar
    * groups come first.
    */
   groupsOf(attempt: PlacedAttempt): Promise<readonly AttemptGroup[]>;
-  /** Remembers the network of a login. If the store fails, the login succeeds all the same. */
+  /** Stores the network of a login. If the store fails, the login still succeeds. */
   rememberNetwork(
     attempt: Pick<PlacedAttempt, 'username' | 'address'>,
     user: Verified,
   ): Promise<void>;
 }
 
-/** Networks that are kept of one name. */
+/** Maximum number of networks for a name. */
 const maxNetworks = 20;
 const day = 86_400_000;
 /** Milliseconds that a network stays familiar after a login. */
 const lifetime = 30 * day;
 /**
- * A full memory store drops networks before sessions, but after the counts of failed logins, which
- * anonymous clients can add.
+ * A full memory store drops networks before sessions. It drops counts of failed logins before
+ * networks, because anonymous clients can add such counts.
  */
 const droppable = { rank: Number.MAX_SAFE_INTEGER, notBefore: 0 };
-/** Times that other processes may change the networks of a name first before this one gives up. */
+/**
+ * Maximum number of attempts to change the networks of a name that other processes change at the
+ * same time.
+ */
 const maxRaces = 10;
 
 interface KnownNetwork extends FamiliarLogin {
@@ -84,7 +91,7 @@ interface KnownNetwork extends FamiliarLogin {
 
 interface FamiliarDeps {
   store: SharedStore;
-  /** Of all its keys in the store. */
+  /** Prefix of all keys of familiar networks in the store. */
   prefix: string;
   registry: StrategyRegistry;
   users: Pick<KnownUsers, 'unchanged'>;
@@ -92,7 +99,7 @@ interface FamiliarDeps {
   now: () => number;
 }
 
-/** The familiar browsers and networks of a login. */
+/** Creates the familiar places of a login. */
 export function familiarPlaces({
   store,
   prefix,
@@ -109,7 +116,7 @@ export function familiarPlaces({
     { username, version, loginAt, signOut }: FamiliarLogin,
   ): Promise<boolean> => {
     await revocations.ready();
-    // Bound to the user and not to a session: a logout ends nothing of it.
+    // A place depends on the user and not on a session, so a logout does not make it unfamiliar.
     if (
       revocations.has({ id: '', strategy, username, authenticatedAt: new Date(loginAt) }, signOut)
     )
@@ -127,7 +134,8 @@ export function familiarPlaces({
     { username: typedName, address, device }: PlacedAttempt,
   ): Promise<Familiar | undefined> => {
     if (!registry.get(strategy)) return undefined;
-    // A browser is known by its cookie wherever it is; a network only if the browser is not.
+    // The device cookie identifies a browser on any network. The network counts only without a
+    // valid cookie.
     if (
       device?.strategy === strategy &&
       isNamed(device, typedName) &&
@@ -180,13 +188,13 @@ export function familiarPlaces({
           if (await store.replace(key, before, after, lifetime / 1000, droppable)) return;
         }
       } catch {
-        // The next login remembers it.
+        // The next login stores the network.
       }
     },
   };
 }
 
-/** Whether a network need not be written again: it is written once a day at most. */
+/** Whether a known network need not be written again. It is written at most once a day. */
 function isFresh(known: KnownNetwork, login: KnownNetwork): boolean {
   const same =
     known.username === login.username &&
@@ -196,16 +204,16 @@ function isFresh(known: KnownNetwork, login: KnownNetwork): boolean {
 }
 
 /**
- * Returns a typed name in a short form that can be a key. Names that differ in any character have
- * different ids.
+ * Returns a short form of a typed name that can be part of a key. Names that differ in any
+ * character have different ids.
  */
 export function nameId(typedName: string): string {
   return createHash('sha256').update(typedName).digest('base64url').slice(0, 22);
 }
 
 /**
- * Whether a typed name is that of the user of a device: the name that was typed at the login, or
- * the canonical one.
+ * Whether a typed name belongs to the user of a device: the name typed at the login, or the
+ * canonical name.
  */
 function isNamed(
   { nameId: id, username }: { nameId: string; username: string },
@@ -216,8 +224,8 @@ function isNamed(
 
 function networksIn(stored: StoreValue | undefined, now: number): KnownNetwork[] {
   return ((stored as unknown as KnownNetwork[] | undefined) ?? []).filter(
-    // A login of the future was made before the clock was set back. It would otherwise stay
-    // familiar longer, by the length of the jump.
+    // A login in the future happened before the clock was set back. The network would otherwise
+    // stay familiar longer by the length of the jump.
     ({ loginAt }) => now - loginAt < lifetime && loginAt <= now + clockSkew * 1000,
   );
 }

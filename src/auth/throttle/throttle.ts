@@ -18,21 +18,21 @@ import type { ThrottleLimits } from './limits.js';
 import { WaitingLines } from './waiting-lines.js';
 
 /*
- * Limits how often passwords can be tried. Each attempt is counted in several buckets: of its
- * address, its account, and the pair of both. `bucket.ts` holds the rules of one bucket, and
- * `buckets.ts` keeps the buckets in a store, so that processes count together. Attempts of familiar
- * browsers and networks (`familiar-places.ts`) have buckets of their own. An attempt is counted
- * before its password is checked and settled afterwards. If attempts under way use up a limit, the
- * next ones wait in `WaitingLines`, because a success makes room.
+ * Limits how often passwords can be tried. Each attempt is counted in several buckets: by its
+ * address, by its account, and by the pair of both. `bucket.ts` contains the rules of a bucket.
+ * `buckets.ts` keeps buckets in a store, so that processes share the counts. Attempts of familiar
+ * browsers and networks (`familiar-places.ts`) have separate buckets. An attempt is counted before
+ * its password is checked, and settled afterwards. If attempts in progress use up a limit, further
+ * attempts wait in `WaitingLines`, because a success frees capacity.
  */
 
 /**
- * Milliseconds for which further refusals of one block are only counted: a flood must not fill the
- * log.
+ * Milliseconds for which further refusals of a block are counted but not logged, so that a flood
+ * does not fill the log.
  */
 const logInterval = 60_000;
 
-/** Attempts that wait for those under way. */
+/** Limits for attempts that wait for others in progress. */
 const waiting = { timeout: 5000, perLine: 100, total: 1000 } as const;
 
 /** The limit that refused an attempt. */
@@ -53,53 +53,55 @@ export interface Familiar {
   by: 'device' | 'network';
   /** Id of the browser, or the network. */
   id: string;
-  /** The strategy that let the user in. */
+  /** The strategy that accepted the user. */
   strategy: string;
   /**
-   * Canonical name of that user, by which attempts are counted: the users of similar names must not
-   * share the allowance.
+   * Canonical name of the user, by which the attempts are counted. Users with similar names must
+   * not share the limits.
    */
   username: string;
 }
 
-/** What decides by which limits an attempt is counted. */
+/** The data of an attempt that decides which limits apply. */
 interface Attempt {
-  /** As typed. */
+  /** The name as the user typed it. */
   username: string;
   /** Address of the client. */
   address: string;
   familiar?: Familiar | undefined;
 }
 
-/** A counted attempt. Exactly one of its three methods must be called when it ends. */
+/**
+ * An attempt that was counted. The caller must call exactly one of its three methods when it ends.
+ */
 interface CountedAttempt {
-  /** Failures in a row, this one included, if it fails. */
+  /** Number of consecutive failures, including this attempt if it fails. */
   readonly attempt: number;
-  /** The password was right. */
+  /** Settles the attempt if the password was right. */
   succeeded(): Promise<void>;
-  /** The password was wrong. */
+  /** Settles the attempt if the password was wrong. */
   failed(): Promise<void>;
-  /** No password was checked. */
+  /** Settles the attempt if no password was checked. */
   withdrawn(): Promise<void>;
 }
 
 /**
  * Called for refusals: once for each block, then at most once a minute with the number of refusals
- * since.
+ * since the last call.
  */
 export type OnThrottled = (bucket: BucketName, retryAfter: number, refused: number) => void;
 
-/** Counts the attempts of a login, and refuses those over a limit with THROTTLED. */
+/** Counts the attempts of a login. Refuses those over a limit with THROTTLED. */
 export interface Throttle {
   /**
-   * Counts an attempt before its password is checked. If attempts under way use up a limit, it
+   * Counts an attempt before its password is checked. If attempts in progress use up a limit, it
    * waits up to 5 seconds for them, so that simultaneous logins with the right password are not
-   * refused. A refused attempt changes no count and writes nothing.
+   * refused. A refused attempt changes no count.
    */
   enter(attempt: Attempt, onThrottled: OnThrottled): Promise<CountedAttempt>;
-  /** Counts a body that is not a valid login, by its address alone. */
+  /** Counts a body that is not a valid login, by its address only. */
   malformed(address: string, onThrottled: OnThrottled): Promise<void>;
-  /** The error for an attempt that a full queue of password checks refused. */
+  /** Returns the error for an attempt that the full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
 
@@ -107,11 +109,11 @@ interface ThrottleDeps {
   limits: ThrottleLimits | false;
   buckets: Buckets;
   /**
-   * Where attempts of familiar browsers and networks are counted. In a table of their own, attempts
-   * from elsewhere cannot displace them. Default: `buckets`.
+   * Buckets of familiar browsers and networks. In a separate store, attempts from elsewhere cannot
+   * displace them. Default: `buckets`.
    */
   familiarBuckets?: Buckets | undefined;
-  /** Hashes the keys of the buckets, so that the typed names are not kept. */
+  /** Key for the hashes of the bucket keys, so that typed names are not stored. */
   key: Buffer | undefined;
   now: () => number;
 }
@@ -127,7 +129,7 @@ interface TakenBucket extends Bucket {
   state: BucketState;
 }
 
-/** A limit refused the attempt; nothing is counted. */
+/** The result if a limit refused the attempt. Nothing is counted. */
 interface RefusedBy extends Refused {
   name: BucketName;
   key: string;
@@ -135,10 +137,7 @@ interface RefusedBy extends Refused {
 
 const passed = async (): Promise<void> => {};
 
-/**
- * Makes the limits of a login, and decides what each counts (OWASP ASVS 6.3.1, NIST 800-63B section
- * 3.2.2).
- */
+/** Creates the throttle of a login (OWASP ASVS 6.3.1, NIST 800-63B section 3.2.2). */
 export function createThrottle({
   limits,
   buckets,
@@ -162,7 +161,7 @@ export function createThrottle({
     if (last && now() < last.until && ages() - last.at < logInterval) last.silent += 1;
     else {
       onThrottled(name, retryAfter, (last?.silent ?? 0) + 1);
-      // A limit of all attempts has no block of its own, so a minute counts as one.
+      // A limit for all attempts has no block, so a minute counts as one.
       const shared = name === 'global' || name === 'queue';
       logged.set(bucketKey, { until: shared ? now() + logInterval : until, at: ages(), silent: 0 });
     }
@@ -181,7 +180,7 @@ export function createThrottle({
     }
   };
 
-  /** Asks every bucket before it counts in any, so that a refused attempt leaves no trace. */
+  /** Asks every bucket before it counts in any, so that a refused attempt changes nothing. */
   const count = async (
     wanted: readonly Bucket[],
     isLimitedInAll: boolean,
@@ -196,7 +195,7 @@ export function createThrottle({
     if (isLimitedInAll && isSecondFull()) return refusedBySecond();
     const taken = await takeAll(wanted);
     if (isRefused(taken) || !isLimitedInAll) return taken;
-    // Counted last, so that attempts which another limit refuses use up nothing.
+    // Counted last, so that attempts which another limit refuses do not use up this limit.
     if (isSecondFull()) {
       await end(taken, 'withdrawn');
       return refusedBySecond();
@@ -211,7 +210,7 @@ export function createThrottle({
       for (const bucket of wanted) {
         const answer = await bucket.table.take(bucket.key, bucket.rule, now());
         if (!answer.admitted) {
-          // Another attempt was faster, so the counts of this one are refunded.
+          // Another attempt was faster, so the counts of this attempt are refunded.
           await end(taken, 'withdrawn');
           return { ...answer, name: bucket.name, key: bucket.key };
         }
@@ -219,15 +218,15 @@ export function createThrottle({
       }
       return taken;
     } catch (error) {
-      // If the store does not answer this either, the attempt stays counted as a failure.
+      // If the store does not answer this call either, the attempt still counts as a failure.
       end(taken, 'withdrawn').catch(() => {});
       throw error;
     }
   };
 
   /**
-   * Whether the limit of attempts for this second is reached. Counted in this process only, because
-   * the limit protects it.
+   * Whether the limit per second is reached. Each process counts on its own, because the limit
+   * protects the process.
    */
   const isSecondFull = (): boolean => {
     const at = Math.floor(now() / 1000);
@@ -243,9 +242,7 @@ export function createThrottle({
     key: 'global',
   });
 
-  /**
-   * Counts an attempt. If it is refused, waits for attempts under way that may make room for it.
-   */
+  /** Counts an attempt. If it is refused, waits for attempts in progress that may free capacity. */
   const admit = async (
     wanted: readonly Bucket[],
     isLimitedInAll: boolean,
@@ -264,7 +261,10 @@ export function createThrottle({
     return answer;
   };
 
-  /** The address comes first: one that is blocked learns nothing about the other limits. */
+  /**
+   * Returns the buckets of an attempt. The address comes first, so that a blocked address learns
+   * nothing about other limits.
+   */
   const bucketsOf = (
     { username, address, familiar }: Attempt,
     { pair, account, address: perAddress }: ThrottleLimits,

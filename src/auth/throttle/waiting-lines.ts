@@ -1,16 +1,16 @@
-/** Limits of the attempts that wait. Each keeps a connection open, so their number is bounded. */
+/** Limits for attempts that wait. Each waiting attempt keeps a connection open. */
 export interface WaitingLimits {
-  /** Milliseconds that an attempt waits at most. */
+  /** Maximum number of milliseconds that an attempt waits. */
   timeout: number;
-  /** Attempts in one line. */
+  /** Maximum number of attempts in one line. */
   perLine: number;
-  /** Attempts in all lines. */
+  /** Maximum number of attempts in all lines. */
   total: number;
 }
 
 /**
- * Milliseconds after which the first in line tries again by itself: attempts of other processes end
- * without a signal.
+ * Milliseconds after which the first attempt in line retries without a signal, because attempts of
+ * other processes send none.
  */
 const retryAfter = 100;
 
@@ -19,15 +19,15 @@ interface Line {
   queue: (() => void)[];
   /** Wakes the attempt at the front. */
   wake: () => void;
-  /** Whether there was a signal that the attempt at the front has not seen yet. */
+  /** Whether a signal arrived that the attempt at the front has not handled yet. */
   signalled: boolean;
-  /** Attempts in line, the front included. */
+  /** Number of attempts in the line, including the one at the front. */
   length: number;
 }
 
 /**
- * Lines of attempts that were refused while other attempts were under way, which may succeed and
- * make room. Only the first attempt of a line tries again: after each signal, and every 100 ms,
+ * Attempts that were refused wait in lines while other attempts are in progress, because a success
+ * frees capacity. Only the first attempt of a line retries: after each signal, and every 100 ms
  * because other processes send no signal.
  */
 export class WaitingLines {
@@ -48,8 +48,9 @@ export class WaitingLines {
   }
 
   /**
-   * Waits in the line of `key`, and calls `again` until its answer `isFinal` or the time is over.
-   * Resolves to the last answer; to `refused` if the line is full or `again` was never called.
+   * Waits in the line of `key` and calls `again` until `isFinal` accepts its answer or the time is
+   * over. Resolves to the last answer. Resolves to `refused` if the line is full or `again` was
+   * never called.
    */
   async wait<T>(
     key: string,
