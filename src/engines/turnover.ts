@@ -5,10 +5,10 @@ const additions = 256;
  * A Map for short-lived entries, such as one per running task.
  *
  * V8 links the tables of a Map: a full table refers to the table that replaces it. If the garbage
- * collector has moved a table to the old generation, all later tables and their entries stay in
- * memory until the next full collection, although the entries were deleted. At a thousand tasks per
- * second, copying these tables takes more time than running the tasks. Tables of different Maps are
- * not linked, so this class moves its entries to a new Map from time to time.
+ * collector has moved a table to the old generation, it keeps all later tables and their entries
+ * until the next full collection. This holds even for entries that were deleted. At a thousand
+ * tasks per second, copying these tables takes more time than running the tasks. Tables of
+ * different Maps are not linked, so this class moves its entries to a new Map from time to time.
  */
 export class TurnoverMap<K, V> {
   #entries = new Map<K, V>();

@@ -33,7 +33,7 @@ interface DefinedTasksDeps {
   /** Maximum size of the arguments of a task, in bytes. */
   argsBytes: number;
   cipher: Cipher;
-  /** The clock of the engine, if it has its own one. */
+  /** The clock of the engine, if it has its own. */
   clock: TaskClock | undefined;
   warn: DurationWarning;
 }

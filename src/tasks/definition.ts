@@ -64,8 +64,9 @@ export interface Enqueuer<A extends readonly unknown[]> {
    * a process with a `TaskManager`, never use another SQLite library on this file: the two
    * libraries do not see each other's file locks and would damage the file.
    * @throws TypeError if JSON would change an argument, or if the connection is of another SQLite
-   * library; TaskflowError ENGINE_UNAVAILABLE if no transaction is open, if the connection is to
-   * another file, or if the manager has not been started, NOT_SUPPORTED if the engine has no file.
+   * library.
+   * @throws TaskflowError ENGINE_UNAVAILABLE if no transaction is open, if the connection is to
+   * another file, or if the manager has not been started. NOT_SUPPORTED if the engine has no file.
    * @example
    * ```ts
    * import { DatabaseSync } from 'koa-taskflow/sqlite';

@@ -26,8 +26,9 @@ export interface TaskQuery {
   /** Name of the schedule that created the task. */
   schedule?: string | undefined;
   /**
-   * Finds tasks by words of their name, of a tag or of a failure (name, error, tags), by a whole
-   * tag, or by the beginning of their id. Only the first 20 words and 30 names are used.
+   * Finds tasks by words, by a whole tag, or by the beginning of their id. The words may be in the
+   * name, in a tag or in a failure (name, error, tags). Only the first 20 words and 30 names are
+   * used.
    */
   text?: string | undefined;
   /** Created at this time or later; Unix milliseconds. */

@@ -48,8 +48,11 @@ function originsOf(errors: readonly TaskError[]): string {
 
 /**
  * Returns the fingerprint of a failure, which all failures of one failure group share. It is a hash
- * of the function, the error class, the message without numbers and ids, the first frame of the
- * app's own code and, if present, the code and the origin of the failure.
+ * of:
+ * - the function and the error class,
+ * - the message without numbers and ids,
+ * - the first stack frame of the app's own code,
+ * - the code and the origin of the failure, if there are any.
  */
 export function fingerprint(task: string, error: TaskError): string {
   const { name, message, stack, code, cause, errors } = error;

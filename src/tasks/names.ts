@@ -1,7 +1,7 @@
 /**
  * Maximum number of bytes of an id or a name in UTF-8. Names that are defined with this package are
  * shorter, but BullMQ does not limit ids or the names of queues and jobs. In a URL each byte takes
- * up to three characters, and Node.js accepts at most 16 KiB of headers.
+ * up to three characters, and Node.js accepts at most 16 KiB of request line and headers.
  */
 export const maxNameBytes = 4096;
 

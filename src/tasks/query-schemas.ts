@@ -131,8 +131,9 @@ export const filters = {
   /** The name of the schedule that created the task. */
   schedule: name.optional(),
   /**
-   * Finds tasks by words of their name, of a tag or of a failure (name, error, tags), by a whole
-   * tag, or by the beginning of their id. It may be as long as the id of a BullMQ job.
+   * Finds tasks by words, by a whole tag, or by the beginning of their id. The words may be in the
+   * name, in a tag or in a failure (name, error, tags). It may be as long as the id of a BullMQ
+   * job.
    */
   q: words(maxNameBytes).optional(),
   /** Created at or after this time: ISO 8601, or relative to now such as `-6h`. */

@@ -9,7 +9,8 @@ import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from '.
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
 /**
- * The argument type for a schema of `queries.ts`: lists may be read-only, and times may be Dates.
+ * The argument type for a schema of `query-schemas.ts`. Lists may be read-only, and times may be
+ * Dates.
  */
 type Asked<S extends z.ZodType> = {
   readonly [K in keyof z.input<S>]: K extends 'from' | 'to'

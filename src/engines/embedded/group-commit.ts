@@ -42,8 +42,8 @@ interface GroupCommitParts {
   /** Called after each commit. */
   onCommitted(): void;
   /**
-   * Returns the write that returns claimed tasks to the queue if the answer to their claim was
-   * lost. Returns `undefined` if that is not possible.
+   * Returns the write that returns tasks to the queue after the answer to their claim was lost, or
+   * `undefined` if that is not possible.
    */
   handBack?(): WriteOf<'handBack'> | undefined;
   /** Maximum number of characters of a batch with more than one write. Default 16 million. */
@@ -262,8 +262,8 @@ export class GroupCommit {
   }
 
   /**
-   * Starts the claimed tasks and notifies the callers. If there are many, this takes two turns, so
-   * that the next batch of the first callers is already written meanwhile.
+   * Starts the claimed tasks and notifies the callers. If there are many, this takes two turns of
+   * the event loop. The first callers can then submit their next writes before the second turn.
    */
   async #deliver(
     batch: readonly Pending[],

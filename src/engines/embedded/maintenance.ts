@@ -23,8 +23,8 @@ export interface Retention {
  */
 const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600_000 };
 /**
- * Maximum number of rows in one commit, so that each commit is short, and the pause between two
- * commits in milliseconds, so that other writes can run in between.
+ * Maximum number of rows in one commit, so that each commit is short. `pause`: milliseconds between
+ * two commits, so that other writes can run in between.
  */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 

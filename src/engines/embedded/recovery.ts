@@ -21,9 +21,13 @@ interface RecoveryParts {
 }
 
 /**
- * Takes over the tasks of dead processes. Every process checks all others. Whichever detects a dead
- * process first commits the recovery; a second recovery of the same process finds no running task
- * and changes nothing.
+ * Takes over the tasks of dead processes:
+ * 1. Every process checks the lock (`Owners`) of each process that is on the list or owns running
+ *    tasks.
+ * 2. If a process is dead, the write `recover` ends its running tasks or makes them pending again,
+ *    and removes it from the list. If two processes do this, the second write changes nothing.
+ * 3. The lock file of the dead process is removed, the observer is notified, and this process
+ *    claims the tasks that are ready again.
  */
 export class Recovery {
   readonly #parts: RecoveryParts;

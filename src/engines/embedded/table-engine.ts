@@ -65,14 +65,15 @@ interface Opened extends OpenTables {
  * - The backend (`StorageBackend`) opens the tables: a file with a thread that writes it, or
  *   memory.
  * - Every change is a write that goes through `GroupCommit`, which gathers writes and claims into
- *   transactions. `Reader` reads on a connection of its own.
- * - `Executor` claims tasks and runs them; `ClaimTimer` wakes it when a waiting task is due, and
- *   `ScheduleTimers` makes the tasks of schedules.
- * - `ProcessList` registers the processes that use a file, and `Recovery` takes over the tasks of
- *   dead ones.
+ *   transactions. `Reader` reads on a separate connection.
+ * - `Executor` claims tasks and runs them. `ClaimTimer` wakes it when a delayed task is due.
+ *   `ScheduleTimers` creates the tasks of schedules.
+ * - `ProcessList` registers the processes that use a file. `Recovery` takes over the tasks of dead
+ *   processes.
  * - `Commands` runs the commands of operators, `Maintenance` deletes old data, and `Transitions`
- *   notifies the app. This class opens and closes the parts in an order in which no task is lost,
- *   and delegates each call to one of them.
+ *   notifies the app.
+ * - This class opens and closes the parts in an order in which no task is lost, and delegates each
+ *   call to one of them.
  */
 
 /**

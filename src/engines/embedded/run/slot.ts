@@ -15,7 +15,7 @@ export interface AttemptKey {
   attempt: number;
 }
 
-/** What a slot reports. */
+/** The callbacks of a slot. */
 export interface SlotEvents {
   /** Called when there are log lines or progress to write. */
   logged(slot: Slot): void;

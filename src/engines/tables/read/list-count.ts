@@ -99,7 +99,7 @@ export class ListCount {
     return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n);
   }
 
-  /** Returns whether a scan has at least so many rows. */
+  /** Returns whether a scan has at least this many rows. */
   #reaches(source: Source, rows: number): boolean {
     const { sql, params } = this.#plan.span.select(source, undefined, rows);
     return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n) === rows;

@@ -15,8 +15,7 @@ import {
  * does not exist yet is accepted.
  *
  * The header is read through SQLite, not with `fs`. If this process closed a file descriptor that
- * SQLite does not know, the operating system would release all locks that SQLite holds on the file
- * for this process.
+ * SQLite does not know, it would lose every lock that SQLite holds on the file.
  *
  * @throws TaskflowError ENGINE_UNAVAILABLE with the reason why the file cannot be used.
  */

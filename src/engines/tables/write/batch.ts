@@ -86,8 +86,8 @@ export type Write =
   /** Takes over the tasks of a process that has died or is about to stop. */
   | { kind: 'recover'; owner: string; at: number }
   /**
-   * Returns claimed tasks whose claim was not answered. The process knows only the attempts in
-   * `held`.
+   * Returns tasks to the queue after the answer to their claim was lost. The process knows only the
+   * attempts in `held`.
    */
   | {
       kind: 'handBack';

@@ -163,8 +163,8 @@ function readyPartitions(
 }
 
 /**
- * Returns a stream for each partition with a ready task, for partitions whose stored first ready
- * task may be outdated.
+ * Returns streams for partitions whose stored first ready task may be outdated. Partitions without
+ * a ready task are left out.
  */
 function streamsOf(
   database: Database,
