@@ -12,7 +12,7 @@ import { resolveStrategies, type Strategies } from './auth/strategies/short-form
 import type { AdminSource } from './manager.js';
 import { optionsObject, pathOption, typeError } from './options.js';
 import { type DashboardOptions, dashboardRoutes } from './web/dashboard-routes.js';
-import { readWebOptions, tasksOption } from './web/options.js';
+import { tasksOption, webOptions, webSettings } from './web/options.js';
 import type { StreamLimits } from './web/sse-stream.js';
 import { streamRoute } from './web/stream-route.js';
 import { type TaskRoutesOptions, taskRoutes } from './web/task-routes.js';
@@ -81,7 +81,7 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
     taskRoutes(tasks, { ...shared, displayFuncArgs }),
   ];
   const all = compose(middlewares);
-  const { mount } = readWebOptions(shared);
+  const { mount } = webSettings(webOptions.read(shared, { where: 'taskAdmin' }));
 
   return mount.middleware('taskAdmin', all);
 }

@@ -1,21 +1,28 @@
 import { TaskflowError } from '../errors.js';
-import { numberOption, optionsObject, wrongType } from '../options.js';
+import { type OptionsOf, optionSet, whole } from '../option-set.js';
+import { wrongType } from '../options.js';
 import { OrderedMap } from './ordered-map.js';
 import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
 
-/** Options of {@link memoryStore}. */
-export interface MemoryStoreOptions {
+const storeOptions = optionSet({
   /**
-   * Maximum number of keys. A full store makes room in this order: expired entries; counts of
-   * failed logins, the lowest first and never one that blocks; networks that have logged in; then
-   * the entries that expire first. Default 100,000.
+   * The most keys that are kept. A full store first drops expired entries, then counts of failed
+   * logins (the lowest first, and none that blocks), then networks that have logged in, then the
+   * entries that expire first. Default 100,000.
    */
-  maxKeys?: number | undefined;
-  /** Maximum number of entries of a log. The oldest entry is dropped first. Default 10,000. */
-  maxLogEntries?: number | undefined;
-  /** Returns the present time in Unix milliseconds; for tests. Default `Date.now`. */
-  now?: (() => number) | undefined;
-}
+  maxKeys: whole({ default: 100_000, min: 1 }),
+  /** Entries of a log kept at most; the oldest goes. Default 10,000. */
+  maxLogEntries: whole({ default: 10_000, min: 1 }),
+  /** Present time in milliseconds; for tests. */
+  now: (name, value: (() => number) | undefined) => {
+    if (value !== undefined && typeof value !== 'function')
+      throw wrongType(name, value, 'a function that returns milliseconds');
+    return value ?? Date.now;
+  },
+});
+
+/** Options of {@link memoryStore}. */
+export interface MemoryStoreOptions extends OptionsOf<typeof storeOptions> {}
 
 interface Entry extends StoreEntry {
   droppable: Droppable | undefined;
@@ -41,19 +48,7 @@ interface Watcher {
  * @throws TypeError or RangeError with code INVALID_INPUT for a wrong option.
  */
 export function memoryStore(options?: MemoryStoreOptions): SharedStore {
-  const given = optionsObject<MemoryStoreOptions>('memoryStore', options, [
-    'maxKeys',
-    'maxLogEntries',
-    'now',
-  ]);
-  const { now = Date.now } = given;
-  const maxKeys = numberOption('maxKeys', given.maxKeys, 100_000, { min: 1, integer: true });
-  const maxLogEntries = numberOption('maxLogEntries', given.maxLogEntries, 10_000, {
-    min: 1,
-    integer: true,
-  });
-  if (typeof now !== 'function')
-    throw wrongType('now', now, 'a function that returns milliseconds');
+  const { maxKeys, maxLogEntries, now } = storeOptions.read(options, { where: 'memoryStore' });
   const entries = new OrderedMap<Entry>();
   const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();

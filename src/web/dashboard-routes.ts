@@ -3,20 +3,24 @@ import { type Actor, hasRole, isOpen } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
-import { logoOption, optionsObject, stringOption } from '../options.js';
+import { type OptionsOf, optionSet, text } from '../option-set.js';
+import { logoOption } from '../options.js';
 import { version } from '../package-files.js';
 import type { TaskList, TaskSource } from '../tasks/source.js';
-import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
+import { tasksOption, webOptions, webSettings } from './options.js';
 import { type Overview, readOverview } from './overview.js';
 import { loadSchemas, readQuery } from './read-input.js';
 
-/** Options of {@link dashboardRoutes}. */
-export interface DashboardOptions extends WebOptions {
+const dashboardOptions = optionSet({
+  ...webOptions.rows,
   /** Shown in the header and the tab, such as `production`. Default `koa-taskflow`. */
-  title?: string | undefined;
+  title: text({ default: 'koa-taskflow', maxLength: 100 }),
   /** Path of an image on this host, or a `data:` URL, shown instead of the suite's own. */
-  logo?: string | undefined;
-}
+  logo: logoOption,
+});
+
+/** Options of {@link dashboardRoutes}. */
+export interface DashboardOptions extends OptionsOf<typeof dashboardOptions> {}
 
 /** What the page needs at once. It is in the page as JSON. */
 export interface DashboardFacts {
@@ -57,22 +61,16 @@ export interface DashboardFacts {
  */
 export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): Middleware {
   const source = tasksOption(tasks);
-  const given = optionsObject<DashboardOptions>('dashboardRoutes', options, [
-    ...webOptionNames,
-    'title',
-    'logo',
-  ]);
-  const web = readWebOptions(given);
+  const settings = dashboardOptions.read(options, { where: 'dashboardRoutes' });
+  const web = webSettings(settings);
   const assets = builtAssets();
-  const title = stringOption('title', given.title, 'koa-taskflow', { maxLength: 100 });
-  const logo = logoOption('logo', given.logo);
   const routes: Route[] = [
     {
       method: 'GET',
       path: '/dashboard',
       requiredRole: 'page',
       errors: 'page',
-      handler: (ctx, { actor }) => showDashboard(ctx, web, source, { title, logo }, actor),
+      handler: (ctx, { actor }) => showDashboard(ctx, web, source, settings, actor),
     },
     {
       method: 'GET',

@@ -4,65 +4,59 @@ import { type Mount, mountAt } from '../http/mount.js';
 import { openGuard } from '../http/open-guard.js';
 import type { RouteTable } from '../http/routes.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
-import { type Logger, loggerOption, pathOption, rangeError, wrongType } from '../options.js';
+import { type OptionsOf, optionSet, type SettingsOf } from '../option-set.js';
+import { loggerOption, pathOption, rangeError, wrongType } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
 
-/** Options of every middleware over the tasks. */
-export interface WebOptions {
+/** The options of every middleware over the tasks. */
+export const webOptions = optionSet({
   /** Path of the routes. Default `/tasks`. */
-  path?: string | undefined;
+  path: pathOption,
   /**
    * The login: what `createAuth` returned, or an {@link Access} of the app's own. Default: no
    * login, so every request is allowed.
    */
-  access?: Access | undefined;
+  access: accessOption,
   /** Host names that are answered without `access`, beside IP addresses and localhost. */
-  allowedHosts?: readonly string[] | undefined;
+  allowedHosts: allowedHostsOption,
   /** Other origins whose pages may send commands, such as `https://app.example`. */
-  trustedOrigins?: readonly string[] | undefined;
+  trustedOrigins: trustedOriginsOption,
   /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
-}
+  logger: loggerOption,
+});
 
-/** Names of the options of every middleware over the tasks. */
-export const webOptionNames = [
-  'path',
-  'access',
-  'allowedHosts',
-  'trustedOrigins',
-  'logger',
-] as const;
+/** Options of every middleware over the tasks. */
+export interface WebOptions extends OptionsOf<typeof webOptions> {}
 
-/** Checks the options and returns them as a table of routes takes them. */
-export function readWebOptions(options: WebOptions): Pick<
+/** Returns the checked options as a table of routes takes them. */
+export function webSettings({
+  path,
+  access,
+  allowedHosts,
+  trustedOrigins,
+  logger,
+}: SettingsOf<typeof webOptions>): Pick<
   RouteTable,
   'mount' | 'access' | 'trustedOrigins' | 'logger' | 'before'
 > & {
   mount: Mount;
 } {
-  const logger = loggerOption('logger', options.logger);
-  const access = accessOption(options.access);
-  const mount = mountAt(pathOption('path', options.path));
-  const { path } = access as { path?: unknown };
-  if (typeof path === 'string' && path !== mount.path)
+  const mount = mountAt(path);
+  const { path: loginPath } = access as { path?: unknown };
+  if (typeof loginPath === 'string' && loginPath !== mount.path)
     throw rangeError(
       `path is ${JSON.stringify(mount.path)}, but path of createAuth() is ` +
-        `${JSON.stringify(path)}; they must be the same`,
+        `${JSON.stringify(loginPath)}; they must be the same`,
     );
-  return {
-    logger,
-    access,
-    mount,
-    trustedOrigins: trustedOriginsOption('trustedOrigins', options.trustedOrigins),
-    before: openGuard(access, allowedHostsOption('allowedHosts', options.allowedHosts), logger),
-  };
+  const before = openGuard(access, allowedHosts, logger);
+  return { logger, access, mount, trustedOrigins, before };
 }
 
 /** Reads the option `access`. If it is absent, every request is allowed. */
-export function accessOption(access: Access | undefined): Access {
+export function accessOption(name: string, access: Access | undefined): Access {
   if (access === undefined) return openAccess();
   if (typeof access !== 'object' || access === null || typeof access.who !== 'function')
-    throw wrongType('access', access, 'what createAuth() returned, or an object with who(ctx)');
+    throw wrongType(name, access, 'what createAuth() returned, or an object with who(ctx)');
   return access;
 }
 

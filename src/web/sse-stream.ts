@@ -11,7 +11,8 @@ import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
 import { forbidden, unauthenticated, whoIs } from '../http/routes.js';
 import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
-import { type Logger, loggerOption, numberOption, optionsObject, wrongType } from '../options.js';
+import { type OptionsOf, optionSet, whole } from '../option-set.js';
+import { type Logger, loggerOption, wrongType } from '../options.js';
 import { thrownForLog } from '../tasks/describe-error.js';
 import { shareIterable } from './broadcast.js';
 import { eventText, type StreamEvent } from './event.js';
@@ -32,27 +33,32 @@ export type StreamSource<E extends StreamEvent> =
   | AsyncIterable<E>
   | ((client: StreamClient) => AsyncIterable<E>);
 
-/** How many streams may be open. */
-export interface StreamLimits {
+const streamLimits = optionSet({
   /** Open streams of one user, or of one address if there is no login. Default 100. */
-  perUser?: number | undefined;
+  perUser: whole({ default: 100, min: 1 }),
   /** Open streams of this middleware. Default 5000. */
-  total?: number | undefined;
-}
+  total: whole({ default: 5000, min: 1 }),
+});
 
-/** Options of {@link sseStream}. */
-export interface SseStreamOptions {
+/** How many streams may be open. */
+export interface StreamLimits extends OptionsOf<typeof streamLimits> {}
+
+const streamOptions = optionSet({
   /**
    * The login: what `createAuth` returned, or an {@link Access} of the app's own. Default: no
    * login, so every request is allowed.
    */
-  access?: Access | undefined;
-  streams?: StreamLimits | undefined;
+  access: accessOption,
+  /** How many streams may be open. */
+  streams: (name, value: StreamLimits | undefined) => streamLimits.nested(name, value),
   /** Other origins whose pages may read the stream, such as `https://app.example`. */
-  trustedOrigins?: readonly string[] | undefined;
+  trustedOrigins: trustedOriginsOption,
   /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
-}
+  logger: loggerOption,
+});
+
+/** Options of {@link sseStream}. */
+export interface SseStreamOptions extends OptionsOf<typeof streamOptions> {}
 
 /** Milliseconds between two pings, which keep proxies from closing an idle stream. */
 const pingInterval = 15_000;
@@ -75,20 +81,10 @@ export function sseStream<E extends StreamEvent>(
   source: StreamSource<E>,
   options?: SseStreamOptions,
 ): Middleware {
-  const given = optionsObject<SseStreamOptions>('sseStream', options, [
-    'access',
-    'streams',
-    'trustedOrigins',
-    'logger',
-  ]);
-  const limits = optionsObject<StreamLimits>('streams', given.streams, ['perUser', 'total']);
-  const access = accessOption(given.access);
-  const logger = loggerOption('logger', given.logger);
-  const trustedOrigins = trustedOriginsOption('trustedOrigins', given.trustedOrigins);
-  const open = new OpenStreams(
-    numberOption('streams.perUser', limits.perUser, 100, { min: 1, integer: true }),
-    numberOption('streams.total', limits.total, 5000, { min: 1, integer: true }),
-  );
+  const { access, streams, trustedOrigins, logger } = streamOptions.read(options, {
+    where: 'sseStream',
+  });
+  const open = new OpenStreams(streams.perUser, streams.total);
   const eventsFor = sourceFor(source);
 
   const answer = async (ctx: Context): Promise<void> => {

@@ -1,7 +1,7 @@
 import type { Middleware } from 'koa';
 import { routeTable } from '../http/routes.js';
 import type { TaskSource } from '../tasks/source.js';
-import { readWebOptions, type WebOptions } from './options.js';
+import { type WebOptions, webOptions, webSettings } from './options.js';
 import { type StreamLimits, sseStream } from './sse-stream.js';
 import { taskEvents } from './task-events.js';
 
@@ -10,7 +10,7 @@ export function streamRoute(
   tasks: TaskSource,
   { streams, ...options }: WebOptions & { streams?: StreamLimits | undefined },
 ): Middleware {
-  const web = readWebOptions(options);
+  const web = webSettings(webOptions.read(options, { where: 'streamRoute' }));
   const stream = sseStream(taskEvents(tasks), {
     access: web.access,
     streams,

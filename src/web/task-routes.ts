@@ -1,16 +1,19 @@
 import type { Middleware } from 'koa';
 import { type Route, routeTable } from '../http/routes.js';
-import { booleanOption, optionsObject } from '../options.js';
+import { flag, type OptionsOf, optionSet } from '../option-set.js';
 import type { TaskSource } from '../tasks/source.js';
-import { readWebOptions, tasksOption, type WebOptions, webOptionNames } from './options.js';
+import { tasksOption, webOptions, webSettings } from './options.js';
 import { notMounted } from './row.js';
 import { taskRows } from './task-rows.js';
 
-/** Options of {@link taskRoutes}. */
-export interface TaskRoutesOptions extends WebOptions {
+const routeOptions = optionSet({
+  ...webOptions.rows,
   /** Whether the detail of a task shows the arguments it was enqueued with. Default `false`. */
-  displayFuncArgs?: boolean | undefined;
-}
+  displayFuncArgs: flag(false),
+});
+
+/** Options of {@link taskRoutes}. */
+export interface TaskRoutesOptions extends OptionsOf<typeof routeOptions> {}
 
 /** The dashboard's page, which another middleware serves. Known here so that it is no task's id. */
 const dashboard: Route = {
@@ -31,12 +34,9 @@ const dashboard: Route = {
  */
 export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Middleware {
   const source = tasksOption(tasks);
-  const given = optionsObject<TaskRoutesOptions>('taskRoutes', options, [
-    ...webOptionNames,
-    'displayFuncArgs',
-  ]);
-  const web = readWebOptions(given);
-  const showsArgs = booleanOption('displayFuncArgs', given.displayFuncArgs, false);
+  const settings = routeOptions.read(options, { where: 'taskRoutes' });
+  const web = webSettings(settings);
+  const showsArgs = settings.displayFuncArgs;
   const { access, mount, logger } = web;
   const shared = { access, mount, logger, tasks: source, showsArgs, rows: taskRows };
   const routes = [dashboard, ...taskRows.map((row) => row.route(shared))];

@@ -1,66 +1,57 @@
-import {
-  durationWarnings,
-  type Logger,
-  loggerOption,
-  numberOption,
-  optionsObject,
-  secondsOption,
-  stringOption,
-} from '../../options.js';
+import { number, type OptionsOf, optionSet, seconds, text, whole } from '../../option-set.js';
+import { loggerOption } from '../../options.js';
 import type { TaskEngine } from '../../tasks/engine.js';
-import { type StatsOptions, statsOption } from '../stats-option.js';
+import { statsOption } from '../stats-option.js';
 import type { RedisConnection } from './connection/connection-option.js';
 import { JobEngine } from './job-engine.js';
 
-/** Options of {@link bullmqEngine}. */
-export interface BullmqEngineOptions {
-  /**
-   * Where Redis is: options of ioredis with a `host`, `path`, `sentinels` or `url`, a `redis://` or
-   * `rediss://` URL, or an ioredis client, which is duplicated and stays as it is. The engine
-   * connects when it is started or first used.
-   */
-  connection: RedisConnection;
+const engineOptions = optionSet({
+  connection: (_name, value: RedisConnection) => value,
   /**
    * Prefix of all keys, 1 to 100 characters without braces, colons and spaces. Engines with the
    * same prefix on the same Redis share their tasks. Other BullMQ tools see the queues under the
    * prefix in braces, such as `{koa-taskflow}`. Default `koa-taskflow`.
    */
-  prefix?: string | undefined;
+  prefix: text({
+    default: 'koa-taskflow',
+    maxLength: 100,
+    pattern: /^[^{}\s:]+$/,
+    accepted: 'text of 1 to 100 characters without braces, colons and spaces',
+  }),
   /**
    * Seconds after which a running task counts as crashed if its worker has not renewed its lock, 5
    * to 3,600. A handler that blocks the event loop for longer counts as crashed too. A worker waits
    * up to 2 seconds before it connects to Redis again, so a shorter lock would expire during a
    * reconnect. Default 20.
    */
-  lockDuration?: number | undefined;
+  lockDuration: seconds({ default: 20, min: 5, max: 3600 }),
   /** Seconds between two checks for crashed tasks, over all processes, 1 to 3,600. Default 5. */
-  stalledInterval?: number | undefined;
+  stalledInterval: seconds({ default: 5, min: 1, max: 3600 }),
   /**
    * How many days a task is kept after its end, above 0 and at most 36,500; fractions are allowed.
    * Default 7.
    */
-  retentionDays?: number | undefined;
+  retentionDays: number({ default: 7, above: true, max: 36_500, unit: 'days' }),
   /**
    * How many ended tasks each queue keeps: this many in the state `success`, and this many in any
    * other ended state. 1 to 10,000,000, default 100,000.
    */
-  retentionCount?: number | undefined;
+  retentionCount: whole({ default: 100_000, min: 1, max: 10_000_000 }),
   /** How long the statistics by minute and by hour are kept. */
-  stats?: StatsOptions | undefined;
+  stats: statsOption,
   /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
-}
+  logger: loggerOption,
+});
 
-const optionNames = [
-  'connection',
-  'prefix',
-  'lockDuration',
-  'stalledInterval',
-  'retentionDays',
-  'retentionCount',
-  'stats',
-  'logger',
-] as const;
+/** Options of {@link bullmqEngine}. */
+export interface BullmqEngineOptions extends OptionsOf<typeof engineOptions> {
+  /**
+   * Where Redis is: options of ioredis with a `host`, `path`, `sentinels` or `url`, a `redis://` or
+   * `rediss://` URL, or an ioredis client, which is duplicated and stays as it is. The engine
+   * connects when it is started or first used.
+   */
+  connection: RedisConnection;
+}
 
 /**
  * Creates an engine on Redis: a task is a BullMQ job, and any number of processes and hosts run
@@ -82,35 +73,13 @@ const optionNames = [
  * ```
  */
 export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
-  const given = optionsObject<BullmqEngineOptions>('bullmqEngine', options, [...optionNames]);
-  const logger = loggerOption('logger', given.logger);
-  const warn = durationWarnings(logger);
+  const { lockDuration, stalledInterval, retentionDays, retentionCount, stats, ...settings } =
+    engineOptions.read(options, { where: 'bullmqEngine' });
   return new JobEngine({
-    connection: given.connection,
-    prefix: stringOption('prefix', given.prefix, 'koa-taskflow', {
-      maxLength: 100,
-      pattern: /^[^{}\s:]+$/,
-      accepted: 'text of 1 to 100 characters without braces, colons and spaces',
-    }),
-    logger,
-    lockDuration:
-      secondsOption('lockDuration', given.lockDuration, 20, { warn, min: 5, max: 3600 }) * 1000,
-    stalledInterval:
-      secondsOption('stalledInterval', given.stalledInterval, 5, { warn, min: 1, max: 3600 }) *
-      1000,
-    kept: {
-      age:
-        numberOption('retentionDays', given.retentionDays, 7, {
-          above: true,
-          max: 36_500,
-          unit: 'days',
-        }) * 86_400,
-      count: numberOption('retentionCount', given.retentionCount, 100_000, {
-        min: 1,
-        max: 10_000_000,
-        integer: true,
-      }),
-    },
-    statistics: statsOption('stats', given.stats),
+    ...settings,
+    lockDuration: lockDuration * 1000,
+    stalledInterval: stalledInterval * 1000,
+    kept: { age: retentionDays * 86_400, count: retentionCount },
+    statistics: stats,
   });
 }

@@ -1,26 +1,26 @@
 import type { Queue } from 'bullmq';
-import { type Logger, loggerOption, numberOption, optionsObject } from '../../../options.js';
+import { type OptionsOf, optionSet, whole } from '../../../option-set.js';
+import { loggerOption } from '../../../options.js';
 import type { SharedStore } from '../../../store/shared-store.js';
 import { checkedReader } from '../../../tasks/checked-source.js';
 import { readCommand } from '../../../tasks/read-command.js';
 import type { TaskSource } from '../../../tasks/source.js';
 import { knownTarget } from '../../../tasks/unknown-target.js';
-import { storePrefixOption } from '../store/redis-store.js';
+import { storePrefix } from '../store/redis-store.js';
 import { AttachedEngine } from './engine.js';
 import { queuesOption } from './queues-option.js';
 
-/** Options of {@link attachQueues}. */
-export interface AttachOptions {
+const attachOptions = optionSet({
   /**
    * How many of the newest ended jobs are read when the queues are attached, per queue and outcome.
    * 0 to 1,000,000, default 10,000.
    */
-  history?: number | undefined;
+  history: whole({ default: 10_000, max: 1_000_000 }),
   /**
    * How many ended jobs are kept in memory, including jobs that BullMQ has removed since.
    * 1 to 10,000,000, default 100,000.
    */
-  keep?: number | undefined;
+  keep: whole({ default: 100_000, min: 1, max: 10_000_000 }),
   /**
    * The prefix of this app's Redis keys for sessions, revocations, login throttle and audit log,
    * which begin with `{namespace}:`. Give each app on the same Redis its own namespace. All
@@ -28,10 +28,13 @@ export interface AttachOptions {
    * namespace, requests get 503 and the log says why. It is independent of BullMQ's `prefix`.
    * Default `koa-taskflow`.
    */
-  namespace?: string | undefined;
+  namespace: storePrefix,
   /** The app's pino logger. `false` turns logging off. */
-  logger?: Logger | false | undefined;
-}
+  logger: loggerOption,
+});
+
+/** Options of {@link attachQueues}. */
+export interface AttachOptions extends OptionsOf<typeof attachOptions> {}
 
 /**
  * The jobs of attached BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes`
@@ -66,29 +69,8 @@ export interface AttachedQueues extends TaskSource {
  * ```
  */
 export function attachQueues(queues: readonly Queue[], options?: AttachOptions): AttachedQueues {
-  const given = optionsObject<AttachOptions>('attachQueues', options, [
-    'history',
-    'keep',
-    'namespace',
-    'logger',
-  ]);
-  const history = numberOption('history', given.history, 10_000, {
-    min: 0,
-    max: 1_000_000,
-    integer: true,
-  });
-  const keep = numberOption('keep', given.keep, 100_000, {
-    min: 1,
-    max: 10_000_000,
-    integer: true,
-  });
-  const namespace = storePrefixOption('namespace', given.namespace);
-  const attached = new AttachedEngine(queuesOption(queues), {
-    history,
-    keep,
-    namespace,
-    logger: loggerOption('logger', given.logger),
-  });
+  const settings = attachOptions.read(options, { where: 'attachQueues' });
+  const attached = new AttachedEngine(queuesOption(queues), settings);
   return {
     ...checkedReader(attached, () => Date.now()),
     can: attached.can,

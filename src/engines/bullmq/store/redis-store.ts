@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import { type Logger, loggerOption, optionsObject, stringOption } from '../../../options.js';
+import { type Option, type OptionsOf, optionSet, text } from '../../../option-set.js';
+import { type Logger, loggerOption } from '../../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import type { RedisConnection } from '../connection/connection-option.js';
 import { endConnection, isAnswer, isUnsent } from '../connection/connections.js';
@@ -19,17 +20,27 @@ import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
 import { append, change, storeKeys } from './store-scripts.js';
 
-/** Options of {@link redisStore}. */
-export interface RedisStoreOptions {
+/** A row of an option that names the keys of a store. */
+export const storePrefix: Option<string, string> = text({
+  default: 'koa-taskflow',
+  maxLength: 100,
+  pattern: /^[^{}\s]+$/,
+  accepted: 'text of 1 to 100 characters without braces and spaces',
+});
+
+const storeOptions = optionSet({
   /**
    * The prefix of its keys: 1 to 100 characters without braces and spaces. Two apps on one Redis
    * need different prefixes. If a login with another `secretKey` already uses the store at the same
    * path, every method rejects. Default `koa-taskflow`.
    */
-  prefix?: string | undefined;
+  prefix: storePrefix,
   /** The app's pino logger, or `false` for silence. */
-  logger?: Logger | false | undefined;
-}
+  logger: loggerOption,
+});
+
+/** Options of {@link redisStore}. */
+export interface RedisStoreOptions extends OptionsOf<typeof storeOptions> {}
 
 /** A `SharedStore` in Redis. */
 export interface RedisStore extends SharedStore {
@@ -58,21 +69,9 @@ const ownerInterval = 1000;
  * ```
  */
 export function redisStore(connection: RedisConnection, options?: RedisStoreOptions): RedisStore {
-  const given = optionsObject<RedisStoreOptions>('redisStore', options, ['prefix', 'logger']);
-  const prefix = storePrefixOption('prefix', given.prefix);
   return openRedisStore(connection, {
-    prefix,
-    logger: loggerOption('logger', given.logger),
+    ...storeOptions.read(options, { where: 'redisStore' }),
     option: 'prefix of redisStore',
-  });
-}
-
-/** Reads an option that names the keys of a store. */
-export function storePrefixOption(option: string, value: unknown): string {
-  return stringOption(option, value, 'koa-taskflow', {
-    maxLength: 100,
-    pattern: /^[^{}\s]+$/,
-    accepted: 'text of 1 to 100 characters without braces and spaces',
   });
 }
 
