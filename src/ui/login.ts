@@ -1,4 +1,4 @@
-/** Improves the login page. Without this script, it is a plain form. */
+/** Improves the login page. Without this script, the page is a plain form. */
 
 const password = document.querySelector<HTMLInputElement>('#password');
 const message = document.querySelector<HTMLElement>('#message');
@@ -24,7 +24,7 @@ function showPassword(field: HTMLInputElement): void {
     field.focus();
   });
   field.form?.addEventListener('submit', () => {
-    // Browsers store the values of text fields, but not of password fields.
+    // Browsers store the values of text fields, but not those of password fields.
     field.type = 'password';
   });
   field.after(button);

@@ -12,7 +12,8 @@ import { listenToKeys } from './shell/shortcuts.js';
 import { savePreferences, zonePreference } from './state/preferences.js';
 import { view, watchHistory } from './state/view.js';
 
-// What the first paint needs comes before it, the rest after it. Importing a module starts nothing.
+// Importing a module starts nothing: each part is started here. The first paint comes after the
+// parts that it needs and before all others.
 savePreferences();
 watchHistory();
 startClock(() => view.value.tz ?? zonePreference.value);

@@ -2,8 +2,8 @@ import { computed, effect, signal } from '@preact/signals';
 import { isSameDay } from './formats.js';
 
 /**
- * Milliseconds by which the server's clock is ahead of the browser's, so that ages are right on any
- * computer.
+ * Milliseconds by which the server's clock is ahead of the browser's. With it, ages are right even
+ * if the clock of the computer is wrong.
  */
 let ahead = 0;
 
@@ -25,11 +25,11 @@ export function serverNow(): number {
   return Date.now() + ahead;
 }
 
-/** The zone of all times: `local`, `UTC`, or the name of one. */
+/** The time zone of all times: `local`, `UTC`, or the name of a zone. */
 export const zone = signal('local');
 
 /**
- * Ticks each second while the page is visible, and shows times in the zone that `chosen` reads from
+ * Ticks each second while the page is visible. Shows times in the zone that `chosen` returns from
  * signals.
  */
 export function startClock(chosen: () => string): void {
@@ -42,27 +42,28 @@ export function startClock(chosen: () => string): void {
   document.addEventListener('visibilitychange', tick);
 }
 
-/** The same zone, as `Intl` takes it. */
+/** The time zone in the form that `Intl` accepts. */
 export const timeZone = computed(() => (zone.value === 'local' ? undefined : zone.value));
 
 let momentOfDay = now.peek();
 
 /**
- * Some moment of the present day, so that what depends only on the day is not redrawn each second.
+ * A time on the present day. Components that depend only on the day use it, so that they are not
+ * redrawn each second.
  */
 export const today = computed(() => {
   if (!isSameDay(momentOfDay, now.value, timeZone.value)) momentOfDay = now.value;
   return momentOfDay;
 });
 
-/** Minutes ahead of UTC, as `+1` or `-3:30`. */
+/** Returns minutes ahead of UTC as text, such as `+1` or `-3:30`. */
 function offset(minutes: number): string {
   const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
   const end = rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`;
   return `${minutes < 0 ? '-' : '+'}${hours}${end}`;
 }
 
-/** The zone as column headers of times name it, such as `UTC+1`. */
+/** The time zone in column headers of times, such as `UTC+1`. */
 export const zoneLabel = computed(() => {
   if (timeZone.value === undefined)
     return `UTC${offset(-new Date(now.peek()).getTimezoneOffset())}`;

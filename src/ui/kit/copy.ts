@@ -1,6 +1,9 @@
 import { notify } from './notices.js';
 
-/** Copies a text and says so. Browsers allow it only over HTTPS and on localhost. */
+/**
+ * Copies a text to the clipboard and notifies the user. Browsers allow this only over HTTPS and on
+ * localhost.
+ */
 export function copy(text: string, what: string): void {
   const shown = `${what}: ${text.slice(0, 200)}`;
   if (!navigator.clipboard) notify(shown);

@@ -1,6 +1,6 @@
 import { Time } from './time.js';
 
-/** Says since when counts include all tasks, if they may lack older ones. */
+/** Shows since when counts include all tasks, if older tasks may be missing. */
 export function Coverage({ since }: { since: string | undefined }) {
   if (since === undefined) return null;
   return (

@@ -3,7 +3,10 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { describeError, isSignedOut } from './notices.js';
 
-/** Returns what a dialog shows, given what closes it and the name of the environment. */
+/**
+ * Renders the content of a dialog. Receives the function that closes the dialog and the name of the
+ * environment.
+ */
 type Content = (close: () => void, environment: string) => ComponentChildren;
 
 /** A dialog over the page. */
@@ -22,7 +25,7 @@ export function isDialogOpen(): boolean {
   return openedDialog.peek() !== undefined;
 }
 
-/** Opens a dialog; resolves when it is closed. */
+/** Opens a dialog. Resolves when it is closed. */
 export function openDialog(label: string, content: Content): Promise<void> {
   const n = ++lastNumber;
   return new Promise((resolve) => {
@@ -31,7 +34,8 @@ export function openDialog(label: string, content: Content): Promise<void> {
       label,
       content,
       closed() {
-        // The event comes a moment after the dialog is gone: the next one may be open by then.
+        // The close event fires shortly after the dialog closes. The next dialog may already be
+        // open then.
         if (openedDialog.peek()?.n === n) openedDialog.value = undefined;
         resolve();
       },
@@ -39,7 +43,7 @@ export function openDialog(label: string, content: Content): Promise<void> {
   });
 }
 
-/** The one dialog of the page. Confirmations name the environment, such as "Test shop". */
+/** The only dialog of the page. Confirmations name the environment, such as "Test shop". */
 export function Dialog({ environment }: { environment: string }) {
   const current = openedDialog.value;
   const box = useRef<HTMLDialogElement>(null);
@@ -50,8 +54,8 @@ export function Dialog({ environment }: { environment: string }) {
   if (!current) return null;
   const close = (): void => box.current?.close();
   return (
-    // Each dialog has its own element, so that the close event of the last one does not reach the
-    // next.
+    // Each dialog has its own element, so that the close event of the previous dialog does not
+    // reach the next one.
     <dialog key={current.n} ref={box} aria-label={current.label} onClose={() => current.closed()}>
       {current.content(close, environment)}
     </dialog>
@@ -59,8 +63,8 @@ export function Dialog({ environment }: { environment: string }) {
 }
 
 /**
- * Submits the form of a dialog: it stays open while `act` runs, shows its error in place, and
- * closes when it succeeds.
+ * Submits the form of a dialog. The dialog stays open while `act` runs, shows its error, and closes
+ * when it succeeds.
  */
 export function useSubmit(
   close: () => void,
@@ -100,9 +104,9 @@ export function FormError({ error }: { error: string }) {
 /** The texts and the action of a confirmation. */
 export interface Confirmation {
   title: string;
-  /** What will happen, with its number and its consequence. */
+  /** What will happen, with the number of tasks and the consequence. */
   body: () => ComponentChildren;
-  /** The verb and the number, as the button repeats them. */
+  /** The label of the button: verb and number, as in the title. */
   button: () => string;
   /** The label of the button that changes nothing. Default `Cancel`. */
   keep?: string;
@@ -114,12 +118,13 @@ export interface Confirmation {
   /** Further fields of the form. */
   fields?: () => ComponentChildren;
   /**
-   * Does it, while the dialog stays open and shows how far it is; what it throws is shown in place.
+   * Performs the action. The dialog stays open, shows the progress, and shows the error if the
+   * action fails.
    */
   act(reason: string | undefined, progress: Signal<string>): Promise<void>;
 }
 
-/** Asks the user to confirm an action, and runs it. */
+/** Asks the user to confirm an action, and performs it. */
 export function confirmed(confirmation: Confirmation): Promise<void> {
   return openDialog(confirmation.title, (close, environment) => (
     <Confirm confirmation={confirmation} close={close} environment={environment} />

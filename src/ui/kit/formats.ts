@@ -1,6 +1,6 @@
 const twoDigits = (n: number): string => String(Math.floor(n)).padStart(2, '0');
 
-/** Seconds in words: `840 ms`, `1.2 s`, `6m 4s`, `2h 05m`, `3d 4h`. */
+/** Returns a duration in words: `840 ms`, `1.2 s`, `6m 4s`, `2h 05m`, `3d 4h`. Takes seconds. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined) return '';
   const positive = Math.max(0, seconds);
@@ -12,7 +12,7 @@ export function duration(seconds: number | null | undefined): string {
   return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3600)}h`;
 }
 
-/** An age or a time until something, in one unit: `12 s`, `23 min`, `11 h`, `3 d`. */
+/** Returns an age, or the time until an event, in one unit: `12 s`, `23 min`, `11 h`, `3 d`. */
 export function age(seconds: number): string {
   const positive = Math.max(0, seconds);
   if (positive < 60) return `${Math.floor(positive)} s`;
@@ -21,7 +21,7 @@ export function age(seconds: number): string {
   return `${Math.floor(positive / 86_400)} d`;
 }
 
-/** `23 min ago`, or `in 11 h`. */
+/** Returns a time relative to now, such as `23 min ago` or `in 11 h`. */
 export function relative(iso: string, now: number): string {
   const seconds = (now - Date.parse(iso)) / 1000;
   if (Math.abs(seconds) < 1) return 'now';
@@ -32,15 +32,16 @@ export function relative(iso: string, now: number): string {
 const language = (): string | undefined => globalThis.navigator?.language;
 
 /**
- * Whether this file formats numbers and clock times itself. The first use of `Intl` delays the
- * first paint noticeably. A test compares both in these languages.
+ * Whether this file formats numbers and clock times itself, because the first use of `Intl` delays
+ * the first paint noticeably. A test compares the results with `Intl` in these languages.
  */
 const isPlain = (): boolean => /^en(-(US|GB|AU|CA|NZ|IE))?$/.test(language() ?? '');
 
 type Zone = string | undefined;
 
 /**
- * Creates each format once per zone, since they are costly. In the local zone, some need no format.
+ * Returns the formats of a zone. Each is created once per zone, because they are costly. In the
+ * local zone, some formats are not needed.
  */
 function formats(
   options: Intl.DateTimeFormatOptions,
@@ -71,14 +72,17 @@ const dayOfYear = formats({ year: 'numeric', month: 'short', day: 'numeric' });
 const year = formats({ year: 'numeric' });
 const full = formats({ dateStyle: 'medium', timeStyle: 'long' });
 
-/** Whether two moments are on the same day. */
+/** Whether two times are on the same day. */
 export function isSameDay(a: number, b: number, zone: Zone): boolean {
   const dayOf = (moment: number): string =>
     zone === undefined ? new Date(moment).toDateString() : dayOfYear(new Date(moment), zone);
   return dayOf(a) === dayOf(b);
 }
 
-/** Clock time on the day of `now`, `Nov 3 14:02` in its year, with the year else. */
+/**
+ * Returns the clock time on the present day, `Nov 3 14:02` in the same year, and also the year
+ * otherwise.
+ */
 export function time(iso: string, now: number, zone: Zone): string {
   const date = new Date(iso);
   if (isSameDay(date.getTime(), now, zone)) return clock(date, zone);
@@ -86,7 +90,7 @@ export function time(iso: string, now: number, zone: Zone): string {
   return `${(ofThisYear ? day : dayOfYear)(date, zone)} ${short(date, zone)}`;
 }
 
-/** Hours and minutes, with the day if the range is longer than a day. */
+/** Returns hours and minutes, with the day if the range is longer than a day. */
 export function axisTime(iso: string, zone: Zone, withDay: boolean): string {
   const date = new Date(iso);
   return withDay ? `${day(date, zone)} ${short(date, zone)}` : short(date, zone);
@@ -96,12 +100,12 @@ export function fullTime(iso: string, zone: Zone): string {
   return full(new Date(iso), zone);
 }
 
-/** Clock time with milliseconds, for logs. */
+/** Returns the clock time with milliseconds, for logs. */
 export function preciseTime(iso: string, zone: Zone): string {
   return `${clock(new Date(iso), zone)}.${iso.slice(20, 23)}`;
 }
 
-/** Shows both ends of an id, since UUIDv7s of the same time begin alike. */
+/** Returns both ends of an id, because UUIDv7 ids of the same time begin alike. */
 export function shortId(id: string): string {
   return id.length <= 16 ? id : `${id.slice(0, 8)}…${id.slice(-4)}`;
 }
@@ -109,33 +113,33 @@ export function shortId(id: string): string {
 let numbers: Intl.NumberFormat | undefined;
 let compact: Intl.NumberFormat | undefined;
 
-/** The whole number, grouped. */
+/** Returns the whole number with grouped digits. */
 export function whole(n: number): string {
   if (isPlain()) return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
   numbers ??= new Intl.NumberFormat(language());
   return numbers.format(n);
 }
 
-/** A number as a card shows it. */
+/** Returns a number in the short form of a card. */
 export function count(n: number): string {
   if (n < 100_000) return whole(n);
   compact ??= new Intl.NumberFormat(language(), { notation: 'compact', maximumFractionDigits: 1 });
   return compact.format(n);
 }
 
-/** `1 task`, `206 tasks`. */
+/** Returns a number with its noun, such as `1 task` or `206 tasks`. */
 export function plural(n: number, word: string): string {
   return `${whole(n)} ${word}${n === 1 ? '' : 's'}`;
 }
 
-/** A share in percent. It is "100 %" only if nothing failed. */
+/** Returns a share in percent. It is "100 %" only if nothing failed. */
 export function percent(share: number | null): string {
   if (share === null) return '—';
   const rounded = share < 1 ? Math.min(99.9, Math.round(share * 1000) / 10) : 100;
   return `${rounded} %`;
 }
 
-/** Bytes in words. */
+/** Returns a number of bytes in words. */
 export function bytes(n: number): string {
   return n < 1024
     ? `${n} B`
@@ -145,8 +149,8 @@ export function bytes(n: number): string {
 }
 
 /**
- * Says how many slots of a process are held by handlers that did not stop when their attempt was
- * given up.
+ * Says how many slots of a process are occupied by handlers that did not stop when their attempt
+ * ended.
  */
 export function stuckText(stuck: number, slots: number | null): string {
   return (

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 
-/** What every link of the dashboard takes. */
+/** Properties of every link of the dashboard. */
 export interface LinkProps {
   class?: string | undefined;
   title?: string | undefined;
@@ -17,7 +17,7 @@ interface Followed extends LinkProps {
 }
 
 /**
- * A link that the page follows without loading. A press with a modifier key is left to the browser.
+ * A link that opens without loading a new document. The browser handles clicks with a modifier key.
  */
 export function Link({ href, follow, current, children, ...rest }: Followed) {
   const onClick = (event: MouseEvent): void => {

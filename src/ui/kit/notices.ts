@@ -1,17 +1,17 @@
 import { signal } from '@preact/signals';
 import { ProblemError } from '../../client/client.js';
 
-/** A message to the user: an outcome, or a failure that screen readers announce at once. */
+/** A message to the user: an outcome, or a failure. Screen readers announce failures at once. */
 export interface Notice {
   text: string;
   failed: boolean;
-  /** Reverts what was done. */
+  /** Reverts the action. */
   undo?: (() => Promise<void>) | undefined;
-  /** Where to see the result. */
+  /** Link to the result. */
   link?: { text: string; href: string } | undefined;
 }
 
-/** The notice that is shown now. */
+/** The notice that is shown at present. */
 export const notice = signal<Notice | undefined>(undefined);
 
 /** Shows an outcome. */
@@ -20,7 +20,8 @@ export function notify(text: string, more: Pick<Notice, 'undo' | 'link'> = {}): 
 }
 
 /**
- * Returns the text of an error. If the server is at fault, it names the request, as the log does.
+ * Returns the text of an error. If the server caused the error, the text contains the request id,
+ * which is also in the log.
  */
 export function describeError(error: unknown): string {
   if (!(error instanceof ProblemError))
@@ -30,7 +31,10 @@ export function describeError(error: unknown): string {
   return status >= 500 ? `${message} (${code}, request ${requestId ?? 'unknown'})` : message;
 }
 
-/** Shows a failure, unless the session has ended: the page then asks the user to sign in. */
+/**
+ * Shows a failure. If the session has ended, shows nothing, because the page then asks the user to
+ * sign in.
+ */
 export function showError(error: unknown): void {
   if (isSignedOut(error)) return;
   notice.value = { text: describeError(error), failed: true };
@@ -39,14 +43,14 @@ export function showError(error: unknown): void {
 const observers = new Set<(error: unknown) => void>();
 
 /**
- * Calls a function with each error of a request, so that it can note an outage or the end of the
- * session.
+ * Registers a function that receives the error of each failed request, so that it can detect an
+ * outage or the end of the session.
  */
 export function observeErrors(observer: (error: unknown) => void): void {
   observers.add(observer);
 }
 
-/** Reports an error to the observers. Returns whether it means that the session has ended. */
+/** Passes an error to the observers. Returns whether it means that the session has ended. */
 export function isSignedOut(error: unknown): boolean {
   for (const observe of observers) observe(error);
   return error instanceof ProblemError && error.status === 401;

@@ -2,7 +2,7 @@ import type { Signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { ProblemError } from '../../client/client.js';
 
-/** Shows in place what could not be loaded and why, with a button that tries again. */
+/** Shows what could not be loaded and why, with a button to try again. */
 export function Failure({
   error,
   what,
@@ -49,12 +49,12 @@ export function Skeleton({ rows = 6 }: { rows?: number }) {
   );
 }
 
-/** Something that is loaded from the server. */
+/** Data that is loaded from the server. */
 export interface Source<T> {
   value: Signal<T | undefined>;
-  /** What went wrong last; the value before it stays. */
+  /** The error of the last load. The previous value stays. */
   error: Signal<unknown>;
-  /** Loads it again, in place of a load that is under way. */
+  /** Loads the data again. Replaces a load in progress. */
   load(): Promise<void>;
 }
 
@@ -65,8 +65,8 @@ interface WhenProps<T> {
 }
 
 /**
- * Shows what is loaded. Until then it shows a skeleton, or the error; the value of an earlier load
- * stays.
+ * Shows loaded data. Until it is loaded, shows a skeleton or the error. The value of an earlier
+ * load stays.
  */
 export function When<T>({ source, what, children }: WhenProps<T>) {
   const value = source.value.value;

@@ -3,16 +3,16 @@ import type { ComponentChildren } from 'preact';
 /** A column of a {@link DataTable}. */
 export interface Column<T> {
   /**
-   * Text of the table header, which each cell repeats on a phone. Empty over the buttons of the
-   * rows.
+   * Text of the column header, which each cell repeats on a phone. Empty for the column of the
+   * buttons.
    */
   header: string;
   cell: (row: T) => ComponentChildren;
-  /** Whether its cells name their rows. */
+  /** Whether the cells of the column are row headers. */
   isRowHeader?: boolean;
-  /** Class of a cell, or what gives it. */
+  /** Class of the cells, or a function that returns the class of a cell. */
   class?: string | ((row: T) => string);
-  /** Whether the cells leave out the header on a phone. */
+  /** Whether the cells omit the header on a phone. */
   hideLabel?: boolean;
 }
 
@@ -24,8 +24,8 @@ interface DataTableProps<T> {
 }
 
 /**
- * A table whose rows become cards on a phone. Each row is redrawn by itself when a signal that its
- * cells read changes.
+ * A table whose rows become cards on a phone. When a signal that a cell reads changes, only that
+ * row is redrawn.
  */
 export function DataTable<T>({ caption, columns, rows, keyOf }: DataTableProps<T>) {
   return (
@@ -76,12 +76,12 @@ function Row<T>({ row, columns }: { row: T; columns: readonly Column<T>[] }) {
   );
 }
 
-/** The column of the buttons of each row. */
+/** Returns the column with the buttons of each row. */
 export function actionsColumn<T>(cell: Column<T>['cell']): Column<T> {
   return { header: '', class: 'row-actions', cell };
 }
 
-/** The button for the page after the last one. */
+/** The button that loads the next page. */
 export function More({ more }: { more: (() => void) | undefined }) {
   if (!more) return null;
   return (

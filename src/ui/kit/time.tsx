@@ -1,7 +1,7 @@
 import { now, timeZone, today } from './clock.js';
 import { axisTime, fullTime, preciseTime, relative, time } from './formats.js';
 
-/** A time in the zone of the page. */
+/** A time in the time zone of the page. */
 export function Time({
   at,
   form = 'clock',
@@ -22,8 +22,9 @@ export function Time({
 }
 
 /**
- * Gives a time under the pointer a title with its other forms. Titles on every time would cost
- * more than the rows. The element may come to show another time, so each move sets the title.
+ * Gives the time under the pointer a title with its other forms. A title on every time would cost
+ * more than the rows. An element can show another time later, so each pointer movement sets the
+ * title.
  */
 export function showTimeTitles(): void {
   document.addEventListener('pointermove', ({ target }) => {

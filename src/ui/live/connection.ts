@@ -6,10 +6,10 @@ import { bootstrap } from '../state/bootstrap.js';
 import { paused } from '../state/preferences.js';
 import { SharedStream } from './shared-stream.js';
 
-// The page's end of the stream. SharedStream delivers each change to `take`, which keeps the
-// signals below up to date and passes tasks and log lines to the listeners. While the page is
-// paused or hidden, changes are only counted or noted; the listeners then reload their data when it
-// is shown again.
+// Connects the page to the stream. SharedStream passes each change to `take`. `take` updates the
+// signals below and passes changes of tasks and log lines to the listeners. While the page is
+// paused, changed tasks are only counted. While it is hidden, the page only notes that data is out
+// of date. When it resumes or becomes visible, the listeners reload their data.
 
 /** The state of the stream. */
 const state = signal<'connecting' | 'live' | 'offline'>('connecting');
@@ -18,15 +18,15 @@ export const connection = computed(() =>
   state.value === 'live' && paused.value ? 'paused' : state.value,
 );
 /**
- * Since when the page is offline, and when the next attempt is, in milliseconds of the server's
- * clock.
+ * When the connection was lost and when the next attempt starts, in milliseconds of the server's
+ * clock. `undefined` while connected.
  */
 export const offline = signal<{ since: number; nextTry: number } | undefined>(undefined);
 /** Whether the session has ended, so that the user must sign in. */
 export const signedOut = signal(false);
 /** The latest counts of all tasks. */
 export const stats = signal<StatsSnapshot | undefined>(undefined);
-/** How many tasks have changed while the page is paused, up to a limit. */
+/** Number of tasks that changed while the page is paused, up to a limit. */
 export const missed = signal(0);
 const missedTasks = new Set<string>();
 const maxMissed = 10_000;
@@ -36,9 +36,9 @@ export const newVersion = signal(false);
 type TasksChange = Extract<Change, { type: 'tasks' }>;
 type LogChange = Extract<Change, { type: 'log' }>;
 
-/** What parts of the page do with changes. */
+/** Callbacks of parts of the page. */
 interface Listeners {
-  /** Called for every change, also while the page is paused or hidden. */
+  /** Called for every change of tasks, even while the page is paused or hidden. */
   always(change: TasksChange): void;
   tasks(change: TasksChange): void;
   log(change: LogChange): void;
@@ -48,7 +48,7 @@ interface Listeners {
 
 const listeners = new Set<Partial<Listeners>>();
 
-/** Listens to the stream until the function it returns is called. */
+/** Adds a listener to the stream. Returns a function that removes it. */
 export function listen(listener: Partial<Listeners>): () => void {
   listeners.add(listener);
   return () => void listeners.delete(listener);
@@ -107,8 +107,7 @@ function onHello({ serverTime, resumed, version }: Extract<Change, { type: 'hell
   setClock(serverTime);
   newVersion.value = version !== bootstrap.version;
   reached();
-  // A stream that could not be resumed lacks the changes since the last one, or since the page was
-  // served.
+  // If the stream could not be resumed, the page may have missed changes.
   if (!resumed && !paused.value) reloadAll();
 }
 
@@ -143,7 +142,7 @@ function signedIn(): void {
 
 let latest: StatsSnapshot | undefined;
 
-/** A paused page keeps its counts, but shows which queues are paused. */
+/** Updates the counts. A paused page keeps its counts, but shows which queues are paused. */
 function takeStats(change: StatsSnapshot): void {
   latest = change;
   const shown = stats.peek();
@@ -158,7 +157,8 @@ function takeTasks(change: TasksChange): void {
     missed.value = missedTasks.size;
     return;
   }
-  // A hidden page is not seen, and its timers are slow: it is updated when it is shown again.
+  // Timers of a hidden page are slow, and the user does not see it. It is updated when it becomes
+  // visible.
   if (document.hidden) {
     stale = true;
     return;
@@ -168,7 +168,7 @@ function takeTasks(change: TasksChange): void {
   });
 }
 
-/** Pauses the page, or resumes it and shows the present state. */
+/** Pauses the page, or resumes it and shows the present data. */
 export function togglePause(): void {
   paused.value = !paused.value;
   if (paused.value) return;

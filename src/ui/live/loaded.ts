@@ -4,28 +4,29 @@ import type { Source } from '../kit/states.js';
 import { paused } from '../state/preferences.js';
 import { listen } from './connection.js';
 
-/** Something that is loaded from the server and kept fresh. */
+/** Data that is loaded from the server and kept up to date. */
 export interface Loaded<T> extends Source<T> {
   loading: Signal<boolean>;
-  /** Loads the value again when tasks change. The first `load` does so too. */
+  /** Starts to load the data again when tasks change. The first `load` also does this. */
   watch(): void;
 }
 
-/** Milliseconds between two loads while tasks change. */
+/** Minimum number of milliseconds between two loads while tasks change. */
 const pause = 5000;
 
 interface Options<T> {
   /** The value before the first load. */
   first?: T | undefined;
   /**
-   * Whether a value can change although no task does. It is then loaded again every five seconds.
+   * Whether the value can change without a change of tasks. It is then loaded again every five
+   * seconds.
    */
   changesAlone?(value: T): boolean;
 }
 
 /**
- * Loads something by `ask` whenever `load` is called. While `isShown`, it also loads when tasks
- * have changed, at most every five seconds, so that an idle page sends no requests.
+ * Loads data with `ask` whenever `load` is called. While `isShown` returns true, it also loads when
+ * tasks have changed, at most every five seconds. So an idle page sends no requests.
  */
 export function loaded<T>(
   ask: (signal: AbortSignal) => Promise<T>,
@@ -62,7 +63,7 @@ export function loaded<T>(
     timer = setTimeout(() => {
       timer = undefined;
       if (!isShown()) return;
-      // A paused page must not change, and a hidden one is not seen.
+      // A paused page must not change, and the user does not see a hidden page.
       if (paused.peek() || document.hidden) loadSoon();
       else void load();
     }, pause);

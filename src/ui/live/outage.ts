@@ -5,25 +5,25 @@ import { observeErrors } from '../kit/notices.js';
 import { client } from '../state/bootstrap.js';
 import { reloadAll } from './connection.js';
 
-/** An outage of the tasks, or of the sessions, as the server reports it. */
+/** An outage of the task engine or the session store, as the server reports it. */
 interface Outage {
-  /** When it was noticed, in milliseconds of the server's clock. */
+  /** When the page noticed the outage, in milliseconds of the server's clock. */
   since: number;
-  /** What is unreachable, in the words of the server. */
+  /** The server's description of what is unreachable. */
   why: string;
 }
 
-/** The present outage, if there is one. */
+/** The present outage, or `undefined`. */
 export const outage = signal<Outage | undefined>(undefined);
 
-/** Milliseconds between two checks whether the outage is over. */
+/** Milliseconds between two checks of whether the outage is over. */
 const interval = 3000;
 
 const codes = ['ENGINE_UNAVAILABLE', 'STORE_UNAVAILABLE'];
 
 /**
- * Shows an outage when an error reports one. The page then polls until it is over, and reloads what
- * it shows.
+ * Shows an outage when an error reports one. The page then polls until the outage is over, and
+ * reloads its data.
  */
 export function watchOutages(): void {
   observeErrors(noteOutage);

@@ -9,7 +9,7 @@ interface Page<T> {
 
 interface Pages<T> {
   source: Loaded<Page<T>>;
-  /** Loads the page at a cursor. */
+  /** Loads the page at this cursor. */
   ask(cursor: string): Promise<Page<T>>;
   keyOf(item: T): string;
   /** Identifies the list. When it changes, the first page is shown. */
@@ -17,8 +17,8 @@ interface Pages<T> {
 }
 
 /**
- * A list whose first page is kept fresh while further ones are added: what moves out of the first
- * page stays, and nothing is there twice.
+ * Returns a list whose first page is kept up to date while the user adds further pages. Items that
+ * leave the first page stay in the list, and no item appears twice.
  */
 export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): {
   items: readonly T[];
@@ -30,7 +30,7 @@ export function usePages<T>({ source, ask, keyOf, list }: Pages<T>): {
     void source.load();
   }, [list]);
   const first = source.value.value;
-  // The first page is fresher than the ones that were added.
+  // Items of the first page are more recent than those of added pages, so they win.
   const byKey = new Map<string, T>();
   for (const item of [...(first?.items ?? []), ...(kept?.items ?? [])])
     if (!byKey.has(keyOf(item))) byKey.set(keyOf(item), item);

@@ -3,12 +3,12 @@ import { ProblemError } from '../../client/client.js';
 import { base, bootstrap, client } from '../state/bootstrap.js';
 
 /**
- * One stream for all tabs of a browser. Over HTTP/1.1 a browser opens six connections per host, so
- * the seventh tab would hang. A Web Lock chooses the tab that reads, and a BroadcastChannel passes
- * each change to the others. When the reading tab closes, the next holder of the lock resumes after
- * the last change that it received. The reading tab sends heartbeats: if they stop, since the
- * browser has frozen that tab, another tab takes the lock. Web Locks need HTTPS or localhost;
- * without them, each tab reads for itself.
+ * Shares one stream between all tabs of a browser. Over HTTP/1.1, a browser opens only six
+ * connections per host, so the seventh tab would hang. A Web Lock selects the tab that reads the
+ * stream, and a BroadcastChannel passes each change to the other tabs. When the reading tab closes,
+ * the next tab gets the lock and resumes after the last change that it received. The reading tab
+ * sends heartbeats. If they stop because the browser has frozen that tab, another tab takes the
+ * lock. Web Locks require HTTPS or localhost. Without them, each tab reads its own stream.
  */
 
 /** Messages between tabs. */
@@ -23,22 +23,22 @@ type Message =
   | { kind: 'beats'; change: Change | undefined; lastEventId: string | undefined }
   | { kind: 'signed-in' };
 
-/** Callbacks of the page. */
+/** Callbacks that the stream calls. */
 export interface StreamListener {
   take(change: Change): void;
-  /** The server answered with an error that a retry does not fix. */
+  /** Called if the server answers with an error that a retry does not fix. */
   failed(status: number, text: string): void;
-  /** The user signed in, here or in another tab. */
+  /** Called when the user has signed in, in this or another tab. */
   signedIn(): void;
 }
 
 /**
- * Milliseconds between two heartbeats of the reading tab, and without one until another tab takes
- * over.
+ * Milliseconds between two heartbeats of the reading tab, and milliseconds without a heartbeat
+ * after which another tab takes over.
  */
 const heartbeatInterval = 15_000;
 const heartbeatTimeout = 50_000;
-/** Tasks whose logs a stream follows, at most. */
+/** Maximum number of tasks whose logs a stream follows. */
 const maxFollowed = 20;
 
 const name = `taskflow ${base} ${JSON.stringify([bootstrap.user, bootstrap.strategy])}`;
@@ -50,7 +50,7 @@ export class SharedStream {
   readonly #followed = new Map<string, readonly string[]>();
   #lastEventId = bootstrap.lastEventId ?? undefined;
   #lastBeat = Date.now();
-  /** Whether this tab has the changes from before it listened. */
+  /** Whether this tab has all changes from before it started to listen. */
   #caughtUp = false;
   #reading = false;
   #state: { change: Change; at: number } | undefined;
@@ -82,7 +82,7 @@ export class SharedStream {
     this.#note(tab, tasks);
   }
 
-  /** Retries at once if it waits for the next attempt. */
+  /** Retries at once if the stream waits for the next attempt. */
   retryNow(): void {
     this.#resume();
   }
@@ -113,7 +113,10 @@ export class SharedStream {
     }
   }
 
-  /** Compares the last change of both tabs: a page that was served earlier may have missed some. */
+  /**
+   * Compares the last changes of both tabs, because a page that was served earlier may have missed
+   * some.
+   */
   #hearBeat({ change, lastEventId }: Extract<Message, { kind: 'beats' }>): void {
     const heardAll = lastEventId === this.#lastEventId;
     this.#lastEventId = lastEventId;
@@ -123,8 +126,8 @@ export class SharedStream {
   }
 
   /**
-   * Answers a tab that has opened: with the state of the stream, or with the logs that this tab
-   * follows.
+   * Answers a tab that has opened. The reading tab sends the state of the stream. Other tabs send
+   * the ids of the tasks whose logs they follow.
    */
   #onJoin(): void {
     if (this.#reading) this.#beat();
@@ -135,7 +138,7 @@ export class SharedStream {
     this.#say({ kind: 'follows', tab, tasks: this.#followed.get(tab) ?? [] });
   }
 
-  /** Sends the state of the stream, with its times as of now. */
+  /** Sends the state of the stream. Its times are converted to the present. */
   #beat(): void {
     const { change, at } = this.#state ?? {};
     const past = Date.now() - (at ?? 0);
@@ -166,13 +169,13 @@ export class SharedStream {
       void this.#wait(true);
   }
 
-  /** Waits for the lock of the reading tab, or takes it from a tab that sleeps. */
+  /** Waits for the lock of the reading tab. With `steal`, takes it from a frozen tab. */
   async #wait(steal: boolean): Promise<void> {
     this.#lastBeat = Date.now();
     const lockLost = new AbortController();
     try {
       await navigator.locks.request(name, { steal }, () => {
-        // The other tabs answer with the logs that they follow.
+        // The other tabs answer with the tasks whose logs they follow.
         this.#say({ kind: 'joins' });
         return this.#read(lockLost.signal);
       });
@@ -207,8 +210,7 @@ export class SharedStream {
   }
 
   #take(change: Change): void {
-    // A change that arrives before this tab has caught up does not mean that it has the earlier
-    // ones.
+    // Before this tab has caught up, a change does not prove that the tab has all earlier changes.
     if (this.#reading || this.#caughtUp) this.#lastEventId = change.id ?? this.#lastEventId;
     if (change.type === 'hello' || change.type === 'lost') this.#state = { change, at: Date.now() };
     this.#listener.take(change);

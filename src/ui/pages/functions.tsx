@@ -95,7 +95,7 @@ function FailedCount({ item: { name, counts } }: { item: Item }) {
   );
 }
 
-/** The functions with their outcomes and settings. */
+/** The page with the functions, their outcomes and their settings. */
 export function FunctionsPage() {
   const { range, words } = stretchOf(view.value.range);
   useEffect(() => void functions.load(), [range]);

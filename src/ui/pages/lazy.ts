@@ -1,6 +1,6 @@
 /**
- * What the second script holds, which loads on demand: the pages that seldom come first, and the
- * larger dialogs.
+ * The entry of the second script, which loads on demand. It contains the larger dialogs and the
+ * pages that users rarely open first.
  */
 export { AuditPage } from './audit/audit.js';
 export { FailuresPage } from './failures/failures.js';

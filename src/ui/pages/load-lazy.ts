@@ -3,7 +3,7 @@ import type * as Lazy from './lazy.js';
 
 /** The second script of the dashboard, once it is loaded. */
 export const lazy = signal<typeof Lazy | undefined>(undefined);
-/** Why it could not be loaded. The usual reason is that the server has been updated. */
+/** The error if the script could not be loaded. Usually, the server has been updated. */
 export const lazyError = signal<unknown>(undefined);
 
 /** Loads the second script. */

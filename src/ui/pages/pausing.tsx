@@ -4,7 +4,7 @@ import { may } from '../state/bootstrap.js';
 
 type Pause = QueueList['items'][number]['pause'];
 
-/** Says that a queue or a schedule is paused, by whom, since when and why. */
+/** Shows that a queue or a schedule is paused, with the user, the time and the reason. */
 export function PauseNote({ pause }: { pause: Pause }) {
   if (!pause) return null;
   return (
@@ -18,7 +18,7 @@ export function PauseNote({ pause }: { pause: Pause }) {
   );
 }
 
-/** The button that pauses or resumes, whichever applies. */
+/** The button that pauses or resumes a queue or a schedule. */
 export function PauseButton({
   paused,
   pause,

@@ -1,6 +1,6 @@
 import { show, view } from '../state/view.js';
 
-/** The periods of charts and counts, with the seconds of a bar. */
+/** The periods of charts and counts, with the number of seconds of a bar. */
 const stretches = {
   '-1h': { words: '1 h', seconds: 3600, step: 60 },
   '-6h': { words: '6 h', seconds: 21_600, step: 300 },
@@ -12,7 +12,7 @@ type Stretch = keyof typeof stretches;
 
 const standard: Stretch = '-24h';
 
-/** The period that the address names. */
+/** Returns the period in the address. */
 export function stretchOf(range: string | undefined): {
   range: Stretch;
   words: string;

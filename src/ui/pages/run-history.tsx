@@ -8,12 +8,12 @@ import { ChangeLink } from '../state/links.js';
 
 const endings = ['success', 'failed', 'interrupted', 'cancelled'] as const;
 
-/** Milliseconds between two loads while runs end. */
+/** Minimum number of milliseconds between two loads while runs end. */
 const pause = 3000;
 
 /**
- * The last runs of a function or of one of its schedules, the newest on the right, as links to
- * their tasks.
+ * Shows the last runs of a function or of one of its schedules as links to their tasks. The newest
+ * run is on the right.
  */
 export function RunHistory({
   name,
@@ -76,8 +76,8 @@ export function RunHistory({
 let queue: Promise<void> = Promise.resolve();
 
 /**
- * Loads one after the other, so that fifty rows do not send fifty requests at once. A run history
- * that cannot be loaded is left out.
+ * Loads run histories one after the other, so that fifty rows do not send fifty requests at once.
+ * If a run history cannot be loaded, it is not shown.
  */
 function inTurn(load: () => Promise<void>): void {
   queue = queue.then(load).catch(() => {});

@@ -121,7 +121,7 @@ function Zones() {
   );
 }
 
-/** Settings of this browser, the deletion of history, and the version. */
+/** The page with the settings of this browser, the deletion of history, and the version. */
 export function SettingsPage() {
   return (
     <div class="settings">

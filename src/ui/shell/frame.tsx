@@ -16,12 +16,18 @@ import { Navigation } from './navigation.js';
 import { Notices } from './notices.js';
 import { SignIn } from './sign-in.js';
 
-const eager = { OverviewPage, TasksPage };
+/*
+ * The frame around every page: navigation, header, banners, the page itself and the panel of the
+ * open task. The table `pages` names the component of each page. The overview and the task list are
+ * part of the first script. The other pages load with the second script (`load-lazy.ts`), and the
+ * frame shows a skeleton until then. Notices, dialogs and the sign-in form lie above the page.
+ */
 
+const eager = { OverviewPage, TasksPage };
 const isEager = (component: string): component is keyof typeof eager =>
   Object.hasOwn(eager, component);
 
-/** The component of a page. */
+/** The content of a page. */
 function Content({ name }: { name: PageName }) {
   const { component } = pages[name];
   if (!isEager(component)) return <LazyContent component={component} />;
@@ -31,7 +37,7 @@ function Content({ name }: { name: PageName }) {
 
 type LazyPage = Exclude<(typeof pages)[PageName]['component'], keyof typeof eager>;
 
-/** A page of the second script. */
+/** A page whose component is in the second script. */
 function LazyContent({ component }: { component: LazyPage }) {
   useEffect(() => void loadLazy(), [component]);
   const Page = lazy.value?.[component];
@@ -47,7 +53,7 @@ function LazyContent({ component }: { component: LazyPage }) {
   );
 }
 
-/** Scrolls to where the user left this entry of the history, once its list is loaded. */
+/** Restores the scroll position of an entry of the browser history, once its list is loaded. */
 function useScroll(): void {
   const target = scrollTarget.value;
   const waits = loading.value;

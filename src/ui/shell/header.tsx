@@ -16,13 +16,13 @@ const words = {
   paused: 'Paused',
 };
 
-/** Switches between the zone of the browser and UTC, and drops a zone that the address names. */
+/** Switches between the time zone of the browser and UTC. Removes a time zone from the address. */
 export function toggleZone(): void {
   zonePreference.value = zone.peek() === 'UTC' ? 'local' : 'UTC';
   show({ tz: undefined }, { replace: true });
 }
 
-/** The top of every page: its name, the state of the connection, and the user. */
+/** The header of every page: its name, the state of the connection, and the user. */
 export function Header() {
   return (
     <header class="header">

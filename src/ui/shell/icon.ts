@@ -1,7 +1,7 @@
 import { effect } from '@preact/signals';
 import { stats } from '../live/connection.js';
 
-/** Puts a dot on the icon of a hidden page when tasks fail. */
+/** Adds a dot to the icon of a hidden page when tasks fail. */
 export function watchIcon(): void {
   const link = document.querySelector<HTMLLinkElement>('link[rel=icon]');
   const { alert } = link?.dataset ?? {};

@@ -5,12 +5,14 @@ import { amount } from '../pages/task-list/table.js';
 import { AddressLink } from '../state/links.js';
 
 /**
- * Milliseconds that an outcome stays, and between two announcements of how many tasks are shown.
+ * Milliseconds that an outcome stays visible. Also the minimum time between two announcements of
+ * how many tasks are shown.
  */
 const stay = 10_000;
 
 /**
- * The last notice. An outcome disappears unless the pointer or the focus is on it; a failure stays.
+ * Shows the last notice. An outcome disappears unless the pointer or the focus is on it. A failure
+ * stays.
  */
 export function Notices() {
   const said = notice.value;
@@ -79,8 +81,8 @@ function Dismiss() {
 }
 
 /**
- * Announces to screen readers how many tasks are shown, at most every ten seconds, and at once that
- * a selection is gone.
+ * Announces to screen readers how many tasks are shown, at most every ten seconds. It announces a
+ * cleared selection at once.
  */
 function Announcer() {
   const [text, setText] = useState('');

@@ -40,7 +40,7 @@ function move(by: 1 | -1): void {
   next?.closest('tr')?.scrollIntoView({ block: 'nearest' });
 }
 
-/** The id of the open task, or of the row with the focus. */
+/** Returns the id of the open task, or of the row with the focus. */
 function presentId(): string | undefined {
   return (
     view.peek().task ?? document.activeElement?.closest<HTMLElement>('tr[data-task]')?.dataset.task
@@ -92,10 +92,10 @@ const isField = (target: EventTarget | null): boolean =>
   (target as HTMLInputElement).type !== 'checkbox';
 
 let afterG = 0;
-/** Milliseconds within which the key after `g` must be pressed. */
+/** Milliseconds within which the user must press the key after `g`. */
 const second = 1500;
 
-/** Handles the shortcuts for as long as the page is open. */
+/** Handles shortcuts as long as the page is open. */
 export function listenToKeys(): void {
   document.addEventListener('keydown', (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {

@@ -13,7 +13,7 @@ async function signIn(form: HTMLFormElement): Promise<string> {
     redirect: 'manual',
   }).catch(() => undefined);
   if (!response) return 'The server is unreachable.';
-  // A successful login redirects to the requested page.
+  // A successful login answers with a redirect.
   if (response.type === 'opaqueredirect') return '';
   if (response.status === 429)
     return `Too many attempts. Try again in ${response.headers.get('Retry-After') ?? 'some'} s.`;
@@ -22,7 +22,7 @@ async function signIn(form: HTMLFormElement): Promise<string> {
     : `Signing in failed (${response.status}).`;
 }
 
-/** Asks the user to sign in again over the page when the session has ended. */
+/** When the session has ended, asks the user to sign in again in a dialog over the page. */
 export function SignIn() {
   const dialog = useRef<HTMLDialogElement>(null);
   const [error, setError] = useState('');
@@ -44,7 +44,8 @@ export function SignIn() {
       (answer) => answer.json() as Promise<{ username: string; strategy: string }>,
       () => undefined,
     );
-    // A different user, or the same name in another strategy, needs a page with their own roles.
+    // Another user, or the same name in another strategy, may have other roles, so the page is
+    // loaded again.
     if (who?.username !== bootstrap.user || who?.strategy !== bootstrap.strategy) {
       location.reload();
       return;

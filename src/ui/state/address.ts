@@ -16,10 +16,10 @@ export type Sort = `${'' | '-'}${(typeof sortKeys)[number]}`;
 
 export const tabs = ['summary', 'logs', 'data', 'facts'] as const;
 
-/** The parts of an open task. */
+/** The tabs of the panel of a task. */
 export type Tab = (typeof tabs)[number];
 
-/** Which tasks a list shows. Names are those of the API. */
+/** The filters of a list. They have the names of the API. */
 export interface Filter {
   status: readonly TaskStatus[];
   name: string | undefined;
@@ -32,7 +32,7 @@ export interface Filter {
   to: string | undefined;
 }
 
-/** What the page shows. The address holds all of it, so that a link shows the same. */
+/** What the page shows. The address contains all of it, so that a link shows the same view. */
 export interface View extends Filter {
   view: PageName;
   sort: Sort;
@@ -42,15 +42,15 @@ export interface View extends Filter {
   attempt: number | undefined;
   /** Time zone of all times. */
   tz: string | undefined;
-  /** Stretch of the charts and sums of a page: `-1h`, `-6h`, `-24h`, `-7d`. */
+  /** Period of the charts and sums of a page: `-1h`, `-6h`, `-24h`, `-7d`. */
   range: string | undefined;
-  /** `all`: of the failures also those that nothing is failed by any more. */
+  /** `all` also includes failure groups that no failed task belongs to any longer. */
   which: 'all' | undefined;
   /** Filters of the audit. */
   actor: string | undefined;
   action: string | undefined;
   outcome: 'done' | 'refused' | 'failed' | undefined;
-  /** Parameters that are not ours. They are kept. */
+  /** Parameters of other programs. The address keeps them. */
   others: readonly (readonly [string, string])[];
 }
 
@@ -66,7 +66,7 @@ export const noFilter: Filter = {
   to: undefined,
 };
 
-/** The view of an empty address. Addresses leave out these values. */
+/** The view of an address without parameters. Addresses omit these values. */
 export const wholeView: View = {
   ...noFilter,
   view: 'overview',
@@ -86,14 +86,14 @@ export const wholeView: View = {
 
 const aTime = /^(-\d{1,6}[smhd]|\d{4}-\d{2}-\d{2}(T[\d:.]+(Z|[+-]\d{2}:\d{2}))?)$/;
 const text = (max: number) => (value: string) => value.length > 0 && value.length <= max;
-/** Longest id or name in an address. BullMQ does not bound them. */
+/** Maximum length of an id or name in an address. BullMQ does not limit them. */
 export const maxName = 4096;
-/** Longest cursor: it may hold such an id, in base64. */
+/** Maximum length of a cursor, which may contain such an id in base64. */
 const maxCursor = 6000;
 const among = (values: readonly string[]) => (value: string) => values.includes(value);
 const isSort = (value: string): boolean => among(sortKeys)(value.replace(/^-/, ''));
 
-/** Which values each parameter may have. */
+/** Checks the value of each parameter. */
 const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean> = {
   view: among(pageNames),
   status: among(statuses),
@@ -121,7 +121,9 @@ const accepts: Record<Exclude<keyof View, 'others'>, (value: string) => boolean>
 const lists = ['status', 'tag'];
 const filterNames = Object.keys(noFilter) as readonly (keyof Filter)[];
 
-/** Reads an address. Parameters with invalid values are ignored, and `refused` names them. */
+/**
+ * Reads an address. Ignores parameters with invalid values and returns their names in `refused`.
+ */
 export function readView(search: string): { view: View; refused: readonly string[] } {
   const view: Record<string, unknown> = { ...wholeView };
   const others: [string, string][] = [];
@@ -133,12 +135,12 @@ export function readView(search: string): { view: View; refused: readonly string
     else view[name] = name === 'attempt' ? Number(value) : value;
   }
   const read = { ...view, others } as unknown as View;
-  // Filters without a page mean the list of tasks.
+  // An address with filters but without a page means the list of tasks.
   if (read.view === wholeView.view && isFiltered(read)) read.view = 'tasks';
   return { view: read, refused };
 }
 
-/** The parameters of a view: defaults are left out, names are sorted. */
+/** Returns the query of a view. Omits default values and sorts the names. */
 export function viewQuery({ others, ...view }: View): string {
   const pairs: [string, string][] = others.map(([name, value]) => [name, value]);
   for (const [name, value] of Object.entries(view) as [keyof typeof view, unknown][]) {
@@ -149,7 +151,7 @@ export function viewQuery({ others, ...view }: View): string {
   return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs)}`;
 }
 
-/** Whether a list shows less than everything. */
+/** Whether a filter excludes tasks from a list. */
 export function isFiltered(filter: Filter): boolean {
   return filterNames.some((name) =>
     lists.includes(name)
@@ -158,7 +160,7 @@ export function isFiltered(filter: Filter): boolean {
   );
 }
 
-/** The filters of a view, as the API takes them. */
+/** Returns the filters of a view in the form of the API. */
 export function filterOf(view: View): Filter {
   return Object.fromEntries(filterNames.map((name) => [name, view[name]])) as unknown as Filter;
 }

@@ -5,24 +5,24 @@ export const bootstrap: DashboardFacts = JSON.parse(
   document.getElementById('facts')?.textContent ?? '{}',
 ) as DashboardFacts;
 
-/** The path of the API. The dashboard is at `base/dashboard`. */
+/** The base path of the API. The dashboard is at `base/dashboard`. */
 export const base = location.pathname.replace(/\/dashboard$/, '');
 
 export const client = createClient(base);
 
 /**
- * Returns the name of a user, with the strategy unless it is the only one: users of different
- * strategies can have the same name.
+ * Returns the name of a user. Adds the strategy unless it is the only one, because users of
+ * different strategies can have the same name.
  */
 export function userText(name: string, strategy: string | null | undefined): string {
   const isOnly = bootstrap.strategies.length === 1 && bootstrap.strategies[0] === strategy;
   return strategy == null || isOnly ? name : `${name} (${strategy})`;
 }
 
-/** The signed-in user, as {@link userText}; empty if no user signs in. */
+/** The name of the signed-in user as {@link userText} returns it; empty without a login. */
 export const ownName = bootstrap.user === null ? '' : userText(bootstrap.user, bootstrap.strategy);
 
-/** Whether the user may do this, and the engine can. */
+/** Whether the user may perform an action and the engine supports it. */
 export function may(action: string): boolean {
   return bootstrap.mayAct && bootstrap.can.includes(action);
 }

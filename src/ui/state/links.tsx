@@ -2,7 +2,7 @@ import { Link, type LinkProps } from '../kit/links.js';
 import { readView, type View } from './address.js';
 import { goTo, linkTo, linkToPage, show } from './view.js';
 
-/** A link to a page of the dashboard that sets only these conditions. */
+/** A link to a page of the dashboard with only these filters. */
 export function PageLink({ to, ...rest }: LinkProps & { to: Partial<View>; current?: boolean }) {
   return <Link {...rest} href={linkToPage(to)} follow={() => goTo(to)} />;
 }

@@ -1,23 +1,21 @@
 import type { DashboardFacts } from '../../client/client.js';
 
 interface DashboardPage {
-  /** Text of the link and of the heading. */
+  /** Text of the link and the heading. */
   label: string;
   /** The key that opens the page after `g`. */
   key: string;
-  /**
-   * Exported name of the component. The frame resolves it, since most components load on demand.
-   */
+  /** Name of the component. The frame resolves it, because most components load on demand. */
   component: string;
-  /** Whether a phone shows the link beside "More", which holds the others. */
+  /** Whether a phone shows the link next to "More", which contains the other links. */
   onPhone?: boolean;
-  /** Whether there is something to show on the page. Default: always. */
+  /** Whether the page has content for this user. Default: always. */
   isOffered?(bootstrap: DashboardFacts): boolean;
 }
 
 /**
- * Every page of the dashboard, by its `view` parameter and in the order of the links. Addresses,
- * navigation, shortcuts and help are derived from this table.
+ * Every page of the dashboard, by its `view` parameter and in the order of the links. The
+ * addresses, the navigation, the shortcuts and the help are derived from this table.
  */
 export const pages = {
   overview: { label: 'Overview', key: 'o', component: 'OverviewPage', onPhone: true },
@@ -39,12 +37,12 @@ export type PageName = keyof typeof pages;
 
 export const pageNames = Object.keys(pages) as readonly PageName[];
 
-/** Pages that this user is offered. */
+/** Returns the pages that this user can open. */
 export function offeredPages(bootstrap: DashboardFacts): readonly PageName[] {
   return pageNames.filter((name) => (pages[name] as DashboardPage).isOffered?.(bootstrap) ?? true);
 }
 
-/** Pages whose link a phone shows beside "More". */
+/** Whether a phone shows the link to a page next to "More". */
 export function isOnPhone(name: PageName): boolean {
   return (pages[name] as DashboardPage).onPhone ?? false;
 }

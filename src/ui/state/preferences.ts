@@ -3,7 +3,10 @@ import { isZone } from './address.js';
 
 const saves: (() => void)[] = [];
 
-/** A setting that this browser keeps. Filters are no settings: the address holds them. */
+/**
+ * Creates a setting that this browser stores. Filters are not settings, because the address
+ * contains them.
+ */
 function preference<T>(
   name: string,
   otherwise: T,
@@ -16,7 +19,7 @@ function preference<T>(
       if (kept.value === otherwise) localStorage.removeItem(key);
       else localStorage.setItem(key, JSON.stringify(kept.value));
     } catch {
-      // The browser allows no storage: the setting holds until the page is closed.
+      // The browser does not allow storage, so the setting lasts until the page is closed.
     }
   });
   return kept;
@@ -33,9 +36,9 @@ function read<T>(key: string, otherwise: T, isValid: (value: unknown) => boolean
 
 const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
 
-/** Whether single letters do something (WCAG 2.1.4). */
+/** Whether single letters are shortcuts (WCAG 2.1.4). */
 export const shortcutsOn = preference('shortcuts', true, isBoolean);
-/** Whether the page is paused, so that it shows no changes. */
+/** Whether the page is paused. A paused page shows no changes. */
 export const paused = preference('paused', false, isBoolean);
 /** The time zone of all times: `local`, `UTC`, or the name of one. */
 export const zonePreference = preference<string>(
@@ -46,11 +49,11 @@ export const zonePreference = preference<string>(
 export const pageSize = preference<number>('rows', 50, (value) =>
   [50, 100, 200].includes(value as number),
 );
-/** The width of the open task: 0 to 2. */
+/** The width of the panel of a task: 0 to 2. */
 export const panelWidth = preference<number>('panel', 0, (value) =>
   [0, 1, 2].includes(value as number),
 );
-/** Whether long lines of a log are wrapped. */
+/** Whether long lines of a log wrap. */
 export const wrapsLog = preference('wrap', true, isBoolean);
 
 /** Saves each setting when it changes. */

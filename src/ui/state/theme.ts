@@ -9,8 +9,7 @@ const fixed = document.documentElement.dataset.theme;
 export const theme = signal<Theme>(fixed === 'light' || fixed === 'dark' ? fixed : 'system');
 
 /**
- * Sets the theme, and keeps it in a cookie so that the server can put it into the page before it is
- * painted.
+ * Sets the theme and stores it in a cookie, so that the server can set it before the first paint.
  */
 export function setTheme(chosen: Theme): void {
   theme.value = chosen;

@@ -1,19 +1,19 @@
 import { computed, signal } from '@preact/signals';
 import { type Filter, readView, type Sort, type View, viewQuery, wholeView } from './address.js';
 
-/** The dashboard is one page: only what follows its path changes. */
+/** The path of the dashboard. Only the query of the address changes. */
 const here = location.pathname;
 const first = readView(location.search);
 
-/** Parameters of the address whose values are not valid. */
+/** Parameters of the address with invalid values. */
 export const ignoredParameters = first.refused;
-/** What the page shows now. */
+/** What the page shows at present. */
 export const view = signal(first.view);
 /**
  * The name of the page. It changes less often than the view, so that fewer components are redrawn.
  */
 export const page = computed(() => view.value.view);
-/** Where to scroll to once the page is loaded. */
+/** The scroll position to restore once the page is loaded. */
 export const scrollTarget = signal<number | undefined>(undefined);
 
 /** State of an entry of the browser history. */
@@ -28,12 +28,12 @@ const kept = (): Kept => (history.state ?? {}) as Kept;
 /** Cursors of the previous pages of the list. The first page is null. */
 export const pagesBefore = signal<readonly (string | null)[]>(kept().before ?? []);
 
-/** The address of the present view with a change. */
+/** Returns the address of the present view with a change. */
 export function linkTo(change: Partial<View>): string {
   return here + viewQuery({ ...view.value, ...change });
 }
 
-/** The address of a page with only these conditions. The time zone stays. */
+/** Returns the address of a page with only these filters. The time zone stays. */
 export function linkToPage(change: Partial<View>): string {
   return here + viewQuery({ ...fresh(), ...change });
 }
@@ -42,7 +42,7 @@ function fresh(): View {
   return { ...wholeView, tz: view.peek().tz, others: view.peek().others };
 }
 
-/** Goes to a page with only these conditions. */
+/** Opens a page with only these filters. */
 export function goTo(change: Partial<View>): void {
   show({ ...fresh(), ...change });
 }
@@ -77,7 +77,7 @@ export function filterBy(
   );
 }
 
-/** Follows Back and Forward of the browser. */
+/** Follows the Back and Forward buttons of the browser. */
 export function watchHistory(): void {
   history.scrollRestoration = 'manual';
   window.addEventListener('popstate', () => {

@@ -14,8 +14,9 @@ export interface Bar {
 const [width, height] = [600, 120];
 
 /**
- * Outcomes over time, one bar per interval. A bar links to its tasks; dragging over several bars
- * leads to the tasks of all of them. Screen readers announce the sums of each bar.
+ * Shows outcomes over time, one bar per interval. A bar links to its tasks. If the user drags over
+ * several bars, the page opens the tasks of all of them. Screen readers announce the sums of each
+ * bar.
  */
 export function OutcomeBars({
   bars,
@@ -28,7 +29,7 @@ export function OutcomeBars({
   href: (first: Bar, last: Bar) => string;
   choose: (first: Bar, last: Bar) => void;
 }) {
-  /** From the bar where the mouse was pressed to the bar under it. */
+  /** The range from the bar where the user pressed the mouse to the bar under the pointer. */
   const [drawn, setDrawn] = useState<{ from: number; to: number }>();
   const max = Math.max(1, ...bars.map(({ success, failed }) => success + failed));
   const slot = width / Math.max(1, bars.length);
@@ -60,7 +61,7 @@ export function OutcomeBars({
         onPointerMove={(event) => {
           const to = barAt(event);
           if (!drawn || to === drawn.to) return;
-          // This is no click on a bar any more: the chart gets the click, and it has no link.
+          // After a drag, the chart gets the click event instead of a bar, so that no link opens.
           event.currentTarget.setPointerCapture(event.pointerId);
           setDrawn({ ...drawn, to });
         }}
@@ -131,7 +132,7 @@ export function OutcomeBars({
   );
 }
 
-/** The bars of a range, including those without a task. */
+/** Returns the bars of a range, including intervals without a task. */
 export function fill(series: readonly Bar[], seconds: number, step: number): Bar[] {
   const size = step * 1000;
   const byTime = new Map(series.map((bar) => [Math.floor(Date.parse(bar.at) / size), bar]));

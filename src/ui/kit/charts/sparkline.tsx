@@ -1,4 +1,4 @@
-/** A line chart without axes. The text beside it says what it shows. */
+/** A line chart without axes. The text beside it names the values. */
 export function Sparkline({ values, tone }: { values: readonly number[]; tone: string }) {
   const max = Math.max(1, ...values);
   const step = values.length > 1 ? 100 / (values.length - 1) : 100;

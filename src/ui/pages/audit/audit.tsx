@@ -15,7 +15,7 @@ import { Sessions } from './sessions.js';
 
 type Event = Page['items'][number];
 
-/** The conditions of the address. */
+/** Returns the filters in the address. */
 function conditions() {
   const { actor, action, outcome, from } = view.peek();
   return {
@@ -62,10 +62,10 @@ function Field({
   );
 }
 
-/** Colour of each outcome, as the badges of task states have it. */
+/** The colour of each outcome, the same as in the badges of task states. */
 const tones = { done: 'success', refused: 'interrupted', failed: 'failed' } as const;
 
-/** Tasks of an event that are shown before the list is opened. */
+/** Number of tasks of an event that are shown before the user opens the list. */
 const tasksShown = 3;
 
 function TaskLinks({ ids }: { ids: readonly string[] }) {
@@ -123,7 +123,7 @@ const formats = ['csv', 'ndjson'] as const;
 
 const outcomes: readonly View['outcome'][] = ['done', 'refused', 'failed'];
 
-/** A request records at most one event per moment and action. */
+/** Returns the key of an event. A request records at most one event per time and action. */
 const keyOfEvent = (event: Event): string =>
   JSON.stringify([event.at, event.requestId, event.action, event.tasks]);
 
@@ -206,7 +206,7 @@ function Trail() {
   );
 }
 
-/** Who did what, and who is signed in. */
+/** The page with the audit log and the open sessions. */
 export function AuditPage() {
   return (
     <>

@@ -10,8 +10,8 @@ import { bootstrap, client, ownName, userText } from '../../state/bootstrap.js';
 import { page } from '../../state/view.js';
 
 /**
- * The user whose sessions an administrator asked for. An empty name is the signed-in user, an empty
- * strategy is every strategy.
+ * The user whose sessions are shown. An empty name means the signed-in user. An empty strategy
+ * means all strategies.
  */
 let whose = { username: '', strategy: '' };
 
@@ -26,7 +26,7 @@ const sessions = loaded(
   () => page.peek() === 'audit',
 );
 
-/** The browser of a session in a few words. */
+/** Returns the browser of a session in a few words. */
 function device({ userAgent = '' }: OpenSession): string {
   const browser =
     /(Firefox|Edg|OPR|Chrome|Safari|curl)\/?/.exec(userAgent)?.[1] ?? 'Unknown browser';
@@ -36,8 +36,8 @@ function device({ userAgent = '' }: OpenSession): string {
 }
 
 /**
- * Ends one session. Its strategy is sent too, so that it cannot be a session of a user with the
- * same name.
+ * Ends one session. The strategy is sent too, so that a user with the same name in another strategy
+ * is not affected.
  */
 function endSession({ id, username, strategy }: OpenSession): Promise<void> {
   return client.endSession(id, { username, strategy });
@@ -108,7 +108,7 @@ const columns: readonly Column<OpenSession>[] = [
   )),
 ];
 
-/** The open sessions of a user, with buttons that end them. */
+/** Shows the open sessions of a user, with buttons that end them. */
 export function Sessions() {
   const [username, setUsername] = useState(whose.username);
   const [strategy, setStrategy] = useState(whose.strategy);

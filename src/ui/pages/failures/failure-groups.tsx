@@ -8,7 +8,7 @@ import { may } from '../../state/bootstrap.js';
 import { ChangeLink, FunctionLink, PageLink } from '../../state/links.js';
 import { actOnFilter } from '../task-list/bulk-actions.js';
 
-/** Milliseconds for which a failure group counts as new. */
+/** Milliseconds during which a failure group counts as new. */
 const newFor = 3_600_000;
 
 /** Retries all failed tasks of a group. */

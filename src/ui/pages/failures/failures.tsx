@@ -24,8 +24,8 @@ const list = loaded(
 );
 
 /**
- * Failures grouped by error, with how often and since when each occurs, and buttons that retry
- * them.
+ * The page with failures grouped by error. It shows how often and since when each group occurs, and
+ * has buttons to retry its tasks.
  */
 export function FailuresPage() {
   const { name, range, which } = view.value;

@@ -9,7 +9,7 @@ import { linkToPage } from '../../state/view.js';
 import { countChanged, NewestOnly } from '../task-list/bulk-actions.js';
 
 /**
- * Retries the tasks that failed in the last `seconds`, of one function or of all. Counts them
+ * Retries tasks that failed in the last `seconds`, of one function or of all functions. Counts them
  * first.
  */
 export async function retryFailedSince(

@@ -1,14 +1,17 @@
 import type { Metrics } from '../../../client/client.js';
 
-/** Whether tasks fail now, since when, and which function fails most. */
+/** Describes whether tasks fail at present, since when, and which function fails most. */
 export interface Health {
   tone: 'good' | 'bad' | 'quiet';
-  /** Of the last fifteen minutes. */
+  /** Number of failures in the last 15 minutes. */
   failed: number;
   ended: number;
-  /** The function that fails most, with its share of the failures of the hour. */
+  /** The function that fails most, and its share of the failures of the last hour. */
   worst: { name: string; share: number } | undefined;
-  /** When the present failures began: the first minute after five minutes without a failure. */
+  /**
+   * When the present failures began: the first minute with a failure after five minutes without
+   * one.
+   */
   since: number | undefined;
 }
 

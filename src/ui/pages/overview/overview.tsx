@@ -22,7 +22,7 @@ import { healthOf } from './health.js';
 
 const isShown = (): boolean => page.peek() === 'overview';
 
-/** The overview that came with the page. It is loaded again as tasks change. */
+/** The overview. Its first value came with the page, and it is loaded again as tasks change. */
 const overview: Loaded<Overview> = loaded(loadOverview, isShown, {
   first: bootstrap.overview ?? undefined,
   changesAlone: ({ workers }) => workers.some(({ stuck }) => Boolean(stuck)),
@@ -100,7 +100,7 @@ interface CardProps {
   values?: readonly number[];
 }
 
-/** A number and its history over the hour, as a link to its tasks. */
+/** A number with its history over the last hour, as a link to its tasks. */
 function Card({ label, value, title, note, tone = '', to, values }: CardProps) {
   return (
     <PageLink to={to} class={`card ${tone}`}>
@@ -287,11 +287,14 @@ function SideTables({ data }: { data: Overview }) {
   );
 }
 
-/** The first page: whether something fails now, since when and why, and how much work is done. */
+/**
+ * The first page. It shows whether tasks fail at present, since when and why, and how much work is
+ * done.
+ */
 export function OverviewPage() {
   useEffect(() => {
     overview.watch();
-    // The overview that came with the page is as old as the page.
+    // The first value is as old as the page, so an old one is loaded again.
     if (!overview.value.peek() || serverNow() - loadedAt > 5000) void overview.load();
   }, []);
   return (

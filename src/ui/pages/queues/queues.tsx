@@ -17,15 +17,15 @@ import { pauseQueue, resumeQueue } from './actions.js';
 const isShown = (): boolean => page.peek() === 'queues';
 const queues = loaded((signal) => client.queues({ from: '-1h' }, signal), isShown);
 const workers = loaded((signal) => client.workers(signal), isShown, {
-  // A handler that returns after its attempt was given up frees its slot and changes no task.
+  // If a handler returns after its attempt has ended, it frees its slot without a change of a task.
   changesAlone: ({ items }) => items.some(({ stuck }) => Boolean(stuck)),
 });
-/** Seconds without a heartbeat after which a process is shown as one that may be stuck. */
+/** Seconds without a heartbeat after which a process is shown as possibly stuck. */
 const stale = 30;
 
 type Queue = QueueList['items'][number];
 
-/** Tasks that end in a minute, as the last hour shows. */
+/** Returns the number of tasks that ended per minute in the last hour. */
 const perMinute = ({ counts: { success, failed, interrupted, cancelled } }: Queue): number =>
   (success + failed + interrupted + cancelled) / 60;
 
@@ -92,7 +92,8 @@ const queueColumns: readonly Column<Queue>[] = [
 type Worker = WorkerList['items'][number];
 
 /**
- * The slots of a process that are held by handlers which did not stop, with links to their tasks.
+ * Shows the slots of a process that are occupied by handlers which did not stop, with links to
+ * their tasks.
  */
 function StuckNote({ worker: { stuck, slots, stuckAttempts } }: { worker: Worker }) {
   if (!stuck) return null;
@@ -146,7 +147,7 @@ const workerColumns: readonly Column<Worker>[] = [
   { header: 'Version', cell: ({ version }) => version },
 ];
 
-/** The queues with their throughput, and the processes that run their tasks. */
+/** The page with the queues, their throughput, and the processes that run their tasks. */
 export function QueuesPage() {
   const paused = JSON.stringify(stats.value?.paused);
   useEffect(() => void queues.load(), [paused]);

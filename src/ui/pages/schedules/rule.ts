@@ -1,4 +1,4 @@
-/** Returns the rule of a schedule in words if it is a common rule, and its time zone. */
+/** Returns the recurrence rule of a schedule in words if it is a common rule, and its time zone. */
 export function ruleWords(rule: string): { words: string; zone: string | undefined } {
   const every = /^every (\S+)$/.exec(rule);
   if (every) return { words: `every ${secondsWords(Number(every[1]))}`, zone: undefined };

@@ -55,7 +55,7 @@ function NextRuns({ runs, zone }: { runs: readonly string[]; zone: string | unde
   );
 }
 
-/** When a schedule ran last, as its confirmation says it. */
+/** Returns when a schedule last ran, for the text of its confirmation. */
 const lastRun = ({ lastRunAt }: Schedule): string =>
   lastRunAt === null ? 'It has not run yet.' : `Last run ${relative(lastRunAt, now.peek())}.`;
 
@@ -156,7 +156,7 @@ const columns: readonly Column<Schedule>[] = [
   }),
 ];
 
-/** The schedules with their next and last runs. */
+/** The page with the schedules, their next and last runs. */
 export function SchedulesPage() {
   useEffect(() => void schedules.load(), []);
   return (

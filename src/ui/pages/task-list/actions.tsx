@@ -7,7 +7,7 @@ import { client, may } from '../../state/bootstrap.js';
 import { reloadTask, takeOpened } from '../task/opened.js';
 import { takeTasks } from './list.js';
 
-/** Ids of tasks whose action is under way. */
+/** Ids of tasks with an action in progress. */
 export const acting = signal<ReadonlySet<string>>(new Set());
 
 type OneAction = 'retry' | 'cancel' | 'run';
@@ -62,7 +62,7 @@ async function actOn(action: OneAction, task: TaskSummary): Promise<void> {
     takeOpened(changed);
     notify(outcomeOf(action, changed), { undo: undoOf(action, changed) });
   } catch (error) {
-    // The task changed state before the request arrived. That is no failure.
+    // The task changed its state before the request arrived. This is not a failure.
     if (error instanceof ProblemError && error.status === 409)
       notify(`${task.name} has changed. ${error.message}`);
     else showError(error);

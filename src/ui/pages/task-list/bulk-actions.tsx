@@ -16,10 +16,10 @@ import { linkToPage } from '../../state/view.js';
 import { takeBack } from './actions.js';
 import { clearSelection } from './selection.js';
 
-/** The maximum number of tasks that a request can name. */
+/** Maximum number of tasks that one request can name. */
 const maxIds = 1000;
 
-/** The actions on many tasks, and their words in the interface. */
+/** The actions on several tasks, and their words in the interface. */
 const verbs = {
   retry: {
     verb: 'Retry',
@@ -43,10 +43,12 @@ const verbs = {
 
 export type ManyAction = keyof typeof verbs;
 
-/** Beside "Cancel 5 tasks", a button "Cancel" would have two meanings. */
+/** The label "Cancel" would be ambiguous next to the button "Cancel 5 tasks". */
 const keepTasks = { keep: 'Keep tasks' };
 
-/** What waits is deleted where the engine cannot cancel it. */
+/**
+ * Whether a task can be deleted. If the engine cannot cancel tasks, pending tasks can be deleted.
+ */
 const canDelete = (status: TaskSummary['status']): boolean =>
   !canCancel(status) || (status === 'pending' && !may('cancel'));
 
@@ -101,8 +103,8 @@ export async function actOnSelected(
 }
 
 /**
- * Returns the filter of the page as a command takes it; a page that filters nothing means every
- * task, which must be said.
+ * Returns the filter of the page for a command. Without a filter, the command needs an explicit
+ * `all`.
  */
 function commandFilter(filter: Partial<Filter>): CommandFilter {
   const given = Object.entries(filter).filter(
@@ -111,14 +113,14 @@ function commandFilter(filter: Partial<Filter>): CommandFilter {
   return given.length === 0 ? 'all' : (Object.fromEntries(given) as CommandFilter);
 }
 
-/** Seconds over which many tasks may be spread. */
+/** Choices of seconds over which a retry of many tasks is spread. */
 const spreads = [0, 60, 600, 3600];
-/** From this many tasks on, the dialog offers to spread them over time. */
+/** The minimum number of tasks for which the dialog offers to spread them over time. */
 const worthSpreading = 1000;
 
 /**
- * Changes all tasks that match a filter. Counts them first, and asks again if the number has
- * changed.
+ * Changes all tasks that match a filter. Counts them first, and asks the user again if the number
+ * has changed.
  */
 export async function actOnFilter(
   action: ManyAction,
@@ -199,7 +201,7 @@ export async function actOnFilter(
         const all = Math.max(first, sum.dispatched);
         progress.value = `${whole(sum.dispatched)} of ${whole(all)} done…`;
         if (answer.remaining <= 0 || answer.dispatched === 0) break;
-        // Tasks that are done no longer match, so the rest is counted again.
+        // Changed tasks no longer match the filter, so the remaining tasks are counted again.
         expected = (await count()).count;
         if (expected === 0) break;
       }
@@ -210,8 +212,8 @@ export async function actOnFilter(
 }
 
 /**
- * The number of tasks that the command changes. Tasks that the engine did not look at stay as they
- * are.
+ * Returns the number of tasks that the command changes. It does not include tasks that the engine
+ * did not search, which stay unchanged.
  */
 function numberOf(counted: BulkAnswer | undefined): string {
   const { count = 0, countRelation, scope } = counted ?? {};
@@ -219,7 +221,7 @@ function numberOf(counted: BulkAnswer | undefined): string {
   return `${isMore ? 'more than ' : ''}${plural(count, 'task')}`;
 }
 
-/** Says in a confirmation that a command changes tasks among the newest ones only. */
+/** Explains in a confirmation that a command changes only tasks among the newest ones. */
 export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
   if (counted?.scope === undefined) return null;
   return (
@@ -230,7 +232,8 @@ export function NewestOnly({ counted }: { counted: BulkAnswer | undefined }) {
 }
 
 /**
- * Sends one request. If the number is not the confirmed one, counts again and asks the user again.
+ * Sends one request. If the number of tasks is no longer the confirmed one, counts the tasks again
+ * and throws an error that asks the user to confirm.
  */
 async function bulkExpecting(
   body: Parameters<typeof client.bulk>[0],

@@ -5,7 +5,7 @@ const firstTask = `const hello = tasks.task('hello', async (name: string) => nam
 await tasks.start();
 await hello.enqueue('world');`;
 
-/** Shown in place of a table without rows. */
+/** The text in place of a table without rows. */
 export function Empty() {
   const shown = view.value;
   if (!isFiltered(shown) && shown.cursor === undefined) {

@@ -23,7 +23,7 @@ function Search() {
   const asked = view.value.q ?? '';
   const [text, setText] = useState(asked);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
-  // The address also changes by Back, by links and by cleared filters.
+  // The address also changes through Back, links and cleared filters.
   useEffect(() => setText(asked), [asked]);
   const search = (value: string, replace: boolean): void => {
     clearTimeout(timer.current);
@@ -92,7 +92,7 @@ interface Choice {
 }
 
 function Select({ label, value, options, none, choose }: Choice) {
-  // A value of the address is offered even if no known task has it.
+  // A value in the address is offered even if no known task has it.
   const all =
     value !== undefined && !options.some(([each]) => each === value)
       ? [[value, value] as const, ...options]
@@ -143,7 +143,7 @@ function TagField() {
   );
 }
 
-/** Filters without a field, each with a button that clears it. */
+/** The filters that have no field, each with a button that clears it. */
 function Chips() {
   const { tag, fingerprint, schedule, from, to } = view.value;
   const chips: { text: string; clear: () => void }[] = [

@@ -5,7 +5,9 @@ import { table } from './list.js';
 import { order } from './row.js';
 import { selected, toggleAll } from './selection.js';
 
-/** The columns and their sort keys. Times and durations sort in descending order first. */
+/**
+ * The columns and their sort keys. The first sort by a time or a duration is in descending order.
+ */
 const columns: readonly {
   head: string;
   key?: 'status' | 'name' | 'createdAt' | 'startedAt' | 'duration';
@@ -24,7 +26,7 @@ const columns: readonly {
 
 const descendsFirst = ['createdAt', 'startedAt', 'endedAt', 'duration'];
 
-/** Returns the sort after a press on the header of a column. */
+/** Returns the sort order after the user presses a column header. */
 function nextSort(key: string, present: Sort): Sort {
   const other =
     present === key

@@ -18,17 +18,18 @@ import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 
 /**
- * A row of the table. Its signal changes in place; the row itself never moves while it is shown.
+ * A row of the table. When its task changes, its signal changes. The row does not move while it is
+ * shown.
  */
 export interface TableRow {
   id: string;
   /**
-   * Identifies its elements. A new row takes those of a row that leaves, since creating elements
-   * costs more than filling them.
+   * Identifies the DOM elements of the row. A new row takes the elements of a row that leaves,
+   * because creating elements costs more than filling them.
    */
   elements: number;
   task: Signal<TaskSummary>;
-  /** Deleted since it was loaded. */
+  /** Whether the task was deleted after it was loaded. */
   removed: Signal<boolean>;
 }
 
@@ -36,14 +37,14 @@ interface LoadedPage extends Omit<TaskList, 'items'> {
   rows: readonly TableRow[];
 }
 
-/** The page of the table, once it is loaded. */
+/** The page of the list that the table shows; `undefined` until it is loaded. */
 export const table = signal<LoadedPage | undefined>(undefined);
 export const loading = signal(false);
 /** The error of the last load. */
 export const listError = signal<unknown>(undefined);
-/** Tasks that match the filters and that the table does not show yet. */
+/** Tasks that match the filters but are not in the table yet. */
 export const unseenRows = signal<ReadonlyMap<string, TaskSummary>>(new Map());
-/** Names that the filters offer. */
+/** The names that the filters offer. */
 export const functions = signal<readonly string[]>(
   bootstrap.overview?.hour.functions.map(({ name }) => name) ?? [],
 );
@@ -52,7 +53,7 @@ export const queues = signal<readonly string[]>(
 );
 
 const maxUnseenRows = 500;
-/** Milliseconds between two loads of the list when the stream drops changes. */
+/** Minimum number of milliseconds between two loads of the list when the stream drops changes. */
 const reloadPause = 1000;
 let request = new AbortController();
 let lastElements = 0;
@@ -60,12 +61,12 @@ let lastElements = 0;
 /** Whether the page shows the list. */
 const listShown = computed(() => page.value === 'tasks' || page.value === 'overview');
 
-/** The tasks of the table as they are now. */
+/** Returns the tasks in the table in their present state. */
 export function shownTasks(): TaskSummary[] {
   return (table.peek()?.rows ?? []).map(({ task }) => task.peek());
 }
 
-/** The query of the list that the address names. */
+/** Returns the query of the list in the address. */
 function queryOf(shown: View): Parameters<typeof client.list>[0] {
   const { status, tag, ...filter } = filterOf(shown);
   const { sort, cursor } = shown;
@@ -79,7 +80,7 @@ function queryOf(shown: View): Parameters<typeof client.list>[0] {
   } as Parameters<typeof client.list>[0];
 }
 
-/** Loads the page that the address names. The shown one stays until the new one is loaded. */
+/** Loads the page of the list in the address. The table shows the previous page until then. */
 export async function loadList(): Promise<void> {
   request.abort();
   request = new AbortController();
@@ -106,7 +107,7 @@ function takePage({ items, ...rest }: TaskList): void {
   learnNames(items);
 }
 
-/** Shows the list that came with the page, if it is what the address asks for. */
+/** Shows the list that came with the page, if it matches the address. */
 export function showInitialList(): void {
   const { list } = bootstrap;
   if (
@@ -119,8 +120,8 @@ export function showInitialList(): void {
 }
 
 /**
- * Rare combinations of filters are searched in steps: an empty page may be followed by one with
- * tasks.
+ * Loads the first page with tasks. The server searches rare combinations of filters in steps, so an
+ * empty page may be followed by pages with tasks.
  */
 async function findPage(aborted: AbortSignal): Promise<TaskList> {
   const query = queryOf(view.peek());
@@ -131,8 +132,8 @@ async function findPage(aborted: AbortSignal): Promise<TaskList> {
 }
 
 /**
- * The rows of these tasks: those that are shown stay what they are, the others get the elements of
- * rows that leave.
+ * Returns the rows of these tasks. Tasks that are already shown keep their rows. The other tasks
+ * get the elements of rows that leave.
  */
 function toRows(tasks: readonly TaskSummary[]): TableRow[] {
   const leaving = new Map(table.peek()?.rows.map((row) => [row.id, row]));
@@ -142,7 +143,7 @@ function toRows(tasks: readonly TaskSummary[]): TableRow[] {
     leaving.delete(task.id);
     return row;
   });
-  // A row that has the focus or is being pressed must not become another task.
+  // The elements of a row that has the focus or is pressed must not show another task.
   const free = isHeld() ? [] : [...leaving.values()];
   return tasks.map(
     (task, n) =>
@@ -171,14 +172,18 @@ function learn(
   if (fresh.size > 0) names.value = [...names.peek(), ...fresh].sort();
 }
 
-/** Updates a row. It may have been removed: BullMQ can add a job under the id of an earlier one. */
+/**
+ * Updates a row. It also clears `removed`, because BullMQ can add a job with the id of a removed
+ * one.
+ */
 function put(row: TableRow, task: TaskSummary): void {
   row.task.value = task;
   row.removed.value = false;
 }
 
 /**
- * Updates the rows of changed tasks in place. New tasks are added on top, or wait as unseen rows.
+ * Updates the rows of changed tasks in place. New tasks are added at the top, or wait as unseen
+ * rows.
  */
 export function takeTasks(upserts: readonly TaskSummary[]): void {
   batch(() => {
@@ -200,7 +205,7 @@ export function takeTasks(upserts: readonly TaskSummary[]): void {
   });
 }
 
-/** Whether a new row would move nothing that the user is working with. */
+/** Whether new rows can be added without moving rows that the user works with. */
 function isFree(): boolean {
   return (
     view.peek().sort === '-createdAt' &&
@@ -211,7 +216,7 @@ function isFree(): boolean {
   );
 }
 
-/** Whether text is being selected, or something in the table has the focus or is being pressed. */
+/** Whether the user selects text, or an element in the table has the focus or is pressed. */
 function isHeld(): boolean {
   return (
     getSelection()?.isCollapsed === false ||
@@ -220,14 +225,14 @@ function isHeld(): boolean {
   );
 }
 
-/** Whether a task comes before another in the order of the list, the newest first. */
+/** Whether a task comes before another one in the list, the newest first. */
 function isBefore(task: TaskSummary, other: TaskSummary): boolean {
   return task.createdAt === other.createdAt ? task.id > other.id : task.createdAt > other.createdAt;
 }
 
 /**
- * Whether a task that is not in the table belongs there. An older task may be reported after a
- * newer one.
+ * Whether a task that is not in the table belongs there. The stream may report an older task after
+ * a newer one.
  */
 function belongsInTable(task: TaskSummary): boolean {
   const loadedPage = table.peek();
@@ -241,8 +246,8 @@ function belongsInTable(task: TaskSummary): boolean {
 }
 
 /**
- * Adds the unseen rows in order, and drops as many at the end. A list in another order is loaded
- * again.
+ * Adds the unseen rows in order, and drops as many rows at the end. If the list has another order,
+ * it is loaded again.
  */
 export function showUnseenRows(): void {
   const loadedPage = table.peek();
@@ -255,7 +260,7 @@ export function showUnseenRows(): void {
     ...loadedPage,
     rows,
     total: loadedPage.total + fresh.length,
-    // A page that is not full has no next page.
+    // If a page is not full, no page follows.
     nextCursor: rows.length < pageSize.peek() ? null : loadedPage.nextCursor,
   };
   unseenRows.value = new Map();
@@ -279,8 +284,8 @@ export function nextPage(): void {
 }
 
 /**
- * Goes to the previous page of the list. If a link led here, the previous pages are unknown: it
- * goes to the first.
+ * Goes to the previous page of the list. If the user came by a link, the previous pages are
+ * unknown, and the first page opens.
  */
 export function pageBefore(): void {
   const before = pagesBefore.peek();
@@ -288,7 +293,7 @@ export function pageBefore(): void {
   scrollTarget.value = 0;
 }
 
-/** Loads the list that the address names, and keeps it up to date. */
+/** Loads the list in the address and keeps it up to date. */
 export function watchList(): void {
   let asked: string | undefined;
   let isThere = table.peek() !== undefined;
@@ -310,7 +315,7 @@ export function watchList(): void {
     tasks({ upserts, removed, dropped }) {
       takeTasks(upserts);
       takeRemoved(removed);
-      // The stream drops changes when there are too many. Shown tasks may be among them.
+      // The stream drops changes if there are too many. Tasks in the table may be among them.
       if (dropped === 0 || timer !== undefined) return;
       timer = setTimeout(() => {
         timer = undefined;

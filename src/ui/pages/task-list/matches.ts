@@ -2,8 +2,8 @@ import type { TaskSummary } from '../../../client/client.js';
 import type { Filter } from '../../state/address.js';
 
 /**
- * Whether a task matches the filters, as far as its row shows. A search covers only what the row
- * holds, and any scheduled task matches a schedule, since the row does not name it.
+ * Whether a task matches the filters, as far as its row shows. A search covers only the fields of
+ * the row. Any scheduled task matches a schedule, because the row does not name it.
  */
 export function matches(task: TaskSummary, filter: Filter, now: number): boolean {
   const { status, name, queue, tag, fingerprint, schedule, q, from, to } = filter;
@@ -35,7 +35,7 @@ function hasWords({ id, name, tags, error }: TaskSummary, q: string): boolean {
 
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** A time of the address, `-6h` or ISO 8601, in Unix milliseconds. */
+/** Returns a time from the address (`-6h` or ISO 8601) in Unix milliseconds. */
 function momentOf(text: string, now: number): number {
   const [, amount, unit] = /^-(\d+)([smhd])$/.exec(text) ?? [];
   return amount === undefined

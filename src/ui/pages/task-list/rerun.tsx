@@ -80,7 +80,7 @@ function Rerun({ task, close }: { task: ShownTask; close: () => void }) {
   );
 }
 
-/** Parses the text. Returns the arguments, or what is wrong with it. */
+/** Parses the arguments. Returns them, or the fault of the text. */
 function readArgs(text: string, required: boolean): { args?: unknown[]; fault: string } {
   if (text.trim() === '')
     return { fault: required ? 'Enter a list, such as [] for no arguments.' : '' };
@@ -94,7 +94,7 @@ function readArgs(text: string, required: boolean): { args?: unknown[]; fault: s
   }
 }
 
-/** The lines by which two texts differ, by the longest common subsequence. */
+/** Returns the lines in which two texts differ, by their longest common subsequence. */
 function differences(before: string, after: string): { sign: '-' | '+'; line: string }[] {
   const [a, b] = [before.split('\n').slice(0, 400), after.split('\n').slice(0, 400)];
   const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));

@@ -16,7 +16,7 @@ export function ranFor(task: TaskSummary): number | null {
   return task.duration;
 }
 
-/** Returns the ids of the rows, in their order. */
+/** Returns the ids of the rows in their order. */
 export const order = (): string[] => (table.peek()?.rows ?? []).map(({ id }) => id);
 
 function Ran({ task }: { task: TaskSummary }) {
@@ -42,7 +42,7 @@ export function Row({ row, choosable }: { row: TableRow; choosable: boolean }) {
   const stays = !removed && matches(task, view.value, now.peek());
   const onClick = (event: MouseEvent): void => {
     const target = event.target as Element;
-    // A whole row is easy to hit; a text that is being selected in it is not meant.
+    // A click anywhere on the row opens the task, unless the user is selecting text.
     if (target.closest('a, button, input, label') || getSelection()?.isCollapsed === false) return;
     show({ task: task.id, tab: 'summary', attempt: undefined });
   };

@@ -51,11 +51,13 @@ function keep(list: readonly Saved[]): void {
   try {
     localStorage.setItem(key, JSON.stringify(saved.value));
   } catch {
-    // The browser allows no storage: the views hold until the page is closed.
+    // The browser does not allow storage, so the views last until the page is closed.
   }
 }
 
-/** Named views of the list: five built-in ones, and those that the user saved in this browser. */
+/**
+ * The named views of the list: five built-in views, and those that the user saved in this browser.
+ */
 export function SavedViews() {
   const [name, setName] = useState('');
   const save = (event: Event): void => {

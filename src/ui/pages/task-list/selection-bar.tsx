@@ -7,7 +7,7 @@ import { actOnFilter, actOnSelected } from './bulk-actions.js';
 import { shownTasks, table } from './list.js';
 import { clearSelection, selected } from './selection.js';
 
-/** Actions on the selected tasks. It is absent while no task is selected. */
+/** The actions on the selected tasks. It is hidden while no task is selected. */
 export function SelectionBar() {
   const ids = selected.value;
   if (ids.size === 0 || !bootstrap.mayAct) return null;

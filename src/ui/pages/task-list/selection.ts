@@ -1,15 +1,15 @@
 import { signal } from '@preact/signals';
 
-/** Ids of the selected tasks, all of which are shown. */
+/** Ids of the selected tasks. All of them are in the table. */
 export const selected = signal<ReadonlySet<string>>(new Set());
-/** Announced when tasks are deselected without the user doing it. */
+/** The text that is announced when tasks are deselected without an action of the user. */
 export const selectionNotice = signal('');
 
 let anchor: string | undefined;
 
 /**
- * Selects or deselects a task. With `range`, all tasks between it and the last one that was
- * toggled.
+ * Selects or deselects a task. With `range`, all tasks between it and the task that was toggled
+ * last.
  */
 export function toggle(id: string, order: readonly string[], range = false): void {
   const chosen = new Set(selected.peek());

@@ -21,7 +21,7 @@ import { Row } from './row.js';
 
 function UnseenRows() {
   const n = unseenRows.value.size;
-  // Its place takes no room, so that nothing moves when it comes.
+  // The placeholder takes no room, so that nothing moves when the button appears.
   if (n === 0) return <div class="unseen-rows-place" />;
   return (
     <div class="unseen-rows-place">
@@ -64,8 +64,8 @@ function Pages() {
 }
 
 /**
- * How many tasks are shown, and of how many. It is the caption of the table and is announced when
- * it changes.
+ * Returns how many tasks are shown, and of how many. The text is the caption of the table and is
+ * announced when it changes.
  */
 export function amount(): string {
   const { rows, total, totalRelation } = table.value ?? { rows: [], total: 0, totalRelation: 'eq' };
@@ -75,10 +75,7 @@ export function amount(): string {
   );
 }
 
-/**
- * Says that the list covers the newest tasks only, unless each task that it can have on this page
- * is there.
- */
+/** Explains that the list covers only the newest tasks. Shows nothing if this page is complete. */
 function Coverage() {
   const { limited, searched = 0, nextCursor } = table.value ?? { nextCursor: null };
   const { status, sort, name, tag, fingerprint, schedule, q, from, to } = view.value;
@@ -108,11 +105,11 @@ function Coverage() {
   );
 }
 
-/** Height of a row and of what is above the first one, in pixels. */
+/** Heights of a row and of the area above the first row, in pixels. */
 const heights = { row: 41, above: { overview: 1000, tasks: 180 } };
 /**
- * Rows that are drawn at once, as many as the window may show and some: the others follow when
- * these are seen.
+ * Number of rows in the first paint: about as many as fit into the window. The other rows follow
+ * after it.
  */
 const rowsOfFirstPaint = (): number =>
   Math.max(
@@ -125,8 +122,8 @@ const rowsOfFirstPaint = (): number =>
 const wasSeen = signal(false);
 
 /**
- * Milliseconds for the browser to bring to the screen what it has painted: more work at once would
- * hold that up.
+ * Milliseconds that the browser needs to show the first paint. More work at the same time would
+ * delay it.
  */
 const toScreen = 60;
 
@@ -140,7 +137,7 @@ export function TaskTable() {
   const choosable = bootstrap.mayAct && (may('retry') || may('cancel') || may('delete'));
   const error = listError.value;
   const rows = wasSeen.value ? loadedPage?.rows : loadedPage?.rows.slice(0, rowsOfFirstPaint());
-  // Busy until every row that the address asks for is on the page.
+  // The list is busy until all its rows are on the page.
   const complete =
     error !== undefined || (rows !== undefined && rows.length === loadedPage?.rows.length);
   useEffect(() => {

@@ -2,7 +2,7 @@ import { Filters } from './filters.js';
 import { SelectionBar } from './selection-bar.js';
 import { TaskTable } from './table.js';
 
-/** The list of tasks, with its filters above and the actions for selected tasks below. */
+/** The list of tasks, with its filters above it and the actions on selected tasks below it. */
 export function TaskList() {
   return (
     <>

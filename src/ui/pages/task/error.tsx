@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { copy } from '../../kit/copy.js';
 import { PageLink } from '../../state/links.js';
 
-/** Frames of packages and of Node.js say little about the cause. */
+/** Whether a line belongs to a package or to Node.js. Such lines say little about the cause. */
 const isForeign = (line: string): boolean =>
   /^\s+at /.test(line) && /node_modules|node:internal|\(node:|at node:/.test(line);
 
@@ -74,7 +74,7 @@ function Headline({ error: { name, code, message } }: { error: ShownError }) {
 }
 
 /**
- * The cause or a member of an error. Closed at first, except for the cause and the first member.
+ * The cause of an error, or a member of it. Only the cause and the first member are open at first.
  */
 function Related({ label, error, open }: { label: string; error: ErrorWithStack; open: boolean }) {
   return (
@@ -108,7 +108,7 @@ function RelatedErrors({ error: { cause, errors = [], truncated } }: { error: Sh
 interface ErrorProps {
   error: ShownError | null | undefined;
   stack: string | null;
-  /** Of the failure group. */
+  /** Fingerprint of the failure group. */
   fingerprint: string | null;
 }
 

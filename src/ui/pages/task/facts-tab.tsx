@@ -6,7 +6,7 @@ import { FunctionLink, PageLink } from '../../state/links.js';
 import { RunHistory } from '../run-history.js';
 import { ranFor } from '../task-list/row.js';
 
-/** Every detail of the task, and the last runs of its function. */
+/** Every detail of a task, and the last runs of its function. */
 export function Facts({ task }: { task: ShownTask }) {
   const facts: [string, ComponentChildren][] = [
     ['Id', <span class="mono">{task.id}</span>],

@@ -6,7 +6,7 @@ import { view } from '../../state/view.js';
 
 type Flow = NonNullable<ShownTask['flow']>;
 
-/** The tree of tasks that wait for each other. The open task is marked. */
+/** The tree of tasks that wait for each other. It marks the open task. */
 export function FlowTree({ flow }: { flow: Flow }) {
   return (
     <section aria-label="Flow">

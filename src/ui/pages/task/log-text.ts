@@ -1,6 +1,6 @@
 import type { LogLine } from '../../../client/client.js';
 
-/** Returns a line of a log as the downloaded text has it. */
+/** Returns a line of a log in the format of the downloaded text. */
 export function lineText({ at, attempt, level, late, message, fields }: LogLine): string {
   const mark = late ? '(late) ' : '';
   return (

@@ -4,16 +4,16 @@ import { isSignedOut } from '../../kit/notices.js';
 import { client } from '../../state/bootstrap.js';
 import { lineText } from './log-text.js';
 
-/** Lines that are shown at most. A hundred thousand rows would freeze the page. */
+/** Maximum number of lines on the page. A hundred thousand rows would freeze it. */
 const windowSize = 500;
 /** Greater than the number of any line. */
 const lastNumber = 999_999_999;
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
 
-/** Which lines are shown. */
+/** The filter of the log. */
 export interface LogFilter {
-  /** This level and worse ones. */
+  /** The lowest level that is shown. */
   level: LogLevel;
   text: string;
   attempt: number | undefined;
@@ -22,7 +22,7 @@ export interface LogFilter {
 /** The shown lines, in order. While the log is followed, they are its last lines. */
 export const lines = signal<readonly LogLine[]>([]);
 export const filter = signal<LogFilter>({ level: 'trace', text: '', attempt: undefined });
-/** Whether new lines are shown as they come. */
+/** Whether new lines are shown as they arrive. */
 export const follows = signal(true);
 /** Whether there are lines before and after the shown ones. */
 export const hasEarlier = signal(false);
@@ -34,7 +34,7 @@ export const lineCount = signal(0);
 let task: string | undefined;
 let request = new AbortController();
 
-/** Shows the log of a task from its end; with `again` the filter stays. */
+/** Shows the end of a task's log. With `again`, the filter stays. */
 export function openLog(id: string | undefined, again = false): void {
   task = id;
   batch(() => {
@@ -57,7 +57,7 @@ export function setFilter(change: Partial<LogFilter>): void {
   void loadEnd();
 }
 
-/** Shows the last lines, and follows. */
+/** Shows the last lines and follows the log. */
 export function toEnd(): void {
   follows.value = true;
   if (hasLater.peek()) void loadEnd();
@@ -100,7 +100,7 @@ async function loadEnd(): Promise<void> {
   });
 }
 
-/** Loads the lines before the shown ones, and drops as many at the end. */
+/** Loads the lines before the shown lines, and drops as many at the end. */
 export async function loadEarlier(): Promise<void> {
   const first = lines.peek()[0];
   const page = first && (await ask({ before: first.n }));
@@ -114,7 +114,7 @@ export async function loadEarlier(): Promise<void> {
   });
 }
 
-/** Loads the lines after the shown ones, and drops as many at the start. */
+/** Loads the lines after the shown lines, and drops as many at the start. */
 export async function loadLater(): Promise<void> {
   const last = lines.peek().at(-1);
   const page = last && (await ask({ after: last.n }));
@@ -127,7 +127,7 @@ export async function loadLater(): Promise<void> {
   });
 }
 
-/** Adds lines that were just written. */
+/** Adds new lines of the log. */
 export function takeLines(fresh: readonly LogLine[]): void {
   const known = lineCount.peek();
   const news = fresh.filter(({ n }) => n > known);
@@ -138,7 +138,8 @@ export function takeLines(fresh: readonly LogLine[]): void {
     if (hasLater.peek()) return;
     const shown = news.filter(isShown);
     const all = [...lines.peek(), ...shown];
-    // A user who reads further up keeps the lines; new ones are loaded when they scroll down.
+    // If the user reads further up, the shown lines stay. New lines are loaded when the user
+    // scrolls down.
     if (!follows.peek() && all.length > windowSize) {
       hasLater.value = true;
       return;

@@ -24,7 +24,7 @@ import {
 import { LogLineRow } from './log-line.js';
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error'] as const satisfies readonly LogLevel[];
-/** Pixels from the end that count as the end. */
+/** Maximum distance in pixels from the end at which the log counts as scrolled to the end. */
 const slack = 24;
 
 function toggleFollow(): void {
@@ -100,7 +100,7 @@ function Tools({ task }: { task: ShownTask }) {
   );
 }
 
-/** The log of a task. It shows a window of the lines and adds new ones as they are written. */
+/** The log of a task. It shows a part of the lines and adds new lines as they arrive. */
 export function Logs({ task }: { task: ShownTask }) {
   const box = useRef<HTMLDivElement>(null);
   const height = useRef(0);
@@ -114,7 +114,8 @@ export function Logs({ task }: { task: ShownTask }) {
     const list = box.current;
     if (!list) return;
     if (follows.peek()) list.scrollTop = list.scrollHeight;
-    // Lines that are added above move the text that is being read down by their height.
+    // Lines that are added above would move the text down, so the scroll position moves by their
+    // height.
     else if (list.scrollTop < 4) list.scrollTop = Math.max(0, list.scrollHeight - height.current);
     height.current = list.scrollHeight;
   }, [first, shown.length, shown.at(-1)?.n]);

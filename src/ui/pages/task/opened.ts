@@ -11,7 +11,7 @@ import { openLog, takeLines } from './log.js';
 export const opened = signal<ShownTask | undefined>(undefined);
 /** The error of the last load. */
 export const openError = signal<unknown>(undefined);
-/** When the open task was deleted, in Unix milliseconds. Its loaded data stays. */
+/** When the open task was deleted, in Unix milliseconds. Its loaded data stays visible. */
 export const removedAt = signal<number | undefined>(undefined);
 
 let request = new AbortController();
@@ -21,7 +21,7 @@ async function loadTask(id: string): Promise<void> {
   request = new AbortController();
   const { signal: aborted } = request;
   try {
-    // log.ts loads the log from its end, since it may be long.
+    // log.ts loads the log from its end, because it may be long.
     const task = await client.get(id, { logs: 0 }, aborted);
     if (aborted.aborted) return;
     batch(() => {
@@ -42,7 +42,7 @@ export function reloadTask(): void {
   if (id !== undefined) void loadTask(id);
 }
 
-/** Updates the open task from its row, and loads what the row lacks. */
+/** Updates the open task with the data of its row, and loads the data that a row lacks. */
 export function takeOpened(summary: TaskSummary): void {
   const before = opened.peek();
   if (before?.id !== summary.id) return;
@@ -51,7 +51,7 @@ export function takeOpened(summary: TaskSummary): void {
     void loadTask(summary.id);
 }
 
-/** Opens the task that the address names, and keeps it up to date. */
+/** Opens the task in the address and keeps it up to date. */
 export function watchTask(): void {
   let id: string | undefined;
   effect(() => {

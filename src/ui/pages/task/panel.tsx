@@ -153,7 +153,7 @@ function Content({ task }: { task: ShownTask }) {
   );
 }
 
-/** The panel of the open task. */
+/** The panel with the open task. */
 export function Panel() {
   const { task: id } = view.value;
   const heading = useRef<HTMLHeadingElement>(null);

@@ -11,7 +11,7 @@ import { LogLineRow } from './log-line.js';
 import { Timeline } from './timeline.js';
 import { Tree } from './tree.js';
 
-/** Lines of the log that the summary shows. */
+/** Number of log lines in the summary. */
 const tail = 8;
 
 function Tail() {

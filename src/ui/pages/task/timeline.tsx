@@ -13,7 +13,7 @@ interface Stretch {
   error?: string | undefined;
 }
 
-/** The waits and attempts of a task, in order. */
+/** Returns the waits and attempts of a task in order. */
 function stretches(task: ShownTask, present: number): Stretch[] {
   const found: Stretch[] = [];
   let from = Date.parse(task.createdAt);
@@ -37,8 +37,8 @@ function stretches(task: ShownTask, present: number): Stretch[] {
 const symbolOf = (kind: Stretch['kind']): string => (kind === 'wait' ? '' : symbols[kind]);
 
 /**
- * The attempts with the waits between them. A press on an attempt shows only its error and log
- * lines.
+ * The attempts of a task and the waits between them. If the user presses an attempt, the panel
+ * shows only its error and log lines.
  */
 export function Timeline({ task }: { task: ShownTask }) {
   const parts = stretches(task, now.value);

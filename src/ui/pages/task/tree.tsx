@@ -2,13 +2,13 @@ import { useState } from 'preact/hooks';
 import { copy } from '../../kit/copy.js';
 import { bytes, plural } from '../../kit/formats.js';
 
-/** Characters of a text and members of a list that are shown at first. */
+/** Maximum number of characters of a text, and of members of a list, that are shown at first. */
 const maxText = 20_000;
 const maxMembers = 100;
-/** Levels that are open at first. */
+/** Number of levels that are open at first. */
 const openDepth = 2;
 
-/** A value as a tree of JSON. Long texts and lists are cut until the user shows all of them. */
+/** A value as a tree of JSON. Long texts and lists are cut until the user expands them. */
 export function Tree({ value }: { value: unknown }) {
   return (
     <>
@@ -77,7 +77,7 @@ function Branch({
         {name !== undefined && <Name name={name} />}
         {isList ? `[${plural(members.length, 'item')}]` : `{${plural(members.length, 'key')}}`}
       </summary>
-      {/* What is closed is not drawn: a megabyte of it costs nothing. */}
+      {/* Closed parts are not rendered, so even a megabyte in them costs nothing. */}
       {open &&
         shown.map(([key, member]) => (
           <Node

@@ -6,7 +6,7 @@ import { listen } from '../../live/connection.js';
 import { client } from '../../state/bootstrap.js';
 import { linkTo, show } from '../../state/view.js';
 
-/** Ids of tasks whose end the page announces, and the browser too if it is allowed to. */
+/** Ids of tasks whose end is announced, by the page and, if allowed, by the browser. */
 export const watched = signal<ReadonlySet<string>>(new Set());
 
 /** Starts or stops watching a task. */
@@ -21,7 +21,7 @@ export async function toggleWatch({ id, name }: TaskSummary): Promise<void> {
     `You will be notified here when ${name} ` +
       `ends${allowed ? ', and by the browser' : '. Notifications of the browser are not allowed'}.`,
   );
-  // The task may have ended while the user was asked.
+  // The task may have ended while the browser asked the user.
   await check(id);
 }
 
@@ -29,7 +29,9 @@ function forget(id: string): void {
   watched.value = new Set([...watched.peek()].filter((other) => other !== id));
 }
 
-/** Browsers allow notifications only over HTTPS and on localhost. */
+/**
+ * Asks for permission to send notifications. Browsers allow them only over HTTPS and on localhost.
+ */
 async function askBrowser(): Promise<boolean> {
   return 'Notification' in window && (await Notification.requestPermission()) === 'granted';
 }
@@ -61,7 +63,7 @@ function checkAll(): void {
   for (const id of watched.peek()) void check(id);
 }
 
-/** Announces when watched tasks end, for as long as the page is open. */
+/** Announces the end of watched tasks as long as the page is open. */
 export function notifyWatched(): void {
   listen({
     always({ upserts, removed, dropped }) {
