@@ -1,6 +1,5 @@
 import { TaskflowError } from './errors.js';
 import { Lifecycle, neverStarted } from './lifecycle.js';
-import { type Listener, Listeners } from './listeners.js';
 import {
   readManagerOptions,
   type StartOptions,
@@ -27,6 +26,7 @@ import { type Cipher, decryptTask } from './tasks/encryption.js';
 import type { AppConnection, TaskEngine } from './tasks/engine.js';
 import type { Definitions } from './tasks/function-settings.js';
 import { type HandlerRunner, handlerRunner } from './tasks/handler-runner.js';
+import { type Listener, Listeners } from './tasks/listeners.js';
 import type { NewTask } from './tasks/new-task.js';
 import type { EnginePromises } from './tasks/promises.js';
 import { readCommand } from './tasks/read-command.js';

@@ -1,8 +1,8 @@
-import { runInEmptyContext } from './empty-context.js';
-import { type Logger, wrongType } from './options.js';
-import { thrownForLog } from './tasks/describe-error.js';
-import type { TransitionObserver } from './tasks/engine.js';
-import { type TaskStatus, type TaskSummary, taskStatuses } from './tasks/types.js';
+import { runInEmptyContext } from '../empty-context.js';
+import { type Logger, wrongType } from '../options.js';
+import { thrownForLog } from './describe-error.js';
+import type { TransitionObserver } from './engine.js';
+import { type TaskStatus, type TaskSummary, taskStatuses } from './types.js';
 
 /** A listener that is passed to `tasks.on`. */
 export type Listener = (task: TaskSummary) => void;
