@@ -22,8 +22,8 @@ export interface ScheduleState {
   pausable?: false;
   /**
    * How many runs were skipped, either because the task of the previous run had not ended, or
-   * because the run was missed and `catchUp` is off. If several runs of a rule were missed, they
-   * count as one.
+   * because the run was missed and `catchUp` is off. Of several runs that were missed in a row, at
+   * most the first one counts.
    */
   skipped: number;
   /**

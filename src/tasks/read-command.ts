@@ -6,7 +6,7 @@ import type { TaskFilter } from './engine-queries.js';
 import type * as Queries from './query-schemas.js';
 import { filterOf, loadQueries } from './read-queries.js';
 
-/** Maximum number of bytes of new arguments that are read. The manager has its own, lower limit. */
+/** Maximum number of bytes of new arguments that are read. The manager also has a limit. */
 const maxArgumentBytes = 64 * 1024 * 1024;
 /**
  * Maximum number of search words in a command. An engine ignores further words, so the command

@@ -147,12 +147,15 @@ export interface TaskControl {
   /** The supported actions. The API answers 501 for any other. */
   readonly can: ReadonlySet<Action>;
   /**
-   * Runs a command on tasks, a queue or a schedule. If it throws, nothing has been changed.
+   * Runs a command on tasks, a queue or a schedule.
    *
    * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown
-   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor.
+   * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor. Nothing
+   * has been changed.
    * @throws TaskflowError COUNT_CHANGED if the filter finds a different number of tasks than
-   * `expect`, NOT_FOUND if the queue or the schedule is unknown.
+   * `expect`, NOT_FOUND if the queue or the schedule is unknown. Nothing has been changed.
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the storage cannot be reached. If its `maybeDone` is
+   * `true`, some of the tasks may have been changed.
    */
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }

@@ -26,14 +26,21 @@
  * - owner: the process that runs an attempt. Its owner lock tells other processes that it is alive.
  * - claim: a transaction that makes a process the owner of ready tasks.
  * - slot: the capacity of a worker for one attempt. The executor of a worker fills its slots.
+ * - grace period: how long a handler may take to end after its signal aborts.
+ * - stuck attempt: an attempt whose handler still runs after its grace period. It keeps its slot.
  * - recovery: taking over the tasks of a dead process.
  * - maintenance: deleting data that is older than its retention.
  * - heartbeat: a regular sign that a process is alive.
  * - read model: a bounded copy of Redis data that a reading process keeps to answer queries. The
  *   window is the part of the history that it covers.
+ * - index scan: a query that reads tasks in the order of one index. A key range bounds it. Its
+ *   residual filter has the conditions that no index answers, and checks at most as many candidates
+ *   as the scan limit.
  *
  * Changes and statistics
- * - rev: the change number. Each transition of a task gets the next number of the whole database.
+ * - transition: a change of a task's state.
+ * - rev: the change number. Each change of a task gets the next number of the whole database.
+ * - tombstone: a row that reports the deletion of a task to readers of changes.
  * - row id: the number of a row in a table of tasks (`seq`).
  * - count: the number of tasks in a state. Counters keep counts up to date with each change.
  * - stats: statistics about ended tasks. A rollup holds those of one minute, hour or day; a stats
@@ -235,9 +242,9 @@ export interface Metrics extends Stats, Coverage {
 }
 
 /**
- * Failures of a function with the same fingerprint, without those that were retried. They have the
- * same error class and code, first stack frame of the app, innermost cause, and message apart from
- * numbers and ids.
+ * Tasks of a function that failed with the same fingerprint and were not retried automatically.
+ * Their errors have the same class and code, first stack frame of the app, innermost cause, and
+ * message apart from numbers and ids.
  */
 export interface FailureGroup {
   fingerprint: string;
