@@ -12,6 +12,11 @@ import { type ErrorShape, sendError } from './problem.js';
 import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
+/*
+ * A request passes these steps: find the route, check the role of the user (`Access`), check which
+ * site sent the request, check `Accept`, call the handler. An error in any step goes to `sendError`.
+ */
+
 /**
  * The role that a route requires. `page` requires a viewer, and redirects an anonymous request to
  * the login page instead of answering 401.
@@ -42,9 +47,7 @@ export interface Route {
    * the request sent a form, otherwise JSON. Default `json`.
    */
   errors?: 'json' | 'page' | 'form';
-  /**
-   * Whether a GET route also answers HEAD. Default `true`. `false` if the GET changes something.
-   */
+  /** Whether a GET route also answers HEAD. Default `true`; `false` if GET changes something. */
   head?: boolean;
 }
 
@@ -70,7 +73,7 @@ export interface RouteTable {
 
 const tables = new WeakMap<Middleware, RouteTable>();
 
-/** Returns the routes of a middleware, so that tests can check that each requires a role. */
+/** Returns the routes of a middleware, so that tests can check their roles. */
 export function routesOf(middleware: Middleware): readonly Route[] {
   return tables.get(middleware)?.routes ?? [];
 }

@@ -17,6 +17,12 @@ import {
 import { matches } from './matches.js';
 import { clearSelection, selected, unselect } from './selection.js';
 
+/*
+ * The state of the task list. `watchList` loads the page of the list whenever the address changes,
+ * and listens to the stream. `takeTasks` updates the rows of changed tasks in place. New tasks wait
+ * as unseen rows if adding them would move rows that the user works with.
+ */
+
 /**
  * A row of the table. When its task changes, its signal changes. The row does not move while it is
  * shown.

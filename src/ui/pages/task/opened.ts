@@ -7,6 +7,12 @@ import { client } from '../../state/bootstrap.js';
 import { view } from '../../state/view.js';
 import { openLog, takeLines } from './log.js';
 
+/*
+ * The state of the open task. `watchTask` loads the task whenever the address names another one and
+ * follows its log (`log.ts`). Changes from the stream update it, and a new state or attempt loads
+ * it again.
+ */
+
 /** The task that is open. */
 export const opened = signal<ShownTask | undefined>(undefined);
 /** The error of the last load. */
