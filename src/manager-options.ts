@@ -2,6 +2,7 @@ import { EmbeddedEngine } from './engines/embedded/engine.js';
 import { statsOption } from './engines/stats-option.js';
 import {
   flag,
+  type Named,
   number,
   type OptionsOf,
   optionSet,
@@ -36,7 +37,7 @@ const taskLimits = optionSet({
 });
 
 /** Size limits of a task. */
-export interface TaskLimits extends OptionsOf<typeof taskLimits> {}
+export interface TaskLimits extends OptionsOf<typeof taskLimits>, Named {}
 
 const commonOptions = optionSet({
   /** How many tasks this process runs at the same time, 1 to 10,000. Default 10. */
@@ -105,7 +106,7 @@ export const startOptions = optionSet({
 });
 
 /** Options of `start`. */
-export interface StartOptions extends OptionsOf<typeof startOptions> {}
+export interface StartOptions extends OptionsOf<typeof startOptions>, Named {}
 
 /** The options of `stop`. */
 export const stopOptions = optionSet({
@@ -114,7 +115,7 @@ export const stopOptions = optionSet({
 });
 
 /** Options of `stop`. */
-export interface StopOptions extends OptionsOf<typeof stopOptions> {}
+export interface StopOptions extends OptionsOf<typeof stopOptions>, Named {}
 
 /** The checked options of a manager. */
 export interface ManagerSettings

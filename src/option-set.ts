@@ -32,6 +32,12 @@ type Read<R extends Rows> = { [K in keyof R]: ReturnType<R[K]> };
 /** The type of the options that a user passes. All of them are optional. */
 export type OptionsOf<S> = S extends OptionSet<infer R> ? Given<R> : never;
 
+/**
+ * A second base of an interface of options. With a single base, a compiler message about a wrong
+ * option shows all rows instead of the name of the interface.
+ */
+export type Named = Record<never, never>;
+
 /** The checked options, each with its value or its default. */
 export type SettingsOf<S> = S extends OptionSet<infer R> ? Read<R> : never;
 

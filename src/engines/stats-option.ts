@@ -1,4 +1,4 @@
-import { number, type OptionsOf, optionSet } from '../option-set.js';
+import { type Named, number, type OptionsOf, optionSet } from '../option-set.js';
 import { outOfRange } from '../options.js';
 
 const days = { min: 1, max: 36_500, unit: 'days' };
@@ -14,7 +14,7 @@ const statsOptions = optionSet({
  * How long statistics are kept. Older ones are answered per hour or day instead. Statistics per day
  * and of all time are kept forever.
  */
-export interface StatsOptions extends OptionsOf<typeof statsOptions> {}
+export interface StatsOptions extends OptionsOf<typeof statsOptions>, Named {}
 
 /**
  * Reads how long statistics are kept, and returns it in milliseconds.

@@ -1,5 +1,5 @@
 import { TaskflowError } from '../errors.js';
-import { type OptionsOf, optionSet, whole } from '../option-set.js';
+import { type Named, type OptionsOf, optionSet, whole } from '../option-set.js';
 import { wrongType } from '../options.js';
 import { OrderedMap } from './ordered-map.js';
 import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
@@ -22,7 +22,7 @@ const storeOptions = optionSet({
 });
 
 /** Options of {@link memoryStore}. */
-export interface MemoryStoreOptions extends OptionsOf<typeof storeOptions> {}
+export interface MemoryStoreOptions extends OptionsOf<typeof storeOptions>, Named {}
 
 interface Entry extends StoreEntry {
   droppable: Droppable | undefined;

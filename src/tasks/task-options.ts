@@ -1,5 +1,6 @@
 import {
   flag,
+  type Named,
   number,
   type Option,
   type OptionsOf,
@@ -146,7 +147,7 @@ const taskOptions = optionSet({
 });
 
 /** Options of a task's definition. */
-export interface TaskOptions extends OptionsOf<typeof taskOptions> {}
+export interface TaskOptions extends OptionsOf<typeof taskOptions>, Named {}
 
 /** Task options, each with its value. */
 export interface Settings extends SettingsOf<typeof taskOptions> {
@@ -204,7 +205,7 @@ const callOptions = optionSet({
 });
 
 /** Options of one call; each goes before the one of the definition. */
-export interface EnqueueOptions extends OptionsOf<typeof callOptions> {}
+export interface EnqueueOptions extends OptionsOf<typeof callOptions>, Named {}
 
 /** Options of one call, checked once for any number of tasks. Times are Unix milliseconds. */
 export interface CallSettings extends SettingsOf<typeof callOptions> {}

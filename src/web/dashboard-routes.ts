@@ -3,7 +3,7 @@ import { type Actor, hasRole, isOpen } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
-import { type OptionsOf, optionSet, text } from '../option-set.js';
+import { type Named, type OptionsOf, optionSet, text } from '../option-set.js';
 import { logoOption } from '../options.js';
 import { version } from '../package-files.js';
 import type { TaskList, TaskSource } from '../tasks/source.js';
@@ -20,7 +20,7 @@ const dashboardOptions = optionSet({
 });
 
 /** Options of {@link dashboardRoutes}. */
-export interface DashboardOptions extends OptionsOf<typeof dashboardOptions> {}
+export interface DashboardOptions extends OptionsOf<typeof dashboardOptions>, Named {}
 
 /** What the page needs at once. It is in the page as JSON. */
 export interface DashboardFacts {

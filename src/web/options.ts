@@ -4,7 +4,7 @@ import { type Mount, mountAt } from '../http/mount.js';
 import { openGuard } from '../http/open-guard.js';
 import type { RouteTable } from '../http/routes.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
-import { type OptionsOf, optionSet, type SettingsOf } from '../option-set.js';
+import { type Named, type OptionsOf, optionSet, type SettingsOf } from '../option-set.js';
 import { loggerOption, pathOption, rangeError, wrongType } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
 
@@ -26,7 +26,7 @@ export const webOptions = optionSet({
 });
 
 /** Options of every middleware over the tasks. */
-export interface WebOptions extends OptionsOf<typeof webOptions> {}
+export interface WebOptions extends OptionsOf<typeof webOptions>, Named {}
 
 /** Returns the checked options as a table of routes takes them. */
 export function webSettings({

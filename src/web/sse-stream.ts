@@ -11,7 +11,7 @@ import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
 import { forbidden, unauthenticated, whoIs } from '../http/routes.js';
 import { refuseCrossSiteRead, trustedOriginsOption } from '../http/same-origin.js';
-import { type OptionsOf, optionSet, whole } from '../option-set.js';
+import { type Named, type OptionsOf, optionSet, whole } from '../option-set.js';
 import { type Logger, loggerOption, wrongType } from '../options.js';
 import { thrownForLog } from '../tasks/describe-error.js';
 import { shareIterable } from './broadcast.js';
@@ -41,7 +41,7 @@ const streamLimits = optionSet({
 });
 
 /** How many streams may be open. */
-export interface StreamLimits extends OptionsOf<typeof streamLimits> {}
+export interface StreamLimits extends OptionsOf<typeof streamLimits>, Named {}
 
 const streamOptions = optionSet({
   /**
@@ -58,7 +58,7 @@ const streamOptions = optionSet({
 });
 
 /** Options of {@link sseStream}. */
-export interface SseStreamOptions extends OptionsOf<typeof streamOptions> {}
+export interface SseStreamOptions extends OptionsOf<typeof streamOptions>, Named {}
 
 /** Milliseconds between two pings, which keep proxies from closing an idle stream. */
 const pingInterval = 15_000;

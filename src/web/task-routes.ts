@@ -1,6 +1,6 @@
 import type { Middleware } from 'koa';
 import { type Route, routeTable } from '../http/routes.js';
-import { flag, type OptionsOf, optionSet } from '../option-set.js';
+import { flag, type Named, type OptionsOf, optionSet } from '../option-set.js';
 import type { TaskSource } from '../tasks/source.js';
 import { tasksOption, webOptions, webSettings } from './options.js';
 import { notMounted } from './row.js';
@@ -13,7 +13,7 @@ const routeOptions = optionSet({
 });
 
 /** Options of {@link taskRoutes}. */
-export interface TaskRoutesOptions extends OptionsOf<typeof routeOptions> {}
+export interface TaskRoutesOptions extends OptionsOf<typeof routeOptions>, Named {}
 
 /** The dashboard's page, which another middleware serves. Known here so that it is no task's id. */
 const dashboard: Route = {

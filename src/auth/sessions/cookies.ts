@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Context } from 'koa';
-import { type OptionsOf, optionSet, type SettingsOf, text } from '../../option-set.js';
+import { type Named, type OptionsOf, optionSet, type SettingsOf, text } from '../../option-set.js';
 import { booleanOption, rangeError, wrongType } from '../../options.js';
 
 const sameSiteNames = { strict: 'Strict', lax: 'Lax', none: 'None' } as const;
@@ -37,7 +37,7 @@ export const cookieOptions = optionSet({
 });
 
 /** Name and attributes of the session cookie. */
-export interface CookieOptions extends OptionsOf<typeof cookieOptions> {}
+export interface CookieOptions extends OptionsOf<typeof cookieOptions>, Named {}
 
 /** One cookie of a login. */
 export interface Cookie {

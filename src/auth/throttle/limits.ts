@@ -1,4 +1,11 @@
-import { number, type OptionsOf, optionSet, type SettingsOf, whole } from '../../option-set.js';
+import {
+  type Named,
+  number,
+  type OptionsOf,
+  optionSet,
+  type SettingsOf,
+  whole,
+} from '../../option-set.js';
 
 const count = { min: 1, max: 1_000_000 };
 
@@ -39,7 +46,7 @@ const throttleOptions = optionSet({
 });
 
 /** Limits of login attempts. Failures count, successes do not. */
-export interface ThrottleOptions extends OptionsOf<typeof throttleOptions> {}
+export interface ThrottleOptions extends OptionsOf<typeof throttleOptions>, Named {}
 
 /** The checked options. */
 export type ThrottleLimits = Readonly<SettingsOf<typeof throttleOptions>>;

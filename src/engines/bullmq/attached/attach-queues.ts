@@ -1,5 +1,5 @@
 import type { Queue } from 'bullmq';
-import { type OptionsOf, optionSet, whole } from '../../../option-set.js';
+import { type Named, type OptionsOf, optionSet, whole } from '../../../option-set.js';
 import { loggerOption } from '../../../options.js';
 import type { SharedStore } from '../../../store/shared-store.js';
 import { checkedReader } from '../../../tasks/checked-source.js';
@@ -34,7 +34,7 @@ const attachOptions = optionSet({
 });
 
 /** Options of {@link attachQueues}. */
-export interface AttachOptions extends OptionsOf<typeof attachOptions> {}
+export interface AttachOptions extends OptionsOf<typeof attachOptions>, Named {}
 
 /**
  * The jobs of attached BullMQ queues as tasks. `taskAdmin`, `dashboardRoutes` and `taskRoutes`

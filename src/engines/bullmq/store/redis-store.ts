@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
-import { type Option, type OptionsOf, optionSet, text } from '../../../option-set.js';
+import { type Named, type Option, type OptionsOf, optionSet, text } from '../../../option-set.js';
 import { type Logger, loggerOption } from '../../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import type { RedisConnection } from '../connection/connection-option.js';
@@ -40,7 +40,7 @@ const storeOptions = optionSet({
 });
 
 /** Options of {@link redisStore}. */
-export interface RedisStoreOptions extends OptionsOf<typeof storeOptions> {}
+export interface RedisStoreOptions extends OptionsOf<typeof storeOptions>, Named {}
 
 /** A `SharedStore` in Redis. */
 export interface RedisStore extends SharedStore {
