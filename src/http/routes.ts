@@ -14,7 +14,7 @@ import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
 /*
  * A request passes these steps: find the route, check the role of the user (`Access`), check which
- * site sent the request, check `Accept`, call the handler. An error in any step goes to `sendError`.
+ * site sent the request, check `Accept`, call the handler. `sendError` answers any error of a step.
  */
 
 /**
