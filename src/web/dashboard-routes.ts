@@ -3,24 +3,24 @@ import { type Actor, hasRole, isOpen } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
-import { type Named, type OptionsOf, optionSet, text } from '../option-set.js';
+import { type OptionsOf, optionSet, text } from '../option-set.js';
 import { logoOption } from '../options.js';
 import { version } from '../package-files.js';
 import type { TaskList, TaskSource } from '../tasks/source.js';
-import { tasksOption, webOptions, webSettings } from './options.js';
+import { tasksOption, type WebOptions, webOptions, webSettings } from './options.js';
 import { type Overview, readOverview } from './overview.js';
 import { loadSchemas, readQuery } from './read-input.js';
 
-const dashboardOptions = optionSet({
-  ...webOptions.rows,
+const pageOptions = optionSet({
   /** Shown in the header and the tab, such as `production`. Default `koa-taskflow`. */
   title: text({ default: 'koa-taskflow', maxLength: 100 }),
   /** Path of an image on this host, or a `data:` URL, shown instead of the suite's own. */
   logo: logoOption,
 });
+const dashboardOptions = optionSet({ ...webOptions.rows, ...pageOptions.rows });
 
 /** Options of {@link dashboardRoutes}. */
-export interface DashboardOptions extends OptionsOf<typeof dashboardOptions>, Named {}
+export interface DashboardOptions extends WebOptions, OptionsOf<typeof pageOptions> {}
 
 /** What the page needs at once. It is in the page as JSON. */
 export interface DashboardFacts {

@@ -1,19 +1,19 @@
 import type { Middleware } from 'koa';
 import { type Route, routeTable } from '../http/routes.js';
-import { flag, type Named, type OptionsOf, optionSet } from '../option-set.js';
+import { flag, type OptionsOf, optionSet } from '../option-set.js';
 import type { TaskSource } from '../tasks/source.js';
-import { tasksOption, webOptions, webSettings } from './options.js';
+import { tasksOption, type WebOptions, webOptions, webSettings } from './options.js';
 import { notMounted } from './row.js';
 import { taskRows } from './task-rows.js';
 
-const routeOptions = optionSet({
-  ...webOptions.rows,
+const apiOptions = optionSet({
   /** Whether the detail of a task shows the arguments it was enqueued with. Default `false`. */
   displayFuncArgs: flag(false),
 });
+const routeOptions = optionSet({ ...webOptions.rows, ...apiOptions.rows });
 
 /** Options of {@link taskRoutes}. */
-export interface TaskRoutesOptions extends OptionsOf<typeof routeOptions>, Named {}
+export interface TaskRoutesOptions extends WebOptions, OptionsOf<typeof apiOptions> {}
 
 /** The dashboard's page, which another middleware serves. Known here so that it is no task's id. */
 const dashboard: Route = {
