@@ -96,7 +96,7 @@ export function actionRow<
       };
       try {
         const inputs = {
-          query: await readRowQuery(query, ctx.querystring),
+          query: (await readRowQuery(query ?? 'noQuery', ctx.querystring)) as Input<Q>,
           body: await readRowBody(body, ctx, bodyLimit),
         };
         reason = (inputs.body as { reason?: string } | undefined)?.reason;

@@ -71,6 +71,15 @@ describe('a command for many tasks', () => {
     await Promise.all([served.close(), tasks.stop()]);
   });
 
+  it('does nothing if the query of a command has a parameter, such as dryRun', async () => {
+    const ids = await failing('mail', 1);
+    for (const path of ['/bulk', '/bulk-retry', '/retry-failed', `/${ids[0]}/retry`])
+      expect(await post(`${path}?dryRun=true`, { action: 'delete', ids })).toMatchObject({
+        status: 400,
+      });
+    expect(await statusOf(ids[0] ?? '')).toBe('failed');
+  });
+
   it('retries each id once, and gives a reason for each skipped task', async () => {
     const [first = '', second = ''] = await failing('mail', 2);
     broken = false;

@@ -124,6 +124,12 @@ export class Executor {
     return this.#find(queue, jobId)?.isLost === false;
   }
 
+  /** Aborts the signal of an attempt that no longer has its job. */
+  #lose(attempt: Attempt | undefined, isGone: boolean): void {
+    const why = `the attempt is over, because ${whyLost(isGone)}`;
+    attempt?.lose(new DOMException(why, 'AbortError'));
+  }
+
   #find(queue: string, jobId: string): Attempt | undefined {
     return this.#running.get(keyOf(queue, jobId));
   }
@@ -161,10 +167,7 @@ export class Executor {
         ...{ redis, name, keys, changes, lockDuration, kept },
         cancelRequested: (jobId) =>
           this.cancel((queue, id) => queue === entry.queue && id === jobId),
-        lockLost: (jobId, isGone) =>
-          this.#find(entry.queue, jobId)?.lose(
-            new DOMException(`the attempt is over, because ${whyLost(isGone)}`, 'AbortError'),
-          ),
+        lockLost: (jobId, isGone) => this.#lose(this.#find(entry.queue, jobId), isGone),
       }),
     );
     worker.on('error', (err) => this.#fetching.failed(err));
@@ -181,10 +184,15 @@ export class Executor {
     if (!names.has(job.name)) return this.#returned.withoutHandler(backend, { job, task, token });
     const limit = entry.task === undefined ? names.get(job.name) : undefined;
     if (limit !== undefined) limitWarnings.missing(job.name, entry, limit);
-    // This process has just handed the task back, or Redis has lost the start of an attempt that
-    // still runs here.
-    if (this.#stopping || this.#find(entry.queue, job.id ?? '')?.over === false)
+    const running = this.#find(entry.queue, job.id ?? '');
+    if (running?.over === false) {
+      // Another process has taken over the job and put it back, or Redis has lost the start of the
+      // attempt. BullMQ renews only the new lock, so nothing else would notice.
+      if (!this.#stopping) this.#lose(running, false);
       return this.#returned.putBack(backend, { job, task, token });
+    }
+    // This process has just returned the task to the queue.
+    if (this.#stopping) return this.#returned.putBack(backend, { job, task, token });
     const claimed = new ClaimedJob(this.#parts, { backend, entry, job, task });
     if (task.fields[jobFields.cancelling]) return this.#fail(claimed, cancelledBeforeNotes(task));
     // Another program's stalled check has put the job back, although its handler may have been

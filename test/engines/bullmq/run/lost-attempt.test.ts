@@ -32,6 +32,32 @@ import { gate, waitFor } from '../../../helpers/wait.js';
     client.disconnect();
   });
 
+  it('aborts its signal if its job is fetched here again before the lock is renewed', async () => {
+    const client = processes.client();
+    const tasks = processes.manager();
+    const [aborted, end] = [gate(), gate()];
+    const task = tasks.task('deaf', async () => {
+      taskContext().signal.addEventListener('abort', () => aborted.open());
+      await end.passed;
+    });
+    // No renewal finds out that the lock is lost.
+    jest.spyOn(RedisQueueBackend.prototype, 'extendLocks').mockResolvedValue([]);
+    await tasks.start();
+    const id = await task.enqueue();
+    await inState(tasks, id, 'running');
+    // As if another process had taken over the job and put it back.
+    await client
+      .multi()
+      .lrem('{jobs}:default:active', 1, id)
+      .del(`{jobs}:default:${id}:lock`)
+      .rpush('{jobs}:default:wait', id)
+      .zadd('{jobs}:default:marker', 0, '0')
+      .exec();
+    await aborted.passed;
+    end.open();
+    client.disconnect();
+  });
+
   it('does not abort the next attempt of its task if Redis answers late', async () => {
     const tasks = processes.manager();
     const [renewing, retried] = [gate(), gate()];
