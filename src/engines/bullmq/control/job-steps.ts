@@ -69,6 +69,9 @@ interface Call {
  */
 const shared = 20;
 
+/** Steps that a Redis without free memory executes outside a transaction. */
+const needNoMemory: ReadonlySet<StepScript> = new Set(['remove', 'look']);
+
 /** A connection or transaction of ioredis. BullMQ's types declare only part of it. */
 type Target = Pick<Redis, 'eval' | 'hmget'> & {
   runCommand(name: string, args: unknown[]): unknown;
@@ -187,7 +190,7 @@ export class JobSteps {
       // If its memory is full, Redis refuses every transaction, and deletions make room again.
       const isFull = plainError(error).message.startsWith('OOM');
       for (const call of calls)
-        if (isFull && call.step.script === 'remove') void this.#sendApart(call);
+        if (isFull && needNoMemory.has(call.step.script)) void this.#sendApart(call);
         else call.reject(error);
     }
   }

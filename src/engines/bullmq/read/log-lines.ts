@@ -17,12 +17,16 @@ export interface LineSource {
   lines(start: number, end: number): Promise<{ lines: readonly string[]; first: number }>;
 }
 
-/** Returns the log that BullMQ stores for a job. */
+/**
+ * Returns the log that BullMQ stores for a job. BullMQ's `getJobLogs` reads in a transaction, which
+ * a Redis without free memory refuses.
+ */
 export function logOf(queue: Queue, id: string): LineSource {
+  const key = queue.toKey(`${id}:logs`);
   return {
-    count: async () => (await queue.getJobLogs(id, 0, 0)).count,
+    count: async () => (await queue.getBackend().client).llen(key),
     lines: async (start, end) => ({
-      lines: (await queue.getJobLogs(id, start, end - 1)).logs,
+      lines: await (await queue.getBackend().client).lrange(key, start, end - 1),
       first: start,
     }),
   };

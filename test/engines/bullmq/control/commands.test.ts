@@ -654,6 +654,12 @@ describe('while the memory of Redis is full', () => {
       full,
     );
     await expect(tasks.control({ action: 'rerun', ids: [kept] }, by)).rejects.toMatchObject(full);
+    expect(await tasks.get(kept)).toMatchObject({ id: kept, logs: [] });
+    expect(await tasks.logs(kept)).toEqual([]);
+    const filter = { status: ['success'] } as const;
+    expect(
+      await tasks.control({ action: 'delete', filter }, { ...by, dryRun: true }),
+    ).toMatchObject({ results: [{ id: kept, ok: true }] });
     await expect(note.enqueueMany([[], []])).rejects.toMatchObject(full);
     await redis.config('SET', 'maxmemory', '0');
     expect([
