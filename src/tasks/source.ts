@@ -154,8 +154,8 @@ export interface TaskControl {
    * has been changed.
    * @throws TaskflowError COUNT_CHANGED if the filter finds a different number of tasks than
    * `expect`, NOT_FOUND if the queue or the schedule is unknown. Nothing has been changed.
-   * @throws TaskflowError ENGINE_UNAVAILABLE if the storage cannot be reached. If its `maybeDone` is
-   * `true`, some of the tasks may have been changed.
+   * @throws TaskflowError ENGINE_UNAVAILABLE if the storage cannot be reached. If its `maybeDone`
+   * is `true`, some of the tasks may have been changed.
    */
   control(command: Command, by: CommandBy): Promise<Outcome>;
 }
