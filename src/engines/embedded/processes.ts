@@ -52,11 +52,13 @@ export class ProcessList {
    * Writes the entry again if another process treated this one as dead, or if the last write
    * failed. Without a complete entry, other processes could remove a schedule that this process
    * defines.
-   *
-   * @param known The processes on the list, and the owners of running tasks.
    */
-  repair(known: readonly string[]): void {
-    if (this.#self && (this.#failed || !known.includes(this.#self.owner))) this.#write(this.#self);
+  repair(): void {
+    if (this.#self && (this.#failed || !this.#isListed(this.#self.owner))) this.#write(this.#self);
+  }
+
+  #isListed(owner: string): boolean {
+    return this.#parts.database.get('SELECT 1 FROM worker WHERE owner = ?', owner) !== undefined;
   }
 
   /** Removes a process from the list. */

@@ -43,7 +43,7 @@ export class Recovery {
   async look(): Promise<void> {
     const { owner: self, owners, reader, processes } = this.#parts;
     const known = reader.owners();
-    processes.repair(known);
+    processes.repair();
     const failures: unknown[] = [];
     for (const owner of known) {
       if (owner === self) continue;

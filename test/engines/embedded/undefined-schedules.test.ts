@@ -7,7 +7,7 @@ import { TaskManager } from '../../../src/manager.js';
 import { turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { serve } from '../../helpers/serve.js';
-import { waitFor } from '../../helpers/wait.js';
+import { gate, waitFor } from '../../helpers/wait.js';
 
 const by = { actor: 'ada' };
 
@@ -107,6 +107,22 @@ describe('a schedule', () => {
     file.close();
     clock.pass(61);
     expect(await remove(other, 'late')).toBe('SCHEDULE_DEFINED');
+  });
+
+  it('stays defined if its process is taken off the list while it runs a task', async () => {
+    const worker = await started(['nightly']);
+    const [begun, end] = [gate(), gate()];
+    const task = worker.task('long', async () => {
+      begun.open();
+      await end.passed;
+    });
+    await task.enqueue();
+    await begun.passed;
+    const file = await openDatabase(folder.file('tasks.db'));
+    file.exec('DELETE FROM worker');
+    await waitFor(() => file.get('SELECT 1 FROM worker'));
+    file.close();
+    end.open();
   });
 
   it('is planned again if its row is deleted while a process defines it', async () => {

@@ -1,6 +1,6 @@
 import { lastTombstone } from '../read/expired.js';
 import { trendHours } from '../read/failures.js';
-import { hasEnded } from '../schema/states.js';
+import { hasEnded, stateCode } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
 import { deleteTask } from './commands.js';
 import type { Transaction } from './transaction.js';
@@ -25,7 +25,8 @@ export function prune(
   );
   const beyond = keep === null ? 0 : Math.max(0, ended - keep);
   const before = endedBefore ?? 0;
-  const oldest = [2, 3, 4, 5]
+  const { success, failed, interrupted, cancelled } = stateCode;
+  const oldest = [success, failed, interrupted, cancelled]
     .flatMap((status) =>
       database.all(
         `SELECT seq, id, partition, status, searchable, fingerprint, ended_at FROM task
