@@ -21,9 +21,9 @@ import {
 
 /**
  * The schemas of requests, from which their checks and types come. The name of a schema ends with
- * `Query` or `Body`, and the row of a route names it. `tasks/query-schemas.ts` has the schemas that calls
- * from code are also checked against. Loaded with the first request that needs it, because zod
- * takes longer to load than Koa.
+ * `Query` or `Body`, and the row of a route names it. `tasks/query-schemas.ts` has the schemas that
+ * calls from code are also checked against. Loaded with the first request that needs it, because
+ * zod takes longer to load than Koa.
  */
 
 export {
