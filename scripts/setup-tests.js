@@ -1,6 +1,6 @@
-// Installs what the tests need and npm cannot bring: a Chromium, an nginx, openssl for a
-// certificate, and a Redis. As root on Debian with apt, Chromium else with playwright's own
-// download; what is still missing is said in a line each.
+// Installs the programs that the tests need and that npm does not install: Chromium, nginx, openssl
+// and Redis. As root on Debian, it uses apt. Otherwise, Playwright downloads Chromium. Each program
+// that is still missing is printed on its own line.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

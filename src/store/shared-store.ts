@@ -48,7 +48,7 @@ export interface LogPage {
  * look like an empty store.
  */
 export interface SharedStore {
-  /** Returns the value, or `undefined` if there is none or it has expired. */
+  /** Returns the value, or `undefined` if the key has no value or the value has expired. */
   get(key: string): Promise<StoreValue | undefined>;
   /**
    * Stores a value for `ttl` seconds. Resolves when the value is as durable as the store can make

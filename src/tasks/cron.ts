@@ -95,8 +95,8 @@ function wrongForm(expression: string): Wrong | undefined {
   if (/^\d{4}-\d\d/.test(text))
     return {
       why:
-        'it is a date. To run a task once, enqueue it with runAt: task.with({ runAt: new Date(…) ' +
-        '}).enqueue(…).',
+        'it is a date. To run a task once, enqueue it with runAt: ' +
+        'task.with({ runAt: new Date(…) }).enqueue(…).',
     };
   const count = text === '' ? 0 : text.split(/\s+/).length;
   if (count === 7) return { why: `it has seven fields, and a year is not supported. ${usage}` };

@@ -28,10 +28,11 @@ export async function knownTarget(
           (await describe()).schedules,
         ] as const);
   const names = list.map((each) => each.name);
+  const rest = names.length > maxListed ? ', …' : '';
   const some =
     names.length === 0
       ? ' There are none.'
-      : ` Known: ${names.slice(0, maxListed).join(', ')}${names.length > maxListed ? ', …' : ''}.`;
+      : ` Known: ${names.slice(0, maxListed).join(', ')}${rest}.`;
   throw new TaskflowError(
     'NOT_FOUND',
     `There is no ${kind} ${quote(name)}.${didYouMean(name, names)}${some}`,

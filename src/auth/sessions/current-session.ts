@@ -11,7 +11,7 @@ import type { SessionList } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
 /*
- * Finds the session of a request in these steps. Each step may find that there is none:
+ * Finds the session of a request in these steps. A request has no session if one of them fails:
  *
  * 1. Tokens: a Bearer token of this login decides alone. Otherwise, all values of the cookie are
  *    read.

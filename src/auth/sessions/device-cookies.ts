@@ -88,36 +88,16 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     const devices = cookie.read(ctx).flatMap((value) => open(value) ?? []);
     return devices.length === 1 ? devices[0] : undefined;
   };
-  const write = (
-    ctx: Context,
-    {
-      strategy,
-      nameId,
-      id,
-      sessionEnd,
-      expires,
-      username,
-      version,
-      loginAt,
-      signOut,
-    }: DeviceCookie,
-  ): void => {
+  const write = (ctx: Context, device: DeviceCookie): void => {
     const fields: Fields = [
-      strategy,
-      nameId,
-      id,
-      sessionEnd,
-      expires,
-      username,
-      version,
-      loginAt,
-      signOut,
+      ...([device.strategy, device.nameId, device.id, device.sessionEnd, device.expires] as const),
+      ...([device.username, device.version, device.loginAt, device.signOut] as const),
     ];
     const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
     cookie.write(
       ctx,
       `${text}.${macOf(keys[0], audience, text)}`,
-      expires - Math.floor(now() / 1000),
+      device.expires - Math.floor(now() / 1000),
     );
   };
   return {

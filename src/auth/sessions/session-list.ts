@@ -14,7 +14,7 @@ export interface SessionRecord {
   lastUsedAt: number;
   /** When its newest token expires. */
   expiresAt: number;
-  /** The sign-out everywhere that its login follows; absent if there is none. */
+  /** The last `signOutEverywhere` of the user before this login. Absent if there was no call. */
   signOut?: number;
   /** Address and browser of the request that last used the session. */
   ip: string;

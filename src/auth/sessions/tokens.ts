@@ -36,8 +36,8 @@ interface SigningKey {
 export interface Tokens {
   /**
    * Returns the token of a session. `version` is the version of its user (claim `sv`). `signOut` is
-   * the sign-out everywhere that the login follows (claim `after`). A token has that claim only if
-   * the times of the two alone cannot show their order.
+   * the last `signOutEverywhere` before the login (claim `after`). A token has that claim only if
+   * the two times alone do not show the order.
    */
   sign(session: Session, version: string, signOut?: number): string;
   /**
@@ -53,8 +53,8 @@ export interface Tokens {
   /** Returns the user's version in the token of a session that was read or signed here. */
   versionOf(session: Session): string;
   /**
-   * Returns the sign-out everywhere that the login of a session follows; 0 if there is none. The
-   * session must have been read or signed here.
+   * Returns the last `signOutEverywhere` of the user before the login of a session, or 0 if there
+   * was no call. This object must have read or signed the session.
    */
   signOutOf(session: Session): number;
   /** Whether a session is valid at present: neither expired nor from the future. */

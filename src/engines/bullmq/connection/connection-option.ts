@@ -117,7 +117,7 @@ const known: Readonly<Record<keyof AnyRedisOptions | 'url' | 'skipVersionCheck',
 const places = ['host', 'path', 'sentinels', 'url', 'Connector'] as const;
 
 const accepted =
-  'ioredis options such as { host, port }, a redis:// or rediss:// URL, or an ioredis client';
+  'options of ioredis such as { host, port }, a redis:// or rediss:// URL, or a client of ioredis';
 const acceptedUrl = 'a redis:// or rediss:// URL, such as redis://127.0.0.1:6379';
 
 /**

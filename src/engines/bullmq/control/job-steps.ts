@@ -69,7 +69,7 @@ interface Call {
  */
 const shared = 20;
 
-/** Steps that a Redis without free memory executes outside a transaction. */
+/** Steps that work without a transaction, which Redis refuses if its memory is full. */
 const needNoMemory: ReadonlySet<StepScript> = new Set(['remove', 'look']);
 
 /** A connection or transaction of ioredis. BullMQ's types declare only part of it. */

@@ -18,8 +18,8 @@ export interface LineSource {
 }
 
 /**
- * Returns the log that BullMQ stores for a job. BullMQ's `getJobLogs` reads in a transaction, which
- * a Redis without free memory refuses.
+ * Returns the log that BullMQ stores for a job. This does not use BullMQ's `getJobLogs`, because it
+ * reads in a transaction, which Redis refuses if its memory is full.
  */
 export function logOf(queue: Queue, id: string): LineSource {
   const key = queue.toKey(`${id}:logs`);

@@ -17,8 +17,8 @@ const keptNumber = 86_400_000;
  * lost, the script does nothing.
  *
  * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}. It calls `merged` with
- * its function that adds a new entry to a stored one, which is false or nil if there is none.
- * `merged` returns whether the function succeeded, and its results.
+ * a function that adds a new entry to the stored entry. Without a stored entry, the function gets
+ * false or nil. `merged` returns whether the function succeeded, and its results.
  */
 export function mergeScript(text: string): RedisScript {
   return redisScript(`

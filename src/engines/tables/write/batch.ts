@@ -252,7 +252,7 @@ export interface BatchResult {
    */
   begun: readonly Row[];
   expired: readonly Row[];
-  /** When the next delayed task is due, in Unix milliseconds; null if there is none. */
+  /** When the next delayed task is due, in Unix milliseconds; null without delayed tasks. */
   nextDue: number | null;
   /** Why the claim failed; absent if it did not fail. */
   claimError?: WriteFailure;
