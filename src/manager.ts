@@ -15,6 +15,7 @@ import type { CommandBy } from './tasks/commands.js';
 import { DefinedSchedules } from './tasks/defined-schedules.js';
 import { DefinedTasks } from './tasks/defined-tasks.js';
 import {
+  checkDeclaration,
   checkHandler,
   type DeclaredTask,
   describeFunction,
@@ -136,13 +137,12 @@ export class TaskManager implements TaskSource {
   }
 
   /** Declares a task that another process runs. That process adds the handler with `handle`. */
-  define<A extends unknown[] = unknown[]>(name: string, options?: TaskOptions): DeclaredTask<A> {
-    if (typeof options === 'function')
-      throw wrongType(
-        `the second argument of define('${String(name)}')`,
-        options,
-        'the options; define(…).handle(handler) takes the handler',
-      );
+  define<A extends unknown[] = unknown[]>(
+    name: string,
+    options?: TaskOptions,
+    ...more: never[]
+  ): DeclaredTask<A> {
+    checkDeclaration(name, options, ...more);
     const definition = this.#defined.add(name, options);
     const task = this.#defined.taskOf<A>(definition);
     return {

@@ -542,6 +542,11 @@ describe('a TaskManager', () => {
     ['task of a million characters', (manager) => manager.task(huge, () => {})],
     ['task without a handler', (manager) => manager.task('other', undefined as never)],
     ['define with null as options', (manager) => manager.define('other', null as never)],
+    ['define with a handler as options', (manager) => manager.define('other', (() => {}) as never)],
+    [
+      'define with a handler after the options',
+      (manager) => manager.define('other', {}, (() => {}) as never),
+    ],
     ['handle with an object', (manager) => manager.define('other').handle({} as never)],
     [
       'schedule without a task',

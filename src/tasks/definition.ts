@@ -1,5 +1,5 @@
-import { wrongType } from '../options.js';
-import { functionKind } from '../show-value.js';
+import { typeError, wrongType } from '../options.js';
+import { functionKind, quote } from '../show-value.js';
 import type { AppConnection } from './engine.js';
 import type { FunctionSettings } from './function-settings.js';
 import type { NewTask } from './new-task.js';
@@ -107,6 +107,13 @@ export function checkHandler(name: string, handler: unknown): void {
   const kind = functionKind(handler);
   if (kind !== 'a function' && kind !== 'an async function')
     throw wrongType(`handler of task '${name}'`, handler, accepted);
+}
+
+/** Checks that `define` got no handler, which would never run. */
+export function checkDeclaration(name: string, ...rest: unknown[]): void {
+  if (!rest.some((argument) => typeof argument === 'function')) return;
+  const call = `define(${quote(name)})`;
+  throw typeError(`${call} takes no handler; pass the handler to ${call}.handle(handler)`);
 }
 
 /** Returns the settings of a function as the dashboard shows them. */

@@ -45,6 +45,8 @@ void send.enqueueMany(['a']);
 background.add(send, 7);
 // @ts-expect-error a declared task has arguments too
 void tasks.define<[file: string]>('d').enqueue(1);
+// @ts-expect-error define takes no handler
+tasks.define('f', {}, () => {});
 // @ts-expect-error a handler of other parameters
 tasks.define<[file: string]>('e').handle((n: number) => n);
 
