@@ -231,6 +231,28 @@ const headerTable: readonly (readonly [
   ['POST', '/:id/cancel', 'anonymous', 401, plain],
 ];
 
+describe('every route with a parameter in its path', () => {
+  it('answers 400 to a path with a malformed percent-encoding, and records a command', async () => {
+    const withParameter = routes.filter(({ path }) => path.includes(':'));
+    expect(withParameter.length).toBeGreaterThan(10);
+    for (const route of withParameter)
+      for (const malformed of ['%E0%A4%A', '%', '%zz', 'a%C3', '%FF']) {
+        const path = `/tasks${route.path.replace(/:\w+/, malformed)}`;
+        const answer = await send(route.method, path, admin);
+        expect([name(route), malformed, answer.status]).toEqual([name(route), malformed, 400]);
+        expect(answer.body).toContain('INVALID_INPUT');
+        expect(answer.body).toContain('%25');
+      }
+    const audit = await send('GET', '/tasks/audit?outcome=refused&limit=500', admin);
+    const { items } = JSON.parse(audit.body) as { items: Record<string, unknown>[] };
+    const recorded = items.filter(({ detail }) => JSON.stringify(detail).includes('INVALID_INPUT'));
+    expect(new Set(recorded.map(({ action }) => action))).toEqual(
+      new Set(withParameter.flatMap(({ action }) => action ?? [])),
+    );
+    expect((await send('GET', '/tasks/%E0%A4%A')).status).toBe(401);
+  });
+});
+
 describe('the headers of a response', () => {
   it('are asserted for every route', () => {
     const asserted = new Set(

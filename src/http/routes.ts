@@ -1,4 +1,4 @@
-import Router from '@koa/router';
+import Router, { type Layer } from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
@@ -7,14 +7,16 @@ import { discardBody, isOfType } from './body.js';
 import { clientAddress } from './client-address.js';
 import { plainHeaders } from './headers.js';
 import type { Mount } from './mount.js';
+import { pathParams } from './path-params.js';
 import { perRequest } from './per-request.js';
-import { type ErrorShape, sendError } from './problem.js';
+import { type ErrorShape, sendError, toTaskflowError } from './problem.js';
 import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
 /*
  * A request passes these steps: find the route, check the role of the user (`Access`), check which
- * site sent the request, check `Accept`, call the handler. `sendError` answers any error of a step.
+ * site sent the request, decode the path, check `Accept`, call the handler. `sendError` answers any
+ * error of a step.
  */
 
 /**
@@ -106,8 +108,7 @@ export function routeTable(table: RouteTable): Middleware {
     const shape = errorShape(ctx, route ?? same[0]);
     try {
       before?.(ctx);
-      const params = layers[0]?.params(ctx.path, layers[0].captures(ctx.path)) ?? {};
-      await answer(ctx, table, route, same, params);
+      await answer(ctx, table, route, same, layers[0]);
     } catch (error) {
       // Some clients read the response only after they have sent their whole body.
       await discardBody(ctx);
@@ -139,7 +140,7 @@ async function answer(
   table: RouteTable,
   route: Route | undefined,
   same: readonly Route[],
-  params: Record<string, string>,
+  layer: Layer | undefined,
 ): Promise<void> {
   const known = same[0];
   if (known && !route && (known.requiredRole === 'public' || ctx.method === 'OPTIONS'))
@@ -149,7 +150,7 @@ async function answer(
   if (required !== 'public' && actor === undefined) return;
   if (!known) throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
   if (!route) throw wrongMethod(ctx, same);
-  refuseOtherSites(ctx, table, route, actor);
+  const params = readRequest(ctx, table, route, actor, layer);
   if (route.produces && !ctx.accepts(...route.produces))
     throw new TaskflowError(
       'NOT_ACCEPTABLE',
@@ -161,26 +162,25 @@ async function answer(
 
 /**
  * Refuses requests that another site made a browser send: all changes, and reads that require a
- * role.
+ * role. Returns the parameters of the path. Records a command that is refused here.
  */
-function refuseOtherSites(
+function readRequest(
   ctx: Context,
   { access, trustedOrigins }: RouteTable,
-  route: Route,
+  { action, requiredRole }: Route,
   actor: Actor | undefined,
-): void {
-  if (actor?.ambient === false) return;
+  layer: Layer | undefined,
+): Record<string, string> {
   try {
-    refuseCrossOrigin(ctx, trustedOrigins);
-    if (route.requiredRole !== 'public' && route.requiredRole !== 'page')
-      refuseCrossSiteRead(ctx, trustedOrigins);
+    if (actor?.ambient !== false) {
+      refuseCrossOrigin(ctx, trustedOrigins);
+      if (requiredRole !== 'public' && requiredRole !== 'page')
+        refuseCrossSiteRead(ctx, trustedOrigins);
+    }
+    return layer ? pathParams(layer, ctx.path) : {};
   } catch (error) {
-    recordRow(ctx, access, {
-      action: route.action,
-      actor: actor?.name,
-      outcome: 'refused',
-      detail: { code: 'CROSS_ORIGIN' },
-    });
+    const { code } = toTaskflowError(error);
+    recordRow(ctx, access, { action, actor: actor?.name, outcome: 'refused', detail: { code } });
     throw error;
   }
 }
