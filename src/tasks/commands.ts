@@ -84,8 +84,8 @@ export interface Outcome {
   results: readonly CommandResult[];
   /**
    * For a command on a queue or a schedule: whether it exists. If not, nothing was changed, and
-   * `control` of a TaskManager rejects with NOT_FOUND. For the embedded engine, every queue exists,
-   * because a queue can be paused before its first task.
+   * `control` of a TaskManager rejects with NOT_FOUND. For the engines of this package that run
+   * tasks, every queue exists, because a queue can be paused before its first task.
    */
   known?: boolean;
   /** How many tasks the filter found, including those beyond {@link maxByFilter}. */

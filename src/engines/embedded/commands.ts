@@ -7,6 +7,7 @@ import {
   previewByState,
   type TasksCommand,
 } from '../bulk.js';
+import { tooManyPauses } from '../paused-queues.js';
 import type { Reader } from '../tables/read/reader.js';
 import { toSummary } from '../tables/schema/rows.js';
 import type { Clock } from './clock.js';
@@ -64,7 +65,8 @@ export class Commands {
   async #toQueue({ queue, action }: QueueCommand, { actor, reason }: CommandBy): Promise<Outcome> {
     const { commits, clock, wake } = this.#parts;
     const write = { queue, paused: action === 'pause', at: clock.now(), by: actor, reason };
-    await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', ...write });
+    const isDone = await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', ...write });
+    if (!isDone) throw tooManyPauses(queue);
     wake();
     return { results: [], known: true };
   }

@@ -1,6 +1,8 @@
 import type { CommandBy } from '../../../tasks/commands.js';
 import type { Pause, QueueState } from '../../../tasks/queue-state.js';
+import { maxPausedQueues, tooManyPauses } from '../../paused-queues.js';
 import { send } from '../connection/pipelines.js';
+import { redisScript, runScript } from '../connection/redis-script.js';
 import { storedObject } from '../connection/stored-object.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';
 import type { JobSteps } from './job-steps.js';
@@ -22,10 +24,19 @@ export class QueuePauses {
   }
 
   async pause(label: string, { actor, reason }: CommandBy): Promise<void> {
+    const { redis, keys, catalog } = this.#parts;
+    await catalog.refresh();
+    const limit = catalog.ofLabel(label).length > 0 ? '' : maxPausedQueues;
     const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
     // The hash is written first: a queue that joins the label at the same time is either in a list
     // that is read next, or is paused when it is added.
-    await this.#parts.redis.hset(this.#parts.keys.pauses, label, JSON.stringify(pause));
+    const stored = await runScript(
+      redis,
+      store,
+      [keys.pauses],
+      [label, JSON.stringify(pause), limit],
+    );
+    if (stored === 0) throw tooManyPauses(label);
     await this.#setAll(label, true);
   }
 
@@ -66,6 +77,18 @@ export class QueuePauses {
     });
   }
 }
+
+/**
+ * Stores a pause. Returns 0 if the limit refuses it. KEYS: the hash of pauses. ARGV: the label, its
+ * pause, and if the label has no queue, how many pauses there may be before this one.
+ */
+const store = redisScript(`
+if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+  if #redis.call('HGETALL', KEYS[1]) / 2 >= tonumber(ARGV[3]) then return 0 end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+`);
 
 /** Parses who paused a queue and why. Returns null for a text of another form. */
 function pauseOf(text: string | undefined): Pause | null {

@@ -178,7 +178,7 @@ export interface Written {
   recover: readonly Row[];
   handBack: undefined;
   register: undefined;
-  pauseQueue: undefined;
+  pauseQueue: boolean;
   plan: undefined;
   restartInterval: undefined;
   restartDelays: undefined;

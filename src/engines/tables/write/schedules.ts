@@ -1,5 +1,6 @@
 import { isEnded } from '../../../tasks/states.js';
-import type { Row } from '../schema/database.js';
+import { maxPausedQueues } from '../../paused-queues.js';
+import type { Database, Row } from '../schema/database.js';
 import { idBytes, isUndefined } from '../schema/rows.js';
 import type { WriteOf } from './batch.js';
 import { packedAt } from './packed-tasks.js';
@@ -106,12 +107,17 @@ function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {
   return !last || isEnded(statusOf(last));
 }
 
-/** Pauses or resumes a queue. If the queue is already paused, the first pause is kept. */
+/**
+ * Pauses or resumes a queue. If the queue is already paused, the first pause is kept. Returns
+ * whether it was done: see {@link maxPausedQueues}.
+ */
 export function pauseQueue(
   { database }: Transaction,
   { queue, paused, by, reason, at }: WriteOf<'pauseQueue'>,
-): undefined {
-  if (paused)
+): boolean {
+  if (!paused) database.run('DELETE FROM paused WHERE queue = ?', queue);
+  else if (!canPause(database, queue)) return false;
+  else
     database.run(
       'INSERT OR IGNORE INTO paused (queue, at, paused_by, reason) VALUES (?, ?, ?, ?)',
       queue,
@@ -119,9 +125,19 @@ export function pauseQueue(
       by,
       reason ?? null,
     );
-  else database.run('DELETE FROM paused WHERE queue = ?', queue);
   database.run('UPDATE partition SET paused = ? WHERE queue = ?', paused ? 1 : 0, queue);
-  return undefined;
+  return true;
+}
+
+function canPause(database: Database, queue: string): boolean {
+  const allowed = database.get(
+    `SELECT 1 WHERE EXISTS (SELECT 1 FROM partition WHERE queue = ?1)
+      OR EXISTS (SELECT 1 FROM paused WHERE queue = ?1)
+      OR (SELECT COUNT(*) FROM paused) < ?2`,
+    queue,
+    maxPausedQueues,
+  );
+  return allowed !== undefined;
 }
 
 /** Pauses or resumes a schedule. Runs that were due during the pause are not caught up. */

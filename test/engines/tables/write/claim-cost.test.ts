@@ -152,9 +152,10 @@ const kinds: [kind: string, fill: (bench: Bench) => void][] = [
       const paused = names.map(
         (queue): Write => ({ kind: 'pauseQueue', queue, paused: true, by: 'test', at: now }),
       );
-      bench.write(...paused.slice(100));
+      // No more queues can be paused before they have a task.
+      bench.write(...paused.slice(0, 1000));
       bench.enqueue(names.map((queue) => ({ queue })));
-      bench.write(...paused.slice(0, 100));
+      bench.write(...paused.slice(1000));
     },
   ],
   [
