@@ -3,10 +3,11 @@ import { TaskflowError } from '../../../errors.js';
 import { storableText } from '../../../tasks/describe-error.js';
 import type { FailurePage, FailureQuery } from '../../../tasks/engine-queries.js';
 import type { FailureGroup } from '../../../tasks/types.js';
-import { isObject, storedObject } from '../connection/stored-object.js';
+import { storedObject } from '../connection/stored-object.js';
 import type { EngineKeys } from '../keys.js';
 import { mergeFailures } from './merge-scripts.js';
 import type { Merge } from './merges.js';
+import { countsOf, isCount } from './stored-numbers.js';
 
 /** The parts of a failure that its group needs. */
 export interface Failure {
@@ -125,18 +126,26 @@ function newGroup(
   };
 }
 
-/** Parses a stored group. Returns none for a text of another form. */
+/**
+ * Parses a stored group. Leaves out the parts that cannot be read, and returns none if neither of
+ * its times can be read.
+ */
 function groupOf(fingerprint: string, text: string): (Group & { fingerprint: string })[] {
-  const group = storedObject(text);
-  return isGroup(group) ? [{ fingerprint, ...group }] : [];
+  const { task, error, message, lastTaskId, count, first, last, hours } = storedObject(text);
+  const times = [first, last].filter(isCount);
+  if (times.length === 0 || !/^[0-9a-f]{16}$/.test(fingerprint)) return [];
+  return [
+    {
+      fingerprint,
+      ...{ task: textOf(task), error: textOf(error), message: textOf(message) },
+      ...{ first: Math.min(...times), last: Math.max(...times), lastTaskId: textOf(lastTaskId) },
+      ...{ count: isCount(count) ? count : 0, hours: countsOf(hours) },
+    },
+  ];
 }
 
-function isGroup(value: object): value is Group {
-  const { task, error, message, lastTaskId, count, first, last, hours } = value as Partial<
-    Record<keyof Group, unknown>
-  >;
-  const isText = [task, error, message, lastTaskId].every((each) => typeof each === 'string');
-  return isText && isObject(hours) && [count, first, last].every((each) => Number.isFinite(each));
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 function isBefore([at, id]: [number, string], [otherAt, otherId]: [number, string]): boolean {

@@ -1,22 +1,33 @@
 import { mergeScript } from './merges.js';
 
 /*
- * If Redis cannot read an entry, for example because a number is missing in it, the script replaces
- * a stored entry and leaves out a new one. An error would end the script, and the process would
- * send the same entry again and again. A key with another type still ends the script. Each key is
- * therefore read before the first write, because Redis does not undo the writes of a script.
+ * If Redis cannot read a part of a stored entry, for example because a number is missing in it, the
+ * script replaces only this part. It leaves out a new entry that it cannot read. An error would end
+ * the script, and the process would send the same entry again and again. A key with another type
+ * still ends the script. Each key is therefore read before the first write, because Redis does not
+ * undo the writes of a script.
  */
 
 /**
- * Adds sums of ended tasks to the stored sums.
+ * Adds sums of ended tasks to the stored sums. The durations are one part, because the number of
+ * attempts, their total and their buckets are only right together.
  * KEYS: one hash for each level. ARGV: for each hash, the milliseconds for which it is kept (0: it
  * never expires), then fields and their sums, which are added to every hash.
  */
 export const mergeStats = mergeScript(`
-local function combined(stored, text)
+local function combined(before, text)
   local added = cjson.decode(text)
-  local sum = stored and cjson.decode(stored)
-    or {ended = {}, ran = 0, total = 0, min = 0, max = 0, buckets = {}}
+  local sum = {ended = {}, ran = 0, total = 0, min = 0, max = 0, buckets = {}}
+  if before then
+    sum.ended = countsOf(before.ended)
+    local buckets, areWhole = countsOf(before.buckets)
+    local areDurations = areWhole and isCount(before.ran) and isNumber(before.total)
+      and isNumber(before.min) and isNumber(before.max)
+    if part(areDurations, areDurations) then
+      sum.ran, sum.total, sum.min = before.ran, before.total, before.min
+      sum.max, sum.buckets = before.max, buckets
+    end
+  end
   if sum.ran == 0 then
     sum.min = added.min
   elseif added.ran > 0 then
@@ -50,19 +61,23 @@ end
  * fingerprints with their failures.
  */
 export const mergeFailures = mergeScript(`
-local function combined(stored, text)
+local function textOf(value, otherwise) return part(value, type(value) == 'string', otherwise) end
+local function combined(before, text)
   local group = cjson.decode(text)
-  if not stored then return text, group.last end
-  local before = cjson.decode(stored)
-  group.count = group.count + before.count
-  group.first = math.min(group.first, before.first)
-  for hour, count in pairs(before.hours) do
-    if tonumber(hour) >= tonumber(ARGV[2]) then
+  if not before then return text, group.last end
+  local first = part(before.first, isCount(before.first), group.first)
+  local last = part(before.last, isCount(before.last), group.last)
+  group.count = group.count + part(before.count, isCount(before.count), 0)
+  group.first = math.min(group.first, first, last)
+  for hour, count in pairs(countsOf(before.hours)) do
+    if (tonumber(hour) or 0) >= tonumber(ARGV[2]) then
       group.hours[hour] = (group.hours[hour] or 0) + count
     end
   end
-  if before.last > group.last then
-    group.last, group.lastTaskId, group.message = before.last, before.lastTaskId, before.message
+  local lastTaskId = textOf(before.lastTaskId, group.lastTaskId)
+  local message = textOf(before.message, group.message)
+  if last > group.last then
+    group.last, group.lastTaskId, group.message = last, lastTaskId, message
   end
   return cjson.encode(group), group.last
 end

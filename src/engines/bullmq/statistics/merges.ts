@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { type RedisScript, redisScript, runScript } from '../connection/redis-script.js';
+import { maxStored } from './stored-numbers.js';
 
 /** A call of a script of {@link mergeScript}, which adds something to what is stored. */
 export interface Merge {
@@ -17,20 +18,38 @@ const keptNumber = 86_400_000;
  * lost, the script does nothing.
  *
  * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}. It calls `merged` with
- * a function that adds a new entry to the stored entry. Without a stored entry, the function gets
- * false or nil. `merged` returns whether the function succeeded, and its results.
+ * a function that adds a new entry to the stored entry. The function gets the stored entry as a
+ * table, or nil if there is none, and the new one as text. It passes each part of the stored entry
+ * through `part` or `countsOf`, which leave out a part that cannot be read. `merged` returns whether
+ * the function succeeded, and its results.
  */
 export function mergeScript(text: string): RedisScript {
   return redisScript(`
 local last, number = table.remove(KEYS), table.remove(ARGV)
 if tonumber(redis.call('GET', last) or 0) >= tonumber(number) then return 0 end
-local replaced = 0
-local function merged(combined, stored, new)
-  local isValid, entry, order = pcall(combined, stored, new)
-  if not isValid and stored then
-    isValid, entry, order = pcall(combined, nil, new)
-    if isValid then replaced = replaced + 1 end
+local replaced, isWhole = 0, true
+local function isNumber(value)
+  return type(value) == 'number' and value >= 0 and value <= ${maxStored}
+end
+local function isCount(value) return isNumber(value) and value % 1 == 0 end
+local function part(value, isValid, otherwise)
+  if isValid then return value end
+  isWhole = false
+  return otherwise
+end
+local function countsOf(value)
+  local counts, areWhole = {}, type(value) == 'table'
+  for key, count in pairs(areWhole and value or {}) do
+    if type(key) == 'string' and isCount(count) then counts[key] = count else areWhole = false end
   end
+  return counts, part(areWhole, areWhole)
+end
+local function merged(combined, stored, new)
+  isWhole = true
+  local isJson, before = pcall(cjson.decode, stored or '')
+  if not isJson or type(before) ~= 'table' then before = stored and {} or nil end
+  local isValid, entry, order = pcall(combined, before, new)
+  if isValid and not isWhole then replaced = replaced + 1 end
   return isValid, entry, order
 end
 ${text}
@@ -66,7 +85,7 @@ export class Merges {
 
   /**
    * Sends all merges. Call it again after an error. Calls must not overlap. `onReplaced` gets the
-   * number of entries that a merge has replaced, because Redis could not read them.
+   * number of entries of which a merge has replaced a part, because Redis could not read it.
    */
   async send(onReplaced: (entries: number) => void): Promise<void> {
     for (let first = this.#unanswered[0]; first; first = this.#unanswered[0]) {

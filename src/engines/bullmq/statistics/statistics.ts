@@ -3,7 +3,7 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine-queries.js';
-import type { Metrics, TaskStatus } from '../../../tasks/types.js';
+import { type Metrics, type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import {
   addEnded,
   type EndedStats,
@@ -21,6 +21,7 @@ import type { EngineKeys } from '../keys.js';
 import { type Failure, FailureGroups } from './failure-groups.js';
 import { mergeStats } from './merge-scripts.js';
 import { type Merge, Merges } from './merges.js';
+import { countsOf, isCount, isNumber } from './stored-numbers.js';
 
 /** A task that has ended. */
 export interface EndedTask {
@@ -227,20 +228,29 @@ export class Statistics {
 /** Maximum number of sums per read: ten years of days, or the minutes of two and a half days. */
 const maxStretches = 3660;
 
-/** Parses a stored sum. Returns none for a text of another form. */
+/**
+ * Parses a stored sum. Leaves out the counts and the durations that cannot be read, and returns
+ * none if nothing can be read.
+ */
 function summedOf(field: string, text: string, at: number): Summed[] {
   const [name = '', queue = ''] = field.split(separator);
-  const stats = storedObject(text);
-  return isStats(stats) ? [{ name, queue, at, stats }] : [];
+  const stored = storedObject(text);
+  const counts = countsOf(stored.ended);
+  const ended = Object.fromEntries(
+    taskStatuses.flatMap((status) => (counts[status] ? [[status, counts[status]]] : [])),
+  );
+  const durations = areDurations(stored) ? stored : undefined;
+  if (!durations && Object.keys(ended).length === 0) return [];
+  return [{ name, queue, at, stats: { ...emptyStats(), ...durations, ended } }];
 }
 
-function isStats(value: object): value is EndedStats {
-  const { ended, ran, total, min, max, buckets } = value as Partial<
-    Record<keyof EndedStats, unknown>
-  >;
+/** The durations of a stored sum are one part, as in {@link mergeStats}. */
+function areDurations(stored: object): stored is Omit<EndedStats, 'ended'> {
+  const { ran, total, min, max, buckets } = stored as Partial<Record<keyof EndedStats, unknown>>;
   return (
-    isObject(ended) &&
+    isCount(ran) &&
+    [total, min, max].every(isNumber) &&
     isObject(buckets) &&
-    [ran, total, min, max].every((each) => typeof each === 'number')
+    Object.values(buckets).every(isCount)
   );
 }

@@ -248,4 +248,87 @@ const minute = 60_000;
       ]);
     },
   );
+
+  const oddValues = [null, 'x', -1, 0.5, 1e300, true, {}, [1], { 500000: 'x' }];
+
+  it('lose only the part of a failure group that they cannot read', async () => {
+    const now = Date.now() - 60_000;
+    const fingerprint = 'e'.repeat(16);
+    const sums = statistics();
+    const fail = async (at: number, id: string): Promise<void> => {
+      const failure = { fingerprint, name: 'Error', message: `message of ${id}` };
+      sums.ended({ ...task, id, status: 'failed', at, failure });
+      await sums.flush();
+    };
+    const read = async () =>
+      (await sums.failures.read({ limit: 5 }, async () => new Map())).items.map(
+        ({ name, count, error, first, last, lastTaskId, trend }) => ({
+          ...{ task: name, count, error: error.name, message: error.message, lastTaskId },
+          ...{ first: Date.parse(first), last: Date.parse(last) },
+          hours: trend.reduce((sum, n) => sum + n, 0),
+        }),
+      );
+    await fail(now, 'one');
+    await fail(now + 2000, 'two');
+    const stored = await forEach.client.hget(keys.failures, fingerprint);
+    const whole = { task: 'mail', count: 2, error: 'Error', message: 'message of two' };
+    const before = { ...whole, lastTaskId: 'two', first: now, last: now + 2000, hours: 2 };
+    const after = { ...before, count: 3, hours: 3 };
+    // What is shown of a part that was lost, before and after the next failure.
+    const lost = {
+      ...{ task: ['', 'mail'], error: ['', 'Error'], message: ['', 'message of three'] },
+      ...{ lastTaskId: ['', 'three'], count: [0, 1], hours: [0, 1] },
+      ...{ first: [now + 2000, now + 1000], last: [now, now + 1000] },
+    };
+    for (const [part, [read0, read1]] of Object.entries(lost))
+      for (const odd of oddValues) {
+        if (typeof odd === 'string' && typeof lost[part as 'task'][0] === 'string') continue;
+        const group = { ...JSON.parse(stored ?? ''), [part]: odd };
+        await forEach.client.hset(keys.failures, fingerprint, JSON.stringify(group));
+        expect([part, odd, await read()]).toEqual([part, odd, [{ ...before, [part]: read0 }]]);
+        await fail(now + 1000, 'three');
+        const [shown] = await read();
+        const expected = { ...after, [part]: read1 };
+        // The last time is that of the newest failure that can be read.
+        if (part === 'last')
+          Object.assign(expected, { message: 'message of three', lastTaskId: 'three' });
+        expect([part, odd, shown]).toEqual([part, odd, expected]);
+      }
+  });
+
+  it('lose only the counts or the durations of a sum that they cannot read', async () => {
+    const now = Date.now();
+    const sums = statistics();
+    const end = async (status: 'success' | 'failed', ms: number): Promise<void> => {
+      sums.ended({ ...task, status, at: now, ms });
+      await sums.flush();
+    };
+    const read = async (): Promise<unknown[]> => {
+      const { counts, durations } = await sums.metrics({ from: now - minute }, [], now);
+      return [counts.success, counts.failed, durations.max];
+    };
+    await end('success', 2000);
+    await end('failed', 1000);
+    const [key, field] = [keys.statistics('minute', now - (now % minute)), 'mail\0default'];
+    const stored = JSON.parse((await forEach.client.hget(key, field)) ?? '');
+    const store = (sum: unknown): Promise<unknown> =>
+      forEach.client.hset(key, field, JSON.stringify(sum));
+    for (const part of ['ran', 'total', 'min', 'max', 'buckets'])
+      for (const odd of [null, 'x', -1, 1e300, true, [1], { 9: 'x' }]) {
+        await store({ ...stored, [part]: odd });
+        expect([part, odd, await read()]).toEqual([part, odd, [1, 1, null]]);
+        await end('success', 10);
+        expect([part, odd, await read()]).toEqual([part, odd, [2, 1, 0.01]]);
+      }
+    for (const odd of oddValues) {
+      await store({ ...stored, ended: { success: odd, failed: 1, odd: 1 } });
+      expect([odd, await read()]).toEqual([odd, [0, 1, 2]]);
+      await end('success', 10);
+      expect([odd, await read()]).toEqual([odd, [1, 1, 2]]);
+      await store({ ...stored, ended: odd });
+      expect([odd, await read()]).toEqual([odd, [0, 0, 2]]);
+      await end('success', 10);
+      expect([odd, await read()]).toEqual([odd, [1, 0, 2]]);
+    }
+  });
 });
