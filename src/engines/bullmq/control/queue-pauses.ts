@@ -3,8 +3,8 @@ import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import { maxPausedQueues, tooManyPauses } from '../../paused-queues.js';
 import { send } from '../connection/pipelines.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
-import { storedObject } from '../connection/stored-object.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';
+import { pauseOf } from '../stored-pause.js';
 import type { JobSteps } from './job-steps.js';
 
 interface QueuePausesParts extends StoredQueues {
@@ -72,8 +72,9 @@ export class QueuePauses {
       entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label),
     );
     return [...new Set([...known, ...Object.keys(pauses)])].sort().map((name) => {
-      const paused = !isRunning.has(name) && (known.has(name) || pauseOf(pauses[name]) !== null);
-      return { name, paused, pause: paused ? pauseOf(pauses[name]) : null };
+      const paused = !isRunning.has(name);
+      const pause = pauses[name];
+      return { name, paused, pause: paused && pause !== undefined ? pauseOf(pause) : null };
     });
   }
 }
@@ -89,10 +90,3 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 `);
-
-/** Parses who paused a queue and why. Returns null for a text of another form. */
-function pauseOf(text: string | undefined): Pause | null {
-  const { by, at, reason } = storedObject(text);
-  if (typeof by !== 'string' || typeof at !== 'string') return null;
-  return { by, at, reason: typeof reason === 'string' ? reason : null };
-}

@@ -7,6 +7,7 @@ import { isObject, storedObject } from '../connection/stored-object.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count } from '../jobs/task-job.js';
 import type { EngineKeys } from '../keys.js';
+import { pauseOf } from '../stored-pause.js';
 
 /** The definition of a schedule, as it is stored for the processes that do not define it. */
 export interface ScheduleRecord {
@@ -231,16 +232,6 @@ function lastOf(text: string | undefined): ScheduleRuns['last'] {
   return typeof at === 'number' && typeof id === 'string' && typeof queue === 'string'
     ? { at, id, queue }
     : undefined;
-}
-
-/** Returns a pause even if its text cannot be parsed, so that the schedule stays paused. */
-function pauseOf(text: string): Pause {
-  const { by, at, reason } = storedObject(text);
-  return {
-    by: typeof by === 'string' ? by : '',
-    at: typeof at === 'string' ? at : isoTime(0),
-    reason: typeof reason === 'string' ? reason : null,
-  };
 }
 
 /**

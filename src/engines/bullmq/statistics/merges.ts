@@ -20,8 +20,8 @@ const keptNumber = 86_400_000;
  * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}. It calls `merged` with
  * a function that adds a new entry to the stored entry. The function gets the stored entry as a
  * table, or nil if there is none, and the new one as text. It passes each part of the stored entry
- * through `part` or `countsOf`, which leave out a part that cannot be read. `merged` returns whether
- * the function succeeded, and its results.
+ * through `part` or `countsOf`, which leave out a part that cannot be read. `merged` returns
+ * whether the function succeeded, and its results.
  */
 export function mergeScript(text: string): RedisScript {
   return redisScript(`

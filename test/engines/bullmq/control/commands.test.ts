@@ -749,6 +749,36 @@ describe('a paused queue', () => {
     expect(await redis.hget(`{${prefix}}:default/limited:meta`, 'paused')).toBe('1');
   });
 
+  it('shows what can be read of its stored pause', async () => {
+    const tasks = manager();
+    await tasks.define('plain').enqueue();
+    await tasks.control({ action: 'pause', queue: 'default' }, by);
+    const at = '2026-11-30T08:00:00.000Z';
+    const never = '1970-01-01T00:00:00.000Z';
+    for (const [stored, pause] of [
+      ['no JSON', { by: '', at: never, reason: null }],
+      [
+        { by: 7, at, reason: 'deploy' },
+        { by: '', at, reason: 'deploy' },
+      ],
+      [
+        { by: 'ada', at: 'noon', reason: 'deploy' },
+        { by: 'ada', at: never, reason: 'deploy' },
+      ],
+      [
+        { by: 'ada', at, reason: {} },
+        { by: 'ada', at, reason: null },
+      ],
+    ] as const) {
+      const text = typeof stored === 'string' ? stored : JSON.stringify(stored);
+      await redis.hset(`{${prefix}}:~pauses`, { default: text, later: text });
+      expect((await tasks.describe()).queues).toEqual([
+        { name: 'default', paused: true, pause },
+        { name: 'later', paused: true, pause },
+      ]);
+    }
+  });
+
   it('is shown as paused without a reason if another program paused it', async () => {
     const tasks = manager();
     await tasks.define('plain').enqueue();
