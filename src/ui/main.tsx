@@ -1,5 +1,6 @@
 import { render } from 'preact';
 import { startClock } from './kit/clock.js';
+import { holdRendersDuringPress } from './kit/press.js';
 import { showTimeTitles } from './kit/time.js';
 import { startStream } from './live/connection.js';
 import { watchOutages } from './live/outage.js';
@@ -16,6 +17,7 @@ import { view, watchHistory } from './state/view.js';
 // parts that it needs and before all others.
 savePreferences();
 watchHistory();
+holdRendersDuringPress();
 startClock(() => view.value.tz ?? zonePreference.value);
 showInitialList();
 

@@ -1,0 +1,35 @@
+import { options } from 'preact';
+
+/** The longest time in milliseconds that a press holds renders back. */
+const maxHold = 5000;
+
+/**
+ * Holds renders back while the user presses a button or a link. A browser sends a click only if the
+ * press and the release hit the same element. A banner that appeared in between would move the
+ * element away, and the click would be lost.
+ */
+export function holdRendersDuringPress(): void {
+  let isPressed = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let held: (() => void) | undefined;
+  const release = (): void => {
+    isPressed = false;
+    held?.();
+    held = undefined;
+  };
+  const releaseIn = (ms: number): void => {
+    clearTimeout(timer);
+    timer = setTimeout(release, ms);
+  };
+  options.debounceRendering = (render) => {
+    if (isPressed) held = render;
+    else queueMicrotask(render);
+  };
+  addEventListener('pointerdown', ({ target }) => {
+    // A link in a chart is an SVG element: the chart renders while the user selects a range.
+    isPressed = target instanceof Element && target.closest('button, a') instanceof HTMLElement;
+    releaseIn(maxHold);
+  });
+  // The browser sends the click between the release and the next timer.
+  for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => releaseIn(0));
+}
