@@ -10,7 +10,7 @@ import { sleep, waitFor } from '../helpers/wait.js';
 (hasRedis ? describe : describe.skip)('processes with a shared Redis', () => {
   const on = useRedisProcesses();
 
-  it('show changes within half a second and end sessions within a second', async () => {
+  it("show each other's changes and end each other's sessions within two seconds", async () => {
     const tasks = on.manager();
     await tasks.start({ run: false });
     const [a, b] = await Promise.all([on.web(), on.web()]);
@@ -35,12 +35,12 @@ import { sleep, waitFor } from '../helpers/wait.js';
     };
     // Other tests share the machine, so the best of several tries counts.
     let best = await look();
-    for (let tries = 4; tries > 0 && (best.shown >= 500 || best.ended >= 1000); tries--) {
+    for (let tries = 4; tries > 0 && (best.shown >= 2000 || best.ended >= 2000); tries--) {
       const again = await look();
       best = { shown: Math.min(best.shown, again.shown), ended: Math.min(best.ended, again.ended) };
     }
-    expect(best.shown).toBeLessThan(500);
-    expect(best.ended).toBeLessThan(1000);
+    expect(best.shown).toBeLessThan(2000);
+    expect(best.ended).toBeLessThan(2000);
   });
 
   it('report a blocked event loop and leave its task alone while its lock lasts', async () => {

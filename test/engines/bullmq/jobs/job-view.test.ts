@@ -68,7 +68,7 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     await waitFor(async () => (await tasks.get(id))?.error);
     const { status, runAt, startedAt } = await timesOf(tasks, id);
     expect(status).toBe('pending');
-    expect(Math.abs(millis(startedAt) - (began[0] ?? 0))).toBeLessThan(500);
+    expect(Math.abs(millis(startedAt) - (began[0] ?? 0))).toBeLessThan(5000);
     expect(millis(runAt) - millis(startedAt)).toBeGreaterThan(59_000);
     expect(millis(runAt) - millis(startedAt)).toBeLessThan(65_000);
 
@@ -77,7 +77,7 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
     await waitFor(async () => (await tasks.get(id))?.status === 'failed');
     const ended = await timesOf(tasks, id);
     expect(Math.abs(millis(ended.startedAt) - millis(ended.runAt))).toBeLessThan(5000);
-    expect(ended.duration ?? -1).toBeLessThan(1);
+    expect(ended.duration ?? -1).toBeLessThan(30);
   });
 
   it('show no start if the task was cancelled while it waited for a retry', async () => {

@@ -226,8 +226,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
     await busy.ended;
     expect([idle.lines.at(-1), busy.lines.at(-1)]).toEqual(['stopped', 'stopped']);
     // The timeout is one second.
-    expect(idleTook).toBeLessThan(3000);
-    expect(performance.now() - begun).toBeLessThan(5000);
+    expect(idleTook).toBeLessThan(5000);
+    expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
   it('logs which end is not stored when it stops, and lets the process exit', async () => {
@@ -270,8 +270,8 @@ const requeue = { requeueOnInterrupt: true, maxInterrupts: 20 };
       'Redis is unreachable',
       expect.stringMatching(/^the end of a task was not stored/),
     ]);
-    expect(stopTook).toBeLessThan(3000);
-    expect(endTook).toBeLessThan(1000);
+    expect(stopTook).toBeLessThan(5000);
+    expect(endTook).toBeLessThan(5000);
   });
 });
 
