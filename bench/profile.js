@@ -96,7 +96,7 @@ async function profile(title, size, run, rounds) {
     const result = /** @type {const} */ ({ status: 'success', result: 'null' });
     const ended = claimed.map((row) => ({
       kind: /** @type {const} */ ('finish'),
-      seq: row[0],
+      rowid: row[0],
       owner,
       attempt: row[5],
       at,

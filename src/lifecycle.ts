@@ -10,7 +10,7 @@ export const neverStarted =
 const warningDelay = 5000;
 
 /** The callbacks of a {@link Lifecycle}. */
-interface LifecycleParts {
+interface LifecycleDeps {
   /** Starts the engine, with or without the runner. */
   begin(run: boolean): Promise<void>;
   /** Warns that the manager was not started; absent if there is nothing to warn about. */
@@ -22,14 +22,14 @@ interface LifecycleParts {
  * but not started within five seconds, it warns, because enqueued tasks that never run look lost.
  */
 export class Lifecycle {
-  readonly #parts: LifecycleParts;
+  readonly #deps: LifecycleDeps;
   #starting: { run: boolean; done: Promise<void> } | undefined;
   #stopped = false;
   #used = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: LifecycleParts) {
-    this.#parts = parts;
+  constructor(deps: LifecycleDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -58,7 +58,7 @@ export class Lifecycle {
 
   async #begin(run: boolean): Promise<void> {
     try {
-      await this.#parts.begin(run);
+      await this.#deps.begin(run);
     } catch (error) {
       // The cause may be temporary, so `start` can be called again.
       this.#starting = undefined;
@@ -78,7 +78,7 @@ export class Lifecycle {
   used(): void {
     if (this.#used) return;
     this.#used = true;
-    const { warn } = this.#parts;
+    const { warn } = this.#deps;
     if (warn && !this.#stopped)
       this.#timer = runInEmptyContext(() => setTimeout(warn, warningDelay).unref());
   }

@@ -39,7 +39,7 @@ interface Found {
 }
 
 /** The functions of an engine that a command to many tasks uses. */
-export interface BulkParts {
+export interface BulkDeps {
   find(query: TaskQuery): TaskPage | Promise<TaskPage>;
   /** Counts the tasks of a filter. `more`: there may be more than `n`. */
   count(filter: TaskFilter): Found | Promise<Found>;
@@ -78,7 +78,7 @@ export interface BulkParts {
  * nothing has been changed.
  */
 export async function commandTasks(
-  parts: BulkParts,
+  deps: BulkDeps,
   command: TasksCommand,
   { dryRun = false, expect }: CommandBy,
 ): Promise<Outcome> {
@@ -94,21 +94,21 @@ export async function commandTasks(
       throw countChanged(command.ids.length, expect);
     return {
       results: dryRun
-        ? await parts.preview(command.action, command.ids)
-        : await carryOut(parts, command, command.ids),
+        ? await deps.preview(command.action, command.ids)
+        : await carryOut(deps, command, command.ids),
     };
   }
-  const { ids, tasks, found, scope } = await targetsOf(parts, {
+  const { ids, tasks, found, scope } = await targetsOf(deps, {
     ...command.filter,
-    status: statesOf(parts, command),
+    status: statesOf(deps, command),
   });
   // Apart from its state, something else may forbid the action for a task, such as being part of a
   // flow. A filter skips such tasks.
-  const possible = (await parts.preview(command.action, ids, tasks)).filter(({ ok }) => ok);
+  const possible = (await deps.preview(command.action, ids, tasks)).filter(({ ok }) => ok);
   const count = found.count - (ids.length - possible.length);
   if (expect !== undefined && expect !== count) throw countChanged(count, expect);
   const chosen = possible.map(({ id }) => id);
-  const results = dryRun ? possible : await carryOut(parts, command, chosen);
+  const results = dryRun ? possible : await carryOut(deps, command, chosen);
   return { results, found: { ...found, count }, ...(scope && { scope }) };
 }
 
@@ -120,12 +120,12 @@ interface Targets extends Required<Pick<Outcome, 'found'>>, Pick<Outcome, 'scope
 }
 
 async function targetsOf(
-  parts: BulkParts,
+  deps: BulkDeps,
   filter: TaskFilter & { status: TaskStatus[] },
 ): Promise<Targets> {
-  const oldest = filter.status.length > 0 ? await parts.oldest?.(filter, maxByFilter) : undefined;
+  const oldest = filter.status.length > 0 ? await deps.oldest?.(filter, maxByFilter) : undefined;
   if (oldest) return { ids: oldest.ids, found: { count: oldest.count, relation: 'eq' } };
-  const { tasks, isLimited } = await find(parts, filter);
+  const { tasks, isLimited } = await find(deps, filter);
   const some = tasks.slice(0, maxByFilter);
   const targets = { ids: some.map(({ id }) => id), tasks: some };
   if (tasks.length <= maxByFilter) {
@@ -134,7 +134,7 @@ async function targetsOf(
       ? { ...targets, found: { count, relation: 'gte' }, scope: 'window' }
       : { ...targets, found: { count, relation: 'eq' } };
   }
-  const { n, more, limited = false } = await parts.count(filter);
+  const { n, more, limited = false } = await deps.count(filter);
   const found = {
     count: Math.max(n, maxByFilter),
     relation: more || limited ? ('gte' as const) : ('eq' as const),
@@ -161,10 +161,9 @@ function isFilter(filter: unknown): filter is TaskFilter {
 }
 
 /** Returns the states of a filter in which the action is allowed. */
-function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatus[] {
+function statesOf(deps: BulkDeps, { action, filter }: TasksCommand): TaskStatus[] {
   return taskStatuses.filter(
-    (status) =>
-      parts.allowed(action, status) && (!filter?.status || filter.status.includes(status)),
+    (status) => deps.allowed(action, status) && (!filter?.status || filter.status.includes(status)),
   );
 }
 
@@ -173,7 +172,7 @@ function statesOf(parts: BulkParts, { action, filter }: TasksCommand): TaskStatu
  * many. `isLimited`: the engine searched only the newest tasks.
  */
 async function find(
-  parts: BulkParts,
+  deps: BulkDeps,
   filter: TaskFilter & { status: TaskStatus[] },
 ): Promise<{ tasks: TaskSummary[]; isLimited: boolean }> {
   const tasks: TaskSummary[] = [];
@@ -184,7 +183,7 @@ async function find(
       items,
       next,
       limited = false,
-    } = await parts.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
+    } = await deps.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
     tasks.push(...items);
     isLimited = limited;
     if (next === null) break;
@@ -214,7 +213,7 @@ export function previewByState(
 }
 
 async function carryOut(
-  parts: BulkParts,
+  deps: BulkDeps,
   command: TasksCommand,
   ids: readonly string[],
 ): Promise<CommandResult[]> {
@@ -225,7 +224,7 @@ async function carryOut(
     const delays =
       spread > 0 ? some.map((_id, n) => Math.floor((spread * (from + n)) / ids.length)) : undefined;
     try {
-      results.push(...(await parts.act(command, some, delays)));
+      results.push(...(await deps.act(command, some, delays)));
     } catch (error) {
       throw from > 0 ? partlyDone(error) : error;
     }

@@ -32,7 +32,7 @@ interface Group {
 }
 
 /** The input of {@link metricsOf}. */
-interface MetricsParts {
+interface MetricsInput {
   sums: readonly Summed[];
   live: readonly Live[];
   /** The rollups of the series. */
@@ -46,7 +46,7 @@ interface MetricsParts {
 }
 
 /** Returns the metrics of a time range, or of all time, from rollups and current counts. */
-export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsParts): Metrics {
+export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsInput): Metrics {
   const stats = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> =>
     statsOf(group, ranged);
   const total = groupBy(() => '', sums, live).get('') ?? noGroup();

@@ -17,7 +17,7 @@ export interface Stuck {
   stuckAttempts: readonly StuckAttempt[];
 }
 
-interface StuckAttemptsParts {
+interface StuckAttemptsDeps {
   /** Returns the number of slots of the process. */
   slots(): number;
   logger: Logger;
@@ -38,22 +38,22 @@ const gatherTime = 100;
  * such a handler, so it keeps its slot, and an operator must be informed.
  */
 export class StuckAttempts {
-  readonly #parts: StuckAttemptsParts;
+  readonly #deps: StuckAttemptsDeps;
   /** When each attempt was given up, in Unix milliseconds. */
   readonly #since = new Map<NamedAttempt, number>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(parts: StuckAttemptsParts) {
-    this.#parts = parts;
+  constructor(deps: StuckAttemptsDeps) {
+    this.#deps = deps;
   }
 
   /** Adds an attempt that was given up, and warns about it once. */
   add(attempt: NamedAttempt): void {
     if (this.#closed || this.#since.has(attempt)) return;
     this.#since.set(attempt, Date.now());
-    const { logger } = this.#parts;
-    const slots = this.#parts.slots();
+    const { logger } = this.#deps;
+    const slots = this.#deps.slots();
     const counts = { stuck: this.#since.size, slots };
     logger.warn(
       { ...fieldsOf(attempt), ...counts },
@@ -73,8 +73,8 @@ export class StuckAttempts {
     if (since === undefined) return;
     this.#since.delete(attempt);
     if (this.#closed) return;
-    const { logger } = this.#parts;
-    const slots = this.#parts.slots();
+    const { logger } = this.#deps;
+    const slots = this.#deps.slots();
     const fields = {
       ...fieldsOf(attempt),
       durationMs: Math.max(0, Date.now() - since),
@@ -92,11 +92,11 @@ export class StuckAttempts {
   }
 
   #changedSoon(): void {
-    const tell = (): void => {
+    const report = (): void => {
       this.#timer = undefined;
-      this.#parts.changed(this.#list());
+      this.#deps.changed(this.#list());
     };
-    this.#timer ??= runInEmptyContext(() => setTimeout(tell, gatherTime).unref());
+    this.#timer ??= runInEmptyContext(() => setTimeout(report, gatherTime).unref());
   }
 
   #list(): Stuck {

@@ -24,7 +24,7 @@ export function jsonForHtml(value: unknown): string {
 }
 
 /** The parts of a page. */
-export interface PageParts {
+export interface PageContent {
   title: string;
   /** Markup for `<head>`, already escaped. */
   head: string;
@@ -34,7 +34,7 @@ export interface PageParts {
 }
 
 /** Answers with a complete page and the headers that every page has. */
-export function sendPage(ctx: Context, { title, head, body, theme }: PageParts): void {
+export function sendPage(ctx: Context, { title, head, body, theme }: PageContent): void {
   pageHeaders(ctx);
   ctx.type = 'text/html; charset=utf-8';
   ctx.body = `<!doctype html>

@@ -19,7 +19,7 @@ import type {
 import type { LogLevel } from './types.js';
 
 /** The dependencies and limits that all attempts of a process share. */
-export interface CallParts {
+export interface CallDeps {
   definitions: ReadonlyMap<string, Definition>;
   /** Maximum number of bytes of a result. */
   resultBytes: number;
@@ -45,7 +45,7 @@ const labelLimit = 256;
 export class HandlerCall implements RunningAttempt, Running {
   readonly result: Promise<AttemptResult>;
   readonly ended: Promise<unknown>;
-  readonly #parts: CallParts;
+  readonly #deps: CallDeps;
   readonly #task: ClaimedTask;
   readonly #io: AttemptIo;
   readonly #definition: Definition | undefined;
@@ -56,11 +56,11 @@ export class HandlerCall implements RunningAttempt, Running {
   #end: AttemptResult | undefined;
   #milliseconds: number | undefined;
 
-  constructor(parts: CallParts, task: ClaimedTask, io: AttemptIo) {
-    this.#parts = parts;
+  constructor(deps: CallDeps, task: ClaimedTask, io: AttemptIo) {
+    this.#deps = deps;
     this.#task = task;
     this.#io = io;
-    this.#definition = parts.definitions.get(task.name);
+    this.#definition = deps.definitions.get(task.name);
     this.#lineCount = task.logLines;
     const handled = this.#call();
     const limit = timeLimit(this.#definition?.settings, task);
@@ -82,7 +82,7 @@ export class HandlerCall implements RunningAttempt, Running {
   }
 
   log(level: LogLevel, message: string, fields: object | undefined): void {
-    const { logLines } = this.#parts;
+    const { logLines } = this.#deps;
     if (this.#lineCount >= logLines) return;
     this.#lineCount += 1;
     this.#io.log(
@@ -91,13 +91,13 @@ export class HandlerCall implements RunningAttempt, Running {
   }
 
   progress(value: number, text: string | undefined): void {
-    if (value < 0 || value > 1) this.#parts.outOfRange(this.#task, value);
+    if (value < 0 || value > 1) this.#deps.outOfRange(this.#task, value);
     const label = text === undefined ? null : textOf(text).slice(0, labelLimit);
     this.#io.progress(Math.min(1, Math.max(0, value)), label);
   }
 
   logEnd(stored: StoredEnd): void {
-    const { logger } = this.#parts;
+    const { logger } = this.#deps;
     const { id, name, attempt } = this.#task;
     const durationMs = Math.round(this.#milliseconds ?? performance.now() - this.#started);
     const fields = { taskId: id, task: name, attempt, durationMs };
@@ -122,7 +122,7 @@ export class HandlerCall implements RunningAttempt, Running {
     try {
       const handler = this.#definition?.handler;
       if (!handler) throw new Error(`no handler for '${name}' in this process`);
-      const decoded = decodeArguments(name, this.#parts.cipher.decrypt(args, name));
+      const decoded = decodeArguments(name, this.#deps.cipher.decrypt(args, name));
       return Promise.resolve(runInTask(this, handler, decoded));
     } catch (thrown) {
       return Promise.reject(thrown);
@@ -169,7 +169,7 @@ export class HandlerCall implements RunningAttempt, Running {
       return this.#fail(new TypeError(message));
     }
     const { name } = this.#task;
-    const { resultBytes, cipher } = this.#parts;
+    const { resultBytes, cipher } = this.#deps;
     const encoded = encodeResult(value, resultBytes);
     if (encoded.result === undefined) return { status: 'success', ...encoded };
     return { status: 'success', result: cipher.encrypt(encoded.result, name) };
@@ -182,7 +182,7 @@ export class HandlerCall implements RunningAttempt, Running {
     const { name, deadlineAt } = this.#task;
     const error = describeError(name, thrown);
     const retryIn =
-      this.#definition && this.#parts.decide(this.#definition.settings, this.#task, thrown);
+      this.#definition && this.#deps.decide(this.#definition.settings, this.#task, thrown);
     const isLate =
       retryIn !== undefined &&
       deadlineAt !== undefined &&

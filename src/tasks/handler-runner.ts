@@ -1,11 +1,11 @@
 import { runInEmptyContext } from '../empty-context.js';
 import type { Logger } from '../options.js';
-import { type CallParts, graceOf, HandlerCall } from './handler-call.js';
+import { type CallDeps, graceOf, HandlerCall } from './handler-call.js';
 import type { TaskRoute } from './new-task.js';
 import { retryDecision } from './retrying.js';
 import type { ClaimedTask, TaskRunner } from './task-runner.js';
 
-type RunnerParts = Omit<CallParts, 'decide' | 'outOfRange'> & {
+type RunnerDeps = Omit<CallDeps, 'decide' | 'outOfRange'> & {
   /** Maximum number of attempts at the same time. */
   concurrency: number;
 };
@@ -16,7 +16,7 @@ export interface HandlerRunner extends TaskRunner {
 }
 
 /** Returns a runner that calls the handlers of the definitions. */
-export function handlerRunner({ concurrency, ...shared }: RunnerParts): HandlerRunner {
+export function handlerRunner({ concurrency, ...shared }: RunnerDeps): HandlerRunner {
   const { definitions, logger } = shared;
   let listener = (): void => {};
   let routes: readonly TaskRoute[] | undefined;
@@ -32,7 +32,7 @@ export function handlerRunner({ concurrency, ...shared }: RunnerParts): HandlerR
       }));
     return routes;
   };
-  const parts: CallParts = {
+  const deps: CallDeps = {
     ...shared,
     decide: retryDecision(logger),
     outOfRange: progressWarnings(logger),
@@ -53,7 +53,7 @@ export function handlerRunner({ concurrency, ...shared }: RunnerParts): HandlerR
       routes = names = undefined;
       listener();
     },
-    run: (task, io) => runInEmptyContext(() => new HandlerCall(parts, task, io)),
+    run: (task, io) => runInEmptyContext(() => new HandlerCall(deps, task, io)),
   };
 }
 

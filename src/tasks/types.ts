@@ -41,7 +41,7 @@
  * - transition: a change of a task's state.
  * - rev: the change number. Each change of a task gets the next number of the whole database.
  * - tombstone: a row that reports the deletion of a task to readers of changes.
- * - row id: the number of a row in a table of tasks (`seq`).
+ * - row id: the number of a row in a table of tasks (`rowid`).
  * - count: the number of tasks in a state. Counters keep counts up to date with each change.
  * - stats: statistics about ended tasks. A rollup holds those of one minute, hour or day; a stats
  *   snapshot holds those that the dashboard shows first.

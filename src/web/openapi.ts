@@ -10,7 +10,7 @@ import * as schemas from './schemas.js';
  * schema of an answer and of a body is a component of the document, named as its export.
  */
 
-interface DocumentParts {
+interface DocumentContext {
   /** The path prefix as the client sees it. */
   mount: string;
   /** Such as `https://example.com`. */
@@ -24,7 +24,7 @@ interface DocumentParts {
 /** Returns the document of a table of routes. */
 export function openApiDocument(
   rows: readonly Row[],
-  { mount, origin, login, cookie }: DocumentParts,
+  { mount, origin, login, cookie }: DocumentContext,
 ): object {
   const routes = rows.map((row) => {
     const address = addressOf(row.key);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { type BulkParts, commandTasks } from '../../src/engines/bulk.js';
+import { type BulkDeps, commandTasks } from '../../src/engines/bulk.js';
 import { JobEngine } from '../../src/engines/bullmq/job-engine.js';
 import { TaskflowError } from '../../src/errors.js';
 import { TaskManager } from '../../src/manager.js';
@@ -52,17 +52,13 @@ describe('a command to many tasks if the engine becomes unavailable', () => {
     ['may have an effect if a later step fails', 1, true],
   ])('%s', async (_behaviour, done, maybeDone) => {
     let steps = 0;
-    const act: BulkParts['act'] = async (_command, ids) => {
+    const act: BulkDeps['act'] = async (_command, ids) => {
       if (steps === done) throw new TaskflowError('ENGINE_UNAVAILABLE', 'gone');
       steps += 1;
       return ids.map((id) => ({ id, ok: false, code: 'TASK_NOT_FOUND' }));
     };
     const ids = Array.from({ length: 1000 }, (_, n) => `id-${n}`);
-    const failing = commandTasks(
-      { act } as BulkParts,
-      { action: 'cancel', ids },
-      { actor: 'test' },
-    );
+    const failing = commandTasks({ act } as BulkDeps, { action: 'cancel', ids }, { actor: 'test' });
     await expect(failing).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE', maybeDone });
   });
 });

@@ -17,13 +17,13 @@ export function multiplyTasks(path: string, times: number): void {
       .prepare("SELECT name FROM pragma_table_info('task')")
       .all()
       .map((row) => String((row as { name: string }).name));
-    const one = database.prepare('SELECT max(seq) AS last, count(*) AS n FROM task').get() as {
+    const one = database.prepare('SELECT max(rowid) AS last, count(*) AS n FROM task').get() as {
       last: number;
       n: number;
     };
     const taken: Record<string, string> = {
       // Each copy has its own row id before the existing ones, and the id of an earlier second.
-      seq: `seq + each.k * ${one.last}`,
+      rowid: `rowid + each.k * ${one.last}`,
       rev: `rev - each.k * ${one.last}`,
       id: "unhex(printf('%012x', ((run_at / 1000) - each.k) * 1000) || substr(hex(id), 13))",
       run_at: 'run_at - each.k * 1000',
@@ -36,10 +36,10 @@ export function multiplyTasks(path: string, times: number): void {
       WITH RECURSIVE each (k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM each WHERE k < ${times - 1})
       INSERT INTO task (${columns.join(', ')})
         SELECT ${columns.map((name) => taken[name] ?? name).join(', ')} FROM each CROSS JOIN task
-          WHERE task.seq <= ${one.last} AND status > 1;
+          WHERE task.rowid <= ${one.last} AND status > 1;
       UPDATE task_count SET n = n * ${times} WHERE status > 1;
       UPDATE failure_count SET n = n * ${times};
-      UPDATE meta SET value = value + ${times * one.last} WHERE key = 'seq';
+      UPDATE meta SET value = value + ${times * one.last} WHERE key = 'rowid';
     `);
     database.exec('COMMIT; PRAGMA journal_mode = WAL');
   } finally {

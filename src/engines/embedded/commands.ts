@@ -2,7 +2,7 @@ import { TaskflowError } from '../../errors.js';
 import type { Command, CommandBy, Outcome } from '../../tasks/commands.js';
 import {
   allowedStates,
-  type BulkParts,
+  type BulkDeps,
   commandTasks,
   previewByState,
   type TasksCommand,
@@ -18,7 +18,7 @@ type Rerun = Extract<Command, { action: 'rerun' }>;
 type QueueCommand = Extract<Command, { queue: string }>;
 type ScheduleCommand = Extract<Command, { schedule: string }>;
 
-interface CommandsParts {
+interface CommandsDeps {
   reader: Reader;
   commits: Pick<GroupCommit, 'submit'>;
   transitions: Transitions;
@@ -33,20 +33,20 @@ interface CommandsParts {
 
 /** Runs the commands of operators on tasks, queues and schedules. */
 export class Commands {
-  readonly #parts: CommandsParts;
+  readonly #deps: CommandsDeps;
 
-  constructor(parts: CommandsParts) {
-    this.#parts = parts;
+  constructor(deps: CommandsDeps) {
+    this.#deps = deps;
   }
 
   async control(command: Command, by: CommandBy): Promise<Outcome> {
     if ('queue' in command) return this.#toQueue(command, by);
     if ('schedule' in command) return this.#toSchedule(command, by);
-    const { reader, commits, clock, transitions, cancelRunning, wake } = this.#parts;
+    const { reader, commits, clock, transitions, cancelRunning, wake } = this.#deps;
     const outcome =
       command.action === 'rerun'
         ? await this.#rerun(command)
-        : await commandTasks(bulkParts({ reader, commits, at: clock.now() }), command, by);
+        : await commandTasks(bulkDeps({ reader, commits, at: clock.now() }), command, by);
     if (by.dryRun) return outcome;
     if (command.action === 'cancel') cancelRunning();
     if (command.action !== 'delete') transitions.ofResults(outcome.results);
@@ -55,7 +55,7 @@ export class Commands {
   }
 
   async #rerun({ ids, args }: Rerun): Promise<Outcome> {
-    const { commits, clock } = this.#parts;
+    const { commits, clock } = this.#deps;
     const newIds = ids.map(() => clock.newTaskId());
     return {
       results: await commits.submit<'rerun'>({ kind: 'rerun', ids, newIds, args, at: clock.now() }),
@@ -63,7 +63,7 @@ export class Commands {
   }
 
   async #toQueue({ queue, action }: QueueCommand, { actor, reason }: CommandBy): Promise<Outcome> {
-    const { commits, clock, wake } = this.#parts;
+    const { commits, clock, wake } = this.#deps;
     const write = { queue, paused: action === 'pause', at: clock.now(), by: actor, reason };
     const isDone = await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', ...write });
     if (!isDone) throw tooManyPauses(queue);
@@ -75,7 +75,7 @@ export class Commands {
     { schedule: name, action }: ScheduleCommand,
     { actor, reason }: CommandBy,
   ): Promise<Outcome> {
-    const { commits, clock, schedulesChanged } = this.#parts;
+    const { commits, clock, schedulesChanged } = this.#deps;
     if (action === 'remove') return this.#removeSchedule(name);
     if (action === 'run') return this.#runSchedule(name);
     const write = { name, paused: action === 'pause', at: clock.now(), by: actor, reason };
@@ -85,7 +85,7 @@ export class Commands {
   }
 
   async #removeSchedule(name: string): Promise<Outcome> {
-    const { commits, clock } = this.#parts;
+    const { commits, clock } = this.#deps;
     const outcome = await commits.submit<'removeSchedule'>({
       kind: 'removeSchedule',
       name,
@@ -100,7 +100,7 @@ export class Commands {
   }
 
   async #runSchedule(name: string): Promise<Outcome> {
-    const { commits, clock, transitions, wake } = this.#parts;
+    const { commits, clock, transitions, wake } = this.#deps;
     const write = { name, newId: clock.newTaskId(), at: clock.now() };
     const row = await commits.submit<'runSchedule'>({ kind: 'runSchedule', ...write });
     if (!row) return { results: [], known: false };
@@ -112,11 +112,11 @@ export class Commands {
 }
 
 /** Returns the functions that commands to many tasks use. */
-function bulkParts({
+function bulkDeps({
   reader,
   commits,
   at,
-}: Pick<CommandsParts, 'reader' | 'commits'> & { at: number }): BulkParts {
+}: Pick<CommandsDeps, 'reader' | 'commits'> & { at: number }): BulkDeps {
   const act = (
     { action: kind }: TasksCommand,
     ids: readonly string[],

@@ -20,7 +20,7 @@ interface Pending {
   fail(error: unknown): void;
 }
 
-interface GroupCommitParts {
+interface GroupCommitDeps {
   port: WritePort;
   clock: Clock;
   /**
@@ -75,7 +75,7 @@ const usualWeight = 16_000_000;
  *   next claim.
  */
 export class GroupCommit {
-  readonly #parts: GroupCommitParts;
+  readonly #deps: GroupCommitDeps;
   readonly #batchWeight: number;
   #pending: Pending[] = [];
   #wanted = false;
@@ -89,8 +89,8 @@ export class GroupCommit {
   #unsure = false;
   #closed = false;
 
-  constructor({ batchWeight = usualWeight, ...parts }: GroupCommitParts) {
-    this.#parts = parts;
+  constructor({ batchWeight = usualWeight, ...deps }: GroupCommitDeps) {
+    this.#deps = deps;
     this.#batchWeight = batchWeight;
   }
 
@@ -140,7 +140,7 @@ export class GroupCommit {
   }
 
   #nextTurn(): Promise<void> {
-    return new Promise((resolve) => this.#parts.clock.nextTurn(resolve));
+    return new Promise((resolve) => this.#deps.clock.nextTurn(resolve));
   }
 
   #schedule(): void {
@@ -152,7 +152,7 @@ export class GroupCommit {
       this.#scheduled = false;
       this.#begin();
     };
-    this.#parts.clock.nextTurn(begin);
+    this.#deps.clock.nextTurn(begin);
   }
 
   #begin(): void {
@@ -165,7 +165,7 @@ export class GroupCommit {
     if (claim) this.#reserved += claim.limit;
     const flushed = this.#flush(batch, claim, limited)
       // The batch was answered, but its answer could not be handled.
-      .catch((error) => this.#parts.onClaimFailed(error))
+      .catch((error) => this.#deps.onClaimFailed(error))
       .finally(() => {
         this.#underWay.delete(flushed);
         if (this.#pending.length > 0 || this.#wanted) this.#schedule();
@@ -176,9 +176,9 @@ export class GroupCommit {
 
   #claim(): Claim | undefined {
     try {
-      return this.#parts.claim(this.#reserved);
+      return this.#deps.claim(this.#reserved);
     } catch (error) {
-      this.#parts.onClaimFailed(error);
+      this.#deps.onClaimFailed(error);
       return undefined;
     }
   }
@@ -192,7 +192,7 @@ export class GroupCommit {
     });
     const batch = over < 0 ? this.#pending : this.#pending.slice(0, over);
     this.#pending = over < 0 ? [] : this.#pending.slice(over);
-    const handBack = this.#unsure && this.#underWay.size === 0 && this.#parts.handBack?.();
+    const handBack = this.#unsure && this.#underWay.size === 0 && this.#deps.handBack?.();
     if (!handBack) return batch;
     // It comes first, so that the claim of this batch may take the same tasks.
     this.#unsure = false;
@@ -210,7 +210,7 @@ export class GroupCommit {
     claim: Claim | undefined,
     limited: boolean,
   ): Promise<void> {
-    const { port, clock, wanted, onDue, onClaimFailed, onCommitted } = this.#parts;
+    const { port, clock, wanted, onDue, onClaimFailed, onCommitted } = this.#deps;
     const limit = claim?.limit ?? 0;
     let answer: Promise<BatchResult>;
     let result: BatchResult;
@@ -274,7 +274,7 @@ export class GroupCommit {
       const of = (length: number, end: number): number => Math.floor((length * end) / parts);
       const some = claimed.slice(of(claimed.length, part), of(claimed.length, part + 1));
       this.#reserved -= some.length;
-      this.#parts.onClaimed(
+      this.#deps.onClaimed(
         part === 0 ? { claimed: some, begun, expired } : { claimed: some, begun: [], expired: [] },
       );
       for (let index = of(batch.length, part); index < of(batch.length, part + 1); index++)

@@ -5,7 +5,7 @@ import { statsOption } from '../stats-option.js';
 import type { Reader } from '../tables/read/reader.js';
 import type { Clock, Timer } from './clock.js';
 import type { GroupCommit } from './group-commit.js';
-import { restartFutureDelays } from './run/delays.js';
+import { restartFutureDelays } from './run/clock-set-back.js';
 
 /** How long ended tasks and their statistics are kept. */
 export interface Retention {
@@ -28,7 +28,7 @@ const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600
  */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
-interface MaintenanceParts {
+interface MaintenanceDeps {
   clock: Clock;
   logger: Logger;
   retention: Retention;
@@ -47,20 +47,20 @@ interface Storage {
  * nothing is left. The writes are in `tables/write/maintenance.ts` and `statistics.ts`.
  */
 export class Maintenance {
-  readonly #parts: MaintenanceParts;
+  readonly #deps: MaintenanceDeps;
   #timers: Timer[] = [];
   #stopped = false;
   /** When partitions are checked again, in Unix milliseconds. */
   #nextPartitions = 0;
 
-  constructor(parts: MaintenanceParts) {
-    this.#parts = parts;
+  constructor(deps: MaintenanceDeps) {
+    this.#deps = deps;
   }
 
   start(storage: Storage): void {
     this.#repeat(intervals.search, () => this.#makeSearchable(storage));
     this.#repeat(intervals.delays, () => this.#restartDelays(storage));
-    const { age, count } = this.#parts.retention;
+    const { age, count } = this.#deps.retention;
     if (age !== undefined || count !== undefined)
       this.#repeat(intervals.prune, () => this.#prune(storage));
     this.#repeat(intervals.prune, () => this.#dropExpired(storage));
@@ -74,7 +74,7 @@ export class Maintenance {
 
   /** Runs a job at an interval, but never twice at the same time. */
   #repeat(milliseconds: number, work: () => Promise<void>): void {
-    const job = new Background(this.#parts.logger, 'the maintenance of the task database');
+    const job = new Background(this.#deps.logger, 'the maintenance of the task database');
     let busy = false;
     const turn = async (): Promise<void> => {
       if (busy || this.#stopped) return;
@@ -88,12 +88,12 @@ export class Maintenance {
         busy = false;
       }
     };
-    this.#timers.push(this.#parts.clock.every(milliseconds, () => void turn()));
+    this.#timers.push(this.#deps.clock.every(milliseconds, () => void turn()));
     void turn();
   }
 
   #pause(): Promise<void> {
-    return new Promise((resolve) => this.#parts.clock.after(steps.pause, resolve));
+    return new Promise((resolve) => this.#deps.clock.after(steps.pause, resolve));
   }
 
   async #makeSearchable({ reader, commits }: Storage): Promise<void> {
@@ -104,15 +104,15 @@ export class Maintenance {
   }
 
   async #restartDelays(storage: Storage): Promise<void> {
-    if (await restartFutureDelays({ ...storage, clock: this.#parts.clock }))
-      this.#parts.dueEarlier?.();
+    if (await restartFutureDelays({ ...storage, clock: this.#deps.clock }))
+      this.#deps.dueEarlier?.();
   }
 
   async #prune({ commits }: Storage): Promise<void> {
-    const { age, count } = this.#parts.retention;
+    const { age, count } = this.#deps.retention;
     let deleted = steps.prune;
     while (!this.#stopped && deleted === steps.prune) {
-      const at = this.#parts.clock.now();
+      const at = this.#deps.clock.now();
       const endedBefore = age === undefined ? null : at - age;
       deleted = await commits.submit<'prune'>({
         kind: 'prune',
@@ -126,11 +126,11 @@ export class Maintenance {
   }
 
   async #dropExpired({ reader, commits }: Storage): Promise<void> {
-    while (!this.#stopped && reader.hasExpired(this.#parts.clock.now())) {
+    while (!this.#stopped && reader.hasExpired(this.#deps.clock.now())) {
       await commits.submit<'dropExpired'>({
         kind: 'dropExpired',
         limit: steps.expired,
-        at: this.#parts.clock.now(),
+        at: this.#deps.clock.now(),
       });
       await this.#pause();
     }
@@ -140,10 +140,10 @@ export class Maintenance {
    * Drops old rollups. From time to time it also drops partitions without tasks and recent rollups.
    */
   async #dropStatistics({ reader, commits }: Storage): Promise<void> {
-    const { minutes, hours } = this.#parts.retention.statistics ?? statsOption('stats');
+    const { minutes, hours } = this.#deps.retention.statistics ?? statsOption('stats');
     const before = {
-      minutesBefore: startOf('hour', this.#parts.clock.now() - minutes),
-      hoursBefore: startOf('day', this.#parts.clock.now() - hours),
+      minutesBefore: startOf('hour', this.#deps.clock.now() - minutes),
+      hoursBefore: startOf('day', this.#deps.clock.now() - hours),
     };
     while (!this.#stopped && reader.hasOldStatistics(before.minutesBefore, before.hoursBefore)) {
       await commits.submit<'dropStatistics'>({
@@ -153,8 +153,8 @@ export class Maintenance {
       });
       await this.#pause();
     }
-    if (this.#parts.clock.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
-    this.#nextPartitions = this.#parts.clock.now() + intervals.partitions;
+    if (this.#deps.clock.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
+    this.#nextPartitions = this.#deps.clock.now() + intervals.partitions;
     for (let after: number | null = 0; after !== null && !this.#stopped; ) {
       after = await commits.submit<'dropPartitions'>({
         kind: 'dropPartitions',

@@ -5,7 +5,7 @@ import type { Database } from '../tables/schema/database.js';
 import type { WorkerRow } from '../this-process.js';
 import type { GroupCommit } from './group-commit.js';
 
-interface ProcessListParts {
+interface ProcessListDeps {
   database: Database;
   commits: Pick<GroupCommit, 'submit'>;
   logger: Logger;
@@ -16,13 +16,13 @@ interface ProcessListParts {
  * tasks does not depend on the list.
  */
 export class ProcessList {
-  readonly #parts: ProcessListParts;
+  readonly #deps: ProcessListDeps;
   #self: WorkerRow | undefined;
   /** Whether writing the last entry failed. */
   #failed = false;
 
-  constructor(parts: ProcessListParts) {
-    this.#parts = parts;
+  constructor(deps: ProcessListDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -32,7 +32,7 @@ export class ProcessList {
   add(self: WorkerRow): void {
     this.#self = self;
     this.#write(self);
-    const { database, logger } = this.#parts;
+    const { database, logger } = this.#deps;
     const other = otherApp(database, self);
     if (other)
       logger.warn(
@@ -58,7 +58,7 @@ export class ProcessList {
   }
 
   #isListed(owner: string): boolean {
-    return this.#parts.database.get('SELECT 1 FROM worker WHERE owner = ?', owner) !== undefined;
+    return this.#deps.database.get('SELECT 1 FROM worker WHERE owner = ?', owner) !== undefined;
   }
 
   /** Removes a process from the list. */
@@ -68,10 +68,10 @@ export class ProcessList {
 
   #write(worker: { owner: string } | WorkerRow): void {
     this.#failed = false;
-    this.#parts.commits.submit<'register'>({ kind: 'register', worker }).catch((err) => {
+    this.#deps.commits.submit<'register'>({ kind: 'register', worker }).catch((err) => {
       this.#failed = true;
       if (!isReported(err))
-        this.#parts.logger.error({ err }, 'the list of processes could not be written');
+        this.#deps.logger.error({ err }, 'the list of processes could not be written');
     });
   }
 }

@@ -6,7 +6,7 @@ import type { ProcessList } from './processes.js';
 import type { Owners } from './storage-backend.js';
 import type { Transitions } from './transitions.js';
 
-interface RecoveryParts {
+interface RecoveryDeps {
   /** The id of this process. */
   owner: string;
   owners: Owners;
@@ -30,10 +30,10 @@ interface RecoveryParts {
  *    claims the tasks that are ready again.
  */
 export class Recovery {
-  readonly #parts: RecoveryParts;
+  readonly #deps: RecoveryDeps;
 
-  constructor(parts: RecoveryParts) {
-    this.#parts = parts;
+  constructor(deps: RecoveryDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -41,7 +41,7 @@ export class Recovery {
    * not be checked.
    */
   async look(): Promise<void> {
-    const { owner: self, owners, reader, processes } = this.#parts;
+    const { owner: self, owners, reader, processes } = this.#deps;
     const known = reader.owners();
     processes.repair();
     const failures: unknown[] = [];
@@ -58,7 +58,7 @@ export class Recovery {
   }
 
   async #takeOver(owner: string): Promise<void> {
-    const { owners, commits, transitions, clock, logger, wake } = this.#parts;
+    const { owners, commits, transitions, clock, logger, wake } = this.#deps;
     const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
     owners.forget(owner);
     if (rows.length > 0) logger.warn({ tasks: rows.length }, 'took over from a process that died');

@@ -4,7 +4,7 @@ import type { Database } from '../tables/schema/database.js';
 import type { GroupCommit } from './group-commit.js';
 
 /** The parts of the open engine that the store uses. */
-export interface StoreParts {
+export interface StoreDeps {
   database: Database;
   commits: Pick<GroupCommit, 'submit'>;
   changed: Notifier;
@@ -14,7 +14,7 @@ export interface StoreParts {
  * Returns the {@link SharedStore} in the task database. All processes on the file share it, and it
  * survives a restart.
  */
-export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
+export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
   const parse = (text: unknown): StoreValue => JSON.parse(String(text)) as StoreValue;
   const toEntry = (row: Record<string, unknown>): StoreEntry => ({
     key: String(row.key),
@@ -95,7 +95,7 @@ export function embeddedStore(open: () => Promise<StoreParts>): SharedStore {
       const { database } = await open();
       const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
       const rows = database.all(
-        `SELECT n, entry FROM journal WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC
+        `SELECT n, entry FROM shared_log WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC
           LIMIT ?`,
         log,
         before,

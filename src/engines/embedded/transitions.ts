@@ -33,7 +33,10 @@ export class Transitions {
       } catch (err) {
         // The row is damaged. The transition is stored, and an error here would make the caller
         // repeat it.
-        this.#logger.error({ err, seq: row.seq }, 'a transition of a task could not be reported');
+        this.#logger.error(
+          { err, rowid: row.rowid },
+          'a transition of a task could not be reported',
+        );
       }
     }
   }

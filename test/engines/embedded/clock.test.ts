@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { futureDelays } from '../../../src/engines/tables/read/delays.js';
+import { futureDelays } from '../../../src/engines/tables/read/future-delays.js';
 import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
@@ -199,7 +199,7 @@ describe('the embedded engine', () => {
         at,
         wanted: [],
       }).outcomes[0];
-    expect(restart(read.map(([seq, from]) => [seq, from - 1]))).toBeUndefined();
+    expect(restart(read.map(([rowid, from]) => [rowid, from - 1]))).toBeUndefined();
     expect(Date.parse((await tasks.get(id))?.runAt ?? '') - at).toBeGreaterThan(59_000);
     restart(read);
     expect(Date.parse((await tasks.get(id))?.runAt ?? '') - at).toBe(55_000);

@@ -26,7 +26,7 @@ describe('a task with a damaged row', () => {
     // One claim takes both tasks, and the damaged one comes first.
     ids = [await work.enqueue('damaged'), await work.enqueue('intact')];
     const file = await openDatabase(folder.file('tasks.db'));
-    file.run(`UPDATE task SET tags = '{"kind"' WHERE seq = (SELECT min(seq) FROM task)`);
+    file.run(`UPDATE task SET tags = '{"kind"' WHERE rowid = (SELECT min(rowid) FROM task)`);
     file.close();
   });
   afterEach(async () => {
@@ -51,7 +51,7 @@ describe('a task with a damaged row', () => {
     await waitFor(() => ran.length > 0 && started.length > 0);
     expect(started).toEqual([ids[1]]);
     expect(logged('a transition of a task could not be reported')).toMatchObject([
-      { level: 50, seq: 1 },
+      { level: 50, rowid: 1 },
     ]);
   });
 });

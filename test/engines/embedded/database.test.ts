@@ -111,7 +111,7 @@ describe('the database file', () => {
       async (file) => {
         const older = await openDatabase(file);
         older.exec('PRAGMA application_id = 0x746b666c; PRAGMA user_version = 6');
-        older.exec('CREATE TABLE task (seq INTEGER PRIMARY KEY)');
+        older.exec('CREATE TABLE task (rowid INTEGER PRIMARY KEY)');
         older.close();
       },
       /pre-release/,
@@ -231,7 +231,7 @@ describe('the database file', () => {
     await new Promise((resolve) => setTimeout(resolve, 80));
     for (let n = 30; n < 34; n++) await tasks.store.append('log', n, 60);
     const file = await openDatabase(path);
-    expect(file.get('SELECT count(*) AS n FROM journal')).toEqual({ n: 4 });
+    expect(file.get('SELECT count(*) AS n FROM shared_log')).toEqual({ n: 4 });
     file.close();
     await tasks.stop({ timeout: 0 });
   });

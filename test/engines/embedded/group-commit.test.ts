@@ -5,9 +5,9 @@ import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
 import type { ClaimedRow } from '../../../src/engines/tables/schema/rows.js';
 import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
 
-const row = (seq: number): ClaimedRow => [
-  seq,
-  `id${seq}`,
+const row = (rowid: number): ClaimedRow => [
+  rowid,
+  `id${rowid}`,
   'note',
   'default',
   null,
@@ -72,7 +72,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
     wanted: () => [],
     onClaimed: ({ claimed }) => {
       if (broken.begin) throw new Error('the tasks cannot begin');
-      begun.push(...claimed.map(([seq]) => seq));
+      begun.push(...claimed.map(([rowid]) => rowid));
     },
     onDue: (nextDue) => due.push(nextDue),
     onClaimFailed: (error) => failures.push(error),
@@ -80,7 +80,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
     handBack: () => ({
       kind: 'handBack',
       owner: 'o',
-      held: begun.map((seq) => [seq, 1] as const),
+      held: begun.map((rowid) => [rowid, 1] as const),
       at: 0,
     }),
     batchWeight,

@@ -28,7 +28,15 @@ describe('a manager', () => {
   });
   /** Makes every read of the tables fail, as a damaged page would. */
   const damage = (): void => {
-    for (const table of ['task', 'worker', 'meta', 'shared', 'journal', 'schedule', 'task_count'])
+    for (const table of [
+      'task',
+      'worker',
+      'meta',
+      'shared',
+      'shared_log',
+      'schedule',
+      'task_count',
+    ])
       file.exec(`ALTER TABLE ${table} RENAME TO no_${table}`);
   };
   const first = async (items: AsyncIterable<unknown>): Promise<unknown> => {

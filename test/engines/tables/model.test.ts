@@ -95,9 +95,9 @@ class Real {
   }
 
   /** The row id and the fence of a running task. */
-  held(id: string): { seq: number; attempt: number } {
-    const row = this.database.get("SELECT seq, attempt FROM task WHERE id = unhex(?, '-')", id);
-    return { seq: Number(row?.seq), attempt: Number(row?.attempt) };
+  held(id: string): { rowid: number; attempt: number } {
+    const row = this.database.get("SELECT rowid, attempt FROM task WHERE id = unhex(?, '-')", id);
+    return { rowid: Number(row?.rowid), attempt: Number(row?.attempt) };
   }
 }
 

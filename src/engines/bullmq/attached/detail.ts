@@ -11,7 +11,7 @@ import { readFlow } from './flow.js';
 import { storedError } from './jobs.js';
 
 /** The window, and the attached queues. */
-interface Parts {
+interface Deps {
   model: WindowModel;
   queues: ReadonlyMap<string, QueueReads>;
 }
@@ -21,7 +21,7 @@ interface Parts {
  * process keeps.
  */
 export async function readDetail(
-  { model, queues }: Parts,
+  { model, queues }: Deps,
   id: string,
   logLines: number,
 ): Promise<TaskDetail | undefined> {

@@ -9,7 +9,7 @@ import type { WindowModel } from '../read/window-model.js';
  */
 const max = { above: 10, below: 5, children: 50, jobs: 200 };
 
-interface Parts {
+interface Deps {
   model: WindowModel;
   queues: ReadonlyMap<string, QueueReads>;
 }
@@ -27,7 +27,7 @@ interface Branch {
  * has neither a parent nor children.
  */
 export async function readFlow(
-  { model, queues }: Parts,
+  { model, queues }: Deps,
   key: string,
 ): Promise<FlowNode | undefined> {
   let top = key;
@@ -43,14 +43,14 @@ export async function readFlow(
   return nodeOf(tree, tasks);
 }
 
-async function parentOf(queues: Parts['queues'], key: string): Promise<string | undefined> {
+async function parentOf(queues: Deps['queues'], key: string): Promise<string | undefined> {
   const { queue, jobId } = partsOf(key);
   const parent = await queues.get(queue)?.parentOf(jobId);
   return parent === undefined ? undefined : taskOfKey(queues, parent);
 }
 
 /** Returns the id of the task whose job has this Redis key. */
-function taskOfKey(queues: Parts['queues'], key: string): string {
+function taskOfKey(queues: Deps['queues'], key: string): string {
   for (const [name, { base }] of queues)
     if (key.startsWith(base)) return keyOf(name, key.slice(base.length));
   // The queue is not attached. Queue names never contain a colon, and job ids rarely do.
@@ -60,7 +60,7 @@ function taskOfKey(queues: Parts['queues'], key: string): string {
 
 /** Reads a job and its descendants. `keys` collects the ids of the jobs that were read. */
 async function readBranch(
-  queues: Parts['queues'],
+  queues: Deps['queues'],
   key: string,
   levels: number,
   keys: string[],
@@ -93,7 +93,7 @@ function nodeOf(
 
 /** Returns the children of a job, whether they have ended or not, up to the limit. */
 async function childrenOf(
-  queues: Parts['queues'],
+  queues: Deps['queues'],
   key: string,
 ): Promise<{ found: string[]; more: number }> {
   const { queue, jobId } = partsOf(key);

@@ -53,7 +53,7 @@ const ownOptions = [
   'prevMillis',
 ];
 
-interface ControlParts {
+interface ControlDeps {
   queues: ReadonlyMap<string, QueueReads>;
   /** Each read includes what BullMQ did before, so it returns the job as it is after a command. */
   model: WindowModel;
@@ -76,7 +76,7 @@ export class JobControl {
   readonly #model: WindowModel;
   readonly #pauses: AttachedPauses;
 
-  constructor({ queues, model, pauses }: ControlParts) {
+  constructor({ queues, model, pauses }: ControlDeps) {
     this.#queues = queues;
     this.#model = model;
     this.#pauses = pauses;
@@ -91,7 +91,7 @@ export class JobControl {
         'NOT_SUPPORTED',
         `attachQueues does not support '${command.action}' for jobs.`,
       );
-    const parts = {
+    const deps = {
       find: (query: TaskQuery) => this.#model.find(query),
       count: (filter: TaskFilter) => this.#model.count(filter),
       preview: async (
@@ -109,7 +109,7 @@ export class JobControl {
       allowed: isAllowed,
       act: this.#act.bind(this),
     };
-    return commandTasks(parts, command as Parameters<typeof commandTasks>[1], by);
+    return commandTasks(deps, command as Parameters<typeof commandTasks>[1], by);
   }
 
   async #pause(name: string, paused: boolean, by: CommandBy): Promise<Outcome> {

@@ -5,7 +5,7 @@ import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';
 import { type QueueCommand, waitingSets } from '../read/source.js';
-import type { ModelParts } from '../read/window-feed.js';
+import type { ModelDeps } from '../read/window-feed.js';
 import { WindowModel } from '../read/window-model.js';
 import { AttachedJobs } from './jobs.js';
 import { AttachedSource, attachedKeys, attachedQueues, type SourceListeners } from './source.js';
@@ -25,7 +25,7 @@ const maxChecked = 200;
 /** Sorts after any job id. */
 const lastText = '\u{10ffff}';
 
-interface AttachedWindowParts {
+interface AttachedWindowDeps {
   queues: ReadonlyMap<string, QueueReads>;
   /** How many of the newest ended jobs are read, per queue and outcome. */
   history: number;
@@ -42,7 +42,7 @@ export function openAttachedWindow({
   keep,
   on,
   work,
-}: AttachedWindowParts): Promise<WindowModel> {
+}: AttachedWindowDeps): Promise<WindowModel> {
   return WindowModel.open({
     ...{
       source: new AttachedSource(queues, on),
@@ -62,8 +62,8 @@ export function openAttachedWindow({
  * Counts the tasks by state: the jobs that BullMQ has, and ended tasks that only the window still
  * has.
  */
-async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): Promise<Counts> {
-  const { source, keys, window, feed } = parts;
+async function countTasks(entries: readonly CatalogEntry[], deps: ModelDeps): Promise<Counts> {
+  const { source, keys, window, feed } = deps;
   const sets = entries.map(({ queue }): QueueCommand[] => [
     ...waitingSets.map(
       ({ type, isList }): QueueCommand => [
@@ -98,7 +98,7 @@ async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): 
     counts.success += completed + kept('completed');
     counts.failed += failed + kept('failed');
   }
-  const removed = await countRemoved(parts, entries);
+  const removed = await countRemoved(deps, entries);
   counts.success += removed.completed;
   counts.failed += removed.failed;
   return counts;
@@ -110,7 +110,7 @@ async function countTasks(entries: readonly CatalogEntry[], parts: ModelParts): 
  * millisecond as the last task that was left out.
  */
 async function countRemoved(
-  { source, keys, window, feed }: ModelParts,
+  { source, keys, window, feed }: ModelDeps,
   entries: readonly CatalogEntry[],
 ): Promise<Record<EndedGroup, number>> {
   const found = entries.flatMap(({ queue }) =>

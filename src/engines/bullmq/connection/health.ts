@@ -20,7 +20,7 @@ const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
 /** Oldest version of Redis that has every command. */
 export const oldestVersion = [6, 2] as const;
 
-interface RedisHealthParts {
+interface RedisHealthDeps {
   /** A command fails soon if Redis is unreachable. */
   redis: Redis;
   clock: RedisClock;
@@ -36,7 +36,7 @@ interface RedisHealthParts {
  * line when it works again.
  */
 export class RedisHealth {
-  readonly #parts: RedisHealthParts;
+  readonly #deps: RedisHealthDeps;
   /** Why Redis cannot be used although it is connected. */
   #problem: Error | undefined;
   #policy = 'noeviction';
@@ -45,13 +45,13 @@ export class RedisHealth {
   #isLooking = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: RedisHealthParts) {
-    this.#parts = parts;
+  constructor(deps: RedisHealthDeps) {
+    this.#deps = deps;
   }
 
   /** The address of Redis, for log lines and errors. */
   get place(): string {
-    return placeOf(this.#parts.redis);
+    return placeOf(this.#deps.redis);
   }
 
   /**
@@ -61,7 +61,7 @@ export class RedisHealth {
    * @throws TaskflowError ENGINE_UNAVAILABLE if Redis refuses something that the engine needs.
    */
   async start(): Promise<void> {
-    const { redis } = this.#parts;
+    const { redis } = this.#deps;
     try {
       await whenReady(redis, times.connect);
       await this.#check();
@@ -87,7 +87,7 @@ export class RedisHealth {
     const also = effect ? ` ${effect}` : '';
     return new TaskflowError(
       'ENGINE_UNAVAILABLE',
-      `Redis at ${this.place} cannot be used: ${explain(this.#parts.redis, thrown)}${also}`,
+      `Redis at ${this.place} cannot be used: ${explain(this.#deps.redis, thrown)}${also}`,
       {
         ...{ cause, maybeDone, reported: this.#problem !== undefined },
         detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
@@ -96,7 +96,7 @@ export class RedisHealth {
   }
 
   readonly #look = (): void => {
-    const { redis } = this.#parts;
+    const { redis } = this.#deps;
     if (this.#isLooking || redis.status !== 'ready') return;
     this.#isLooking = true;
     this.#check()
@@ -131,7 +131,7 @@ export class RedisHealth {
   }
 
   async #examine(): Promise<void> {
-    const { redis, clock, probe, logger } = this.#parts;
+    const { redis, clock, probe, logger } = this.#deps;
     checkServer(await withinTime(clock.info(), times.answer));
     await withinTime(checkPermissions(redis, probe), times.answer);
     this.#isExamined = true;
@@ -140,14 +140,14 @@ export class RedisHealth {
 
   /** Checks whether Redis can be written, and whether it may drop keys when its memory is full. */
   async #probe(): Promise<void> {
-    const { redis, probe } = this.#parts;
+    const { redis, probe } = this.#deps;
     const [, memory] = await withinTime(
       Promise.all([redis.set(probe, '', 'PX', times.probe), redis.info('memory')]),
       times.answer,
     );
     const policy = infoField(memory, 'maxmemory_policy') ?? 'noeviction';
     if (policy !== this.#policy && policy !== 'noeviction')
-      this.#parts.logger.error(
+      this.#deps.logger.error(
         { policy, redis: this.place },
         'the maxmemory-policy of Redis must be noeviction; with any other policy Redis may ' +
           'drop tasks and logouts when its memory is full',
@@ -158,20 +158,20 @@ export class RedisHealth {
   #lost(err: Error): void {
     if (this.#problem) return;
     this.#problem = err;
-    this.#parts.logger.error({ err, redis: this.place }, 'Redis cannot be used');
+    this.#deps.logger.error({ err, redis: this.place }, 'Redis cannot be used');
   }
 
   #back(): void {
     if (!this.#problem) return;
     this.#problem = undefined;
-    this.#parts.logger.info({ redis: this.place }, 'Redis can be used again');
+    this.#deps.logger.info({ redis: this.place }, 'Redis can be used again');
   }
 
   /** Ends the regular checks. `start` begins them again. */
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
-    this.#parts.redis.off('ready', this.#look);
+    this.#deps.redis.off('ready', this.#look);
   }
 }
 

@@ -7,7 +7,7 @@ import { EngineConnection } from './engine-connection.js';
 import { keepDatabase } from './redis-connection.js';
 
 /** What the backend of a worker is connected with. */
-export interface WorkerParts {
+export interface WorkerDeps {
   /** Shared by all queues of this process. Its commands wait while Redis is unreachable. */
   redis: Redis;
   keys: EngineKeys;
@@ -69,7 +69,7 @@ export class WaitingBackend extends RedisQueueBackend {
 
 /** The connections and keys of a worker's backend: the first one waits for jobs. */
 export function workerArguments(
-  { redis, keys, name }: WorkerParts,
+  { redis, keys, name }: WorkerDeps,
   queue: string,
   opts: BackendArguments[4],
 ): [waiting: Redis, ...rest: BackendArguments] {

@@ -12,7 +12,7 @@ import type { JobSteps, StepAnswer } from './job-steps.js';
  */
 const reaction = 2000;
 
-interface CancellationsParts {
+interface CancellationsDeps {
   redis: Redis;
   keys: EngineKeys;
   steps: JobSteps;
@@ -30,10 +30,10 @@ interface CancellationsParts {
  * its flow, its entry stays until the job runs again or ends.
  */
 export class Cancellations {
-  readonly #parts: CancellationsParts;
+  readonly #deps: CancellationsDeps;
 
-  constructor(parts: CancellationsParts) {
-    this.#parts = parts;
+  constructor(deps: CancellationsDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -41,7 +41,7 @@ export class Cancellations {
    * soon have an effect.
    */
   async poll(): Promise<boolean> {
-    const { redis, keys, cancelHere } = this.#parts;
+    const { redis, keys, cancelHere } = this.#deps;
     const entries = await redis.hgetall(keys.cancelling);
     const members = Object.keys(entries);
     if (members.length === 0) return false;
@@ -59,7 +59,7 @@ export class Cancellations {
    * Removes an old request if it can have no more effect. Resolves to whether it may soon have one.
    */
   async #settle(member: string, by: string): Promise<boolean> {
-    const { redis, keys, steps, cancelled } = this.#parts;
+    const { redis, keys, steps, cancelled } = this.#deps;
     const place = partsOf(member);
     const forget = async (): Promise<false> => {
       await redis.hdel(keys.cancelling, member);

@@ -16,7 +16,7 @@ import { Reruns } from './reruns.js';
 import { StoredTasks } from './stored-tasks.js';
 import { TaskCommands } from './task-commands.js';
 
-interface EngineCommandsParts extends CountedQueues {
+interface EngineCommandsDeps extends CountedQueues {
   kept: KeepJobs;
   ask: Ask;
   reader(): Promise<WindowModel>;
@@ -38,7 +38,7 @@ export class EngineCommands {
   readonly #pauses: QueuePauses;
   readonly #cancellations: Cancellations;
 
-  constructor(parts: EngineCommandsParts) {
+  constructor(deps: EngineCommandsDeps) {
     const {
       redis,
       keys,
@@ -51,7 +51,7 @@ export class EngineCommands {
       enqueue,
       ended,
       cancelHere,
-    } = parts;
+    } = deps;
     this.#ask = ask;
     const steps = new JobSteps({ redis, keys, kept });
     const jobsOf = (ids: readonly string[]): ReturnType<typeof findJobs> =>

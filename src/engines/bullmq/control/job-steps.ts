@@ -36,7 +36,7 @@ export interface StepAnswer {
  */
 export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate' | 'unfinished';
 
-interface JobStepsParts {
+interface JobStepsDeps {
   redis: Redis;
   keys: EngineKeys;
   /** Which failed jobs are kept, including cancelled ones. */
@@ -99,7 +99,7 @@ export class JobSteps {
   #calls = 0;
   #waiting: Call[] = [];
 
-  constructor({ redis, keys, kept }: JobStepsParts) {
+  constructor({ redis, keys, kept }: JobStepsDeps) {
     this.#redis = redis;
     this.#keys = keys;
     this.#kept = kept;

@@ -7,7 +7,7 @@ import type { StoredQueues } from '../queues/queue-catalog.js';
 import { pauseOf } from '../stored-pause.js';
 import type { JobSteps } from './job-steps.js';
 
-interface QueuePausesParts extends StoredQueues {
+interface QueuePausesDeps extends StoredQueues {
   steps: JobSteps;
 }
 
@@ -17,14 +17,14 @@ interface QueuePausesParts extends StoredQueues {
  * before a queue joins the label.
  */
 export class QueuePauses {
-  readonly #parts: QueuePausesParts;
+  readonly #deps: QueuePausesDeps;
 
-  constructor(parts: QueuePausesParts) {
-    this.#parts = parts;
+  constructor(deps: QueuePausesDeps) {
+    this.#deps = deps;
   }
 
   async pause(label: string, { actor, reason }: CommandBy): Promise<void> {
-    const { redis, keys, catalog } = this.#parts;
+    const { redis, keys, catalog } = this.#deps;
     await catalog.refresh();
     const limit = catalog.ofLabel(label).length > 0 ? '' : maxPausedQueues;
     const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
@@ -41,12 +41,12 @@ export class QueuePauses {
   }
 
   async resume(label: string): Promise<void> {
-    await this.#parts.redis.hdel(this.#parts.keys.pauses, label);
+    await this.#deps.redis.hdel(this.#deps.keys.pauses, label);
     await this.#setAll(label, false);
   }
 
   async #setAll(label: string, isPaused: boolean): Promise<void> {
-    const { catalog, steps } = this.#parts;
+    const { catalog, steps } = this.#deps;
     const done = new Set<string>();
     for (;;) {
       await catalog.refresh();
@@ -59,7 +59,7 @@ export class QueuePauses {
 
   /** Returns all queues, and the labels that were paused before they had a queue. */
   async states(): Promise<QueueState[]> {
-    const { redis, keys, catalog } = this.#parts;
+    const { redis, keys, catalog } = this.#deps;
     await catalog.refresh();
     const entries = catalog.all();
     const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);

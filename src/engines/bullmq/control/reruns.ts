@@ -14,7 +14,7 @@ import type { JobSteps } from './job-steps.js';
 /** Maximum number of tasks that are read and stored per step. */
 const stepSize = 200;
 
-interface RerunsParts {
+interface RerunsDeps {
   steps: JobSteps;
   jobsOf(ids: readonly string[]): Promise<ReadonlyMap<string, LocatedJob>>;
   /** Returns the arguments of a job as JSON text. */
@@ -32,10 +32,10 @@ interface Rerun {
 
 /** Creates new tasks that repeat ended ones. */
 export class Reruns {
-  readonly #parts: RerunsParts;
+  readonly #deps: RerunsDeps;
 
-  constructor(parts: RerunsParts) {
-    this.#parts = parts;
+  constructor(deps: RerunsDeps) {
+    this.#deps = deps;
   }
 
   async rerun({
@@ -57,7 +57,7 @@ export class Reruns {
   }
 
   async #step(ids: readonly string[], args: string | undefined): Promise<CommandResult[]> {
-    const { ask, enqueue, steps } = this.#parts;
+    const { ask, enqueue, steps } = this.#deps;
     const prepared = await ask(() => this.#prepare(ids, args));
     const reruns = prepared.filter((each): each is Rerun => 'place' in each);
     await enqueue(reruns.map(({ task }) => task));
@@ -74,14 +74,14 @@ export class Reruns {
     ids: readonly string[],
     args: string | undefined,
   ): Promise<(Rerun | CommandResult)[]> {
-    const found = await this.#parts.jobsOf(ids);
+    const found = await this.#deps.jobsOf(ids);
     return Promise.all(
       ids.map(async (id): Promise<Rerun | CommandResult> => {
         const place = found.get(id);
         if (!place) return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const [{ state, job }, stored] = await Promise.all([
-          this.#parts.steps.look(place),
-          this.#parts.argumentsOf(place),
+          this.#deps.steps.look(place),
+          this.#deps.argumentsOf(place),
         ]);
         if (state === 'gone' || !job) return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const status = statusOf(job, state);

@@ -30,7 +30,7 @@ const times = {
 /** After this many failures in a row, which take a few seconds, they are logged. */
 const maxSilent = 4;
 
-interface SignalsParts {
+interface SignalsDeps {
   /** The connection that is duplicated. */
   redis: Redis;
   /** The stream of signals. */
@@ -55,20 +55,20 @@ interface SignalsParts {
  * outdate. If its own connection fails, the process looks about once a second.
  */
 export class Signals {
-  readonly #parts: SignalsParts;
+  readonly #deps: SignalsDeps;
   readonly #redis: Redis;
   readonly #waiting: Background;
   /** Failures in a row of the own connection, while the process could look. */
   #failures = 0;
   #closed = false;
 
-  constructor(parts: SignalsParts) {
-    this.#parts = parts;
+  constructor(deps: SignalsDeps) {
+    this.#deps = deps;
     this.#waiting = new Background(
-      parts.logger,
+      deps.logger,
       'waiting for signals about new queues and tasks to cancel',
     );
-    this.#redis = connectRedis(parts.redis);
+    this.#redis = connectRedis(deps.redis);
   }
 
   start(): void {
@@ -81,7 +81,7 @@ export class Signals {
   }
 
   async #listen(): Promise<void> {
-    const { look, work } = this.#parts;
+    const { look, work } = this.#deps;
     while (!this.#closed) {
       const [position] = await Promise.allSettled([this.#position()]);
       try {
@@ -101,7 +101,7 @@ export class Signals {
   /** Returns the id of the last signal. */
   async #position(): Promise<string> {
     await whenReady(this.#redis);
-    const [last] = await withinTime(this.#redis.xrevrange(this.#parts.key, '+', '-', 'COUNT', 1));
+    const [last] = await withinTime(this.#redis.xrevrange(this.#deps.key, '+', '-', 'COUNT', 1));
     return last?.[0] ?? '0-0';
   }
 
@@ -116,7 +116,7 @@ export class Signals {
         'BLOCK',
         block,
         'STREAMS',
-        this.#parts.key,
+        this.#deps.key,
         position.value,
       );
       const signal = await withinTime(reading, block + times.dead);

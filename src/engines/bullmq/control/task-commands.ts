@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Command, CommandBy, CommandResult, Outcome } from '../../../tasks/commands.js';
 import type { TransitionObserver } from '../../../tasks/engine.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { allowedStates, type BulkParts, commandTasks, type TasksCommand } from '../../bulk.js';
+import { allowedStates, type BulkDeps, commandTasks, type TasksCommand } from '../../bulk.js';
 import { type Ask, commanding } from '../connection/redis-calls.js';
 import { type JobRef, keyOf, ofScheduler } from '../jobs/job-ids.js';
 import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
@@ -13,7 +13,7 @@ import type { Bond, JobSteps, StepAnswer } from './job-steps.js';
 import type { Reruns } from './reruns.js';
 import type { StoredTasks } from './stored-tasks.js';
 
-interface TaskCommandsParts {
+interface TaskCommandsDeps {
   steps: JobSteps;
   reruns: Reruns;
   /** Finds the jobs of some tasks. */
@@ -75,24 +75,24 @@ function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {
  * process that runs it, which `Cancellations` reaches, ends it.
  */
 export class TaskCommands {
-  readonly #parts: TaskCommandsParts;
+  readonly #deps: TaskCommandsDeps;
 
-  constructor(parts: TaskCommandsParts) {
-    this.#parts = parts;
+  constructor(deps: TaskCommandsDeps) {
+    this.#deps = deps;
   }
 
   async control(
     command: TasksCommand | Extract<Command, { action: 'rerun' }>,
     by: CommandBy,
   ): Promise<Outcome> {
-    if (command.action === 'rerun') return { results: await this.#parts.reruns.rerun(command) };
-    const outcome = await commandTasks(this.#bulkParts(by), command, by);
-    if (!by.dryRun && command.action !== 'delete') this.#tell(outcome.results);
+    if (command.action === 'rerun') return { results: await this.#deps.reruns.rerun(command) };
+    const outcome = await commandTasks(this.#bulkDeps(by), command, by);
+    if (!by.dryRun && command.action !== 'delete') this.#notify(outcome.results);
     return outcome;
   }
 
-  #bulkParts(by: CommandBy): BulkParts {
-    const { ask, reader, stored } = this.#parts;
+  #bulkDeps(by: CommandBy): BulkDeps {
+    const { ask, reader, stored } = this.#deps;
     return {
       oldest: (filter, limit) => ask(() => stored.oldest(filter, limit)),
       find: async (query) => {
@@ -117,7 +117,7 @@ export class TaskCommands {
     by: CommandBy,
     delays: readonly number[] | undefined,
   ): JobCommand {
-    const { steps } = this.#parts;
+    const { steps } = this.#deps;
     const at = Date.now();
     switch (action) {
       case 'cancel': {
@@ -141,7 +141,7 @@ export class TaskCommands {
 
   /** Ends the delay of a job. A job that waits only for its turn is already due. */
   async #runNow(place: JobRef, at: number): Promise<StepAnswer> {
-    const answer = await this.#parts.steps.run(place, at);
+    const answer = await this.#deps.steps.run(place, at);
     return answer.state === 'waiting' || answer.state === 'prioritized'
       ? { ...answer, done: true }
       : answer;
@@ -154,7 +154,7 @@ export class TaskCommands {
     sending: () => void,
   ): Promise<CommandResult[]> {
     const at = Date.now();
-    const found = await this.#parts.jobsOf(ids);
+    const found = await this.#deps.jobsOf(ids);
     sending();
     const cancelling = new Set<string>();
     const results = await Promise.all(
@@ -168,11 +168,11 @@ export class TaskCommands {
         if (after === 'active') cancelling.add(keyOf(place.queue, place.jobId));
         const status = statusOf(job, after);
         if (status === 'cancelled' && state !== after)
-          this.#parts.ended({ id, name: job.json.name, queue: place.label, status, at });
+          this.#deps.ended({ id, name: job.json.name, queue: place.label, status, at });
         return { id, ok: true, task: summaryOf(job, place, status) };
       }),
     );
-    if (cancelling.size > 0) this.#parts.cancelling(cancelling);
+    if (cancelling.size > 0) this.#deps.cancelling(cancelling);
     return results;
   }
 
@@ -180,7 +180,7 @@ export class TaskCommands {
     const results: CommandResult[] = [];
     for (let from = 0; from < ids.length; from += readAtOnce)
       results.push(
-        ...(await this.#parts.ask(() =>
+        ...(await this.#deps.ask(() =>
           this.#previewSome(action, ids.slice(from, from + readAtOnce)),
         )),
       );
@@ -191,11 +191,11 @@ export class TaskCommands {
     action: TasksCommand['action'],
     ids: readonly string[],
   ): Promise<CommandResult[]> {
-    const places = await this.#parts.jobsOf(ids);
+    const places = await this.#deps.jobsOf(ids);
     return Promise.all(
       ids.map(async (id): Promise<CommandResult> => {
         const place = places.get(id);
-        const found = place && (await this.#parts.steps.look(place));
+        const found = place && (await this.#deps.steps.look(place));
         if (!found || found.state === 'gone' || !found.job)
           return { id, ok: false, code: 'TASK_NOT_FOUND' };
         const { state, job, bond } = found;
@@ -208,8 +208,8 @@ export class TaskCommands {
     );
   }
 
-  #tell(results: readonly CommandResult[]): void {
-    const observer = this.#parts.observer();
+  #notify(results: readonly CommandResult[]): void {
+    const observer = this.#deps.observer();
     // A running task that is being cancelled has not changed its state yet.
     for (const result of results)
       if (result.ok && result.task.status !== 'running' && observer?.wants(result.task.status))

@@ -18,13 +18,13 @@ export const maxAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
 /** What Redis answers to a command of a transaction. */
 type Answer = [error: Error | null, value: unknown];
 
-interface EnqueuerParts extends StoredQueues {
+interface EnqueuerDeps extends StoredQueues {
   changes: ChangeNotes;
 }
 
 /** Adds tasks as jobs. All tasks of a call are in one transaction. A single task needs none. */
 export class Enqueuer {
-  readonly #parts: EnqueuerParts;
+  readonly #deps: EnqueuerDeps;
   readonly #adder: JobAdder;
   /**
    * The connection, once BullMQ's scripts are defined on it. It is kept, because an await for each
@@ -32,9 +32,9 @@ export class Enqueuer {
    */
   #client: RedisClient | undefined;
 
-  constructor(parts: EnqueuerParts) {
-    this.#parts = parts;
-    this.#adder = new JobAdder(parts.redis, parts.keys);
+  constructor(deps: EnqueuerDeps) {
+    this.#deps = deps;
+    this.#adder = new JobAdder(deps.redis, deps.keys);
   }
 
   /**
@@ -49,7 +49,7 @@ export class Enqueuer {
   ): Promise<string[]> {
     checkSize(tasks);
     this.#client ??= await this.#adder.client;
-    const { catalog } = this.#parts;
+    const { catalog } = this.#deps;
     const entries: CatalogEntry[] = [];
     for (const task of tasks) entries.push(catalog.known(task) ?? (await catalog.route(task)));
     const [task] = tasks;
@@ -73,7 +73,7 @@ export class Enqueuer {
     const job = toJob(task, entry.prioritized === true);
     sending();
     // The note is sent after the job, in the next tick.
-    this.#parts.changes.soon(noteOf(task, entry));
+    this.#deps.changes.soon(noteOf(task, entry));
     return this.#adder.add(client, entry.queue, job);
   }
 
@@ -112,7 +112,7 @@ export class Enqueuer {
       void this.#adder.add(transaction, entry.queue, job);
       notes.push(noteOf(task, entry));
     }
-    this.#parts.changes.addTo(transaction, notes);
+    this.#deps.changes.addTo(transaction, notes);
     const answers = await transaction.exec();
     if (!answers) throw new Error('the transaction was dropped');
     return answers.slice(0, tasks.length);

@@ -103,11 +103,11 @@ async function moveFile({ file, redis, prefix, concurrency }: FileMove): Promise
   });
   file.begun();
   await catalog.refresh();
-  const parts = { database, redis, keys, prefix, progress, catalog, concurrency };
+  const deps = { database, redis, keys, prefix, progress, catalog, concurrency };
   // Revoked sessions are moved first, so that the first task that starts finds them.
-  await moveShared(parts);
-  await moveLogs(parts);
-  await new PendingTasks(parts).move();
+  await moveShared(deps);
+  await moveLogs(deps);
+  await new PendingTasks(deps).move();
   const moved = await progress.counts();
   file.finish();
   return { ...moved, file: file.moved };

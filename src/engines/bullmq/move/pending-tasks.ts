@@ -11,7 +11,7 @@ import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { MoveProgress } from './progress.js';
 import { type PendingTask, readPending } from './stored-tasks.js';
 
-interface PendingParts {
+interface PendingDeps {
   database: Database;
   redis: Redis;
   keys: EngineKeys;
@@ -44,13 +44,13 @@ return 1
 
 /** Moves the pending tasks of a file. */
 export class PendingTasks {
-  readonly #parts: PendingParts;
+  readonly #deps: PendingDeps;
   readonly #adder: JobAdder;
   readonly #changes: ChangeNotes;
 
-  constructor(parts: PendingParts) {
-    this.#parts = parts;
-    const { redis, keys } = parts;
+  constructor(deps: PendingDeps) {
+    this.#deps = deps;
+    const { redis, keys } = deps;
     this.#changes = new ChangeNotes(redis, keys);
     this.#adder = new JobAdder(redis, keys);
     redis.defineCommand(completeCommand, { lua: completeScript, numberOfKeys: 2 });
@@ -58,7 +58,7 @@ export class PendingTasks {
 
   /** Moves all of them. */
   async move(): Promise<void> {
-    const { database, progress } = this.#parts;
+    const { database, progress } = this.#deps;
     await this.#adder.client;
     await this.#listQueues();
     await this.#moveKeys();
@@ -81,7 +81,7 @@ export class PendingTasks {
    * priority, all get one, because BullMQ runs jobs without a priority first.
    */
   async #listQueues(): Promise<void> {
-    const { database, catalog, concurrency } = this.#parts;
+    const { database, catalog, concurrency } = this.#deps;
     for (const { name, label, prioritized } of partitionsOf(database))
       await catalog.route({
         name,
@@ -95,7 +95,7 @@ export class PendingTasks {
    * Returns the BullMQ queue of a pending task. The catalog knows the tasks with their own queue.
    */
   #entryOf(name: string, label: string): CatalogEntry {
-    const { catalog, concurrency } = this.#parts;
+    const { catalog, concurrency } = this.#deps;
     const entry = catalog.known({
       name,
       queue: label,
@@ -113,7 +113,7 @@ export class PendingTasks {
    * look for it: if the task gets its own `concurrency` after the move, it has its own queue.
    */
   async #moveKeys(): Promise<void> {
-    const { database, progress, keys } = this.#parts;
+    const { database, progress, keys } = this.#deps;
     await progress.each('keys', (from) => {
       const [name, key] = from === '' ? ['', ''] : (JSON.parse(from) as [string, string]);
       const now = Date.now();
@@ -159,7 +159,7 @@ export class PendingTasks {
       const isDelayed = opts.delay !== undefined;
       const hasKey =
         deid !== undefined && idempotency !== undefined && idempotency.until > Date.now();
-      this.#complete(transaction, this.#parts.keys.ofQueue(queue, id), {
+      this.#complete(transaction, this.#deps.keys.ofQueue(queue, id), {
         fields: {
           ...fields,
           // No set of BullMQ says since when a task is due.

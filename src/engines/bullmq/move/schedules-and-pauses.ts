@@ -16,7 +16,7 @@ export interface SchedulesAndPauses {
   write(transaction: ChainableCommander): void;
 }
 
-interface Parts {
+interface Deps {
   database: Database;
   keys: EngineKeys;
   /** Read from Redis before `write` is called. */
@@ -28,14 +28,14 @@ interface Parts {
 }
 
 /** Reads all schedules and paused queues of a file at once, because there are few. */
-export function readSchedulesAndPauses(parts: Parts): SchedulesAndPauses {
-  const { database, keys, catalog } = parts;
+export function readSchedulesAndPauses(deps: Deps): SchedulesAndPauses {
+  const { database, keys, catalog } = deps;
   const schedules = database.all('SELECT * FROM schedule ORDER BY name');
   const pauses = database.all('SELECT queue, at, paused_by, reason FROM paused ORDER BY queue');
   return {
     ...{ schedules: schedules.length, queues: pauses.length },
     write(transaction) {
-      for (const row of schedules) writeSchedule(transaction, parts, row);
+      for (const row of schedules) writeSchedule(transaction, deps, row);
       for (const row of pauses) {
         const label = String(row.queue);
         transaction.hsetnx(keys.pauses, label, JSON.stringify(toPause(row)));
@@ -53,7 +53,7 @@ export function readSchedulesAndPauses(parts: Parts): SchedulesAndPauses {
  */
 function writeSchedule(
   transaction: ChainableCommander,
-  { keys, catalog, concurrency, now }: Parts,
+  { keys, catalog, concurrency, now }: Deps,
   row: Row,
 ): void {
   const name = String(row.name);

@@ -4,7 +4,7 @@ import type { EngineKeys } from '../keys.js';
 import { addIfAbsent, storeKeys } from '../store/store-scripts.js';
 import type { MoveProgress } from './progress.js';
 
-interface SharedParts {
+interface SharedDeps {
   database: Database;
   redis: Redis;
   keys: EngineKeys;
@@ -20,7 +20,7 @@ const atOnce = 500;
  * Moves all entries of the shared store that have not expired, such as sessions and revocations. If
  * Redis has an entry with the same key, that one stays.
  */
-export async function moveShared({ database, prefix, progress }: SharedParts): Promise<void> {
+export async function moveShared({ database, prefix, progress }: SharedDeps): Promise<void> {
   await progress.each('shared', (from) => {
     const rows = database.all(
       'SELECT key, value, expires_at FROM shared WHERE key > ? ORDER BY key LIMIT ?',
@@ -62,13 +62,13 @@ return 1
  * Moves the audit and other logs. The ids of moved entries are small numbers, so the entries that
  * Redis has of the same log come after them.
  */
-export async function moveLogs(parts: SharedParts): Promise<void> {
-  for (const { log } of parts.database.all('SELECT DISTINCT log FROM journal ORDER BY log'))
-    await moveLog(parts, String(log));
+export async function moveLogs(deps: SharedDeps): Promise<void> {
+  for (const { log } of deps.database.all('SELECT DISTINCT log FROM shared_log ORDER BY log'))
+    await moveLog(deps, String(log));
 }
 
 async function moveLog(
-  { database, keys, prefix, progress }: SharedParts,
+  { database, keys, prefix, progress }: SharedDeps,
   log: string,
 ): Promise<void> {
   // The entries have their own key at first, because a stream takes no entries before others.
@@ -76,7 +76,7 @@ async function moveLog(
   await progress.each(`log:${log}`, (from) => {
     if (from === 'joined') return undefined;
     const rows = database.all(
-      'SELECT n, entry, expires_at FROM journal WHERE log = ? AND n > ? ORDER BY n LIMIT ?',
+      'SELECT n, entry, expires_at FROM shared_log WHERE log = ? AND n > ? ORDER BY n LIMIT ?',
       ...[log, Number(from), atOnce],
     );
     const last = rows.at(-1);

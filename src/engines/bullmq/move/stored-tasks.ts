@@ -22,14 +22,15 @@ const atOnce = { tasks: 500, bytes: 8 * 1024 * 1024 };
 const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack), 0)
   + CASE attempt WHEN 0 THEN 0
     ELSE (SELECT coalesce(sum(length(stack) + coalesce(length(error_details), 0)), 0) FROM attempt
-    WHERE attempt.task = seq) END
+    WHERE attempt.task = rowid) END
   + CASE log_lines WHEN 0 THEN 0
     ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log
-    WHERE log.task = seq) END`;
+    WHERE log.task = rowid) END`;
 
-const columns = `seq, task.id, partition.name, partition.queue, priority, tags, run_at, deadline_at,
-  attempts, max_attempts, max_interrupts, args, task.idempotency_key, schedule, rerun_of, attempt,
-  interrupts, started_at, error_name, error_message, fingerprint, stack, key.expires_at`;
+const columns = `rowid, task.id, partition.name, partition.queue, priority, tags, run_at,
+  deadline_at, attempts, max_attempts, max_interrupts, args, task.idempotency_key, schedule,
+  rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint,
+  stack, key.expires_at`;
 
 /**
  * Reads the next pending tasks, the oldest first. `after`: the id of the last task of the previous
@@ -55,23 +56,23 @@ export function readPending(database: Database, after: string): PendingTask[] {
      WHERE status = ${stateCode.pending} AND task.id > ? AND task.id <= ? ORDER BY task.id`,
     ...[idBytes(after), idBytes(idOf(last.id))],
   );
-  const seqs = JSON.stringify(rows.map(({ seq }) => seq));
+  const rowids = JSON.stringify(rows.map(({ rowid }) => rowid));
   const attempts = byTask(
     database.all(
       `SELECT task, number, status, started_at, ended_at, error_name, error_message, stack,
         error_details
        FROM attempt WHERE task IN (SELECT value FROM json_each(?)) ORDER BY task, number`,
-      seqs,
+      rowids,
     ),
   );
   const lines = byTask(
     database.all(
       `SELECT task, at, attempt, level, late, message, fields FROM log WHERE task IN (SELECT value
         FROM json_each(?)) ORDER BY task, n`,
-      seqs,
+      rowids,
     ),
   );
-  return rows.map((row) => taskOf(row, attempts.get(row.seq) ?? [], lines.get(row.seq) ?? []));
+  return rows.map((row) => taskOf(row, attempts.get(row.rowid) ?? [], lines.get(row.rowid) ?? []));
 }
 
 function byTask(rows: readonly Row[]): Map<unknown, Row[]> {

@@ -12,7 +12,7 @@ import { placeOf } from '../connection/redis-connection.js';
 import type { EngineKeys } from '../keys.js';
 import { forgottenAfter, Instances } from './instances.js';
 
-interface PresenceParts {
+interface PresenceDeps {
   redis: Redis;
   keys: EngineKeys;
   clock: RedisClock;
@@ -38,7 +38,7 @@ const dataLost =
  * enqueued a task.
  */
 export class Presence {
-  readonly #parts: PresenceParts;
+  readonly #deps: PresenceDeps;
   readonly #owner = randomUUID();
   readonly #instances: Instances;
   readonly #mark: DataMark;
@@ -48,9 +48,9 @@ export class Presence {
   #timer: NodeJS.Timeout | undefined;
   #check: NodeJS.Timeout | undefined;
 
-  constructor(parts: PresenceParts) {
-    this.#parts = parts;
-    const { redis, keys, logger } = parts;
+  constructor(deps: PresenceDeps) {
+    this.#deps = deps;
+    const { redis, keys, logger } = deps;
     this.#instances = new Instances(redis, keys);
     this.#mark = new DataMark(redis, keys);
     this.#beating = new RedisWork(logger, 'the heartbeat of this process');
@@ -59,7 +59,7 @@ export class Presence {
 
   /** Lists the processes. */
   async list(): Promise<ProcessInfo[]> {
-    return this.#instances.list(await this.#parts.clock.now());
+    return this.#instances.list(await this.#deps.clock.now());
   }
 
   /** Puts this process on the list with the next heartbeat. */
@@ -78,7 +78,7 @@ export class Presence {
    */
   start(): void {
     this.#timer = setInterval(this.beatSoon, interval).unref();
-    this.#parts.redis.on('ready', this.beatSoon);
+    this.#deps.redis.on('ready', this.beatSoon);
   }
 
   /** Sends a heartbeat in the background. */
@@ -86,7 +86,7 @@ export class Presence {
 
   /** Checks soon, unless heartbeats do that. The timer never keeps the process alive. */
   checkSoon(): void {
-    if (this.#self || this.#parts.isClosed()) return;
+    if (this.#self || this.#deps.isClosed()) return;
     this.#check ??= runInEmptyContext(() =>
       setTimeout(() => this.#checking.run(() => this.#checkNow()), interval).unref(),
     );
@@ -96,7 +96,7 @@ export class Presence {
   async #checkNow(): Promise<void> {
     this.#check = undefined;
     try {
-      await this.#parts.restore();
+      await this.#deps.restore();
     } catch (error) {
       this.checkSoon();
       throw error;
@@ -104,19 +104,19 @@ export class Presence {
   }
 
   async beat(): Promise<void> {
-    const { isClosed, restore } = this.#parts;
+    const { isClosed, restore } = this.#deps;
     if (!this.#self || isClosed()) return;
     await Promise.all([this.#checkData(), restore(), this.#send()]);
   }
 
   /** Logs a loss of data, which only the first look after it can see. */
   async #checkData(): Promise<void> {
-    const { logger, redis } = this.#parts;
+    const { logger, redis } = this.#deps;
     if (await this.#mark.isOther()) logger.error({ redis: placeOf(redis) }, dataLost);
   }
 
   async #send(): Promise<void> {
-    const { clock, load, redis, keys } = this.#parts;
+    const { clock, load, redis, keys } = this.#deps;
     const now = await clock.now();
     // It may have left the list meanwhile.
     if (!this.#self) return;
@@ -134,7 +134,7 @@ export class Presence {
   stop(): void {
     clearInterval(this.#timer);
     clearTimeout(this.#check);
-    this.#parts.redis.off('ready', this.beatSoon);
+    this.#deps.redis.off('ready', this.beatSoon);
   }
 
   /** Removes this process from the list. */

@@ -13,7 +13,7 @@ export interface KeptJobs {
   count: number;
 }
 
-interface RetentionParts extends CountedQueues {
+interface RetentionDeps extends CountedQueues {
   queues: Queues;
   changes: ChangeNotes;
   kept: KeptJobs;
@@ -41,14 +41,14 @@ const outcomes = ['completed', 'failed'] as const;
  * the started processes removes them.
  */
 export class Retention {
-  readonly #parts: RetentionParts;
+  readonly #deps: RetentionDeps;
   readonly #cleaning: RedisWork;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
-  constructor(parts: RetentionParts) {
-    this.#parts = parts;
-    this.#cleaning = new RedisWork(parts.logger, 'removing old tasks');
+  constructor(deps: RetentionDeps) {
+    this.#deps = deps;
+    this.#cleaning = new RedisWork(deps.logger, 'removing old tasks');
   }
 
   start(): void {
@@ -63,7 +63,7 @@ export class Retention {
   }
 
   async #cleanIfElected(): Promise<void> {
-    const { redis, keys, name } = this.#parts;
+    const { redis, keys, name } = this.#deps;
     // The key expires a little before the interval ends, so that this process is not too early for
     // the next round.
     const held = intervals.clean - intervals.look / 2;
@@ -72,7 +72,7 @@ export class Retention {
 
   /** Removes the jobs of all queues that ended too long ago, and markers without a job. */
   async clean(): Promise<void> {
-    const { catalog, marked } = this.#parts;
+    const { catalog, marked } = this.#deps;
     await catalog.refresh();
     for (const { queue } of catalog.all()) {
       for (const outcome of outcomes) await this.#cleanOutcome(queue, outcome);
@@ -82,7 +82,7 @@ export class Retention {
   }
 
   async #cleanOutcome(queue: string, outcome: (typeof outcomes)[number]): Promise<void> {
-    const { queues, kept, changes } = this.#parts;
+    const { queues, kept, changes } = this.#deps;
     while (!this.#isStopped) {
       const removed = await queues.get(queue).clean(kept.age * 1000, stepSize, outcome);
       for (const jobId of removed) changes.soon({ queue, jobId, state: 'removed' });

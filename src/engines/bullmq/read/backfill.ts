@@ -3,7 +3,7 @@ import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
 import { maxRunning } from './queue-facts.js';
 import { type QueueCommand, scored, waitingSets } from './source.js';
-import type { ModelParts } from './window-feed.js';
+import type { ModelDeps } from './window-feed.js';
 
 /**
  * Numbers of jobs. The first read takes `first` divided by the number of queues from each set, but
@@ -38,13 +38,13 @@ const lists: readonly Pick<Cursor, 'type' | 'state' | 'group' | 'isList'>[] = [
  * be shown, then the rest in steps with pauses between them. Ended jobs are read newest first.
  */
 export class Backfill {
-  readonly #parts: ModelParts;
+  readonly #deps: ModelDeps;
   readonly #cursors: Cursor[] = [];
   readonly #queues = new Set<string>();
   #closed = false;
 
-  constructor(parts: ModelParts) {
-    this.#parts = parts;
+  constructor(deps: ModelDeps) {
+    this.#deps = deps;
   }
 
   close(): void {
@@ -59,7 +59,7 @@ export class Backfill {
       chunk.least,
       Math.min(chunk.most, Math.floor(chunk.first / fresh.length)),
     );
-    const { feed } = this.#parts;
+    const { feed } = this.#deps;
     const cursors = fresh.flatMap((queue) =>
       lists.map((list): Cursor => ({ ...list, queue, ...this.#start() })),
     );
@@ -75,7 +75,7 @@ export class Backfill {
   }
 
   #start(): Pick<Cursor, 'offset' | 'score' | 'left' | 'done'> {
-    const { history = Number.POSITIVE_INFINITY } = this.#parts.limits;
+    const { history = Number.POSITIVE_INFINITY } = this.#deps.limits;
     return { offset: 0, score: Number.POSITIVE_INFINITY, left: history, done: false };
   }
 
@@ -89,7 +89,7 @@ export class Backfill {
     for (let cursor = this.#next(); cursor && !this.#closed; cursor = this.#next()) {
       const one = cursor;
       const began = performance.now();
-      await this.#parts.feed.inTurn(() => this.#read([one], chunk.step));
+      await this.#deps.feed.inTurn(() => this.#read([one], chunk.step));
       // The pause is as long as the step, so half of the time is left for the rest of the process.
       await wait(performance.now() - began, undefined, { ref: false });
     }
@@ -112,7 +112,7 @@ export class Backfill {
    * group is the smaller one, or if they ended after the oldest task of their group.
    */
   #hasRoom({ group, score, left }: Cursor): boolean {
-    const { window, limits } = this.#parts;
+    const { window, limits } = this.#deps;
     if (group === 'running') return true;
     if (group === 'pending') return window.size('pending') < limits.pending;
     if (left <= 0) return false;
@@ -124,7 +124,7 @@ export class Backfill {
   }
 
   async #read(cursors: readonly Cursor[], size: number): Promise<void> {
-    const { source, feed } = this.#parts;
+    const { source, feed } = this.#deps;
     const before = cursors.map((cursor) => ({ ...cursor }));
     try {
       const { found, notes } = await source.ask(
@@ -157,7 +157,7 @@ export class Backfill {
 
   #command(cursor: Cursor, size: number): QueueCommand {
     const { queue, type, group, isList, offset, score } = cursor;
-    const key = this.#parts.keys.ofQueue(queue, type);
+    const key = this.#deps.keys.ofQueue(queue, type);
     if (group === 'running') return [queue, 'lrange', key, 0, maxRunning - 1];
     if (isList) return [queue, 'lrange', key, offset, offset + size - 1];
     if (group === 'pending') return [queue, 'zrange', key, offset, offset + size - 1];

@@ -9,7 +9,7 @@ import { isOfSets } from './counts.js';
 import { groupOf, isEndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
 import { type QueueCommand, scored } from './source.js';
-import type { ModelParts } from './window-feed.js';
+import type { ModelDeps } from './window-feed.js';
 import { shownJob } from './window-task.js';
 
 /** A position in the sets. Redis sorts jobs with the same end time by their ids. */
@@ -48,22 +48,22 @@ export function isEndedList(query: TaskQuery): boolean {
 
 /** Reads a page of tasks of one ended state from the sets of all queues, by end time. */
 export async function endedPage(
-  parts: ModelParts,
+  deps: ModelDeps,
   entries: readonly CatalogEntry[],
   query: TaskQuery,
 ): Promise<Pick<TaskPage, 'items' | 'next'>> {
   const { limit, after, order } = query;
   const status = query.status?.[0] ?? 'success';
-  let place = after === undefined ? undefined : placeOf(after, parts.ids);
+  let place = after === undefined ? undefined : placeOf(after, deps.ids);
   const items: TaskSummary[] = [];
   for (let step = 0; step < maxSteps; step++) {
-    const reader = new SetReader(parts, {
+    const reader = new SetReader(deps, {
       status,
       isDescending: order !== 'ascending',
       size: limit + 1,
     });
     const candidates = await reader.next(entries, place);
-    const shown = await show(parts, candidates, status);
+    const shown = await show(deps, candidates, status);
     for (const [n, candidate] of candidates.entries()) {
       if (items.length === limit) return { items, next: nextOf(place) };
       const task = shown[n];
@@ -108,33 +108,33 @@ export function windowPosition(after: string, ids: RowIds): string {
 }
 
 async function show(
-  parts: ModelParts,
+  deps: ModelDeps,
   candidates: readonly Candidate[],
   status: TaskStatus,
 ): Promise<(TaskSummary | undefined)[]> {
-  const { source, window, ids } = parts;
+  const { source, window, ids } = deps;
   const state = status === 'success' ? 'completed' : 'failed';
   const beyond = candidates.filter(({ row }) => row === undefined);
   const read = await source.peek(beyond.map(({ queue, jobId }) => ({ queue, jobId, state })));
   const kept = window.summaries(candidates.flatMap(({ row }) => row ?? []));
   const shown = new Map(
-    [...kept, ...read.flatMap((job) => shownJob(job, parts) ?? [])].map((task) => [task.id, task]),
+    [...kept, ...read.flatMap((job) => shownJob(job, deps) ?? [])].map((task) => [task.id, task]),
   );
   return candidates.map(({ queue, jobId }) => shown.get(ids.nameOf(queue, jobId)));
 }
 
 /** Reads the sets of several queues as one sorted list. */
 class SetReader {
-  readonly #parts: ModelParts;
+  readonly #deps: ModelDeps;
   readonly #status: TaskStatus;
   readonly #isDescending: boolean;
   readonly #size: number;
 
   constructor(
-    parts: ModelParts,
+    deps: ModelDeps,
     { status, isDescending, size }: { status: TaskStatus; isDescending: boolean; size: number },
   ) {
-    this.#parts = parts;
+    this.#deps = deps;
     this.#status = status;
     this.#isDescending = isDescending;
     this.#size = size;
@@ -144,7 +144,7 @@ class SetReader {
   async next(entries: readonly CatalogEntry[], after: Place | undefined): Promise<Candidate[]> {
     const found: Candidate[] = entries.flatMap(({ queue }) => this.#kept(queue, after));
     const n = this.#size + (after ? spare : 0);
-    const answers = await this.#parts.source.send(
+    const answers = await this.#deps.source.send(
       entries.map(({ queue }) => this.#command(queue, after, 0, n)),
     );
     await Promise.all(
@@ -162,7 +162,7 @@ class SetReader {
 
   /** Returns jobs of a queue from the window, if the window keeps jobs that BullMQ has removed. */
   #kept(queue: string, after: Place | undefined): Candidate[] {
-    const { window, rules } = this.#parts;
+    const { window, rules } = this.#deps;
     if (!rules.keepsEnded) return [];
     const range = { queue, status: this.#status, isDescending: this.#isDescending };
     return window.ends
@@ -177,7 +177,7 @@ class SetReader {
    * then.
    */
   async #afterTies(queue: string, after: Place): Promise<Place[]> {
-    const { source } = this.#parts;
+    const { source } = this.#deps;
     const key = this.#key(queue);
     let [low, high] = [
       0,
@@ -195,19 +195,19 @@ class SetReader {
   }
 
   async #read(queue: string, after: Place, offset: number, n: number): Promise<Place[]> {
-    const [values] = await this.#parts.source.send([this.#command(queue, after, offset, n)]);
+    const [values] = await this.#deps.source.send([this.#command(queue, after, offset, n)]);
     return placesOf(queue, values);
   }
 
   /** Returns the end time after which tasks are read from the window alone. */
   #wholeAfter(queue: string): number {
     const group = groupOf(this.#status);
-    if (!this.#parts.rules.keepsEnded || !isEndedGroup(group)) return Number.POSITIVE_INFINITY;
-    return this.#parts.feed.wholeAfter(queue, group);
+    if (!this.#deps.rules.keepsEnded || !isEndedGroup(group)) return Number.POSITIVE_INFINITY;
+    return this.#deps.feed.wholeAfter(queue, group);
   }
 
   #key(queue: string): string {
-    const { keys } = this.#parts;
+    const { keys } = this.#deps;
     const status = this.#status;
     if (status === 'cancelled' || status === 'interrupted') return keys.marked(queue, status);
     return keys.ofQueue(queue, status === 'success' ? 'completed' : 'failed');

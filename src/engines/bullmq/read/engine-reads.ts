@@ -20,7 +20,7 @@ import { readTask } from './task-detail.js';
 import { readWaits } from './waits.js';
 import type { WindowModel } from './window-model.js';
 
-interface EngineReadsParts {
+interface EngineReadsDeps {
   ask: Ask;
   /** Where jobs and counts outside the window are read. */
   source: CountedQueues;
@@ -38,14 +38,14 @@ interface EngineReadsParts {
  * Lists are answered elsewhere, by the window.
  */
 export class EngineReads {
-  readonly #parts: EngineReadsParts;
+  readonly #deps: EngineReadsDeps;
 
-  constructor(parts: EngineReadsParts) {
-    this.#parts = parts;
+  constructor(deps: EngineReadsDeps) {
+    this.#deps = deps;
   }
 
   get(id: string, logLines = 10_000): Promise<TaskDetail | undefined> {
-    const { ask, source, queues } = this.#parts;
+    const { ask, source, queues } = this.#deps;
     return ask(async () => {
       const found = await findJob(source, id);
       const task = found && (await readTask(queues, found, found.jobId, logLines));
@@ -54,7 +54,7 @@ export class EngineReads {
   }
 
   logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
-    const { ask, source, queues } = this.#parts;
+    const { ask, source, queues } = this.#deps;
     return ask(async () => {
       const found = await findJob(source, id);
       return found ? readLines(logOf(queues.get(found.queue), found.jobId), query) : [];
@@ -62,7 +62,7 @@ export class EngineReads {
   }
 
   describe(schedules: () => Promise<ScheduleState[]>): Promise<EngineDescription> {
-    const { ask, window, queueStates } = this.#parts;
+    const { ask, window, queueStates } = this.#deps;
     return ask(async () => {
       const [revs, queues, states] = await Promise.all([
         window().then((model) => model.revs()),
@@ -77,7 +77,7 @@ export class EngineReads {
     kind: K,
     query: Aggregates[K]['query'],
   ): Promise<Aggregates[K]['answer']> {
-    const { ask, source, window, statistics, queueStates, workers } = this.#parts;
+    const { ask, source, window, statistics, queueStates, workers } = this.#deps;
     const kinds: {
       [Kind in keyof Aggregates]: (
         ...query: Aggregates[Kind]['query']

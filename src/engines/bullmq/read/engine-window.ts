@@ -7,7 +7,7 @@ import type { WindowLimits } from './window-feed.js';
 import { WindowModel } from './window-model.js';
 import { engineJobs } from './window-task.js';
 
-interface EngineWindowParts extends CountedQueues {
+interface EngineWindowDeps extends CountedQueues {
   logger: Logger;
   limits?: WindowLimits | undefined;
 }
@@ -22,16 +22,16 @@ const fillTimes = { first: 400, list: 10_000 };
  * a process that never reads does not fill a window.
  */
 export class EngineWindow {
-  readonly #parts: EngineWindowParts;
+  readonly #deps: EngineWindowDeps;
   #opened: Promise<WindowModel> | undefined;
 
-  constructor(parts: EngineWindowParts) {
-    this.#parts = parts;
+  constructor(deps: EngineWindowDeps) {
+    this.#deps = deps;
   }
 
   /** Opens the window unless it is open. After a failure, the next call tries again. */
   open(): Promise<WindowModel> {
-    this.#opened ??= open(this.#parts).catch((error: unknown) => {
+    this.#opened ??= open(this.#deps).catch((error: unknown) => {
       this.#opened = undefined;
       throw error;
     });
@@ -44,11 +44,7 @@ export class EngineWindow {
   }
 }
 
-function open({
-  logger,
-  limits = usualLimits,
-  ...source
-}: EngineWindowParts): Promise<WindowModel> {
+function open({ logger, limits = usualLimits, ...source }: EngineWindowDeps): Promise<WindowModel> {
   const { redis, keys, catalog } = source;
   return WindowModel.open({
     ...{ keys, catalog, limits, fillTimes, rules: engineJobs },

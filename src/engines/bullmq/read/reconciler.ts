@@ -4,9 +4,9 @@ import type { Backfill } from './backfill.js';
 import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
 import { factCommands, factsOf, type QueueFacts } from './queue-facts.js';
 import { type Answer, type JobNote, type QueueCommand, scored, waitingSets } from './source.js';
-import type { ModelParts } from './window-feed.js';
+import type { ModelDeps } from './window-feed.js';
 
-interface ReconcilerParts extends ModelParts {
+interface ReconcilerDeps extends ModelDeps {
   backfill: Backfill;
 }
 
@@ -29,19 +29,19 @@ const pause = { first: 2000, longest: 60_000 };
  * window.
  */
 export class Reconciler {
-  readonly #parts: ReconcilerParts;
+  readonly #deps: ReconcilerDeps;
   /** When a queue may be compared in full again, and the length of that pause. */
   readonly #pauses = new Map<string, { until: number; next: number }>();
   /** The last task of the last sample, by group and queue. */
   readonly #sampled = new Map<string, string>();
 
-  constructor(parts: ReconcilerParts) {
-    this.#parts = parts;
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
   }
 
   /** Runs one comparison. Call it only in a turn of the feed, after the feed has caught up. */
   async run(): Promise<void> {
-    const { feed, catalog, source, rules, keys } = this.#parts;
+    const { feed, catalog, source, rules, keys } = this.#deps;
     const queues = catalog.all().map(({ queue }) => queue);
     const isStale = feed.isStale || (await source.hasMissed());
     if (isStale) await source.start();
@@ -55,7 +55,7 @@ export class Reconciler {
       const isApart = isQuiet ? this.#isApart(each) : await this.#isApartBySample(each);
       if (isStale) {
         if (!rules.keepsEnded) await this.#dropLost(each);
-        for (const group of endedGroups) this.#parts.backfill.again(each.queue, group);
+        for (const group of endedGroups) this.#deps.backfill.again(each.queue, group);
       }
       if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue)))
         await this.#compareAll(each, isQuiet);
@@ -68,14 +68,14 @@ export class Reconciler {
   }
 
   async #ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
-    const answer = await this.#parts.source.ask(commands);
-    this.#parts.feed.note(answer.notes);
+    const answer = await this.#deps.source.ask(commands);
+    this.#deps.feed.note(answer.notes);
     return answer;
   }
 
   /** Notes changes for which no note was written. Returns whether there are any. */
   #noteLost(changes: readonly JobNote[]): boolean {
-    const { feed } = this.#parts;
+    const { feed } = this.#deps;
     const lost = changes.filter((change) => !feed.isNoted(change));
     feed.note(lost);
     return lost.length > 0;
@@ -91,14 +91,14 @@ export class Reconciler {
 
   /** Returns the tasks that the window has in a group, and BullMQ's sets of that group do not. */
   #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): JobNote[] {
-    return this.#parts.window
+    return this.#deps.window
       .jobIdsOf(queue, group)
       .filter((jobId) => !present.has(jobId))
       .map((jobId) => ({ queue, jobId, state: 'unknown' }));
   }
 
   #statesOf(queue: string, jobIds: readonly string[]): (jobId: string) => Group | undefined {
-    const { window, ids } = this.#parts;
+    const { window, ids } = this.#deps;
     const states = window.states(jobIds.flatMap((jobId) => ids.of(queue, jobId) ?? []));
     return (jobId) => {
       const status = states.get(ids.of(queue, jobId) ?? '');
@@ -108,7 +108,7 @@ export class Reconciler {
 
   /** Whether the counts of a queue differ from those of the groups that the window has in full. */
   #isApart(facts: QueueFacts): boolean {
-    const { window, feed } = this.#parts;
+    const { window, feed } = this.#deps;
     const { queue, waiting } = facts;
     const isSame = window.size('pending', queue) === waiting;
     if (isSame) feed.setWhole(queue, 'pending');
@@ -124,7 +124,7 @@ export class Reconciler {
    * from those of the window, because its jobs move while they are counted.
    */
   async #isApartBySample({ queue, counts, waiting }: QueueFacts): Promise<boolean> {
-    const { window, feed, keys } = this.#parts;
+    const { window, feed, keys } = this.#deps;
     if (!feed.isWhole(queue, 'pending') || window.size('pending', queue) === waiting) return false;
     const { jobIds: known, moveOn } = this.#sample(queue, 'pending', most.sample);
     const sets = waitingSets.map(({ type, isList }, n): QueueCommand => {
@@ -162,7 +162,7 @@ export class Reconciler {
     group: 'pending' | EndedGroup,
     size: number,
   ): { jobIds: string[]; moveOn(): void } {
-    const { window, ids } = this.#parts;
+    const { window, ids } = this.#deps;
     const key = `${group}:${queue}`;
     const rows = window.idsAfter(queue, group, this.#sampled.get(key), size);
     const last = rows.length < size ? undefined : rows.at(-1);
@@ -176,7 +176,7 @@ export class Reconciler {
   }
 
   #lacks(facts: QueueFacts, group: EndedGroup): boolean {
-    const { window, feed } = this.#parts;
+    const { window, feed } = this.#deps;
     return feed.isWhole(facts.queue, group) && window.size(group, facts.queue) < facts[group].n;
   }
 
@@ -185,7 +185,7 @@ export class Reconciler {
     const newest = [completed.newest, failed.newest].filter((jobId) => jobId !== undefined);
     const states = this.#statesOf(queue, newest);
     return newest.some(
-      (jobId) => !isEndedGroup(states(jobId)) && !this.#parts.feed.isNoted({ queue, jobId }),
+      (jobId) => !isEndedGroup(states(jobId)) && !this.#deps.feed.isNoted({ queue, jobId }),
     );
   }
 
@@ -198,10 +198,10 @@ export class Reconciler {
     const { queue, waiting } = facts;
     // More jobs may be missing than the newest ones, which are compared below.
     for (const group of endedGroups)
-      if (isQuiet && this.#lacks(facts, group)) this.#parts.backfill.again(queue, group);
+      if (isQuiet && this.#lacks(facts, group)) this.#deps.backfill.again(queue, group);
     const hasFound = [
       await this.#compareEnded(queue),
-      waiting <= this.#parts.limits.pending && (await this.#compareWaiting(queue)),
+      waiting <= this.#deps.limits.pending && (await this.#compareWaiting(queue)),
     ];
     const last = this.#pauses.get(queue);
     const next = hasFound.includes(true)
@@ -211,7 +211,7 @@ export class Reconciler {
   }
 
   async #compareWaiting(queue: string): Promise<boolean> {
-    const { keys, limits } = this.#parts;
+    const { keys, limits } = this.#deps;
     const commands = waitingSets.map(
       ({ type, isList }): QueueCommand => [
         queue,
@@ -230,7 +230,7 @@ export class Reconciler {
   }
 
   async #compareEnded(queue: string): Promise<boolean> {
-    const { keys, feed } = this.#parts;
+    const { keys, feed } = this.#deps;
     const commands = endedGroups.map(
       (set): QueueCommand => [
         queue,
@@ -263,9 +263,7 @@ export class Reconciler {
   async #dropLost(facts: QueueFacts): Promise<void> {
     // Each step blocks the event loop for some milliseconds, so other work runs between the steps.
     for (const group of endedGroups)
-      while (
-        this.#parts.window.dropEnded(facts.queue, group, { after: facts[group].newestEnd }) > 0
-      )
+      while (this.#deps.window.dropEnded(facts.queue, group, { after: facts[group].newestEnd }) > 0)
         await setImmediate();
   }
 
@@ -276,8 +274,7 @@ export class Reconciler {
   #dropRemoved(facts: QueueFacts): void {
     for (const group of endedGroups) {
       const { oldest } = facts[group];
-      if (oldest !== undefined)
-        this.#parts.window.dropEnded(facts.queue, group, { before: oldest });
+      if (oldest !== undefined) this.#deps.window.dropEnded(facts.queue, group, { before: oldest });
     }
   }
 
@@ -286,7 +283,7 @@ export class Reconciler {
    * program must have deleted some.
    */
   async #checkEnded({ queue, ...facts }: QueueFacts): Promise<void> {
-    const { window, keys } = this.#parts;
+    const { window, keys } = this.#deps;
     for (const group of endedGroups) {
       if (window.size(group, queue) <= facts[group].n) continue;
       const { jobIds, moveOn } = this.#sample(queue, group, most.step);

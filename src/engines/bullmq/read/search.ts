@@ -1,9 +1,9 @@
 import type { TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
-import type { ModelParts } from './window-feed.js';
+import type { ModelDeps } from './window-feed.js';
 
-type Places = Pick<ModelParts, 'catalog' | 'rules'>;
+type Places = Pick<ModelDeps, 'catalog' | 'rules'>;
 
 /** Returns the jobs that a task id may belong to. Only an id of this package names no queue. */
 export function placesOf({ catalog, rules }: Places, id: string): JobRef[] {

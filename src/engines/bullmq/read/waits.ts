@@ -2,7 +2,7 @@ import type { JobRef } from '../jobs/job-ids.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { QueueCommand } from './source.js';
-import type { ModelParts } from './window-feed.js';
+import type { ModelDeps } from './window-feed.js';
 
 /** Maximum number of priorities that are read per queue. */
 const maxPriorities = 10;
@@ -22,7 +22,7 @@ export async function readWaits({
   source,
   keys,
   catalog,
-}: Pick<ModelParts, 'source' | 'keys' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
+}: Pick<ModelDeps, 'source' | 'keys' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
   await catalog.refresh();
   const entries = catalog.all();
   const oldestIds = await source.send(

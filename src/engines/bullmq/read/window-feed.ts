@@ -15,7 +15,7 @@ import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
 
 /** What a {@link WindowFeed} uses. */
-interface FeedParts extends Naming {
+interface FeedDeps extends Naming {
   source: JobSource;
   keys: KeyNames;
   limits: WindowLimits;
@@ -23,7 +23,7 @@ interface FeedParts extends Naming {
 }
 
 /** The parts of a read model. */
-export interface ModelParts extends FeedParts {
+export interface ModelDeps extends FeedDeps {
   feed: WindowFeed;
 }
 
@@ -55,7 +55,7 @@ const most = { reads: 40, passes: 3 };
  * of them is about the same job, the job is read again.
  */
 export class WindowFeed {
-  readonly #parts: FeedParts;
+  readonly #deps: FeedDeps;
   readonly #noted = new Map<string, Noted>();
   /** The groups of queues that may be incomplete, and since which end time they are complete. */
   readonly #partial = new Map<string, number>();
@@ -69,8 +69,8 @@ export class WindowFeed {
   /** Whether notes were lost, or may have been lost. */
   isStale = false;
 
-  constructor(parts: FeedParts) {
-    this.#parts = parts;
+  constructor(deps: FeedDeps) {
+    this.#deps = deps;
   }
 
   /** Runs work after all turns that were requested before. */
@@ -98,11 +98,11 @@ export class WindowFeed {
         await this.#applySome(keys.slice(from, from + stepSize), pass === most.passes);
       keys = keys.filter((key) => this.#noted.has(key));
     }
-    this.#parts.window.tell();
+    this.#deps.window.notify();
   }
 
   async #readNotes(): Promise<void> {
-    const { source } = this.#parts;
+    const { source } = this.#deps;
     for (let reads = 0; reads < most.reads; reads++) {
       const { notes, more, missed } = await source.ask([]);
       this.note(notes);
@@ -141,7 +141,7 @@ export class WindowFeed {
     const noted = keys.flatMap((key) => this.#noted.get(key) ?? []);
     await this.#knowQueues(noted);
     const states = await this.#statesOf(noted);
-    const { found, notes } = await this.#parts.source.read(
+    const { found, notes } = await this.#deps.source.read(
       noted.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })),
     );
     this.note(notes);
@@ -153,7 +153,7 @@ export class WindowFeed {
     // A state that was read from BullMQ's sets is taken as it is.
     const isOdd = (job: Noted, read: ReadJob): boolean =>
       job.state !== 'unknown' && isContradictory(read);
-    this.#parts.window.write(() => {
+    this.#deps.window.write(() => {
       for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job);
     });
     for (const { job, read, now } of certain) {
@@ -171,7 +171,7 @@ export class WindowFeed {
 
   /** Refreshes the catalog if it lacks a queue of these jobs. Lists show the labels of queues. */
   async #knowQueues(jobs: readonly JobRef[]): Promise<void> {
-    const { catalog } = this.#parts;
+    const { catalog } = this.#deps;
     if (jobs.some(({ queue }) => !catalog.get(queue))) await catalog.refresh();
   }
 
@@ -180,7 +180,7 @@ export class WindowFeed {
    * a job that is in no set.
    */
   async #statesOf(jobs: readonly Noted[]): Promise<KnownState[]> {
-    const { window, ids } = this.#parts;
+    const { window, ids } = this.#deps;
     const changed = jobs.filter(({ state }) => state === 'changed');
     const rows = window.states(changed.flatMap(({ queue, jobId }) => ids.of(queue, jobId) ?? []));
     const states = jobs.map(({ queue, jobId, state }): KnownState | undefined => {
@@ -194,15 +194,15 @@ export class WindowFeed {
       );
     });
     const unknown = jobs.filter((_, n) => states[n] === undefined);
-    const found = await findStates(this.#parts, unknown);
+    const found = await findStates(this.#deps, unknown);
     return states.map((state) => state ?? found.shift() ?? 'removed');
   }
 
   /** Writes a job to the window as it was read. */
   #put(read: ReadJob, noted: Noted): void {
-    const { window, ids } = this.#parts;
+    const { window, ids } = this.#deps;
     const row = ids.of(read.queue, read.jobId);
-    const task = taskOf(read, this.#parts) ?? this.#gone(read, noted, row);
+    const task = taskOf(read, this.#deps) ?? this.#gone(read, noted, row);
     if (task === 'same') return;
     if (task) window.put(task, noted.changes);
     else if (row !== undefined) window.forget(row);
@@ -213,7 +213,7 @@ export class WindowFeed {
     noted: Noted,
     row: string | undefined,
   ): WindowTask | 'same' | undefined {
-    const { window, rules } = this.#parts;
+    const { window, rules } = this.#deps;
     if (job || state === 'removed' || !rules.gone) return undefined;
     // Such a note does not say how the job ended.
     if (noted.state === 'changed' || noted.state === 'unknown') return 'same';
@@ -225,7 +225,7 @@ export class WindowFeed {
    * skipped, because `apply` reads it. Call it only in a turn.
    */
   async fill(jobs: readonly (JobRef & { state: JobState })[]): Promise<void> {
-    const { source, window, ids } = this.#parts;
+    const { source, window, ids } = this.#deps;
     const known = window.states(jobs.flatMap(({ queue, jobId }) => ids.of(queue, jobId) ?? []));
     const missing = jobs.filter(({ queue, jobId }) => !known.has(ids.of(queue, jobId) ?? ''));
     for (let from = 0; from < missing.length; from += stepSize) {
@@ -235,7 +235,7 @@ export class WindowFeed {
         for (const read of found
           .filter((each) => !this.isNoted(each) && !isContradictory(each))
           .sort(byAge)) {
-          const task = taskOf(read, this.#parts);
+          const task = taskOf(read, this.#deps);
           if (task && !this.#wasLeftOut(task)) window.fill(task);
         }
       });
@@ -248,7 +248,7 @@ export class WindowFeed {
    * successes leave room for failures.
    */
   #leaveOut(): void {
-    const { window, limits } = this.#parts;
+    const { window, limits } = this.#deps;
     const leave = (group: Group, n: number): void => {
       if (n <= 0) return;
       window.write(() => {
@@ -265,7 +265,7 @@ export class WindowFeed {
     const key = `${group}:${queue}`;
     // If the window does not keep ended tasks that BullMQ removes, the group may become complete
     // again later.
-    const isForGood = this.#parts.rules.keepsEnded && group !== 'pending';
+    const isForGood = this.#deps.rules.keepsEnded && group !== 'pending';
     const map = isForGood ? this.#leftOut : this.#partial;
     map.set(key, Math.max(map.get(key) ?? 0, endedAt));
   }

@@ -22,7 +22,7 @@ import { idsOfText, matches, placesOf } from './search.js';
 import { findStates } from './source.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
-import { type ModelParts, WindowFeed } from './window-feed.js';
+import { type ModelDeps, WindowFeed } from './window-feed.js';
 import { shownJob } from './window-task.js';
 
 /** Milliseconds between two reads of the notes, with and without watchers. */
@@ -40,7 +40,7 @@ const expireInterval = 60_000;
 const search = { steps: 20, pause: 5 };
 
 /** What a window model needs. */
-export interface WindowModelParts extends Omit<ModelParts, 'window' | 'ids' | 'feed'> {
+export interface WindowModelDeps extends Omit<ModelDeps, 'window' | 'ids' | 'feed'> {
   /**
    * Milliseconds to wait for the window to be filled: before the first answer, and before a list
    * that is not sorted newest first. A long history is filled later.
@@ -49,7 +49,7 @@ export interface WindowModelParts extends Omit<ModelParts, 'window' | 'ids' | 'f
   /** The background work: reading changes, and filling the window. */
   work: { looking: Background; filling: Background };
   /** Counts the tasks of some queues by state. */
-  countTasks(entries: readonly CatalogEntry[], parts: ModelParts): Promise<Counts>;
+  countTasks(entries: readonly CatalogEntry[], deps: ModelDeps): Promise<Counts>;
   /**
    * Calls `listener` after each reconnect, because it may be a different Redis by now. Returns a
    * function that removes the listener.
@@ -66,7 +66,7 @@ export interface WindowModelParts extends Omit<ModelParts, 'window' | 'ids' | 'f
  * becomes a task (`JobRules`), and how tasks are counted.
  */
 export class WindowModel {
-  readonly #parts: WindowModelParts & ModelParts;
+  readonly #deps: WindowModelDeps & ModelDeps;
   readonly #window: Window;
   readonly #feed: WindowFeed;
   readonly #backfill: Backfill;
@@ -80,23 +80,23 @@ export class WindowModel {
   #expired = performance.now();
   #closed = false;
 
-  private constructor(parts: WindowModelParts, window: Window) {
+  private constructor(deps: WindowModelDeps, window: Window) {
     this.#window = window;
-    this.#feed = new WindowFeed({ ...parts, window, ids: window.ids });
-    this.#parts = { ...parts, window, ids: window.ids, feed: this.#feed };
-    this.#backfill = new Backfill(this.#parts);
-    this.#reconciler = new Reconciler({ ...this.#parts, backfill: this.#backfill });
+    this.#feed = new WindowFeed({ ...deps, window, ids: window.ids });
+    this.#deps = { ...deps, window, ids: window.ids, feed: this.#feed };
+    this.#backfill = new Backfill(this.#deps);
+    this.#reconciler = new Reconciler({ ...this.#deps, backfill: this.#backfill });
     // After a reconnect, the window is compared with BullMQ, because it may be a different Redis by
     // now.
-    this.#endReconnect = parts.onReconnect(() => {
+    this.#endReconnect = deps.onReconnect(() => {
       this.#feed.isStale = true;
     });
   }
 
   /** Opens a window and reads the first jobs of each set. */
-  static async open(parts: WindowModelParts): Promise<WindowModel> {
-    await Promise.all([parts.catalog.refresh(), parts.source.start()]);
-    const model = new WindowModel(parts, await Window.open(parts.rules));
+  static async open(deps: WindowModelDeps): Promise<WindowModel> {
+    await Promise.all([deps.catalog.refresh(), deps.source.start()]);
+    const model = new WindowModel(deps, await Window.open(deps.rules));
     try {
       await model.#backfill.begin(model.#queues());
     } catch (error) {
@@ -104,7 +104,7 @@ export class WindowModel {
       throw error;
     }
     model.#fillRest();
-    await Promise.race([model.#filled, wait(parts.fillTimes.first, undefined, { ref: false })]);
+    await Promise.race([model.#filled, wait(deps.fillTimes.first, undefined, { ref: false })]);
     model.#lookLater();
     return model;
   }
@@ -116,18 +116,18 @@ export class WindowModel {
       this.#filled = undefined;
     });
     this.#filled = filled;
-    this.#parts.work.filling.run(() => filled);
+    this.#deps.work.filling.run(() => filled);
   }
 
   #queues(): string[] {
-    return this.#parts.catalog.all().map(({ queue }) => queue);
+    return this.#deps.catalog.all().map(({ queue }) => queue);
   }
 
   #lookLater(): void {
     if (this.#closed) return;
     const delay = this.#watchers > 0 ? lookInterval.watched : lookInterval.unwatched;
     const look = (): void =>
-      this.#parts.work.looking.run(() => this.#look().finally(() => this.#lookLater()));
+      this.#deps.work.looking.run(() => this.#look().finally(() => this.#lookLater()));
     this.#timer = runInEmptyContext(() => setTimeout(look, delay).unref());
   }
 
@@ -151,7 +151,7 @@ export class WindowModel {
   }
 
   async #compare(): Promise<void> {
-    await this.#parts.catalog.refresh();
+    await this.#deps.catalog.refresh();
     await this.#backfill.begin(this.#queues());
     await this.#feed.inTurn(async () => {
       if (this.#closed) return;
@@ -192,7 +192,7 @@ export class WindowModel {
       return { items: named, next: null, total: named.length, totalRelation: 'eq' };
     await this.#upToDate();
     if (isEndedList(query) && !this.#isWhole(query)) {
-      const page = await endedPage(this.#parts, this.#entries(query), query);
+      const page = await endedPage(this.#deps, this.#entries(query), query);
       return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
     const after =
@@ -205,7 +205,7 @@ export class WindowModel {
     if ((!isNewestFirst(query) || page.items.length < query.limit) && !this.#isWhole(query)) {
       await Promise.race([
         this.filled(),
-        wait(this.#parts.fillTimes.list, undefined, { ref: false }),
+        wait(this.#deps.fillTimes.list, undefined, { ref: false }),
       ]);
       page = this.#window.find({ ...query, after });
     }
@@ -225,7 +225,7 @@ export class WindowModel {
 
   /** Returns the tasks whose id is the text of a search, in the window or beyond it. */
   async #namedBy(text: string, query: TaskQuery): Promise<TaskSummary[]> {
-    const found = await this.summaries(idsOfText(this.#parts, text));
+    const found = await this.summaries(idsOfText(this.#deps, text));
     return found.filter((task) => matches(task, query));
   }
 
@@ -241,12 +241,12 @@ export class WindowModel {
 
   /** Counts the tasks by state, of one queue or of all. */
   counts(filter: Pick<TaskFilter, 'queue'>): Promise<Counts> {
-    return this.#parts.countTasks(this.#entries(filter), this.#parts);
+    return this.#deps.countTasks(this.#entries(filter), this.#deps);
   }
 
   /** Returns the queues that a filter covers. */
   #entries({ queue }: TaskFilter): CatalogEntry[] {
-    return this.#parts.catalog.all().filter(({ label }) => queue === undefined || label === queue);
+    return this.#deps.catalog.all().filter(({ label }) => queue === undefined || label === queue);
   }
 
   /** Counts tasks. `more`: there may be more. `limited`: only the window was searched. */
@@ -261,15 +261,15 @@ export class WindowModel {
   /** Returns the tasks with some ids, in the window or beyond it. Unknown ids are left out. */
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
-    const { source } = this.#parts;
+    const { source } = this.#deps;
     const known = this.#window.summaries(ids.flatMap((id) => this.#window.ids.rowOf(id) ?? []));
     const isKnown = new Set(known.map(({ id }) => id));
-    const jobs = ids.filter((id) => !isKnown.has(id)).flatMap((id) => placesOf(this.#parts, id));
-    const states = await findStates(this.#parts, jobs);
+    const jobs = ids.filter((id) => !isKnown.has(id)).flatMap((id) => placesOf(this.#deps, id));
+    const states = await findStates(this.#deps, jobs);
     const read = await source.peek(
       jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })),
     );
-    return [...known, ...read.flatMap((job) => shownJob(job, this.#parts) ?? [])];
+    return [...known, ...read.flatMap((job) => shownJob(job, this.#deps) ?? [])];
   }
 
   /** Counts the tasks of the window by name, queue and state. */
@@ -310,7 +310,7 @@ export class WindowModel {
 
   /** Returns since when the first task that could run now has waited, for each queue with one. */
   waits(): Promise<{ queue: string; since: string }[]> {
-    return readWaits(this.#parts);
+    return readWaits(this.#deps);
   }
 
   /** Returns what the window keeps of a task, even if BullMQ has removed its job. */

@@ -33,10 +33,10 @@ const perMillisecond = 4096;
 const lastTime = 2 ** 41 - 1;
 
 /** Selects the columns that a change of a task needs. */
-export const known =
-  'SELECT seq, id, partition, status, owner, attempt, fingerprint, searchable, ended_at FROM task';
+export const known = `SELECT rowid, id, partition, status, owner, attempt, fingerprint, searchable,
+  ended_at FROM task`;
 
-interface RowsParts {
+interface RowsDeps {
   transaction: Transaction;
   ids: RowIds;
   /** Whether the ends of tasks are counted, and their attempts stored. */
@@ -57,7 +57,7 @@ export class WindowRows {
   readonly #countsEnds: boolean;
   #resized: Resized[] = [];
 
-  constructor({ transaction, ids, countsEnds }: RowsParts) {
+  constructor({ transaction, ids, countsEnds }: RowsDeps) {
     this.#transaction = transaction;
     this.#ids = ids;
     this.#countsEnds = countsEnds;
@@ -84,12 +84,12 @@ export class WindowRows {
     const fingerprint = task.facts.error?.fingerprint;
     const partition = counters.partition(name, label);
     const hasTags = Object.keys(tags).length > 0;
-    const seq = this.#newSeq(id);
+    const rowid = this.#newRowid(id);
     this.#ids.add(task);
     this.#transaction.database.run(
       insertTask,
       ...[
-        seq,
+        rowid,
         idBytes(id),
         partition,
         hasTags ? JSON.stringify(tags) : null,
@@ -111,7 +111,7 @@ export class WindowRows {
     if (fingerprint) counters.countFailed(fingerprint, status, 1);
     this.#resized.push({ queue, status, by: 1 });
     if (this.#countsEnds)
-      this.#count(task, { seq, partition }, { status: 'pending', attempt: 0, endedAt: null });
+      this.#count(task, { rowid, partition }, { status: 'pending', attempt: 0, endedAt: null });
   }
 
   update(row: Row, task: WindowTask, rev: number): void {
@@ -119,7 +119,7 @@ export class WindowRows {
     const { queue, status, facts } = task;
     const fingerprint = facts.error?.fingerprint;
     const from = statusOf(row);
-    const seq = Number(row.seq);
+    const rowid = Number(row.rowid);
     if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, from, -1);
     if (fingerprint) counters.countFailed(fingerprint, status, 1);
     if (from !== status) {
@@ -133,21 +133,21 @@ export class WindowRows {
     const isSame = from === status && row.ended_at === facts.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
     if (row.searchable === 1 && searchable !== 1)
-      this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', seq);
-    this.#transaction.database.run(updateTask, ...valuesOf(task, rev, searchable), seq);
+      this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', rowid);
+    this.#transaction.database.run(updateTask, ...valuesOf(task, rev, searchable), rowid);
     this.#ids.setState(task);
     const before = {
       status: from,
       attempt: Number(row.attempt),
       endedAt: row.ended_at === null ? null : Number(row.ended_at),
     };
-    if (this.#countsEnds) this.#count(task, { seq, partition: Number(row.partition) }, before);
+    if (this.#countsEnds) this.#count(task, { rowid, partition: Number(row.partition) }, before);
   }
 
   /** Counts the end of a task, and stores the attempt that ended. */
   #count(
     { status, facts, stack = null }: WindowTask,
-    { seq, partition }: { seq: number; partition: number },
+    { rowid, partition }: { rowid: number; partition: number },
     before: Before,
   ): void {
     const { startedAt, endedAt, attempt, error, runAt } = facts;
@@ -157,7 +157,7 @@ export class WindowRows {
       const ms = startedAt === null ? undefined : Math.max(0, endedAt - startedAt);
       this.#transaction.rollups.add(endedAt, partition, status, ms);
       if (status === 'failed' && stored?.fingerprint)
-        this.#transaction.failures.add(stored, { seq, partition, at: endedAt });
+        this.#transaction.failures.add(stored, { rowid, partition, at: endedAt });
     }
     // A job may have run and failed between two reads. Then its attempt number has increased.
     const isRetried =
@@ -170,7 +170,7 @@ export class WindowRows {
     const as = status === 'pending' ? 'failed' : status;
     recordAttempt(
       this.#transaction,
-      { seq, attempt, started_at: startedAt },
+      { rowid, attempt, started_at: startedAt },
       as,
       endedAt ?? runAt,
       stored ?? undefined,
@@ -181,26 +181,26 @@ export class WindowRows {
    * Returns a row id. Row ids increase with the creation time, because the word index returns its
    * matches in the order of row ids.
    */
-  #newSeq(id: string): number {
+  #newRowid(id: string): number {
     const first = Math.max(1, Math.min(lastTime, timeOfTaskId(id) - firstTime)) * perMillisecond;
     const last = this.#transaction.database.get(
-      'SELECT max(seq) AS seq FROM task WHERE seq >= ? AND seq < ?',
+      'SELECT max(rowid) AS rowid FROM task WHERE rowid >= ? AND rowid < ?',
       first,
       first + perMillisecond,
-    )?.seq;
-    let seq = typeof last === 'number' ? last + 1 : first;
+    )?.rowid;
+    let rowid = typeof last === 'number' ? last + 1 : first;
     // If all ids of a millisecond are used, those of the next milliseconds follow.
     while (
-      seq >= first + perMillisecond &&
-      this.#transaction.database.get('SELECT 1 FROM task WHERE seq = ?', seq)
+      rowid >= first + perMillisecond &&
+      this.#transaction.database.get('SELECT 1 FROM task WHERE rowid = ?', rowid)
     )
-      seq += 1;
-    return seq;
+      rowid += 1;
+    return rowid;
   }
 }
 
 /** The columns that are written once, and those that change, in the order of `valuesOf`. */
-const fixed = ['seq', 'id', 'partition', 'tags', 'source', 'schedule'];
+const fixed = ['rowid', 'id', 'partition', 'tags', 'source', 'schedule'];
 const changing = [
   ...[
     'status',
@@ -229,7 +229,7 @@ const insertTask = `INSERT INTO task (attempts, max_interrupts, args,
   ${[...fixed, ...changing].join(', ')})
   VALUES (1, 0, '[]'${', ?'.repeat(fixed.length + changing.length)})`;
 const updateTask = `UPDATE task SET ${changing.map((column) => `${column} = ?`).join(', ')}
-  WHERE seq = ?`;
+  WHERE rowid = ?`;
 
 function valuesOf(task: WindowTask, rev: number, searchable: SqlValue): SqlValue[] {
   const { status, priority, queue, facts, progress, progressText, stack = null } = task;

@@ -125,7 +125,7 @@ export class Window {
   }
 
   /** Notifies the watchers. */
-  tell(): void {
+  notify(): void {
     this.#changed.notify();
   }
 
@@ -282,13 +282,13 @@ export class Window {
     kind: K,
     query: Aggregates[K]['query'],
   ): Aggregates[K]['answer'] {
-    const parts = {
+    const deps = {
       database: this.#database,
       reader: this.#reader,
       now: Date.now(),
       lastSign: () => 0,
     };
-    const answer = aggregate(parts, kind, query);
+    const answer = aggregate(deps, kind, query);
     if (kind !== 'failures') return answer;
     const { items, next } = answer as Aggregates['failures']['answer'];
     const names = this.ids.names(items.map(({ lastTaskId }) => lastTaskId));

@@ -14,7 +14,7 @@ export interface Progress {
   text: string | null;
 }
 
-interface AttemptParts {
+interface AttemptDeps {
   task: ClaimedTask;
   /** BullMQ's name of the queue. */
   queue: string;
@@ -41,7 +41,7 @@ export class Attempt implements AttemptIo {
   lastProgress: Progress | undefined;
   /** Lines that it has logged. */
   lineCount = 0;
-  readonly #output: AttemptParts['output'];
+  readonly #output: AttemptDeps['output'];
   readonly #logger: Logger;
   readonly #signal: AttemptSignal;
   /**
@@ -54,8 +54,8 @@ export class Attempt implements AttemptIo {
   #lines: (NewLogLine & { late: boolean })[] = [];
   #progress: Progress | undefined;
 
-  constructor(parts: AttemptParts) {
-    const { task, queue, logger, output } = parts;
+  constructor(deps: AttemptDeps) {
+    const { task, queue, logger, output } = deps;
     const { id, name, attempt } = task;
     this.id = id;
     this.name = name;

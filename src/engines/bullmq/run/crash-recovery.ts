@@ -24,7 +24,7 @@ import { StableTime } from './stable-time.js';
 import { TaskBackend } from './task-backend.js';
 import { cancelReason, endedOf, summaryAtEnd } from './task-facts.js';
 
-interface CrashRecoveryParts {
+interface CrashRecoveryDeps {
   /** A command fails soon if Redis is unreachable. */
   redis: Redis;
   keys: EngineKeys;
@@ -85,7 +85,7 @@ const closing = 1000;
  * result is dropped.
  */
 export class CrashRecovery {
-  readonly #parts: CrashRecoveryParts;
+  readonly #deps: CrashRecoveryDeps;
   readonly #stableTime: StableTime;
   readonly #background: Background;
   readonly #connection: BullmqConnection;
@@ -93,16 +93,16 @@ export class CrashRecovery {
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
 
-  constructor(parts: CrashRecoveryParts) {
-    this.#parts = parts;
-    const { redis, lockDuration, logger } = parts;
+  constructor(deps: CrashRecoveryDeps) {
+    this.#deps = deps;
+    const { redis, lockDuration, logger } = deps;
     this.#stableTime = new StableTime(redis, lockDuration);
     this.#background = new RedisWork(logger, 'looking for tasks of processes that died');
     this.#connection = lentConnection(redis);
   }
 
   start(): void {
-    const interval = Math.min(this.#parts.stalledInterval, this.#stableTime.longestInterval);
+    const interval = Math.min(this.#deps.stalledInterval, this.#stableTime.longestInterval);
     this.#timer = runInEmptyContext(() => setInterval(() => this.#begin(), interval).unref());
   }
 
@@ -124,7 +124,7 @@ export class CrashRecovery {
   }
 
   async #settle(): Promise<void> {
-    const { redis, keys, stalledInterval, name, catalog } = this.#parts;
+    const { redis, keys, stalledInterval, name, catalog } = this.#deps;
     if (!(await this.#stableTime.isSteady())) return;
     // The key expires a little before the interval ends, so that this process is not too early in
     // the next round.
@@ -140,7 +140,7 @@ export class CrashRecovery {
 
   /** Running jobs without a lock. */
   async #find(entries: readonly CatalogEntry[]): Promise<Crashed[]> {
-    const { redis, keys, runsHere } = this.#parts;
+    const { redis, keys, runsHere } = this.#deps;
     if (entries.length === 0) return [];
     const lists = redis.pipeline();
     for (const { queue } of entries) lists.lrange(keys.ofQueue(queue, 'active'), 0, -1);
@@ -161,7 +161,7 @@ export class CrashRecovery {
     await Promise.all(
       [...grouped(crashed)].map(async ([entry, jobIds]) => {
         const unlocked = jobIds.map((jobId) => ({ jobId, token }));
-        const { taken } = await takeLocks(this.#parts.redis, this.#scope(entry), unlocked);
+        const { taken } = await takeLocks(this.#deps.redis, this.#scope(entry), unlocked);
         const jobs = await this.#read(entry, [...taken]);
         await Promise.all(jobs.map((job) => this.#end(entry, job, token)));
       }),
@@ -174,7 +174,7 @@ export class CrashRecovery {
    */
   async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<TaskJob[]> {
     if (jobIds.length === 0) return [];
-    const { redis, keys } = this.#parts;
+    const { redis, keys } = this.#deps;
     const pipeline = redis.pipeline();
     for (const jobId of jobIds) pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
     const answers = (await answersOf(pipeline)) as (string | null)[][];
@@ -202,7 +202,7 @@ export class CrashRecovery {
   }
 
   #stored(entry: CatalogEntry, job: TaskJob, end: EndNotes, at: number): void {
-    const { logger, observer, ended } = this.#parts;
+    const { logger, observer, ended } = this.#deps;
     const { status } = end;
     const line = {
       taskId: taskIdOf(entry.queue, job.json.id),
@@ -217,7 +217,7 @@ export class CrashRecovery {
   }
 
   #scope({ queue }: CatalogEntry): LockScope {
-    const { keys, lockDuration } = this.#parts;
+    const { keys, lockDuration } = this.#deps;
     return {
       active: keys.ofQueue(queue, 'active'),
       jobKey: (jobId) => keys.ofQueue(queue, jobId),
@@ -228,7 +228,7 @@ export class CrashRecovery {
   #backend(queue: string): TaskBackend {
     let backend = this.#backends.get(queue);
     if (!backend) {
-      backend = TaskBackend.sharing(this.#connection, queue, this.#parts);
+      backend = TaskBackend.sharing(this.#connection, queue, this.#deps);
       this.#backends.set(queue, backend);
     }
     return backend;

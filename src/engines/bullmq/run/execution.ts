@@ -5,9 +5,9 @@ import { RedisWork } from '../connection/connections.js';
 import { Signals } from '../control/signals.js';
 import type { Presence } from '../processes/presence.js';
 import type { QueueCatalog } from '../queues/queue-catalog.js';
-import { Executor, type ExecutorParts } from './executor.js';
+import { Executor, type ExecutorDeps } from './executor.js';
 
-interface ExecutionParts extends Omit<ExecutorParts, 'stuckChanged'> {
+interface ExecutionDeps extends Omit<ExecutorDeps, 'stuckChanged'> {
   /** The connection that is duplicated to wait for signals. */
   asking: Redis;
   catalog: QueueCatalog;
@@ -28,17 +28,17 @@ interface ExecutionParts extends Omit<ExecutorParts, 'stuckChanged'> {
  */
 export class Execution {
   readonly executor: Executor;
-  readonly #parts: ExecutionParts;
+  readonly #deps: ExecutionDeps;
   readonly #signals: Signals;
   readonly #work: Background;
   /** The labels of queues that could not be added to the list in the last round. */
   #refused: ReadonlySet<string> = new Set();
 
-  constructor(parts: ExecutionParts) {
-    this.#parts = parts;
-    const { asking, keys, logger, presence } = parts;
+  constructor(deps: ExecutionDeps) {
+    this.#deps = deps;
+    const { asking, keys, logger, presence } = deps;
     this.executor = new Executor({
-      ...parts,
+      ...deps,
       stuckChanged: (stuck) => {
         presence.update(stuck);
         presence.beatSoon();
@@ -59,7 +59,7 @@ export class Execution {
     const lookNow = (): void => this.#work.run(async () => void (await this.#look()));
     lookNow();
     this.#signals.start();
-    this.#parts.runner.onChange(lookNow);
+    this.#deps.runner.onChange(lookNow);
   }
 
   /**
@@ -67,7 +67,7 @@ export class Execution {
    * whether requests to cancel are still open.
    */
   async #look(): Promise<boolean> {
-    const { cancelTasks, catalog } = this.#parts;
+    const { cancelTasks, catalog } = this.#deps;
     const serving = catalog
       .refresh()
       .then(() => this.#addQueues())
@@ -81,7 +81,7 @@ export class Execution {
    * could not be added are logged once, and tried again in the next round.
    */
   async #addQueues(): Promise<void> {
-    const { catalog, logger, runner } = this.#parts;
+    const { catalog, logger, runner } = this.#deps;
     const failed = new Map<string, unknown>();
     for (const route of runner.routes())
       if (!failed.has(route.queue))
@@ -98,7 +98,7 @@ export class Execution {
 
   /** Runs the tasks of all queues that this process knows of, until it stops. */
   serve(): void {
-    const { catalog, isStopping, presence } = this.#parts;
+    const { catalog, isStopping, presence } = this.#deps;
     if (!isStopping() && this.executor.serve(catalog.all())) presence.beatSoon();
   }
 

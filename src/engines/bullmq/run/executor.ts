@@ -40,7 +40,7 @@ import { returnUnanswered } from './unanswered-fetches.js';
 const obeyTimeout = 250;
 
 /** What an {@link Executor} uses. */
-export interface ExecutorParts extends EndCalls {
+export interface ExecutorDeps extends EndCalls {
   runner: TaskRunner;
   keys: EngineKeys;
   /**
@@ -72,7 +72,7 @@ export interface ExecutorParts extends EndCalls {
  * 5. `ClaimedJob` then reports the end: to the log, to listeners and to the statistics.
  */
 export class Executor {
-  readonly #parts: ExecutorParts;
+  readonly #deps: ExecutorDeps;
   readonly #workers = new Map<string, { worker: TaskWorker; entry: CatalogEntry }>();
   /** Attempts whose handlers run, by the key of the job, which is unique across all queues. */
   readonly #running = new TurnoverMap<string, Attempt>();
@@ -84,9 +84,9 @@ export class Executor {
   readonly #returned: ReturnedJobs;
   #stopping = false;
 
-  constructor(parts: ExecutorParts) {
-    this.#parts = parts;
-    const { logger, changes, stuckChanged } = parts;
+  constructor(deps: ExecutorDeps) {
+    this.#deps = deps;
+    const { logger, changes, stuckChanged } = deps;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
     this.#returned = new ReturnedJobs(logger);
     this.#output = new HandlerOutput({
@@ -95,12 +95,12 @@ export class Executor {
       backend: (queue) => this.#workers.get(queue)?.worker.getBackend(),
     });
     this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
-    parts.redis.on('ready', this.#reconnected);
+    deps.redis.on('ready', this.#reconnected);
   }
 
   /** The connection was made again, so answers may have been lost. */
   readonly #reconnected = (): void => {
-    const { redis, name } = this.#parts;
+    const { redis, name } = this.#deps;
     for (const { worker } of this.#workers.values())
       this.#fetching.run(() => returnUnanswered(worker.getBackend(), redis, name));
   };
@@ -112,7 +112,7 @@ export class Executor {
 
   /** How many attempts run at once at most, over all queues. */
   get slots(): number {
-    const { concurrency } = this.#parts.runner;
+    const { concurrency } = this.#deps.runner;
     return [...this.#workers.values()].reduce(
       (sum, { entry }) => sum + Math.min(concurrency, entry.concurrency ?? concurrency),
       0,
@@ -137,7 +137,7 @@ export class Executor {
   /** Starts a worker for each queue that has none yet. Returns whether it started any. */
   serve(entries: readonly CatalogEntry[]): boolean {
     if (this.#stopping) return false;
-    const { runner, limitWarnings } = this.#parts;
+    const { runner, limitWarnings } = this.#deps;
     const before = this.#workers.size;
     for (const entry of entries) {
       limitWarnings.compare(entry, runner.names().get(entry.task ?? ''));
@@ -147,7 +147,7 @@ export class Executor {
   }
 
   #serve(entry: CatalogEntry): void {
-    const { redis, keys, changes, name, lockDuration, kept, runner } = this.#parts;
+    const { redis, keys, changes, name, lockDuration, kept, runner } = this.#deps;
     const worker: TaskWorker = new TaskWorker(
       entry.queue,
       (job, token) => this.#process(worker, entry, job, token ?? ''),
@@ -179,7 +179,7 @@ export class Executor {
   #process(worker: TaskWorker, entry: CatalogEntry, job: Job, token: string): Promise<unknown> {
     const task = worker.take(job);
     const backend = worker.getBackend();
-    const { runner, limitWarnings } = this.#parts;
+    const { runner, limitWarnings } = this.#deps;
     const names = runner.names();
     if (!names.has(job.name)) return this.#returned.withoutHandler(backend, { job, task, token });
     const limit = entry.task === undefined ? names.get(job.name) : undefined;
@@ -193,7 +193,7 @@ export class Executor {
     }
     // This process has just returned the task to the queue.
     if (this.#stopping) return this.#returned.putBack(backend, { job, task, token });
-    const claimed = new ClaimedJob(this.#parts, { backend, entry, job, task });
+    const claimed = new ClaimedJob(this.#deps, { backend, entry, job, task });
     if (task.fields[jobFields.cancelling]) return this.#fail(claimed, cancelledBeforeNotes(task));
     // Another program's stalled check has put the job back, although its handler may have been
     // called.
@@ -208,7 +208,7 @@ export class Executor {
   }
 
   async #run(worker: TaskWorker, claimed: ClaimedJob): Promise<unknown> {
-    const { runner, changes, logger } = this.#parts;
+    const { runner, changes, logger } = this.#deps;
     const { entry, task: job } = claimed;
     const task = claimedOf(job, entry);
     const attempt = new Attempt({ task, queue: entry.queue, logger, output: this.#output });
@@ -244,7 +244,7 @@ export class Executor {
 
   /** Tells listeners that an attempt has begun. */
   #began({ task, entry }: ClaimedJob): void {
-    const observer = this.#parts.observer();
+    const observer = this.#deps.observer();
     if (observer?.wants('running')) observer.tell(summaryAfter(task, {}, entry, 'running'));
   }
 
@@ -278,7 +278,7 @@ export class Executor {
   cancel(isCancelled: (queue: string, id: string) => boolean): void {
     for (const attempt of this.#running.values())
       if (isCancelled(attempt.queue, attempt.id))
-        attempt.cancel(this.#parts.runner.cancelGrace(attempt.name));
+        attempt.cancel(this.#deps.runner.cancelGrace(attempt.name));
   }
 
   #isRunning(attempt: Attempt): boolean {
@@ -307,14 +307,14 @@ export class Executor {
    * are handed back.
    */
   async stop(timeout: number): Promise<void> {
-    this.#parts.redis.off('ready', this.#reconnected);
+    this.#deps.redis.off('ready', this.#reconnected);
     const workers = [...this.#workers.values()].map(({ worker }) => worker);
     const closed = Promise.allSettled(workers.map((worker) => worker.close()));
     const isDrained = await this.#drained(timeout * 1000, closed);
     this.#stopping = true;
     const left = [...this.#running.values(), ...this.#holding];
     if (!isDrained && left.length > 0) {
-      this.#parts.logger.warn({ running: left.length }, 'stopped while tasks were running');
+      this.#deps.logger.warn({ running: left.length }, 'stopped while tasks were running');
       for (const attempt of left) attempt.stop();
       await this.#drained(obeyTimeout, closed);
       for (const attempt of this.#running.values()) attempt.handBack();
@@ -322,7 +322,7 @@ export class Executor {
     // The caller's time is over, so this waits longer only if Redis answers.
     await untilClosed({
       closed,
-      redis: this.#parts.redis,
+      redis: this.#deps.redis,
       timeout: closeTimeout,
       isIdle: () => true,
     });
@@ -334,7 +334,7 @@ export class Executor {
 
   /** Whether all jobs have ended within so many milliseconds. */
   #drained(timeout: number, closed: Promise<unknown>): Promise<boolean> {
-    return untilClosed({ closed, redis: this.#parts.redis, timeout, isIdle: () => this.#isIdle() });
+    return untilClosed({ closed, redis: this.#deps.redis, timeout, isIdle: () => this.#isIdle() });
   }
 
   #isIdle(): boolean {

@@ -10,7 +10,7 @@ import type { TaskBackend } from './task-backend.js';
 /** Milliseconds for which log lines and progress are gathered before they are written. */
 const gatherTime = 50;
 
-interface OutputParts {
+interface OutputDeps {
   logger: Logger;
   changes: ChangeNotes;
   /** The backend of a queue that this process serves. */
@@ -19,14 +19,14 @@ interface OutputParts {
 
 /** Writes the log lines and the progress of handlers that run here. */
 export class HandlerOutput {
-  readonly #parts: OutputParts;
+  readonly #deps: OutputDeps;
   readonly #writing: Background;
   readonly #unwritten = new Set<Attempt>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: OutputParts) {
-    this.#parts = parts;
-    this.#writing = new RedisWork(parts.logger, 'writing log lines and progress of tasks');
+  constructor(deps: OutputDeps) {
+    this.#deps = deps;
+    this.#writing = new RedisWork(deps.logger, 'writing log lines and progress of tasks');
   }
 
   /** Writes an attempt's lines and progress soon, together with those of others. */
@@ -41,7 +41,7 @@ export class HandlerOutput {
    */
   write(attempt: Attempt): void {
     this.#unwritten.delete(attempt);
-    const backend = this.#parts.backend(attempt.queue);
+    const backend = this.#deps.backend(attempt.queue);
     const [lines, progress] = [attempt.takeLines(), attempt.takeProgress()];
     if (!backend || (lines.length === 0 && !progress)) return;
     this.#writing.run(async () => {
@@ -52,7 +52,7 @@ export class HandlerOutput {
         written.push(
           backend
             .updateProgress(attempt.id, jobProgress(progress))
-            .then(() => this.#parts.changes.soon(change)),
+            .then(() => this.#deps.changes.soon(change)),
         );
       }
       await Promise.all(written);

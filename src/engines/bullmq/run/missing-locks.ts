@@ -14,7 +14,7 @@ export interface LockListener {
   lockLost?(jobId: string, isGone: boolean): void;
 }
 
-interface MissingLocksParts {
+interface MissingLocksDeps {
   redis: Redis;
   scope: LockScope;
   listener: LockListener;
@@ -24,12 +24,12 @@ interface MissingLocksParts {
 
 /** Takes missing locks of jobs that run here. After an outage, all of them are missing. */
 export class MissingLocks {
-  readonly #parts: MissingLocksParts;
+  readonly #deps: MissingLocksDeps;
   /** Jobs that still run here although another process has taken them over. */
   readonly #lost = new Set<string>();
 
-  constructor(parts: MissingLocksParts) {
-    this.#parts = parts;
+  constructor(deps: MissingLocksDeps) {
+    this.#deps = deps;
   }
 
   /**
@@ -37,7 +37,7 @@ export class MissingLocks {
    * id.
    */
   async take(jobs: readonly Unlocked[]): Promise<ReadonlyMap<string, string>> {
-    const { redis, scope, listener, isRunning } = this.#parts;
+    const { redis, scope, listener, isRunning } = this.#deps;
     const missing = jobs.filter((job) => isRunning(job) && !this.#lost.has(job.jobId));
     if (missing.length === 0) return new Map();
     const { taken, gone, cancelled } = await takeLocks(redis, scope, missing);

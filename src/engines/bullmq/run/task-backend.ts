@@ -12,11 +12,7 @@ import {
 } from 'bullmq';
 import { TurnoverMap } from '../../turnover.js';
 import { persistently } from '../connection/connections.js';
-import {
-  WaitingBackend,
-  type WorkerParts,
-  workerArguments,
-} from '../connection/waiting-backend.js';
+import { WaitingBackend, type WorkerDeps, workerArguments } from '../connection/waiting-backend.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import { AddedLines } from './added-lines.js';
@@ -27,7 +23,7 @@ import type { LockScope } from './locks.js';
 import { type LockListener, MissingLocks } from './missing-locks.js';
 import { cancelReason } from './task-facts.js';
 
-interface TaskBackendParts extends WorkerParts, LockListener {
+interface TaskBackendDeps extends WorkerDeps, LockListener {
   changes: ChangeNotes;
   /** Milliseconds. */
   lockDuration: number;
@@ -59,7 +55,7 @@ interface Finish {
  * drops.
  */
 export class TaskBackend extends WaitingBackend {
-  readonly #parts: TaskBackendParts;
+  readonly #deps: TaskBackendDeps;
   /** How attempts end, by job. Set just before BullMQ is told that the attempt is over. */
   readonly #ends = new TurnoverMap<string, EndNotes>();
   readonly #fetched = new FetchedJobs();
@@ -67,17 +63,17 @@ export class TaskBackend extends WaitingBackend {
   readonly #missing: MissingLocks;
   readonly #steps: EndSteps;
 
-  constructor(parts: TaskBackendParts, ...rest: ConstructorParameters<typeof WaitingBackend>) {
+  constructor(deps: TaskBackendDeps, ...rest: ConstructorParameters<typeof WaitingBackend>) {
     super(...rest);
-    this.#parts = parts;
-    this.#lines = new AddedLines(parts.redis);
+    this.#deps = deps;
+    this.#lines = new AddedLines(deps.redis);
     this.#missing = new MissingLocks({
-      ...{ redis: parts.redis, scope: this.lockScope, listener: parts },
+      ...{ redis: deps.redis, scope: this.lockScope, listener: deps },
       isRunning: ({ jobId, starts }) =>
         starts !== undefined && this.#fetched.starts(jobId) === starts,
     });
     this.#steps = new EndSteps({
-      ...parts,
+      ...deps,
       backend: this,
       queue: this.name,
       ends: this.#ends,
@@ -89,17 +85,17 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /** Returns a function that creates the backends of an engine's workers. */
-  static factory(parts: TaskBackendParts): BackendFactory<TaskBackend> {
-    return (queue, opts) => new TaskBackend(parts, ...workerArguments(parts, queue, opts));
+  static factory(deps: TaskBackendDeps): BackendFactory<TaskBackend> {
+    return (queue, opts) => new TaskBackend(deps, ...workerArguments(deps, queue, opts));
   }
 
   /** Creates a backend that ends jobs and fetches none. */
-  static sharing(connection: RedisConnection, queue: string, parts: TaskBackendParts): TaskBackend {
-    const names = new QueueKeys(parts.keys.prefix);
-    const opts = { connection: parts.redis, prefix: parts.keys.prefix };
+  static sharing(connection: RedisConnection, queue: string, deps: TaskBackendDeps): TaskBackend {
+    const names = new QueueKeys(deps.keys.prefix);
+    const opts = { connection: deps.redis, prefix: deps.keys.prefix };
     const toKey = (type: string): string => names.toKey(queue, type);
     return new TaskBackend(
-      parts,
+      deps,
       undefined,
       connection,
       queue,
@@ -194,7 +190,7 @@ export class TaskBackend extends WaitingBackend {
       this.#finishing(job as MinimalJob, {
         status: 'failed',
         value: reason,
-        keep: this.#parts.kept,
+        keep: this.#deps.kept,
         token,
       }),
     );
@@ -282,7 +278,7 @@ export class TaskBackend extends WaitingBackend {
     return this.#finishing(job, {
       status: 'failed',
       value: cancelReason,
-      keep: this.#parts.kept,
+      keep: this.#deps.kept,
       token,
       at,
     });
@@ -293,7 +289,7 @@ export class TaskBackend extends WaitingBackend {
     return {
       active: this.toKey('active'),
       jobKey: (jobId) => this.toKey(jobId),
-      duration: this.#parts.lockDuration,
+      duration: this.#deps.lockDuration,
     };
   }
 
@@ -338,6 +334,6 @@ export class TaskBackend extends WaitingBackend {
   override updateJobSchedulerNextMillis(
     ...args: Parameters<WaitingBackend['updateJobSchedulerNextMillis']>
   ): Promise<string | null> {
-    return persistently(this.#parts.redis, () => super.updateJobSchedulerNextMillis(...args));
+    return persistently(this.#deps.redis, () => super.updateJobSchedulerNextMillis(...args));
   }
 }

@@ -43,7 +43,7 @@ const tickOptions = {
 
 type TickWorker = Worker<unknown, void, string, TaskBackend>;
 
-interface SchedulerParts {
+interface SchedulerDeps {
   /** For callers. */
   redis: Redis;
   /** For the worker of the ticks: its commands wait while Redis is unreachable. */
@@ -65,7 +65,7 @@ interface SchedulerParts {
  * schedule and the time, so a repeated tick creates no second task.
  */
 export class Scheduler {
-  readonly #parts: SchedulerParts;
+  readonly #deps: SchedulerDeps;
   readonly #records: ScheduleRecords;
   readonly #schedules = new Map<string, Schedule>();
   readonly #storing: Background;
@@ -75,11 +75,11 @@ export class Scheduler {
   #started = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: SchedulerParts) {
-    this.#parts = parts;
-    this.#records = new ScheduleRecords(parts.redis, parts.keys, parts.clock);
-    this.#storing = new RedisWork(parts.logger, 'storing schedules');
-    this.#ticking = new RedisWork(parts.logger, 'waiting for the times of schedules');
+  constructor(deps: SchedulerDeps) {
+    this.#deps = deps;
+    this.#records = new ScheduleRecords(deps.redis, deps.keys, deps.clock);
+    this.#storing = new RedisWork(deps.logger, 'storing schedules');
+    this.#ticking = new RedisWork(deps.logger, 'waiting for the times of schedules');
   }
 
   /** Names of the schedules that this process defines. */
@@ -156,13 +156,13 @@ export class Scheduler {
   }
 
   #ticks(): Queue {
-    const { redis, keys } = this.#parts;
+    const { redis, keys } = this.#deps;
     this.#queue ??= openQueue(tickQueue, redis, keys, { settings: { repeatStrategy } });
     return this.#queue;
   }
 
   #wait(): TickWorker {
-    const { patient: redis, keys, name } = this.#parts;
+    const { patient: redis, keys, name } = this.#deps;
     // A tick of a process that died is taken by another one.
     const lockDuration = 10_000;
     const options = {
@@ -209,7 +209,7 @@ export class Scheduler {
 
   /** Resolves to whether a running process defines a schedule, or did so less than a minute ago. */
   async #isDefined(runs: ScheduleRuns): Promise<boolean> {
-    return undefinedSince(runs, await this.#parts.clock.now()) === null;
+    return undefinedSince(runs, await this.#deps.clock.now()) === null;
   }
 
   /**
@@ -221,7 +221,7 @@ export class Scheduler {
   }
 
   async #lastHasEnded(last: { id: string; queue: string } | undefined): Promise<boolean> {
-    const status = last && (await this.#parts.status(last.queue, last.id));
+    const status = last && (await this.#deps.status(last.queue, last.id));
     return status === undefined || isEnded(status);
   }
 
@@ -234,14 +234,14 @@ export class Scheduler {
       ...{ id, schedule: record.name, createdAt: timeOfTaskId(id), runAt: now },
       deadlineAt: deadlineAt === undefined ? undefined : now + deadlineAt - runAt,
     };
-    const { queue } = await this.#parts.enqueue(task);
+    const { queue } = await this.#deps.enqueue(task);
     await this.#records.fired(record.name, { at: now, id, queue });
     return task;
   }
 
   /** Returns all schedules with their times, as users see them. */
   async states(): Promise<ScheduleState[]> {
-    const [all, now] = await Promise.all([this.#records.all(), this.#parts.clock.now()]);
+    const [all, now] = await Promise.all([this.#records.all(), this.#deps.clock.now()]);
     const lost = this.#lost(new Set(all.map(({ record }) => record.name)));
     const planned = all.length === 0 ? [] : await this.#ticks().getJobSchedulers(0, -1, true);
     const next = new Map(planned.map((scheduler) => [scheduler.key, scheduler.next]));
@@ -322,7 +322,7 @@ export class Scheduler {
     const closed = Promise.allSettled([this.#worker?.close()]);
     await untilClosed({
       closed,
-      redis: this.#parts.patient,
+      redis: this.#deps.patient,
       timeout: closeTimeout,
       isIdle: () => true,
     });

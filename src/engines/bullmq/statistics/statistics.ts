@@ -44,7 +44,7 @@ export interface KeptStatistics {
   hours: number;
 }
 
-interface StatisticsParts {
+interface StatisticsDeps {
   redis: Redis;
   keys: EngineKeys;
   logger: Logger;
@@ -69,7 +69,7 @@ const separator = '\0';
  * process.
  */
 export class Statistics {
-  readonly #parts: StatisticsParts;
+  readonly #deps: StatisticsDeps;
   readonly #failures: FailureGroups;
   readonly #writing: Background;
   readonly #merges: Merges;
@@ -80,11 +80,11 @@ export class Statistics {
   #next: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(parts: StatisticsParts) {
-    this.#parts = parts;
-    this.#failures = new FailureGroups(parts.redis, parts.keys);
-    this.#writing = new RedisWork(parts.logger, 'counting ended tasks');
-    this.#merges = new Merges(parts.redis, parts.keys.lastMerge);
+  constructor(deps: StatisticsDeps) {
+    this.#deps = deps;
+    this.#failures = new FailureGroups(deps.redis, deps.keys);
+    this.#writing = new RedisWork(deps.logger, 'counting ended tasks');
+    this.#merges = new Merges(deps.redis, deps.keys.lastMerge);
   }
 
   /** Groups of failures. */
@@ -135,18 +135,18 @@ export class Statistics {
       for (const merge of this.#take()) this.#merges.add(merge);
       await this.#merges.send(this.#replaced);
     } catch (error) {
-      if (this.#parts.redis.status !== 'end') this.#flushLater();
+      if (this.#deps.redis.status !== 'end') this.#flushLater();
       throw error;
     }
   }
 
   readonly #replaced = (entries: number): void => {
-    this.#parts.logger.error({ entries }, 'statistics that Redis could not read were replaced');
+    this.#deps.logger.error({ entries }, 'statistics that Redis could not read were replaced');
   };
 
   /** Returns the calls that store what was gathered since the last call. */
   #take(): Merge[] {
-    const { keys, kept } = this.#parts;
+    const { keys, kept } = this.#deps;
     const times = [kept.minutes, kept.hours, keptDays, 0];
     const merges = [...this.#gathered].map(([minute, fields]): Merge => {
       const names = (['minute', 'hour', 'day', 'all'] as const).map((level) =>
@@ -192,7 +192,7 @@ export class Statistics {
    * kept for such an early time.
    */
   #keptLevel(level: Exclude<Level, 'all'>, from: number, now: number): Exclude<Level, 'all'> {
-    const { minutes, hours } = this.#parts.kept;
+    const { minutes, hours } = this.#deps.kept;
     if (level === 'minute' && now - from > minutes) return this.#keptLevel('hour', from, now);
     return level === 'hour' && now - from > hours ? 'day' : level;
   }
@@ -204,7 +204,7 @@ export class Statistics {
 
   /** Returns the sums of a level between two times. */
   async #sums(level: Level, from: number, to: number): Promise<Summed[]> {
-    const { redis, keys } = this.#parts;
+    const { redis, keys } = this.#deps;
     const oldest =
       level === 'all'
         ? 0

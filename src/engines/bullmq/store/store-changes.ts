@@ -112,12 +112,12 @@ export class StoreChanges {
         if (Number(n) !== serial + 1)
           throw new Error('changes of the store were cut off before they were read');
         [id, serial] = [entryId, Number(n)];
-        this.#tell({ key, value: JSON.parse(value) as StoreValue, expiresAt: Number(expiresAt) });
+        this.#notify({ key, value: JSON.parse(value) as StoreValue, expiresAt: Number(expiresAt) });
       }
     }
   }
 
-  #tell(entry: StoreEntry): void {
+  #notify(entry: StoreEntry): void {
     for (const watcher of this.#watchers) {
       if (!entry.key.startsWith(watcher.prefix)) continue;
       watcher.pending.push(entry);

@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../clock.js';
 /** Milliseconds before a failed claim is tried again. */
 const retryDelay = 250;
 
-interface ClaimTimerParts {
+interface ClaimTimerDeps {
   clock: Clock;
   logger: Logger;
   /** Checks for tasks to run. */
@@ -25,7 +25,7 @@ export class ClaimTimer {
   #retry: Timer | undefined;
   #stopped = false;
 
-  constructor({ clock, logger, look }: ClaimTimerParts) {
+  constructor({ clock, logger, look }: ClaimTimerDeps) {
     this.#claims = new Background(logger, 'looking for tasks to run');
     this.#clock = clock;
     this.#look = look;

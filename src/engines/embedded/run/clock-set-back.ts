@@ -1,4 +1,4 @@
-import type { Delay } from '../../tables/read/delays.js';
+import type { Delay } from '../../tables/read/future-delays.js';
 import type { Clock } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 

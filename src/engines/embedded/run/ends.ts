@@ -13,7 +13,7 @@ import type { LeftToWrite } from './slots.js';
 /** Milliseconds before a failed attempt to store an end is repeated. */
 const retryDelay = 1000;
 
-interface EndRecorderParts {
+interface EndRecorderDeps {
   /** The id of this process. */
   owner: string;
   commits: Pick<GroupCommit, 'submit'>;
@@ -27,15 +27,15 @@ interface EndRecorderParts {
  * is tried again until `close`.
  */
 export class EndRecorder {
-  readonly #parts: EndRecorderParts;
+  readonly #deps: EndRecorderDeps;
   readonly #recording: Background;
   /** Notifies when all unstored ends are to be tried again immediately. */
   readonly #again = new Notifier();
   #closed = false;
 
-  constructor(parts: EndRecorderParts) {
-    this.#parts = parts;
-    this.#recording = new Background(parts.logger, 'recording the ends of tasks');
+  constructor(deps: EndRecorderDeps) {
+    this.#deps = deps;
+    this.#recording = new Background(deps.logger, 'recording the ends of tasks');
   }
 
   /**
@@ -43,13 +43,13 @@ export class EndRecorder {
    * closed before.
    */
   async record(
-    { id, seq, attempt }: AttemptKey & { id: string },
+    { id, rowid, attempt }: AttemptKey & { id: string },
     result: AttemptResult,
     { logs, progress }: LeftToWrite,
   ): Promise<StoredEnd | 'lost' | undefined> {
-    const { owner, commits, transitions, clock } = this.#parts;
+    const { owner, commits, transitions, clock } = this.#deps;
     const finish = {
-      ...({ kind: 'finish', seq, owner, attempt, at: clock.now(), result } as const),
+      ...({ kind: 'finish', rowid, owner, attempt, at: clock.now(), result } as const),
       ...(logs.length > 0 && { logs }),
       ...(progress && { progress }),
     };
@@ -70,12 +70,12 @@ export class EndRecorder {
    * Stores that an attempt was cancelled although its handler still runs. Resolves to whether this
    * was stored.
    */
-  async abandon({ id, seq, attempt }: AttemptKey & { id: string }): Promise<boolean> {
-    const { owner, commits, transitions, clock, logger } = this.#parts;
+  async abandon({ id, rowid, attempt }: AttemptKey & { id: string }): Promise<boolean> {
+    const { owner, commits, transitions, clock, logger } = this.#deps;
     try {
       const end = await commits.submit<'abandon'>({
         kind: 'abandon',
-        seq,
+        rowid,
         owner,
         attempt,
         at: clock.now(),
@@ -101,7 +101,7 @@ export class EndRecorder {
 
   async #wait(): Promise<void> {
     const timeout = new AbortController();
-    const timer = this.#parts.clock.after(retryDelay, () => timeout.abort(), 'background');
+    const timer = this.#deps.clock.after(retryDelay, () => timeout.abort(), 'background');
     await this.#again.wait(timeout.signal);
     timer.clear();
   }

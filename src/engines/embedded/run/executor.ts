@@ -13,7 +13,7 @@ import { OutputWriter } from './output.js';
 import type { AttemptKey } from './slot.js';
 import { Slots } from './slots.js';
 
-interface ExecutorParts {
+interface ExecutorDeps {
   /** The id of this process. */
   owner: string;
   runner: TaskRunner;
@@ -44,7 +44,7 @@ interface ExecutorParts {
 
 /** Claims tasks for this process and runs them. */
 export class Executor {
-  readonly #parts: ExecutorParts;
+  readonly #deps: ExecutorDeps;
   readonly #slots: Slots;
   readonly #ends: EndRecorder;
   readonly #output: OutputWriter;
@@ -53,9 +53,9 @@ export class Executor {
   /** Number of tasks that commits have claimed or ended as expired since `runOne` was called. */
   #found = 0;
 
-  constructor(parts: ExecutorParts) {
-    this.#parts = parts;
-    const { owner, runner, commits, transitions, clock, logger, stuckChanged } = parts;
+  constructor(deps: ExecutorDeps) {
+    this.#deps = deps;
+    const { owner, runner, commits, transitions, clock, logger, stuckChanged } = deps;
     this.#ends = new EndRecorder({ owner, commits, transitions, clock, logger });
     this.#slots = new Slots({
       ...{ runner, clock, logger, stuckChanged },
@@ -71,7 +71,7 @@ export class Executor {
   /** Claims tasks from now on, whenever slots are free. */
   start(): void {
     this.#claims = 'all';
-    this.#parts.commits.wake();
+    this.#deps.commits.wake();
   }
 
   /** Whether it claims tasks without a call of `runOne`. */
@@ -84,7 +84,7 @@ export class Executor {
    * one. Only for an executor that is not started.
    */
   async runOne(): Promise<boolean> {
-    const { commits } = this.#parts;
+    const { commits } = this.#deps;
     this.#found = 0;
     this.#claims = 'one';
     commits.wake();
@@ -103,7 +103,7 @@ export class Executor {
    * still claim.
    */
   claim(reserved: number): Claim | undefined {
-    const { owner, runner, clock } = this.#parts;
+    const { owner, runner, clock } = this.#deps;
     const limit = { nothing: 0, one: 1, all: this.#slots.free - reserved }[this.#claims];
     if (this.#claims === 'one') this.#claims = 'nothing';
     return limit > 0 ? { owner, names: [...runner.names()], limit, at: clock.now() } : undefined;
@@ -111,7 +111,7 @@ export class Executor {
 
   /** Runs the tasks that a commit has claimed. */
   begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
-    const { transitions, logger } = this.#parts;
+    const { transitions, logger } = this.#deps;
     this.#found += claimed.length + expired.length;
     for (const row of claimed) {
       const [, id, task] = row;
@@ -130,7 +130,7 @@ export class Executor {
    * them.
    */
   handBack(): WriteOf<'handBack'> {
-    const { owner, clock } = this.#parts;
+    const { owner, clock } = this.#deps;
     return { kind: 'handBack', owner, held: this.#slots.held, at: clock.now() };
   }
 
@@ -149,7 +149,7 @@ export class Executor {
    * if this process had died. Returns whether all of them ended in time.
    */
   async drain(timeout: number): Promise<boolean> {
-    const { commits, logger } = this.#parts;
+    const { commits, logger } = this.#deps;
     // The tasks that an open batch has claimed count as running, too.
     await commits.settled();
     if (await this.#slots.drain(timeout)) return true;
@@ -167,14 +167,14 @@ export class Executor {
    * time.
    */
   async #handBackRunning(): Promise<void> {
-    const { owner, commits, transitions, clock, logger } = this.#parts;
+    const { owner, commits, transitions, clock, logger } = this.#deps;
     await commits.settled();
     this.#ends.retryNow();
     await new Promise<void>((resolve) => clock.nextTurn(resolve));
     try {
       const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
       this.#slots.handedBack(
-        new Map(rows.map(({ seq, status }) => [Number(seq), stateOf(status)])),
+        new Map(rows.map(({ rowid, status }) => [Number(rowid), stateOf(status)])),
       );
       transitions.ofRows(rows);
     } catch (err) {

@@ -8,7 +8,7 @@ import type { Slots } from './slots.js';
 /** Milliseconds for which log lines are gathered before they are written. */
 const gatherTime = 50;
 
-interface OutputWriterParts {
+interface OutputWriterDeps {
   /** The id of this process. */
   owner: string;
   /** The source of log lines and progress. */
@@ -20,21 +20,21 @@ interface OutputWriterParts {
 
 /** Writes the log lines and the progress of all attempts together. */
 export class OutputWriter {
-  readonly #parts: OutputWriterParts;
+  readonly #deps: OutputWriterDeps;
   readonly #logging: Background;
   readonly #progress: Background;
   #timer: Timer | undefined;
   #closed = false;
 
-  constructor(parts: OutputWriterParts) {
-    this.#parts = parts;
-    this.#logging = new Background(parts.logger, 'writing log lines of tasks');
-    this.#progress = new Background(parts.logger, 'writing the progress of tasks');
+  constructor(deps: OutputWriterDeps) {
+    this.#deps = deps;
+    this.#logging = new Background(deps.logger, 'writing log lines of tasks');
+    this.#progress = new Background(deps.logger, 'writing the progress of tasks');
   }
 
   /** Writes the gathered output after a few milliseconds. */
   writeSoon(): void {
-    this.#timer ??= this.#parts.clock.after(gatherTime, () => {
+    this.#timer ??= this.#deps.clock.after(gatherTime, () => {
       this.#timer = undefined;
       this.write();
     });
@@ -42,7 +42,7 @@ export class OutputWriter {
 
   /** Writes the gathered output. */
   write(): void {
-    const { owner, slots, commits } = this.#parts;
+    const { owner, slots, commits } = this.#deps;
     const logs = slots.takeLogs();
     const entries = slots.takeProgress();
     if (logs.length > 0) {

@@ -7,14 +7,14 @@ import type { Row } from '../../tables/schema/database.js';
 import { packTasks } from '../../tables/write/packed-tasks.js';
 import type { Clock, Timer } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
-import { clockTolerance } from './delays.js';
+import { clockTolerance } from './clock-set-back.js';
 
 /** If a run is later than this many milliseconds, it counts as missed. */
 const missedAfter = 60_000;
 /** Milliseconds before storing a run is tried again. */
 const retryDelay = 1000;
 
-interface Parts {
+interface Deps {
   clock: Clock;
   logger: Logger;
   /** Called with the row of a created task. */
@@ -44,20 +44,20 @@ interface Entry {
  * commit, so each run happens once.
  */
 export class ScheduleTimers {
-  readonly #parts: Parts;
+  readonly #deps: Deps;
   readonly #entries = new Map<string, Entry>();
   readonly #planning: Background;
   #storage: Storage | undefined;
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
-    this.#planning = new Background(parts.logger, 'storing schedules');
+  constructor(deps: Deps) {
+    this.#deps = deps;
+    this.#planning = new Background(deps.logger, 'storing schedules');
   }
 
   add(schedule: Schedule): void {
     this.#entries.set(schedule.name, {
       schedule,
-      firing: new Background(this.#parts.logger, 'storing a scheduled task'),
+      firing: new Background(this.#deps.logger, 'storing a scheduled task'),
     });
     if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
   }
@@ -89,7 +89,7 @@ export class ScheduleTimers {
       entry.stored = true;
       if (row.paused_at !== null) this.#wait(entry, undefined);
       else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
-      else if (entry.schedule.next(this.#parts.clock.now()) !== undefined)
+      else if (entry.schedule.next(this.#deps.clock.now()) !== undefined)
         unplanned.push(entry.schedule);
     }
     for (const entry of missing) {
@@ -116,7 +116,7 @@ export class ScheduleTimers {
 
   async #storePlans(schedules: readonly Schedule[]): Promise<void> {
     const commits = this.#storage?.commits;
-    const at = this.#parts.clock.now();
+    const at = this.#deps.clock.now();
     await Promise.all(
       schedules.map(async ({ name, task, rule, next, prepare }) => {
         const template = packTasks([prepare()]);
@@ -143,7 +143,7 @@ export class ScheduleTimers {
     entry.at = at;
     entry.timer = undefined;
     if (at === undefined || !this.#storage) return;
-    entry.timer = this.#parts.clock.at(
+    entry.timer = this.#deps.clock.at(
       at,
       () => this.#fire(entry, at),
       () => this.#restartIfSetBack(entry, at),
@@ -156,7 +156,7 @@ export class ScheduleTimers {
    */
   #restartIfSetBack(entry: Entry, dueAt: number): void {
     const { interval } = entry.schedule;
-    if (interval !== undefined && dueAt - this.#parts.clock.now() > interval + clockTolerance)
+    if (interval !== undefined && dueAt - this.#deps.clock.now() > interval + clockTolerance)
       this.#restart(entry, { dueAt, interval });
   }
 
@@ -169,7 +169,7 @@ export class ScheduleTimers {
     { dueAt, interval }: { dueAt: number; interval: number },
   ): void {
     this.#planning.run(async () => {
-      const nextAt = this.#parts.clock.now() + interval;
+      const nextAt = this.#deps.clock.now() + interval;
       await this.#storage?.commits.submit<'restartInterval'>({
         kind: 'restartInterval',
         name,
@@ -189,8 +189,8 @@ export class ScheduleTimers {
         entry.firing.worked();
         this.refresh();
         if (!row) return;
-        this.#parts.made(row);
-        this.#parts.wake();
+        this.#deps.made(row);
+        this.#deps.wake();
       })
       .catch((err) => {
         const note = (): void => entry.firing.failed(err, { schedule: entry.schedule.name });
@@ -202,7 +202,7 @@ export class ScheduleTimers {
     { name, overlap, catchUp, next }: Schedule,
     dueAt: number,
   ): Promise<Row | undefined> {
-    const { clock } = this.#parts;
+    const { clock } = this.#deps;
     const at = clock.now();
     const skip = at - dueAt > missedAfter && !catchUp;
     // If several runs were missed, this run stands for all of them.
@@ -223,7 +223,7 @@ export class ScheduleTimers {
   #later(note: () => void, again: () => void, entry?: Entry): void {
     if (!this.#storage) return;
     note();
-    const timer = this.#parts.clock.after(
+    const timer = this.#deps.clock.after(
       retryDelay,
       () => this.#storage && again(),
       entry ? undefined : 'background',

@@ -11,7 +11,7 @@ import type { Timer } from '../clock.js';
 
 /** Identifies an attempt: the row id of its task, and its number. */
 export interface AttemptKey {
-  seq: number;
+  rowid: number;
   attempt: number;
 }
 
@@ -30,7 +30,7 @@ export interface SlotEvents {
  * class because every attempt creates one.
  */
 export class Slot implements AttemptKey, AttemptIo {
-  readonly seq: number;
+  readonly rowid: number;
   readonly attempt: number;
   readonly id: string;
   readonly name: string;
@@ -47,8 +47,8 @@ export class Slot implements AttemptKey, AttemptIo {
   readonly #events: SlotEvents;
   readonly #signal: AttemptSignal;
 
-  constructor(seq: number, { id, name, attempt }: ClaimedTask, events: SlotEvents) {
-    this.seq = seq;
+  constructor(rowid: number, { id, name, attempt }: ClaimedTask, events: SlotEvents) {
+    this.rowid = rowid;
     this.attempt = attempt;
     this.id = id;
     this.name = name;
@@ -73,7 +73,7 @@ export class Slot implements AttemptKey, AttemptIo {
     this.logs.push({
       ...line,
       at: this.#events.now(),
-      task: this.seq,
+      task: this.rowid,
       attempt: this.attempt,
       late: this.over,
     });
@@ -82,7 +82,7 @@ export class Slot implements AttemptKey, AttemptIo {
 
   progress(value: number, text: string | null): void {
     if (this.over) return;
-    this.latest = { task: this.seq, attempt: this.attempt, value, text };
+    this.latest = { task: this.rowid, attempt: this.attempt, value, text };
     this.#events.logged(this);
   }
 
@@ -104,5 +104,5 @@ export class Slot implements AttemptKey, AttemptIo {
 
 /** Returns whether two keys identify the same attempt. */
 export function isSame(one: AttemptKey, other: AttemptKey): boolean {
-  return one.seq === other.seq && one.attempt === other.attempt;
+  return one.rowid === other.rowid && one.attempt === other.attempt;
 }

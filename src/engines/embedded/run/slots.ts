@@ -18,7 +18,7 @@ export interface LeftToWrite {
 /** Maximum number of lines that are kept while they cannot be written. */
 const maxKeptLines = 10_000;
 
-interface SlotsParts {
+interface SlotsDeps {
   runner: TaskRunner;
   clock: Clock;
   logger: Logger;
@@ -55,7 +55,7 @@ interface SlotsParts {
  * 3. When the handler has ended, the slot is free for the next claim.
  */
 export class Slots {
-  readonly #parts: SlotsParts;
+  readonly #deps: SlotsDeps;
   readonly #running = new Set<Slot>();
   /** Attempts with a known end that is not stored yet. */
   readonly #ending = new Set<Slot>();
@@ -74,10 +74,10 @@ export class Slots {
   readonly #stuck: StuckAttempts;
   #closed = false;
   readonly #events: SlotEvents = {
-    now: () => this.#parts.clock.now(),
+    now: () => this.#deps.clock.now(),
     logged: (slot) => this.#noteUnwritten(slot),
     listenerFailed: ({ id, name, attempt }, err) =>
-      this.#parts.logger.error(
+      this.#deps.logger.error(
         { taskId: id, task: name, attempt, err: thrownForLog(err) },
         'an abort listener of a task failed',
       ),
@@ -85,9 +85,9 @@ export class Slots {
   /** Notifies when the end of an attempt is stored, and when a handler has ended. */
   readonly #ended = new Notifier();
 
-  constructor(parts: SlotsParts) {
-    this.#parts = parts;
-    const { runner, logger, stuckChanged } = parts;
+  constructor(deps: SlotsDeps) {
+    this.#deps = deps;
+    const { runner, logger, stuckChanged } = deps;
     this.#stuck = new StuckAttempts({
       slots: () => runner.concurrency,
       logger,
@@ -96,7 +96,7 @@ export class Slots {
   }
 
   get free(): number {
-    return this.#parts.runner.concurrency - this.#running.size;
+    return this.#deps.runner.concurrency - this.#running.size;
   }
 
   get size(): number {
@@ -116,24 +116,24 @@ export class Slots {
   }
 
   /** The attempts that this process has claimed and whose end is not stored. */
-  get held(): [seq: number, attempt: number][] {
-    return [...new Set([...this.#running, ...this.#ending])].map(({ seq, attempt }) => [
-      seq,
+  get held(): [rowid: number, attempt: number][] {
+    return [...new Set([...this.#running, ...this.#ending])].map(({ rowid, attempt }) => [
+      rowid,
       attempt,
     ]);
   }
 
   /** Runs a claimed task. */
   run(row: ClaimedRow): void {
-    const { runner, clock } = this.#parts;
-    const [seq] = row;
+    const { runner, clock } = this.#deps;
+    const [rowid] = row;
     const claimed = toClaimed(row);
     const { deadlineAt } = claimed;
     const task =
       deadlineAt === undefined
         ? claimed
         : { ...claimed, deadlineAt: clock.toProcessTime(deadlineAt) };
-    const slot = new Slot(seq, task, this.#events);
+    const slot = new Slot(rowid, task, this.#events);
     this.#running.add(slot);
     slot.running = runner.run(task, slot);
     const { result, ended } = slot.running;
@@ -151,7 +151,7 @@ export class Slots {
   #noteUnwritten(slot: Slot): void {
     if (this.#closed) return;
     this.#unwritten.add(slot);
-    this.#parts.logged();
+    this.#deps.logged();
   }
 
   #noteStuck(slot: Slot): void {
@@ -173,7 +173,7 @@ export class Slots {
       return;
     }
     this.#ending.add(slot);
-    void this.#parts
+    void this.#deps
       .finished(slot, result, { logs: slot.takeLogs(), progress: slot.latest })
       .then((end) => {
         // If an end is not stored yet, the stop returns the task to the queue.
@@ -187,7 +187,7 @@ export class Slots {
   #warnLost(slot: Slot): void {
     if (slot.logged) return;
     const { id, name, attempt } = slot;
-    this.#parts.logger.warn(
+    this.#deps.logger.warn(
       { taskId: id, task: name, attempt },
       'the result of a task was dropped, because another process took over the task',
     );
@@ -199,7 +199,7 @@ export class Slots {
    */
   handedBack(states: ReadonlyMap<number, TaskStatus>): void {
     for (const slot of [...this.#running, ...this.#ending, ...this.#returned]) {
-      const status = states.get(slot.seq);
+      const status = states.get(slot.rowid);
       if (status === 'pending' || status === 'interrupted' || status === 'cancelled')
         slot.logEnd(status);
     }
@@ -213,7 +213,7 @@ export class Slots {
   #release(slot: Slot, apart = false): void {
     this.#running.delete(slot);
     this.#stuck.remove(slot);
-    if (slot.stored || apart) this.#parts.freed();
+    if (slot.stored || apart) this.#deps.freed();
     this.#rest();
   }
 
@@ -243,13 +243,13 @@ export class Slots {
     if (slot.grace || slot.over) return;
     const giveUp = (): void => {
       slot.over = true;
-      void this.#parts.abandoned(slot).then((isStored) => {
+      void this.#deps.abandoned(slot).then((isStored) => {
         if (isStored) slot.logEnd('cancelled');
         this.#rest();
       });
       this.#noteStuck(slot);
     };
-    slot.grace = this.#parts.clock.after(this.#parts.runner.cancelGrace(slot.name) * 1000, giveUp);
+    slot.grace = this.#deps.clock.after(this.#deps.runner.cancelGrace(slot.name) * 1000, giveUp);
     slot.abort(new DOMException('the task was cancelled', 'AbortError'));
   }
 
@@ -266,7 +266,7 @@ export class Slots {
   keepLogs(lines: readonly LogEntry[]): void {
     const room = maxKeptLines - this.#leftLogs.length;
     if (room > 0) this.#leftLogs.unshift(...lines.slice(0, room));
-    this.#parts.logged();
+    this.#deps.logged();
   }
 
   /** Returns the lines to write, and removes them here. */
@@ -299,7 +299,7 @@ export class Slots {
    */
   async drain(seconds: number): Promise<boolean> {
     const timeout = new AbortController();
-    const timer = this.#parts.clock.after(seconds * 1000, () => timeout.abort());
+    const timer = this.#deps.clock.after(seconds * 1000, () => timeout.abort());
     while (this.size > 0 && !timeout.signal.aborted) await this.#ended.wait(timeout.signal);
     timer.clear();
     return this.size === 0;

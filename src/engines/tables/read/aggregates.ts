@@ -4,7 +4,7 @@ import { readFailures } from './failures.js';
 import { readHistograms, readMetrics, readStatsSnapshot } from './metrics.js';
 import type { Reader } from './reader.js';
 
-interface Parts {
+interface Deps {
   database: Database;
   reader: Reader;
   /** Unix milliseconds. */
@@ -15,7 +15,7 @@ interface Parts {
 
 /** Answers an aggregate from counts and rollups that are kept up to date with each change. */
 export function aggregate<K extends keyof Aggregates>(
-  { database, reader, now, lastSign }: Parts,
+  { database, reader, now, lastSign }: Deps,
   kind: K,
   query: Aggregates[K]['query'],
 ): Aggregates[K]['answer'] {

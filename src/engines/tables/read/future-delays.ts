@@ -1,17 +1,17 @@
 import type { Database } from '../schema/database.js';
 
 /** A delay: the row id of its task, and its start in Unix milliseconds. */
-export type Delay = readonly [seq: number, waitsFrom: number];
+export type Delay = readonly [rowid: number, waitsFrom: number];
 
 /** Returns delays that begin after a time, the latest first. */
 export function futureDelays(database: Database, after: number, limit: number): Delay[] {
   return database
     .all(
-      `SELECT seq, waits_from FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL
+      `SELECT rowid, waits_from FROM task WHERE ready_at IS NOT NULL AND waits_from IS NOT NULL
         AND waits_from > ?
        ORDER BY waits_from DESC LIMIT ?`,
       after,
       limit,
     )
-    .map(({ seq, waits_from: from }) => [Number(seq), Number(from)]);
+    .map(({ rowid, waits_from: from }) => [Number(rowid), Number(from)]);
 }

@@ -81,12 +81,12 @@ export class ListCount {
           ? this.#plan.span.numbers(source, countedTo + 1)
           : this.#plan.span.select(source, undefined, countedTo + 1);
       const row = this.#database.get(
-        `SELECT json_group_array(seq) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
+        `SELECT json_group_array(rowid) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
         ...inner.params,
         ...paramsOf(rest),
       );
       const found = JSON.parse(String(row?.found)) as number[];
-      for (const seq of found) seen.add(seq);
+      for (const rowid of found) seen.add(rowid);
       if (rest.length > 0 && found.length <= countedTo)
         more ||= this.#reaches(source, countedTo + 1);
     }

@@ -35,7 +35,7 @@ const valueIndex: Record<Valued, string> = {
 
 /** A task of a list before its summary is read. */
 export interface Candidate {
-  seq: number;
+  rowid: number;
   id: string;
   value: number | null;
 }
@@ -243,7 +243,7 @@ export class ListPlan {
       rest.push({ sql: 'id >= ? AND id < ?', params: this.span.bounds });
     if (text !== undefined)
       rest.push({
-        sql: 'seq IN (SELECT value FROM json_each(?))',
+        sql: 'rowid IN (SELECT value FROM json_each(?))',
         params: [JSON.stringify(this.#newestMatches(text))],
       });
     const withValue: Source[] = [];
@@ -290,7 +290,7 @@ export class ListPlan {
   #newestMatches(text: string): number[] {
     return this.#textSources(text).flatMap((source) =>
       readCandidates(this.#database, this.span.select(source, undefined, window)).map(
-        ({ seq }) => seq,
+        ({ rowid }) => rowid,
       ),
     );
   }
@@ -314,10 +314,10 @@ export class ListPlan {
  */
 export function readCandidates(database: Database, { sql, params }: Condition): Candidate[] {
   const row = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), value)) AS found FROM (${sql})`,
+    `SELECT json_group_array(json_array(rowid, hex(id), value)) AS found FROM (${sql})`,
     ...params,
   );
   return (JSON.parse(String(row?.found)) as [number, string, number | null][]).map(
-    ([seq, id, value]) => ({ seq, id, value }),
+    ([rowid, id, value]) => ({ rowid, id, value }),
   );
 }

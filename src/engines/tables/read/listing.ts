@@ -1,7 +1,7 @@
 import type { TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
-import { summariesOfSeqs, toSummaries } from '../schema/rows.js';
+import { summariesOfRowids, toSummaries } from '../schema/rows.js';
 import { ListCount } from './list-count.js';
 import { type Candidate, ListPlan, readCandidates, window } from './list-plan.js';
 import { invalidPosition, type Position, readPosition, writePosition } from './position.js';
@@ -42,9 +42,9 @@ export function countTasks(database: Database, filter: TaskFilter): { n: number;
 
 /** Returns the summaries of candidates in their order, with one query. */
 function summariesOf(database: Database, candidates: readonly Candidate[]): TaskSummary[] {
-  const seqs = JSON.stringify(candidates.map(({ seq }) => seq));
-  const bySeq = toSummaries(database.get(summariesOfSeqs, seqs));
-  return candidates.flatMap(({ seq }) => bySeq.get(seq) ?? []);
+  const rowids = JSON.stringify(candidates.map(({ rowid }) => rowid));
+  const byRowid = toSummaries(database.get(summariesOfRowids, rowids));
+  return candidates.flatMap(({ rowid }) => byRowid.get(rowid) ?? []);
 }
 
 class Listing {
@@ -110,7 +110,9 @@ class Listing {
     }
     rows.sort((a, b) => this.#compare(a, b));
     const once =
-      sources.length === 1 ? rows : rows.filter((row, index) => row.seq !== rows[index - 1]?.seq);
+      sources.length === 1
+        ? rows
+        : rows.filter((row, index) => row.rowid !== rows[index - 1]?.rowid);
     // One scan stopped at `end`, so it may have further rows that belong before the rows after
     // `end`.
     const certain = end ? once.filter((row) => this.#compare(row, end as Candidate) <= 0) : once;
@@ -141,7 +143,7 @@ class Listing {
   ): { rows: Candidate[]; end: Candidate | undefined } {
     const inner = this.#plan.span.select(source, after, window);
     const rows = readCandidates(this.#database, {
-      sql: `SELECT seq, id, value FROM (${inner.sql}) AS candidate ${whereOf(rest)} LIMIT ?`,
+      sql: `SELECT rowid, id, value FROM (${inner.sql}) AS candidate ${whereOf(rest)} LIMIT ?`,
       params: [...inner.params, ...paramsOf(rest), wanted],
     });
     if (rows.length >= wanted) return { rows, end: undefined };

@@ -22,8 +22,8 @@ import {
   toWorker,
 } from '../schema/rows.js';
 import { stateCode, stateOf } from '../schema/states.js';
-import { type Delay, futureDelays } from './delays.js';
 import { hasExpired } from './expired.js';
+import { type Delay, futureDelays } from './future-delays.js';
 import { countTasks, listTasks } from './listing.js';
 import { countedTo } from './sources.js';
 import { hasOldStatistics, keptFrom, noQueue } from './statistics.js';
@@ -47,7 +47,7 @@ WITH RECURSIVE each (partition, priority) AS (
       AND priority < each.priority) FROM each WHERE priority IS NOT NULL
 )
 SELECT queue, min(run_at) AS run_at FROM each JOIN partition ON partition.id = each.partition
-  JOIN task ON task.seq = (SELECT seq FROM task INDEXED BY task_ready
+  JOIN task ON task.rowid = (SELECT rowid FROM task INDEXED BY task_ready
     WHERE partition = each.partition AND status = ${stateCode.pending} AND ready_at IS NULL
       AND priority = each.priority ORDER BY id LIMIT 1)
 WHERE each.priority IS NOT NULL GROUP BY queue`;
@@ -131,7 +131,7 @@ export class Reader {
    */
   #attempts(task: Row): TaskDetail['attempts'] {
     const ended = this.#database
-      .all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.seq ?? null)
+      .all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.rowid ?? null)
       .map(toAttempt);
     const number = Number(task.attempt);
     if (
@@ -151,7 +151,7 @@ export class Reader {
     id: string,
     { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery,
   ): LogLine[] {
-    const conditions = ['task = (SELECT seq FROM task WHERE id = ?)', 'n > ?'];
+    const conditions = ['task = (SELECT rowid FROM task WHERE id = ?)', 'n > ?'];
     const values: SqlValue[] = [idBytes(id), after];
     if (before !== undefined) {
       conditions.push('n < ?');
@@ -337,13 +337,13 @@ export class Reader {
   }
 
   /** Returns the running attempts of an owner for which a cancellation was requested. */
-  toCancel(owner: string): { seq: number; attempt: number }[] {
+  toCancel(owner: string): { rowid: number; attempt: number }[] {
     return this.#database
       .all(
-        `SELECT seq, attempt FROM task WHERE owner = ? AND status = ${stateCode.running}
+        `SELECT rowid, attempt FROM task WHERE owner = ? AND status = ${stateCode.running}
           AND cancelling = 1`,
         owner,
       )
-      .map((row) => ({ seq: Number(row.seq), attempt: Number(row.attempt) }));
+      .map((row) => ({ rowid: Number(row.rowid), attempt: Number(row.attempt) }));
   }
 }

@@ -181,7 +181,7 @@ export class Span {
     const [low, high] = this.bounds;
     const compare = this.#descending ? '<' : '>';
     const columns =
-      `task.seq, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, ` +
+      `task.rowid, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, ` +
       'schedule';
     if (value) {
       const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
@@ -210,23 +210,24 @@ export class Span {
     const direction = this.#descending ? 'DESC' : 'ASC';
     const compare = this.#descending ? '<' : '>';
     const nearest =
-      after && this.#database.get('SELECT seq FROM task WHERE id = ?', bytesOf(after.id))?.seq;
-    const seq =
+      after && this.#database.get('SELECT rowid FROM task WHERE id = ?', bytesOf(after.id))?.rowid;
+    const rowid =
       typeof nearest === 'number'
         ? nearest + (this.#descending ? disorder : -disorder)
         : this.#descending
           ? Number.MAX_SAFE_INTEGER
           : 0;
     return {
-      sql: `SELECT task.seq, task.id AS id, NULL AS value, partition, status, fingerprint, schedule
-        FROM (SELECT rowid AS seq FROM failure WHERE failure MATCH ? AND rowid ${compare} ?
+      sql: `SELECT task.rowid, task.id AS id, NULL AS value, partition, status, fingerprint,
+          schedule
+        FROM (SELECT rowid FROM failure WHERE failure MATCH ? AND rowid ${compare} ?
           ORDER BY rowid ${direction} LIMIT ?) AS found
-        JOIN task ON task.seq = found.seq WHERE task.id >= ?
+        JOIN task ON task.rowid = found.rowid WHERE task.id >= ?
           AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
         ORDER BY task.id ${direction} LIMIT ?`,
       params: [
         match,
-        seq,
+        rowid,
         limit + 2 * disorder,
         ...this.bounds,
         ...(after ? [bytesOf(after.id)] : []),
@@ -243,19 +244,21 @@ export class Span {
     if (match !== undefined) {
       if (!this.bounded)
         return {
-          sql: 'SELECT rowid AS seq FROM failure WHERE failure MATCH ? LIMIT ?',
+          sql: 'SELECT rowid FROM failure WHERE failure MATCH ? LIMIT ?',
           params: [match, limit],
         };
       return {
-        sql: `SELECT task.seq AS seq FROM failure JOIN task ON task.seq = failure.rowid
+        sql: `SELECT task.rowid AS rowid FROM failure JOIN task ON task.rowid = failure.rowid
           WHERE failure MATCH ? AND task.id >= ? AND task.id < ? LIMIT ?`,
         params: [match, ...this.bounds, limit],
       };
     }
-    const seq = id === 'task.id' ? 'task.seq' : '(SELECT seq FROM task WHERE task.id = tag.id)';
+    const rowid =
+      id === 'task.id' ? 'task.rowid' : '(SELECT rowid FROM task WHERE task.id = tag.id)';
     const table = id === 'task.id' ? from : 'tag';
     return {
-      sql: `SELECT ${seq} AS seq FROM ${table} WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
+      sql: `SELECT ${rowid} AS rowid FROM ${table}
+        WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
       params: [...params, ...this.bounds, limit],
     };
   }

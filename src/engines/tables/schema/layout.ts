@@ -33,7 +33,7 @@ CREATE TABLE paused (
   reason TEXT
 ) WITHOUT ROWID;
 CREATE TABLE task (
-  seq INTEGER PRIMARY KEY,
+  rowid INTEGER PRIMARY KEY,
   id BLOB NOT NULL UNIQUE,
   rev INTEGER NOT NULL,
   partition INTEGER NOT NULL,
@@ -172,7 +172,7 @@ CREATE TABLE shared (
 ) WITHOUT ROWID;
 CREATE INDEX shared_rev ON shared (rev);
 CREATE INDEX shared_expiry ON shared (expires_at);
-CREATE TABLE journal (
+CREATE TABLE shared_log (
   log TEXT NOT NULL,
   n INTEGER NOT NULL,
   entry TEXT NOT NULL,
@@ -255,7 +255,7 @@ function create(database: Database): void {
   const first = Date.now() * 100;
   database.run(
     `INSERT INTO meta (key, value)
-     VALUES ('rev', ?), ('first_rev', ?), ('seq', 0), ('minutes_from', 0), ('hours_from', 0),
+     VALUES ('rev', ?), ('first_rev', ?), ('rowid', 0), ('minutes_from', 0), ('hours_from', 0),
        ('partitions_deleted', 0)`,
     first,
     first,

@@ -101,22 +101,23 @@ const joined = 'task CROSS JOIN partition ON partition.id = task.partition';
  * The columns of a summary. All but two are packed into one JSON text, because the driver takes
  * longer to return twenty values than SQLite takes to build that text.
  */
-export const summaryColumns = `seq, status, (SELECT ${columns} FROM partition
+export const summaryColumns = `rowid, status, (SELECT ${columns} FROM partition
   WHERE partition.id = task.partition) AS summary`;
 
 /** Selects the summaries of the tasks whose row ids are in a JSON list, as one JSON text. */
-export const summariesOfSeqs = `SELECT json_group_array(json_array(seq, ${columns})) AS summaries
-  FROM ${joined} WHERE seq IN (SELECT value FROM json_each(?))`;
+export const summariesOfRowids = `
+  SELECT json_group_array(json_array(rowid, ${columns})) AS summaries
+  FROM ${joined} WHERE rowid IN (SELECT value FROM json_each(?))`;
 
 /** Converts a row of {@link summaryColumns} to the summary that lists and events show. */
 export function toSummary(row: Row): TaskSummary {
   return summaryOf(JSON.parse(text(row.summary)) as PackedSummary);
 }
 
-/** Returns the summaries that {@link summariesOfSeqs} selected, by row id. */
+/** Returns the summaries that {@link summariesOfRowids} selected, by row id. */
 export function toSummaries(row: Row | undefined): Map<number, TaskSummary> {
   const summaries = JSON.parse(text(row?.summaries)) as [number, PackedSummary][];
-  return new Map(summaries.map(([seq, summary]) => [seq, summaryOf(summary)]));
+  return new Map(summaries.map(([rowid, summary]) => [rowid, summaryOf(summary)]));
 }
 
 function summaryOf(summary: PackedSummary): TaskSummary {
@@ -168,7 +169,7 @@ function summaryOf(summary: PackedSummary): TaskSummary {
  * and an array takes a microsecond less than an object.
  */
 export type ClaimedRow = [
-  seq: number,
+  rowid: number,
   id: string,
   name: string,
   queue: string,

@@ -17,9 +17,9 @@ export function succeed(
   writes: readonly WriteOf<'finish'>[],
 ): Set<number> {
   const { database, counters, rollups } = transaction;
-  const list = writes.map(({ seq, owner, attempt, at, result }) => {
+  const list = writes.map(({ rowid, owner, attempt, at, result }) => {
     const { result: value = null, resultOmitted = null } = result as Result;
-    return [seq, owner, attempt, at, value, resultOmitted];
+    return [rowid, owner, attempt, at, value, resultOmitted];
   });
   const rows = database.all(
     `UPDATE task SET status = ${stateCode.success}, rev = ?1 + each.key, owner = NULL,
@@ -27,15 +27,15 @@ export function succeed(
       duration = max(0, (each.value ->> 3) - started_at),
        result = each.value ->> 4, result_omitted = each.value ->> 5
      FROM json_each(?2) AS each
-     WHERE task.seq = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2
+     WHERE task.rowid = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2
        AND status = ${stateCode.running} AND cancelling = 0
-     RETURNING json_array(seq, partition, attempt, started_at, ended_at, duration) AS ended`,
+     RETURNING json_array(rowid, partition, attempt, started_at, ended_at, duration) AS ended`,
     counters.nextRevs(list.length),
     JSON.stringify(list),
   );
-  const left = new Set(writes.map(({ seq }) => seq));
+  const left = new Set(writes.map(({ rowid }) => rowid));
   for (const row of rows) {
-    const [seq, partition, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [
+    const [rowid, partition, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [
       number,
       number,
       number,
@@ -43,19 +43,19 @@ export function succeed(
       number,
       number,
     ];
-    left.delete(seq);
+    left.delete(rowid);
     move(transaction, partition, 'running', 'success');
     rollups.add(at, partition, 'success', duration);
     if (attempt > 1)
-      recordAttempt(transaction, { seq, attempt, started_at: started }, 'success', at, undefined);
+      recordAttempt(transaction, { rowid, attempt, started_at: started }, 'success', at, undefined);
   }
   return left;
 }
 
 /** Ends an attempt, if the process still owns it. */
 export function finish(transaction: Transaction, write: WriteOf<'finish'>): Written['finish'] {
-  const { seq, owner, attempt, at, result, logs, progress, again } = write;
-  const row = heldRow(transaction, seq, owner, attempt);
+  const { rowid, owner, attempt, at, result, logs, progress, again } = write;
+  const row = heldRow(transaction, rowid, owner, attempt);
   const before = !row && again ? storedBefore(transaction, write) : undefined;
   // An earlier submission was stored together with its log lines. Only its answer was lost.
   if (before) return before === 'cancelled' ? before : undefined;
@@ -76,9 +76,9 @@ export function finish(transaction: Transaction, write: WriteOf<'finish'>): Writ
 /** Ends a cancelled attempt whose handler still runs. */
 export function abandon(
   transaction: Transaction,
-  { seq, owner, attempt, at }: WriteOf<'abandon'>,
+  { rowid, owner, attempt, at }: WriteOf<'abandon'>,
 ): Written['abandon'] {
-  const row = heldRow(transaction, seq, owner, attempt);
+  const row = heldRow(transaction, rowid, owner, attempt);
   return row
     ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled')
     : 'lost';
@@ -90,12 +90,12 @@ export function abandon(
  */
 function storedBefore(
   { database }: Transaction,
-  { seq, attempt, at }: WriteOf<'finish'>,
+  { rowid, attempt, at }: WriteOf<'finish'>,
 ): TaskStatus | undefined {
   const row = database.get(
     `SELECT status FROM attempt WHERE task = ?1 AND number = ?2 AND ended_at = ?3
-     UNION ALL SELECT status FROM task WHERE seq = ?1 AND attempt = ?2 AND ended_at = ?3`,
-    seq,
+     UNION ALL SELECT status FROM task WHERE rowid = ?1 AND attempt = ?2 AND ended_at = ?3`,
+    rowid,
     attempt,
     at,
   );
@@ -104,14 +104,14 @@ function storedBefore(
 
 function heldRow(
   { database }: Transaction,
-  seq: number,
+  rowid: number,
   owner: string,
   attempt: number,
 ): Row | undefined {
   return database.get(
-    `SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE seq = ? AND owner = ?
-      AND attempt = ? AND status = ${stateCode.running}`,
-    seq,
+    `SELECT rowid, partition, attempt, started_at, cancelling FROM task
+     WHERE rowid = ? AND owner = ? AND attempt = ? AND status = ${stateCode.running}`,
+    rowid,
     owner,
     attempt,
   );
@@ -134,7 +134,7 @@ function endAttempt(
   if (status !== 'success' || Number(row.attempt) > 1)
     recordAttempt(transaction, row, status, at, error);
   end(transaction, row, 'running', status, at, error, result);
-  return wantedRow(transaction, Number(row.seq), status);
+  return wantedRow(transaction, Number(row.rowid), status);
 }
 
 /** Ends a task and adds it to the statistics. If the clock was set back, its duration is 0. */
@@ -154,7 +154,7 @@ export function end(
     `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL,
       ended_at = ?, duration = ?, error_name = ?, error_message = ?,
        fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ?
-         WHERE seq = ?`,
+         WHERE rowid = ?`,
     stateCode[status],
     counters.nextRev(),
     at,
@@ -167,14 +167,14 @@ export function end(
     error ? 0 : null,
     result,
     resultOmitted,
-    row.seq ?? null,
+    row.rowid ?? null,
   );
   move(transaction, Number(row.partition), from, status);
   rollups.add(at, Number(row.partition), status, duration ?? undefined);
   if (!error?.fingerprint) return;
   counters.countFailed(error.fingerprint, status, 1);
   if (status === 'failed')
-    failures.add(error, { seq: Number(row.seq), partition: Number(row.partition), at });
+    failures.add(error, { rowid: Number(row.rowid), partition: Number(row.partition), at });
 }
 
 /**
@@ -193,7 +193,7 @@ function toPending(
       run_at = ?, ready_at = ?,
       waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
        error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ?
-         WHERE seq = ?`,
+         WHERE rowid = ?`,
     transaction.counters.nextRev(),
     runAt,
     runAt > now ? runAt : null,
@@ -205,14 +205,14 @@ function toPending(
     error.fingerprint || null,
     error.stack,
     detailsText(error),
-    row.seq ?? null,
+    row.rowid ?? null,
   );
   move(transaction, Number(row.partition), 'running', 'pending');
   if (error.fingerprint) transaction.counters.countFailed(error.fingerprint, 'pending', 1);
-  return wantedRow(transaction, Number(row.seq), 'pending');
+  return wantedRow(transaction, Number(row.rowid), 'pending');
 }
 
-/** Stores an ended attempt. The row must have `seq`, `attempt` and `started_at`. */
+/** Stores an ended attempt. The row must have `rowid`, `attempt` and `started_at`. */
 export function recordAttempt(
   { database }: Transaction,
   row: Row,
@@ -224,7 +224,7 @@ export function recordAttempt(
     `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name,
       error_message, stack, error_details)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    row.seq ?? null,
+    row.rowid ?? null,
     row.attempt ?? null,
     stateCode[status],
     row.started_at ?? null,
@@ -242,13 +242,14 @@ export function recordAttempt(
  */
 export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
   const rows = transaction.database.all(
-    `SELECT seq, partition, attempt, started_at, cancelling, interrupts, max_interrupts, deadline_at
-      FROM task WHERE owner = ? AND status = ${stateCode.running} ORDER BY seq`,
+    `SELECT rowid, partition, attempt, started_at, cancelling, interrupts, max_interrupts,
+       deadline_at
+     FROM task WHERE owner = ? AND status = ${stateCode.running} ORDER BY rowid`,
     owner,
   );
   for (const row of rows) recoverOne(transaction, row, at);
   register(transaction, { worker: { owner } }, at);
-  return rows.map((row) => summaryRow(transaction, Number(row.seq)));
+  return rows.map((row) => summaryRow(transaction, Number(row.rowid)));
 }
 
 /**
@@ -261,24 +262,24 @@ export function handBack(
   { owner, held, at }: WriteOf<'handBack'>,
 ): undefined {
   const { database, counters } = transaction;
-  const known = new Set(held.map(([seq, attempt]) => `${seq} ${attempt}`));
+  const known = new Set(held.map(([rowid, attempt]) => `${rowid} ${attempt}`));
   const rows = database.all(
-    `SELECT seq, partition, attempt, started_at, cancelling FROM task WHERE owner = ?
+    `SELECT rowid, partition, attempt, started_at, cancelling FROM task WHERE owner = ?
       AND status = ${stateCode.running}`,
     owner,
   );
   for (const row of rows) {
-    if (known.has(`${row.seq} ${row.attempt}`)) continue;
+    if (known.has(`${row.rowid} ${row.attempt}`)) continue;
     if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
     else {
       database.run(
         `UPDATE task SET status = ${stateCode.pending}, rev = ?, owner = NULL,
           attempt = attempt - 1,
-           started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.seq
+           started_at = (SELECT last.started_at FROM attempt AS last WHERE last.task = task.rowid
              AND last.number = task.attempt - 1)
-         WHERE seq = ?`,
+         WHERE rowid = ?`,
         counters.nextRev(),
-        row.seq ?? null,
+        row.rowid ?? null,
       );
       move(transaction, Number(row.partition), 'running', 'pending');
     }
@@ -306,7 +307,7 @@ function recoverOne(transaction: Transaction, row: Row, at: number): void {
 export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
   for (const { task, at, attempt, level, late, message, fields } of lines) {
     const row = database.get(
-      'UPDATE task SET log_lines = log_lines + 1 WHERE seq = ? RETURNING log_lines',
+      'UPDATE task SET log_lines = log_lines + 1 WHERE rowid = ? RETURNING log_lines',
       task,
     );
     if (!row) continue;
@@ -334,7 +335,7 @@ export function writeProgress(
 ): undefined {
   for (const { task, attempt, value, text } of entries) {
     database.run(
-      `UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE seq = ? AND owner = ?
+      `UPDATE task SET progress = ?, progress_text = ?, rev = ? WHERE rowid = ? AND owner = ?
         AND attempt = ? AND status = ${stateCode.running}`,
       value,
       text,

@@ -2,7 +2,7 @@ import type { CommandResult } from '../../../tasks/commands.js';
 import type { AttemptResult, NewLogLine, StoredEnd } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
-import type { Delay } from '../read/delays.js';
+import type { Delay } from '../read/future-delays.js';
 import type { Row } from '../schema/database.js';
 import type { ClaimedRow } from '../schema/rows.js';
 import { stateOf } from '../schema/states.js';
@@ -29,7 +29,7 @@ export interface ProgressEntry {
  * over the task in the meantime.
  */
 interface Held {
-  seq: number;
+  rowid: number;
   owner: string;
   attempt: number;
   at: number;
@@ -92,7 +92,7 @@ export type Write =
   | {
       kind: 'handBack';
       owner: string;
-      held: readonly (readonly [seq: number, attempt: number])[];
+      held: readonly (readonly [rowid: number, attempt: number])[];
       at: number;
     }
   /** Adds a process to the list, or removes it if only its owner id is given. */

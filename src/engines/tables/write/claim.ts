@@ -54,7 +54,7 @@ export function claim(
     if (late.length === 0 || more) break;
   }
   const begun = transaction.wanted.has('running')
-    ? claimed.map(([seq]) => summaryRow(transaction, seq))
+    ? claimed.map(([rowid]) => summaryRow(transaction, rowid))
     : [];
   return { claimed, begun, expired, more, nextDue: due };
 }
@@ -68,16 +68,16 @@ function nextDue(database: Database): number | null {
 /** Makes due tasks ready, those that were due first before the others. */
 function makeReady({ database, counters }: Transaction, at: number): void {
   const row = database.get(
-    `SELECT json_group_array(seq) AS seqs, json_group_array(DISTINCT partition) AS partitions
-     FROM (SELECT seq, partition FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
+    `SELECT json_group_array(rowid) AS rowids, json_group_array(DISTINCT partition) AS partitions
+     FROM (SELECT rowid, partition FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
     at,
     maxAtOnce,
   );
   const partitions = JSON.parse(String(row?.partitions)) as number[];
   if (partitions.length === 0) return;
   database.run(
-    'UPDATE task SET ready_at = NULL WHERE seq IN (SELECT value FROM json_each(?))',
-    row?.seqs ?? null,
+    'UPDATE task SET ready_at = NULL WHERE rowid IN (SELECT value FROM json_each(?))',
+    row?.rowids ?? null,
   );
   for (const partition of partitions) counters.ready.changed(partition);
 }
@@ -96,22 +96,22 @@ function begin(
        progress = NULL, progress_text = NULL, error_name = NULL, error_message = NULL,
          fingerprint = NULL, stack = NULL,
        error_details = NULL
-     FROM json_each(?4) AS each WHERE task.seq = each.value
-     RETURNING seq, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at,
+     FROM json_each(?4) AS each WHERE task.rowid = each.value
+     RETURNING rowid, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at,
        args) AS rest`,
     counters.nextRevs(tasks.length),
     owner,
     at,
-    JSON.stringify(tasks.map(({ seq }) => seq)),
+    JSON.stringify(tasks.map(({ rowid }) => rowid)),
     // This commit may have waited for the file while another process stored the task. A task must
     // not start before it is due.
     Date.now(),
   );
-  const rests = new Map(rows.map(({ seq, rest }) => [seq, String(rest)]));
+  const rests = new Map(rows.map(({ rowid, rest }) => [rowid, String(rest)]));
   return tasks.map((task) => {
     move(transaction, task.partition, 'pending', 'running');
     if (task.fingerprint !== null) counters.countFailed(task.fingerprint, 'pending', -1);
-    const rest = JSON.parse(rests.get(task.seq) ?? '') as [
+    const rest = JSON.parse(rests.get(task.rowid) ?? '') as [
       string | null,
       number,
       number,
@@ -120,24 +120,24 @@ function begin(
       number | null,
       string,
     ];
-    return [task.seq, task.id, task.name, task.queue, ...rest];
+    return [task.rowid, task.id, task.name, task.queue, ...rest];
   });
 }
 
 function expire(
   transaction: Transaction,
-  { seq, partition, name, fingerprint: before }: Ready,
+  { rowid, partition, name, fingerprint: before }: Ready,
   at: number,
 ): Row {
-  transaction.database.run('UPDATE task SET started_at = NULL WHERE seq = ?', seq);
+  transaction.database.run('UPDATE task SET started_at = NULL WHERE rowid = ?', rowid);
   end(
     transaction,
-    { seq, partition, started_at: null, fingerprint: before },
+    { rowid, partition, started_at: null, fingerprint: before },
     'pending',
     'failed',
     at,
     deadlineError(name),
     {},
   );
-  return summaryRow(transaction, seq);
+  return summaryRow(transaction, rowid);
 }

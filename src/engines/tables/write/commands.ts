@@ -41,7 +41,7 @@ function onTask(
   act: (row: Row) => Row | undefined,
 ): CommandResult {
   const row = database.get(
-    `SELECT seq, id, partition, status, started_at, owner, searchable, fingerprint,
+    `SELECT rowid, id, partition, status, started_at, owner, searchable, fingerprint,
       idempotency_key, (SELECT name FROM partition WHERE partition.id = task.partition) AS name
       FROM task WHERE id = ?`,
     idBytes(id),
@@ -58,25 +58,25 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
   const status = statusOf(row);
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
   if (row.searchable === 1)
-    transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.seq ?? null);
+    transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.rowid ?? null);
   transaction.database.run(
     `UPDATE task SET status = ${stateCode.pending}, rev = ?, run_at = ?, ready_at = ?,
       waits_from = ?,
       ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
-       deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE seq = ?`,
+       deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE rowid = ?`,
     transaction.counters.nextRev(),
     at + delay,
     delay > 0 ? at + delay : null,
     at,
     at + delay,
-    row.seq ?? null,
+    row.rowid ?? null,
   );
   move(transaction, Number(row.partition), status, 'pending');
   if (typeof row.fingerprint === 'string') {
     transaction.counters.countFailed(row.fingerprint, status, -1);
     transaction.counters.countFailed(row.fingerprint, 'pending', 1);
   }
-  return summaryRow(transaction, Number(row.seq));
+  return summaryRow(transaction, Number(row.rowid));
 }
 
 /**
@@ -116,33 +116,33 @@ function cancel(transaction: Transaction, row: Row, at: number): Row | undefined
   if (status === 'running') {
     // The process that runs the task sees this flag, aborts the handler and ends the task.
     database.run(
-      'UPDATE task SET cancelling = 1, rev = ? WHERE seq = ?',
+      'UPDATE task SET cancelling = 1, rev = ? WHERE rowid = ?',
       counters.nextRev(),
-      row.seq ?? null,
+      row.rowid ?? null,
     );
   } else {
-    database.run('UPDATE task SET started_at = NULL WHERE seq = ?', row.seq ?? null);
+    database.run('UPDATE task SET started_at = NULL WHERE rowid = ?', row.rowid ?? null);
     end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at, undefined, {});
   }
-  return summaryRow(transaction, Number(row.seq));
+  return summaryRow(transaction, Number(row.rowid));
 }
 
 function runNow(transaction: Transaction, row: Row, at: number): Row | undefined {
   if (statusOf(row) !== 'pending') return undefined;
   const { database, counters } = transaction;
   database.run(
-    'UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE seq = ?',
+    'UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE rowid = ?',
     at,
     counters.nextRev(),
-    row.seq ?? null,
+    row.rowid ?? null,
   );
   counters.ready.changed(Number(row.partition));
-  return summaryRow(transaction, Number(row.seq));
+  return summaryRow(transaction, Number(row.rowid));
 }
 
 function remove(transaction: Transaction, row: Row): Row | undefined {
   if (!isEnded(statusOf(row))) return undefined;
-  const last = summaryRow(transaction, Number(row.seq));
+  const last = summaryRow(transaction, Number(row.rowid));
   deleteTask(transaction, row);
   return last;
 }
@@ -151,11 +151,11 @@ function remove(transaction: Transaction, row: Row): Row | undefined {
  * Deletes an ended task and all its data. A tombstone reports the deletion to readers of changes.
  */
 export function deleteTask({ database, counters }: Transaction, row: Row): void {
-  const [seq, id] = [row.seq ?? null, row.id ?? null];
-  if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', seq);
-  database.run('DELETE FROM attempt WHERE task = ?', seq);
-  database.run('DELETE FROM log WHERE task = ?', seq);
-  const tags = database.get('SELECT tags FROM task WHERE seq = ?', seq)?.tags;
+  const [rowid, id] = [row.rowid ?? null, row.id ?? null];
+  if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', rowid);
+  database.run('DELETE FROM attempt WHERE task = ?', rowid);
+  database.run('DELETE FROM log WHERE task = ?', rowid);
+  const tags = database.get('SELECT tags FROM task WHERE rowid = ?', rowid)?.tags;
   if (typeof tags === 'string') {
     for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
       database.run('DELETE FROM tag WHERE key = ? AND value = ? AND id = ?', key, value, id);
@@ -163,7 +163,7 @@ export function deleteTask({ database, counters }: Transaction, row: Row): void 
     }
   }
   if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, statusOf(row), -1);
-  database.run('DELETE FROM task WHERE seq = ?', seq);
+  database.run('DELETE FROM task WHERE rowid = ?', rowid);
   database.run('INSERT INTO tombstone (rev, id) VALUES (?, ?)', counters.nextRev(), id);
   counters.count(Number(row.partition), statusOf(row), -1);
 }
@@ -180,8 +180,8 @@ function copy(
   const task = database.get(
     `SELECT name, queue, priority, tags, deadline_at - run_at AS deadline, attempts,
       max_interrupts, args
-     FROM task JOIN partition ON partition.id = task.partition WHERE seq = ?`,
-    row.seq ?? null,
+     FROM task JOIN partition ON partition.id = task.partition WHERE rowid = ?`,
+    row.rowid ?? null,
   ) as Record<string, string | number | null> | undefined;
   if (!task) return undefined;
   const {
@@ -215,11 +215,11 @@ function copy(
   inserter.flush();
   database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id ?? null, idBytes(newId));
   database.run(
-    'UPDATE task SET rerun_as = ?, rev = ? WHERE seq = ?',
+    'UPDATE task SET rerun_as = ?, rev = ? WHERE rowid = ?',
     idBytes(newId),
     counters.nextRev(),
-    row.seq ?? null,
+    row.rowid ?? null,
   );
-  const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
-  return summaryRow(transaction, Number(made?.seq));
+  const made = database.get('SELECT rowid FROM task WHERE id = ?', idBytes(newId));
+  return summaryRow(transaction, Number(made?.rowid));
 }

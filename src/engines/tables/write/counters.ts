@@ -20,8 +20,8 @@ export class Counters {
   readonly #tags: Sums = new Map();
   readonly #failed: Sums = new Map();
   #rev = 0;
-  #seq = 0;
-  #before = { rev: 0, seq: 0 };
+  #rowid = 0;
+  #before = { rev: 0, rowid: 0 };
   /** How often partitions have been deleted, by any process. */
   #deletions = 0;
 
@@ -33,17 +33,17 @@ export class Counters {
   /** Starts counting. The caller has opened a write transaction. */
   open(): void {
     for (const { key, value } of this.#database.all(
-      "SELECT key, value FROM meta WHERE key IN ('rev', 'seq', 'partitions_deleted')",
+      "SELECT key, value FROM meta WHERE key IN ('rev', 'rowid', 'partitions_deleted')",
     )) {
       if (key === 'rev') this.#rev = Number(value);
-      else if (key === 'seq') this.#seq = Number(value);
+      else if (key === 'rowid') this.#rowid = Number(value);
       else if (value !== this.#deletions) {
         // Another process has deleted partitions, so their ids must no longer be used.
         this.#deletions = Number(value);
         this.#partitions.clear();
       }
     }
-    this.#before = { rev: this.#rev, seq: this.#seq };
+    this.#before = { rev: this.#rev, rowid: this.#rowid };
   }
 
   /** Returns the next change number. */
@@ -59,9 +59,9 @@ export class Counters {
   }
 
   /** Returns the next row id. */
-  nextSeq(): number {
-    this.#seq += 1;
-    return this.#seq;
+  nextRowid(): number {
+    this.#rowid += 1;
+    return this.#rowid;
   }
 
   /**
@@ -159,8 +159,8 @@ export class Counters {
     this.writeCounts();
     if (this.#rev !== this.#before.rev)
       this.#database.run("UPDATE meta SET value = ? WHERE key = 'rev'", this.#rev);
-    if (this.#seq !== this.#before.seq)
-      this.#database.run("UPDATE meta SET value = ? WHERE key = 'seq'", this.#seq);
+    if (this.#rowid !== this.#before.rowid)
+      this.#database.run("UPDATE meta SET value = ? WHERE key = 'rowid'", this.#rowid);
   }
 
   #writeSums(sums: Sums, table: string, first: string, second: string): void {

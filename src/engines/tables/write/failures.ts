@@ -3,7 +3,7 @@ import type { Database } from '../schema/database.js';
 
 /** A task that failed without a retry, and the time. */
 interface Failed {
-  seq: number;
+  rowid: number;
   partition: number;
   at: number;
 }
@@ -26,21 +26,21 @@ export class Failures {
   }
 
   /** Adds a failure. `write` stores all added failures. */
-  add({ fingerprint, name, message }: StoredError, { seq, partition, at }: Failed): void {
+  add({ fingerprint, name, message }: StoredError, { rowid, partition, at }: Failed): void {
     const before = this.#groups.get(fingerprint);
     const counted = { n: (before?.n ?? 0) + 1, first: Math.min(before?.first ?? at, at) };
     // Failures may be added in any order of time.
-    const last = before && before.at > at ? before : { seq, partition, at, name, message };
+    const last = before && before.at > at ? before : { rowid, partition, at, name, message };
     this.#groups.set(fingerprint, { ...last, ...counted });
   }
 
   /** Stores the added failures: one row per group, and one row per group and hour. */
   write(): void {
-    for (const [fingerprint, { seq, partition, at, name, message, n, first }] of this.#groups) {
+    for (const [fingerprint, { rowid, partition, at, name, message, n, first }] of this.#groups) {
       this.#database.run(
         `INSERT INTO failure_group (fingerprint, partition, error_name, error_message, n, first_at,
           last_at, last_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT id FROM task WHERE seq = ?))
+         VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT id FROM task WHERE rowid = ?))
          ON CONFLICT DO UPDATE
            SET n = n + excluded.n, first_at = min(first_at, excluded.first_at),
            last_at = max(last_at, excluded.last_at),
@@ -56,7 +56,7 @@ export class Failures {
         n,
         first,
         at,
-        seq,
+        rowid,
       );
       this.#database.run(
         `INSERT INTO failure_hour (fingerprint, hour, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE

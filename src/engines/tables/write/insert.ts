@@ -4,7 +4,7 @@ import type { Counters } from './counters.js';
 import { type PackedTasks, packedAt, packedWidth } from './packed-tasks.js';
 
 const columns =
-  'seq, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, ' +
+  'rowid, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, ' +
   'attempts, max_attempts, max_interrupts, args, schedule, idempotency_key, waits_from';
 const row = "(?, unhex(?, '-'), ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 /** Number of rows in one INSERT statement. */
@@ -68,7 +68,7 @@ export class Inserter {
     );
     const runAt = Number(values[from + packedAt.runAt]);
     this.#gathered.push(
-      counters.nextSeq(),
+      counters.nextRowid(),
       values[from + packedAt.id] ?? null,
       counters.nextRev(),
       partition,

@@ -29,7 +29,7 @@ export function prune(
   const oldest = [success, failed, interrupted, cancelled]
     .flatMap((status) =>
       database.all(
-        `SELECT seq, id, partition, status, searchable, fingerprint, ended_at FROM task
+        `SELECT rowid, id, partition, status, searchable, fingerprint, ended_at FROM task
           WHERE status = ? AND ${hasEnded} ORDER BY ended_at, id LIMIT ?`,
         status,
         limit,
@@ -93,7 +93,7 @@ export function makeSearchable(
   dropFailureGroups(transaction, 0);
   dropHours(transaction, at);
   const rows = database.all(
-    `SELECT seq, (SELECT name FROM partition
+    `SELECT rowid, (SELECT name FROM partition
       WHERE partition.id = task.partition) AS name, error_name, error_message, tags
      FROM task WHERE searchable = 0 LIMIT ?`,
     limit,
@@ -102,8 +102,8 @@ export function makeSearchable(
     const words = [row.name, row.error_name, row.error_message, row.tags]
       .filter((text) => text !== null)
       .join(' ');
-    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.seq ?? null, words);
-    database.run('UPDATE task SET searchable = 1 WHERE seq = ?', row.seq ?? null);
+    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.rowid ?? null, words);
+    database.run('UPDATE task SET searchable = 1 WHERE rowid = ?', row.rowid ?? null);
   }
   return rows.length;
 }

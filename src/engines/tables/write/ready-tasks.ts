@@ -5,7 +5,7 @@ import type { Transaction } from './transaction.js';
 
 /** A task that a claim may take. */
 export interface Ready {
-  seq: number;
+  rowid: number;
   /** Upper-case hexadecimal digits. */
   id: string;
   priority: number;
@@ -286,9 +286,9 @@ function readyOf(
   offset: number,
 ): Ready[] {
   const row: Row | undefined = database.get(
-    `SELECT json_group_array(json_array(seq, hex(id), priority, deadline_at, fingerprint,
+    `SELECT json_group_array(json_array(rowid, hex(id), priority, deadline_at, fingerprint,
       bytes)) AS ready FROM (
-       SELECT seq, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes
+       SELECT rowid, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes
          FROM task INDEXED BY task_ready
        WHERE partition = ? AND status = ${stateCode.pending} AND ready_at IS NULL
          ORDER BY priority DESC, id
@@ -305,8 +305,8 @@ function readyOf(
     string | null,
     number,
   ][];
-  return tasks.map(([seq, id, priority, deadlineAt, fingerprint, bytes]) => ({
-    seq,
+  return tasks.map(([rowid, id, priority, deadlineAt, fingerprint, bytes]) => ({
+    rowid,
     id,
     priority,
     deadlineAt,

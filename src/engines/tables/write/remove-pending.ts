@@ -9,11 +9,11 @@ const atOnce = 2000;
  * The history stays in the file. No other connection may have the file open.
  */
 export function removePending(database: Database): void {
-  database.exec('CREATE TEMP TABLE leaving (seq INTEGER PRIMARY KEY)');
+  database.exec('CREATE TEMP TABLE leaving (rowid INTEGER PRIMARY KEY)');
   for (;;) {
     database.exec('BEGIN IMMEDIATE');
     database.run(
-      `INSERT INTO leaving SELECT seq FROM task WHERE status = ${stateCode.pending} ORDER BY id
+      `INSERT INTO leaving SELECT rowid FROM task WHERE status = ${stateCode.pending} ORDER BY id
         LIMIT ?`,
       atOnce,
     );
@@ -29,15 +29,15 @@ export function removePending(database: Database): void {
 const oneBatch = `
 UPDATE tag_count SET n = tag_count.n - gone.n
   FROM (SELECT t.key, t.value, count(*) AS n FROM leaving
-    JOIN task USING (seq), json_each(task.tags) AS t
+    JOIN task USING (rowid), json_each(task.tags) AS t
     WHERE task.tags IS NOT NULL GROUP BY t.key, t.value) AS gone
   WHERE tag_count.key = gone.key AND tag_count.value = gone.value;
 DELETE FROM tag WHERE (key, value, id) IN
-  (SELECT t.key, t.value, task.id FROM leaving JOIN task USING (seq), json_each(task.tags) AS t
+  (SELECT t.key, t.value, task.id FROM leaving JOIN task USING (rowid), json_each(task.tags) AS t
     WHERE task.tags IS NOT NULL);
-DELETE FROM attempt WHERE task IN (SELECT seq FROM leaving);
-DELETE FROM log WHERE task IN (SELECT seq FROM leaving);
-DELETE FROM task WHERE seq IN (SELECT seq FROM leaving);
+DELETE FROM attempt WHERE task IN (SELECT rowid FROM leaving);
+DELETE FROM log WHERE task IN (SELECT rowid FROM leaving);
+DELETE FROM task WHERE rowid IN (SELECT rowid FROM leaving);
 DELETE FROM leaving;
 `;
 

@@ -98,8 +98,8 @@ function make(transaction: Transaction, { name, template }: Row, newId: string, 
     idBytes(newId),
     name ?? null,
   );
-  const made = database.get('SELECT seq FROM task WHERE id = ?', idBytes(newId));
-  return summaryRow(transaction, Number(made?.seq));
+  const made = database.get('SELECT rowid FROM task WHERE id = ?', idBytes(newId));
+  return summaryRow(transaction, Number(made?.rowid));
 }
 
 function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {

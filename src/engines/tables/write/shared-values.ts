@@ -2,7 +2,7 @@ import type { WriteOf } from './batch.js';
 import type { Transaction } from './transaction.js';
 
 /** Maximum number of entries that are kept in one log, even if they have not expired. */
-const maxJournal = 1_000_000;
+const maxLogEntries = 1_000_000;
 /**
  * Number of expired entries that each write deletes. It is more than a write adds, and it keeps
  * each commit short.
@@ -73,9 +73,11 @@ export function append(
   { database }: Transaction,
   { log, entry, expiresAt, at }: WriteOf<'append'>,
 ): undefined {
-  const last = Number(database.get('SELECT max(n) AS n FROM journal WHERE log = ?', log)?.n ?? 0);
+  const last = Number(
+    database.get('SELECT max(n) AS n FROM shared_log WHERE log = ?', log)?.n ?? 0,
+  );
   database.run(
-    'INSERT INTO journal (log, n, entry, expires_at) VALUES (?, ?, ?, ?)',
+    'INSERT INTO shared_log (log, n, entry, expires_at) VALUES (?, ?, ?, ?)',
     log,
     last + 1,
     entry,
@@ -84,12 +86,13 @@ export function append(
   // Each new entry deletes a few of the oldest ones. This limits the size of a log and keeps each
   // commit short.
   database.run(
-    `DELETE FROM journal WHERE log = ? AND n IN (SELECT n FROM journal WHERE log = ? ORDER BY n
-      LIMIT 10) AND (expires_at <= ? OR n <= ?)`,
+    `DELETE FROM shared_log
+     WHERE log = ? AND n IN (SELECT n FROM shared_log WHERE log = ? ORDER BY n LIMIT 10)
+       AND (expires_at <= ? OR n <= ?)`,
     log,
     log,
     at,
-    last - maxJournal,
+    last - maxLogEntries,
   );
   return undefined;
 }

@@ -30,19 +30,19 @@ export function move(
 }
 
 /** Returns the summary row of a task. */
-export function summaryRow({ database }: Transaction, seq: number): Row {
-  const row = database.get(`SELECT ${summaryColumns} FROM task WHERE seq = ?`, seq);
-  if (!row) throw new Error(`task ${seq} is gone within its own transaction`);
+export function summaryRow({ database }: Transaction, rowid: number): Row {
+  const row = database.get(`SELECT ${summaryColumns} FROM task WHERE rowid = ?`, rowid);
+  if (!row) throw new Error(`task ${rowid} is gone within its own transaction`);
   return row;
 }
 
 /** Returns the summary row of a task, if an observer is subscribed to its state. */
 export function wantedRow(
   transaction: Transaction,
-  seq: number,
+  rowid: number,
   status: TaskStatus,
 ): Row | undefined {
-  return transaction.wanted.has(status) ? summaryRow(transaction, seq) : undefined;
+  return transaction.wanted.has(status) ? summaryRow(transaction, rowid) : undefined;
 }
 
 /** Returns the state of a row. */

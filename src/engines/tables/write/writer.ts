@@ -20,11 +20,11 @@ import type {
 import { claim } from './claim.js';
 import { command, rerun } from './commands.js';
 import { Counters } from './counters.js';
-import { restartDelays } from './delays.js';
 import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
 import { dropExpired, makeSearchable, prune } from './maintenance.js';
 import { register } from './processes.js';
+import { restartDelays } from './restart-delays.js';
 import { Rollups } from './rollup.js';
 import {
   fire,
@@ -129,10 +129,10 @@ export class Writer {
     );
     const left = simple.length > 0 ? succeed(this.#transaction, simple) : new Set();
     return writes.map((write) => {
-      const alone = write.kind !== 'finish' || !isSimple(write) || left.has(write.seq);
+      const alone = write.kind !== 'finish' || !isSimple(write) || left.has(write.rowid);
       const value = alone
         ? this.#write(write, at)
-        : wantedRow(this.#transaction, write.seq, 'success');
+        : wantedRow(this.#transaction, write.rowid, 'success');
       return value === undefined ? undefined : { ok: true, value };
     });
   }

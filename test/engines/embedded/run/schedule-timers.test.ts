@@ -183,6 +183,6 @@ describe('schedules', () => {
       next_at: dueAt + step,
     });
     apply(fire());
-    expect(database.all('SELECT seq FROM task')).toHaveLength(1);
+    expect(database.all('SELECT rowid FROM task')).toHaveLength(1);
   });
 });

@@ -31,20 +31,20 @@ describe('the slots of a process', () => {
       runner,
       clock: systemClock,
       finished: async () => 'reported',
-      abandoned: async ({ seq }) => abandoned.push(seq) > 0,
+      abandoned: async ({ rowid }) => abandoned.push(rowid) > 0,
       logged: () => {},
       freed: () => {},
       stuckChanged: () => {},
       logger: recordingLogger().logger,
     });
-    const begin = (seq: number, attempt: number) =>
-      slots.run([seq, `id-${seq}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
+    const begin = (rowid: number, attempt: number) =>
+      slots.run([rowid, `id-${rowid}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
     return { slots, signals, abandoned, begin };
   }
 
   it('cancel an attempt that was cancelled between its claim and its start', () => {
     const { slots, signals, begin } = runningSlots();
-    slots.cancel([{ seq: 1, attempt: 1 }]);
+    slots.cancel([{ rowid: 1, attempt: 1 }]);
     begin(1, 1);
     begin(2, 1);
     expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
@@ -52,7 +52,7 @@ describe('the slots of a process', () => {
 
   it('do not cancel a later attempt of the same task', () => {
     const { slots, signals, begin } = runningSlots();
-    slots.cancel([{ seq: 1, attempt: 1 }]);
+    slots.cancel([{ rowid: 1, attempt: 1 }]);
     begin(1, 2);
     slots.cancel([]);
     begin(1, 1);
@@ -62,9 +62,9 @@ describe('the slots of a process', () => {
   it('abandon an attempt once, however often its cancellation is read', async () => {
     const { slots, signals, abandoned, begin } = runningSlots();
     begin(1, 1);
-    for (let n = 0; n < 3; n++) slots.cancel([{ seq: 1, attempt: 1 }]);
+    for (let n = 0; n < 3; n++) slots.cancel([{ rowid: 1, attempt: 1 }]);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    slots.cancel([{ seq: 1, attempt: 1 }]);
+    slots.cancel([{ rowid: 1, attempt: 1 }]);
     await new Promise((resolve) => setTimeout(resolve, 30));
     expect(signals[0]?.aborted).toBe(true);
     expect(abandoned).toEqual([1]);

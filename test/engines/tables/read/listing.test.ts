@@ -85,8 +85,8 @@ beforeAll(async () => {
     };
     const result =
       n % 4 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-    for (const [seq, , , , , attempt] of claimed)
-      write({ kind: 'finish', seq, owner: 'o', attempt, at: now + n, result });
+    for (const [rowid, , , , , attempt] of claimed)
+      write({ kind: 'finish', rowid, owner: 'o', attempt, at: now + n, result });
   }
   write({ kind: 'makeSearchable', limit: 1000 });
 });
@@ -127,7 +127,7 @@ const sorts: Partial<TaskQuery>[] = [
  */
 function costly(details: readonly string[]): string[] {
   return details.filter((detail) =>
-    /^SCAN (task|tag|attempt|log|rollup|journal|shared)\b(?! USING)/.test(detail),
+    /^SCAN (task|tag|attempt|log|rollup|shared_log|shared)\b(?! USING)/.test(detail),
   );
 }
 
@@ -248,13 +248,13 @@ describe('a list of rare tasks that is sorted by a value', () => {
       });
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
       // One state has many more tasks than a page examines, and the other has fewer.
-      const finishes = claimed.map(([seq, , , , , attempt], index): Write => {
+      const finishes = claimed.map(([rowid, , , , , attempt], index): Write => {
         const failed = (batch + index) % 7 === 0;
         const ms = (index * 7919 + batch * 104_729) % 90_000;
         const result = failed
           ? { status: 'failed' as const, error }
           : { status: 'success' as const };
-        return { kind: 'finish', seq, owner: 'o', attempt, at: now + ms, result };
+        return { kind: 'finish', rowid, owner: 'o', attempt, at: now + ms, result };
       });
       writer.apply({ writes: finishes, claim: undefined, at: now, wanted: [] });
     }

@@ -42,8 +42,15 @@ async function open(queues: number): Promise<Database> {
     const writes: Write[] = [{ kind: 'enqueue', tasks }];
     return writer.apply({ writes, claim: request, at: now, wanted: [] }).claimed;
   };
-  const writes = store(true).map(([seq, , , , , attempt], n): Write => {
-    return { kind: 'finish', seq, owner: 'o', attempt, at: now + n, result: { status: 'success' } };
+  const writes = store(true).map(([rowid, , , , , attempt], n): Write => {
+    return {
+      kind: 'finish',
+      rowid,
+      owner: 'o',
+      attempt,
+      at: now + n,
+      result: { status: 'success' },
+    };
   });
   writer.apply({ writes, claim: undefined, at: now, wanted: [] });
   store(false);

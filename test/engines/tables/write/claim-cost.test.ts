@@ -67,22 +67,22 @@ class Bench {
   }
 
   /** Claims tasks and returns their names. */
-  claim(limit: number, at = now): { seq: number; name: string; attempt: number }[] {
+  claim(limit: number, at = now): { rowid: number; name: string; attempt: number }[] {
     const { claimed } = this.writer.apply({
       writes: [],
       claim: { owner: 'o', names: this.names, limit, at },
       at,
       wanted: [],
     });
-    return claimed.map(([seq, , name, , , attempt]) => ({ seq, name, attempt }));
+    return claimed.map(([rowid, , name, , , attempt]) => ({ rowid, name, attempt }));
   }
 
-  finish(tasks: readonly { seq: number; attempt: number }[]): void {
+  finish(tasks: readonly { rowid: number; attempt: number }[]): void {
     this.write(
       ...tasks.map(
-        ({ seq, attempt }): Write => ({
+        ({ rowid, attempt }): Write => ({
           kind: 'finish',
-          seq,
+          rowid,
           attempt,
           owner: 'o',
           at: now,

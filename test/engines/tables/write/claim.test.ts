@@ -55,11 +55,11 @@ describe('a claim', () => {
     return result;
   };
   const finish = (claimed: BatchResult['claimed'], retryIn?: number): Write[] =>
-    claimed.map(([seq, , , , , attempt]) => {
+    claimed.map(([rowid, , , , , attempt]) => {
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
       return {
         kind: 'finish',
-        seq,
+        rowid,
         owner: 'o',
         attempt,
         at: now,

@@ -70,10 +70,10 @@ class Real {
     const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f'.repeat(16) };
     this.now += ms;
     this.write<'finish'>(
-      ...claimed.map(([seq, , , , , attempt]): Extract<Write, { kind: 'finish' }> => {
+      ...claimed.map(([rowid, , , , , attempt]): Extract<Write, { kind: 'finish' }> => {
         const result =
-          seq % 5 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-        return { kind: 'finish', seq, owner: 'o', attempt, at: this.now, result };
+          rowid % 5 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
+        return { kind: 'finish', rowid, owner: 'o', attempt, at: this.now, result };
       }),
     );
   }
