@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { answersOf } from '../connection/pipelines.js';
+import { redisScript, runScript } from '../connection/redis-script.js';
 import { cancelledPrefix, jobFields } from '../jobs/task-job.js';
 
 /** The keys of the BullMQ queue whose locks are taken. */
@@ -48,6 +48,35 @@ function cancelledToken(token: string): string {
 const startsField = 'ats';
 
 /**
+ * Takes the missing locks of jobs that still run as the same attempt. It is one step, so that no
+ * process can start a job again between the comparison and the change of its lock. KEYS: the list
+ * of running jobs, then the hash and the lock of each job. ARGV: the duration in milliseconds, the
+ * fields with the count of starts and with the cancel request, then the id, the token and the count
+ * of starts of each job, which is empty if it is unknown.
+ */
+const take = redisScript(`
+local answers = {}
+for n = 1, (#KEYS - 1) / 2 do
+  local job, lock = KEYS[2 * n], KEYS[2 * n + 1]
+  local id, token, starts = ARGV[3 * n + 1], ARGV[3 * n + 2], ARGV[3 * n + 3]
+  local fields = redis.call('HMGET', job, ARGV[2], ARGV[3])
+  local isSame = redis.call('LPOS', KEYS[1], id) and (starts == '' or starts == fields[1])
+  if isSame then
+    redis.call('SET', lock, token, 'PX', ARGV[1], 'NX')
+  end
+  answers[n] = { isSame and 1 or 0, redis.call('GET', lock), fields[1], fields[2] }
+end
+return answers
+`);
+
+type LockAnswer = [
+  isSame: number,
+  held: string | null,
+  starts: string | null,
+  cancelling: string | null,
+];
+
+/**
  * Takes missing locks. It leaves alone a lock that another process holds, and a job that no longer
  * runs or has been started again since.
  */
@@ -56,45 +85,27 @@ export async function takeLocks(
   scope: LockScope,
   jobs: readonly Unlocked[],
 ): Promise<TakenLocks> {
-  const pipeline = redis.pipeline();
-  for (const { jobId, token } of jobs) {
-    pipeline.set(lockKey(scope, jobId), token, 'PX', scope.duration, 'NX');
-    pipeline.get(lockKey(scope, jobId));
-    pipeline.lpos(scope.active, jobId);
-    pipeline.hmget(scope.jobKey(jobId), startsField, jobFields.cancelling);
-  }
-  const answers = await answersOf(pipeline);
+  const answers = (await runScript(
+    redis,
+    take,
+    [scope.active, ...jobs.flatMap(({ jobId }) => [scope.jobKey(jobId), lockKey(scope, jobId)])],
+    [
+      ...[scope.duration, startsField, jobFields.cancelling],
+      ...jobs.flatMap(({ jobId, token, starts = '' }) => [jobId, token, starts]),
+    ],
+  )) as LockAnswer[];
   const taken = new Set<string>();
   const cancelled = new Map<string, string>();
   const gone = new Set<string>();
-  const wrong: Unlocked[] = [];
-  for (const [n, job] of jobs.entries()) {
-    const [set, held, position, fields] = answers.slice(n * 4, n * 4 + 4);
-    const [starts, isCancelled] = fields as (string | null)[];
-    const isSame =
-      typeof position === 'number' && (job.starts === undefined || job.starts === starts);
-    if (set === 'OK' && !isSame) wrong.push(job);
+  for (const [n, { jobId, token }] of jobs.entries()) {
+    const [isSame, held, starts, cancelling] = answers[n] as LockAnswer;
     // Another call in this process may just have taken it.
-    if (held === job.token && isSame) taken.add(job.jobId);
-    if (isSame && isCancelled && (held === job.token || held === cancelledToken(job.token)))
-      cancelled.set(job.jobId, String(held));
-    if (starts === null) gone.add(job.jobId);
+    if (held === token && isSame) taken.add(jobId);
+    if (isSame && cancelling && (held === token || held === cancelledToken(token)))
+      cancelled.set(jobId, held);
+    if (starts === null) gone.add(jobId);
   }
-  await releaseLocks(redis, scope, wrong);
   return { taken, cancelled, gone };
-}
-
-/** Releases locks, except those that now hold another token. */
-async function releaseLocks(
-  redis: Redis,
-  scope: LockScope,
-  jobs: readonly Unlocked[],
-): Promise<void> {
-  if (jobs.length === 0) return;
-  const keys = jobs.map(({ jobId }) => lockKey(scope, jobId));
-  const held = await redis.mget(keys);
-  const own = keys.filter((_, n) => held[n] === jobs[n]?.token);
-  if (own.length > 0) await redis.del(own);
 }
 
 export function lockKey(scope: Pick<LockScope, 'jobKey'>, jobId: string): string {
