@@ -10,7 +10,7 @@ import { stoppedClock, turnableClock } from '../helpers/clock.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { cheapHash, password, scryptHash } from '../helpers/passwords.js';
 import { quickest } from '../helpers/quickest.js';
-import { waitFor } from '../helpers/wait.js';
+import { sleep, waitFor } from '../helpers/wait.js';
 
 const fast = { floor: 0 };
 let app: LoginApp;
@@ -142,6 +142,18 @@ describe('the limit of login attempts', () => {
       429,
     );
     await other.close();
+  });
+
+  it('succeeds with a store that answers each call within its time limit', async () => {
+    const store = memoryStore();
+    const slowly = <A extends unknown[], T>(call: (...args: A) => Promise<T>) => {
+      return async (...args: A): Promise<T> => {
+        await sleep(0.55);
+        return call(...args);
+      };
+    };
+    await start({ store: { ...store, get: slowly(store.get), replace: slowly(store.replace) } });
+    expect((await postJson(app.login, { username: 'admin', password })).status).toBe(200);
   });
 
   it('answers 503 and asks no strategy if the store does not answer', async () => {

@@ -1,5 +1,5 @@
 import type { SharedStore, StoreValue } from '../../store/shared-store.js';
-import { askStore, storeUnavailable } from '../time-limit.js';
+import { storeUnavailable } from '../time-limit.js';
 import {
   type Admitted,
   type BucketRule,
@@ -11,7 +11,7 @@ import {
   take,
 } from './bucket.js';
 
-/** Buckets in a store. Every method rejects with STORE_UNAVAILABLE if the store does not answer. */
+/** Buckets in a store. A method rejects if a call to the store does. */
 export interface Buckets {
   /** Returns the refusal if an attempt would be refused now. Writes nothing. */
   refusalOf(key: string, rule: BucketRule, now: number): Promise<Refused | undefined>;
@@ -27,8 +27,8 @@ export interface Buckets {
   ): Promise<void>;
 }
 
-/** Maximum number of attempts to change a bucket that other processes change at the same time. */
-const maxRaces = 100;
+/** Milliseconds after which a bucket that other processes keep changing is not read again. */
+const maxRacing = 1000;
 
 /**
  * Creates buckets in a store under `prefix`. Processes that use the same store share the counts.
@@ -66,17 +66,16 @@ export function bucketsIn(store: SharedStore, prefix: string): Buckets {
       state: BucketState | undefined,
     ) => { state: BucketState | undefined; answer: T } | { unchanged: T },
   ): Promise<T> =>
-    inTurn(key, () =>
-      askStore(async () => {
-        for (let race = 0; race < maxRaces; race++) {
-          const before = await read(key);
-          const changed = change(stateOf(before));
-          if ('unchanged' in changed) return changed.unchanged;
-          if (await replace(key, before, changed.state, rule, now)) return changed.answer;
-        }
-        throw storeUnavailable();
-      }),
-    );
+    inTurn(key, async () => {
+      const began = performance.now();
+      do {
+        const before = await read(key);
+        const changed = change(stateOf(before));
+        if ('unchanged' in changed) return changed.unchanged;
+        if (await replace(key, before, changed.state, rule, now)) return changed.answer;
+      } while (performance.now() - began < maxRacing);
+      throw storeUnavailable();
+    });
 
   return {
     refusalOf: async (key, rule, now) => refusalOf(stateOf(await read(key)), rule, now),

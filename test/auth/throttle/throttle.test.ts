@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@je
 import { type Buckets, bucketsIn } from '../../../src/auth/throttle/buckets.js';
 import { type ThrottleOptions, throttleOption } from '../../../src/auth/throttle/limits.js';
 import { createThrottle, type Familiar } from '../../../src/auth/throttle/throttle.js';
+import { limitedStore } from '../../../src/auth/time-limit.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { everyStore, keysIn, type TwoViews } from '../../helpers/stores.js';
@@ -306,7 +307,7 @@ describe('the throttle', () => {
     let down = false;
     const replace: SharedStore['replace'] = (...args) =>
       down ? Promise.reject(new Error('down')) : store.replace(...args);
-    const { enter, fail } = throttleAt({}, bucketsIn({ ...store, replace }, ''));
+    const { enter, fail } = throttleAt({}, bucketsIn(limitedStore({ ...store, replace }), ''));
     for (let n = 0; n < 5; n++) {
       const counted = await enter();
       down = true;
