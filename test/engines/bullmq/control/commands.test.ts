@@ -669,6 +669,32 @@ describe('while the memory of Redis is full', () => {
     ]).toEqual([undefined, 'success', 'pending']);
   });
 
+  it('statistics can be read although those of new ends cannot be written', async () => {
+    const tasks = manager();
+    const { passed, open } = gate();
+    const note = tasks.task('note', () => passed);
+    await tasks.start();
+    const id = await note.enqueue();
+    await waitFor(async () => (await statusOf(tasks, id)) === 'running');
+    await redis.config('SET', 'maxmemory', '1mb');
+    open();
+    // The process tries to write the statistics of the end within this time.
+    await sleep(1.5);
+    const [workers, failures] = await Promise.all([
+      tasks.aggregate('workers'),
+      tasks.aggregate('failures'),
+      tasks.aggregate('metrics'),
+      tasks.aggregate('statsSnapshot'),
+    ]);
+    expect([workers.length, failures.items]).toEqual([1, []]);
+    await redis.config('SET', 'maxmemory', '0');
+    await waitFor(async () => (await statusOf(tasks, id)) === 'success', 15);
+    await waitFor(
+      async () => (await tasks.aggregate('metrics')).functions[0]?.counts.success === 1,
+      15,
+    );
+  });
+
   it('the end of a cancelled task is stored once there is room again', async () => {
     const tasks = manager({ lockDuration: 60_000 });
     const { passed, open } = gate();
