@@ -1,3 +1,8 @@
+/*
+ * Waits with a limit. Timers of the engines are in `engines/embedded/clock.ts`, and wake-ups in
+ * `engines/notifier.ts`.
+ */
+
 /** Number of steps that a wait consists of. */
 const steps = 5;
 
@@ -26,4 +31,24 @@ export function afterWaiting(milliseconds: number, expired: () => void): () => v
     clearTimeout(timer);
     clearImmediate(last);
   };
+}
+
+/**
+ * Resolves to an answer that comes within the given number of milliseconds. Otherwise rejects with
+ * the error that `late` returns, and ignores the answer.
+ */
+export async function inTime<T>(
+  answer: Promise<T>,
+  milliseconds: number,
+  late: () => Error,
+): Promise<T> {
+  let stopWaiting = (): void => {};
+  const expired = new Promise<never>((_resolve, reject) => {
+    stopWaiting = afterWaiting(milliseconds, () => reject(late()));
+  });
+  try {
+    return await Promise.race([answer, expired]);
+  } finally {
+    stopWaiting();
+  }
 }

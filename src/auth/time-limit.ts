@@ -1,6 +1,6 @@
 import { isReported, TaskflowError } from '../errors.js';
 import type { SharedStore } from '../store/shared-store.js';
-import { afterWaiting } from '../waiting.js';
+import { inTime } from '../waiting.js';
 
 /**
  * Calls a function with a signal that aborts after `seconds`. Then it rejects with a
@@ -11,20 +11,12 @@ export async function withTimeLimit<T>(
   call: (signal: AbortSignal) => T | Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  let stopWaiting = (): void => {};
-  const late = new Promise<never>((_resolve, reject) => {
-    stopWaiting = afterWaiting(seconds * 1000, () => {
-      const error = new Error(`no answer within ${seconds} s`);
-      error.name = 'TimeoutError';
-      controller.abort(error);
-      reject(error);
-    });
+  return inTime((async () => call(controller.signal))(), seconds * 1000, () => {
+    const error = new Error(`no answer within ${seconds} s`);
+    error.name = 'TimeoutError';
+    controller.abort(error);
+    return error;
   });
-  try {
-    return await Promise.race([(async () => call(controller.signal))(), late]);
-  } finally {
-    stopWaiting();
-  }
 }
 
 /** Seconds that a request waits for the store. */

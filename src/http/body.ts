@@ -2,6 +2,7 @@ import type { Http2ServerRequest } from 'node:http2';
 import type { Context, Middleware } from 'koa';
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
+import { inTime } from '../waiting.js';
 
 /** Types of body that a route can accept. */
 type BodyType = 'json' | 'form';
@@ -130,27 +131,20 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
     formLimit: limit,
     patchNode: false,
   });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const error = new TaskflowError(
-      'REQUEST_TIMEOUT',
-      `The body was not there within ${bodyTimeout} seconds.`,
-      {
-        headers: { Connection: 'close' },
-      },
-    );
-    timer = setTimeout(() => reject(error), bodyTimeout * 1000);
-  });
   const parsing = Promise.resolve(parser(ctx, async () => {}));
   try {
-    await Promise.race([parsing, late]);
+    await inTime(parsing, bodyTimeout * 1000, bodyIsLate);
   } catch (error) {
-    // The parser may still be reading until the connection closes. Its late rejection is ignored.
-    parsing.catch(() => {});
     throw bodyError(error, limit);
-  } finally {
-    clearTimeout(timer);
   }
+}
+
+function bodyIsLate(): TaskflowError {
+  return new TaskflowError(
+    'REQUEST_TIMEOUT',
+    `The body did not arrive within ${bodyTimeout} seconds.`,
+    { headers: { Connection: 'close' } },
+  );
 }
 
 function bodyError(error: unknown, limit: number): TaskflowError {

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { rangeError, wrongType } from '../../../options.js';
-import { afterWaiting } from '../../../waiting.js';
+import { afterWaiting, inTime } from '../../../waiting.js';
 import {
   checkWhole,
   type PlainOptions,
@@ -208,19 +208,8 @@ export class RedisTimeout extends Error {
  * Resolves to the answer, or rejects with RedisTimeout: a connection may be dead although neither
  * end has closed it.
  */
-export async function withinTime<T>(
-  answer: Promise<T>,
-  milliseconds = timeouts.answer,
-): Promise<T> {
-  let stopWaiting = (): void => {};
-  const late = new Promise<never>((_, reject) => {
-    stopWaiting = afterWaiting(milliseconds, () => reject(new RedisTimeout(milliseconds)));
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    stopWaiting();
-  }
+export function withinTime<T>(answer: Promise<T>, milliseconds = timeouts.answer): Promise<T> {
+  return inTime(answer, milliseconds, () => new RedisTimeout(milliseconds));
 }
 
 /**
