@@ -156,13 +156,18 @@ describe('GET P/:id', () => {
     expect((await ask(`${shown.url}/tasks/${ids[1]}`)).json).toMatchObject({ args: ['4111'] });
   });
 
-  it.each(['/01890000-0000-7000-8000-000000000000', '/nothing', '/__proto__', '/%00', '/%'])(
+  it.each(['/01890000-0000-7000-8000-000000000000', '/nothing', '/__proto__', '/%00'])(
     'answers %s with 404',
     async (path) => {
       const answer = await get(path);
       expect([answer.status, code(answer)]).toEqual([404, 'TASK_NOT_FOUND']);
     },
   );
+
+  it('answers a path that is not valid percent-encoded with 400', async () => {
+    const answer = await get('/%');
+    expect([answer.status, code(answer)]).toEqual([400, 'INVALID_INPUT']);
+  });
 });
 
 describe('GET P/metrics', () => {

@@ -34,8 +34,11 @@ import { openAttachedWindow } from './window.js';
 
 /** Timeouts in milliseconds: for one answer of BullMQ, and for a command to many jobs. */
 const timeouts = { answer: 5000, command: 120_000 };
-/** Milliseconds that the first answers wait for the queues to be read. */
-const firstRead = 5000;
+/**
+ * Milliseconds that the first answers wait for the queues to be read. That takes several answers of
+ * Redis, one after the other.
+ */
+const firstRead = 10_000;
 /** Milliseconds between two attempts to read the queues for the first time. */
 const openInterval = 500;
 /** Milliseconds that `close` waits for Redis. */
@@ -80,9 +83,12 @@ export class AttachedEngine implements EngineReader, EngineControl {
     this.#availability = new RedisAvailability(options.logger);
     this.#pauses = new AttachedPauses(this.#queues);
     this.#firstRead = new Promise((resolve) => {
-      this.#settleFirstRead = resolve;
+      const timer = setTimeout(resolve, firstRead).unref();
+      this.#settleFirstRead = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
-    setTimeout(this.#settleFirstRead, firstRead).unref();
     for (const queue of queues) this.#listen(queue);
     this.#opening = runInEmptyContext(() => this.#open());
     this.#opening.catch(() => undefined);
