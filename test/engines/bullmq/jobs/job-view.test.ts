@@ -127,13 +127,15 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
         throw new Error('no');
       };
       const [first, second] = [managerOf(options()), managerOf(options())];
-      const work = first.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
+      // The first process stops before the second attempt is due, also on a slow machine.
+      const settings = { retries: 1, delay: 3, deadline: 3.2 };
+      const work = first.task('work', handler, settings);
       await first.start();
       const id = await work.enqueue();
       await waitFor(async () => (await first.get(id))?.error);
       await first.stop();
-      await sleep(1.2);
-      second.task('work', handler, { retries: 1, delay: 0.8, deadline: 1 });
+      await sleep(settings.deadline);
+      second.task('work', handler, settings);
       const notified: unknown[] = [];
       second.on('failed', ({ startedAt, duration }) => notified.push({ startedAt, duration }));
       await second.start();
@@ -179,7 +181,7 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
         if (fails) throw new Error('no');
         return 1;
       };
-      const work = first.task('work', handler, { retries: 3, delay: 0.3 });
+      const work = first.task('work', handler, { retries: 3, delay: 3 });
       await first.start();
       const id = await work.enqueue();
       await waitFor(async () => (await first.get(id))?.error);
@@ -204,7 +206,7 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
 
       // Its next attempt is one like any other.
       fails = false;
-      second.task('work', handler, { retries: 3, delay: 0.3 });
+      second.task('work', handler, { retries: 3, delay: 3 });
       await without.stop();
       await second.start();
       await second.control({ action: 'run', ids: [id] }, { actor: 'test' });
