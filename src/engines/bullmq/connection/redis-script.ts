@@ -12,18 +12,34 @@ export function redisScript(text: string): RedisScript {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 
-/** Runs a script by its hash. Its text is sent only if Redis does not have the script. */
+/** A key or an argument of a script. */
+export type ScriptValue = string | number | Buffer;
+
+/**
+ * Runs a script by its hash. Its text is sent only if Redis does not have the script.
+ *
+ * @param sending The scripts whose texts are on their way on this connection. If many calls find at
+ * once that Redis lacks a script, only the first of them sends the text.
+ */
 export async function runScript(
   redis: Redis,
-  { text, sha }: RedisScript,
-  keys: readonly string[],
-  args: readonly (string | number)[],
+  script: RedisScript,
+  keys: readonly ScriptValue[],
+  args: readonly ScriptValue[],
+  sending?: Set<RedisScript>,
 ): Promise<unknown> {
+  const { text, sha } = script;
   try {
     return await redis.evalsha(sha, keys.length, ...keys, ...args);
   } catch (error) {
     if (!isForgotten(error)) throw error;
-    return redis.eval(text, keys.length, ...keys, ...args);
+  }
+  if (sending?.has(script)) return runScript(redis, script, keys, args);
+  sending?.add(script);
+  try {
+    return await redis.eval(text, keys.length, ...keys, ...args);
+  } finally {
+    sending?.delete(script);
   }
 }
 

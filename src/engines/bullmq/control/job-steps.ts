@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { type KeepJobs, QueueKeys, type RedisClient, type RedisConnection } from 'bullmq';
+import { type KeepJobs, QueueKeys, type RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { lentConnection } from '../connection/engine-connection.js';
-import { plainError } from '../connection/redis-connection.js';
-import { scriptTransaction } from '../connection/redis-script.js';
+import { type RedisScript, runScript, type ScriptValue } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
-import type { EngineKeys } from '../keys.js';
-import { listedJob, listFields } from '../read/job-source.js';
-import { StepBackend, type StepCommand, type StepJob } from './step-backend.js';
+import { type EngineKeys, markers } from '../keys.js';
+import { listedJob } from '../read/job-source.js';
+import { StepBackend, type StepJob, type StepMove } from './step-backend.js';
 import { recordOfEnd, recordOfRemoval } from './step-records.js';
-import { commandOf, defineSteps, lockScript, type StepScript } from './step-scripts.js';
+import { type StepScript, textOfStep } from './step-scripts.js';
+import { type StepPart, type StepRow, verdicts, wholeStep } from './whole-step.js';
 
 /** The result of a command to one job. */
 export interface StepAnswer {
@@ -43,50 +43,25 @@ interface JobStepsDeps {
   kept: KeepJobs;
 }
 
-/** One step: the script that decides, and the commands of BullMQ that follow. */
+/** One step: the script that decides, and the script of BullMQ that follows. */
 interface Step {
   script: StepScript;
   /** Unix milliseconds. Default: 0, for scripts that use no time. */
   at?: number;
   /** The value of the command for the script. */
   given?: string | number;
-  move?(backend: StepBackend, job: StepJob): StepCommand[];
+  move?(backend: StepBackend, job: StepJob): StepMove;
 }
 
-/** A step, and the promise of its caller. */
-interface Call {
-  place: JobRef;
-  step: Step;
-  /** The value of the lock under which the job is moved. */
-  token: string;
-  resolve(answer: StepAnswer): void;
-  reject(error: unknown): void;
-}
+/** Steps that work while the memory of Redis is full. A removal makes room again. */
+const needNoMemory: ReadonlySet<StepScript> = new Set(['remove', 'look', 'forget']);
+
+/** The scripts of BullMQ on a connection, by name. BullMQ's types do not declare them. */
+type BullmqScripts = Readonly<Record<string, { lua: string; numberOfKeys: number }>>;
 
 /**
- * Maximum number of jobs per transaction. Redis does nothing else during a transaction, but a
- * transaction per job would cost this process more.
- */
-const shared = 20;
-
-/** Steps that work without a transaction, which Redis refuses if its memory is full. */
-const needNoMemory: ReadonlySet<StepScript> = new Set(['remove', 'look']);
-
-/** A connection or transaction of ioredis. BullMQ's types declare only part of it. */
-type Target = Pick<Redis, 'eval' | 'hmget'> & {
-  runCommand(name: string, args: unknown[]): unknown;
-};
-
-/** One command of a step. */
-type Send = (target: Target) => unknown;
-
-/** What Redis answered to a command of a transaction. */
-type Answer = readonly [Error | null, unknown];
-
-/**
- * Runs commands on single jobs. Each is part of one transaction: our script, which decides,
- * BullMQ's step, which moves the job, and a script that records what this means for our keys. Calls
- * in the same turn of the event loop share transactions and a round trip.
+ * Runs commands on single jobs. Each is one script, so that Redis never executes it in half: our
+ * part decides, BullMQ's part moves the job, and another part records what this means for our keys.
  */
 export class JobSteps {
   readonly #redis: Redis;
@@ -96,8 +71,10 @@ export class JobSteps {
   readonly #names: QueueKeys;
   readonly #backends = new Map<string, StepBackend>();
   readonly #process = randomUUID();
+  readonly #scripts = new Map<string, RedisScript>();
+  /** The scripts whose texts are on their way to Redis. */
+  readonly #sending = new Set<RedisScript>();
   #calls = 0;
-  #waiting: Call[] = [];
 
   constructor({ redis, keys, kept }: JobStepsDeps) {
     this.#redis = redis;
@@ -105,7 +82,6 @@ export class JobSteps {
     this.#kept = kept;
     this.#names = new QueueKeys(keys.prefix);
     this.#connection = lentConnection(redis);
-    defineSteps(redis);
   }
 
   /** Cancels a waiting job, or requests that a running one is cancelled. `by`: the user. */
@@ -162,119 +138,44 @@ export class JobSteps {
     await this.#backend(queue).pause(isPaused);
   }
 
-  #step(place: JobRef, step: Step): Promise<StepAnswer> {
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.#flush());
-      this.#calls += 1;
-      this.#waiting.push({
-        place,
-        step,
-        token: `${this.#process}:${this.#calls}`,
-        resolve,
-        reject,
-      });
-    });
+  async #step(place: JobRef, step: Step): Promise<StepAnswer> {
+    const { scriptsSet } = (await this.#connection.client) as unknown as {
+      scriptsSet: BullmqScripts;
+    };
+    const { script, keys, args } = wholeStep(this.#partsOf(place, step, scriptsSet), this.#scripts);
+    const row = await runScript(this.#redis, script, keys, args, this.#sending);
+    return answerOf(place, step, row as StepRow);
   }
 
-  #flush(): void {
-    const calls = this.#waiting.splice(0);
-    for (let from = 0; from < calls.length; from += shared)
-      void this.#send(calls.slice(from, from + shared));
-  }
-
-  async #send(calls: readonly Call[]): Promise<void> {
-    try {
-      const client = await this.#connection.client;
-      await this.#execute(client, calls);
-    } catch (error) {
-      // If its memory is full, Redis refuses every transaction, and deletions make room again.
-      const isFull = plainError(error).message.startsWith('OOM');
-      for (const call of calls)
-        if (isFull && needNoMemory.has(call.step.script)) void this.#sendApart(call);
-        else call.reject(error);
-    }
-  }
-
-  /**
-   * Executes steps in one transaction. It contains the scripts, because a step must not be executed
-   * in half if Redis lacks one of them.
-   */
-  async #execute(client: RedisClient, calls: readonly Call[]): Promise<void> {
-    const transaction = scriptTransaction(client, true);
-    const commands = calls.map((call) => this.#commandsOf(call));
-    for (const send of commands.flat()) send(transaction as unknown as Target);
-    const answers = await transaction.exec();
-    if (!answers) throw new Error('the transaction was dropped');
-    let at = 0;
-    for (const [n, call] of calls.entries()) {
-      const own = answers.slice(at, at + (commands[n]?.length ?? 0));
-      at += own.length;
-      settle(call, own);
-    }
-  }
-
-  /** Sends the commands of a step one by one. */
-  async #sendApart(call: Call): Promise<void> {
-    try {
-      const client = (await this.#connection.client) as unknown as Target;
-      const answers: Answer[] = [];
-      for (const send of this.#commandsOf(call)) answers.push([null, await send(client)]);
-      settle(call, answers);
-    } catch (error) {
-      call.reject(error);
-    }
-  }
-
-  /** The commands of a step. */
-  #commandsOf(call: Call): Send[] {
-    const { place, token, step } = call;
-    const { queue, jobId } = place;
-    const scripts = this.#scriptsOf(call);
-    const read: Send = (target) => target.hmget(this.#keys.ofQueue(queue, jobId), ...listFields);
-    switch (step.script) {
-      case 'remove': {
-        const lock = this.#keys.ofQueue(queue, `${jobId}:lock`);
-        const takeLock: Send = (target) =>
-          target.eval(lockScript, 2, this.#keys.cancelling, lock, token);
-        // A job must be read before it is removed.
-        return [read, takeLock, ...scripts, recordOfRemoval(this.#keys, place)];
-      }
-      case 'cancel':
-        return [
-          ...scripts,
-          recordOfEnd(this.#keys, { ...place, marker: 'cancelled', at: step.at ?? 0 }),
-          read,
-        ];
-      default:
-        return [...scripts, read];
-    }
-  }
-
-  /** Our script that decides, and BullMQ's scripts that follow. */
-  #scriptsOf({
-    place: { queue, jobId },
-    token,
-    step: { script, at = 0, given = '', move },
-  }: Call): Send[] {
+  #partsOf(
+    { queue, jobId }: JobRef,
+    { script, at = 0, given = '', move }: Step,
+    scripts: BullmqScripts,
+  ): Parameters<typeof wholeStep>[0] {
+    this.#calls += 1;
+    const token = `${this.#process}:${this.#calls}`;
     const { cancelling, changes, signals } = this.#keys;
     const backend = this.#backend(queue);
-    const keys = [
-      this.#keys.marked(queue, 'cancelled'),
-      this.#keys.marked(queue, 'interrupted'),
-      cancelling,
-      changes,
-      signals,
-    ];
-    const args = [backend.toKey(''), jobId, token, at, keyOf(queue, jobId), keptEntries, given];
-    const moves = move?.(backend, { jobId, token, at }) ?? [];
-    return [
-      (target) => target.runCommand(commandOf(script), [...keys, ...args]),
-      ...moves.map(
-        ({ name, args: own }): Send =>
-          (target) =>
-            backend.execCommand(target as never, name, own),
-      ),
-    ];
+    const marked = markers.map((marker) => this.#keys.marked(queue, marker));
+    const key = keyOf(queue, jobId);
+    return {
+      decide: {
+        name: script,
+        text: textOfStep(script),
+        keys: [...marked, cancelling, changes, signals],
+        args: [backend.toKey(''), jobId, token, at, key, keptEntries, given],
+      },
+      move: move && partOf(move(backend, { jobId, token, at }), scripts),
+      record: this.#recordOf(script, { queue, jobId }, at),
+      readsFirst: script === 'remove',
+      needsMemory: !needNoMemory.has(script),
+    };
+  }
+
+  #recordOf(script: StepScript, place: JobRef, at: number): StepPart | undefined {
+    if (script === 'remove') return recordOfRemoval(this.#keys, place);
+    if (script !== 'cancel') return undefined;
+    return recordOfEnd(this.#keys, { ...place, marker: 'cancelled', at });
   }
 
   #backend(queue: string): StepBackend {
@@ -299,40 +200,27 @@ export class JobSteps {
   }
 }
 
-function settle(call: Call, answers: readonly Answer[]): void {
-  try {
-    const values = answers.map(([error, value]) => {
-      if (error) throw error;
-      return value;
-    });
-    call.resolve(answerOf(call, values));
-  } catch (error) {
-    call.reject(error);
-  }
+/** Returns a script of BullMQ as a part of a step. */
+function partOf({ name, args }: StepMove, scripts: BullmqScripts): StepPart {
+  const script = scripts[name];
+  if (!script) throw new Error(`BullMQ has no script '${name}'`);
+  const values = args.flat() as ScriptValue[];
+  const { lua: text, numberOfKeys } = script;
+  return { name, text, keys: values.slice(0, numberOfKeys), args: values.slice(numberOfKeys) };
 }
 
-/** Returns the result of a step from the answers to its commands. */
+/** Returns the result of a step from the answer of its script. */
 function answerOf(
-  { place: { jobId }, step: { script } }: Call,
-  answers: readonly unknown[],
+  { jobId }: JobRef,
+  { script }: Step,
+  [verdict, state, bond, moved, row]: StepRow,
 ): StepAnswer {
-  const isRemoval = script === 'remove';
-  const decided = isRemoval ? 2 : 0;
-  const [verdict, state, bond] = answers[decided] as [number, StepAnswer['state'], Bond | ''];
-  const moved = answers[decided + 1];
-  if (verdict === verdicts.taken && typeof moved === 'number' && moved < 0)
+  if (moved < 0)
     throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
-  const row = answers[isRemoval ? 0 : answers.length - 1] as (string | null)[];
   return {
     done: verdict !== verdicts.refused,
-    state,
+    state: state as StepAnswer['state'],
     job: listedJob(jobId, row),
-    bond: bond || undefined,
+    bond: (bond as Bond) || undefined,
   };
 }
-
-/**
- * What a script answers: the state forbids the command, BullMQ's step follows, or the process that
- * runs the job does the rest.
- */
-const verdicts = { refused: 0, taken: 1, asked: 2 };

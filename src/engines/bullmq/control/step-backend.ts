@@ -11,8 +11,9 @@ export interface StepJob {
   at: number;
 }
 
-/** A script of BullMQ with its arguments. */
-export interface StepCommand {
+/** A script of BullMQ with its keys and arguments. */
+export interface StepMove {
+  /** The name of the script as a command of ioredis. */
   name: string;
   args: unknown[];
 }
@@ -20,7 +21,7 @@ export interface StepCommand {
 /** Builds the calls of BullMQ's scripts that move the jobs of one queue. */
 export class StepBackend extends RedisQueueBackend {
   /** Ends a job that we have locked as failed. */
-  fail({ jobId, token, at }: StepJob, kept: KeepJobs): StepCommand[] {
+  fail({ jobId, token, at }: StepJob, kept: KeepJobs): StepMove {
     // BullMQ sends an event if a job has used up its attempts. A cancelled job has not, so its
     // limit is set to the highest number.
     const ended = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
@@ -40,29 +41,29 @@ export class StepBackend extends RedisQueueBackend {
       false,
       fields,
     );
-    return [{ name: 'moveToFinished', args }];
+    return this.#move('moveToFinished', args);
   }
 
   /** Makes a job that we have locked wait again, for `delay` milliseconds or until its turn. */
-  sendBack({ jobId, token, at }: StepJob, delay: number): StepCommand[] {
-    if (delay === 0)
-      return [{ name: 'retryJob', args: this.retryJobArgs(jobId, false, token, {}) }];
+  sendBack({ jobId, token, at }: StepJob, delay: number): StepMove {
+    if (delay === 0) return this.#move('retryJob', this.retryJobArgs(jobId, false, token, {}));
     const args = this.moveToDelayedArgs(jobId, at, token, delay, { skipAttempt: true });
-    return [{ name: 'moveToDelayed', args }];
+    return this.#move('moveToDelayed', args);
   }
 
   /** Ends the delay of a job. */
-  endDelay({ jobId }: StepJob): StepCommand[] {
+  endDelay({ jobId }: StepJob): StepMove {
     const { delayed, wait, paused, meta, prioritized, active, pc, events, marker } = this.keys;
     const keys = [delayed, wait, paused, meta, prioritized, active, pc, events, marker];
-    return [{ name: 'promote', args: [...keys, this.toKey(''), jobId] }];
+    return this.#move('promote', [...keys, this.toKey(''), jobId]);
   }
 
-  /** Removes a job unless it is locked, and releases the lock if it is ours. */
-  removeUnlocked({ jobId, token }: StepJob): StepCommand[] {
-    return [
-      { name: 'removeJob', args: this.removeArgs(jobId, false) },
-      { name: 'releaseLock', args: [this.toKey(`${jobId}:lock`), token] },
-    ];
+  /** Removes a job unless it is locked. */
+  removeUnlocked({ jobId }: StepJob): StepMove {
+    return this.#move('removeJob', this.removeArgs(jobId, false));
+  }
+
+  #move(script: string, args: unknown[]): StepMove {
+    return { name: `${script}:${this.version}`, args };
   }
 }

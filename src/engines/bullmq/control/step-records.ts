@@ -2,11 +2,11 @@ import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { jobFields, markerAt } from '../jobs/task-job.js';
 import { type EngineKeys, type Marker, markers } from '../keys.js';
+import type { StepPart } from './whole-step.js';
 
 /*
- * Scripts that follow a step of BullMQ in the same transaction. They update this
- * package's keys to match the step, and write nothing if BullMQ refused it or Redis lacked its
- * script. Their text is sent each time, so Redis cannot lack them.
+ * Scripts that follow a step of BullMQ. They update this package's keys to match the step, and
+ * write nothing if BullMQ refused it or Redis lacked its script.
  */
 
 /**
@@ -42,11 +42,6 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 `;
 
-/** A connection or transaction of ioredis. */
-interface Target {
-  eval(text: string, keys: number, ...args: (string | number)[]): unknown;
-}
-
 /** An end of a job that gets a marker. */
 export interface MarkedEnd extends JobRef {
   marker: Marker;
@@ -54,24 +49,24 @@ export interface MarkedEnd extends JobRef {
   at: number;
 }
 
-/** Returns the command that follows the end of a job with a marker. */
-export function recordOfEnd(
-  keys: EngineKeys,
-  { queue, jobId, marker, at }: MarkedEnd,
-): (target: Target) => unknown {
+/** Returns what follows the end of a job with a marker. */
+export function recordOfEnd(keys: EngineKeys, { queue, jobId, marker, at }: MarkedEnd): StepPart {
   const sets = [keys.ofQueue(queue, 'failed'), keys.marked(queue, marker)];
-  const names = [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes];
-  const args = [jobId, at, markerAt(marker, at), keyOf(queue, jobId), keptEntries];
-  return (target) => target.eval(recordEnd, names.length, ...names, ...args);
+  return {
+    name: 'recordEnd',
+    text: recordEnd,
+    keys: [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes],
+    args: [jobId, at, markerAt(marker, at), keyOf(queue, jobId), keptEntries],
+  };
 }
 
-/** Returns the command that follows the removal of a job. */
-export function recordOfRemoval(
-  keys: EngineKeys,
-  { queue, jobId }: JobRef,
-): (target: Target) => unknown {
+/** Returns what follows the removal of a job. */
+export function recordOfRemoval(keys: EngineKeys, { queue, jobId }: JobRef): StepPart {
   const sets = markers.map((marker) => keys.marked(queue, marker));
-  const names = [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes];
-  const args = [jobId, keyOf(queue, jobId), keptEntries];
-  return (target) => target.eval(recordRemoval, names.length, ...names, ...args);
+  return {
+    name: 'recordRemoval',
+    text: recordRemoval,
+    keys: [keys.ofQueue(queue, jobId), ...sets, keys.cancelling, keys.changes],
+    args: [jobId, keyOf(queue, jobId), keptEntries],
+  };
 }

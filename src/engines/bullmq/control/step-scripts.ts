@@ -1,8 +1,7 @@
-import type { Redis } from 'ioredis';
 import { cancelledPrefix } from '../jobs/task-job.js';
 
 /*
- * Scripts that run before a step of BullMQ in the same transaction. Each decides whether the state
+ * Scripts that run before a script of BullMQ as parts of one step. Each decides whether the state
  * of the job allows the command, and writes the data that BullMQ has no place for. It answers one
  * of these:
  * - `{0, state}` if the state forbids the command
@@ -12,8 +11,7 @@ import { cancelledPrefix } from '../jobs/task-job.js';
  *
  * BullMQ ends a job, or makes it wait again, only if the job is active and locked by the caller.
  * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under
- * our lock, until BullMQ's own step moves it on in the same transaction. If the script refuses, the
- * job does not have our lock, and BullMQ's step does nothing.
+ * our lock, until BullMQ's own script moves it on in the same step.
  *
  * These lines write keys of BullMQ and were written for BullMQ 6.7. So were the other places that
  * do: `queue-catalog.ts` (the limits in `meta`), `locks.ts` (locks), and `move/pending-tasks.ts`
@@ -125,7 +123,7 @@ if hasOpenChildren() then return {0, state, 'unfinished'} end
 local created, text, deduplication, ended, marker =
   unpack(redis.call('HMGET', job, 'timestamp', 'opts', 'deid', 'finishedOn', 'tfm'))
 -- Another program may have stored options of any form. They are all read before the first write,
--- because after an error BullMQ's step would move the job in spite of it.
+-- because Redis does not undo the writes of a script that fails.
 local function tableOf(value) return type(value) == 'table' and value or {} end
 local opts = tableOf(cjson.decode(text or '{}'))
 local since, ttl = tonumber(created) or now, tonumber(tableOf(opts['de'])['ttl']) or 0
@@ -168,28 +166,11 @@ note('waiting')
 return {1, state}
 `;
 
-/**
- * Removes a job that has ended. BullMQ removes a job in any state unless it is locked. Our lock is
- * therefore taken before this script, which releases it only if the job has ended. If the script
- * fails, nothing is removed. The lock is released again after BullMQ's step.
- */
+/** Removes a job that has ended. BullMQ alone would remove a job in any state. */
 const remove = `
 if state ~= 'completed' and state ~= 'failed' then return {0, state} end
 if bondOf() == 'scheduler' then return {0, state, 'scheduler'} end
-if redis.call('GET', job .. ':lock') == token then redis.call('DEL', job .. ':lock') end
 return {1, state}
-`;
-
-/**
- * Takes the lock of a job that is to be removed. It is sent with its text each time: if Redis did
- * not have it, BullMQ's step would remove a job in any state. When Redis is full, it refuses a
- * script whose first write may need memory. So the first write here is an HDEL that removes
- * nothing.
- * KEYS: any hash, the lock. ARGV: the token.
- */
-export const lockScript = `
-redis.call('HDEL', KEYS[1], '')
-return redis.call('SET', KEYS[2], ARGV[1], 'PX', 10000, 'NX')
 `;
 
 /** Stores the id of a job's rerun, if the job still exists. Given: that id. */
@@ -218,13 +199,7 @@ const steps = { cancel, retry, run, remove, rerun, look, forget };
 
 export type StepScript = keyof typeof steps;
 
-/** Defines the scripts as commands of ioredis. */
-export function defineSteps(redis: Redis): void {
-  for (const [name, step] of Object.entries(steps))
-    redis.defineCommand(commandOf(name as StepScript), { numberOfKeys: 5, lua: common + step });
-}
-
-/** The name of a script as a command of ioredis. */
-export function commandOf(script: StepScript): string {
-  return `taskflow:${script}`;
+/** Returns the text of a script. */
+export function textOfStep(script: StepScript): string {
+  return common + steps[script];
 }

@@ -29,6 +29,8 @@ async function execute(
 ): Promise<[error: Error | null, answer: unknown]> {
   const transaction = scriptTransaction(client, withTexts);
   step(transaction);
-  recordOfEnd(keys, end)(transaction);
+  const record = recordOfEnd(keys, end);
+  // The text is sent each time, so Redis cannot lack this script.
+  transaction.eval(record.text, record.keys.length, ...record.keys, ...record.args);
   return (await transaction.exec())?.[0] ?? [new Error('the transaction was dropped'), undefined];
 }

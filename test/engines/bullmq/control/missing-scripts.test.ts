@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { defineSteps } from '../../../../src/engines/bullmq/control/step-scripts.js';
 import type { TaskManager } from '../../../../src/manager.js';
 import { taskContext } from '../../../../src/tasks/context.js';
 import { type Cutter, cuttable } from '../../../helpers/cutter.js';
@@ -39,19 +38,9 @@ beforeEach(async () => {
   tasks = processes.manager(false, 'jobs', line.port);
 });
 
-/** Removes the scripts of BullMQ, but not the scripts of koa-taskflow. */
-async function forgetSteps(): Promise<void> {
-  const texts: string[] = [];
-  defineSteps({
-    defineCommand: (_: string, { lua }: { lua: string }) => texts.push(lua),
-  } as unknown as Redis);
-  await redis.script('FLUSH');
-  for (const text of texts) await redis.script('LOAD', text);
-}
-
-(hasRedis ? describe : describe.skip)('if Redis has lost all scripts of BullMQ', () => {
+(hasRedis ? describe : describe.skip)('if Redis has lost scripts', () => {
   const executed = async (): Promise<number> =>
-    Number(/^cmdstat_exec:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0);
+    Number(/^cmdstat_evalsha:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0);
   const counts = async (): Promise<unknown> => ({
     active: await redis.llen('{jobs}:default:active'),
     waiting: await redis.llen('{jobs}:default:wait'),
@@ -59,30 +48,76 @@ async function forgetSteps(): Promise<void> {
     failed: await redis.zcard('{jobs}:default:failed'),
   });
   const none = { active: 0, waiting: 0, delayed: 0, failed: 0 };
+  /** Removes all scripts, or all but those of this package or those of BullMQ. */
+  async function forget(kept: 'nothing' | 'our scripts' | 'scripts of BullMQ'): Promise<void> {
+    await redis.script('FLUSH');
+    const { scriptsSet } = redis as unknown as { scriptsSet: Record<string, { lua: string }> };
+    const texts =
+      kept === 'nothing'
+        ? []
+        : kept === 'our scripts'
+          ? ours
+          : Object.values(scriptsSet).map(({ lua }) => lua);
+    for (const text of texts) await redis.script('LOAD', text);
+  }
+  const ours: string[] = [];
 
-  it.each([
-    ['cancel', 'delayed', { failed: 2 }],
-    ['retry', 'failed', { waiting: 2 }],
-    ['run', 'delayed', { waiting: 2 }],
-    ['delete', 'failed', {}],
-  ] as const)(
-    'a %s command takes full effect although its process loses its connection',
-    async (action, from, then) => {
-      const held = tasks.define('held').with({ runIn: 60 });
-      const [first = '', ...ids] = await held.enqueueMany([[], [], []]);
-      // The connection must have sent each script once.
-      for (const each of ['run', 'cancel', 'retry', 'cancel', 'delete'] as const)
-        await tasks.control({ action: each, ids: [first] }, by);
-      if (from === 'failed') await tasks.control({ action: 'cancel', ids }, by);
-      await forgetSteps();
-      const before = await executed();
-      beforeTransactions(line.port, () => line.loseAnswers());
-      const answer = tasks.control({ action, ids }, by).catch((error: unknown) => error);
-      await waitFor(async () => (await executed()) > before);
-      line.cut();
-      expect(await answer).toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
-      expect(await counts()).toEqual({ ...none, ...then });
-      expect(await redis.keys('{jobs}:*:lock')).toEqual([]);
+  it('a command to many tasks sends the text of each script once', async () => {
+    const ids = await tasks.define('many').enqueueMany(Array.from({ length: 1000 }, () => []));
+    const received = async (): Promise<number> =>
+      Number(/^total_net_input_bytes:(\d+)/m.exec(await redis.info('stats'))?.[1]);
+    for (const action of ['cancel', 'retry', 'cancel', 'delete'] as const) {
+      await redis.script('FLUSH');
+      const before = await received();
+      const { results } = await tasks.control({ action, filter: 'all' }, by);
+      expect(results.filter(({ ok }) => ok).length).toBe(ids.length);
+      // Each task needs about 2000 bytes, and the text of the largest script has 46,000.
+      expect(((await received()) - before) / ids.length).toBeLessThan(3000);
+    }
+  });
+
+  describe.each(['nothing', 'our scripts', 'scripts of BullMQ'] as const)(
+    'and has %s left',
+    (kept) => {
+      it.each([
+        ['cancel', 'delayed', { failed: 2 }],
+        ['retry', 'failed', { waiting: 2 }],
+        ['run', 'delayed', { waiting: 2 }],
+        ['delete', 'failed', {}],
+      ] as const)(
+        'a %s command takes full effect or none if its process loses its connection',
+        async (action, from, then) => {
+          const texts = jest.spyOn(Redis.prototype, 'eval');
+          const held = tasks.define('held').with({ runIn: 60 });
+          const [first = '', ...ids] = await held.enqueueMany([[], [], []]);
+          for (const each of ['run', 'cancel', 'retry', 'cancel', 'delete'] as const)
+            await tasks.control({ action: each, ids: [first] }, by);
+          ours.push(...texts.mock.calls.map(([text]) => String(text)));
+          if (from === 'failed') await tasks.control({ action: 'cancel', ids }, by);
+          await forget(kept);
+          const before = await executed();
+          const { evalsha } = Redis.prototype;
+          jest.spyOn(Redis.prototype, 'evalsha').mockImplementation(function (
+            this: Redis,
+            ...args: unknown[]
+          ) {
+            line.loseAnswers();
+            return (evalsha as (...args: unknown[]) => never).apply(this, args);
+          });
+          const answer = tasks.control({ action, ids }, by).catch((error: unknown) => error);
+          await waitFor(async () => (await executed()) >= before + 2);
+          jest.restoreAllMocks();
+          line.cut();
+          expect(await answer).toMatchObject({ code: 'ENGINE_UNAVAILABLE', maybeDone: true });
+          expect(await redis.keys('{jobs}:*:lock')).toEqual([]);
+          expect(await counts()).toEqual({
+            ...none,
+            ...(kept === 'our scripts' ? then : { [from]: 2 }),
+          });
+          await processes.manager().control({ action, ids }, by);
+          expect(await counts()).toEqual({ ...none, ...then });
+        },
+      );
     },
   );
 });

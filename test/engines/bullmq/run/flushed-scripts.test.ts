@@ -66,4 +66,31 @@ import { waitFor } from '../../../helpers/wait.js';
     });
     expect(await countsOf(tasks)).toMatchObject({ cancelled: 10, failed: 0, interrupted: 0 });
   });
+
+  it('each command takes full effect', async () => {
+    const tasks = processes.manager();
+    const redis = processes.client();
+    const later = tasks.define('later').with({ runIn: 3600 });
+    const ids = await later.enqueueMany(Array.from({ length: 300 }, () => []));
+    const keysOf = (name: string): string => `{jobs}:default:${name}`;
+    const command = async (action: 'cancel' | 'retry' | 'run' | 'delete'): Promise<unknown> => {
+      const { results } = await tasks.control({ action, ids }, { actor: 'test' });
+      return [
+        results.filter(({ ok }) => ok).length,
+        await redis.llen(keysOf('active')),
+        await redis.llen(keysOf('wait')),
+        await redis.zcard(keysOf('delayed')),
+        await redis.zcard(keysOf('failed')),
+        await redis.zcard('{jobs}:~cancelled:default'),
+      ];
+    };
+    await whileFlushing(async () => {
+      expect(await command('run')).toEqual([300, 0, 300, 0, 0, 0]);
+      expect(await command('cancel')).toEqual([300, 0, 0, 0, 300, 300]);
+      expect(await command('retry')).toEqual([300, 0, 300, 0, 0, 0]);
+      expect(await command('cancel')).toEqual([300, 0, 0, 0, 300, 300]);
+      expect(await command('delete')).toEqual([300, 0, 0, 0, 0, 0]);
+    });
+    expect(await redis.keys('{jobs}:*:lock')).toEqual([]);
+  });
 });

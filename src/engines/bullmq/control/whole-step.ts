@@ -1,0 +1,113 @@
+import { type RedisScript, redisScript, type ScriptValue } from '../connection/redis-script.js';
+import { listFields } from '../read/job-source.js';
+
+/** A script that is a part of a step, and what it gets. */
+export interface StepPart {
+  /** Another one for each text. */
+  name: string;
+  text: string;
+  keys: readonly ScriptValue[];
+  args: readonly ScriptValue[];
+}
+
+/** The parts of a step. */
+export interface StepParts {
+  /** Answers a verdict, see `step-scripts.ts`. Its first two arguments are the key of the job. */
+  decide: StepPart;
+  /** The script of BullMQ that moves the job if the verdict is {@link verdicts}`.taken`. */
+  move?: StepPart | undefined;
+  /** What follows in any case. */
+  record?: StepPart | undefined;
+  /** Whether to read the job before the step, which removes it. */
+  readsFirst: boolean;
+  /**
+   * Whether Redis refuses the whole step if its memory is full. It would otherwise depend on the
+   * first write of the step, because Redis allows all writes that follow another one.
+   */
+  needsMemory: boolean;
+}
+
+/**
+ * The first value of a verdict: the state forbids the command, BullMQ's step follows, or the
+ * process that runs the job does the rest.
+ */
+export const verdicts = { refused: 0, taken: 1, asked: 2 };
+
+/** What the script of a step answers: the verdict, the answer of BullMQ, and the job. */
+export type StepRow = [
+  verdict: number,
+  state: string,
+  bond: string,
+  moved: number,
+  job: (string | null)[],
+];
+
+/** A whole step as one call of a script. */
+export interface WholeStep {
+  script: RedisScript;
+  keys: ScriptValue[];
+  args: ScriptValue[];
+}
+
+/**
+ * Makes one script of the scripts of a step, so that Redis executes either the whole step or
+ * nothing of it, whenever it loses scripts. Each part is a function whose parameters are its own
+ * `KEYS` and `ARGV`. `known`: the scripts that were made before, by the names of their parts.
+ */
+export function wholeStep(
+  { decide, move, record, ...how }: StepParts,
+  known: Map<string, RedisScript>,
+): WholeStep {
+  const parts = [decide, move, record].flatMap((part) => part ?? []);
+  const name = parts.map((part) => part.name).join(' ');
+  let script = known.get(name);
+  if (!script) {
+    const texts = [decide, move, record].map((part) => part?.text ?? 'return 0');
+    script = redisScript(wholeText(texts, how));
+    known.set(name, script);
+  }
+  const sizes = [decide, move, record].map((part) => [
+    part?.keys.length ?? 0,
+    part?.args.length ?? 0,
+  ]);
+  return {
+    script,
+    keys: parts.flatMap(({ keys }) => keys),
+    args: [JSON.stringify(sizes), ...parts.flatMap(({ args }) => args)],
+  };
+}
+
+/**
+ * KEYS and ARGV: those of the parts one after the other, after the numbers of keys and arguments of
+ * each part as JSON. If BullMQ's script fails, the record still follows, and says how far it came.
+ */
+function wholeText(
+  texts: readonly string[],
+  { readsFirst, needsMemory }: Pick<StepParts, 'readsFirst' | 'needsMemory'>,
+): string {
+  const [decide, move, record] = texts.map((text) => `(KEYS, ARGV)\n${text}\nend`);
+  return `
+local function decide${decide}
+local function move${move}
+local function record${record}
+local sizes, keys, args, key, arg = cjson.decode(ARGV[1]), {}, {}, 0, 1
+for n, size in ipairs(sizes) do
+  keys[n] = {unpack(KEYS, key + 1, key + size[1])}
+  args[n] = {unpack(ARGV, arg + 1, arg + size[2])}
+  key, arg = key + size[1], arg + size[2]
+end
+local function read()
+  return redis.call('HMGET', args[1][1] .. args[1][2], '${listFields.join("', '")}')
+end
+-- This changes nothing.
+if ${needsMemory} then redis.call('ZADD', keys[1][1], 'XX', 0, '') end
+local row = ${readsFirst} and read()
+local verdict = decide(keys[1], args[1])
+local isMoved, moved = true, 0
+if verdict[1] == ${verdicts.taken} then isMoved, moved = pcall(move, keys[2], args[2]) end
+record(keys[3], args[3])
+if not isMoved then error(moved, 0) end
+if type(moved) ~= 'number' then moved = 0 end
+return {verdict[1], verdict[2], verdict[3] or '', moved, row or read()}
+`;
+}
