@@ -92,5 +92,6 @@ import { waitFor } from '../../../helpers/wait.js';
       expect(await command('delete')).toEqual([300, 0, 0, 0, 0, 0]);
     });
     expect(await redis.keys('{jobs}:*:lock')).toEqual([]);
+    redis.disconnect();
   });
 });
