@@ -305,7 +305,12 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
   it('logs a wrong password once, without the password', async () => {
     const own = await RedisServer.start('--requirepass', 'right');
     const { logger, lines, text } = recordingLogger();
-    const locked = new Queue('mail', { connection: { ...own.connection, password: 'wr0ng-one' } });
+    const rejected = new Redis({
+      ...own.connection,
+      password: 'wr0ng-one',
+      maxRetriesPerRequest: null,
+    });
+    const locked = new Queue('mail', { connection: rejected });
     const tasks = attachQueues([locked], { logger });
     for (let n = 0; n < 3; n++)
       await expect(tasks.find({ limit: 1 })).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
@@ -313,8 +318,9 @@ import { sleep, waitFor } from '../../../helpers/wait.js';
     expect(text()).toMatch(/WRONGPASS|NOAUTH/);
     expect(text()).not.toContain('wr0ng-one');
     await tasks.close();
-    // BullMQ's own `close` never ends if Redis rejects the password.
-    void locked.disconnect();
+    // `close` and `disconnect` of BullMQ never end if Redis rejects the password: both wait until
+    // the connection is ready. It would reconnect for ever, and the process would not exit.
+    rejected.disconnect();
     await own.remove();
   });
 
