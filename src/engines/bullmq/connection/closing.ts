@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { isAnswer } from './connections.js';
 import { withinTime } from './redis-connection.js';
+import { isAnswer } from './redis-errors.js';
 
 /** Milliseconds that a stop waits for BullMQ's workers to close. */
 export const closeTimeout = 5000;

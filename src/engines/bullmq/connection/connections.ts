@@ -11,10 +11,9 @@ import {
   placeOf,
   plainError,
   RedisTimeout,
-  refusalOf,
   unsent,
 } from './redis-connection.js';
-import { isForgotten } from './redis-script.js';
+import { hasCode, isAnswer, isError } from './redis-errors.js';
 
 /** The two connections of an engine that do not wait for jobs. */
 export interface Connections {
@@ -110,7 +109,7 @@ export async function persistently<T>(redis: Redis, work: () => Promise<T>): Pro
  */
 export async function untilRepeatable(redis: Redis, error: unknown): Promise<void> {
   // ioredis sends the text of a script that Redis lacks only once, and Redis may drop it again.
-  if (isForgotten(error)) return;
+  if (hasCode(error, 'NOSCRIPT')) return;
   if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
   await untilBetter(redis);
 }
@@ -119,19 +118,13 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
  * Errors of Redis that may disappear: it is starting, has no memory or disk left, changes its role,
  * or denies a permission.
  */
-const passing = new RegExp(
-  '\\b(LOADING|READONLY|OOM|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|NOAUTH|' +
-    'NOPERM|WRONGPASS|UNBLOCKED)\\b',
-);
+const passing = [
+  ...(['LOADING', 'READONLY', 'OOM', 'MISCONF', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN'] as const),
+  ...(['NOREPLICAS', 'BUSY', 'NOAUTH', 'NOPERM', 'WRONGPASS', 'UNBLOCKED'] as const),
+];
 
 function isPassing(error: unknown): boolean {
-  const refusal = refusalOf(error);
-  return isError(refusal) && isAnswer(refusal) && passing.test(refusal.message);
-}
-
-/** Returns whether Redis itself answered with this error. */
-export function isAnswer(error: unknown): boolean {
-  return isError(error) && error.name === 'ReplyError';
+  return hasCode(error, ...passing);
 }
 
 /** Returns whether an error says that a command was never sent. */
@@ -153,22 +146,6 @@ export function isConnectionError(error: unknown): boolean {
     lost.has(error.message) ||
     error.name === 'MaxRetriesPerRequestError' ||
     error.syscall !== undefined
-  );
-}
-
-interface AnyError {
-  name: string;
-  message: string;
-  syscall?: unknown;
-}
-
-/** An error may come from another realm than this module. */
-function isError(error: unknown): error is AnyError {
-  return (
-    typeof error === 'object' &&
-    error !== null &&
-    'message' in error &&
-    typeof error.message === 'string'
   );
 }
 

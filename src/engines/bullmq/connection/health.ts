@@ -2,7 +2,6 @@ import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
-import { isAnswer } from './connections.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
 import { warnIfVolatile } from './persistence.js';
 import type { RedisClock } from './redis-clock.js';
@@ -14,6 +13,7 @@ import {
   whenReady,
   withinTime,
 } from './redis-connection.js';
+import { isAnswer } from './redis-errors.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };

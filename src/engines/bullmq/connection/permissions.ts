@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { plainError } from './redis-connection.js';
+import { hasCode } from './redis-errors.js';
 
 /** Redis answers, but this engine cannot work with it as it is. */
 export class UnusableRedis extends Error {}
@@ -159,7 +160,7 @@ function checkAnswers(
   for (const [n, answer] of answers.entries()) {
     if (answer.status === 'fulfilled') continue;
     const { message } = plainError(answer.reason);
-    if (!message.includes('NOPERM')) throw plainError(answer.reason);
+    if (!hasCode(answer.reason, 'NOPERM')) throw plainError(answer.reason);
     throw new UnusableRedis(
       `the user may not run the command '${commands[n]?.[0]}' on keys like '${key}' (${message})`,
     );

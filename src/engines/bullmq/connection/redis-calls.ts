@@ -2,9 +2,10 @@ import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import { TurnoverSet } from '../../turnover.js';
-import { isAnswer, isConnectionError, isUnsent } from './connections.js';
+import { isConnectionError, isUnsent } from './connections.js';
 import type { RedisHealth } from './health.js';
 import { RedisTimeout, whenReady } from './redis-connection.js';
+import { isAnswer } from './redis-errors.js';
 
 /** What the error of a call says about its effect. */
 export interface Effect {

@@ -7,6 +7,7 @@ import {
   type RedisConnection,
   readConnection,
 } from './connection-option.js';
+import { hasCode, refusalOf } from './redis-errors.js';
 
 /**
  * Milliseconds that a command waits for the connection, and for its answer. A request waits longer
@@ -135,7 +136,7 @@ export function hintFor(redis: Redis, error: unknown): string {
       ` This Redis has no database ${db}; ` +
       '"databases" in its configuration sets how many it has.'
     );
-  if (/NOAUTH/.test(message)) return ' Give the connection the password of this Redis.';
+  if (hasCode(error, 'NOAUTH')) return ' Give the connection the password of this Redis.';
   if (/self-signed|unable to verify|unable to get .*issuer/i.test(message))
     return (
       ' If you trust this Redis, give its certificate in tls: { ca }, or set ' +
@@ -223,13 +224,4 @@ export function plainError(thrown: unknown): Error {
   plain.name = error.name;
   if (error.stack !== undefined) plain.stack = error.stack;
   return plain;
-}
-
-/**
- * Returns the first error of a command in a transaction that Redis refused for it. The error of the
- * transaction itself, EXECABORT, does not say why. Returns any other error as it is.
- */
-export function refusalOf(thrown: unknown): unknown {
-  const { previousErrors } = (thrown ?? {}) as { previousErrors?: unknown };
-  return Array.isArray(previousErrors) && previousErrors.length > 0 ? previousErrors[0] : thrown;
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IRedisTransaction, RedisClient } from 'bullmq';
 import type { ChainableCommander, Redis } from 'ioredis';
+import { hasCode } from './redis-errors.js';
 
 /** A script that Redis runs as one step. */
 export interface RedisScript {
@@ -32,7 +33,7 @@ export async function runScript(
   try {
     return await redis.evalsha(sha, keys.length, ...keys, ...args);
   } catch (error) {
-    if (!isForgotten(error)) throw error;
+    if (!hasCode(error, 'NOSCRIPT')) throw error;
   }
   if (sending?.has(script)) return runScript(redis, script, keys, args);
   sending?.add(script);
@@ -49,7 +50,7 @@ export type ScriptTransaction = IRedisTransaction & ChainableCommander;
 /**
  * Begins a transaction that runs scripts of BullMQ or commands that were defined on the connection.
  * ioredis sends the text of a script that Redis lacks only outside of a transaction. If the answer
- * of a transaction shows that Redis lacked a script ({@link isForgotten}), the caller fills another
+ * of a transaction shows that Redis lacked a script (NOSCRIPT), the caller fills another
  * one with `withTexts` and executes it. Redis cannot lack a script there, because the transaction
  * sends the text of each script once.
  */
@@ -69,10 +70,4 @@ export function scriptTransaction(client: RedisClient, withTexts = false): Scrip
     return transaction;
   };
   return transaction;
-}
-
-/** Whether Redis no longer has a script, because its scripts were flushed or evicted. */
-export function isForgotten(error: unknown): boolean {
-  const { message } = (error ?? {}) as { message?: unknown };
-  return typeof message === 'string' && message.startsWith('NOSCRIPT');
 }

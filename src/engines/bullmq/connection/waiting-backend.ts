@@ -2,9 +2,10 @@ import { QueueKeys } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
 import { RedisQueueBackend } from './bullmq-version.js';
-import { endConnection, isAnswer } from './connections.js';
+import { endConnection } from './connections.js';
 import { EngineConnection } from './engine-connection.js';
 import { keepDatabase } from './redis-connection.js';
+import { isAnswer } from './redis-errors.js';
 
 /** What the backend of a worker is connected with. */
 export interface WorkerDeps {

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { plainError } from '../connection/redis-connection.js';
+import { hasCode } from '../connection/redis-errors.js';
 import { storedObject } from '../connection/stored-object.js';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
@@ -71,7 +71,7 @@ export class Cancellations {
       ({ state } = await steps.forgetCancel(place));
     } catch (error) {
       // Another program stores something other than a job under this name.
-      if (plainError(error).message.startsWith('WRONGTYPE')) return forget();
+      if (hasCode(error, 'WRONGTYPE')) return forget();
       throw error;
     }
     if (state !== 'waiting' && state !== 'prioritized' && state !== 'delayed')

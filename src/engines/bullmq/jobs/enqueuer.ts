@@ -1,11 +1,8 @@
 import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
 import type { NewTask } from '../../../tasks/new-task.js';
-import {
-  isForgotten,
-  type ScriptTransaction,
-  scriptTransaction,
-} from '../connection/redis-script.js';
+import { hasCode } from '../connection/redis-errors.js';
+import { type ScriptTransaction, scriptTransaction } from '../connection/redis-script.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import type { ChangeNote, ChangeNotes } from './change-notes.js';
 import { JobAdder } from './job-adder.js';
@@ -58,7 +55,7 @@ export class Enqueuer {
       try {
         return [await this.#storeOne(this.#client, task, entry, sending)];
       } catch (error) {
-        if (!isForgotten(error)) throw error;
+        if (!hasCode(error, 'NOSCRIPT')) throw error;
       }
     return this.#storeAll(this.#client, tasks, entries, sending);
   }
@@ -91,7 +88,7 @@ export class Enqueuer {
     };
     let answers = await send(false);
     // A job that Redis already has stays as it is, so the transaction can be repeated.
-    if (answers.some(([error]) => isForgotten(error))) answers = await send(true);
+    if (answers.some(([error]) => hasCode(error, 'NOSCRIPT'))) answers = await send(true);
     return answers.map(([error, id]) => {
       if (error) throw error;
       if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);

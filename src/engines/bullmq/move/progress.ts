@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
 import { lentConnection } from '../connection/engine-connection.js';
 import { withinTime } from '../connection/redis-connection.js';
+import { hasCode, isAnswer } from '../connection/redis-errors.js';
 import { type ScriptTransaction, scriptTransaction } from '../connection/redis-script.js';
 import type { EngineKeys } from '../keys.js';
 
@@ -136,7 +137,7 @@ export class MoveProgress {
     } catch (error) {
       // Redis does not undo a transaction in which a command failed. The next run repeats this
       // step, which does not change jobs that exist.
-      if (isReply(error))
+      if (isAnswer(error) && !hasCode(error, 'EXECABORT'))
         await inTime(this.#redis.hset(moved, { [field]: from, [what]: before })).catch(
           () => undefined,
         );
@@ -168,12 +169,6 @@ export class MoveProgress {
   get #name(): string {
     return this.#keys.prefix.slice(1, -1);
   }
-}
-
-function isReply(error: unknown): boolean {
-  return (
-    error instanceof Error && error.name === 'ReplyError' && !error.message.startsWith('EXECABORT')
-  );
 }
 
 function changed(): TaskflowError {

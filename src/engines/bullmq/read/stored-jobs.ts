@@ -1,4 +1,5 @@
 import { Job, type JobJson } from 'bullmq';
+import { hasCode } from '../connection/redis-errors.js';
 import { isOwnId, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog, StoredQueues } from '../queues/queue-catalog.js';
@@ -112,7 +113,7 @@ export async function findJobs(
     for (const [n, { id, job }] of places.entries()) {
       const [error, exists] = answers[n] ?? [];
       // An id may be the name of one of BullMQ's own keys, which is not a hash.
-      if (error && !error.message.startsWith('WRONGTYPE')) throw error;
+      if (error && !hasCode(error, 'WRONGTYPE')) throw error;
       if (exists === 1 && !found.has(id)) found.set(id, job);
     }
   }

@@ -1,5 +1,6 @@
 import type { IRedisTransaction, RedisClient } from 'bullmq';
-import { isForgotten, scriptTransaction } from '../connection/redis-script.js';
+import { hasCode } from '../connection/redis-errors.js';
+import { scriptTransaction } from '../connection/redis-script.js';
 import { type MarkedEnd, recordOfEnd } from '../control/step-records.js';
 import type { EngineKeys } from '../keys.js';
 
@@ -18,7 +19,7 @@ interface MarkedStep {
  */
 export async function endMarked(marked: MarkedStep): Promise<unknown> {
   let [error, answer] = await execute(marked, false);
-  if (isForgotten(error)) [error, answer] = await execute(marked, true);
+  if (hasCode(error, 'NOSCRIPT')) [error, answer] = await execute(marked, true);
   if (error) throw error;
   return answer;
 }

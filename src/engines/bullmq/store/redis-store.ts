@@ -5,7 +5,7 @@ import { type Named, type Option, type OptionsOf, optionSet, text } from '../../
 import { type Logger, loggerOption } from '../../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import type { RedisConnection } from '../connection/connection-option.js';
-import { endConnection, isAnswer, isUnsent } from '../connection/connections.js';
+import { endConnection, isUnsent } from '../connection/connections.js';
 import { warnIfVolatile } from '../connection/persistence.js';
 import {
   connectRedis,
@@ -15,6 +15,7 @@ import {
   whenReady,
   withinTime,
 } from '../connection/redis-connection.js';
+import { isAnswer } from '../connection/redis-errors.js';
 import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
