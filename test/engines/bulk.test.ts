@@ -42,7 +42,7 @@ import { hasRedis, RedisForEach } from '../helpers/redis.js';
         found: { count: 12_000, relation: 'eq' },
         scope: undefined,
       });
-    }, 60_000);
+    });
   },
 );
 

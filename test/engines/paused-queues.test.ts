@@ -35,7 +35,7 @@ function describePauses(create: () => TaskManager): void {
       'one more',
       'used',
     ]);
-  }, 60_000);
+  });
 }
 
 describe('the pauses of queues in a file', () => {

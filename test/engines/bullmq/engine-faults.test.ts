@@ -127,7 +127,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     expect([...runs.values()].filter((n) => n !== 1)).toEqual([]);
     await waitFor(() => said(lines).length === 2, 10);
     expect(said(lines)).toEqual(unusable);
-  }, 60_000);
+  });
 
   it('keeps the password of Redis out of errors and logs', async () => {
     await begin('--requirepass', 'unspeakable-1');
@@ -207,7 +207,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     const commands = refusals.map((entry) => entry[entry.indexOf('object') + 1]);
     // ioredis sends its name to the server and ignores the answer. Valkey rejects this command.
     expect(commands.filter((name) => name !== 'client|setinfo')).toEqual([]);
-  }, 30_000);
+  });
 
   it('documents the commands that its user needs', async () => {
     await begin();
@@ -337,7 +337,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await succeeded(tasks, 1);
     await waitFor(() => said(lines).length === 2, 15);
     expect(said(lines)).toEqual(unusable);
-  }, 60_000);
+  });
 
   it('rejects what does not fit into a full Redis, and recovers', async () => {
     await begin();
@@ -439,7 +439,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
     await waitFor(() => said(web.lines).length >= 2 && said(worker.lines).length >= 2, 15);
     expect(said(web.lines)).toEqual(unusable);
     expect(said(worker.lines)).toEqual(unusable);
-  }, 90_000);
+  });
 
   it('continues on the replica that Sentinel promotes', async () => {
     await begin('--repl-diskless-sync-delay', '0');
@@ -482,7 +482,7 @@ const unusable = ['error Redis cannot be used', 'info Redis can be used again'];
       await sentinel.remove();
       await replica.remove();
     }
-  }, 60_000);
+  });
 
   it.each([
     ['options', { host: '127.0.0.1', port: 1, keyPrefix: 'app:' }],

@@ -218,7 +218,7 @@ async function keysOf(redis: Redis): Promise<string[]> {
     ])
       expect(used).toContain(pattern);
     expect(await client.hlen(`${start}~failures`)).toBe(1000);
-  }, 90_000);
+  });
 });
 
 /** Fills the capped streams beyond their limit. The next entry of the engine must trim them. */

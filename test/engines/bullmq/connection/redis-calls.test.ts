@@ -102,7 +102,7 @@ const by = { actor: 'ada' };
       expect.objectContaining({ name: 'bulk' }),
     );
     expect(await tasks.get(waiting)).toMatchObject({ status: 'pending' });
-  }, 30_000);
+  });
 
   it('may take longer than the limit for one answer if Redis keeps answering', async () => {
     const { calls, redis } = newCalls();
@@ -121,7 +121,7 @@ const by = { actor: 'ada' };
     expect(ended).toEqual([]);
     open();
     await Promise.all([slow, settled]);
-  }, 30_000);
+  });
 
   it('fails after a minute even if Redis keeps answering', async () => {
     const { calls, redis } = newCalls();
@@ -134,7 +134,7 @@ const by = { actor: 'ada' };
     expect(isOver).toBe(false);
     for (let seconds = 40; seconds < 64 && !isOver; seconds += 2) await passAnswered(redis);
     await failed;
-  }, 30_000);
+  });
 
   it('shares one timer with all other calls, which stops after the last call', async () => {
     const [started, ended] = [
@@ -149,7 +149,7 @@ const by = { actor: 'ada' };
     );
     expect(timers).toHaveLength(1);
     await waitFor(() => ended.mock.calls.some(([timer]) => timer === timers[0]), 10);
-  }, 30_000);
+  });
 
   it('has more time if it is expensive, as do the calls that wait with it', async () => {
     const { calls, redis } = newCalls();
@@ -162,7 +162,7 @@ const by = { actor: 'ada' };
     await sleep(0.3);
     on.redis.signal('SIGCONT');
     expect(await Promise.all([large, small])).toEqual(['PONG', 'PONG']);
-  }, 30_000);
+  });
 
   it('reports whether it may have taken effect if the connection fails', async () => {
     const line = await cuttable(on.redis.port);
@@ -194,7 +194,7 @@ const by = { actor: 'ada' };
     await eventually(async () => expect(await total(tasks)).toBe(2), 20);
     await tasks.stop();
     await line.close();
-  }, 30_000);
+  });
 
   it('is reported over HTTP without the address of Redis', async () => {
     const tasks = manager();
@@ -242,5 +242,5 @@ const by = { actor: 'ada' };
         new RegExp(`127\\.0\\.0\\.1:?${on.redis.port}|unspeakable`),
       );
     await served.close();
-  }, 30_000);
+  });
 });

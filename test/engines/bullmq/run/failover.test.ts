@@ -132,7 +132,7 @@ class Failover {
     expect(kept.length).toBeLessThan(tasks.length);
     // A process that reads forgets the tasks that Redis has lost.
     await waitFor(async () => (await web.find({ limit: 1 })).total === kept.length);
-  }, 120_000);
+  });
 
   it('reruns tasks with a lost start after their first run has ended', async () => {
     const [web, tasks] = [manager(), manager()];
