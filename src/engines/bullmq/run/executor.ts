@@ -86,16 +86,15 @@ export class Executor {
 
   constructor(deps: ExecutorDeps) {
     this.#deps = deps;
-    const { logger, changes, stuckChanged } = deps;
+    const { redis, logger, changes, stuckChanged } = deps;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
     this.#returned = new ReturnedJobs(logger);
     this.#output = new HandlerOutput({
-      logger,
-      changes,
+      ...{ redis, logger, changes },
       backend: (queue) => this.#workers.get(queue)?.worker.getBackend(),
     });
     this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
-    deps.redis.on('ready', this.#reconnected);
+    redis.on('ready', this.#reconnected);
   }
 
   /** The connection was made again, so answers may have been lost. */

@@ -1,0 +1,91 @@
+import { describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
+import { TaskManager } from '../../../../src/manager.js';
+import { taskLog, taskProgress } from '../../../../src/tasks/context.js';
+import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
+import { gate, sleep, waitFor } from '../../../helpers/wait.js';
+
+(hasRedis ? describe : describe.skip)('the log lines and the progress of a handler', () => {
+  const forEach = new RedisForEach();
+
+  function manager(): TaskManager {
+    const engine = bullmqEngine({ connection: forEach.redis.connection, logger: false });
+    const tasks = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    return tasks;
+  }
+
+  it('are stored although Redis drops its scripts again and again', async () => {
+    const tasks = manager();
+    const { passed, open } = gate();
+    const chatty = tasks.task('chatty', async () => {
+      for (let n = 1; n <= 20; n++) {
+        taskLog(`line ${n}`);
+        taskProgress(n / 40);
+        // Longer than the time for which output is gathered.
+        await sleep(0.06);
+      }
+      await passed;
+    });
+    await tasks.start();
+    const ids = await chatty.enqueueMany(Array.from({ length: 10 }, () => []));
+    let isOver = false;
+    const flushing = [1, 2, 3].map(async () => {
+      const client = new Redis(forEach.redis.connection);
+      while (!isOver) await client.script('FLUSH');
+      client.disconnect();
+    });
+    const written = async (id: string): Promise<unknown> => [
+      (await tasks.get(id))?.progress,
+      (await tasks.logs(id, {})).map(({ message }) => message),
+    ];
+    const all = Array.from({ length: 20 }, (_, n) => `line ${n + 1}`);
+    try {
+      for (const id of ids)
+        await waitFor(
+          async () => JSON.stringify(await written(id)) === JSON.stringify([0.5, all]),
+          20,
+        );
+    } finally {
+      isOver = true;
+      open();
+      await Promise.all(flushing);
+    }
+    for (const id of ids) expect(await written(id)).toEqual([0.5, all]);
+  }, 60_000);
+
+  it('are stored in order once the memory of Redis is no longer full', async () => {
+    const tasks = manager();
+    const { client } = forEach;
+    const [full, end] = [gate(), gate()];
+    const logged = gate();
+    const chatty = tasks.task('chatty', async () => {
+      taskLog('before');
+      await full.passed;
+      for (let n = 1; n <= 10; n++) {
+        taskLog(`line ${n}`);
+        taskProgress(n / 20);
+        await sleep(0.06);
+      }
+      logged.open();
+      await end.passed;
+    });
+    await tasks.start();
+    const id = await chatty.enqueue();
+    await waitFor(async () => (await tasks.logs(id, {})).length === 1);
+    await client.config('SET', 'maxmemory', '1');
+    full.open();
+    await logged.passed;
+    expect(await tasks.logs(id, {})).toHaveLength(1);
+    await client.config('SET', 'maxmemory', '0');
+    await waitFor(async () => (await tasks.logs(id, {})).length === 11, 20);
+    expect((await tasks.logs(id, {})).map(({ message }) => message)).toEqual([
+      'before',
+      ...Array.from({ length: 10 }, (_, n) => `line ${n + 1}`),
+    ]);
+    await waitFor(async () => (await tasks.get(id))?.progress === 0.5, 20);
+    end.open();
+    await waitFor(async () => (await tasks.get(id))?.status === 'success');
+  }, 60_000);
+});
