@@ -94,4 +94,27 @@ import { waitFor } from '../../../helpers/wait.js';
     expect(await redis.keys('{jobs}:*:lock')).toEqual([]);
     redis.disconnect();
   });
+
+  it('each schedule is planned and fires', async () => {
+    const tasks = processes.manager();
+    const runs = new Map<string, number>();
+    const names = Array.from({ length: 10 }, (_, n) => `every ${n}`);
+    const tick = tasks.task('tick', (name: string) => {
+      runs.set(name, (runs.get(name) ?? 0) + 1);
+    });
+    const states = async (): Promise<{ name: string; nextRunAt: string | null }[]> =>
+      (await tasks.describe()).schedules.map(({ name, nextRunAt }) => ({ name, nextRunAt }));
+    await whileFlushing(async () => {
+      for (const name of names.slice(0, 5))
+        tasks.schedule(name, tick, { every: 0.2, args: [name], overlap: true });
+      await tasks.start();
+      for (const name of names.slice(5))
+        tasks.schedule(name, tick, { every: 0.2, args: [name], overlap: true });
+      await waitFor(() => names.every((name) => (runs.get(name) ?? 0) >= 3), 60);
+      await waitFor(async () => (await states()).length === names.length, 20);
+      expect((await states()).every(({ nextRunAt }) => nextRunAt !== null)).toBe(true);
+    });
+    const before = new Map(runs);
+    await waitFor(() => names.every((name) => (runs.get(name) ?? 0) > (before.get(name) ?? 0)), 20);
+  }, 120_000);
 });
