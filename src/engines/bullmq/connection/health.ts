@@ -13,7 +13,7 @@ import {
   whenReady,
   withinTime,
 } from './redis-connection.js';
-import { isAnswer } from './redis-errors.js';
+import { hasCode, isAnswer } from './redis-errors.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
@@ -178,6 +178,7 @@ export class RedisHealth {
 /** Describes what is wrong with Redis, without details that a client of the API must not see. */
 function whatFailed(error: unknown): string {
   if (error instanceof RedisTimeout) return 'does not answer';
+  if (hasCode(error, 'OOM')) return 'has no memory left';
   return isAnswer(error) || error instanceof UnusableRedis
     ? 'rejects commands'
     : 'cannot be reached';

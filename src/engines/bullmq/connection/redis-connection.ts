@@ -136,6 +136,7 @@ export function hintFor(redis: Redis, error: unknown): string {
       ` This Redis has no database ${db}; ` +
       '"databases" in its configuration sets how many it has.'
     );
+  if (hasCode(error, 'OOM')) return ' Increase its maxmemory, or delete ended tasks.';
   if (hasCode(error, 'NOAUTH')) return ' Give the connection the password of this Redis.';
   if (/self-signed|unable to verify|unable to get .*issuer/i.test(message))
     return (

@@ -648,7 +648,8 @@ describe('while the memory of Redis is full', () => {
     ]);
     const full = {
       code: 'ENGINE_UNAVAILABLE',
-      message: expect.stringContaining('OOM command not allowed'),
+      message: expect.stringContaining('Increase its maxmemory, or delete ended tasks.'),
+      detail: expect.stringContaining('has no memory left'),
     };
     await expect(tasks.control({ action: 'cancel', ids: [waiting] }, by)).rejects.toMatchObject(
       full,
