@@ -253,6 +253,64 @@ describe('every route with a parameter in its path', () => {
   });
 });
 
+describe('every command without parameters in its body', () => {
+  const json = { 'Content-Type': 'application/json' };
+  const withBody = async (route: Route, headers: Record<string, string>, body: string) => {
+    const { cookie } = await logIn(app.base);
+    const length: Record<string, string> = headers['Transfer-Encoding']
+      ? {}
+      : { 'Content-Length': String(body.length) };
+    const path = target(route.path);
+    return sendRaw(
+      app.url,
+      requestText(route.method, path, { cookie, ...length, ...headers }) + body,
+    );
+  };
+
+  it('refuses a body with members before it does anything', async () => {
+    const commands = routes.filter(({ method, takesBody }) => method !== 'GET' && !takesBody);
+    expect(commands.map(name)).toEqual([
+      'DELETE /auth/sessions',
+      'DELETE /auth/sessions/:id',
+      'DELETE /history',
+    ]);
+    for (const route of commands) {
+      for (const [headers, body] of [
+        [json, '{"dryRun":true}'],
+        [json, '[1]'],
+        [json, `{"a":"${'x'.repeat(70_000)}"}`],
+        [{}, '{"dryRun":true}'],
+        [{ 'Content-Type': 'text/plain' }, 'dryRun=true'],
+        [{ ...json, 'Content-Encoding': 'gzip' }, '\x1f~'],
+        [{ ...json, 'Transfer-Encoding': 'chunked' }, 'f\r\n{"dryRun":true}\r\n0\r\n\r\n'],
+      ] as const) {
+        const answer = await withBody(route, headers, body);
+        expect([name(route), body.slice(0, 20), answer.status]).toEqual([
+          name(route),
+          body.slice(0, 20),
+          400,
+        ]);
+        expect(answer.body).toContain('This route takes no body.');
+      }
+    }
+    expect((await send('GET', '/tasks', admin)).status).toBe(200);
+    const audit = await send('GET', '/tasks/audit?action=delete_history&limit=1', admin);
+    expect(audit.body).toContain('"outcome":"refused"');
+  });
+
+  it('accepts an empty body and an empty object, which HTTP clients send', async () => {
+    for (const [headers, body] of [
+      [json, ''],
+      [json, ' { } '],
+      [{}, '{}'],
+      [{ 'Transfer-Encoding': 'chunked' }, '0\r\n\r\n'],
+    ] as const) {
+      const route = { method: 'DELETE', path: '/history?before=-1000d&dryRun=true' } as Route;
+      expect([body, (await withBody(route, headers, body)).status]).toEqual([body, 200]);
+    }
+  });
+});
+
 describe('the headers of a response', () => {
   it('are asserted for every route', () => {
     const asserted = new Set(

@@ -1,10 +1,11 @@
 import type { Context, Middleware } from 'koa';
 import { hasRole, type Role } from '../http/access.js';
+import { forbidden, unauthenticated } from '../http/auth-errors.js';
 import { noStoreUnlessSet, plainHeaders } from '../http/headers.js';
 import { requireKoa } from '../http/koa-only.js';
 import { isNavigation } from '../http/navigation.js';
 import { sendError } from '../http/problem.js';
-import { forbidden, logForbidden, unauthenticated } from '../http/routes.js';
+import { logForbidden } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
 import { loggerOption, optionsObject, stringOption, typeError, wrongType } from '../options.js';
 import { type Auth, type AuthInternals, internalsOf, isAuth } from './auth.js';

@@ -1,16 +1,17 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { builtAssets } from '../http/assets.js';
-import { isOfType, readBody } from '../http/body.js';
+import { hasBearer } from '../http/auth-errors.js';
+import { isOfType } from '../http/body.js';
 import type { Mount } from '../http/mount.js';
 import { isNavigation } from '../http/navigation.js';
 import { toTaskflowError } from '../http/problem.js';
-import { hasBearer, type Route } from '../http/routes.js';
+import type { Route } from '../http/routes.js';
 import { isSafeMethod } from '../http/same-origin.js';
 import type { AuthLog } from './auth-log.js';
-import { logThrottled } from './authenticate.js';
 import type { LogIn } from './login.js';
 import type { LoginAttempt } from './login-attempt.js';
+import { type LoginForm, readForm } from './login-form.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
 import { answerOf, credentialsSchema, inQuery, type LoginRoute, tokenSchema } from './openapi.js';
@@ -30,9 +31,6 @@ import type { Throttle } from './throttle/throttle.js';
  * `LoginAttempt` here. `logIn` (`login.ts`) checks it and opens a session, without the Koa context.
  * Then the cookies and the page are written here. A logout ends every session of the request.
  */
-
-/** Maximum size in bytes of the body of a login. */
-const bodyLimit = 16 * 1024;
 
 /** The parts that the login routes use. */
 export interface SignInDeps {
@@ -58,20 +56,13 @@ export interface SignInDeps {
   adviseOnProxy: (ctx: Context) => void;
 }
 
-interface LoginForm {
-  username: string;
-  password: string;
-  strategy: string | undefined;
-  next: string | undefined;
-}
-
 /** Returns the rows of the login routes. */
 export function signInRoutes(deps: SignInDeps): LoginRoute[] {
   const assets = builtAssets();
-  const open = (
-    handle: (ctx: Context) => Promise<void>,
-  ): Pick<Route, 'requiredRole' | 'handler'> => ({
+  const open = (handle: (ctx: Context) => Promise<void>): Omit<Route, 'method' | 'path'> => ({
     requiredRole: 'public',
+    // A logout must not fail because a form or a proxy adds a parameter.
+    takesBody: true,
     handler: async (ctx) => {
       await deps.ownStore();
       await handle(ctx);
@@ -258,50 +249,6 @@ function attemptOf(
     tokens: reader.tokensOf(ctx),
     cookieName: cookies.session.nameFor(ctx),
   };
-}
-
-/**
- * Reads the body of a login. A body that is not valid counts as a failed attempt of the address.
- */
-async function readForm(
-  ctx: Context,
-  { throttle, log }: Pick<SignInDeps, 'throttle' | 'log'>,
-): Promise<LoginForm> {
-  try {
-    return formOf((await readBody(ctx, { types: ['json', 'form'], limit: bodyLimit })).fields);
-  } catch (error) {
-    const request = requestInfo(ctx);
-    await throttle.malformed(request.ip, logThrottled(log, request, undefined));
-    log.fail(request, 'malformed', undefined, 1);
-    throw error;
-  }
-}
-
-/** Checks the fields of a login form. Other fields are ignored. */
-function formOf(fields: Readonly<Record<string, unknown>>): LoginForm {
-  const own = (name: string): unknown => (Object.hasOwn(fields, name) ? fields[name] : undefined);
-  const strategy = own('strategy');
-  const next = own('next');
-  if (strategy !== undefined && typeof strategy !== 'string')
-    throw new TaskflowError('INVALID_INPUT', 'strategy must be one string.');
-  return {
-    username: credential('username', own('username'), 256),
-    password: credential('password', own('password'), 1024),
-    strategy: strategy === '' ? undefined : strategy,
-    next: isSafeNext(next) ? next : undefined,
-  };
-}
-
-/** Checks a name or a password. Returns it exactly as the user typed it. */
-function credential(name: string, value: unknown, maxBytes: number): string {
-  const refuse = (text: string): TaskflowError => new TaskflowError('INVALID_INPUT', text);
-  if (typeof value !== 'string' || value === '')
-    throw refuse(`${name} is missing, or is not one string.`);
-  if (Buffer.byteLength(value) > maxBytes)
-    throw refuse(`${name} may have at most ${maxBytes} bytes.`);
-  if (/[\0\p{Cs}\ufffd]/u.test(value))
-    throw refuse(`${name} contains a character that is not text.`);
-  return value;
 }
 
 /** Headers that browsers send when they fetch a page before the user opens it. */

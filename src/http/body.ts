@@ -73,6 +73,30 @@ function isHttp2(req: Context['req'] | Http2ServerRequest): req is Http2ServerRe
 }
 
 /**
+ * Refuses the body of a command that takes none. A client that sends `dryRun` in the body instead of
+ * the query would otherwise change what it wanted to count. An empty body and `{}` are accepted,
+ * because HTTP clients send them on their own.
+ *
+ * @throws TaskflowError INVALID_INPUT.
+ */
+export async function refuseBody(ctx: Context): Promise<void> {
+  const { req, request } = ctx;
+  const { body: parsed } = request as { body?: unknown };
+  let text = parsed === undefined ? '' : JSON.stringify(parsed);
+  if (parsed === undefined && hasBody(ctx)) {
+    if (req.readableEnded) throw new Error(bodyIsGone);
+    const wait = bodyTimeout * 1000;
+    await drain(req, { ...discarded, wait }, (chunk) => (text += chunk.toString('latin1')));
+    if (!req.complete) text = 'unread';
+  }
+  if (!/^\s*(\{\s*\}|""|null)?\s*$/.test(text))
+    throw new TaskflowError(
+      'INVALID_INPUT',
+      'This route takes no body. Send its parameters in the query.',
+    );
+}
+
+/**
  * Limits in bytes and milliseconds for reading a body that is not needed. Some clients read the
  * response only after they have sent their body.
  */
@@ -87,11 +111,15 @@ export async function discardBody(ctx: Context): Promise<void> {
   if (req.complete || !hasBody(ctx)) return;
   // A client that sent `Expect: 100-continue` is still waiting for permission to send its body.
   if (ctx.get('Expect').toLowerCase() !== '100-continue' || req.readableFlowing !== null)
-    await drain(req);
+    await drain(req, discarded);
   if (!req.complete && !isHttp2(req)) ctx.set('Connection', 'close');
 }
 
-function drain(req: Context['req']): Promise<void> {
+function drain(
+  req: Context['req'],
+  limits: typeof discarded,
+  use?: (chunk: Buffer) => void,
+): Promise<void> {
   return new Promise((resolve) => {
     let taken = 0;
     const done = (): void => {
@@ -102,9 +130,10 @@ function drain(req: Context['req']): Promise<void> {
     };
     const take = (chunk: Buffer): void => {
       taken += chunk.length;
-      if (taken > discarded.bytes) done();
+      use?.(chunk);
+      if (taken > limits.bytes) done();
     };
-    const timer = setTimeout(done, discarded.wait);
+    const timer = setTimeout(done, limits.wait);
     if (req.destroyed || req.readableEnded) return done();
     req.on('data', take).on('end', done).on('error', done).on('close', done);
     req.resume();

@@ -3,7 +3,8 @@ import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { type Access, type Actor, type AuditEvent, hasRole } from './access.js';
-import { discardBody, isOfType } from './body.js';
+import { forbidden, unauthenticated } from './auth-errors.js';
+import { discardBody, isOfType, refuseBody } from './body.js';
 import { clientAddress } from './client-address.js';
 import { plainHeaders } from './headers.js';
 import type { Mount } from './mount.js';
@@ -49,6 +50,8 @@ export interface Route {
    * the request sent a form, otherwise JSON. Default `json`.
    */
   errors?: 'json' | 'page' | 'form';
+  /** Whether the handler reads the body or ignores it. Default: a command refuses a body. */
+  takesBody?: boolean;
   /** Whether a GET route also answers HEAD. Default `true`; `false` if GET changes something. */
   head?: boolean;
 }
@@ -150,7 +153,7 @@ async function answer(
   if (required !== 'public' && actor === undefined) return;
   if (!known) throw new TaskflowError('NOT_FOUND', 'There is nothing at this address.');
   if (!route) throw wrongMethod(ctx, same);
-  const params = readRequest(ctx, table, route, actor, layer);
+  const params = await readRequest(ctx, table, route, actor, layer);
   if (route.produces && !ctx.accepts(...route.produces))
     throw new TaskflowError(
       'NOT_ACCEPTABLE',
@@ -162,21 +165,23 @@ async function answer(
 
 /**
  * Refuses requests that another site made a browser send: all changes, and reads that require a
- * role. Returns the parameters of the path. Records a command that is refused here.
+ * role. Refuses the body of a command that takes none. Returns the parameters of the path. Records a
+ * command that is refused here.
  */
-function readRequest(
+async function readRequest(
   ctx: Context,
   { access, trustedOrigins }: RouteTable,
-  { action, requiredRole }: Route,
+  { method, action, requiredRole, takesBody }: Route,
   actor: Actor | undefined,
   layer: Layer | undefined,
-): Record<string, string> {
+): Promise<Record<string, string>> {
   try {
     if (actor?.ambient !== false) {
       refuseCrossOrigin(ctx, trustedOrigins);
       if (requiredRole !== 'public' && requiredRole !== 'page')
         refuseCrossSiteRead(ctx, trustedOrigins);
     }
+    if (method !== 'GET' && !takesBody) await refuseBody(ctx);
     return layer ? pathParams(layer, ctx.path) : {};
   } catch (error) {
     const { code } = toTaskflowError(error);
@@ -192,14 +197,6 @@ function wrongMethod(ctx: Context, same: readonly Route[]): TaskflowError {
     `${ctx.method} is not allowed here. Allowed: ${allow}.`,
     { headers: { Allow: allow } },
   );
-}
-
-/**
- * Whether the request has a Bearer token, of this login or of another issuer. The token does not
- * identify the user, because a proxy may have added it.
- */
-export function hasBearer(ctx: Context): boolean {
-  return /^bearer(\s|$)/i.test(ctx.get('Authorization'));
 }
 
 /**
@@ -331,19 +328,4 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
       cause: error,
     });
   }
-}
-
-/** Returns the 401 error (RFC 9110 section 11.6.1, RFC 6750 section 3). */
-export function unauthenticated(ctx: Context): TaskflowError {
-  const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
-  const headers = { 'WWW-Authenticate': challenge };
-  const detail = 'This needs a session: sign in, or send a valid token.';
-  return new TaskflowError('UNAUTHENTICATED', detail, { headers });
-}
-
-/** Returns the 403 error for a missing role. */
-export function forbidden(role: string): TaskflowError {
-  return new TaskflowError('FORBIDDEN', `This needs the role ${role}.`, {
-    headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow", error="insufficient_scope"' },
-  });
 }

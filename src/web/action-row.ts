@@ -78,6 +78,7 @@ export function actionRow<
     ...addressOf(key),
     requiredRole,
     action,
+    takesBody: body !== undefined,
     handler: async (ctx, { params, actor: user }) => {
       const { access, logger } = shared;
       const actor = nameOf(user);
@@ -96,7 +97,7 @@ export function actionRow<
       };
       try {
         const inputs = {
-          query: (await readRowQuery(query ?? 'noQuery', ctx.querystring)) as Input<Q>,
+          query: (await readRowQuery(query ?? 'noQuery', ctx.querystring, body)) as Input<Q>,
           body: await readRowBody(body, ctx, bodyLimit),
         };
         reason = (inputs.body as { reason?: string } | undefined)?.reason;

@@ -15,20 +15,25 @@ export const loadSchemas = (): Promise<typeof Schemas> =>
 
 /**
  * Reads a query string: numbers from digits, lists from parameters that repeat, all else as text.
+ * An error about a query that takes no parameters lists the members of the body.
  *
  * @throws TaskflowError INVALID_INPUT naming the parameter that is wrong, and what is accepted.
  */
 export async function readQuery<N extends keyof typeof Schemas>(
   name: N,
   querystring: string,
+  body?: keyof typeof Schemas,
 ): Promise<z.output<(typeof Schemas)[N]>> {
-  const schema = (await loadSchemas())[name];
+  const schemas = await loadSchemas();
+  const schema = schemas[name];
   const given = new URLSearchParams(querystring);
   const values: Record<string, unknown> = {};
   const { shape }: Shape = schema;
   for (const key of new Set(given.keys())) {
     if (!Object.hasOwn(shape, key))
-      throw invalid(`Unknown query parameter ${quote(key)}.${allowedNames(key, schema)}`);
+      throw invalid(
+        `Unknown query parameter ${quote(key)}.${allowedNames(key, schema, body && schemas[body])}`,
+      );
     values[key] = fieldValue(shape[key], key, given.getAll(key));
   }
   return check(schema, values, ([key]) => String(key));
@@ -50,11 +55,12 @@ export async function readFields<N extends keyof typeof Schemas>(
   return check(schema, fields, (path) => memberAt(fields, path).name || 'The body');
 }
 
-function allowedNames(unknown: string, { shape }: Shape): string {
+/** Returns the names that are allowed instead of an unknown one. A route may take only a body. */
+function allowedNames(unknown: string, { shape }: Shape, body?: Shape): string {
   const known = Object.keys(shape);
-  return known.length === 0
-    ? ' None is allowed.'
-    : `${didYouMean(unknown, known)} Allowed: ${known.join(', ')}.`;
+  if (known.length > 0) return `${didYouMean(unknown, known)} Allowed: ${known.join(', ')}.`;
+  const members = body ? ` Members of its body: ${Object.keys(body.shape).join(', ')}.` : '';
+  return ` This route takes no query parameters.${members}`;
 }
 
 function fieldValue(

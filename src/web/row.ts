@@ -210,6 +210,7 @@ export function addressOf(key: Key): Pick<Route, 'method' | 'path'> {
 export async function readRowQuery<Q extends QueryName | undefined>(
   name: Q | undefined,
   querystring: string,
+  body?: BodyName,
 ): Promise<Input<Q>> {
-  return (name && (await readQuery(name, querystring))) as Input<Q>;
+  return (name && (await readQuery(name, querystring, body))) as Input<Q>;
 }

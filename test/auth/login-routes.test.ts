@@ -126,11 +126,7 @@ describe('POST auth/login', () => {
   });
 
   it('returns a token and no cookie to a JSON client', async () => {
-    const { status, json, cookie } = await postJson(login, {
-      username: 'admin',
-      password,
-      roles: ['x'],
-    });
+    const { status, json, cookie } = await postJson(login, { username: 'admin', password });
     expect(status).toBe(200);
     expect(json).toEqual({
       token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
@@ -139,6 +135,18 @@ describe('POST auth/login', () => {
       expiresAt: expect.stringMatching(/Z$/),
     });
     expect(cookie).toBeUndefined();
+  });
+
+  it('refuses an unknown member of a JSON body, and ignores one of a form', async () => {
+    const fields = { username: 'admin', password, stratgy: 'team' };
+    const answer = await postJson(login, fields);
+    expect([answer.status, (answer.json as { detail: string }).detail]).toEqual([
+      400,
+      'Unknown member "stratgy" in the body. Did you mean "strategy"? Allowed: username, ' +
+        'password, strategy, next.',
+    ]);
+    expect((await postJson(login, { username: 'admin', password, roles: ['x'] })).status).toBe(400);
+    expect((await postForm(login, { ...fields, csrf: 'x' })).status).toBe(303);
   });
 
   it('accepts names and passwords in any script', async () => {
@@ -326,6 +334,14 @@ describe('auth/logout', () => {
         401,
       );
     }
+  });
+
+  it('ignores parameters that a form or a proxy adds', async () => {
+    const { cookie } = await logIn(`${served.url}/tasks`);
+    const logout = `${served.url}/tasks/auth/logout?utm_source=mail`;
+    expect((await postForm(logout, { csrf: 'x' }, { cookie })).status).toBe(303);
+    const session = `${served.url}/tasks/auth/session`;
+    expect((await ask(session, { headers: { cookie } })).status).toBe(401);
   });
 
   it('answers 204 to a Bearer client and ends its token', async () => {
