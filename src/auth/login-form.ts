@@ -2,7 +2,7 @@ import type { Context } from 'koa';
 import { didYouMean } from '../did-you-mean.js';
 import { TaskflowError } from '../errors.js';
 import { type ParsedBody, readBody } from '../http/body.js';
-import { quote } from '../show-value.js';
+import { grouped, quote } from '../show-value.js';
 import type { AuthLog } from './auth-log.js';
 import { logThrottled } from './authenticate.js';
 import { isSafeNext } from './next.js';
@@ -57,7 +57,7 @@ function formOf({ type, fields }: ParsedBody): LoginForm {
   const strategy = own('strategy');
   const next = own('next');
   if (strategy !== undefined && typeof strategy !== 'string')
-    throw new TaskflowError('INVALID_INPUT', 'strategy must be one string.');
+    throw new TaskflowError('INVALID_INPUT', 'strategy must be a single string.');
   return {
     username: credential('username', own('username'), 256),
     password: credential('password', own('password'), 1024),
@@ -70,10 +70,10 @@ function formOf({ type, fields }: ParsedBody): LoginForm {
 function credential(name: string, value: unknown, maxBytes: number): string {
   const refuse = (text: string): TaskflowError => new TaskflowError('INVALID_INPUT', text);
   if (typeof value !== 'string' || value === '')
-    throw refuse(`${name} is missing, or is not one string.`);
+    throw refuse(`${name} is missing or is not a single string.`);
   if (Buffer.byteLength(value) > maxBytes)
-    throw refuse(`${name} may have at most ${maxBytes} bytes.`);
+    throw refuse(`${name} may have at most ${grouped(maxBytes)} bytes.`);
   if (/[\0\p{Cs}\ufffd]/u.test(value))
-    throw refuse(`${name} contains a character that is not text.`);
+    throw refuse(`${name} contains characters that are not valid text.`);
   return value;
 }

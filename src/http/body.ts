@@ -49,7 +49,8 @@ export async function readBody(ctx: Context, { types, limit }: BodyRules): Promi
     );
   }
   if (request.body === undefined) await parse(ctx, type, limit);
-  const fields = request.body;
+  // The parser returns an empty string for a body of zero bytes.
+  const fields = request.body === '' ? {} : request.body;
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
     throw new TaskflowError('INVALID_INPUT', 'The body must be an object.');
   }
@@ -73,9 +74,9 @@ function isHttp2(req: Context['req'] | Http2ServerRequest): req is Http2ServerRe
 }
 
 /**
- * Refuses the body of a command that takes none. A client that sends `dryRun` in the body instead of
- * the query would otherwise change what it wanted to count. An empty body and `{}` are accepted,
- * because HTTP clients send them on their own.
+ * Refuses the body of a command that takes none. Otherwise, a client that sends `dryRun` in the
+ * body instead of the query would change what it wanted to count. An empty body and `{}` are
+ * accepted, because HTTP clients send them on their own.
  *
  * @throws TaskflowError INVALID_INPUT.
  */
@@ -156,6 +157,8 @@ async function parse(ctx: Context, type: BodyType, limit: number): Promise<void>
     urlencoded: type === 'form',
     text: false,
     multipart: false,
+    // readBody refuses values that are no objects, with a clearer message than the parser.
+    jsonStrict: false,
     jsonLimit: limit,
     formLimit: limit,
     patchNode: false,
@@ -178,14 +181,21 @@ function bodyIsLate(): TaskflowError {
 
 function bodyError(error: unknown, limit: number): TaskflowError {
   if (error instanceof TaskflowError) return error;
-  const status = (error as { status?: unknown }).status;
+  const { status, message } = error as { status?: unknown; message?: unknown };
   if (status === 413)
-    return new TaskflowError('PAYLOAD_TOO_LARGE', `The body may have ${limit} bytes.`, {
-      headers: { Connection: 'close' },
-    });
-  return new TaskflowError(
-    'INVALID_INPUT',
-    'The body could not be read as what its Content-Type says.',
-    { cause: error },
-  );
+    return new TaskflowError(
+      'PAYLOAD_TOO_LARGE',
+      `The body is larger than ${sizeInWords(limit)}, the limit of this route.`,
+      { headers: { Connection: 'close' } },
+    );
+  // The parser refuses members that would change the prototype of an object.
+  const detail = /forbidden prototype/.test(String(message))
+    ? 'The body must not contain a member __proto__.'
+    : 'The body is not valid for its Content-Type.';
+  return new TaskflowError('INVALID_INPUT', detail, { cause: error });
+}
+
+function sizeInWords(bytes: number): string {
+  const kibibytes = bytes / 1024;
+  return kibibytes < 1024 ? `${kibibytes} KiB` : `${kibibytes / 1024} MiB`;
 }

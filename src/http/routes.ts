@@ -165,8 +165,8 @@ async function answer(
 
 /**
  * Refuses requests that another site made a browser send: all changes, and reads that require a
- * role. Refuses the body of a command that takes none. Returns the parameters of the path. Records a
- * command that is refused here.
+ * role. Refuses the body of a command that takes none. Returns the parameters of the path. Records
+ * a command that is refused here.
  */
 async function readRequest(
   ctx: Context,
@@ -279,7 +279,7 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
       ...detail,
       ...requestFields(ctx),
     },
-    'change asked for',
+    'command recorded',
   );
   recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
 }
@@ -324,7 +324,7 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
     return actor;
   } catch (error) {
     if (error instanceof TaskflowError) throw error;
-    throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not say who this is.', {
+    throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not identify the user.', {
       cause: error,
     });
   }

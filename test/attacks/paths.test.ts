@@ -137,8 +137,8 @@ describe('a path', () => {
 
 /** Returns the body of a login with a given number of bytes. */
 function loginOf(bytes: number): string {
-  const rest = JSON.stringify({ username: 'a', password: 'b', x: '' });
-  return rest.replace('"x":""', `"x":"${'x'.repeat(bytes - rest.length)}"`);
+  const rest = JSON.stringify({ username: 'a', password: 'b', next: '' });
+  return rest.replace('"next":""', `"next":"${'x'.repeat(bytes - rest.length)}"`);
 }
 
 describe('a request body', () => {

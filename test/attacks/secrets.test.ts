@@ -121,7 +121,8 @@ describe('a secret that a client sends', () => {
         const body = {
           username: 'admin',
           password: canary.password,
-          totp: canary.code,
+          // JSON with an unknown member is refused before a strategy is called.
+          ...(send === postForm && { totp: canary.code }),
           ...(strategy && { strategy }),
         };
         const answer = await send(`${login}?token=${canary.query}`, body, headers);
