@@ -16,7 +16,7 @@ import {
   fileOption,
   loggerOption,
   typeError,
-  wrongType,
+  wrongKind,
 } from './options.js';
 import { secretKeysOption } from './secret-options.js';
 import { type Cipher, createCipher } from './tasks/encryption.js';
@@ -169,14 +169,14 @@ function ownEngine(engine: TaskEngine, options: TaskManagerOptions): TaskEngine 
   if (options.database !== undefined)
     throw typeError('database and engine cannot be combined; an engine has its own storage');
   if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
-    throw wrongType('engine', engine, 'a TaskEngine, such as bullmqEngine({ connection }) returns');
+    throw wrongKind('engine', engine, 'a TaskEngine, such as bullmqEngine({ connection }) returns');
   for (const option of Object.keys(embeddedOptions.rows))
     if (options[option as keyof typeof embeddedOptions.rows] !== undefined)
       throw misplacedOption(option);
   if (managed.has(engine))
     throw typeError(
       'engine belongs to another TaskManager, which ends it when it stops; ' +
-        'make an engine for each TaskManager, such as bullmqEngine({ connection })',
+        'create an engine for each TaskManager, such as bullmqEngine({ connection })',
     );
   managed.add(engine);
   return engine;

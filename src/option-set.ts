@@ -13,10 +13,10 @@ import {
   loggerOption,
   type NumberRange,
   numberOption,
-  optionsObject,
   type StringRules,
   stringOption,
 } from './options.js';
+import { optionsObject } from './options-object.js';
 
 /**
  * Reads an option. Takes its name for error messages and its value. Returns the checked value, or
@@ -49,6 +49,8 @@ interface Place {
   prefix?: string;
   /** Stands after the name of each option. */
   suffix?: string;
+  /** Whether what has the options is an option itself, such as `limits`. */
+  isOption?: boolean;
   /** Called for a duration that looks like milliseconds. Default: the option `logger` logs it. */
   warn?: DurationWarning | undefined;
 }
@@ -70,8 +72,9 @@ export interface OptionSet<R extends Rows> {
 export function optionSet<R extends Rows>(rows: R): OptionSet<R> {
   const names = Object.keys(rows);
   const readers = Object.entries(rows);
-  const read: OptionSet<R>['read'] = (options, { where, prefix = '', suffix = '', warn }) => {
-    const given = optionsObject<Record<string, unknown>>(where, options, names);
+  const read: OptionSet<R>['read'] = (options, place) => {
+    const { where, prefix = '', suffix = '', isOption, warn } = place;
+    const given = optionsObject<Record<string, unknown>>(where, options, names, isOption);
     const own: DurationWarning = (option, seconds) =>
       durationWarnings(loggerOption('logger', given.logger as Logger))(option, seconds);
     const settings: Record<string, unknown> = {};
@@ -82,7 +85,8 @@ export function optionSet<R extends Rows>(rows: R): OptionSet<R> {
   return {
     rows,
     read,
-    nested: (name, options, warn) => read(options, { where: name, prefix: `${name}.`, warn }),
+    nested: (name, options, warn) =>
+      read(options, { where: name, prefix: `${name}.`, isOption: true, warn }),
   };
 }
 

@@ -1,7 +1,6 @@
 import { type Logger as Pino, pino } from 'pino';
-import { didYouMean } from './did-you-mean.js';
 import type { ErrorCode } from './errors.js';
-import { kindOf, quote } from './show-value.js';
+import { grouped, kindOf, quote } from './show-value.js';
 
 /** The part of a pino logger that is used; any pino instance or child fits. */
 export type Logger = Pick<Pino, 'debug' | 'info' | 'warn' | 'error'>;
@@ -32,40 +31,11 @@ export function outOfRange(option: string, value: unknown, accepted: string): Ra
 }
 
 /**
- * Refuses anything but a plain object whose every key is in `known`, so that a typo fails at start.
- * A promise or a Map has no keys of its own: all that was meant with it would be left out.
+ * Returns the error for an option that must be an object or a function. It names the kind alone: a
+ * string in this place may be a password, or a URL with one.
  */
-export function optionsObject<T extends object>(
-  where: string,
-  value: T | undefined,
-  known: readonly (keyof T)[],
-): T {
-  if (value === undefined) return {} as T;
-  if (typeof value !== 'object' || value === null || !isPlain(value)) {
-    // Its kind alone: a string in this place may be a password.
-    throw typeError(
-      `the options of ${where} are ${kindOf(value)}; they must be an object with any of: ` +
-        `${known.map(String).join(', ')}`,
-    );
-  }
-  for (const key of Object.keys(value)) {
-    if (!known.includes(key as keyof T)) {
-      const names = known.map(String);
-      throw typeError(
-        `${where} has no option ${quote(key)}.${didYouMean(key, names)} Its options: ` +
-          `${names.join(', ')}`,
-      );
-    }
-  }
-  return value;
-}
-
-/**
- * Whether it is an object of no built-in kind. An imported module counts, and so does an instance
- * of a class.
- */
-function isPlain(value: object): boolean {
-  return ['Object', 'Module'].includes(Object.prototype.toString.call(value).slice(8, -1));
+export function wrongKind(option: string, value: unknown, accepted: string): TypeError {
+  return typeError(`${option} is ${kindOf(value)}; it must be ${accepted}`);
 }
 
 /** What a number must be. */
@@ -79,6 +49,8 @@ export interface NumberRange {
   /** What else the option takes, for the message. */
   or?: string;
 }
+
+const tenYears = 315_360_000;
 
 /** A finite number within a range, or the default when it is `undefined`. */
 export function numberOption<D extends number | undefined>(
@@ -99,8 +71,9 @@ export function numberOption<D extends number | undefined>(
     (integer ? 'a whole number' : 'a number') + (unit === undefined ? '' : ` of ${unit}`);
   const to = above ? ', at most' : ' to';
   const accepted =
-    `${kind} ${above ? 'above' : 'from'} ${min}` +
-    (max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${max}`) +
+    `${kind} ${above ? 'above' : 'from'} ${grouped(min)}` +
+    (max === Number.MAX_SAFE_INTEGER ? '' : `${to} ${grouped(max)}`) +
+    (max === tenYears ? ' (ten years)' : '') +
     (or === undefined ? '' : `, or ${or}`);
   if (Number.isNaN(value))
     throw typeError(
@@ -140,7 +113,7 @@ export function secondsOption<D extends number | undefined>(
   option: string,
   value: unknown,
   fallback: D,
-  { warn, zero = false, min = 0, max = 315_360_000 }: SecondsRules,
+  { warn, zero = false, min = 0, max = tenYears }: SecondsRules,
 ): number | D {
   const seconds = numberOption(option, value, fallback, {
     min,
@@ -211,8 +184,7 @@ export function stringOption<D extends string | undefined>(
     throw outOfRange(
       option,
       value,
-      `at most ${maxLength.toLocaleString('en')} characters long; it has ` +
-        `${value.length.toLocaleString('en')}`,
+      `at most ${grouped(maxLength)} characters long; it has ${grouped(value.length)}`,
     );
   if (!pattern.test(value)) throw outOfRange(option, value, accepted);
   return value;
@@ -247,11 +219,10 @@ export function listOption(
 ): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw wrongType(option, value, `a list of ${accepted}`);
-  for (const item of value) {
+  for (const [index, item] of value.entries()) {
     if (typeof item !== 'string' || !isItem(item))
       throw typeError(
-        `${option}[${value.indexOf(item)}] is ${quote(item)}; ${option} must be a list of ` +
-          `${accepted}`,
+        `${option}[${index}] is ${quote(item)}; ${option} must be a list of ` + `${accepted}`,
       );
   }
   return [...value];
@@ -270,8 +241,8 @@ export function pathOption(option: string, value: string | undefined): string {
 let shared: Logger | undefined;
 
 /**
- * The app's own pino, silence for `false`, or a child of one default instance. A logger that throws
- * is never felt by a request.
+ * The app's own pino, silence for `false`, or one default instance. An error in the logger never
+ * affects a request.
  */
 export function loggerOption(option: string, value: Logger | false | undefined): Logger {
   if (value === false) return silent;
@@ -279,9 +250,17 @@ export function loggerOption(option: string, value: Logger | false | undefined):
     shared ??= pino({ name: 'koa-taskflow' });
     return guarded(shared);
   }
-  if (typeof value !== 'object' || value === null || typeof value.info !== 'function') {
-    throw wrongType(option, value, 'a pino logger, or false');
-  }
+  const levels = ['debug', 'info', 'warn', 'error'] as const;
+  const isLogger =
+    typeof value === 'object' &&
+    value !== null &&
+    levels.every((level) => typeof value[level] === 'function');
+  if (!isLogger)
+    throw wrongKind(
+      option,
+      value,
+      'a pino logger, another object with the methods debug, info, warn and error, or false',
+    );
   return guarded(value);
 }
 

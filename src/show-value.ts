@@ -7,15 +7,22 @@
  * which may be a secret.
  */
 export function kindOf(value: unknown): string {
+  try {
+    return kindInWords(value);
+  } catch {
+    // A proxy may throw when the code inspects it.
+    return 'an object';
+  }
+}
+
+function kindInWords(value: unknown): string {
   if (value === null) return 'null';
-  if (Array.isArray(value))
-    return value.length === 0
-      ? 'an empty array'
-      : `an array with ${value.length} ${value.length === 1 ? 'item' : 'items'}`;
+  if (Array.isArray(value)) return `an array of length ${value.length}`;
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
   if (typeof value === 'function') return functionKind(value);
   if (typeof value === 'object') return objectKind(value);
-  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value;
+  if (typeof value === 'bigint' || typeof value === 'symbol') return `a ${typeof value}`;
+  return String(value);
 }
 
 function objectKind(value: object): string {
@@ -60,13 +67,18 @@ function isClass(value: object): boolean {
 
 /**
  * Returns a value as an error message shows it: a string in quotes with at most 80 characters, any
- * other value by its kind.
+ * other value by its kind. A string that looks like a URL is shown without its user, password and
+ * query.
  */
 export function quote(value: unknown): string {
-  try {
-    return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : kindOf(value);
-  } catch {
-    // A proxy may throw when the code inspects it.
-    return typeof value;
-  }
+  if (typeof value !== 'string') return kindOf(value);
+  const end = value.lastIndexOf('@') + 1;
+  const text = value.slice(0, end).replace(/:(\/*).*@/s, ':$1***@') + value.slice(end);
+  const shown = text.length > 80 ? `${text.slice(0, 79)}…` : text;
+  return JSON.stringify(shown.replace(/(:\/\/.*?\?).+/s, '$1***'));
+}
+
+/** Returns a number with its digits in groups, such as 100,000. */
+export function grouped(value: number): string {
+  return value.toLocaleString('en', { maximumFractionDigits: 20 });
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { createAuth, StrategyRegistry, staticUser, TaskManager } from '../src/index.js';
 import { recordingLogger } from './helpers/logs.js';
+import { errorOf, namesOf } from './helpers/mistakes.js';
 
 const secretKey = 'a key of 32 characters or more: 0123456789';
 const noop = () => 1;
@@ -17,9 +18,20 @@ function manager(options: object = {}) {
   };
 }
 
+/** The options of a function that are a number of seconds, as its errors say. */
+function durationsOf(call: (options: object) => unknown): string[] {
+  const durations = namesOf(call).filter((name) =>
+    errorOf(() => call({ [name]: -1 }))?.message.includes('must be a number of seconds'),
+  );
+  expect(durations.length).toBeGreaterThan(0);
+  return durations;
+}
+const login = (options: object) =>
+  createAuth({ strategies: ['admin', 'correct horse battery'], secretKey, ...options });
+
 describe('a duration that looks like milliseconds', () => {
   it.each<[string, (value: number) => (string | number)[][]]>([
-    ...(['delay', 'maxDelay', 'timeout', 'deadline', 'cancelGrace'] as const).map(
+    ...durationsOf((options) => manager().tasks.task('a', noop, options)).map(
       (option): [string, (value: number) => (string | number)[][]] => [
         `${option} of task 'a'`,
         (value) => {
@@ -29,7 +41,7 @@ describe('a duration that looks like milliseconds', () => {
         },
       ],
     ),
-    ...(['runIn', 'deadline', 'idempotencyWindow'] as const).map(
+    ...durationsOf((options) => manager().tasks.task('a', noop).with(options)).map(
       (option): [string, (value: number) => (string | number)[][]] => [
         `${option} of task 'a'`,
         (value) => {
@@ -52,24 +64,20 @@ describe('a duration that looks like milliseconds', () => {
         return warned() as (string | number)[][];
       },
     ],
-    ['pollInterval', (value) => manager({ pollInterval: value }).warned() as (string | number)[][]],
-    ...(['tokenExpiry', 'idleTimeout'] as const).map(
-      (option): [string, (value: number) => (string | number)[][]] => [
-        option,
-        (value) => {
-          const log = recordingLogger();
-          createAuth({
-            strategies: ['admin', 'correct horse battery'],
-            secretKey,
-            logger: log.logger,
-            [option]: value,
-          });
-          return log.lines
-            .filter(({ seconds }) => seconds !== undefined)
-            .map(({ option: name, seconds }) => [String(name), Number(seconds)]);
-        },
-      ],
-    ),
+    ...durationsOf(manager).map((option): [string, (value: number) => (string | number)[][]] => [
+      option,
+      (value) => manager({ [option]: value }).warned() as (string | number)[][],
+    ]),
+    ...durationsOf(login).map((option): [string, (value: number) => (string | number)[][]] => [
+      option,
+      (value) => {
+        const log = recordingLogger();
+        login({ logger: log.logger, [option]: value });
+        return log.lines
+          .filter(({ seconds }) => seconds !== undefined)
+          .map(({ option: name, seconds }) => [String(name), Number(seconds)]);
+      },
+    ]),
     [
       'timeLimit',
       (value) => {

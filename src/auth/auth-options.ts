@@ -9,6 +9,7 @@ import {
   pathOption,
   stringOption,
   typeError,
+  wrongKind,
   wrongType,
 } from '../options.js';
 import { secretKeysOption } from '../secret-options.js';
@@ -77,7 +78,7 @@ const loginOptions = optionSet({
       typeof value.watch !== 'function' ||
       typeof value.list !== 'function'
     )
-      throw wrongType(name, value, 'a SharedStore with watch() and list(), such as tasks.store');
+      throw wrongKind(name, value, 'a SharedStore with watch() and list(), such as tasks.store');
     return limitedStore(value);
   },
   /** Limits of login attempts; `false` for no limit. */

@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Access } from '../http/access.js';
 import type { Mount } from '../http/mount.js';
-import { type Logger, wrongType } from '../options.js';
+import { type Logger, wrongKind } from '../options.js';
 import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
 
@@ -72,6 +72,6 @@ export function isAuth(value: unknown): value is Auth {
 export function internalsOf(auth: Auth): AuthInternals {
   const found = typeof auth === 'object' && auth !== null ? internals.get(auth) : undefined;
   if (!found)
-    throw wrongType('auth', auth, 'what createAuth() returned, such as createAuth({ strategies })');
+    throw wrongKind('auth', auth, 'what createAuth() returned, such as createAuth({ strategies })');
   return found;
 }

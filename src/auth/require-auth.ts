@@ -7,7 +7,8 @@ import { isNavigation } from '../http/navigation.js';
 import { sendError } from '../http/problem.js';
 import { logForbidden } from '../http/routes.js';
 import { refuseCrossOrigin } from '../http/same-origin.js';
-import { loggerOption, optionsObject, stringOption, typeError, wrongType } from '../options.js';
+import { loggerOption, stringOption, typeError, wrongType } from '../options.js';
+import { optionsObject } from '../options-object.js';
 import { type Auth, type AuthInternals, internalsOf, isAuth } from './auth.js';
 import { loginsOf, type SeenBy } from './session-token.js';
 
@@ -51,7 +52,7 @@ export function requireAuth(mode: 'redirect' | '401', options?: RequireAuthOptio
     throw wrongType(
       'the first argument of requireAuth',
       mode,
-      "the mode, 'redirect' or '401'; the role and the login go into the second: " +
+      "the mode, 'redirect' or '401'; pass the role and the login in the second argument: " +
         "requireAuth('401', { role: 'admin', auth })",
     );
   if (isAuth(options))
@@ -99,7 +100,7 @@ function loginFor(logins: readonly SeenBy[], named: Auth | undefined): SeenBy {
   const [last, another] = logins;
   if (!last) throw new Error('requireAuth() needs app.use(sessionToken(auth)) before it');
   if (!named && another)
-    throw new Error('several logins have read this request: name one, requireAuth(mode, { auth })');
+    throw new Error('several logins read this request; name one: requireAuth(mode, { auth })');
   const login = named ? logins.find(({ auth }) => auth === named) : last;
   if (!login)
     throw new Error(

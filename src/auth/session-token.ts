@@ -3,7 +3,7 @@ import { TaskflowError } from '../errors.js';
 import { requireKoa } from '../http/koa-only.js';
 import { perRequest } from '../http/per-request.js';
 import { sendError } from '../http/problem.js';
-import { wrongType } from '../options.js';
+import { wrongKind } from '../options.js';
 import { type Auth, internalsOf } from './auth.js';
 import type { Session } from './sessions/session.js';
 
@@ -91,7 +91,7 @@ function isLoginRoute(path: string, prefix: string): boolean {
  */
 export function sessionOf(ctx: { state: object }): Session {
   if (typeof ctx?.state !== 'object' || ctx.state === null)
-    throw wrongType('ctx', ctx, 'the context of a Koa request');
+    throw wrongKind('ctx', ctx, 'the context of a Koa request');
   const { session } = ctx.state as Partial<SessionState>;
   if (session) return session;
   if (!('req' in ctx) || loginsOf(ctx as Context).length === 0)
@@ -102,6 +102,7 @@ export function sessionOf(ctx: { state: object }): Session {
     );
   throw new TaskflowError(
     'UNAUTHENTICATED',
-    'This needs a session. The app can put requireAuth() before this route to ask for a login.',
+    'This request needs a session. The app can put requireAuth() before this route to ask ' +
+      'for a login.',
   );
 }

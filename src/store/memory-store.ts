@@ -1,6 +1,6 @@
 import { TaskflowError } from '../errors.js';
 import { type Named, type OptionsOf, optionSet, whole } from '../option-set.js';
-import { wrongType } from '../options.js';
+import { wrongKind } from '../options.js';
 import { OrderedMap } from './ordered-map.js';
 import type { Droppable, LogPage, SharedStore, StoreEntry, StoreValue } from './shared-store.js';
 
@@ -16,7 +16,7 @@ const storeOptions = optionSet({
   /** Present time in milliseconds; for tests. */
   now: (name, value: (() => number) | undefined) => {
     if (value !== undefined && typeof value !== 'function')
-      throw wrongType(name, value, 'a function that returns milliseconds');
+      throw wrongKind(name, value, 'a function that returns milliseconds');
     return value ?? Date.now;
   },
 });

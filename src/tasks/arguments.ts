@@ -1,5 +1,6 @@
 import { isProxy } from 'node:util/types';
 import { rangeError, typeError } from '../options.js';
+import { grouped } from '../show-value.js';
 
 /**
  * Maximum nesting of arguments and results: deeper than any sensible value, and far from a stack
@@ -46,7 +47,7 @@ function foreignKind(value: object): string | undefined {
   if (isIterator(value)) return 'an iterator';
   const prototype: unknown = Object.getPrototypeOf(value);
   if (Array.isArray(value))
-    return prototype === Array.prototype ? undefined : 'a list of a class of its own';
+    return prototype === Array.prototype ? undefined : 'an instance of a subclass of Array';
   // The shape decides, not the identity, because objects of another realm (a vm, a test runner) are
   // plain, too.
   if (
@@ -123,13 +124,15 @@ export function encodeArguments(task: string, args: readonly unknown[], limit: n
   const found = listFlaw(kept, 'args', new Set());
   if (found)
     throw typeError(
-      `task '${task}': ${found}; JSON cannot carry that. Pass plain data: strings, numbers, ` +
+      `task '${task}': ${found}; JSON cannot represent that. Pass plain data: strings, numbers, ` +
         'booleans, null, lists and plain objects',
     );
   const text = JSON.stringify(kept);
   const bytes = Buffer.byteLength(text);
   if (bytes > limit)
-    throw rangeError(`task '${task}': args are ${bytes} bytes as JSON; the limit is ${limit}`);
+    throw rangeError(
+      `task '${task}': args are ${grouped(bytes)} bytes as JSON; the limit is ${grouped(limit)}`,
+    );
   return text;
 }
 
@@ -144,13 +147,16 @@ export function encodeResult(
     if (found)
       return {
         resultOmitted:
-          `${found}; JSON cannot carry ` +
+          `${found}; JSON cannot represent ` +
           `that${isUnread(value) ? '. Read it in the handler and return its content' : ''}`,
       };
     const result = JSON.stringify(value);
     const bytes = Buffer.byteLength(result);
     return bytes > limit
-      ? { resultOmitted: `result is ${bytes} bytes as JSON; the limit is ${limit}` }
+      ? {
+          resultOmitted:
+            `result is ${grouped(bytes)} bytes as JSON; the limit is ` + grouped(limit),
+        }
       : { result };
   } catch {
     return { resultOmitted: 'reading the result threw an error' };

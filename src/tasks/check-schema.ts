@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { rangeError, typeError } from '../options.js';
-import { quote } from '../show-value.js';
+import { grouped, quote } from '../show-value.js';
 
 /**
  * A violation of a schema: where it is, a message that continues the name of the value, and whether
@@ -112,7 +112,7 @@ export function plainCopy(
   const copy: Record<string, unknown> = Object.create(null);
   for (const [key, value] of entries) {
     if (value === tooLong)
-      throw rangeError(`${where}.${key} is a list of more than ${maxItems} items`);
+      throw rangeError(`${where}.${key} is a list of more than ${grouped(maxItems)} items`);
     copy[key] =
       times.includes(key) && value instanceof Date && !Number.isNaN(value.getTime())
         ? value.toISOString()

@@ -1,4 +1,4 @@
-import { numberOption, outOfRange, stringOption, wrongType } from '../options.js';
+import { numberOption, outOfRange, stringOption, wrongKind, wrongType } from '../options.js';
 import type { EngineReader } from './engine.js';
 import type { Aggregates as EngineAggregates } from './engine-queries.js';
 import { maxNameBytes } from './names.js';
@@ -59,7 +59,7 @@ export function checkedReader(engine: EngineReader, now: () => number): TaskRead
     watch(after, signal) {
       const from = numberOption('after', after, undefined, { integer: true });
       if (from === undefined) throw wrongType('after', after, 'the number of a change, from 0');
-      if (!(signal instanceof AbortSignal)) throw wrongType('signal', signal, 'an AbortSignal');
+      if (!(signal instanceof AbortSignal)) throw wrongKind('signal', signal, 'an AbortSignal');
       return engine.watch(from, signal);
     },
   };
@@ -78,7 +78,7 @@ async function aggregated(
     return { ...page, nextCursor: cursors.write(next) };
   }
   if (kind === 'histograms') return engine.aggregate(kind, boundsArgument(asked));
-  if (asked !== undefined) throw wrongType(`query of '${kind}'`, asked, 'left out');
+  if (asked !== undefined) throw wrongKind(`query of '${kind}'`, asked, 'left out');
   return engine.aggregate(
     kind as Exclude<keyof EngineAggregates, 'metrics' | 'failures' | 'histograms'>,
   );

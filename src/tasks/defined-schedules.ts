@@ -1,4 +1,4 @@
-import { type DurationWarning, numberOption, rangeError, wrongType } from '../options.js';
+import { type DurationWarning, numberOption, rangeError, wrongKind } from '../options.js';
 import type { DefinedTasks } from './defined-tasks.js';
 import type { Task } from './definition.js';
 import type { NewTask, Schedule } from './new-task.js';
@@ -33,7 +33,7 @@ export class DefinedSchedules {
       );
     const { args = [] }: { args?: unknown } = options;
     if (!Array.isArray(args))
-      throw wrongType(`args of schedule '${name}'`, args, 'a list of arguments');
+      throw wrongKind(`args of schedule '${name}'`, args, 'a list of arguments');
     return { recurrence, args };
   }
 

@@ -1,4 +1,4 @@
-import { typeError, wrongType } from '../options.js';
+import { typeError, wrongKind } from '../options.js';
 import { functionKind, quote } from '../show-value.js';
 import type { AppConnection } from './engine.js';
 import type { FunctionSettings } from './function-settings.js';
@@ -30,9 +30,7 @@ type JsonParameters<A extends readonly unknown[]> = {
  * text that no function can match.
  */
 export type JsonSafe<A extends readonly unknown[]> =
-  A extends JsonParameters<A>
-    ? unknown
-    : 'a parameter of this handler is of a kind that JSON cannot carry';
+  A extends JsonParameters<A> ? unknown : 'JSON cannot represent a parameter of this handler';
 
 /** A function of the app that does the work of a task. */
 export type Handler<A extends readonly unknown[]> = (...args: A) => unknown;
@@ -103,10 +101,10 @@ export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
 export function checkHandler(name: string, handler: unknown): void {
   const accepted = 'a function or an async function';
   if (typeof handler !== 'function')
-    throw wrongType(`handler of task '${name}'`, handler, accepted);
+    throw wrongKind(`handler of task '${name}'`, handler, accepted);
   const kind = functionKind(handler);
   if (kind !== 'a function' && kind !== 'an async function')
-    throw wrongType(`handler of task '${name}'`, handler, accepted);
+    throw wrongKind(`handler of task '${name}'`, handler, accepted);
 }
 
 /** Checks that `define` got no handler, which would never run. */
@@ -116,26 +114,11 @@ export function checkDeclaration(name: string, ...rest: unknown[]): void {
   throw typeError(`${call} takes no handler; pass the handler to ${call}.handle(handler)`);
 }
 
-/** Returns the settings of a function as the dashboard shows them. */
+/** Returns the settings of a function as the API shows them. */
 export function describeFunction({ name, settings, handler }: Definition): FunctionSettings {
-  const { queue, priority, tags, retries, delay, backoff, maxDelay, jitter } = settings;
-  const { requeueOnInterrupt, maxInterrupts, cancelGrace } = settings;
-  return {
-    name,
-    handled: handler !== undefined,
-    queue,
-    priority,
-    tags,
-    retries,
-    delay,
-    backoff: typeof backoff === 'function' ? 'function' : backoff,
-    maxDelay,
-    jitter,
-    timeout: settings.timeout ?? null,
-    deadline: settings.deadline ?? null,
-    concurrency: settings.concurrency ?? null,
-    requeueOnInterrupt,
-    maxInterrupts,
-    cancelGrace,
-  };
+  const shown = Object.entries(settings).map(([option, value]: [string, unknown]) => [
+    option,
+    typeof value === 'function' ? 'function' : (value ?? null),
+  ]);
+  return { name, handled: handler !== undefined, ...Object.fromEntries(shown) };
 }

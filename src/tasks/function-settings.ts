@@ -1,26 +1,21 @@
+import type { Settings } from './task-options.js';
+
+/** An option as JSON: `null` if it is not set, and `'function'` if it is a function. */
+type Shown<V> = V extends undefined
+  ? null
+  : V extends (...args: never[]) => unknown
+    ? 'function'
+    : V;
+
 /**
- * The settings of a function in this process. Durations are in seconds; null means no limit.
+ * The options of a function in this process, with their defaults. Durations are in seconds; `null`
+ * means that the option is not set.
  */
-export interface FunctionSettings {
+export type FunctionSettings = {
   name: string;
   /** Whether this process has the handler. If not, it can only enqueue tasks of this function. */
   handled: boolean;
-  queue: string;
-  priority: number;
-  tags: Readonly<Record<string, string>>;
-  retries: number;
-  delay: number;
-  /** The factor by which each retry delay grows, or `'function'` if the app computes the delay. */
-  backoff: number | 'function';
-  maxDelay: number;
-  jitter: number;
-  timeout: number | null;
-  deadline: number | null;
-  concurrency: number | null;
-  requeueOnInterrupt: boolean;
-  maxInterrupts: number;
-  cancelGrace: number;
-}
+} & { [K in keyof Settings]: Shown<Settings[K]> };
 
 /** The tasks and schedules that this process has defined. */
 export interface Definitions {

@@ -1,5 +1,5 @@
 import { runInEmptyContext } from '../empty-context.js';
-import { type Logger, wrongType } from '../options.js';
+import { type Logger, wrongKind, wrongType } from '../options.js';
 import { thrownForLog } from './describe-error.js';
 import type { TransitionObserver } from './engine.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from './types.js';
@@ -31,7 +31,7 @@ export class Listeners implements TransitionObserver {
         status,
         `one of ${taskStatuses.join(', ')}, as in tasks.on('failed', listener)`,
       );
-    if (typeof listener !== 'function') throw wrongType('listener', listener, 'a function');
+    if (typeof listener !== 'function') throw wrongKind('listener', listener, 'a function');
     const listeners = this.#byStatus.get(status) ?? new Set();
     this.#byStatus.set(status, listeners);
     return listeners;

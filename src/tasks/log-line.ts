@@ -1,3 +1,4 @@
+import { grouped } from '../show-value.js';
 import type { NewLogLine } from './task-runner.js';
 import type { LogLevel } from './types.js';
 
@@ -16,7 +17,7 @@ export function logLine(level: LogLevel, message: string, fields: object | undef
 
 /** Returns the line that replaces the last one if a task reaches the limit of its lines. */
 export function limitLine(limit: number): NewLogLine {
-  return logLine('warn', `only the first ${limit} lines of a task are kept`, undefined);
+  return logLine('warn', `only the first ${grouped(limit)} lines of a task are kept`, undefined);
 }
 
 function encodeFields(fields: object | undefined): NewLogLine['fields'] {
@@ -34,7 +35,7 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
       ? JSON.stringify({ omitted: `fields of ${encoded.length} characters` })
       : encoded;
   } catch {
-    return JSON.stringify({ omitted: 'fields that JSON cannot carry' });
+    return JSON.stringify({ omitted: 'fields that JSON cannot represent' });
   }
 }
 

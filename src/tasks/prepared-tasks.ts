@@ -1,4 +1,4 @@
-import { wrongType } from '../options.js';
+import { wrongKind, wrongType } from '../options.js';
 import type { NewTask } from './new-task.js';
 
 /**
@@ -32,7 +32,7 @@ export class PreparedTasks {
     for (let index = 0; index < list.length; index++) {
       const task: unknown = list[index];
       if (typeof task !== 'object' || task === null || !this.#made.has(task))
-        throw wrongType(
+        throw wrongKind(
           `tasks[${index}]`,
           task,
           'what prepare() of a task of this manager returned, such as sendEmail.prepare(address)',
@@ -50,12 +50,12 @@ export class PreparedTasks {
  */
 export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
   if (!Array.isArray(list))
-    throw wrongType('list', list, "a list of argument lists, such as [['a'], ['b']]");
+    throw wrongKind('list', list, "a list of argument lists, such as [['a'], ['b']]");
   const lists: A[] = [];
   for (let index = 0; index < list.length; index++) {
     const args: unknown = list[index];
     if (!Array.isArray(args))
-      throw wrongType(`list[${index}]`, args, 'the list of arguments of one task');
+      throw wrongKind(`list[${index}]`, args, 'the list of arguments of one task');
     lists.push(args as readonly unknown[] as A);
   }
   return lists;

@@ -1,11 +1,11 @@
 import {
   booleanOption,
   type DurationWarning,
-  optionsObject,
   secondsOption,
   typeError,
   wrongType,
 } from '../options.js';
+import { optionsObject } from '../options-object.js';
 import { readCron } from './cron.js';
 import { nameOption } from './task-options.js';
 

@@ -17,6 +17,7 @@ import {
   typeError,
   wrongType,
 } from '../options.js';
+import { membersOf, readFrom } from '../options-object.js';
 import { functionKind } from '../show-value.js';
 
 /** Says how many seconds to wait before a retry. */
@@ -46,13 +47,18 @@ type Tags = Readonly<Record<string, string>>;
 /** Reads tags: at most 32 strings by key. */
 function tags(name: string, value: Tags | undefined): Tags {
   if (value === undefined) return {};
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw wrongType(name, value, "an object of strings, such as { tenant: '7' }");
-  const entries = Object.entries<unknown>(value);
+  const members = membersOf(name, value);
+  if (!members) throw wrongType(name, value, "an object of strings, such as { tenant: '7' }");
+  const keys = [...members].flatMap(([key, isEnumerable]) => (isEnumerable ? [key] : []));
+  const entries = keys.map((key): [PropertyKey, unknown] => [
+    key,
+    readFrom(name, () => value[key as string]),
+  ]);
   if (entries.length > 32)
     throw rangeError(`${name} has ${entries.length} members; at most 32 are allowed`);
   for (const [key, member] of entries) {
-    if (!label.pattern.test(key)) throw wrongType(`a key of ${name}`, key, label.accepted);
+    if (typeof key !== 'string' || !label.pattern.test(key))
+      throw wrongType(`a key of ${name}`, key, label.accepted);
     if (typeof member !== 'string' || member.length > 256 || !tagText.test(member))
       throw wrongType(
         name.replace('tags', () => `tags.${key}`),
@@ -82,13 +88,13 @@ const year = 31_536_000;
 const day = 86_400;
 
 const taskOptions = optionSet({
-  /** How often a failed attempt is tried again. Default 0. */
+  /** How often a failed attempt is retried. Default 0. */
   retries: whole({ default: 0, max: 1000 }),
   /** Seconds before the first retry. Default 0. */
   delay: seconds({ default: 0, zero: true, max: year }),
   /**
-   * Each further retry waits this many times as long. Default 1. Or a function of the number of the
-   * try that failed, from 1, and of what it threw, which returns the seconds to wait.
+   * The factor by which the delay grows with each further retry. Default 1. Or a function that
+   * takes the number of the failed attempt, from 1, and its error, and returns the seconds to wait.
    */
   backoff: (name, value: number | Backoff | undefined, warn) =>
     typeof value === 'function'
@@ -98,14 +104,14 @@ const taskOptions = optionSet({
           'a number from 1 to 100, or a function that returns a number of seconds at once',
         )
       : factor(name, value, warn),
-  /** Seconds that no wait before a retry exceeds. Default a day, or `delay` if that is longer. */
+  /** Maximum seconds before a retry. Default a day, or `delay` if that is longer. */
   maxDelay: seconds({ zero: true, max: year }),
   /**
-   * Share of each wait that is left to chance, 0 to 1, so that tasks which failed together are not
-   * tried together. Default 0.
+   * Share of each delay that is random, 0 to 1, so that tasks that failed together are not retried
+   * together. Default 0.
    */
   jitter: number({ default: 0, max: 1 }),
-  /** Whether an error is worth another try. Default: every one is. */
+  /** Returns whether the task is retried after an error. Default: every error. */
   retryOn: (name, value: ((error: unknown) => boolean) | undefined) =>
     plainFunction(
       name,
@@ -114,34 +120,36 @@ const taskOptions = optionSet({
         'instanceof TypeError',
     ),
   /**
-   * Seconds an attempt may take; then its signal is aborted, and it fails with a `TimeoutError`.
-   * Default: none.
+   * Seconds that an attempt may take. Then its signal is aborted, and it fails with a
+   * `TimeoutError`. Default: none.
    */
   timeout: seconds(),
   /**
-   * Seconds after its time to start within which a task must be done: later it is not started, and
-   * not tried again. Default: none.
+   * Seconds after its start time until which a task may start or be retried. Default: none.
    */
   deadline: seconds(),
   /**
-   * Tasks of this name that run at once, over all processes on the database, 1 to 10,000. Give it
-   * in every process that enqueues or runs the task: with `bullmqEngine`, the process that enqueues
-   * a task decides. Default: as many as the processes allow.
+   * Maximum number of tasks of this name that run at once in all processes together, 1 to 10,000.
+   * Set it in every process that enqueues or runs the task: with `bullmqEngine`, the process that
+   * enqueues a task decides. Default: no limit.
    */
   concurrency: whole({ min: 1, max: 10_000 }),
-  /** Label the tasks are grouped by. Default `'default'`. */
+  /** Label by which tasks are grouped and paused. Default `'default'`. */
   queue: text({ default: 'default', ...label }),
-  /** Larger goes first. Default 0. */
+  /** A task with a higher priority runs first. Default 0. */
   priority: whole({ default: 0, ...priority }),
-  /** Shown with the task, for finding it. At most 32, each up to 256 characters. */
+  /** Labels to show and to search for. At most 32, each with at most 256 characters. */
   tags,
-  /** Whether a task whose process died may run again; else it is `interrupted`. Default `false`. */
+  /**
+   * Whether a task may run again if its process dies. Otherwise it becomes `interrupted`. Default
+   * `false`.
+   */
   requeueOnInterrupt: flag(false),
-  /** How often it may, so that a task which kills its process ends. Default 3. */
+  /** How often an interrupted task may run again. Default 3. */
   maxInterrupts: whole({ default: 3, max: 1000 }),
   /**
-   * Seconds a task that was cancelled or timed out may take to end before it is recorded as such
-   * anyway. Default 5.
+   * Seconds that a handler may take to end after its task was cancelled or timed out. Then the
+   * attempt is given up. Default 5.
    */
   cancelGrace: seconds({ default: 5 }),
 });
@@ -171,40 +179,39 @@ export function readSettings(
  */
 const keyRules = {
   pattern: /^[^\0\p{Cs}]+$/u,
-  accepted: 'a string of 1 to 256 characters without NUL characters and unpaired surrogates',
+  accepted: 'a string of 1 to 256 characters without NUL characters or unpaired surrogates',
 };
 
 const callOptions = optionSet({
-  /** Not before this time. */
+  /** The earliest start time. */
   runAt: (name, value: Date | undefined) => {
     if (value === undefined) return undefined;
     if (!(value instanceof Date) || Number.isNaN(value.getTime()))
       throw wrongType(name, value, "a valid Date, such as new Date('2030-01-31T12:00:00Z')");
     return value.getTime();
   },
-  /** Not before so many seconds from now. */
+  /** Seconds from now until the earliest start. */
   runIn: seconds({ zero: true }),
-  /** Instead of the one of the definition. */
+  /** Overrides the priority of the definition. */
   priority: whole(priority),
-  /** Instead of the one of the definition. */
+  /** Overrides the queue of the definition. */
   queue: text(label),
-  /** Added to those of the definition. */
+  /** Added to the tags of the definition. */
   tags,
-  /** As in the definition. */
+  /** Overrides the deadline of the definition, in seconds. */
   deadline: seconds(),
   /**
    * Names the piece of work: a second task of the same name with this key is not stored, and
-   * `enqueue` resolves to the id of the first. A cancelled task gives its key back. 1 to 256
-   * characters, stored as they are even with `encryptionKeys`: if the key is made of personal data,
-   * give a hash of it.
+   * `enqueue` resolves to the id of the first. A cancelled task frees its key. 1 to 256
+   * characters. The key is stored unencrypted even with `encryptionKeys`: if it contains personal
+   * data, pass a hash of it.
    */
-  idempotencyKey: (_name, value: string | undefined) =>
-    stringOption('idempotencyKey', value, undefined, keyRules),
-  /** Seconds a key is taken from when it was used. Default 86,400, a day. */
+  idempotencyKey: text(keyRules),
+  /** Seconds for which a key stays taken after its use. Default 86,400, a day. */
   idempotencyWindow: seconds({ default: day }),
 });
 
-/** Options of one call; each goes before the one of the definition. */
+/** Options of one call. Each overrides the option of the definition. */
 export interface EnqueueOptions extends OptionsOf<typeof callOptions>, Named {}
 
 /** Options of one call, checked once for any number of tasks. Times are Unix milliseconds. */
@@ -221,6 +228,6 @@ export function readCallSettings(
   if (settings.runAt !== undefined && settings.runIn !== undefined)
     throw typeError(`runAt and runIn${suffix} cannot be combined; give one of them`);
   if (settings.idempotencyKey === undefined && options?.idempotencyWindow !== undefined)
-    throw typeError('idempotencyWindow needs an idempotencyKey');
+    throw typeError(`idempotencyWindow${suffix} needs an idempotencyKey`);
   return settings;
 }

@@ -2,14 +2,8 @@ import { memoryBackend } from '../engines/embedded/memory-backend.js';
 import type { Executor } from '../engines/embedded/run/executor.js';
 import type { StorageBackend } from '../engines/embedded/storage-backend.js';
 import { TableEngine } from '../engines/embedded/table-engine.js';
-import {
-  booleanOption,
-  type Logger,
-  loggerOption,
-  numberOption,
-  optionsObject,
-  wrongType,
-} from '../options.js';
+import { booleanOption, type Logger, loggerOption, numberOption, wrongKind } from '../options.js';
+import { optionsObject } from '../options-object.js';
 import type { Command, CommandBy, Outcome } from '../tasks/commands.js';
 import type { AppDescription, TaskEngine } from '../tasks/engine.js';
 import type { NewTask } from '../tasks/new-task.js';
@@ -62,7 +56,7 @@ export function testEngine(options?: TestEngineOptions): TestEngine {
     'inline',
   ]);
   if (now !== undefined && !(now instanceof Date && !Number.isNaN(now.getTime())))
-    throw wrongType('now', now, 'a valid Date');
+    throw wrongKind('now', now, 'a valid Date');
   return new InlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
 }
 

@@ -173,6 +173,7 @@ const functionSettings = z.strictObject({
   backoff: z.union([z.number(), z.literal('function')]),
   maxDelay: z.number(),
   jitter: z.number(),
+  retryOn: z.literal('function').nullable(),
   timeout: z.number().nullable(),
   deadline: z.number().nullable(),
   concurrency: z.int().nullable(),

@@ -2,7 +2,7 @@ import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { requireKoa } from '../http/koa-only.js';
 import { sendError } from '../http/problem.js';
-import { loggerOption, wrongType } from '../options.js';
+import { loggerOption, wrongKind } from '../options.js';
 import type { Enqueuer } from '../tasks/definition.js';
 import type { NewTask } from '../tasks/new-task.js';
 import { aTaskManager } from './options.js';
@@ -48,7 +48,7 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
     tasks !== null &&
     typeof tasks.enqueue === 'function' &&
     !('prepare' in tasks);
-  if (!isManager) throw wrongType('tasks', tasks, aTaskManager);
+  if (!isManager) throw wrongKind('tasks', tasks, aTaskManager);
 
   const collect = async (ctx: Context, next: Next): Promise<void> => {
     const added: NewTask[] = [];
@@ -61,7 +61,7 @@ export function backgroundTasks(tasks: Enqueues): Middleware {
               'await the work, or use enqueue()',
           );
         if (typeof task?.prepare !== 'function')
-          throw wrongType('task', task, 'a task of a TaskManager, such as tasks.task() returns');
+          throw wrongKind('task', task, 'a task of a TaskManager, such as tasks.task() returns');
         const prepared = task.prepare(...args);
         added.push(prepared);
         return prepared.id;

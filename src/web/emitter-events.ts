@@ -1,4 +1,4 @@
-import { wrongType } from '../options.js';
+import { wrongKind, wrongType } from '../options.js';
 import { Broadcast } from './broadcast.js';
 import type { StreamEvent } from './event.js';
 import type { StreamClient } from './sse-stream.js';
@@ -27,7 +27,7 @@ export function emitterEvents(
   names: readonly string[],
 ): (client: StreamClient) => AsyncIterable<StreamEvent> {
   if (typeof emitter?.on !== 'function' || typeof emitter.off !== 'function')
-    throw wrongType('emitter', emitter, 'an EventEmitter');
+    throw wrongKind('emitter', emitter, 'an EventEmitter');
   if (!Array.isArray(names) || names.length === 0 || names.some((name) => typeof name !== 'string'))
     throw wrongType('names', names, 'a list of event names');
   const broadcast = new Broadcast<StreamEvent>((all) => {

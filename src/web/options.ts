@@ -5,7 +5,7 @@ import { openGuard } from '../http/open-guard.js';
 import type { RouteTable } from '../http/routes.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
 import { type Named, type OptionsOf, optionSet, type SettingsOf } from '../option-set.js';
-import { loggerOption, pathOption, rangeError, wrongType } from '../options.js';
+import { loggerOption, pathOption, rangeError, wrongKind } from '../options.js';
 import type { TaskSource } from '../tasks/source.js';
 
 /** The options of every middleware over the tasks. */
@@ -56,7 +56,7 @@ export function webSettings({
 export function accessOption(name: string, access: Access | undefined): Access {
   if (access === undefined) return openAccess();
   if (typeof access !== 'object' || access === null || typeof access.who !== 'function')
-    throw wrongType(name, access, 'what createAuth() returned, or an object with who(ctx)');
+    throw wrongKind(name, access, 'what createAuth() returned, or an object with who(ctx)');
   return access;
 }
 
@@ -66,7 +66,7 @@ export const aTaskManager = "a TaskManager, such as new TaskManager({ database: 
 /** Checks the first argument of a middleware over the tasks. */
 export function tasksOption(tasks: TaskSource): TaskSource {
   if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function')
-    throw wrongType('tasks', tasks, aTaskManager);
+    throw wrongKind('tasks', tasks, aTaskManager);
   tasks.mounted?.();
   return tasks;
 }

@@ -25,6 +25,10 @@ export function wrong<T>(value: unknown): T {
 
 const made: TaskManager[] = [];
 
+/** Stops every manager that `manager` made. */
+export const closeManagers = (): Promise<unknown> =>
+  Promise.all(made.splice(0).map((tasks) => tasks.stop({ timeout: 0 })));
+
 /** Makes a manager that is stopped after the tests of the file. */
 export function manager(options: object = {}): TaskManager {
   const tasks = new TaskManager({ database: ':memory:', logger: false, ...options });
@@ -42,9 +46,25 @@ export const secretKey = 'abcdefghijklmnopqrstuvwxyz0123456789';
 export const login = (options: object) =>
   createAuth({ strategies: user, secretKey, logger: false, ...options });
 
+/** Calls a function, and returns the error that it throws at once. */
+export function errorOf(call: () => unknown): (Error & { code?: unknown }) | undefined {
+  try {
+    call();
+  } catch (error) {
+    return error as Error;
+  }
+  return undefined;
+}
+
+/** The options of a function, as its error for an unknown option lists them. */
+export function namesOf(call: (options: never) => unknown): string[] {
+  const { message = '' } = errorOf(() => call({ nope: 1 } as never)) ?? {};
+  return message.split('Its options: ')[1]?.split(', ') ?? [];
+}
+
 /** Declares a test for each mistake. */
 export function describeMistakes(part: string, mistakes: readonly Mistake[]): void {
-  afterAll(() => Promise.all(made.splice(0).map((tasks) => tasks.stop({ timeout: 0 }))));
+  afterAll(closeManagers);
 
   describe(`a common mistake with ${part}`, () => {
     it.each([...mistakes])('is rejected: %s', async (_mistake, make, name, code, names) => {

@@ -434,7 +434,7 @@ describeMistakes('tasks', [
     () => send({ retries: Number.POSITIVE_INFINITY }),
     'RangeError',
     'INVALID_INPUT',
-    /^retries.*'send' is Infinity.*1000/,
+    /^retries.*'send' is Infinity.*1,000/,
   ],
   [
     'a number for a tag',
@@ -455,7 +455,7 @@ describeMistakes('tasks', [
     () => send().with(wrong({ idempotencyKey: 42 })),
     'TypeError',
     'INVALID_INPUT',
-    /^idempotencyKey is 42.*string/,
+    /^idempotencyKey of task 'send' is 42.*string/,
   ],
   [
     'the job id of another library',

@@ -107,8 +107,8 @@ describe('encodeResult', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['a Date', { at: new Date() }, 'result.at is a Date; JSON cannot carry that'],
-    ['too many bytes', 'x'.repeat(2000), 'result is 2002 bytes as JSON; the limit is 1024'],
+    ['a Date', { at: new Date() }, 'result.at is a Date; JSON cannot represent that'],
+    ['too many bytes', 'x'.repeat(2000), 'result is 2,002 bytes as JSON; the limit is 1,024'],
     [
       'a getter that throws',
       Object.defineProperty({}, 'x', {

@@ -1,5 +1,6 @@
 import type { Role } from '../../http/access.js';
-import { optionsObject, wrongType } from '../../options.js';
+import { wrongType } from '../../options.js';
+import { optionsObject } from '../../options-object.js';
 import { wrongSecretType } from '../../secret-options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
 import {

@@ -1,6 +1,7 @@
 import { runInEmptyContext } from '../../empty-context.js';
 import type { Role } from '../../http/access.js';
-import { numberOption, optionsObject, rangeError, typeError, wrongType } from '../../options.js';
+import { numberOption, rangeError, typeError, wrongType } from '../../options.js';
+import { optionsObject } from '../../options-object.js';
 import { kindOf } from '../../show-value.js';
 import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-queue.js';
 import {
@@ -193,7 +194,7 @@ function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'stra
     verdict === null ||
     (verdict as { ok?: unknown }).ok !== true
   ) {
-    throw new TypeError('the strategy answered neither true, false nor an object with ok: true');
+    throw new TypeError('the strategy returned neither true, false nor an object with ok: true');
   }
   const { username = typed, roles = full } = verdict as { username?: unknown; roles?: unknown };
   if (!isUserName(username))

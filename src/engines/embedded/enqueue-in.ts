@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { TaskflowError } from '../../errors.js';
-import { wrongType } from '../../options.js';
+import { wrongKind } from '../../options.js';
 import type { AppConnection } from '../../tasks/engine.js';
 import type { NewTask } from '../../tasks/new-task.js';
 import {
@@ -40,7 +40,7 @@ export function enqueueInTransaction(
   // library were used, it would write while the engine writes, and closing its connection would
   // release the locks of the engine.
   if (!(connection instanceof Connection)) {
-    throw wrongType(
+    throw wrongKind(
       'connection',
       connection,
       "a DatabaseSync of 'koa-taskflow/sqlite'. Another SQLite library in this process, or a " +

@@ -1,7 +1,7 @@
 import { useEffect } from 'preact/hooks';
 import type { FunctionList } from '../../client/client.js';
 import { Coverage } from '../kit/coverage.js';
-import { duration, percent, whole } from '../kit/formats.js';
+import { duration, percent, plural, whole } from '../kit/formats.js';
 import { When } from '../kit/states.js';
 import { actionsColumn, type Column, DataTable } from '../kit/table.js';
 import { loaded } from '../live/loaded.js';
@@ -20,31 +20,48 @@ const runsShown = 50;
 
 type Item = FunctionList['items'][number];
 
-/** The settings of a function that differ from the defaults. */
+type Settings = NonNullable<Item['settings']>;
+
+/** The text about each setting; empty for a value that needs none, such as most defaults. */
+const settingTexts: {
+  readonly [K in keyof Settings]: (value: Settings[K], all: Settings) => string;
+} = {
+  handled: (value) => (value ? '' : 'runs in another process'),
+  queue: (value) => (value === 'default' ? '' : `queue ${value}`),
+  priority: (value) => (value === 0 ? '' : `priority ${value}`),
+  tags: (value) =>
+    Object.entries(value)
+      .map((tag) => `tag ${tag.join(':')}`)
+      .join(' · '),
+  retries: (value) => (value === 0 ? 'no retry' : `${value} ${value === 1 ? 'retry' : 'retries'}`),
+  delay: (value, { retries }) => (retries > 0 && value > 0 ? `after ${duration(value)}` : ''),
+  backoff: (value, { retries }) => {
+    if (retries === 0 || value === 1) return '';
+    return value === 'function' ? 'delay by a function' : `× ${value}`;
+  },
+  maxDelay: (value, { retries, delay }) =>
+    retries === 0 || value === Math.max(day, delay) ? '' : `at most ${duration(value)}`,
+  jitter: (value, { retries }) =>
+    retries === 0 || value === 0 ? '' : `${percent(value)} of the delay random`,
+  retryOn: (value) => (value === null ? '' : 'retries some errors only'),
+  timeout: (value) => (value === null ? '' : `timeout ${duration(value)}`),
+  deadline: (value) => (value === null ? '' : `deadline ${duration(value)}`),
+  concurrency: (value) => (value === null ? '' : `${value} at once`),
+  requeueOnInterrupt: (value) => (value ? 'runs again after a crash' : ''),
+  maxInterrupts: (value, { requeueOnInterrupt }) =>
+    requeueOnInterrupt ? `at most ${plural(value, 'time')}` : '',
+  cancelGrace: (value) => (value === 5 ? '' : `${duration(value)} to stop`),
+};
+const day = 86_400;
+
+function textOf<K extends keyof Settings>(name: K, settings: Settings): string {
+  return settingTexts[name](settings[name], settings);
+}
+
 function settingsOf({ settings }: Item): string[] {
   if (!settings) return ['not defined in this process'];
-  const {
-    handled,
-    queue,
-    priority,
-    retries,
-    delay,
-    backoff,
-    timeout,
-    concurrency,
-    requeueOnInterrupt,
-  } = settings;
-  return [
-    handled ? '' : 'runs in another process',
-    queue === 'default' ? '' : `queue ${queue}`,
-    priority === 0 ? '' : `priority ${priority}`,
-    retries === 0 ? 'no retry' : `${retries} ${retries === 1 ? 'retry' : 'retries'}`,
-    retries > 0 && delay > 0 ? `after ${duration(delay)}` : '',
-    retries > 0 && backoff !== 1 ? (backoff === 'function' ? 'by a function' : `× ${backoff}`) : '',
-    timeout === null ? '' : `timeout ${duration(timeout)}`,
-    concurrency === null ? '' : `${concurrency} at once`,
-    requeueOnInterrupt ? 'runs again after a crash' : '',
-  ].filter((text) => text !== '');
+  const names = Object.keys(settingTexts) as (keyof Settings)[];
+  return names.map((name) => textOf(name, settings)).filter((text) => text !== '');
 }
 
 const columns: readonly Column<Item>[] = [

@@ -1,5 +1,5 @@
 import type { Queue } from 'bullmq';
-import { typeError, wrongType } from '../../../options.js';
+import { typeError, wrongKind } from '../../../options.js';
 import { connectionOfQueue, type RedisConnection } from '../connection/connection-option.js';
 
 /**
@@ -14,7 +14,7 @@ export function queuesOption(queues: readonly Queue[]): readonly Queue[] {
     queue !== null &&
     ['getRanges', 'getJobCounts', 'getBackend'].every((name) => name in queue);
   if (!Array.isArray(queues) || queues.length === 0 || !queues.every(isQueue))
-    throw wrongType('queues', queues, 'a list of BullMQ queues');
+    throw wrongKind('queues', queues, 'a list of BullMQ queues');
   const other = queues.find((queue) => !('client' in (queue.getBackend() as object)));
   if (other)
     throw typeError(

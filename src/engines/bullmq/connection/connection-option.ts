@@ -1,7 +1,14 @@
 import { isIPv6 } from 'node:net';
 import type { RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
 import { didYouMean } from '../../../did-you-mean.js';
-import { numberOption, outOfRange, rangeError, typeError, wrongType } from '../../../options.js';
+import {
+  numberOption,
+  outOfRange,
+  rangeError,
+  typeError,
+  wrongKind,
+  wrongType,
+} from '../../../options.js';
 import { wrongSecret, wrongSecretType } from '../../../secret-options.js';
 import { quote } from '../../../show-value.js';
 
@@ -230,12 +237,12 @@ function checkOptions({
     !['boolean', 'string'].includes(typeof tls) &&
     (typeof tls !== 'object' || Array.isArray(tls))
   )
-    throw wrongType('connection.tls', tls, 'options of TLS such as { ca }, or true');
+    throw wrongKind('connection.tls', tls, 'options of TLS such as { ca }, or true');
   if (sentinels == null) return;
   const isSentinel = (each: unknown): boolean =>
     typeof each === 'object' && each !== null && 'host' in each;
   if (!Array.isArray(sentinels) || sentinels.length === 0 || !sentinels.every(isSentinel))
-    throw wrongType(
+    throw wrongKind(
       'connection.sentinels',
       sentinels,
       'a list of { host, port } with at least one',
