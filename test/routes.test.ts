@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Middleware } from 'koa';
 import { createAuth } from '../src/auth/create-auth.js';
@@ -79,6 +80,24 @@ describe('every registered route', () => {
     ).toEqual(publicRoutes);
     for (const { requiredRole } of routes)
       expect(['public', 'page', 'viewer', 'operator', 'admin']).toContain(requiredRole);
+  });
+
+  it('has a row in docs/http.md, which has no other', () => {
+    const page = readFileSync(new URL('../docs/http.md', import.meta.url), 'utf8');
+    const [, table = ''] = page.split('| request | who | answer |');
+    const cells = [...table.matchAll(/^\| (`(?:GET|POST|DELETE) .*?) \|/gm)].map(
+      ([, cell = '']) => cell,
+    );
+    // A cell lists routes as `POST P/a/pause`, `/resume`; a part without a method replaces the end.
+    const listed = cells.flatMap((cell) => {
+      let before = '';
+      return [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => {
+        before = text.startsWith('/') ? before.replace(/\/[^/]*$/, text) : text;
+        return before.replace(/\?.*$/, '').replace('/*', '/:file').replace(' P', ' ');
+      });
+    });
+    const served = routes.map(name);
+    expect(listed.sort()).toEqual([...new Set(served)].sort());
   });
 
   it('rejects anonymous requests with every method, unless it is public', async () => {
@@ -412,7 +431,7 @@ describe('the headers of a response', () => {
       type: 'about:blank',
       title: 'Internal error',
       status: 500,
-      detail: 'Something went wrong here. Request r-1.',
+      detail: 'An internal error occurred. Request r-1.',
       code: 'INTERNAL',
       requestId: 'r-1',
     });
