@@ -81,7 +81,7 @@ async function move(args: string[]): Promise<void> {
   // The error does not repeat the URL, which can contain a password.
   if (!/^rediss?:\/\//.test(to)) throw new Error('--to must be a redis:// or rediss:// URL');
   if (!/^[^{}\s:]{1,100}$/.test(prefix))
-    throw new Error('--prefix must be 1 to 100 characters without braces, colons and spaces');
+    throw new Error('--prefix must be 1 to 100 characters without braces, colons or spaces');
   // Loaded only here, because `hash` needs neither a database nor BullMQ.
   const { moveToRedis } = await import('./engines/bullmq/move/move.js');
   const moved = await moveToRedis({

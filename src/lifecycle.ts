@@ -42,7 +42,7 @@ export class Lifecycle {
     if (this.#stopped)
       throw new TaskflowError(
         'ENGINE_UNAVAILABLE',
-        'the task manager has stopped and cannot be started again; make another one',
+        'the task manager has stopped and cannot be started again; create another one',
       );
     if (this.#starting && this.#starting.run !== run)
       throw new TaskflowError(

@@ -201,7 +201,7 @@ export function authLog({
       if (error instanceof Error)
         logger.debug(
           { ...fields, stack: redacted(String(error.stack), hidden) },
-          'where the login strategy failed',
+          'stack trace of a failed login strategy',
         );
     },
     ended(request, by, { username, strategy, id }, reason) {
@@ -241,12 +241,8 @@ export function authLog({
     reused(request, session, how) {
       const fields = sessionFields(request, session);
       if (how === 'expired')
-        logger.debug({ event: 'session_use_after_expire', ...fields }, 'token used after its time');
-      else
-        logger.warn(
-          { event: 'authn_token_reuse', ...fields },
-          'token used after its session was ended',
-        );
+        logger.debug({ event: 'session_use_after_expire', ...fields }, 'expired token used');
+      else logger.warn({ event: 'authn_token_reuse', ...fields }, 'token of an ended session used');
     },
     conflict(request) {
       logger.warn(

@@ -242,8 +242,8 @@ function announce(
   if (randomKey) {
     logger.warn(
       { event: 'sys_startup', mount },
-      'no secretKey: sessions end at a restart, and other processes (a cluster, replicas) will ' +
-        'refuse those of this one',
+      'no secretKey: sessions end at a restart, and other processes (a cluster, replicas) refuse ' +
+        'the sessions of this process',
     );
   }
   for (const name of strategies) {
@@ -251,7 +251,7 @@ function announce(
     for (const weakness of strategy ? passwordWarningsOf(strategy) : [])
       logger.warn(
         { event: 'sys_startup', mount, strategy: name, weakness },
-        'a configured password is weak or doubtful; make a hash of it: npx koa-taskflow hash',
+        'a configured password is weak or looks wrong; create a hash with: npx koa-taskflow hash',
       );
   }
 }

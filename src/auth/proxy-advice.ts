@@ -16,15 +16,15 @@ export function proxyAdvice(logger: Logger): (ctx: Context) => void {
   return (ctx) => {
     if (trustsUncountedProxies(ctx)) {
       warn(
-        'app.proxy is set without app.maxIpsCount, so clients can write the front of ' +
-          'X-Forwarded-For: its last entry is taken for their address; set maxIpsCount to the ' +
+        'app.proxy is set without app.maxIpsCount, so clients can forge the first entries of ' +
+          'X-Forwarded-For, and the last entry is used as their address; set maxIpsCount to the ' +
           'number of proxies',
       );
     } else if (!ctx.app.proxy && ctx.get('X-Forwarded-Proto') !== '') {
       warn(
-        'a request came with X-Forwarded-Proto, which is ignored since app.proxy is not set: ' +
-          'behind a proxy set app.proxy and app.maxIpsCount, or the session cookie is not Secure ' +
-          'and all clients have one address',
+        'a request came with X-Forwarded-Proto, which is ignored because app.proxy is not set: ' +
+          'behind a proxy, set app.proxy and app.maxIpsCount; otherwise the session cookie is ' +
+          'not Secure and all clients share one address',
       );
     }
   };

@@ -51,7 +51,7 @@ export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
     requiredRole: 'viewer',
     handler: async (ctx, { params }) => {
       const own = await deps.reader.of(ctx);
-      if (!own) throw new TaskflowError('UNAUTHENTICATED', 'This needs a session.');
+      if (!own) throw new TaskflowError('UNAUTHENTICATED', 'This request needs a session.');
       return handle({ ctx, own, params }, deps);
     },
   });
@@ -108,7 +108,7 @@ export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
 }
 
 const ofUser = [
-  inQuery('username', 'The user. Only an administrator may name another one'),
+  inQuery('username', 'The user. Only an administrator may name another user'),
   inQuery('strategy', 'The strategy that this user signed in with'),
 ];
 const ofPage = [

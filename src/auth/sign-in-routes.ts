@@ -106,8 +106,8 @@ export function signInRoutes(deps: SignInDeps): LoginRoute[] {
           400: 'The body is not valid',
           401: 'Wrong name or password',
           403: foreign,
-          408: 'The body took too long',
-          413: 'The body is over 16 KiB',
+          408: 'The body did not arrive in time',
+          413: 'The body is larger than 16 KiB',
           415: 'The body is neither JSON nor a form',
           429: 'Too many attempts; see Retry-After',
           503: 'The store does not answer',
@@ -161,11 +161,11 @@ type NoticeDeps = Pick<SignInDeps, 'cookies' | 'tokens' | 'devices'>;
 function noticeFor(ctx: Context, { cookies, tokens, devices }: NoticeDeps): string | undefined {
   const sessions = cookies.session.read(ctx).flatMap((token) => tokens.read(token) ?? []);
   if (sessions.some((session) => tokens.isCurrent(session)))
-    return 'Your session was ended. Sign in again to go on where you were.';
+    return 'Your session was ended. Sign in again to continue.';
   // Browsers drop the cookie of a session when it expires. The device cookie still has the time.
   const past = Date.now() - (devices.read(ctx)?.sessionEnd ?? 0);
   const expired = sessions.length > 0 || (past >= 0 && past < noticePeriod);
-  return expired ? 'Your session has expired. Sign in again to go on where you were.' : undefined;
+  return expired ? 'Your session has expired. Sign in again to continue.' : undefined;
 }
 
 async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {

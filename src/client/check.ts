@@ -136,7 +136,7 @@ export function checkClient(
     );
   if (!base.startsWith('http') && fetch === undefined && typeof location === 'undefined')
     throw invalid(
-      `base is ${quote(base)}; outside a browser it must be a whole address such as ` +
+      `base is ${quote(base)}; outside a browser it must be a complete address such as ` +
         "'https://example.com/tasks'",
     );
   if (token !== undefined && typeof token !== 'string' && typeof token !== 'function')

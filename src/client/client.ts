@@ -151,7 +151,7 @@ export interface TaskClient {
   audit(query?: AuditQuery, signal?: AbortSignal): Promise<AuditPage>;
   retry(id: string, body?: Reason): Promise<TaskSummary>;
   cancel(id: string, body?: Reason): Promise<TaskSummary>;
-  /** Starts a task that waits for its time now. */
+  /** Starts a delayed task now now. */
   run(id: string, body?: Reason): Promise<TaskSummary>;
   /** Resolves to the new task. */
   rerun(id: string, body?: RerunBody): Promise<TaskSummary>;
@@ -260,7 +260,7 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
     try {
       if (body) yield* readEvents(body);
     } catch (cause) {
-      throw new ProblemError(0, 'NETWORK', 'The stream was cut.', { cause });
+      throw new ProblemError(0, 'NETWORK', 'The stream was interrupted.', { cause });
     }
   }
 

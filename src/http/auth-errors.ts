@@ -13,13 +13,13 @@ export function hasBearer(ctx: Context): boolean {
 export function unauthenticated(ctx: Context): TaskflowError {
   const challenge = `Bearer realm="koa-taskflow"${hasBearer(ctx) ? ', error="invalid_token"' : ''}`;
   const headers = { 'WWW-Authenticate': challenge };
-  const detail = 'This needs a session: sign in, or send a valid token.';
+  const detail = 'This request needs a session. Sign in, or send a valid token.';
   return new TaskflowError('UNAUTHENTICATED', detail, { headers });
 }
 
 /** Returns the 403 error for a missing role. */
 export function forbidden(role: string): TaskflowError {
-  return new TaskflowError('FORBIDDEN', `This needs the role ${role}.`, {
+  return new TaskflowError('FORBIDDEN', `This request needs the role ${role}.`, {
     headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow", error="insufficient_scope"' },
   });
 }

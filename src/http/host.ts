@@ -50,8 +50,8 @@ export function refuseForeignHost(ctx: Context, allowed: ReadonlySet<string>): v
   if (name === undefined || !(isLocal(name) || allowed.has(name))) {
     throw new TaskflowError(
       'HOST_NOT_ALLOWED',
-      'Without a login only IP addresses and localhost are answered. Name this host in the ' +
-        'option allowedHosts, or configure auth.',
+      'Without a login, the app answers only requests to IP addresses and localhost. Add this ' +
+        'host to the option allowedHosts, or configure auth.',
     );
   }
 }

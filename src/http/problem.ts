@@ -36,7 +36,7 @@ export function sendError(
     return;
   }
   ctx.status = error.status;
-  const detail = error.detail ?? `Something went wrong here. Request ${id}.`;
+  const detail = error.detail ?? `An internal error occurred. Request ${id}.`;
   if (shape === 'page') {
     errorPage(ctx, { title: error.title, detail, code: error.code, requestId: id, assets });
   } else {
@@ -62,7 +62,10 @@ export function sendError(
 function logFault(ctx: Context, fault: unknown, logger: Logger): void {
   logger.error({ err: errorFields(fault), ...requestFields(ctx) }, 'request failed');
   if (fault instanceof Error)
-    logger.debug({ stack: fault.stack, requestId: requestId(ctx) }, 'where the request failed');
+    logger.debug(
+      { stack: fault.stack, requestId: requestId(ctx) },
+      'stack trace of a failed request',
+    );
 }
 
 function logCrossOrigin(ctx: Context, logger: Logger): void {

@@ -147,7 +147,9 @@ export class DefinedTasks {
     if (args === undefined) return command;
     const [id] = ids;
     if (id === undefined || ids.length > 1)
-      throw rangeError(`command.args belongs to the rerun of one task, not of ${ids.length}`);
+      throw rangeError(
+        `command.args can be used only with the rerun of one task, not of ${ids.length}`,
+      );
     const task = (await nameOf(id)) ?? '';
     const { cipher, argsBytes } = this.#deps;
     try {

@@ -154,8 +154,6 @@ export async function readDetailQuery(query: unknown): Promise<{ logLines?: numb
 export async function readLinesQuery(query: unknown): Promise<LogQuery> {
   const { q, limit = 500, ...same } = await read('linesQuery', query);
   if (same.after !== undefined && same.before !== undefined)
-    throw typeError(
-      'query has after and before; give either, because lines are counted from one end',
-    );
+    throw typeError('query has after and before; give only one of them');
   return { ...same, limit, text: q };
 }

@@ -46,10 +46,10 @@ export function retryDecision(logger: Logger): RetryDecision {
         task,
         'retryOn',
         answer,
-        'retryOn must return true or false, so the task is not tried again',
+        'retryOn did not return true or false, so the task is not retried',
       );
     } catch (error) {
-      failed(task, error, 'retryOn threw, so the task is not tried again');
+      failed(task, error, 'retryOn threw an error, so the task is not retried');
     }
     return false;
   };
@@ -66,10 +66,10 @@ export function retryDecision(logger: Logger): RetryDecision {
         task,
         'backoff',
         answer,
-        'backoff must return a number of seconds, so the task waits for its delay',
+        'backoff did not return a number of seconds, so the option delay is used',
       );
     } catch (error) {
-      failed(task, error, 'backoff threw, so the task waits for its delay');
+      failed(task, error, 'backoff threw an error, so the option delay is used');
     }
     return delay;
   };

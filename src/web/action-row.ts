@@ -144,6 +144,6 @@ export async function control(
   by: Pick<CommandBy, 'dryRun' | 'expect'> = {},
 ): Promise<Outcome> {
   if (!tasks.can.has(command.action))
-    throw new TaskflowError('NOT_SUPPORTED', `This engine cannot ${command.action}.`);
+    throw new TaskflowError('NOT_SUPPORTED', `This engine does not support ${command.action}.`);
   return tasks.control(command, { ...by, actor, reason });
 }

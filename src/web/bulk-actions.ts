@@ -76,11 +76,14 @@ interface Bulk {
 }
 
 function bulkOf({ action, ids, filter, expect, dryRun = false, spread }: Input<'bulkBody'>): Bulk {
-  if ((ids === undefined) === (filter === undefined)) throw invalid('Give either ids or filter.');
-  if (spread !== undefined && action !== 'retry') throw invalid('spread belongs to retry.');
+  if ((ids === undefined) === (filter === undefined))
+    throw invalid('Give exactly one of ids and filter.');
+  if (spread !== undefined && action !== 'retry')
+    throw invalid('spread can be used only with the action retry.');
   if (filter && expect === undefined && !dryRun)
     throw invalid(
-      'expect is required with filter: how many tasks it is to find, as a dryRun counts them.',
+      'A command with filter needs expect, the number of tasks that it must match. Get it with ' +
+        'dryRun: true.',
     );
   const targets = ids ? { ids: idsOf(ids) } : { filter: filter as CommandFilter };
   const command =

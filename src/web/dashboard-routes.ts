@@ -144,7 +144,7 @@ async function showDashboard(
 <script type="application/json" id="facts">${jsonForHtml(facts)}</script>
 <script type="module" src="${link('dashboard.js')}"></script>`,
     body:
-      '<div id="app"><noscript>The dashboard needs JavaScript. The JSON API beside it does not.' +
+      '<div id="app"><noscript>The dashboard needs JavaScript. The JSON API does not.' +
       '</noscript></div>',
   });
 }

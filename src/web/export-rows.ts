@@ -13,7 +13,7 @@ export const exportRows = [
   readRow('GET /audit', {
     ...service,
     id: 'listAudit',
-    summary: 'Who did what when, newest first',
+    summary: 'The audit log, newest first',
     query: 'auditQuery',
     answer: 'auditPage',
     handler: async ({ access, query: { limit = 50, cursor, ...conditions } }) =>
@@ -63,7 +63,7 @@ function asFile(ctx: Context, name: string, format: ExportFormat): void {
 
 function auditOf(access: Access): NonNullable<Access['audit']> {
   if (!access.audit)
-    throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit.');
+    throw new TaskflowError('NOT_SUPPORTED', 'The login of this app keeps no audit log.');
   return access.audit.bind(access);
 }
 

@@ -48,7 +48,7 @@ export const listRows = [
   readRow('GET /failures', {
     ...figures,
     id: 'listFailures',
-    summary: 'Failure groups, the one seen last first',
+    summary: 'Failure groups, the most recent first',
     query: 'failureQuery',
     answer: 'failureList',
     handler: ({ tasks, query }) => tasks.aggregate('failures', query),

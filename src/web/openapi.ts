@@ -36,7 +36,7 @@ export function openApiDocument(
       title: 'koa-taskflow',
       version,
       summary:
-        'The background tasks of an app: what ran, what runs, what failed, and commands for them.',
+        'The background tasks of an app: their history, state and failures, and commands for them.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: origin }],

@@ -62,18 +62,20 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
     family(
       'ended_total',
       'counter',
-      'Tasks that ended, deleted ones too.',
+      'Ended tasks, including deleted ones.',
       first(ever.functions).flatMap(({ name, counts }) =>
         endings.map((status): Sample => [{ function: name, status }, counts[status]]),
       ),
     ),
     histogram(
       'attempt_duration_seconds',
-      'How long attempts ran, within 4.5 %.',
+      'Durations of attempts in seconds, exact to 4.5 %.',
       first(histograms),
     ),
     family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, totals.count]]),
-    family('worker_slots', 'gauge', 'Tasks that they may run at once.', [[{}, totals.slots]]),
+    family('worker_slots', 'gauge', 'Tasks that these processes can run at once.', [
+      [{}, totals.slots],
+    ]),
     family(
       'worker_slots_stuck',
       'gauge',

@@ -47,8 +47,8 @@ const media = {
     accepts: ['text/plain; version=0.0.4'],
     description: 'Prometheus text format 0.0.4',
   },
-  taskFile: { ...ndjson, description: 'A task a line; or `text/csv` by `format`' },
-  auditFile: { ...ndjson, description: 'An event a line; or `text/csv` by `format`' },
+  taskFile: { ...ndjson, description: 'One task per line, or `text/csv` with `format=csv`' },
+  auditFile: { ...ndjson, description: 'One event per line, or `text/csv` with `format=csv`' },
   eventStream: {
     type: 'text/event-stream',
     accepts: ['text/event-stream'],

@@ -46,10 +46,10 @@ export const streamQuery = strict({
   topics: z
     .string()
     .regex(/^(tasks|metrics)(,(tasks|metrics))*$/, {
-      error: 'must be some of tasks, metrics, with commas between',
+      error: 'must be a comma-separated list of: tasks, metrics',
     })
     .optional(),
-  task: z.array(taskId).max(20, { error: 'may be given 20 times' }).optional(),
+  task: z.array(taskId).max(20, { error: 'may be given at most 20 times' }).optional(),
 });
 
 /** `GET P/audit`. */
@@ -113,6 +113,6 @@ export const retryFailedBody = strict({
 
 /** Body of `POST P/:id/rerun`. */
 export const rerunBody = strict({
-  args: z.array(z.unknown(), { error: 'must be the list of arguments' }).optional(),
+  args: z.array(z.unknown(), { error: 'must be a list of arguments' }).optional(),
   ...reasonBody.shape,
 });

@@ -115,14 +115,14 @@ export const taskActionRows = [
     ...ofTask,
     id: 'runTask',
     action: 'run',
-    summary: 'Starts a task that waits for its time',
+    summary: 'Starts a delayed task now',
     handler: controlTask,
   }),
   actionRow('POST /:id/rerun', {
     ...ofTask,
     id: 'rerunTask',
     action: 'rerun',
-    summary: 'Makes a new task of one that has ended',
+    summary: 'Creates a new task from one that has ended',
     status: 201,
     body: 'rerunBody',
     // The body holds the arguments of the new task.

@@ -8,7 +8,7 @@ import { type Answer, type Input, readRow } from './row.js';
 export const detailRows = [
   readRow('GET /:id', {
     id: 'getTask',
-    summary: 'A task with all that is known of it',
+    summary: 'A task with all its details',
     tag: 'tasks',
     requiredRole: 'viewer',
     query: 'detailQuery',
@@ -56,10 +56,7 @@ async function readLogs(
 ): Promise<Answer<'logPage'>> {
   const { after, before } = query;
   if (after !== undefined && before !== undefined)
-    throw new TaskflowError(
-      'INVALID_INPUT',
-      'Give either after or before: lines are counted from one end.',
-    );
+    throw new TaskflowError('INVALID_INPUT', 'Give only one of after and before.');
   const lines = isTaskId(id) ? await tasks.logs(id, { ...query, limit: limit + 1 }) : [];
   if (lines.length === 0) await taskOf(tasks, id, { logs: 0 });
   const more = lines.length > limit;

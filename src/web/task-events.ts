@@ -210,7 +210,7 @@ function readSubscription(query: URLSearchParams): Subscription {
   if (topics.some((topic) => !topicNames.includes(topic)))
     throw new TaskflowError(
       'INVALID_INPUT',
-      `topics must be some of ${topicNames.join(', ')}, with commas between.`,
+      `topics must be a comma-separated list of: ${topicNames.join(', ')}.`,
     );
   const followed = [...new Set(query.getAll('task'))];
   if (followed.length > maxFollowed || !followed.every(isTaskId))

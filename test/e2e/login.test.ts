@@ -170,7 +170,7 @@ describe('the login page in a browser', () => {
     await expire();
     await page.goto(`${served.url}/reports`);
     await page
-      .getByText('Your session has expired. Sign in again to go on where you were.')
+      .getByText('Your session has expired. Sign in again to continue.')
       .waitFor();
     await enter();
     await page.goto(`${served.url}/tasks/auth/logout`);
@@ -190,7 +190,7 @@ describe('the login page in a browser', () => {
     await ask(`${served.url}/tasks/auth/sessions`, { method: 'DELETE', headers: session });
     await page.goto(`${served.url}/reports`);
     await page
-      .getByText('Your session was ended. Sign in again to go on where you were.')
+      .getByText('Your session was ended. Sign in again to continue.')
       .waitFor();
   });
 

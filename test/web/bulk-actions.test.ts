@@ -227,9 +227,13 @@ describe('a command for many tasks', () => {
   it.each<[string, object, RegExp]>([
     ['/bulk', {}, /^action must be one of retry, cancel, delete/],
     ['/bulk', { action: 'burn', ids: [unknownId] }, /^action must be/],
-    ['/bulk', { action: 'retry' }, /either ids or filter/],
-    ['/bulk', { action: 'retry', ids: [unknownId], filter: 'all' }, /either ids or filter/],
-    ['/bulk', { action: 'retry', filter: 'all' }, /^expect is required with filter/],
+    ['/bulk', { action: 'retry' }, /exactly one of ids and filter/],
+    [
+      '/bulk',
+      { action: 'retry', ids: [unknownId], filter: 'all' },
+      /exactly one of ids and filter/,
+    ],
+    ['/bulk', { action: 'retry', filter: 'all' }, /^A command with filter needs expect/],
     ['/bulk', { action: 'retry', filter: {}, expect: 1 }, /^filter has no condition; .* 'all'/],
     [
       '/bulk',
@@ -247,7 +251,11 @@ describe('a command for many tasks', () => {
       { action: 'retry', filter: { name: null }, expect: 1 },
       /^filter.name must be a string/,
     ],
-    ['/bulk', { action: 'cancel', ids: [unknownId], spread: 5 }, /spread belongs to retry/],
+    [
+      '/bulk',
+      { action: 'cancel', ids: [unknownId], spread: 5 },
+      /^spread can be used only with the action retry/,
+    ],
     [
       '/bulk',
       { action: 'retry', ids: [unknownId], spread: -1 },
@@ -288,6 +296,28 @@ describe('a command for many tasks', () => {
     const answer = await post(path, body);
     expect([answer.status, answer.code]).toEqual([400, 'INVALID_INPUT']);
     expect(answer.detail).toMatch(message);
+  });
+
+  it.each([
+    ['null', 400, 'The body must be an object.'],
+    ['"x"', 400, 'The body must be an object.'],
+    ['[]', 400, 'The body must be an object.'],
+    ['{"__proto__":{"dryRun":true}}', 400, 'The body must not contain a member __proto__.'],
+    ['{', 400, 'The body is not valid for its Content-Type.'],
+    ['', 400, 'action must be one of retry, cancel, delete.'],
+    ['x'.repeat(2 ** 21 + 1), 413, 'The body is larger than 2 MiB, the limit of this route.'],
+  ])('says what is wrong with the body %.30s', async (body, status, detail) => {
+    const headers = { 'Content-Type': 'application/json' };
+    const answer = await ask(`${api}/bulk`, { method: 'POST', headers, body });
+    const stated = answer.json as { detail: string };
+    expect([answer.status, stated.detail]).toEqual([status, detail]);
+  });
+
+  it('says that dryRun belongs in the body if it is a query parameter', async () => {
+    expect((await post('/bulk?dryRun=true', { action: 'retry', ids: [] })).detail).toBe(
+      'Unknown query parameter "dryRun". This route takes no query parameters. Members of its ' +
+        'body: action, ids, filter, expect, dryRun, spread, reason.',
+    );
   });
 
   it('changes at most 10,000 tasks per call, and returns how many remain', async () => {

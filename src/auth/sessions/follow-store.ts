@@ -96,7 +96,7 @@ export function followStore({ store, prefix, take, begun, complete }: FollowDeps
     for (;;) {
       const entries = await store.list(prefix, current.after, batchSize);
       if (watch !== current)
-        throw storeUnavailable(new Error('the changes of the store broke off'));
+        throw storeUnavailable(new Error('the change stream of the store was interrupted'));
       const last = entries.at(-1);
       if (!last) break;
       take(entries);

@@ -8,7 +8,7 @@ import { JobEngine } from './job-engine.js';
 const engineOptions = optionSet({
   connection: (_name, value: RedisConnection) => value,
   /**
-   * Prefix of all keys, 1 to 100 characters without braces, colons and spaces. Engines with the
+   * Prefix of all keys, 1 to 100 characters without braces, colons or spaces. Engines with the
    * same prefix on the same Redis share their tasks. Other BullMQ tools see the queues under the
    * prefix in braces, such as `{koa-taskflow}`. Default `koa-taskflow`.
    */
@@ -16,7 +16,7 @@ const engineOptions = optionSet({
     default: 'koa-taskflow',
     maxLength: 100,
     pattern: /^[^{}\s:]+$/,
-    accepted: 'text of 1 to 100 characters without braces, colons and spaces',
+    accepted: 'text of 1 to 100 characters without braces, colons or spaces',
   }),
   /**
    * Seconds after which a running task counts as crashed if its worker has not renewed its lock, 5

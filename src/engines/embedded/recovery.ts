@@ -61,7 +61,7 @@ export class Recovery {
     const { owners, commits, transitions, clock, logger, wake } = this.#deps;
     const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
     owners.forget(owner);
-    if (rows.length > 0) logger.warn({ tasks: rows.length }, 'took over from a process that died');
+    if (rows.length > 0) logger.warn({ tasks: rows.length }, 'took over tasks of a dead process');
     transitions.ofRows(rows);
     wake();
   }

@@ -95,7 +95,7 @@ export function describeRunning({ runner, manager, ended: endedOf }: Suite): voi
     await tasks.start();
     expect(await ended(await odd.enqueue(), 'success')).toMatchObject({
       result: null,
-      resultOmitted: 'result.at is a Date; JSON cannot carry that',
+      resultOmitted: 'result.at is a Date; JSON cannot represent that',
     });
   });
 

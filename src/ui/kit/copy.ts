@@ -10,6 +10,6 @@ export function copy(text: string, what: string): void {
   else
     void navigator.clipboard.writeText(text).then(
       () => notify(`${what} copied.`),
-      () => notify(`The browser did not let the page copy. ${shown}`),
+      () => notify(`The browser did not allow copying. ${shown}`),
     );
 }

@@ -11,7 +11,7 @@ function Item({ name }: { name: PageName }) {
     <PageLink to={{ view: name }} current={page.value === name}>
       {pages[name].label}
       {name === 'failures' && failed > 0 && (
-        <span class="n" title={`${whole(failed)} tasks are failed`}>
+        <span class="n" title={`${whole(failed)} failed tasks`}>
           {count(failed)}
         </span>
       )}

@@ -497,7 +497,7 @@ describe('the dashboard in a browser', () => {
   it('offers a next step in every state: empty, not found, error and removed', async () => {
     const { page, tasks } = board;
     await board.signIn('?view=tasks');
-    await page.getByText('Three lines make the first one').waitFor();
+    await page.getByText('Three lines create the first one').waitFor();
     const id = await tasks.task('bad', fail('x')).enqueue();
     await board.row('bad').waitFor();
     await board.visit('?name=good&q=nowhere');

@@ -77,7 +77,7 @@ import { pageTimeout, promptly, waitFor } from '../../helpers/wait.js';
 
   it('shows and controls the jobs of plain BullMQ programs live behind a login', async () => {
     await signIn('?view=tasks');
-    await page.getByText('Three lines make the first one').waitFor();
+    await page.getByText('Three lines create the first one').waitFor();
     const worker = run('worker.js');
     await row('send_welcome').locator('.badge', { hasText: 'completed' }).waitFor();
     await row('send_reminder').locator('.badge', { hasText: 'delayed' }).waitFor();

@@ -62,7 +62,7 @@ describe('users of two strategies with the same name', () => {
     const page = await board.newPage(await board.browser.newContext());
     await signInAs(page, `${url}?view=audit`, 'team');
     await page.locator('.user', { hasText: /^ada \(team\)$/ }).waitFor();
-    const who = page.getByRole('table', { name: 'Who did what' }).locator('tbody th');
+    const who = page.getByRole('table', { name: 'Audit log' }).locator('tbody th');
     await who.nth(2).waitFor();
     expect(await who.allTextContents()).toEqual(['ada (team)', 'ada (partners)', 'ada (partners)']);
 
@@ -106,7 +106,7 @@ it('the dashboard shows no strategy if there is only one', async () => {
   await board.signIn('?view=audit');
   await page.locator('.user', { hasText: /^admin$/ }).waitFor();
   await page
-    .getByRole('table', { name: 'Who did what' })
+    .getByRole('table', { name: 'Audit log' })
     .locator('th', { hasText: /^admin$/ })
     .waitFor();
   await page

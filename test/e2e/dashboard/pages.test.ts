@@ -81,7 +81,7 @@ describe('the other pages of the dashboard', () => {
     await tasks.define('never').enqueue();
     await board.signIn('?view=audit');
     await page.locator('tbody tr', { hasText: 'login' }).first().waitFor();
-    await page.getByLabel('What, such as retry').fill('login');
+    await page.getByLabel('Action, such as retry').fill('login');
     await page.keyboard.press('Enter');
     await page.waitForURL(/action=login/);
     const [file] = await Promise.all([

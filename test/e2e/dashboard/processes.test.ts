@@ -60,7 +60,7 @@ describe('the dashboard of a process that runs no tasks', () => {
   it('shows the tasks of other processes, and survives its own kill -9', async () => {
     const { child, url } = await web();
     await signIn(url, '?view=tasks');
-    await page.getByText('Three lines make the first one').waitFor();
+    await page.getByText('Three lines create the first one').waitFor();
     const waiting = run('enqueue', '1');
     await waitFor(() => waiting.lines.includes('enqueued'));
     await row('quick')

@@ -71,7 +71,7 @@ function beyondWindow(task: TaskSummary): TaskDetail {
 }
 
 function tooLong(what: string, bytes: number): string {
-  return `${what} of the job has ${bytes} bytes, and no more than 2 MiB are shown`;
+  return `${what} of the job has ${bytes} bytes; at most 2 MiB are shown`;
 }
 
 function parsed({ text }: JobPart): unknown {

@@ -9,7 +9,7 @@ const atOnce = 200;
 
 const details: Partial<Record<Rejection, string>> = {
   scheduler: ofScheduler,
-  locked: 'A worker runs it, or a child of it.',
+  locked: 'A worker is running this job or one of its children.',
 };
 
 /** Rejects in a preview what BullMQ would reject, so that previews, counts and commands agree. */

@@ -49,13 +49,13 @@ function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer
   return action === 'delete' ? bond === 'scheduler' : state !== 'active' && bond !== undefined;
 }
 
-const ofFlow = 'This job is part of a BullMQ flow. The flow would wait for it for ever.';
+const ofFlow = 'This job is part of a BullMQ flow. The flow would wait for it forever.';
 const bonds: Record<Bond, string> = {
   scheduler: ofScheduler,
   parent: ofFlow,
   children: ofFlow,
   duplicate: 'A newer task has the same idempotencyKey.',
-  unfinished: 'A child of it in a flow of BullMQ has not succeeded. Retry the child first.',
+  unfinished: 'A child of this job in its BullMQ flow has not succeeded. Retry the child first.',
 };
 
 function conflict(id: string, status: TaskStatus, bond?: Bond): CommandResult {

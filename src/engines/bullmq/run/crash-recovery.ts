@@ -97,7 +97,7 @@ export class CrashRecovery {
     this.#deps = deps;
     const { redis, lockDuration, logger } = deps;
     this.#stableTime = new StableTime(redis, lockDuration);
-    this.#background = new RedisWork(logger, 'looking for tasks of processes that died');
+    this.#background = new RedisWork(logger, 'looking for tasks of dead processes');
     this.#connection = lentConnection(redis);
   }
 
@@ -210,7 +210,7 @@ export class CrashRecovery {
       attempt: nextAttempt(job),
       status,
     };
-    logger.warn(line, 'took over a task of a process that died');
+    logger.warn(line, 'took over a task of a dead process');
     const observing = observer();
     if (observing?.wants(status)) observing.tell(summaryAtEnd(job, entry, end, at));
     if (isEnded(status)) ended(endedOf(job, entry, end, at));

@@ -26,12 +26,12 @@ export const storePrefix: Option<string, string> = text({
   default: 'koa-taskflow',
   maxLength: 100,
   pattern: /^[^{}\s]+$/,
-  accepted: 'text of 1 to 100 characters without braces and spaces',
+  accepted: 'text of 1 to 100 characters without braces or spaces',
 });
 
 const storeOptions = optionSet({
   /**
-   * The prefix of its keys: 1 to 100 characters without braces and spaces. Two apps on one Redis
+   * The prefix of its keys: 1 to 100 characters without braces or spaces. Two apps on one Redis
    * need different prefixes. If a login with another `secretKey` already uses the store at the same
    * path, every method rejects. Default `koa-taskflow`.
    */

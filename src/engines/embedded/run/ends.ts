@@ -83,7 +83,7 @@ export class EndRecorder {
       if (typeof end === 'object') transitions.ofRows([end]);
       return end !== 'lost';
     } catch (err) {
-      const message = 'a cancelled task could not be recorded; it will be when it ends';
+      const message = 'a cancelled task could not be recorded; it will be recorded when it ends';
       if (!isReported(err)) logger.error({ err, taskId: id, attempt }, message);
       return false;
     }

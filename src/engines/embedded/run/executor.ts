@@ -179,8 +179,8 @@ export class Executor {
       transitions.ofRows(rows);
     } catch (err) {
       const message =
-        'tasks that ran could not be handed back; another process does that once this one has ' +
-        'ended';
+        'running tasks could not be returned; another process returns them when this one ' +
+        'has ended';
       if (!isReported(err)) logger.error({ err }, message);
     }
   }

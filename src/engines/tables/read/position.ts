@@ -51,6 +51,6 @@ function decode(text: string): string {
 export function invalidPosition(): TaskflowError {
   return new TaskflowError(
     'INVALID_CURSOR',
-    'this position is not one that a list with this sort gave',
+    'this cursor does not belong to a list with this sort',
   );
 }

@@ -231,7 +231,7 @@ export function layOut(database: Database, path: string): void {
     if (version === 0) create(database);
     // Detects a damaged file here, so that the first query does not have to.
     if (database.get("SELECT value FROM meta WHERE key = 'rev'") === undefined)
-      throw new Error('it has lost its count of changes');
+      throw new Error('its change counter is missing');
     database.get('SELECT id FROM task ORDER BY rev DESC LIMIT 1');
     database.exec('COMMIT');
   } catch (error) {

@@ -25,7 +25,7 @@ const byCode = new Map<number, TaskStatus>(
  */
 export function stateOf(code: SqlValue | undefined): TaskStatus {
   const status = byCode.get(Number(code));
-  if (!status) throw new RangeError(`${String(code)} is no state`);
+  if (!status) throw new RangeError(`${String(code)} is not a state`);
   return status;
 }
 

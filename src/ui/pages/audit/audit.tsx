@@ -139,7 +139,7 @@ function Trail() {
     <>
       <div class="filters">
         <Field label="Who" value={actor} name="actor" />
-        <Field label="What, such as retry" value={action} name="action" />
+        <Field label="Action, such as retry" value={action} name="action" />
         <label>
           <span class="unseen">Result</span>
           <select
@@ -190,10 +190,10 @@ function Trail() {
       <When source={trail} what="The audit">
         {() =>
           items.length === 0 ? (
-            <p class="empty">Nothing is recorded for this.</p>
+            <p class="empty">No recorded event matches.</p>
           ) : (
             <DataTable
-              caption="Who did what, newest first"
+              caption="Audit log, newest first"
               columns={columns}
               rows={items}
               keyOf={keyOfEvent}

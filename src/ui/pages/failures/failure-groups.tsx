@@ -27,7 +27,7 @@ const columns: readonly Column<FailureGroup>[] = [
     class: 'failure-group',
     cell: ({ lastTaskId, error, first }) => (
       <>
-        <ChangeLink change={{ task: lastTaskId }} title="Open the last one">
+        <ChangeLink change={{ task: lastTaskId }} title="Open the last task">
           <strong>{error.name}</strong>: {error.message.slice(0, 300)}
         </ChangeLink>
         {serverNow() - Date.parse(first) < newFor && <span class="pill new">new</span>}

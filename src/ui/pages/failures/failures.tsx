@@ -98,7 +98,7 @@ export function FailuresPage() {
               <div class="empty">
                 <p>
                   {items.length > 0
-                    ? 'No task is failed now: all failed tasks were retried or removed.'
+                    ? 'All failed tasks were retried or removed.'
                     : 'No task failed in this period.'}
                 </p>
                 {items.length > 0 && (

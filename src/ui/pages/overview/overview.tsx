@@ -229,7 +229,7 @@ function SideTables({ data }: { data: Overview }) {
           <PageLink to={{ view: 'queues' }}>Queues</PageLink>
         </h2>
         {busy.length === 0 ? (
-          <p class="faint">Nothing waits or runs.</p>
+          <p class="faint">No task is pending or running.</p>
         ) : (
           <ul class="lines">
             {busy.slice(0, 6).map(({ name, paused, counts, oldestReadyAt }) => (

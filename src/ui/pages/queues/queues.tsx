@@ -71,7 +71,7 @@ const queueColumns: readonly Column<Queue>[] = [
     ),
   },
   {
-    header: 'Ended a minute',
+    header: 'Ended per minute',
     cell: (queue) => {
       const rate = perMinute(queue);
       return rate < 10 ? rate.toFixed(1) : whole(Math.round(rate));

@@ -164,7 +164,7 @@ export function SchedulesPage() {
       {({ items }) =>
         items.length === 0 ? (
           <div class="empty">
-            <p>Nothing is scheduled. One line does it:</p>
+            <p>There is no schedule yet. One line creates one:</p>
             <pre tabIndex={0}>
               {"tasks.schedule('nightly_report', report, { cron: '0 3 * * *', timezone: " +
                 "'Europe/Berlin' });"}

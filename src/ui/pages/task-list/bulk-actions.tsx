@@ -25,13 +25,13 @@ const verbs = {
     verb: 'Retry',
     past: 'retried',
     done: 'queued',
-    consequence: 'They join their queues again and keep their history.',
+    consequence: 'They return to their queues and keep their history.',
   },
   cancel: {
     verb: 'Cancel',
     past: 'cancelled',
     done: 'cancelled or asked to stop',
-    consequence: 'Waiting ones will never run; running ones are asked to stop.',
+    consequence: 'Pending tasks will not run. Running tasks are asked to stop.',
   },
   delete: {
     verb: 'Delete',

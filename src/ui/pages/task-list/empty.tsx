@@ -11,7 +11,7 @@ export function Empty() {
   if (!isFiltered(shown) && shown.cursor === undefined) {
     return (
       <div class="empty">
-        <p>No task has been enqueued yet. Three lines make the first one:</p>
+        <p>No task has been enqueued yet. Three lines create the first one:</p>
         <pre tabIndex={0}>{firstTask}</pre>
       </div>
     );

@@ -310,7 +310,7 @@ export function watchList(): void {
     if (!listShown.value) return;
     const filter = JSON.stringify(filterOf(view.value));
     if (filtered !== undefined && filter !== filtered)
-      clearSelection('The filter has changed: the selection was cleared.');
+      clearSelection('The selection was cleared because the filter changed.');
     filtered = filter;
     const wanted = JSON.stringify([filter, sort, cursor, pageSize.value]);
     if (wanted !== asked && !isThere) void loadList();

@@ -8,7 +8,7 @@ export function Data({ task }: { task: ShownTask }) {
       <section aria-label="Arguments">
         <h3>Arguments</h3>
         {task.args === undefined ? (
-          <p class="faint">Arguments are not shown: the app keeps displayFuncArgs off.</p>
+          <p class="faint">Arguments are not shown, because displayFuncArgs is off.</p>
         ) : task.argsOmitted !== undefined ? (
           <p class="faint">Arguments are not shown: {task.argsOmitted}.</p>
         ) : (

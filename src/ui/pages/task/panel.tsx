@@ -232,7 +232,7 @@ export function Panel() {
             <p>
               <strong>There is no such task.</strong>
             </p>
-            <p>It may have been removed from the history, or the link is not whole.</p>
+            <p>It may have been removed from the history, or the link is incomplete.</p>
             <button type="button" onClick={closePanel}>
               Back to the list
             </button>

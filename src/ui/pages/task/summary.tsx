@@ -48,7 +48,7 @@ function Attempt({ task }: { task: ShownTask }) {
         {before?.error &&
           chosen.error &&
           before.error.message !== chosen.error.message &&
-          'Its error is not that of the attempt before.'}{' '}
+          'Its error differs from that of the previous attempt.'}{' '}
         <button
           type="button"
           class="quiet"
