@@ -67,15 +67,21 @@ function isClass(value: object): boolean {
 
 /**
  * Returns a value as an error message shows it: a string in quotes with at most 80 characters, any
- * other value by its kind. A string that looks like a URL is shown without its user, password and
- * query.
+ * other value by its kind.
  */
 export function quote(value: unknown): string {
-  if (typeof value !== 'string') return kindOf(value);
+  return typeof value === 'string' ? JSON.stringify(safeText(value)) : kindOf(value);
+}
+
+/**
+ * Returns the first 80 characters of a text. A text that looks like a URL is returned without its
+ * user, password and query.
+ */
+export function safeText(value: string): string {
   const end = value.lastIndexOf('@') + 1;
   const text = value.slice(0, end).replace(/:(\/*).*@/s, ':$1***@') + value.slice(end);
   const shown = text.length > 80 ? `${text.slice(0, 79)}…` : text;
-  return JSON.stringify(shown.replace(/(:\/\/.*?\?).+/s, '$1***'));
+  return shown.replace(/(:\/\/.*?\?).+/s, '$1***');
 }
 
 /** Returns a number with its digits in groups, such as 100,000. */

@@ -155,7 +155,7 @@ export function encodeResult(
     return bytes > limit
       ? {
           resultOmitted:
-            `result is ${grouped(bytes)} bytes as JSON; the limit is ` + grouped(limit),
+            `result is ${grouped(bytes)} bytes as JSON; ` + `the limit is ${grouped(limit)}`,
         }
       : { result };
   } catch {

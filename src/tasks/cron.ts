@@ -1,5 +1,6 @@
 import { Cron } from 'croner';
 import { rangeError, stringOption } from '../options.js';
+import { quote } from '../show-value.js';
 
 /** The fields of an expression with seconds, and the values that each accepts. */
 const fields = [
@@ -46,11 +47,11 @@ export function readCron(
   });
   if (!isTimezone(timezone))
     throw rangeError(
-      `${where}: timezone ${JSON.stringify(timezone)} is not valid. Use an IANA name such as ` +
+      `${where}: timezone ${quote(timezone)} is not valid. Use an IANA name such as ` +
         '"Europe/Berlin".',
     );
   const refuse = (why: string, cause?: unknown): never => {
-    throw rangeError(`${where}: cron ${JSON.stringify(expression)} is not valid: ${why}`, {
+    throw rangeError(`${where}: cron ${quote(expression)} is not valid: ${why}`, {
       cause,
     });
   };
@@ -121,7 +122,7 @@ function wrongField(expression: string): Wrong | undefined {
     if (cause !== undefined)
       return {
         why:
-          `the ${name} must be ${accepted}; it is ${JSON.stringify(value)}. ` +
+          `the ${name} must be ${accepted}; it is ${quote(value)}. ` +
           `${adviceOn(value, flawOf)}${usage}`,
         cause,
       };

@@ -18,7 +18,7 @@ import {
   wrongType,
 } from '../options.js';
 import { membersOf, readFrom } from '../options-object.js';
-import { functionKind } from '../show-value.js';
+import { functionKind, safeText } from '../show-value.js';
 
 /** Says how many seconds to wait before a retry. */
 export type Backoff = (tryNumber: number, error: unknown) => number;
@@ -61,7 +61,7 @@ function tags(name: string, value: Tags | undefined): Tags {
       throw wrongType(`a key of ${name}`, key, label.accepted);
     if (typeof member !== 'string' || member.length > 256 || !tagText.test(member))
       throw wrongType(
-        name.replace('tags', () => `tags.${key}`),
+        name.replace('tags', () => `tags.${safeText(key)}`),
         member,
         'a string of at most 256 characters without unpaired surrogates',
       );
