@@ -169,9 +169,7 @@ describe('the login page in a browser', () => {
     await enter();
     await expire();
     await page.goto(`${served.url}/reports`);
-    await page
-      .getByText('Your session has expired. Sign in again to continue.')
-      .waitFor();
+    await page.getByText('Your session has expired. Sign in again to continue.').waitFor();
     await enter();
     await page.goto(`${served.url}/tasks/auth/logout`);
     await expire();
@@ -189,9 +187,7 @@ describe('the login page in a browser', () => {
     const session = await logIn(`${served.url}/tasks`, 'alice', password);
     await ask(`${served.url}/tasks/auth/sessions`, { method: 'DELETE', headers: session });
     await page.goto(`${served.url}/reports`);
-    await page
-      .getByText('Your session was ended. Sign in again to continue.')
-      .waitFor();
+    await page.getByText('Your session was ended. Sign in again to continue.').waitFor();
   });
 
   it('leaves no session cookie after a logout', async () => {
