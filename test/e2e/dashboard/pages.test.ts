@@ -274,12 +274,16 @@ describe('the other pages of the dashboard', () => {
 
   it('shows functions with statistics, options and a link to their tasks', async () => {
     const { page, tasks } = board;
-    await tasks.task('good', () => 1, { retries: 3, delay: 1, backoff: 2, timeout: 30 }).enqueue();
+    const retried = { retries: 3, delay: 1, backoff: 2, timeout: 30 };
+    const settings = { ...retried, tags: { team: 'ops' }, cancelGrace: 7 };
+    await tasks.task('good', () => 1, settings).enqueue();
     await tasks.task('bad', fail('x')).enqueue();
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1);
     await board.signIn('?view=functions');
     const row = page.locator('tbody tr', { hasText: 'good' });
-    await row.getByText('3 retries · after 1.0 s · × 2 · timeout 30.0 s').waitFor();
+    await row
+      .getByText('tag team:ops · 3 retries · after 1.0 s · × 2 · timeout 30.0 s · 7.0 s to stop')
+      .waitFor();
     await eventually(async () =>
       expect(await row.locator('td[data-label="Success"]').textContent()).toBe('100 %'),
     );
