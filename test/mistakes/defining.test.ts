@@ -336,7 +336,7 @@ describeMistakes('tasks', [
     () => loose().enqueue(wrong('x'.repeat(2 ** 20))),
     'RangeError',
     'INVALID_INPUT',
-    /'send'.*1048576/,
+    /'send'.*1,048,576/,
   ],
   [
     'values for lists of arguments',
