@@ -1,5 +1,5 @@
 import type { LogEntry, Write } from '../tables/write/batch.js';
-import { packedAt, packedWidth } from '../tables/write/packed-tasks.js';
+import { newTask, type PackedTask } from '../tables/write/packed-tasks.js';
 
 /**
  * Assumed number of characters of a write, or of a part of it, apart from texts of unlimited
@@ -14,9 +14,9 @@ const base = 512;
 export function weightOf(write: Write): number {
   switch (write.kind) {
     case 'enqueue':
-      return weightOfTasks(write.tasks.values);
+      return weightOfTasks(write.tasks);
     case 'plan':
-      return weightOfTasks(write.template.values);
+      return weightOfTasks([write.template]);
     case 'finish': {
       const { result, logs = [] } = write;
       return (
@@ -46,14 +46,11 @@ export function weightOf(write: Write): number {
   }
 }
 
-function weightOfTasks(values: readonly (string | number | null)[]): number {
+function weightOfTasks(tasks: readonly PackedTask[]): number {
   let weight = 0;
-  for (let from = 0; from < values.length; from += packedWidth) {
-    const [tags, args] = [values[from + packedAt.tags], values[from + packedAt.args]];
-    weight +=
-      base +
-      (typeof args === 'string' ? args.length : 0) +
-      (typeof tags === 'string' ? tags.length : 0);
+  for (const task of tasks) {
+    const { tags, args } = newTask.unpack(task);
+    weight += base + args.length + (tags?.length ?? 0);
   }
   return weight;
 }

@@ -9,7 +9,7 @@ import {
 } from '../bulk.js';
 import { tooManyPauses } from '../paused-queues.js';
 import type { Reader } from '../tables/read/reader.js';
-import { toSummary } from '../tables/schema/rows.js';
+import { toSummary } from '../tables/schema/summaries.js';
 import type { Clock } from './clock.js';
 import type { GroupCommit } from './group-commit.js';
 import type { Transitions } from './transitions.js';

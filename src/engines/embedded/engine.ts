@@ -155,7 +155,7 @@ function changePoll({ database, watch, logger, changed }: ChangePoll): () => voi
   return () => {
     if (!watch.isPresent()) return;
     try {
-      const version = database.get('PRAGMA data_version')?.data_version;
+      const version = database.value('PRAGMA data_version');
       if (version !== seen) {
         seen = version;
         changed();

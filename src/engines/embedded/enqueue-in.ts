@@ -7,7 +7,7 @@ import {
   type ConnectionClass,
   type Database,
   layoutVersion,
-  type Row,
+  statementsOf,
 } from '../tables/schema/database.js';
 import { Counters } from '../tables/write/counters.js';
 import { Inserter } from '../tables/write/insert.js';
@@ -84,9 +84,7 @@ function undo(database: Database): void {
 function wrapConnection(connection: AppConnection): Database {
   return {
     exec: (sql) => connection.exec(sql),
-    run: (sql, ...values) => void connection.prepare(sql).run(...values),
-    get: (sql, ...values) => connection.prepare(sql).get(...values) as Row | undefined,
-    all: (sql, ...values) => connection.prepare(sql).all(...values) as Row[],
+    ...statementsOf((sql) => connection.prepare(sql)),
     close: () => {},
   };
 }
@@ -95,10 +93,12 @@ function checkConnection(path: string, connection: AppConnection, database: Data
   if (!connection.isOpen) refuse('this connection is closed');
   if (!connection.isTransaction)
     refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
-  const { file } = database.all('PRAGMA database_list').find(({ name }) => name === 'main') ?? {};
-  if (typeof file !== 'string' || file === '' || !isSameFile(file, path))
+  const main = database
+    .all<{ name: string; file: string | null }>('PRAGMA database_list')
+    .find(({ name }) => name === 'main');
+  if (!main?.file || !isSameFile(main.file, path))
     refuse(`this connection is to another file; the task database is '${path}'`);
-  if (database.get('PRAGMA user_version')?.user_version !== layoutVersion)
+  if (database.value('PRAGMA user_version') !== layoutVersion)
     refuse('the task database has the layout of another version of koa-taskflow');
 }
 

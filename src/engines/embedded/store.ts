@@ -10,17 +10,29 @@ export interface StoreDeps {
   changed: Notifier;
 }
 
+/** Returns the present time, and when an entry expires that is stored now. */
+function timesOf(ttl: number): { at: number; expiresAt: number } {
+  const at = Date.now();
+  return { at, expiresAt: at + Math.round(ttl * 1000) };
+}
+
+const columns = 'key, value, expires_at AS expiresAt';
+
+/** An entry of the table `shared`. */
+interface SharedRow {
+  key: string;
+  /** JSON text. */
+  value: string;
+  expiresAt: number;
+}
+
 /**
  * Returns the {@link SharedStore} in the task database. All processes on the file share it, and it
  * survives a restart.
  */
 export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
-  const parse = (text: unknown): StoreValue => JSON.parse(String(text)) as StoreValue;
-  const toEntry = (row: Record<string, unknown>): StoreEntry => ({
-    key: String(row.key),
-    value: parse(row.value),
-    expiresAt: Number(row.expires_at),
-  });
+  const parse = (text: string): StoreValue => JSON.parse(text);
+  const toEntry = (row: SharedRow): StoreEntry => ({ ...row, value: parse(row.value) });
   /** Returns the entries with a prefix after a key. If the limit is -1, returns all of them. */
   const listed = (
     database: Database,
@@ -29,45 +41,40 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
     limit: number,
   ): StoreEntry[] => {
     const range = `key ${after === undefined ? '>=' : '>'} ? AND key < ? AND expires_at > ?`;
-    const query = `SELECT key, value, expires_at FROM shared WHERE ${range} ORDER BY key LIMIT ?`;
+    const query = `SELECT ${columns} FROM shared WHERE ${range} ORDER BY key LIMIT ?`;
     return database
-      .all(query, after ?? prefix, `${prefix}\u{10ffff}`, Date.now(), limit)
+      .all<SharedRow>(query, after ?? prefix, `${prefix}\u{10ffff}`, Date.now(), limit)
       .map(toEntry);
   };
   return {
     async get(key) {
       const { database } = await open();
-      const row = database.get(
+      const text = database.value<string | undefined>(
         'SELECT value FROM shared WHERE key = ? AND expires_at > ?',
         key,
         Date.now(),
       );
-      return row && parse(row.value);
+      return text === undefined ? undefined : parse(text);
     },
     async set(key, value, ttl) {
       const { commits } = await open();
-      const at = Date.now();
       await commits.submit<'set'>({
         kind: 'set',
         key,
         value: JSON.stringify(value),
-        expiresAt: at + Math.round(ttl * 1000),
-        at,
+        ...timesOf(ttl),
       });
     },
     async increment(key, ttl) {
       const { commits } = await open();
-      const at = Date.now();
       return commits.submit<'increment'>({
         kind: 'increment',
         key,
-        expiresAt: at + Math.round(ttl * 1000),
-        at,
+        ...timesOf(ttl),
       });
     },
     async replace(key, before, value, ttl) {
       const { commits } = await open();
-      const at = Date.now();
       const textOf = (json: StoreValue | undefined): string | null =>
         json === undefined ? null : JSON.stringify(json);
       const [was, is] = [textOf(before), textOf(value)];
@@ -76,25 +83,22 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
         key,
         before: was,
         value: is,
-        expiresAt: at + Math.round(ttl * 1000),
-        at,
+        ...timesOf(ttl),
       });
     },
     async append(log, entry, ttl) {
       const { commits } = await open();
-      const at = Date.now();
       await commits.submit<'append'>({
         kind: 'append',
         log,
         entry: JSON.stringify(entry),
-        expiresAt: at + Math.round(ttl * 1000),
-        at,
+        ...timesOf(ttl),
       });
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const { database } = await open();
       const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
-      const rows = database.all(
+      const rows = database.all<{ n: number; entry: string }>(
         `SELECT n, entry FROM shared_log WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC
           LIMIT ?`,
         log,
@@ -115,7 +119,7 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
     async *watch(prefix, signal, { list = true } = {}) {
       const { database, changed } = await open();
       const latest = (): number =>
-        Number(database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
+        database.value<number>("SELECT value FROM meta WHERE key = 'rev'");
       let rev = latest();
       yield list ? listed(database, prefix, undefined, -1) : [];
       while (!signal.aborted && !changed.closed) {
@@ -123,8 +127,8 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
         const rows =
           now === rev
             ? []
-            : database.all(
-                'SELECT key, value, expires_at FROM shared WHERE rev > ? AND rev <= ? ORDER BY rev',
+            : database.all<SharedRow>(
+                `SELECT ${columns} FROM shared WHERE rev > ? AND rev <= ? ORDER BY rev`,
                 rev,
                 now,
               );

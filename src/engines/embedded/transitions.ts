@@ -3,9 +3,8 @@ import type { Outcome } from '../../tasks/commands.js';
 import type { TransitionObserver } from '../../tasks/engine.js';
 import type { NewTask } from '../../tasks/new-task.js';
 import { type TaskStatus, type TaskSummary, taskStatuses } from '../../tasks/types.js';
-import type { Row } from '../tables/schema/database.js';
-import { toSummary } from '../tables/schema/rows.js';
 import { stateOf } from '../tables/schema/states.js';
+import { type SummaryRow, toSummary } from '../tables/schema/summaries.js';
 
 /** Notifies the observer of an engine about the transitions that this process made. */
 export class Transitions {
@@ -26,7 +25,7 @@ export class Transitions {
   }
 
   /** Reports tasks after their transition. */
-  ofRows(rows: readonly Row[]): void {
+  ofRows(rows: readonly SummaryRow[]): void {
     for (const row of rows) {
       try {
         if (this.#observer?.wants(stateOf(row.status))) this.#observer.tell(toSummary(row));

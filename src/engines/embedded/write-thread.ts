@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { claimedTask } from '../tables/schema/claimed-task.js';
 import {
   type Database,
   openDatabase,
@@ -6,7 +7,6 @@ import {
   sqliteCode,
 } from '../tables/schema/database.js';
 import { layOut } from '../tables/schema/layout.js';
-import { argsLength } from '../tables/schema/rows.js';
 import type { Batch } from '../tables/write/batch.js';
 import { Writer } from '../tables/write/writer.js';
 import { packed } from './batch-weight.js';
@@ -49,7 +49,7 @@ function resultOf(writer: Writer, message: string | Batch): FromThread {
     return {
       result: packed(
         result,
-        result.claimed.reduce((sum, row) => sum + argsLength(row), 0),
+        result.claimed.reduce((sum, row) => sum + claimedTask.unpack(row).args.length, 0),
       ),
     };
   } catch (error) {

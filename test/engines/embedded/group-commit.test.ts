@@ -2,22 +2,14 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../src/engines/embedded/clock.js';
 import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
-import type { ClaimedRow } from '../../../src/engines/tables/schema/rows.js';
+import { type ClaimedRow, claimedTask } from '../../../src/engines/tables/schema/claimed-task.js';
 import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
 
-const row = (rowid: number): ClaimedRow => [
-  rowid,
-  `id${rowid}`,
-  'note',
-  'default',
-  null,
-  1,
-  1,
-  1,
-  0,
-  null,
-  '[]',
-];
+const row = (rowid: number): ClaimedRow =>
+  claimedTask.pack({
+    ...{ rowid, id: `id${rowid}`, name: 'note', queue: 'default', tags: null, attempt: 1 },
+    ...{ tryNumber: 1, logLines: 0, deadlineAt: null, args: '[]' },
+  });
 const write = { kind: 'pauseQueue', queue: 'default', paused: true, by: 'test', at: 0 } as const;
 
 /** Makes a disk with commits that the test ends, in their order. */
@@ -72,7 +64,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
     wanted: () => [],
     onClaimed: ({ claimed }) => {
       if (broken.begin) throw new Error('the tasks cannot begin');
-      begun.push(...claimed.map(([rowid]) => rowid));
+      begun.push(...claimed.map((packed) => claimedTask.unpack(packed).rowid));
     },
     onDue: (nextDue) => due.push(nextDue),
     onClaimFailed: (error) => failures.push(error),

@@ -1,9 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { Reader } from '../../../src/engines/tables/read/reader.js';
+import { claimedTask } from '../../../src/engines/tables/schema/claimed-task.js';
 import { type Database, openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../src/engines/tables/schema/layout.js';
-import { idOf, toSummary } from '../../../src/engines/tables/schema/rows.js';
+import { idOf } from '../../../src/engines/tables/schema/rows.js';
+import { toSummary } from '../../../src/engines/tables/schema/summaries.js';
 import type { Write, Written } from '../../../src/engines/tables/write/batch.js';
 import { packTasks } from '../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
@@ -89,7 +91,7 @@ class Real {
     const claim = { owner, names: [...limits], limit, at: this.now };
     const { claimed, expired } = this.writer.apply({ writes: [], claim, at: this.now, wanted: [] });
     return {
-      claimed: claimed.map(([, id]) => idOf(id)),
+      claimed: claimed.map((row) => idOf(claimedTask.unpack(row).id)),
       expired: expired.map((row) => toSummary(row).id),
     };
   }

@@ -42,6 +42,15 @@ for n = fields * 2 + 2, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[n]) end
 return 1
 `;
 
+/** An idempotency key in use. The queue of its task is null if the task was deleted. */
+interface KeyRow {
+  name: string;
+  key: string;
+  id: Uint8Array;
+  expires_at: number;
+  queue: string | null;
+}
+
 /** Moves the pending tasks of a file. */
 export class PendingTasks {
   readonly #deps: PendingDeps;
@@ -117,7 +126,7 @@ export class PendingTasks {
     await progress.each('keys', (from) => {
       const [name, key] = from === '' ? ['', ''] : (JSON.parse(from) as [string, string]);
       const now = Date.now();
-      const rows = database.all(
+      const rows = database.all<KeyRow>(
         `SELECT k.name, k.key, k.id, k.expires_at, partition.queue FROM idempotency AS k
          LEFT JOIN task ON task.id = k.id LEFT JOIN partition ON partition.id = task.partition
          WHERE (k.name, k.key) > (?, ?) AND k.released = 0 ORDER BY k.name, k.key LIMIT 500`,
@@ -126,15 +135,12 @@ export class PendingTasks {
       const last = rows.at(-1);
       const write = (transaction: ScriptTransaction): void => {
         for (const { name: task, key: own, id, expires_at: end, queue } of rows) {
-          const [taskName, left] = [String(task), Number(end) - now];
+          const left = end - now;
           if (left <= 0) continue;
-          const labels = queue === null ? labelsOf(database, taskName) : [String(queue)];
-          for (const each of labels.flatMap((label) => [
-            queueName(label),
-            queueName(label, taskName),
-          ]))
+          const labels = queue === null ? labelsOf(database, task) : [queue];
+          for (const each of labels.flatMap((label) => [queueName(label), queueName(label, task)]))
             transaction.set(
-              keys.ofQueue(each, `de:${deduplicationId(taskName, String(own))}`),
+              keys.ofQueue(each, `de:${deduplicationId(task, own)}`),
               idOf(id),
               'PX',
               left,
@@ -197,8 +203,8 @@ const defaultLabel = 'default';
 /** Returns the queues that a task has used in the file. A deleted task does not say its queue. */
 function labelsOf(database: Database, name: string): string[] {
   const labels = database
-    .all('SELECT queue FROM partition WHERE name = ?', name)
-    .map(({ queue }) => String(queue));
+    .all<{ queue: string }>('SELECT queue FROM partition WHERE name = ?', name)
+    .map(({ queue }) => queue);
   return labels.length > 0 ? labels : [defaultLabel];
 }
 
@@ -207,14 +213,10 @@ export function partitionsOf(
   database: Database,
 ): { name: string; label: string; prioritized: boolean }[] {
   return database
-    .all(
-      `SELECT name, queue, max(priority <> 0) AS prioritized FROM task
+    .all<{ name: string; label: string; prioritized: number }>(
+      `SELECT name, queue AS label, max(priority <> 0) AS prioritized FROM task
         JOIN partition ON partition.id = task.partition
        WHERE status = ${stateCode.pending} GROUP BY partition ORDER BY prioritized, queue, name`,
     )
-    .map(({ name, queue, prioritized }) => ({
-      name: String(name),
-      label: String(queue),
-      prioritized: prioritized === 1,
-    }));
+    .map((row) => ({ ...row, prioritized: row.prioritized === 1 }));
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Database, Row } from '../../tables/schema/database.js';
+import type { Database } from '../../tables/schema/database.js';
 import type { EngineKeys } from '../keys.js';
 import { addIfAbsent, storeKeys } from '../store/store-scripts.js';
 import type { MoveProgress } from './progress.js';
@@ -22,7 +22,7 @@ const atOnce = 500;
  */
 export async function moveShared({ database, prefix, progress }: SharedDeps): Promise<void> {
   await progress.each('shared', (from) => {
-    const rows = database.all(
+    const rows = database.all<{ key: string; value: string; expires_at: number }>(
       'SELECT key, value, expires_at FROM shared WHERE key > ? ORDER BY key LIMIT ?',
       from,
       atOnce,
@@ -30,15 +30,10 @@ export async function moveShared({ database, prefix, progress }: SharedDeps): Pr
     const last = rows.at(-1);
     return (
       last && {
-        to: String(last.key),
+        to: last.key,
         write(transaction) {
-          for (const { key, value, expires_at: end } of rows)
-            if (Number(end) > Date.now())
-              addIfAbsent(transaction, prefix, {
-                key: String(key),
-                value: String(value),
-                expiresAt: Number(end),
-              });
+          for (const { key, value, expires_at: expiresAt } of rows)
+            if (expiresAt > Date.now()) addIfAbsent(transaction, prefix, { key, value, expiresAt });
         },
       }
     );
@@ -63,8 +58,10 @@ return 1
  * Redis has of the same log come after them.
  */
 export async function moveLogs(deps: SharedDeps): Promise<void> {
-  for (const { log } of deps.database.all('SELECT DISTINCT log FROM shared_log ORDER BY log'))
-    await moveLog(deps, String(log));
+  const logs = deps.database.all<{ log: string }>(
+    'SELECT DISTINCT log FROM shared_log ORDER BY log',
+  );
+  for (const { log } of logs) await moveLog(deps, log);
 }
 
 async function moveLog(
@@ -75,23 +72,20 @@ async function moveLog(
   const apart = `${keys.moved}:${log}`;
   await progress.each(`log:${log}`, (from) => {
     if (from === 'joined') return undefined;
-    const rows = database.all(
+    const rows = database.all<{ n: number; entry: string; expires_at: number }>(
       'SELECT n, entry, expires_at FROM shared_log WHERE log = ? AND n > ? ORDER BY n LIMIT ?',
       ...[log, Number(from), atOnce],
     );
     const last = rows.at(-1);
-    const left = rows.filter(({ expires_at: end }) => Number(end) > Date.now());
+    const left = rows.filter(({ expires_at: end }) => end > Date.now());
     return {
       to: last === undefined ? 'joined' : String(last.n),
       counted: { what: 'entries', n: left.length },
       write(transaction) {
-        for (const row of left) transaction.xadd(apart, `${row.n}-0`, ...fieldsOf(row));
+        for (const { n, entry, expires_at: end } of left)
+          transaction.xadd(apart, `${n}-0`, 'entry', entry, 'expiresAt', end);
         if (last === undefined) transaction.eval(joinLogs, 2, apart, storeKeys(prefix).log(log));
       },
     };
   });
-}
-
-function fieldsOf({ entry, expires_at: end }: Row): string[] {
-  return ['entry', String(entry), 'expiresAt', String(end)];
 }

@@ -85,7 +85,9 @@ export class SourceFile {
    */
   nameMove(prefix: string, newOrigin: string): { origin: string; begun: boolean } {
     const { database } = this;
-    const present = database.get('SELECT origin, prefix, begun FROM moving');
+    const present = database.get<{ origin: string; prefix: string; begun: number }>(
+      'SELECT origin, prefix, begun FROM moving',
+    );
     if (!present) {
       database.run(
         'INSERT INTO moving (origin, prefix, begun) VALUES (?, ?, 0)',
@@ -97,11 +99,11 @@ export class SourceFile {
     const begun = present.begun === 1;
     if (begun && present.prefix !== prefix)
       throw unusable(
-        `a part of this file is already under the prefix '${String(present.prefix)}': run the ` +
-          `command with --prefix ${String(present.prefix)}`,
+        `a part of this file is already under the prefix '${present.prefix}': run the command ` +
+          `with --prefix ${present.prefix}`,
       );
     database.run('UPDATE moving SET prefix = ?', prefix);
-    return { origin: String(present.origin), begun };
+    return { origin: present.origin, begun };
   }
 
   /** Renames the file, so that no process runs its tasks. */
@@ -140,7 +142,7 @@ export class SourceFile {
       );
       // It leaves the mode WAL, in which several processes work, only if no other process has it
       // open.
-      const mode = database.get('PRAGMA journal_mode = DELETE')?.journal_mode;
+      const mode = database.value<string>('PRAGMA journal_mode = DELETE');
       if (mode !== 'delete') throw unusable(inUse(this.#path));
       database.exec('BEGIN EXCLUSIVE; COMMIT');
       return database;
@@ -172,16 +174,12 @@ const inUse = (path: string): string =>
 function settle(database: Database, path: string): void {
   layOut(database, path);
   database.get('PRAGMA journal_mode = DELETE');
-  const owners = database.all(
+  const owners = database.all<{ owner: string }>(
     `SELECT DISTINCT owner FROM task WHERE status = ${stateCode.running} AND owner IS NOT NULL UNION
       SELECT owner FROM worker`,
   );
   const at = Date.now();
-  const writes = owners.map(({ owner }) => ({
-    kind: 'recover' as const,
-    owner: String(owner),
-    at,
-  }));
+  const writes = owners.map(({ owner }) => ({ kind: 'recover' as const, owner, at }));
   const { outcomes } = new Writer(database).apply({ writes, claim: undefined, at, wanted: [] });
   for (const outcome of outcomes)
     if (outcome?.ok === false)

@@ -1,9 +1,16 @@
 import type { NewTask } from '../../../tasks/new-task.js';
-import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { StoredError } from '../../../tasks/task-runner.js';
-import type { Database, Row } from '../../tables/schema/database.js';
-import { detailsOf, idBytes, idOf } from '../../tables/schema/rows.js';
+import type { Database } from '../../tables/schema/database.js';
+import {
+  type AttemptRow,
+  detailsOf,
+  type ErrorColumns,
+  idBytes,
+  idOf,
+  type LogRow,
+} from '../../tables/schema/rows.js';
 import { stateCode, stateOf } from '../../tables/schema/states.js';
+import { type TaskValues, toNewTask } from '../../tables/write/packed-tasks.js';
 import { type AttemptRecord, attemptField, errorNote, jobFields } from '../jobs/task-job.js';
 
 /** A pending task of the file. */
@@ -27,29 +34,47 @@ const size = `length(args) + coalesce(length(tags), 0) + coalesce(length(stack),
     ELSE (SELECT coalesce(sum(length(message) + coalesce(length(fields), 0)), 0) FROM log
     WHERE log.task = rowid) END`;
 
-const columns = `rowid, task.id, partition.name, partition.queue, priority, tags, run_at,
-  deadline_at, attempts, max_attempts, max_interrupts, args, task.idempotency_key, schedule,
-  rerun_of, attempt, interrupts, started_at, error_name, error_message, fingerprint,
-  stack, key.expires_at`;
+const columns = `rowid, hex(task.id) AS id, partition.name, partition.queue, priority, tags,
+  run_at AS runAt, deadline_at AS deadlineAt, attempts, max_interrupts AS interrupts, args,
+  schedule, task.idempotency_key AS key, key.expires_at AS keyUntil, rerun_of, attempt,
+  max_attempts, task.interrupts AS interrupted, started_at, error_name, error_message, stack,
+  fingerprint`;
+
+interface PendingRow
+  extends Omit<TaskValues, 'source' | 'waitsFrom'>,
+    Omit<ErrorColumns, 'error_details'> {
+  rowid: number;
+  rerun_of: Uint8Array | null;
+  attempt: number;
+  max_attempts: number;
+  interrupted: number;
+  started_at: number | null;
+  fingerprint: string | null;
+}
+
+/** The task that an attempt or a log line belongs to. */
+interface OfTask {
+  task: number;
+}
 
 /**
  * Reads the next pending tasks, the oldest first. `after`: the id of the last task of the previous
  * call, or empty for the first call.
  */
 export function readPending(database: Database, after: string): PendingTask[] {
-  const sizes = database.all(
+  const sizes = database.all<{ id: string; size: number }>(
     `SELECT hex(id) AS id, ${size} AS size FROM task WHERE status = ${stateCode.pending} AND id > ?
       ORDER BY id LIMIT ?`,
     ...[idBytes(after), atOnce.tasks],
   );
   let bytes = 0;
   const fitting = sizes.findIndex((row, n) => {
-    bytes += Number(row.size);
+    bytes += row.size;
     return bytes > atOnce.bytes && n > 0;
   });
   const last = sizes.at(fitting === -1 ? -1 : fitting - 1);
   if (!last) return [];
-  const rows = database.all(
+  const rows = database.all<PendingRow>(
     `SELECT ${columns} FROM task JOIN partition ON partition.id = task.partition
      LEFT JOIN idempotency AS key ON key.name = partition.name AND key.key = task.idempotency_key
        AND key.id = task.id AND released = 0
@@ -58,7 +83,7 @@ export function readPending(database: Database, after: string): PendingTask[] {
   );
   const rowids = JSON.stringify(rows.map(({ rowid }) => rowid));
   const attempts = byTask(
-    database.all(
+    database.all<AttemptRow & OfTask>(
       `SELECT task, number, status, started_at, ended_at, error_name, error_message, stack,
         error_details
        FROM attempt WHERE task IN (SELECT value FROM json_each(?)) ORDER BY task, number`,
@@ -66,7 +91,7 @@ export function readPending(database: Database, after: string): PendingTask[] {
     ),
   );
   const lines = byTask(
-    database.all(
+    database.all<Omit<LogRow, 'n'> & OfTask>(
       `SELECT task, at, attempt, level, late, message, fields FROM log WHERE task IN (SELECT value
         FROM json_each(?)) ORDER BY task, n`,
       rowids,
@@ -75,8 +100,8 @@ export function readPending(database: Database, after: string): PendingTask[] {
   return rows.map((row) => taskOf(row, attempts.get(row.rowid) ?? [], lines.get(row.rowid) ?? []));
 }
 
-function byTask(rows: readonly Row[]): Map<unknown, Row[]> {
-  const tasks = new Map<unknown, Row[]>();
+function byTask<Row extends OfTask>(rows: readonly Row[]): Map<number, Row[]> {
+  const tasks = new Map<number, Row[]>();
   for (const row of rows) {
     const present = tasks.get(row.task);
     if (present) present.push(row);
@@ -85,29 +110,15 @@ function byTask(rows: readonly Row[]): Map<unknown, Row[]> {
   return tasks;
 }
 
-function taskOf(row: Row, attempts: readonly Row[], lines: readonly Row[]): PendingTask {
-  const id = idOf(row.id);
-  const { tags, schedule, deadline_at: deadline, rerun_of: rerunOf, idempotency_key: key } = row;
+function taskOf(
+  row: PendingRow,
+  attempts: readonly AttemptRow[],
+  lines: readonly Omit<LogRow, 'n'>[],
+): PendingTask {
   return {
     task: {
-      ...{
-        id,
-        name: String(row.name),
-        queue: String(row.queue),
-        priority: Number(row.priority),
-        args: String(row.args),
-      },
-      ...{
-        source: schedule === null ? 'manual' : 'scheduled',
-        createdAt: timeOfTaskId(id),
-        runAt: Number(row.run_at),
-      },
-      ...{ attempts: Number(row.attempts), interrupts: Number(row.max_interrupts) },
-      tags: tags === null ? {} : (JSON.parse(String(tags)) as Record<string, string>),
-      ...(schedule !== null && { schedule: String(schedule) }),
-      ...(deadline !== null && { deadlineAt: Number(deadline) }),
-      ...(rerunOf !== null && { rerunOf: idOf(rerunOf) }),
-      ...(key !== null && { idempotency: { key: String(key), until: Number(row.expires_at) } }),
+      ...toNewTask({ ...row, id: idOf(row.id) }),
+      ...(row.rerun_of !== null && { rerunOf: idOf(row.rerun_of) }),
     },
     fields: {
       ...historyOf(row, attempts),
@@ -118,59 +129,52 @@ function taskOf(row: Row, attempts: readonly Row[], lines: readonly Row[]): Pend
 }
 
 /** Returns the fields of a task that ran before: its attempts and its last error. */
-function historyOf(row: Row, attempts: readonly Row[]): PendingTask['fields'] {
-  const attempt = Number(row.attempt);
+function historyOf(row: PendingRow, attempts: readonly AttemptRow[]): PendingTask['fields'] {
+  const { attempt, interrupted: interrupts, error_name: name, error_message, stack } = row;
   if (attempt === 0) return {};
-  const interrupts = Number(row.interrupts);
-  const seriesStart = Number(row.max_attempts) - Number(row.attempts) - interrupts;
+  const seriesStart = row.max_attempts - row.attempts - interrupts;
   const records = attempts.map((each) => [
-    attemptField(Number(each.number)),
+    attemptField(each.number),
     JSON.stringify(recordOf(each)),
   ]);
-  const message = String(row.error_message ?? '');
+  const message = error_message ?? '';
   return {
     [jobFields.attempts]: attempt,
     ...(seriesStart > 0 && { [jobFields.seriesStart]: seriesStart }),
     ...(interrupts > 0 && { [jobFields.interrupts]: interrupts }),
     // BullMQ's own counts: of the present series, and of all starts.
     ...{ atm: Math.max(0, attempt - seriesStart - interrupts), ats: attempt },
-    ...(row.started_at !== null && { processedOn: Number(row.started_at) }),
-    ...(row.error_name !== null && {
+    ...(row.started_at !== null && { processedOn: row.started_at }),
+    ...(name !== null && {
       failedReason: message,
-      stacktrace: JSON.stringify(row.stack === null ? [] : [row.stack]),
+      stacktrace: JSON.stringify(stack === null ? [] : [stack]),
       [jobFields.error]: errorNote({
-        name: String(row.error_name),
+        name,
         message,
         stack: null,
-        fingerprint: String(row.fingerprint ?? ''),
+        fingerprint: row.fingerprint ?? '',
       }),
     }),
     ...Object.fromEntries(records),
   };
 }
 
-function recordOf(row: Row): AttemptRecord {
+function recordOf(row: AttemptRow): AttemptRecord {
+  const { error_name: name, error_message: message, stack } = row;
   const error: StoredError | undefined =
-    row.error_name === null
+    name === null
       ? undefined
-      : {
-          ...{
-            name: String(row.error_name),
-            message: String(row.error_message ?? ''),
-            fingerprint: '',
-          },
-          ...{ stack: row.stack === null ? null : String(row.stack), ...detailsOf(row) },
-        };
+      : { name, message: message ?? '', fingerprint: '', stack, ...detailsOf(row) };
   return {
     ...{
-      start: Number(row.started_at),
-      end: Number(row.ended_at),
+      start: row.started_at ?? 0,
+      end: row.ended_at ?? 0,
       status: stateOf(row.status) as AttemptRecord['status'],
     },
     ...(error && { error }),
   };
 }
 
-function lineOf({ at, attempt, level, late, message, fields }: Row): string {
+function lineOf({ at, attempt, level, late, message, fields }: Omit<LogRow, 'n'>): string {
   return JSON.stringify({ at, level, message, fields, late: late === 1, attempt });
 }

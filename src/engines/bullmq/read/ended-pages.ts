@@ -1,7 +1,7 @@
 import type { TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
-import { type Position, readPosition, writePosition } from '../../tables/read/position.js';
+import { readPosition, writePosition } from '../../tables/read/position.js';
 import { idOf } from '../../tables/schema/rows.js';
 import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
@@ -99,12 +99,11 @@ export function windowPosition(after: string, ids: RowIds): string {
   const [, score, queue = '', jobId = ''] = ownForm.exec(after) ?? [];
   if (score === undefined) return after;
   const id = ids.of(queue, jobId) ?? firstId;
-  const position: Position = {
-    group: 'with',
+  const position = {
     value: Math.floor(Number(score)),
     id: id.replaceAll('-', '').toUpperCase(),
   };
-  return writePosition('endedAt', position);
+  return writePosition('endedAt', position, 'with');
 }
 
 async function show(

@@ -11,6 +11,12 @@ export interface JobRow extends JobRef {
   readonly engineState?: string;
 }
 
+/** A job's public id, and BullMQ's name of its state, if that is shown. */
+interface NamedJob {
+  key: string;
+  state: string | null;
+}
+
 /**
  * The public ids of jobs whose row has another id, and BullMQ's names of their states. A public id
  * is kept as long as the tombstone of its row, because the change that reports the deletion
@@ -84,17 +90,20 @@ export class RowIds {
   rowOf(name: string): string | undefined {
     if (this.#isOwn(name)) return name;
     if (this.#arePlain) return undefined;
-    const row = this.#database.get('SELECT id FROM job WHERE key = ? AND gone IS NULL', name);
-    return row && idOf(row.id);
+    const id = this.#database.value<Uint8Array | undefined>(
+      'SELECT id FROM job WHERE key = ? AND gone IS NULL',
+      name,
+    );
+    return id && idOf(id);
   }
 
   /** Returns BullMQ's name of the state of a job in the window. */
   stateOf(queue: string, jobId: string): string | undefined {
-    const state = this.#database.get(
+    const state = this.#database.value<string | null | undefined>(
       'SELECT state FROM job WHERE key = ? AND gone IS NULL',
       keyOf(queue, jobId),
-    )?.state;
-    return typeof state === 'string' ? state : undefined;
+    );
+    return state ?? undefined;
   }
 
   /** Returns the public ids of rows. */
@@ -115,15 +124,12 @@ export class RowIds {
     });
   }
 
-  #names(ids: readonly string[]): ReadonlyMap<string, { key: string; state: string | null }> {
+  #names(ids: readonly string[]): ReadonlyMap<string, NamedJob> {
     if (this.#arePlain || ids.length === 0) return new Map();
-    const rows = this.#database.all(
+    const rows = this.#database.all<NamedJob & { id: Uint8Array }>(
       "SELECT id, key, state FROM job WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))",
       JSON.stringify(ids),
     );
-    const stateOf = (state: unknown): string | null => (typeof state === 'string' ? state : null);
-    return new Map(
-      rows.map((row) => [idOf(row.id), { key: String(row.key), state: stateOf(row.state) }]),
-    );
+    return new Map(rows.map((row) => [idOf(row.id), row]));
   }
 }

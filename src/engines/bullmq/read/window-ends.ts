@@ -33,12 +33,12 @@ export class WindowEnds {
   /** Returns when the oldest ended task of a group ended, in Unix milliseconds. */
   oldest(group: EndedGroup): number | undefined {
     const ends = codes[group].flatMap((code) => {
-      const end = this.#database.get(
-        `SELECT min(ended_at) AS at FROM task INDEXED BY task_ended WHERE status = ?
+      const end = this.#database.value<number | null>(
+        `SELECT min(ended_at) FROM task INDEXED BY task_ended WHERE status = ?
           AND ${hasEnded}`,
         code,
-      )?.at;
-      return typeof end === 'number' ? [end] : [];
+      );
+      return end ?? [];
     });
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
@@ -50,7 +50,7 @@ export class WindowEnds {
       ? [start.score, `${queue}:${start.jobId}`]
       : [isDescending ? Number.MAX_SAFE_INTEGER : -1, ''];
     return this.#database
-      .all(
+      .all<{ id: Uint8Array; key: string; ended_at: number }>(
         `SELECT task.id, key, ended_at FROM task INDEXED BY window_ended
           JOIN job ON job.id = task.id
         WHERE owner = ? AND status = ? AND ${hasEnded} AND (ended_at, key) ${sign} (?, ?)
@@ -60,21 +60,20 @@ export class WindowEnds {
       .map((row) => ({
         queue,
         id: idOf(row.id),
-        jobId: String(row.key).slice(queue.length + 1),
-        endedAt: Number(row.ended_at),
+        jobId: row.key.slice(queue.length + 1),
+        endedAt: row.ended_at,
       }));
   }
 
   /** Counts the tasks of a queue and group that ended until a time, in Unix milliseconds. */
   countUntil(queue: string, group: EndedGroup, end: number): number {
-    const counts = codes[group].map(
-      (code) =>
-        this.#database.get(
-          `SELECT count(*) AS n FROM task INDEXED BY window_ended WHERE owner = ? AND status = ?
+    const counts = codes[group].map((code) =>
+      this.#database.value<number>(
+        `SELECT count(*) FROM task INDEXED BY window_ended WHERE owner = ? AND status = ?
             AND ${hasEnded} AND ended_at <= ?`,
-          ...[queue, code, end],
-        )?.n,
+        ...[queue, code, end],
+      ),
     );
-    return counts.reduce<number>((sum, n) => sum + Number(n), 0);
+    return counts.reduce((sum, n) => sum + n, 0);
   }
 }

@@ -1,11 +1,13 @@
 import { isEnded } from '../../../tasks/states.js';
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import type { Row, SqlValue } from '../../tables/schema/database.js';
-import { idBytes } from '../../tables/schema/rows.js';
+import type { SqlValue } from '../../tables/schema/database.js';
+import { type EndedRow, idBytes } from '../../tables/schema/rows.js';
 import { stateCode } from '../../tables/schema/states.js';
 import { recordAttempt } from '../../tables/write/attempts.js';
-import { deleteTask } from '../../tables/write/commands.js';
+import { type DeletedTask, deleteTask } from '../../tables/write/commands.js';
+import { addTags } from '../../tables/write/insert.js';
+import { tagsText } from '../../tables/write/packed-tasks.js';
 import { move, statusOf, type Transaction } from '../../tables/write/transaction.js';
 import type { ShownJob } from '../jobs/job-view.js';
 import type { JobRow, RowIds } from './row-ids.js';
@@ -36,18 +38,17 @@ const lastTime = 2 ** 41 - 1;
 export const known = `SELECT rowid, id, partition, status, owner, attempt, fingerprint, searchable,
   ended_at FROM task`;
 
+/** A row of {@link known}. `owner` is BullMQ's name of the queue. */
+export interface KnownRow extends DeletedTask, EndedRow {
+  owner: string;
+  attempt: number;
+}
+
 interface RowsDeps {
   transaction: Transaction;
   ids: RowIds;
   /** Whether the ends of tasks are counted, and their attempts stored. */
   countsEnds: boolean;
-}
-
-/** What a row was before a change. */
-interface Before {
-  status: TaskStatus;
-  attempt: number;
-  endedAt: number | null;
 }
 
 /** Writes the rows of a window, and updates the counts in the tables of the embedded engine. */
@@ -56,6 +57,9 @@ export class WindowRows {
   readonly #ids: RowIds;
   readonly #countsEnds: boolean;
   #resized: Resized[] = [];
+  /** The statements, which are the same for all tasks. */
+  #insertTask: string | undefined;
+  #updateTask: string | undefined;
 
   constructor({ transaction, ids, countsEnds }: RowsDeps) {
     this.#transaction = transaction;
@@ -68,91 +72,84 @@ export class WindowRows {
     return this.#resized.splice(0);
   }
 
-  get(id: string): Row | undefined {
+  get(id: string): KnownRow | undefined {
     return this.#transaction.database.get(`${known} WHERE id = ?`, idBytes(id));
   }
 
   /** Deletes a task. A tombstone reports the deletion to watchers. */
-  forget(row: Row): void {
+  forget(row: KnownRow): void {
     deleteTask(this.#transaction, row);
-    this.#resized.push({ queue: String(row.owner), status: statusOf(row), by: -1 });
+    this.#resized.push({ queue: row.owner, status: statusOf(row), by: -1 });
   }
 
   insert(task: WindowTask, rev: number): void {
-    const { counters } = this.#transaction;
-    const { id, name, label, queue, status, tags, schedule } = task;
+    const { database, counters } = this.#transaction;
+    const { name, label, queue, status, tags, schedule } = task;
     const fingerprint = task.facts.error?.fingerprint;
     const partition = counters.partition(name, label);
-    const hasTags = Object.keys(tags).length > 0;
-    const rowid = this.#newRowid(id);
+    const rowid = this.#newRowid(task.id);
+    const id = idBytes(task.id);
     this.#ids.add(task);
-    this.#transaction.database.run(
-      insertTask,
-      ...[
-        rowid,
-        idBytes(id),
-        partition,
-        hasTags ? JSON.stringify(tags) : null,
-        schedule === null ? 0 : 1,
-        schedule,
-      ],
-      ...valuesOf(task, rev, status === 'failed' ? 0 : null),
-    );
-    for (const [key, value] of Object.entries(tags)) {
-      this.#transaction.database.run(
-        'INSERT INTO tag (key, value, id) VALUES (?, ?, ?)',
-        key,
-        value,
-        idBytes(id),
-      );
-      counters.countTag(key, value, 1);
-    }
+    const source = schedule === null ? 0 : 1;
+    const fixed = { rowid, id, partition, tags: tagsText(tags), source, schedule };
+    const changing = columnsOf(task, rev, status === 'failed' ? 0 : null);
+    const values = [...Object.values(fixed), ...Object.values(changing)];
+    this.#insertTask ??= `INSERT INTO task (attempts, max_interrupts, args,
+      ${[...Object.keys(fixed), ...Object.keys(changing)].join(', ')})
+      VALUES (1, 0, '[]'${', ?'.repeat(values.length)})`;
+    database.run(this.#insertTask, ...values);
+    addTags(database, counters, id, tags);
     counters.count(partition, status, 1);
     if (fingerprint) counters.countFailed(fingerprint, status, 1);
     this.#resized.push({ queue, status, by: 1 });
     if (this.#countsEnds)
-      this.#count(task, { rowid, partition }, { status: 'pending', attempt: 0, endedAt: null });
+      this.#count(task, {
+        rowid,
+        partition,
+        status: stateCode.pending,
+        attempt: 0,
+        ended_at: null,
+      });
   }
 
-  update(row: Row, task: WindowTask, rev: number): void {
+  update(row: KnownRow, task: WindowTask, rev: number): void {
     const { counters } = this.#transaction;
     const { queue, status, facts } = task;
     const fingerprint = facts.error?.fingerprint;
     const from = statusOf(row);
-    const rowid = Number(row.rowid);
-    if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, from, -1);
+    const { rowid, partition } = row;
+    if (row.fingerprint !== null) counters.countFailed(row.fingerprint, from, -1);
     if (fingerprint) counters.countFailed(fingerprint, status, 1);
     if (from !== status) {
-      move(this.#transaction, Number(row.partition), from, status);
-      this.#resized.push(
-        { queue: String(row.owner), status: from, by: -1 },
-        { queue, status, by: 1 },
-      );
+      move(this.#transaction, partition, from, status);
+      this.#resized.push({ queue: row.owner, status: from, by: -1 }, { queue, status, by: 1 });
     }
     // The word index has the words of the error, so a task that failed again is indexed again.
     const isSame = from === status && row.ended_at === facts.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
     if (row.searchable === 1 && searchable !== 1)
       this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', rowid);
-    this.#transaction.database.run(updateTask, ...valuesOf(task, rev, searchable), rowid);
+    const columns = columnsOf(task, rev, searchable);
+    this.#updateTask ??= `UPDATE task SET
+      ${Object.keys(columns).join(' = ?, ')} = ? WHERE rowid = ?`;
+    this.#transaction.database.run(this.#updateTask, ...Object.values(columns), rowid);
     this.#ids.setState(task);
-    const before = {
-      status: from,
-      attempt: Number(row.attempt),
-      endedAt: row.ended_at === null ? null : Number(row.ended_at),
-    };
-    if (this.#countsEnds) this.#count(task, { rowid, partition: Number(row.partition) }, before);
+    if (this.#countsEnds) this.#count(task, row);
   }
 
-  /** Counts the end of a task, and stores the attempt that ended. */
+  /**
+   * Counts the end of a task, and stores the attempt that ended. `before` is its row before the
+   * change.
+   */
   #count(
     { status, facts, stack = null }: WindowTask,
-    { rowid, partition }: { rowid: number; partition: number },
-    before: Before,
+    before: Omit<KnownRow, 'id' | 'owner' | 'searchable' | 'fingerprint'>,
   ): void {
+    const { rowid, partition } = before;
+    const from = statusOf(before);
     const { startedAt, endedAt, attempt, error, runAt } = facts;
     const stored = error && { ...error, stack };
-    const hasEnded = isEnded(status) && (before.status !== status || before.endedAt !== endedAt);
+    const hasEnded = isEnded(status) && (from !== status || before.ended_at !== endedAt);
     if (hasEnded && endedAt !== null) {
       const ms = startedAt === null ? undefined : Math.max(0, endedAt - startedAt);
       this.#transaction.rollups.add(endedAt, partition, status, ms);
@@ -161,9 +158,7 @@ export class WindowRows {
     }
     // A job may have run and failed between two reads. Then its attempt number has increased.
     const isRetried =
-      status === 'pending' &&
-      error !== null &&
-      (before.status === 'running' || attempt > before.attempt);
+      status === 'pending' && error !== null && (from === 'running' || attempt > before.attempt);
     if (!(hasEnded || isRetried) || startedAt === null || attempt === 0) return;
     // If the first attempt succeeded, the row of the task describes it.
     if (status === 'success' && attempt === 1) return;
@@ -183,12 +178,12 @@ export class WindowRows {
    */
   #newRowid(id: string): number {
     const first = Math.max(1, Math.min(lastTime, timeOfTaskId(id) - firstTime)) * perMillisecond;
-    const last = this.#transaction.database.get(
-      'SELECT max(rowid) AS rowid FROM task WHERE rowid >= ? AND rowid < ?',
+    const last = this.#transaction.database.value<number | null>(
+      'SELECT max(rowid) FROM task WHERE rowid >= ? AND rowid < ?',
       first,
       first + perMillisecond,
-    )?.rowid;
-    let rowid = typeof last === 'number' ? last + 1 : first;
+    );
+    let rowid = last === null ? first : last + 1;
     // If all ids of a millisecond are used, those of the next milliseconds follow.
     while (
       rowid >= first + perMillisecond &&
@@ -199,64 +194,32 @@ export class WindowRows {
   }
 }
 
-/** The columns that are written once, and those that change, in the order of `valuesOf`. */
-const fixed = ['rowid', 'id', 'partition', 'tags', 'source', 'schedule'];
-const changing = [
-  ...[
-    'status',
-    'rev',
-    'searchable',
-    'priority',
-    'owner',
-    'run_at',
-    'max_attempts',
-    'attempt',
-    'started_at',
-    'ended_at',
-    'duration',
-  ],
-  ...[
-    'progress',
-    'progress_text',
-    'error_name',
-    'error_message',
-    'fingerprint',
-    'stack',
-    'cancelling',
-  ],
-];
-const insertTask = `INSERT INTO task (attempts, max_interrupts, args,
-  ${[...fixed, ...changing].join(', ')})
-  VALUES (1, 0, '[]'${', ?'.repeat(fixed.length + changing.length)})`;
-const updateTask = `UPDATE task SET ${changing.map((column) => `${column} = ?`).join(', ')}
-  WHERE rowid = ?`;
-
-function valuesOf(task: WindowTask, rev: number, searchable: SqlValue): SqlValue[] {
+/** Returns the columns that change. */
+function columnsOf(
+  task: WindowTask,
+  rev: number,
+  searchable: number | null,
+): Record<string, SqlValue> {
   const { status, priority, queue, facts, progress, progressText, stack = null } = task;
   const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
-  const duration = endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt);
-  return [
-    ...[
-      stateCode[status],
-      rev,
-      searchable,
-      priority,
-      queue,
-      runAt,
-      maxAttempts,
-      attempt,
-      startedAt,
-      endedAt,
-      duration,
-    ],
-    ...[
-      progress,
-      progressText,
-      error?.name ?? null,
-      error?.message ?? null,
-      error?.fingerprint || null,
-      stack,
-      isCancelling ? 1 : 0,
-    ],
-  ];
+  return {
+    status: stateCode[status],
+    rev,
+    searchable,
+    priority,
+    owner: queue,
+    run_at: runAt,
+    attempt,
+    stack,
+    progress,
+    max_attempts: maxAttempts,
+    started_at: startedAt,
+    ended_at: endedAt,
+    duration: endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt),
+    progress_text: progressText,
+    error_name: error?.name ?? null,
+    error_message: error?.message ?? null,
+    fingerprint: error?.fingerprint || null,
+    cancelling: isCancelling ? 1 : 0,
+  };
 }

@@ -9,7 +9,7 @@ import { readLive } from '../../tables/read/metrics.js';
 import { Reader } from '../../tables/read/reader.js';
 import { type Database, inMemory, openDatabase, rollBack } from '../../tables/schema/database.js';
 import { layOut } from '../../tables/schema/layout.js';
-import { idBytes, idOf } from '../../tables/schema/rows.js';
+import { compareEnds, idBytes, idOf } from '../../tables/schema/rows.js';
 import { hasEnded, isNotRunning, stateCode } from '../../tables/schema/states.js';
 import { Counters } from '../../tables/write/counters.js';
 import { Failures } from '../../tables/write/failures.js';
@@ -20,7 +20,7 @@ import { codes, type EndedGroup, type Group, groupOf, isEndedGroup } from './gro
 import { RowIds } from './row-ids.js';
 import { WindowEnds } from './window-ends.js';
 import { WindowMaintenance } from './window-maintenance.js';
-import { known, WindowRows, type WindowTask } from './window-rows.js';
+import { type KnownRow, known, WindowRows, type WindowTask } from './window-rows.js';
 import type { JobRules } from './window-task.js';
 
 /** Maximum number of tasks that one step drops. */
@@ -166,7 +166,7 @@ export class Window {
     }: { after?: number | undefined; before?: number },
   ): number {
     const rows = codes[group].flatMap((code) =>
-      this.#database.all(
+      this.#database.all<KnownRow>(
         `${known} INDEXED BY window_ended
         WHERE owner = ? AND status = ? AND ${hasEnded} AND ended_at > ? AND ended_at < ?
           ORDER BY ended_at LIMIT ?`,
@@ -189,25 +189,21 @@ export class Window {
     const order = isEndedGroup(group) ? 'ended_at, id' : 'id';
     const rows = codes[group]
       .flatMap((code) =>
-        this.#database.all(
+        this.#database.all<KnownRow>(
           `${known} WHERE status = ? AND ${indexed(group)} ORDER BY ${order} LIMIT ?`,
           code,
           n,
         ),
       )
-      .sort(
-        (a, b) =>
-          Number(a.ended_at) - Number(b.ended_at) ||
-          Buffer.compare(a.id as Uint8Array, b.id as Uint8Array),
-      )
+      .sort(compareEnds)
       .slice(0, n);
     const left = new Map<string, number>();
     for (const row of rows) {
-      left.set(String(row.owner), Number(row.ended_at));
+      left.set(row.owner, row.ended_at ?? 0);
       this.#rows.forget(row);
       this.#database.run(
         'DELETE FROM tombstone WHERE id = ?1 AND rev = (SELECT max(rev) FROM tombstone)',
-        row.id ?? null,
+        row.id,
       );
     }
     return left;
@@ -225,7 +221,7 @@ export class Window {
 
   /** Returns the states of some tasks. Tasks that are not in the window are left out. */
   states(ids: readonly string[]): Map<string, TaskStatus> {
-    const rows = this.#database.all(
+    const rows = this.#database.all<{ id: Uint8Array; status: number }>(
       "SELECT id, status FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))",
       JSON.stringify(ids),
     );
@@ -239,12 +235,12 @@ export class Window {
         ? ['task_running', `status = ${stateCode.running}`]
         : ['task_status', `status = ${stateCode.pending} AND ${isNotRunning}`];
     return this.#database
-      .all(
+      .all<{ id: Uint8Array; key: string | null }>(
         `SELECT task.id, key FROM task INDEXED BY ${index} LEFT JOIN job ON job.id = task.id
           WHERE ${condition} AND owner = ?`,
         queue,
       )
-      .map(({ id, key }) => (typeof key === 'string' ? key.slice(queue.length + 1) : idOf(id)));
+      .map(({ id, key }) => key?.slice(queue.length + 1) ?? idOf(id));
   }
 
   /** Returns the row ids of some waiting or ended tasks, in the order of ids, after `after`. */
@@ -258,7 +254,7 @@ export class Window {
     const query = `SELECT id FROM task INDEXED BY task_status WHERE status = ? AND ${isNotRunning}
       AND owner = ? AND id > ? ORDER BY id LIMIT ?`;
     const rows = codes[group].flatMap((code) =>
-      this.#database.all(query, code, queue, start, limit),
+      this.#database.all<{ id: Uint8Array }>(query, code, queue, start, limit),
     );
     return rows
       .map(({ id }) => idOf(id))

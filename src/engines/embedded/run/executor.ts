@@ -2,6 +2,7 @@ import { isReported } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
 import type { TaskRunner } from '../../../tasks/task-runner.js';
 import type { Stuck } from '../../stuck-attempts.js';
+import { claimedTask } from '../../tables/schema/claimed-task.js';
 import { idOf } from '../../tables/schema/rows.js';
 import { stateOf } from '../../tables/schema/states.js';
 import type { BatchResult, Claim, WriteOf } from '../../tables/write/batch.js';
@@ -113,13 +114,12 @@ export class Executor {
   begin({ claimed, begun, expired }: Pick<BatchResult, 'claimed' | 'begun' | 'expired'>): void {
     const { transitions, logger } = this.#deps;
     this.#found += claimed.length + expired.length;
-    for (const row of claimed) {
-      const [, id, task] = row;
+    for (const row of claimed.map(claimedTask.unpack)) {
       try {
         this.#slots.run(row);
       } catch (err) {
         // The row is damaged. The other tasks of this claim must still start.
-        logger.error({ err, taskId: idOf(id), task }, 'a task could not be started');
+        logger.error({ err, taskId: idOf(row.id), task: row.name }, 'a task could not be started');
       }
     }
     transitions.ofRows([...begun, ...expired]);
@@ -173,9 +173,7 @@ export class Executor {
     await new Promise<void>((resolve) => clock.nextTurn(resolve));
     try {
       const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
-      this.#slots.handedBack(
-        new Map(rows.map(({ rowid, status }) => [Number(rowid), stateOf(status)])),
-      );
+      this.#slots.handedBack(new Map(rows.map(({ rowid, status }) => [rowid, stateOf(status)])));
       transitions.ofRows(rows);
     } catch (err) {
       const message =

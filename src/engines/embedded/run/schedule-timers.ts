@@ -3,8 +3,8 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import type { Schedule } from '../../../tasks/new-task.js';
 import type { Reader } from '../../tables/read/reader.js';
-import type { Row } from '../../tables/schema/database.js';
-import { packTasks } from '../../tables/write/packed-tasks.js';
+import type { SummaryRow } from '../../tables/schema/summaries.js';
+import { packTask } from '../../tables/write/packed-tasks.js';
 import type { Clock, Timer } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';
 import { clockTolerance } from './clock-set-back.js';
@@ -18,7 +18,7 @@ interface Deps {
   clock: Clock;
   logger: Logger;
   /** Called with the row of a created task. */
-  made(row: Row): void;
+  made(row: SummaryRow): void;
   /** Called when there is a task to run. */
   wake(): void;
 }
@@ -83,12 +83,12 @@ export class ScheduleTimers {
     const unplanned: Schedule[] = [];
     const missing = new Set([...this.#entries.values()].filter(({ stored }) => stored));
     for (const row of this.#storage.reader.schedules()) {
-      const entry = this.#entries.get(String(row.name));
+      const entry = this.#entries.get(row.name);
       if (!entry) continue;
       missing.delete(entry);
       entry.stored = true;
       if (row.paused_at !== null) this.#wait(entry, undefined);
-      else if (typeof row.next_at === 'number') this.#wait(entry, row.next_at);
+      else if (row.next_at !== null) this.#wait(entry, row.next_at);
       else if (entry.schedule.next(this.#deps.clock.now()) !== undefined)
         unplanned.push(entry.schedule);
     }
@@ -119,7 +119,7 @@ export class ScheduleTimers {
     const at = this.#deps.clock.now();
     await Promise.all(
       schedules.map(async ({ name, task, rule, next, prepare }) => {
-        const template = packTasks([prepare()]);
+        const template = packTask(prepare());
         await commits?.submit<'plan'>({
           kind: 'plan',
           name,
@@ -201,7 +201,7 @@ export class ScheduleTimers {
   async #storeRun(
     { name, overlap, catchUp, next }: Schedule,
     dueAt: number,
-  ): Promise<Row | undefined> {
+  ): Promise<SummaryRow | undefined> {
     const { clock } = this.#deps;
     const at = clock.now();
     const skip = at - dueAt > missedAfter && !catchUp;

@@ -4,7 +4,7 @@ import type { AttemptResult, StoredEnd, TaskRunner } from '../../../tasks/task-r
 import type { TaskStatus } from '../../../tasks/types.js';
 import { Notifier } from '../../notifier.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
-import { type ClaimedRow, toClaimed } from '../../tables/schema/rows.js';
+import { type Claimed, toClaimed } from '../../tables/schema/claimed-task.js';
 import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';
 import { type AttemptKey, isSame, Slot, type SlotEvents } from './slot.js';
@@ -124,16 +124,15 @@ export class Slots {
   }
 
   /** Runs a claimed task. */
-  run(row: ClaimedRow): void {
+  run(row: Readonly<Claimed>): void {
     const { runner, clock } = this.#deps;
-    const [rowid] = row;
     const claimed = toClaimed(row);
     const { deadlineAt } = claimed;
     const task =
       deadlineAt === undefined
         ? claimed
         : { ...claimed, deadlineAt: clock.toProcessTime(deadlineAt) };
-    const slot = new Slot(rowid, task, this.#events);
+    const slot = new Slot(row.rowid, task, this.#events);
     this.#running.add(slot);
     slot.running = runner.run(task, slot);
     const { result, ended } = slot.running;

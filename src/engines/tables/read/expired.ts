@@ -17,9 +17,5 @@ export function hasExpired(database: Database, at: number): boolean {
 
 /** Returns the change number of the newest tombstone beyond the maximum. */
 export function lastTombstone(database: Database): number | undefined {
-  const row = database.get(
-    'SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?',
-    tombstones,
-  );
-  return row && Number(row.rev);
+  return database.value('SELECT rev FROM tombstone ORDER BY rev DESC LIMIT 1 OFFSET ?', tombstones);
 }

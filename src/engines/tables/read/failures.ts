@@ -1,6 +1,6 @@
 import type { FailurePage, FailureQuery } from '../../../tasks/engine-queries.js';
 import type { Database } from '../schema/database.js';
-import { toFailureGroup } from '../schema/rows.js';
+import { type FailureRow, toFailureGroup } from '../schema/rows.js';
 import { stateCode } from '../schema/states.js';
 import { invalidPosition } from './position.js';
 
@@ -19,7 +19,7 @@ export function readFailures(
       ? ['', String(Number.MAX_SAFE_INTEGER)]
       : (/^(\d{1,16})\.([0-9a-f]{16})$/.exec(after) ?? []);
   if (at === '') throw invalidPosition();
-  const rows = database.all(
+  const rows = database.all<FailureRow>(
     `SELECT fingerprint, partition.name, error_name, error_message, n, first_at, last_at, last_id,
        (SELECT n FROM failure_count WHERE failure_count.fingerprint = failure_group.fingerprint
          AND status = ${stateCode.failed}) AS failed
@@ -35,17 +35,14 @@ export function readFailures(
   );
   const trends = readTrends(
     database,
-    rows.map((row) => String(row.fingerprint)),
+    rows.map(({ fingerprint }) => fingerprint),
     now,
   );
-  const items = rows
-    .slice(0, limit)
-    .map((row) => toFailureGroup(row, trends(String(row.fingerprint))));
+  const items = rows.slice(0, limit).map((row) => toFailureGroup(row, trends(row.fingerprint)));
   const last = rows[limit - 1];
   return {
     items,
-    next:
-      rows.length > limit && last ? `${String(last.last_at)}.${String(last.fingerprint)}` : null,
+    next: rows.length > limit && last ? `${last.last_at}.${last.fingerprint}` : null,
   };
 }
 
@@ -57,13 +54,13 @@ function readTrends(
   const first = Math.floor(now / hour) - trendHours + 1;
   const counts = new Map(
     database
-      .all(
+      .all<{ fingerprint: string; hour: number; n: number }>(
         `SELECT fingerprint, hour, n FROM failure_hour WHERE fingerprint IN (SELECT value
           FROM json_each(?)) AND hour >= ?`,
         JSON.stringify(fingerprints),
         first,
       )
-      .map((row) => [`${String(row.fingerprint)} ${String(row.hour)}`, Number(row.n)]),
+      .map(({ fingerprint, hour: at, n }) => [`${fingerprint} ${at}`, n]),
   );
   return (fingerprint) =>
     Array.from({ length: trendHours }, (_, n) => counts.get(`${fingerprint} ${first + n}`) ?? 0);

@@ -3,7 +3,7 @@ import { taskStatuses } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';
 import type { ListPlan } from './list-plan.js';
-import { countedTo, paramsOf, type Source, whereOf } from './sources.js';
+import { type Condition, countedTo, paramsOf, type Source, whereOf } from './sources.js';
 
 /** Counts the tasks of a list, without reading more of them than a total needs. */
 export class ListCount {
@@ -30,11 +30,7 @@ export class ListCount {
   count(): { n: number; more: boolean } {
     const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
     const simple =
-      tags.length === 0 &&
-      schedule === undefined &&
-      text === undefined &&
-      from === undefined &&
-      to === undefined;
+      tags.length === 0 && [schedule, text, from, to].every((each) => each === undefined);
     if (simple && fingerprint === undefined) return { n: this.#tallied(), more: false };
     if (simple && fingerprint !== undefined && !this.#plan.partitions)
       return { n: this.#ofKind(fingerprint), more: false };
@@ -54,13 +50,12 @@ export class ListCount {
 
   #ofKind(fingerprint: string): number {
     const states = (this.#query.status ?? taskStatuses).map((each) => stateCode[each]);
-    const row = this.#database.get(
-      `SELECT sum(n) AS n FROM failure_count WHERE fingerprint = ? AND status IN (SELECT value
-        FROM json_each(?))`,
+    return this.#database.value<number>(
+      `SELECT coalesce(sum(n), 0) FROM failure_count WHERE fingerprint = ?
+        AND status IN (SELECT value FROM json_each(?))`,
       fingerprint,
       JSON.stringify(states),
     );
-    return Number(row?.n);
   }
 
   #counted(): { n: number; more: boolean } {
@@ -80,12 +75,12 @@ export class ListCount {
         rest.length === 0
           ? this.#plan.span.numbers(source, countedTo + 1)
           : this.#plan.span.select(source, undefined, countedTo + 1);
-      const row = this.#database.get(
-        `SELECT json_group_array(rowid) AS found FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
+      const text = this.#database.value<string>(
+        `SELECT json_group_array(rowid) FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
         ...inner.params,
         ...paramsOf(rest),
       );
-      const found = JSON.parse(String(row?.found)) as number[];
+      const found: number[] = JSON.parse(text);
       for (const rowid of found) seen.add(rowid);
       if (rest.length > 0 && found.length <= countedTo)
         more ||= this.#reaches(source, countedTo + 1);
@@ -95,13 +90,15 @@ export class ListCount {
 
   #countOf(source: Source): number {
     if (source.n !== undefined && !this.#plan.span.bounded) return source.n;
-    const { sql, params } = this.#plan.span.numbers(source, countedTo + 1);
-    return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n);
+    return this.#countRows(this.#plan.span.numbers(source, countedTo + 1));
   }
 
   /** Returns whether a scan has at least this many rows. */
   #reaches(source: Source, rows: number): boolean {
-    const { sql, params } = this.#plan.span.select(source, undefined, rows);
-    return Number(this.#database.get(`SELECT count(*) AS n FROM (${sql})`, ...params)?.n) === rows;
+    return this.#countRows(this.#plan.span.select(source, undefined, rows)) === rows;
+  }
+
+  #countRows({ sql, params }: Condition): number {
+    return this.#database.value(`SELECT count(*) FROM (${sql})`, ...params);
   }
 }

@@ -2,6 +2,7 @@ import type { TaskQuery } from '../../../tasks/engine-queries.js';
 import { isEnded } from '../../../tasks/states.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
+import { packing } from '../schema/packing.js';
 import { hasEnded, isNotRunning, stateCode, stateOf } from '../schema/states.js';
 import { searchSources } from './search.js';
 import {
@@ -11,6 +12,7 @@ import {
   partitionSource,
   type Source,
   Span,
+  scan,
   statusSource,
   tagCondition,
   type Valued,
@@ -36,9 +38,12 @@ const valueIndex: Record<Valued, string> = {
 /** A task of a list before its summary is read. */
 export interface Candidate {
   rowid: number;
+  /** Upper-case hexadecimal digits. */
   id: string;
   value: number | null;
 }
+
+const candidate = packing<Candidate>({ rowid: 'rowid', id: 'hex(id)', value: 'value' });
 
 /**
  * The index scans of one group, and the residual filter: the conditions that none of them answers.
@@ -78,25 +83,21 @@ export class ListPlan {
   }
 
   #partitionsOf({ name, queue }: TaskQuery): Partition[] {
-    return this.#database
-      .all(
-        `SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL
+    return this.#database.all<Partition>(
+      `SELECT id, name FROM partition WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL
           OR queue = ?2)`,
-        name ?? null,
-        queue ?? null,
-      )
-      .map((row) => ({ id: Number(row.id), name: String(row.name) }));
+      name ?? null,
+      queue ?? null,
+    );
   }
 
   /** Returns the number of tasks by partition and state. Reads it once. */
   taskCounts(): readonly Live[] {
     this.#counts ??= this.#database
-      .all('SELECT status, partition, n FROM task_count WHERE n > 0')
-      .map(({ status, partition, n }) => ({
-        state: stateOf(status),
-        partition: Number(partition),
-        n: Number(n),
-      }));
+      .all<Omit<Live, 'state'> & { state: number }>(
+        'SELECT status AS state, partition, n FROM task_count WHERE n > 0',
+      )
+      .map((row) => ({ ...row, state: stateOf(row.state) }));
     return this.#counts;
   }
 
@@ -145,33 +146,15 @@ export class ListPlan {
   ): Omit<Group, 'key'> {
     const { tags = [], fingerprint, schedule, text } = this.#query;
     const conditions = this.#conditions(status, partitions);
-    const without = (...names: (keyof typeof conditions)[]): Condition[] =>
-      Object.entries(conditions).flatMap(([name, each]) =>
-        names.includes(name as keyof typeof conditions) ? [] : each,
-      );
+    const without = (...names: string[]): Condition[] =>
+      Object.entries(conditions).flatMap(([name, each]) => (names.includes(name) ? [] : each));
     if (text !== undefined) return { sources: this.#textSources(text), rest: without() };
-    if (fingerprint !== undefined)
-      return {
-        sources: [
-          {
-            from: 'task INDEXED BY task_fingerprint',
-            where: 'fingerprint = ? AND fingerprint IS NOT NULL',
-            params: [fingerprint],
-          },
-        ],
-        rest: without('fingerprint'),
-      };
-    if (schedule !== undefined)
-      return {
-        sources: [
-          {
-            from: 'task INDEXED BY task_schedule',
-            where: 'schedule = ? AND schedule IS NOT NULL',
-            params: [schedule],
-          },
-        ],
-        rest: without('schedule'),
-      };
+    for (const [column, value] of Object.entries({ fingerprint, schedule }))
+      if (value !== undefined)
+        return {
+          sources: [scan(`task_${column}`, `${column} = ? AND ${column} IS NOT NULL`, value)],
+          rest: without(column),
+        };
     const [tag] = tags;
     if (tag)
       return {
@@ -249,33 +232,18 @@ export class ListPlan {
     const withValue: Source[] = [];
     const without: Source[] = [];
     for (const state of status ?? taskStatuses) {
-      const from = `task INDEXED BY ${valueIndex[value]}`;
       const inState = `status = ${stateCode[state]}`;
       if (isEnded(state)) {
-        withValue.push({
-          from,
-          where: `${inState} AND ${hasEnded} AND ${value} IS NOT NULL`,
-          params: [],
-          value,
-        });
-        without.push({
-          from,
-          where: `${inState} AND ${hasEnded} AND ${value} IS NULL`,
-          params: [],
-        });
+        const ended = `${inState} AND ${hasEnded} AND ${value}`;
+        withValue.push({ ...scan(valueIndex[value], `${ended} IS NOT NULL`), value });
+        without.push(scan(valueIndex[value], `${ended} IS NULL`));
       } else if (value === 'started_at') {
-        withValue.push({
-          from: `task INDEXED BY ${state === 'pending' ? 'task_retrying' : 'task_running'}`,
-          where: `${inState} AND started_at IS NOT NULL`,
-          params: [],
-          value,
-        });
+        const index = state === 'pending' ? 'task_retrying' : 'task_running';
+        withValue.push({ ...scan(index, `${inState} AND started_at IS NOT NULL`), value });
         if (state === 'pending')
-          without.push({
-            from: 'task INDEXED BY task_status',
-            where: `${inState} AND ${isNotRunning} AND started_at IS NULL`,
-            params: [],
-          });
+          without.push(
+            scan('task_status', `${inState} AND ${isNotRunning} AND started_at IS NULL`),
+          );
       } else {
         without.push(statusSource(state));
       }
@@ -309,15 +277,11 @@ export class ListPlan {
   }
 }
 
-/**
- * Reads candidates as one JSON text, because the driver returns one text faster than many values.
- */
+/** Reads candidates as one JSON text. */
 export function readCandidates(database: Database, { sql, params }: Condition): Candidate[] {
-  const row = database.get(
-    `SELECT json_group_array(json_array(rowid, hex(id), value)) AS found FROM (${sql})`,
+  const found = database.value<string>(
+    `SELECT json_group_array(${candidate.sql}) FROM (${sql})`,
     ...params,
   );
-  return (JSON.parse(String(row?.found)) as [number, string, number | null][]).map(
-    ([rowid, id, value]) => ({ rowid, id, value }),
-  );
+  return candidate.parseList(found);
 }

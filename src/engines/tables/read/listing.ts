@@ -1,7 +1,7 @@
 import type { TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
-import { summariesOfRowids, toSummaries } from '../schema/rows.js';
+import { summariesOfRowids, toSummaries } from '../schema/summaries.js';
 import { ListCount } from './list-count.js';
 import { type Candidate, ListPlan, readCandidates, window } from './list-plan.js';
 import { invalidPosition, type Position, readPosition, writePosition } from './position.js';
@@ -43,7 +43,7 @@ export function countTasks(database: Database, filter: TaskFilter): { n: number;
 /** Returns the summaries of candidates in their order, with one query. */
 function summariesOf(database: Database, candidates: readonly Candidate[]): TaskSummary[] {
   const rowids = JSON.stringify(candidates.map(({ rowid }) => rowid));
-  const byRowid = toSummaries(database.get(summariesOfRowids, rowids));
+  const byRowid = toSummaries(database.value(summariesOfRowids, rowids));
   return candidates.flatMap(({ rowid }) => byRowid.get(rowid) ?? []);
 }
 
@@ -79,8 +79,8 @@ class Listing {
       const last = found[limit - 1];
       if (last) group ??= key;
       if (found.length > limit && last)
-        return { found, next: writePosition(sort, { ...last, group: group ?? key }) };
-      if (end) return { found, next: writePosition(sort, { ...end, group: key }) };
+        return { found, next: writePosition(sort, last, group ?? key) };
+      if (end) return { found, next: writePosition(sort, end, key) };
     }
     return { found, next: null };
   }

@@ -10,7 +10,7 @@ import {
   successRate,
 } from '../../metrics.js';
 import type { Database } from '../schema/database.js';
-import { toPause } from '../schema/rows.js';
+import { type PauseRow, toPause } from '../schema/rows.js';
 import { stateOf } from '../schema/states.js';
 import { keptFrom, noQueue, readStats } from './statistics.js';
 
@@ -22,20 +22,20 @@ const hour = 3_600_000;
  */
 export function readStatsSnapshot(database: Database, now: number): StatsSnapshot {
   const counts = noCounts();
-  for (const { status, n } of database.all(
+  for (const { status, n } of database.all<{ status: number; n: number }>(
     'SELECT status, sum(n) AS n FROM task_count GROUP BY status',
   ))
-    counts[stateOf(status)] = Number(n);
+    counts[stateOf(status)] = n;
   const minute = startOf('minute', now);
   const ended = new Map(
     database
-      .all(
+      .all<{ at: number; n: number }>(
         `SELECT at, sum((SELECT sum(value) FROM json_each(stats, '$.ended'))) AS n FROM rollup
          WHERE level = 'minute' AND at >= ? AND at <= ? GROUP BY at`,
         minute - levels.minute,
         minute,
       )
-      .map(({ at, n }) => [Number(at), Number(n)]),
+      .map(({ at, n }) => [at, n]),
   );
   // The share of the previous minute that lies within the past sixty seconds. All tasks of the
   // current minute count in full.
@@ -55,8 +55,8 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
 
 function readPaused(database: Database): StatsSnapshot['paused'] {
   return database
-    .all('SELECT * FROM paused ORDER BY queue')
-    .map((row) => ({ queue: String(row.queue), ...toPause(row) }));
+    .all<PauseRow>('SELECT * FROM paused ORDER BY queue')
+    .map((row) => ({ queue: row.queue, ...toPause(row) }));
 }
 
 /** Returns the statistics of a time range, or of all time, from rollups. */
@@ -96,16 +96,11 @@ export function levelFor(range: number): Exclude<Level, 'all'> {
 /** Returns the current number of tasks by name, queue and state. */
 export function readLive(database: Database): Live[] {
   return database
-    .all(
+    .all<Omit<Live, 'status'> & { status: number }>(
       `SELECT name, queue, status, n FROM task_count
         JOIN partition ON partition.id = task_count.partition`,
     )
-    .map((row) => ({
-      name: String(row.name),
-      queue: String(row.queue),
-      status: stateOf(row.status),
-      n: Number(row.n),
-    }));
+    .map((row) => ({ ...row, status: stateOf(row.status) }));
 }
 
 /**
@@ -127,17 +122,12 @@ function readKept(
 
 function readSums(database: Database, level: Level, from: number, to: number): Summed[] {
   return database
-    .all(
+    .all<Omit<Summed, 'stats'> & { stats: string }>(
       `SELECT name, queue, at, stats FROM rollup JOIN partition ON partition.id = rollup.partition
         WHERE level = ? AND at >= ? AND at <= ?`,
       level,
       from,
       to,
     )
-    .map((row) => ({
-      name: String(row.name),
-      queue: String(row.queue),
-      at: Number(row.at),
-      stats: readStats(row),
-    }));
+    .map((row) => ({ ...row, stats: readStats(row.stats) }));
 }

@@ -18,7 +18,7 @@ export interface OtherApp {
  * task, such as one that only serves the dashboard, belongs to any app.
  */
 export function otherApp(database: Database, self: WorkerRow): OtherApp | undefined {
-  const row = database.get(
+  return database.get<OtherApp>(
     `SELECT host, pid, app FROM worker
      WHERE owner <> ? AND app NOT IN ('', ?) AND json_array_length(tasks) > 0
        AND json_array_length(?) > 0
@@ -26,5 +26,4 @@ export function otherApp(database: Database, self: WorkerRow): OtherApp | undefi
          LIMIT 1`,
     ...[self.owner, self.app, JSON.stringify(self.tasks), JSON.stringify(self.tasks)],
   );
-  return row && { host: String(row.host), pid: Number(row.pid), app: String(row.app) };
 }

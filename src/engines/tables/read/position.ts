@@ -16,7 +16,11 @@ export interface Position {
  * Returns the text of a cursor. In a list that is sorted by creation time, the id is enough. For
  * any other sort, the text also contains the group and the value.
  */
-export function writePosition(sort: string, { group, value, id }: Position): string {
+export function writePosition(
+  sort: string,
+  { value, id }: Omit<Position, 'group'>,
+  group: string,
+): string {
   return sort === 'createdAt'
     ? idOf(id)
     : `${encodeURIComponent(group)}:${value ?? ''}:${idOf(id)}`;

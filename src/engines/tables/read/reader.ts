@@ -1,37 +1,28 @@
 import type { Changes, EngineDescription } from '../../../tasks/engine.js';
 import type { LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
-import {
-  type LogLine,
-  logLevels,
-  type ProcessInfo,
-  type TaskDetail,
-  type TaskSummary,
-} from '../../../tasks/types.js';
+import type { LogLine, ProcessInfo, TaskDetail, TaskSummary } from '../../../tasks/types.js';
 import type { Notifier } from '../../notifier.js';
-import { type Database, type Row, rollBack, type SqlValue } from '../schema/database.js';
+import { type Database, rollBack } from '../schema/database.js';
 import {
-  detailsOf,
-  idBytes,
   idOf,
-  summaryColumns,
-  toAttempt,
-  toLogLine,
+  type PauseRow,
+  type ProcessRow,
+  type ScheduleRow,
   toPause,
   toScheduleState,
-  toSummary,
   toWorker,
 } from '../schema/rows.js';
-import { stateCode, stateOf } from '../schema/states.js';
+import { stateCode } from '../schema/states.js';
+import { type SummaryRow, summaryColumns, toSummary } from '../schema/summaries.js';
 import { hasExpired } from './expired.js';
 import { type Delay, futureDelays } from './future-delays.js';
 import { countTasks, listTasks } from './listing.js';
 import { countedTo } from './sources.js';
 import { hasOldStatistics, keptFrom, noQueue } from './statistics.js';
+import { readDetail, readLogs } from './task-detail.js';
 
 /** Maximum number of rows in one change event. */
 const rowsOfChange = 500;
-/** A number greater than that of any log line. */
-const lastNumber = Number.MAX_SAFE_INTEGER;
 
 /**
  * Selects the oldest ready task of each queue. It reads the index that claims use, one priority
@@ -76,7 +67,7 @@ export class Reader {
   /** Returns the tasks with the given ids. Unknown ids are left out. */
   summaries(ids: readonly string[]): TaskSummary[] {
     return this.#database
-      .all(
+      .all<SummaryRow>(
         `SELECT ${summaryColumns} FROM task WHERE id IN (SELECT unhex(value, '-')
           FROM json_each(?))`,
         JSON.stringify(ids),
@@ -98,95 +89,22 @@ export class Reader {
   }
 
   get(id: string, logLines?: number): TaskDetail | undefined {
-    return this.#atOnce(() => this.#detail(id, logLines));
+    return this.#atOnce(() => readDetail(this.#database, id, logLines));
   }
 
-  #detail(id: string, logLines: number | undefined): TaskDetail | undefined {
-    const row = this.#database.get(
-      `SELECT ${summaryColumns}, attempt, started_at, ended_at, error_name, error_message, stack,
-        error_details, args,
-         result, result_omitted, rerun_of, rerun_as
-       FROM task WHERE id = ?`,
-      idBytes(id),
-    );
-    if (!row) return undefined;
-    const summary = toSummary(row);
-    return {
-      ...summary,
-      error: summary.error && { ...summary.error, ...detailsOf(row) },
-      args: JSON.parse(String(row.args)) as readonly unknown[],
-      attempts: this.#attempts(row),
-      logs: logLines === 0 ? [] : this.logs(id, { before: lastNumber, limit: logLines }),
-      result: row.result === null ? null : (JSON.parse(String(row.result)) as unknown),
-      ...(row.result_omitted !== null && { resultOmitted: String(row.result_omitted) }),
-      stack: row.stack === null ? null : String(row.stack),
-      rerunOf: row.rerun_of === null ? null : idOf(row.rerun_of),
-      rerunAs: row.rerun_as === null ? null : idOf(row.rerun_as),
-    };
-  }
-
-  /**
-   * Returns the attempts of a task. An ended attempt has a row of its own, except one that
-   * succeeded at the first try: the row of the task describes it.
-   */
-  #attempts(task: Row): TaskDetail['attempts'] {
-    const ended = this.#database
-      .all('SELECT * FROM attempt WHERE task = ? ORDER BY number', task.rowid ?? null)
-      .map(toAttempt);
-    const number = Number(task.attempt);
-    if (
-      number === 0 ||
-      ended.some((attempt) => attempt.number === number) ||
-      stateOf(task.status) === 'pending'
-    )
-      return ended;
-    return [...ended, toAttempt({ ...task, number })];
-  }
-
-  /**
-   * Scans the lines of one task. Their number is limited, so they need no further index that would
-   * slow down writing.
-   */
-  logs(
-    id: string,
-    { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery,
-  ): LogLine[] {
-    const conditions = ['task = (SELECT rowid FROM task WHERE id = ?)', 'n > ?'];
-    const values: SqlValue[] = [idBytes(id), after];
-    if (before !== undefined) {
-      conditions.push('n < ?');
-      values.push(before);
-    }
-    if (attempt !== undefined) {
-      conditions.push('attempt = ?');
-      values.push(attempt);
-    }
-    if (level !== undefined) {
-      conditions.push('level IN (SELECT value FROM json_each(?))');
-      values.push(JSON.stringify(logLevels.slice(logLevels.indexOf(level))));
-    }
-    if (text !== undefined) {
-      const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
-      conditions.push("(message LIKE ? ESCAPE '\\' OR fields LIKE ? ESCAPE '\\')");
-      values.push(like, like);
-    }
-    const order = before === undefined ? 'n' : 'n DESC';
-    const sql = `SELECT n, at, attempt, level, late, message, fields FROM log
-      WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT ?`;
-    const lines = this.#database.all(sql, ...values, limit).map(toLogLine);
-    return before === undefined ? lines : lines.reverse();
+  logs(id: string, query: LogQuery): LogLine[] {
+    return readLogs(this.#database, id, query);
   }
 
   rev(): number {
-    return Number(this.#database.get("SELECT value FROM meta WHERE key = 'rev'")?.value);
+    return this.#database.value("SELECT value FROM meta WHERE key = 'rev'");
   }
 
   describe(): EngineDescription {
-    const first = this.#database.get("SELECT value FROM meta WHERE key = 'first_rev'");
     return {
       engine: 'embedded',
       rev: this.rev(),
-      oldestRev: Number(first?.value),
+      oldestRev: this.#database.value("SELECT value FROM meta WHERE key = 'first_rev'"),
       queues: this.#queues(),
       schedules: this.schedules().map((row) => toScheduleState(row, Date.now())),
     };
@@ -194,30 +112,30 @@ export class Reader {
 
   #queues(): EngineDescription['queues'] {
     const paused = new Map(
-      this.#database.all('SELECT * FROM paused').map((row) => [String(row.queue), toPause(row)]),
+      this.#database.all<PauseRow>('SELECT * FROM paused').map((row) => [row.queue, toPause(row)]),
     );
     return this.#database
-      .all(
+      .all<{ queue: string }>(
         `SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused
           ORDER BY queue`,
         noQueue,
       )
-      .map((row) => {
-        const name = String(row.queue);
-        return { name, paused: paused.has(name), pause: paused.get(name) ?? null };
-      });
+      .map(({ queue: name }) => ({
+        name,
+        paused: paused.has(name),
+        pause: paused.get(name) ?? null,
+      }));
   }
 
   /** Returns for each queue since when its oldest ready task has been ready. */
   waits(): { queue: string; since: string }[] {
-    return this.#database.all(oldestReady).map((row) => ({
-      queue: String(row.queue),
-      since: new Date(Number(row.run_at)).toISOString(),
-    }));
+    return this.#database
+      .all<{ queue: string; run_at: number }>(oldestReady)
+      .map(({ queue, run_at: at }) => ({ queue, since: new Date(at).toISOString() }));
   }
 
   /** Returns the rows of all schedules. */
-  schedules(): Row[] {
+  schedules(): ScheduleRow[] {
     return this.#database.all('SELECT * FROM schedule ORDER BY name');
   }
 
@@ -231,12 +149,12 @@ export class Reader {
 
   #changes(after: number): Changes {
     const rev = this.rev();
-    const rows = this.#database.all(
+    const rows = this.#database.all<SummaryRow & { rev: number }>(
       `SELECT rev, ${summaryColumns} FROM task WHERE rev > ? ORDER BY rev DESC LIMIT ?`,
       after,
       rowsOfChange,
     );
-    const gone = this.#database.all(
+    const gone = this.#database.all<{ rev: number; id: Uint8Array }>(
       'SELECT rev, id FROM tombstone WHERE rev > ? ORDER BY rev DESC LIMIT ?',
       after,
       rowsOfChange,
@@ -245,8 +163,8 @@ export class Reader {
       this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
     rows.reverse();
     const revs = {
-      upserts: rows.map((row) => Number(row.rev)),
-      removed: gone.map((row) => Number(row.rev)),
+      upserts: rows.map((row) => row.rev),
+      removed: gone.map((row) => row.rev),
     };
     return {
       rev,
@@ -277,12 +195,12 @@ export class Reader {
   /** Returns how many changes of a table are not among the rows that were read. */
   #beyond(table: 'task' | 'tombstone', after: number, read: number): number {
     if (read < rowsOfChange) return 0;
-    const all = this.#database.get(
-      `SELECT count(*) AS n FROM (SELECT 1 FROM ${table} WHERE rev > ? LIMIT ?)`,
+    const all = this.#database.value<number>(
+      `SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE rev > ? LIMIT ?)`,
       after,
       countedTo,
     );
-    return Number(all?.n) - read;
+    return all - read;
   }
 
   /** Returns delays that begin after a time, the latest first. */
@@ -313,12 +231,12 @@ export class Reader {
   /** Returns the owners of running tasks, and the processes on the list. */
   owners(): string[] {
     return this.#database
-      .all(
+      .all<{ owner: string }>(
         `SELECT DISTINCT owner FROM task WHERE status = ${stateCode.running} AND owner IS NOT NULL
           UNION SELECT owner
           FROM worker`,
       )
-      .map((row) => String(row.owner));
+      .map(({ owner }) => owner);
   }
 
   /**
@@ -327,23 +245,21 @@ export class Reader {
    */
   workers(lastSign: (owner: string) => number): ProcessInfo[] {
     return this.#database
-      .all(
+      .all<ProcessRow>(
         `SELECT owner, host, pid, version, slots, started_at, stuck, stuck_attempts,
            (SELECT count(*) FROM task WHERE status = ${stateCode.running}
              AND task.owner = worker.owner) AS running
          FROM worker ORDER BY started_at, owner`,
       )
-      .map((row) => toWorker(row, lastSign(String(row.owner))));
+      .map((row) => toWorker(row, lastSign(row.owner)));
   }
 
   /** Returns the running attempts of an owner for which a cancellation was requested. */
   toCancel(owner: string): { rowid: number; attempt: number }[] {
-    return this.#database
-      .all(
-        `SELECT rowid, attempt FROM task WHERE owner = ? AND status = ${stateCode.running}
+    return this.#database.all(
+      `SELECT rowid, attempt FROM task WHERE owner = ? AND status = ${stateCode.running}
           AND cancelling = 1`,
-        owner,
-      )
-      .map((row) => ({ rowid: Number(row.rowid), attempt: Number(row.attempt) }));
+      owner,
+    );
   }
 }

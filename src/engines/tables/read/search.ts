@@ -1,5 +1,5 @@
 import type { Database } from '../schema/database.js';
-import { countedTag, type Source } from './sources.js';
+import { countedTag, type Source, type Tag } from './sources.js';
 
 /** Maximum number of search words, and of tags that contain all of them. */
 const most = { words: 20, tags: 30 };
@@ -75,15 +75,11 @@ function isWord(database: Database, word: string): boolean {
  * Returns the tags whose key, value or `key:value` equals the text, and those whose value contains
  * all of the words.
  */
-function tagsOf(
-  database: Database,
-  text: string,
-  words: readonly string[],
-): { key: string; value?: string }[] {
+function tagsOf(database: Database, text: string, words: readonly string[]): Tag[] {
   const [key = '', ...value] = text.split(':');
   const exact = value.length > 0 ? { key, value: value.join(':') } : { key };
   const having = words.map(() => 'value LIKE ?').join(' AND ') || 'FALSE';
-  const rows = database.all(
+  const found = database.all<Tag>(
     `SELECT key, value FROM tag_count WHERE value = ?
      UNION SELECT key, value FROM (SELECT key, value FROM tag_count LIMIT ?) WHERE ${having}
        LIMIT ?`,
@@ -92,7 +88,6 @@ function tagsOf(
     ...words.map((word) => `%${word}%`),
     most.tags,
   );
-  const found = rows.map((row) => ({ key: String(row.key), value: String(row.value) }));
   return found.some((tag) => tag.key === exact.key && tag.value === exact.value)
     ? found
     : [...found, exact];

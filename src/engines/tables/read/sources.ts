@@ -27,42 +27,41 @@ export interface Condition {
   params: readonly SqlValue[];
 }
 
+/** A tag, or the key of one with any value. */
+export interface Tag {
+  key: string;
+  value?: string | undefined;
+}
+
 /** A name together with a queue. */
 export interface Partition {
   id: number;
   name: string;
 }
 
+/** Scans an index of the table `task`. */
+export function scan(index: string, where: string, ...params: readonly SqlValue[]): Source {
+  return { from: `task INDEXED BY ${index}`, where, params };
+}
+
 /**
  * Scans the tasks in a state. The number of running tasks is small, so one index serves all orders.
  */
 export function statusSource(state: TaskStatus): Source {
-  if (state === 'running')
-    return {
-      from: 'task INDEXED BY task_running',
-      where: `status = ${stateCode.running}`,
-      params: [],
-    };
-  return {
-    from: 'task INDEXED BY task_status',
-    where: `status = ${stateCode[state]} AND ${isNotRunning}`,
-    params: [],
-  };
+  return state === 'running'
+    ? scan('task_running', `status = ${stateCode.running}`)
+    : scan('task_status', `status = ${stateCode[state]} AND ${isNotRunning}`);
 }
 
 /** Scans the tasks of a partition in a state. */
 export function partitionSource(state: TaskStatus, { id }: Partition): Source {
-  if (state === 'running')
-    return {
-      from: 'task INDEXED BY task_running',
-      where: `status = ${stateCode.running} AND partition = ?`,
-      params: [id],
-    };
-  return {
-    from: 'task INDEXED BY task_partition',
-    where: `partition = ? AND status = ${stateCode[state]} AND ${isNotRunning}`,
-    params: [id],
-  };
+  return state === 'running'
+    ? scan('task_running', `status = ${stateCode.running} AND partition = ?`, id)
+    : scan(
+        'task_partition',
+        `partition = ? AND status = ${stateCode[state]} AND ${isNotRunning}`,
+        id,
+      );
 }
 
 /** The number up to which totals are counted exactly. */
@@ -72,37 +71,32 @@ export const countedTo = 10_000;
  * Scans the tasks with a tag, with their number. If only the key is given, at most {@link
  * countedTo} + 1 values of the key are added up.
  */
-export function countedTag(
-  database: Database,
-  tag: { key: string; value?: string | undefined },
-): Source {
+export function countedTag(database: Database, tag: Tag): Source {
   const { key, value } = tag;
-  const row =
+  const n =
     value === undefined
-      ? database.get(
-          'SELECT sum(n) AS n FROM (SELECT n FROM tag_count WHERE key = ? LIMIT ?)',
+      ? database.value<number | null>(
+          'SELECT sum(n) FROM (SELECT n FROM tag_count WHERE key = ? LIMIT ?)',
           key,
           countedTo + 1,
         )
-      : database.get('SELECT n FROM tag_count WHERE key = ? AND value = ?', key, value);
-  return { ...tagSource(tag), n: Number(row?.n ?? 0) };
+      : database.value<number | undefined>(
+          'SELECT n FROM tag_count WHERE key = ? AND value = ?',
+          key,
+          value,
+        );
+  return { ...tagSource(tag), n: n ?? 0 };
 }
 
 /** Scans the tasks with a tag. */
-function tagSource({ key, value }: { key: string; value?: string | undefined }): Source {
+function tagSource({ key, value }: Tag): Source {
   const from = 'tag JOIN task ON task.id = tag.id';
   if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
   return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };
 }
 
 /** Returns the condition that a candidate has a tag. */
-export function tagCondition({
-  key,
-  value,
-}: {
-  key: string;
-  value?: string | undefined;
-}): Condition {
+export function tagCondition({ key, value }: Tag): Condition {
   if (value === undefined)
     return {
       sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)',
@@ -210,13 +204,16 @@ export class Span {
     const direction = this.#descending ? 'DESC' : 'ASC';
     const compare = this.#descending ? '<' : '>';
     const nearest =
-      after && this.#database.get('SELECT rowid FROM task WHERE id = ?', bytesOf(after.id))?.rowid;
-    const rowid =
-      typeof nearest === 'number'
-        ? nearest + (this.#descending ? disorder : -disorder)
-        : this.#descending
-          ? Number.MAX_SAFE_INTEGER
-          : 0;
+      after &&
+      this.#database.value<number | undefined>(
+        'SELECT rowid FROM task WHERE id = ?',
+        bytesOf(after.id),
+      );
+    const rowid = nearest
+      ? nearest + (this.#descending ? disorder : -disorder)
+      : this.#descending
+        ? Number.MAX_SAFE_INTEGER
+        : 0;
     return {
       sql: `SELECT task.rowid, task.id AS id, NULL AS value, partition, status, fingerprint,
           schedule

@@ -1,5 +1,5 @@
 import type { EndedStats } from '../../ended-stats.js';
-import type { Database, Row } from '../schema/database.js';
+import type { Database } from '../schema/database.js';
 
 /*
  * Each partition (a name together with a queue) has one rollup per minute, hour and day, and one
@@ -25,7 +25,10 @@ export const noQueue = '';
 /** Returns the time since which all rollups of a level are kept, in Unix milliseconds. */
 export function keptFrom(database: Database, level: 'minute' | 'hour' | 'day'): number {
   if (level === 'day') return 0;
-  return Number(database.get('SELECT value FROM meta WHERE key = ?', keptSince[level])?.value ?? 0);
+  return (
+    database.value<number | undefined>('SELECT value FROM meta WHERE key = ?', keptSince[level]) ??
+    0
+  );
 }
 
 /** Returns whether there are rollups of minutes or hours that are older than the given times. */
@@ -41,7 +44,7 @@ export function hasOldStatistics(
   );
 }
 
-/** Returns the statistics of a row. */
-export function readStats(row: Row): EndedStats {
-  return JSON.parse(String(row.stats)) as EndedStats;
+/** Returns the statistics in a column `stats`. */
+export function readStats(stats: string): EndedStats {
+  return JSON.parse(stats);
 }

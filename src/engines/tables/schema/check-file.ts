@@ -60,8 +60,8 @@ async function readHeader(path: string): Promise<{ application: number; layout: 
       // Without this, SQLite reports a file as damaged while another process extends it.
       connection.exec('PRAGMA writable_schema = ON');
       return {
-        application: Number(connection.prepare('PRAGMA application_id').get().application_id),
-        layout: Number(connection.prepare('PRAGMA user_version').get().user_version),
+        application: connection.prepare('PRAGMA application_id').get().application_id,
+        layout: connection.prepare('PRAGMA user_version').get().user_version,
       };
     } finally {
       connection.close();

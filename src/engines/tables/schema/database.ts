@@ -7,16 +7,18 @@ import { TaskflowError } from '../../../errors.js';
 
 /** A value of a column. */
 export type SqlValue = string | number | null | Uint8Array;
-/** A row: its values by column name. */
-export type Row = Record<string, SqlValue>;
-
-/** The parts of the driver that this package uses. */
+/**
+ * The parts of the driver that this package uses. The caller of a statement declares what it
+ * selects: a column that can be NULL is `T | null`. Each statement text is prepared once.
+ */
 export interface Database {
   exec(sql: string): void;
-  /** Runs a statement. Each text is prepared once and then reused. */
   run(sql: string, ...values: SqlValue[]): void;
-  get(sql: string, ...values: SqlValue[]): Row | undefined;
-  all(sql: string, ...values: SqlValue[]): Row[];
+  /** Returns the first row, if there is one. */
+  get<Row = Record<string, SqlValue>>(sql: string, ...values: SqlValue[]): Row | undefined;
+  /** Returns the first column of the first row. It is `undefined` if there is no row. */
+  value<T>(sql: string, ...values: SqlValue[]): T;
+  all<Row = Record<string, SqlValue>>(sql: string, ...values: SqlValue[]): Row[];
   close(): void;
 }
 
@@ -76,13 +78,26 @@ function wrap(connection: DatabaseSyncInstance): Database {
   // close the connection during garbage collection.
   return {
     exec: (sql) => connection.exec(sql),
-    run: (sql, ...values) => void prepared(sql).run(...values),
-    get: (sql, ...values) => prepared(sql).get(...values) as Row | undefined,
-    all: (sql, ...values) => prepared(sql).all(...values) as Row[],
+    ...statementsOf(prepared),
     close: () => {
       statements.clear();
       connection.close();
     },
+  };
+}
+
+/**
+ * Runs the statements that `prepare` returns. Only the text of a statement says what it selects, so
+ * the driver returns `any`. This is the place where it gets the type that the caller declares.
+ */
+export function statementsOf(
+  prepare: (sql: string) => StatementSyncInstance,
+): Pick<Database, 'run' | 'get' | 'value' | 'all'> {
+  return {
+    run: (sql, ...values) => void prepare(sql).run(...values),
+    get: (sql, ...values) => prepare(sql).get(...values),
+    value: (sql, ...values) => Object.values(prepare(sql).get(...values) ?? {})[0] as never,
+    all: (sql, ...values) => prepare(sql).all(...values),
   };
 }
 
@@ -107,6 +122,7 @@ export function forReading(database: Database): Database {
     exec: (sql) => read(() => database.exec(sql)),
     run: (sql, ...values) => read(() => database.run(sql, ...values)),
     get: (sql, ...values) => read(() => database.get(sql, ...values)),
+    value: (sql, ...values) => read(() => database.value(sql, ...values)),
     all: (sql, ...values) => read(() => database.all(sql, ...values)),
     close: () => database.close(),
   };

@@ -225,7 +225,7 @@ CREATE TABLE worker (
 export function layOut(database: Database, path: string): void {
   database.exec('BEGIN IMMEDIATE');
   try {
-    const version = Number(database.get('PRAGMA user_version')?.user_version);
+    const version = database.value<number>('PRAGMA user_version');
     if (version > layoutVersion)
       throw new Error('it was written by a newer version of koa-taskflow');
     if (version === 0) create(database);

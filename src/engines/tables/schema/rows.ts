@@ -1,7 +1,4 @@
 import type { Pause, ScheduleState } from '../../../tasks/queue-state.js';
-import { isEnded } from '../../../tasks/states.js';
-import { timeOfTaskId } from '../../../tasks/task-id.js';
-import type { ClaimedTask } from '../../../tasks/task-runner.js';
 import type {
   Attempt,
   ErrorDetails,
@@ -9,10 +6,7 @@ import type {
   LogLevel,
   LogLine,
   ProcessInfo,
-  StuckAttempt,
-  TaskSummary,
 } from '../../../tasks/types.js';
-import type { Row, SqlValue } from './database.js';
 import { stateOf } from './states.js';
 
 /** Returns the 16 bytes of an id. */
@@ -21,55 +15,24 @@ export function idBytes(id: string): Uint8Array {
 }
 
 /** Returns the id that 16 bytes, or their hexadecimal digits, stand for. */
-export function idOf(bytes: SqlValue | undefined): string {
-  const hex = typeof bytes === 'string' ? bytes.toLowerCase() : hexOf(bytes as Uint8Array);
+export function idOf(bytes: Uint8Array | string): string {
+  const hex =
+    typeof bytes === 'string'
+      ? bytes.toLowerCase()
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
   const start = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}`;
   return `${start}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-function hexOf({ buffer, byteOffset, length }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, length).toString('hex');
+/** Returns the id in a column that can be NULL. */
+export function optionalId(bytes: Uint8Array | null): string | null {
+  return bytes === null ? null : idOf(bytes);
 }
 
-/** The columns of a summary, in the order of {@link PackedSummary}. */
-const packed = [
-  ...['hex(task.id)', 'partition.name', 'partition.queue'],
-  ...[
-    'status',
-    'priority',
-    'tags',
-    'source',
-    'run_at',
-    'started_at',
-    'ended_at',
-    'duration',
-    'attempt',
-    'max_attempts',
-  ],
-  ...['cancelling', 'progress', 'progress_text', 'error_name', 'error_message', 'fingerprint'],
-];
-
-type PackedSummary = [
-  id: string,
-  name: string,
-  queue: string,
-  status: number,
-  priority: number,
-  tags: string | null,
-  source: number,
-  runAt: number,
-  startedAt: number | null,
-  endedAt: number | null,
-  duration: number | null,
-  attempt: number,
-  maxAttempts: number,
-  cancelling: number,
-  progress: number | null,
-  progressText: string | null,
-  errorName: string | null,
-  errorMessage: string | null,
-  fingerprint: string | null,
-];
+/** Returns the tags in a column `tags`, which is NULL if a task has none. */
+export function tagsOf(tags: string | null): Record<string, string> {
+  return tags === null ? {} : JSON.parse(tags);
+}
 
 /**
  * Recently formatted seconds. The times in a list are close together, and formatting a date is
@@ -78,8 +41,8 @@ type PackedSummary = [
 const seconds = new Map<number, string>();
 const maxSeconds = 1000;
 
-function time(value: SqlValue | undefined): string | null {
-  if (typeof value !== 'number') return null;
+/** Returns the text of a time in Unix milliseconds. */
+export function time(value: number): string {
   const second = Math.floor(value / 1000);
   const milliseconds = String(value - second * 1000).padStart(3, '0');
   return `${seconds.get(second) ?? writeSecond(second)}${milliseconds}Z`;
@@ -92,144 +55,47 @@ function writeSecond(second: number): string {
   return written;
 }
 
-const text = (value: SqlValue | undefined): string => String(value ?? '');
-
-const columns = `json_array(${packed.join(', ')})`;
-const joined = 'task CROSS JOIN partition ON partition.id = task.partition';
-
-/**
- * The columns of a summary. All but two are packed into one JSON text, because the driver takes
- * longer to return twenty values than SQLite takes to build that text.
- */
-export const summaryColumns = `rowid, status, (SELECT ${columns} FROM partition
-  WHERE partition.id = task.partition) AS summary`;
-
-/** Selects the summaries of the tasks whose row ids are in a JSON list, as one JSON text. */
-export const summariesOfRowids = `
-  SELECT json_group_array(json_array(rowid, ${columns})) AS summaries
-  FROM ${joined} WHERE rowid IN (SELECT value FROM json_each(?))`;
-
-/** Converts a row of {@link summaryColumns} to the summary that lists and events show. */
-export function toSummary(row: Row): TaskSummary {
-  return summaryOf(JSON.parse(text(row.summary)) as PackedSummary);
+/** Returns the text of a time that can be NULL. */
+export function optionalTime(value: number | null): string | null {
+  return value === null ? null : time(value);
 }
 
-/** Returns the summaries that {@link summariesOfRowids} selected, by row id. */
-export function toSummaries(row: Row | undefined): Map<number, TaskSummary> {
-  const summaries = JSON.parse(text(row?.summaries)) as [number, PackedSummary][];
-  return new Map(summaries.map(([rowid, summary]) => [rowid, summaryOf(summary)]));
+/** The columns by which ended tasks are sorted. */
+export interface EndedRow {
+  id: Uint8Array;
+  ended_at: number | null;
 }
 
-function summaryOf(summary: PackedSummary): TaskSummary {
-  const [
-    hex,
-    name,
-    queue,
-    code,
-    priority,
-    tags,
-    source,
-    runAt,
-    startedAt,
-    endedAt,
-    duration,
-    attempt,
-    maxAttempts,
-    ...rest
-  ] = summary;
-  const [cancelling, progress, progressText, errorName, errorMessage, fingerprint] = rest;
-  const id = idOf(hex);
-  const status = stateOf(code);
-  const ended = isEnded(status);
-  return {
-    id,
-    name,
-    status,
-    queue,
-    priority,
-    tags: tags === null ? {} : (JSON.parse(tags) as Record<string, string>),
-    source: source === 1 ? 'scheduled' : 'manual',
-    createdAt: text(time(timeOfTaskId(id))),
-    runAt: text(time(runAt)),
-    startedAt: time(startedAt),
-    endedAt: ended ? time(endedAt) : null,
-    duration: ended && duration !== null ? duration / 1000 : null,
-    attempt,
-    maxAttempts,
-    progress,
-    ...(progressText !== null && { progressText }),
-    error: errorName === null ? null : { name: errorName, message: errorMessage ?? '' },
-    fingerprint,
-    ...(status === 'running' && cancelling === 1 && { engineState: 'cancelling' }),
-  };
+/** Compares two tasks by end time, then by id. */
+export function compareEnds(a: EndedRow, b: EndedRow): number {
+  return (a.ended_at ?? 0) - (b.ended_at ?? 0) || Buffer.compare(a.id, b.id);
 }
 
-/**
- * The fields of a claimed task that its process needs. Each row crosses between threads as JSON,
- * and an array takes a microsecond less than an object.
- */
-export type ClaimedRow = [
-  rowid: number,
-  id: string,
-  name: string,
-  queue: string,
-  tags: string | null,
-  attempt: number,
-  maxAttempts: number,
-  attempts: number,
-  logLines: number,
-  deadlineAt: number | null,
-  args: string,
-];
-
-/** Converts a claimed row to the task that a runner takes. */
-export function toClaimed([
-  ,
-  id,
-  name,
-  queue,
-  tags,
-  attempt,
-  maxAttempts,
-  attempts,
-  logLines,
-  deadlineAt,
-  args,
-]: ClaimedRow): ClaimedTask {
-  return {
-    id: idOf(id),
-    name,
-    queue,
-    tags: tags === null ? {} : (JSON.parse(tags) as Record<string, string>),
-    attempt,
-    args,
-    tryNumber: attempt - (maxAttempts - attempts),
-    logLines,
-    deadlineAt: deadlineAt ?? undefined,
-  };
+/** The columns of an error, which are NULL in a row without an error. */
+export interface ErrorColumns {
+  error_name: string | null;
+  error_message: string | null;
+  stack: string | null;
+  error_details: string | null;
 }
 
-/** Returns the number of characters of a claimed row's arguments. */
-export function argsLength(row: ClaimedRow): number {
-  return row[10].length;
+/** A row of the table `attempt`. */
+export interface AttemptRow extends ErrorColumns {
+  number: number;
+  status: number;
+  started_at: number | null;
+  ended_at: number | null;
 }
 
 /** Converts a row of the table `attempt`. */
-export function toAttempt(row: Row): Attempt {
+export function toAttempt(row: AttemptRow): Attempt {
+  const { number, error_name: name, error_message: message, stack } = row;
   return {
-    number: Number(row.number),
+    number,
     status: stateOf(row.status) as Attempt['status'],
-    startedAt: text(time(row.started_at)),
-    endedAt: time(row.ended_at),
-    error:
-      row.error_name === null
-        ? null
-        : {
-            name: text(row.error_name),
-            message: text(row.error_message),
-            stack: row.stack === null ? null : text(row.stack),
-            ...detailsOf(row),
-          },
+    startedAt: optionalTime(row.started_at) ?? '',
+    endedAt: optionalTime(row.ended_at),
+    error: name === null ? null : { name, message: message ?? '', stack, ...detailsOf(row) },
   };
 }
 
@@ -248,63 +114,118 @@ export function detailsText(error: ErrorDetails | null | undefined): string | nu
 /**
  * Returns the details that {@link detailsText} stored in a row of the table `task` or `attempt`.
  */
-export function detailsOf({ error_details: details }: Row): ErrorDetails {
-  return typeof details === 'string' ? (JSON.parse(details) as ErrorDetails) : {};
+export function detailsOf({
+  error_details: details,
+}: Pick<ErrorColumns, 'error_details'>): ErrorDetails {
+  return details === null ? {} : JSON.parse(details);
+}
+
+/** A row of the table `log`. */
+export interface LogRow {
+  n: number;
+  at: number;
+  attempt: number;
+  level: LogLevel;
+  late: number;
+  message: string;
+  fields: string | null;
 }
 
 /** Converts a row of the table `log`. */
-export function toLogLine(row: Row): LogLine {
+export function toLogLine({ n, at, attempt, level, late, message, fields }: LogRow): LogLine {
   return {
-    n: Number(row.n),
-    at: text(time(row.at)),
-    attempt: Number(row.attempt),
-    level: row.level as LogLevel,
-    message: text(row.message),
-    fields: row.fields === null ? null : (JSON.parse(text(row.fields)) as Record<string, unknown>),
-    ...(row.late === 1 && { late: true as const }),
+    n,
+    at: time(at),
+    attempt,
+    level,
+    message,
+    fields: fields === null ? null : JSON.parse(fields),
+    ...(late === 1 && { late: true as const }),
   };
 }
 
-/** Converts a row of the table `worker` together with the number of its running tasks. */
-export function toWorker(row: Row, lastSign: number): ProcessInfo {
+/** A row of the table `worker` together with the number of its running tasks. */
+export interface ProcessRow {
+  owner: string;
+  host: string;
+  pid: number;
+  version: string;
+  slots: number;
+  running: number;
+  stuck: number;
+  stuck_attempts: string;
+  started_at: number;
+}
+
+/** Converts a process. `lastSign`: the seconds since its last heartbeat. */
+export function toWorker(row: ProcessRow, lastSign: number): ProcessInfo {
+  const { owner, host, pid, version, slots, running, stuck } = row;
   return {
-    id: text(row.owner),
-    host: text(row.host),
-    pid: Number(row.pid),
-    version: text(row.version),
-    slots: Number(row.slots),
-    running: Number(row.running),
-    stuck: Number(row.stuck),
-    stuckAttempts: JSON.parse(text(row.stuck_attempts)) as StuckAttempt[],
-    startedAt: text(time(row.started_at)),
+    ...{ id: owner, host, pid, version, slots, running, stuck },
+    stuckAttempts: JSON.parse(row.stuck_attempts),
+    startedAt: time(row.started_at),
     lastSign,
   };
 }
 
 /**
- * Converts a row of `failure_group` together with the name of its function, its number of failed
- * tasks and its trend.
+ * A row of `failure_group` together with the name of its function and its number of failed tasks.
  */
-export function toFailureGroup(row: Row, trend: readonly number[]): FailureGroup {
+export interface FailureRow {
+  fingerprint: string;
+  name: string;
+  error_name: string;
+  error_message: string;
+  n: number;
+  failed: number | null;
+  first_at: number;
+  last_at: number;
+  last_id: Uint8Array;
+}
+
+/** Converts a failure group with its trend. */
+export function toFailureGroup(row: FailureRow, trend: readonly number[]): FailureGroup {
   return {
-    fingerprint: text(row.fingerprint),
-    name: text(row.name),
-    error: { name: text(row.error_name), message: text(row.error_message) },
-    count: Number(row.n),
-    failed: Number(row.failed ?? 0),
-    first: text(time(row.first_at)),
-    last: text(time(row.last_at)),
+    fingerprint: row.fingerprint,
+    name: row.name,
+    error: { name: row.error_name, message: row.error_message },
+    count: row.n,
+    failed: row.failed ?? 0,
+    first: time(row.first_at),
+    last: time(row.last_at),
     lastTaskId: idOf(row.last_id),
     trend,
   };
 }
 
-/**
- * Returns who paused a queue or a schedule, when and why, from the columns `at`, `paused_by` and
- * `reason`.
- */
-export function toPause({ at, paused_by: by, reason }: Row): Pause {
-  return { by: text(by), at: text(time(at)), reason: reason === null ? null : text(reason) };
+/** A row of the table `paused`. */
+export interface PauseRow {
+  queue: string;
+  at: number;
+  paused_by: string;
+  reason: string | null;
+}
+
+/** Returns who paused a queue or a schedule, when and why. */
+export function toPause({ at, paused_by: by, reason }: Omit<PauseRow, 'queue'>): Pause {
+  return { by, at: time(at), reason };
+}
+
+/** A row of the table `schedule`. */
+export interface ScheduleRow {
+  name: string;
+  task: string;
+  rule: string;
+  /** The packed task from which each run is created, as JSON text. */
+  template: string;
+  next_at: number | null;
+  paused_at: number | null;
+  paused_by: string;
+  pause_reason: string | null;
+  last_at: number | null;
+  last_id: Uint8Array | null;
+  skipped: number;
+  undefined_at: number | null;
 }
 
 /**
@@ -313,26 +234,30 @@ export function toPause({ at, paused_by: by, reason }: Row): Pause {
  */
 const undefinedAfter = 60_000;
 
-/** Returns whether a schedule counts as undefined. */
-export function isUndefined({ undefined_at: since }: Row, at: number): boolean {
-  return typeof since === 'number' && since <= at - undefinedAfter;
+/** Returns whether a schedule counts as undefined that no process has defined since a time. */
+export function isUndefined(since: number | null, at: number): boolean {
+  return since !== null && since <= at - undefinedAfter;
+}
+
+/** Returns the pause of a schedule, or null if it is not paused. */
+export function schedulePause(row: ScheduleRow): Pause | null {
+  const { paused_at: at, pause_reason: reason, paused_by } = row;
+  return at === null ? null : toPause({ at, paused_by, reason });
 }
 
 /** Converts a row of the table `schedule`. */
-export function toScheduleState(row: Row, now: number): ScheduleState {
+export function toScheduleState(row: ScheduleRow, now: number): ScheduleState {
+  const pause = schedulePause(row);
   return {
-    name: text(row.name),
-    task: text(row.task),
-    rule: text(row.rule),
-    nextRunAt: row.paused_at === null ? time(row.next_at) : null,
-    lastRunAt: time(row.last_at),
-    lastTaskId: row.last_id === null ? null : idOf(row.last_id),
-    paused: row.paused_at !== null,
-    pause:
-      row.paused_at === null
-        ? null
-        : toPause({ ...row, at: row.paused_at ?? null, reason: row.pause_reason ?? null }),
-    skipped: Number(row.skipped),
-    undefinedSince: isUndefined(row, now) ? time(row.undefined_at) : null,
+    name: row.name,
+    task: row.task,
+    rule: row.rule,
+    nextRunAt: pause ? null : optionalTime(row.next_at),
+    lastRunAt: optionalTime(row.last_at),
+    lastTaskId: optionalId(row.last_id),
+    paused: pause !== null,
+    pause,
+    skipped: row.skipped,
+    undefinedSince: isUndefined(row.undefined_at, now) ? optionalTime(row.undefined_at) : null,
   };
 }

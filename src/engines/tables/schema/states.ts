@@ -1,5 +1,4 @@
 import type { TaskStatus } from '../../../tasks/types.js';
-import type { SqlValue } from './database.js';
 
 /**
  * The number that stands for each task state in the database. Never change one: existing files hold
@@ -23,9 +22,9 @@ const byCode = new Map<number, TaskStatus>(
  *
  * @throws RangeError if the number stands for no state.
  */
-export function stateOf(code: SqlValue | undefined): TaskStatus {
-  const status = byCode.get(Number(code));
-  if (!status) throw new RangeError(`${String(code)} is not a state`);
+export function stateOf(code: number): TaskStatus {
+  const status = byCode.get(code);
+  if (!status) throw new RangeError(`${code} is not a state`);
   return status;
 }
 

@@ -1,56 +1,12 @@
 import type { StoredError } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { interruptedError } from '../../interrupted-error.js';
-import type { Row } from '../schema/database.js';
 import { detailsText } from '../schema/rows.js';
 import { stateCode, stateOf } from '../schema/states.js';
+import type { SummaryRow } from '../schema/summaries.js';
 import type { LogEntry, ProgressEntry, WriteOf, Written } from './batch.js';
 import { register } from './processes.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
-
-/**
- * Ends the successful attempts of a batch with one statement. Returns the row ids of the tasks that
- * it left out, because a cancellation was requested or the owner has changed.
- */
-export function succeed(
-  transaction: Transaction,
-  writes: readonly WriteOf<'finish'>[],
-): Set<number> {
-  const { database, counters, rollups } = transaction;
-  const list = writes.map(({ rowid, owner, attempt, at, result }) => {
-    const { result: value = null, resultOmitted = null } = result as Result;
-    return [rowid, owner, attempt, at, value, resultOmitted];
-  });
-  const rows = database.all(
-    `UPDATE task SET status = ${stateCode.success}, rev = ?1 + each.key, owner = NULL,
-      ended_at = each.value ->> 3,
-      duration = max(0, (each.value ->> 3) - started_at),
-       result = each.value ->> 4, result_omitted = each.value ->> 5
-     FROM json_each(?2) AS each
-     WHERE task.rowid = each.value ->> 0 AND owner = each.value ->> 1 AND attempt = each.value ->> 2
-       AND status = ${stateCode.running} AND cancelling = 0
-     RETURNING json_array(rowid, partition, attempt, started_at, ended_at, duration) AS ended`,
-    counters.nextRevs(list.length),
-    JSON.stringify(list),
-  );
-  const left = new Set(writes.map(({ rowid }) => rowid));
-  for (const row of rows) {
-    const [rowid, partition, attempt, started, at, duration] = JSON.parse(String(row.ended)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    left.delete(rowid);
-    move(transaction, partition, 'running', 'success');
-    rollups.add(at, partition, 'success', duration);
-    if (attempt > 1)
-      recordAttempt(transaction, { rowid, attempt, started_at: started }, 'success', at, undefined);
-  }
-  return left;
-}
 
 /** Ends an attempt, if the process still owns it. */
 export function finish(transaction: Transaction, write: WriteOf<'finish'>): Written['finish'] {
@@ -63,12 +19,10 @@ export function finish(transaction: Transaction, write: WriteOf<'finish'>): Writ
   if (progress) writeProgress(transaction, owner, [progress]);
   if (!row) return 'lost';
   // If a cancellation was requested, the result of the handler is discarded.
-  if (row.cancelling === 1)
-    return endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled';
+  if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at) ?? 'cancelled';
   if (result.status === 'success')
     return endAttempt(transaction, row, 'success', at, undefined, result);
-  if (result.retryIn === undefined)
-    return endAttempt(transaction, row, 'failed', at, result.error, {});
+  if (result.retryIn === undefined) return endAttempt(transaction, row, 'failed', at, result.error);
   recordAttempt(transaction, row, 'failed', at, result.error);
   return toPending(transaction, row, at + Math.round(result.retryIn * 1000), at, 0, result.error);
 }
@@ -79,9 +33,7 @@ export function abandon(
   { rowid, owner, attempt, at }: WriteOf<'abandon'>,
 ): Written['abandon'] {
   const row = heldRow(transaction, rowid, owner, attempt);
-  return row
-    ? (endAttempt(transaction, row, 'cancelled', at, undefined, {}) ?? 'cancelled')
-    : 'lost';
+  return row ? (endAttempt(transaction, row, 'cancelled', at) ?? 'cancelled') : 'lost';
 }
 
 /**
@@ -92,14 +44,27 @@ function storedBefore(
   { database }: Transaction,
   { rowid, attempt, at }: WriteOf<'finish'>,
 ): TaskStatus | undefined {
-  const row = database.get(
+  const status = database.value<number | undefined>(
     `SELECT status FROM attempt WHERE task = ?1 AND number = ?2 AND ended_at = ?3
      UNION ALL SELECT status FROM task WHERE rowid = ?1 AND attempt = ?2 AND ended_at = ?3`,
     rowid,
     attempt,
     at,
   );
-  return row && stateOf(row.status);
+  return status === undefined ? undefined : stateOf(status);
+}
+
+/** An attempt that is recorded. */
+interface AttemptColumns {
+  rowid: number;
+  attempt: number;
+  started_at: number | null;
+}
+
+/** A task that a process runs. */
+interface HeldRow extends AttemptColumns {
+  partition: number;
+  cancelling: number;
 }
 
 function heldRow(
@@ -107,7 +72,7 @@ function heldRow(
   rowid: number,
   owner: string,
   attempt: number,
-): Row | undefined {
+): HeldRow | undefined {
   return database.get(
     `SELECT rowid, partition, attempt, started_at, cancelling FROM task
      WHERE rowid = ? AND owner = ? AND attempt = ? AND status = ${stateCode.running}`,
@@ -117,39 +82,47 @@ function heldRow(
   );
 }
 
-interface Result {
+/** The result of a successful attempt. */
+export interface Result {
   result?: string | null;
   resultOmitted?: string | null;
 }
 
 function endAttempt(
   transaction: Transaction,
-  row: Row,
+  row: HeldRow,
   status: TaskStatus,
   at: number,
-  error: StoredError | undefined,
-  result: Result,
-): Row | undefined {
+  error?: StoredError,
+  result?: Result,
+): SummaryRow | undefined {
   // The row of the task already describes an attempt that succeeded at the first try.
-  if (status !== 'success' || Number(row.attempt) > 1)
-    recordAttempt(transaction, row, status, at, error);
+  if (status !== 'success' || row.attempt > 1) recordAttempt(transaction, row, status, at, error);
   end(transaction, row, 'running', status, at, error, result);
-  return wantedRow(transaction, Number(row.rowid), status);
+  return wantedRow(transaction, row.rowid, status);
+}
+
+/** A task that ends, with the fingerprint of its last failure if it was pending. */
+interface EndingRow {
+  rowid: number;
+  partition: number;
+  started_at: number | null;
+  fingerprint?: string | null;
 }
 
 /** Ends a task and adds it to the statistics. If the clock was set back, its duration is 0. */
 export function end(
   transaction: Transaction,
-  row: Row,
+  { rowid, partition, started_at: startedAt, fingerprint }: EndingRow,
   from: TaskStatus,
   status: TaskStatus,
   at: number,
-  error: StoredError | undefined,
-  { result = null, resultOmitted = null }: Result,
+  error?: StoredError,
+  { result = null, resultOmitted = null }: Result = {},
 ): void {
   const { database, counters, rollups, failures } = transaction;
-  if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, from, -1);
-  const duration = typeof row.started_at === 'number' ? Math.max(0, at - row.started_at) : null;
+  if (typeof fingerprint === 'string') counters.countFailed(fingerprint, from, -1);
+  const duration = startedAt === null ? null : Math.max(0, at - startedAt);
   database.run(
     `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL,
       ended_at = ?, duration = ?, error_name = ?, error_message = ?,
@@ -167,14 +140,13 @@ export function end(
     error ? 0 : null,
     result,
     resultOmitted,
-    row.rowid ?? null,
+    rowid,
   );
-  move(transaction, Number(row.partition), from, status);
-  rollups.add(at, Number(row.partition), status, duration ?? undefined);
+  move(transaction, partition, from, status);
+  rollups.add(at, partition, status, duration ?? undefined);
   if (!error?.fingerprint) return;
   counters.countFailed(error.fingerprint, status, 1);
-  if (status === 'failed')
-    failures.add(error, { rowid: Number(row.rowid), partition: Number(row.partition), at });
+  if (status === 'failed') failures.add(error, { rowid, partition, at });
 }
 
 /**
@@ -182,12 +154,12 @@ export function end(
  */
 function toPending(
   transaction: Transaction,
-  row: Row,
+  { rowid, partition }: HeldRow,
   runAt: number,
   now: number,
   interrupts: number,
   error: StoredError,
-): Row | undefined {
+): SummaryRow | undefined {
   transaction.database.run(
     `UPDATE task SET status = ${stateCode.pending}, rev = ?, owner = NULL, cancelling = 0,
       run_at = ?, ready_at = ?,
@@ -205,29 +177,29 @@ function toPending(
     error.fingerprint || null,
     error.stack,
     detailsText(error),
-    row.rowid ?? null,
+    rowid,
   );
-  move(transaction, Number(row.partition), 'running', 'pending');
+  move(transaction, partition, 'running', 'pending');
   if (error.fingerprint) transaction.counters.countFailed(error.fingerprint, 'pending', 1);
-  return wantedRow(transaction, Number(row.rowid), 'pending');
+  return wantedRow(transaction, rowid, 'pending');
 }
 
-/** Stores an ended attempt. The row must have `rowid`, `attempt` and `started_at`. */
+/** Stores an ended attempt. */
 export function recordAttempt(
   { database }: Transaction,
-  row: Row,
+  { rowid, attempt, started_at: startedAt }: AttemptColumns,
   status: TaskStatus,
   at: number,
-  error: StoredError | undefined,
+  error?: StoredError,
 ): void {
   database.run(
     `INSERT OR REPLACE INTO attempt (task, number, status, started_at, ended_at, error_name,
       error_message, stack, error_details)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    row.rowid ?? null,
-    row.attempt ?? null,
+    rowid,
+    attempt,
     stateCode[status],
-    row.started_at ?? null,
+    startedAt,
     at,
     error?.name ?? null,
     error?.message ?? null,
@@ -236,12 +208,19 @@ export function recordAttempt(
   );
 }
 
+/** A running task whose process has died or is stopping. */
+interface OrphanRow extends HeldRow {
+  interrupts: number;
+  max_interrupts: number;
+  deadline_at: number | null;
+}
+
 /**
  * Takes over the running tasks of a process that has died or is stopping: ends them, or makes them
  * pending again.
  */
-export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): Row[] {
-  const rows = transaction.database.all(
+export function recover(transaction: Transaction, { owner, at }: WriteOf<'recover'>): SummaryRow[] {
+  const rows = transaction.database.all<OrphanRow>(
     `SELECT rowid, partition, attempt, started_at, cancelling, interrupts, max_interrupts,
        deadline_at
      FROM task WHERE owner = ? AND status = ${stateCode.running} ORDER BY rowid`,
@@ -249,7 +228,7 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
   );
   for (const row of rows) recoverOne(transaction, row, at);
   register(transaction, { worker: { owner } }, at);
-  return rows.map((row) => summaryRow(transaction, Number(row.rowid)));
+  return rows.map(({ rowid }) => summaryRow(transaction, rowid));
 }
 
 /**
@@ -263,14 +242,14 @@ export function handBack(
 ): undefined {
   const { database, counters } = transaction;
   const known = new Set(held.map(([rowid, attempt]) => `${rowid} ${attempt}`));
-  const rows = database.all(
+  const rows = database.all<HeldRow>(
     `SELECT rowid, partition, attempt, started_at, cancelling FROM task WHERE owner = ?
       AND status = ${stateCode.running}`,
     owner,
   );
   for (const row of rows) {
     if (known.has(`${row.rowid} ${row.attempt}`)) continue;
-    if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at, undefined, {});
+    if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at);
     else {
       database.run(
         `UPDATE task SET status = ${stateCode.pending}, rev = ?, owner = NULL,
@@ -279,24 +258,23 @@ export function handBack(
              AND last.number = task.attempt - 1)
          WHERE rowid = ?`,
         counters.nextRev(),
-        row.rowid ?? null,
+        row.rowid,
       );
-      move(transaction, Number(row.partition), 'running', 'pending');
+      move(transaction, row.partition, 'running', 'pending');
     }
   }
   return undefined;
 }
 
-function recoverOne(transaction: Transaction, row: Row, at: number): void {
+function recoverOne(transaction: Transaction, row: OrphanRow, at: number): void {
   if (row.cancelling === 1) {
-    endAttempt(transaction, row, 'cancelled', at, undefined, {});
+    endAttempt(transaction, row, 'cancelled', at);
     return;
   }
   const mayRun =
-    Number(row.interrupts) < Number(row.max_interrupts) &&
-    (row.deadline_at === null || Number(row.deadline_at) > at);
+    row.interrupts < row.max_interrupts && (row.deadline_at === null || row.deadline_at > at);
   if (!mayRun) {
-    endAttempt(transaction, row, 'interrupted', at, interruptedError, {});
+    endAttempt(transaction, row, 'interrupted', at, interruptedError);
     return;
   }
   recordAttempt(transaction, row, 'interrupted', at, interruptedError);
@@ -306,16 +284,16 @@ function recoverOne(transaction: Transaction, row: Row, at: number): void {
 /** Stores log lines and numbers them. Lines of a deleted task are dropped. */
 export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
   for (const { task, at, attempt, level, late, message, fields } of lines) {
-    const row = database.get(
+    const n = database.value<number | undefined>(
       'UPDATE task SET log_lines = log_lines + 1 WHERE rowid = ? RETURNING log_lines',
       task,
     );
-    if (!row) continue;
+    if (n === undefined) continue;
     database.run(
       `INSERT INTO log (task, n, at, attempt, level, late, message, fields)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       task,
-      row.log_lines ?? null,
+      n,
       at,
       attempt,
       level,

@@ -3,10 +3,10 @@ import type { AttemptResult, NewLogLine, StoredEnd } from '../../../tasks/task-r
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
 import type { Delay } from '../read/future-delays.js';
-import type { Row } from '../schema/database.js';
-import type { ClaimedRow } from '../schema/rows.js';
+import type { ClaimedRow } from '../schema/claimed-task.js';
 import { stateOf } from '../schema/states.js';
-import type { PackedTasks } from './packed-tasks.js';
+import type { SummaryRow } from '../schema/summaries.js';
+import type { PackedTask } from './packed-tasks.js';
 
 /** A log line and the task it belongs to. */
 export interface LogEntry extends NewLogLine {
@@ -54,7 +54,7 @@ interface OnTasks<K> {
  * writing thread.
  */
 export type Write =
-  | { kind: 'enqueue'; tasks: PackedTasks }
+  | { kind: 'enqueue'; tasks: readonly PackedTask[] }
   /**
    * `again`: the write was submitted before, and that submission may have been stored although it
    * was reported as failed.
@@ -98,13 +98,13 @@ export type Write =
   /** Adds a process to the list, or removes it if only its owner id is given. */
   | { kind: 'register'; worker: { owner: string } | WorkerRow }
   | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
-  /** `template`: the packed task from which each run is created. */
+  /** `template`: the task from which each run is created. */
   | {
       kind: 'plan';
       name: string;
       task: string;
       rule: string;
-      template: PackedTasks;
+      template: PackedTask;
       nextAt: number | null;
       at: number;
     }
@@ -166,8 +166,8 @@ export interface Written {
    * `lost` for nothing, because another process owns the task. Instead of the first two it is the
    * row of the task, if this process observes the new state.
    */
-  finish: Row | 'cancelled' | 'lost' | undefined;
-  abandon: Row | 'cancelled' | 'lost';
+  finish: SummaryRow | 'cancelled' | 'lost' | undefined;
+  abandon: SummaryRow | 'cancelled' | 'lost';
   log: undefined;
   progress: undefined;
   retry: readonly CommandResult[];
@@ -175,7 +175,7 @@ export interface Written {
   delete: readonly CommandResult[];
   run: readonly CommandResult[];
   rerun: readonly CommandResult[];
-  recover: readonly Row[];
+  recover: readonly SummaryRow[];
   handBack: undefined;
   register: undefined;
   pauseQueue: boolean;
@@ -183,9 +183,9 @@ export interface Written {
   restartInterval: undefined;
   restartDelays: undefined;
   /** The row of the created task, if one was created. */
-  fire: Row | undefined;
+  fire: SummaryRow | undefined;
   /** The row of the created task. `undefined` if the schedule does not exist. */
-  runSchedule: Row | undefined;
+  runSchedule: SummaryRow | undefined;
   /** Whether the schedule exists. */
   pauseSchedule: boolean;
   removeSchedule: 'removed' | 'defined' | 'unknown';
@@ -250,8 +250,8 @@ export interface BatchResult {
   /**
    * Summaries for the observer: of the claimed tasks, and of the tasks whose deadline had passed.
    */
-  begun: readonly Row[];
-  expired: readonly Row[];
+  begun: readonly SummaryRow[];
+  expired: readonly SummaryRow[];
   /** When the next delayed task is due, in Unix milliseconds; null without delayed tasks. */
   nextDue: number | null;
   /** Why the claim failed; absent if it did not fail. */

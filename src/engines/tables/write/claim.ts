@@ -1,7 +1,8 @@
 import { deadlineError } from '../../deadline-error.js';
-import type { Database, Row } from '../schema/database.js';
-import type { ClaimedRow } from '../schema/rows.js';
+import { type ClaimedRow, claimedTask } from '../schema/claimed-task.js';
+import type { Database } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';
+import type { SummaryRow } from '../schema/summaries.js';
 import { end } from './attempts.js';
 import type { BatchResult, Claim } from './batch.js';
 import { type Ready, readyTasks } from './ready-tasks.js';
@@ -37,7 +38,7 @@ export function claim(
     due = nextDue(database);
   }
   const claimed: ClaimedRow[] = [];
-  const expired: Row[] = [];
+  const expired: SummaryRow[] = [];
   let room = bytes;
   while (claimed.length < limit) {
     const wanted = limit - claimed.length;
@@ -54,30 +55,29 @@ export function claim(
     if (late.length === 0 || more) break;
   }
   const begun = transaction.wanted.has('running')
-    ? claimed.map(([rowid]) => summaryRow(transaction, rowid))
+    ? claimed.map((row) => summaryRow(transaction, claimedTask.unpack(row).rowid))
     : [];
   return { claimed, begun, expired, more, nextDue: due };
 }
 
 /** Returns when the next delayed task is due. */
 function nextDue(database: Database): number | null {
-  const due = database.get('SELECT min(ready_at) AS due FROM task WHERE ready_at IS NOT NULL')?.due;
-  return typeof due === 'number' ? due : null;
+  return database.value('SELECT min(ready_at) FROM task WHERE ready_at IS NOT NULL');
 }
 
 /** Makes due tasks ready, those that were due first before the others. */
 function makeReady({ database, counters }: Transaction, at: number): void {
-  const row = database.get(
+  const row = database.get<{ rowids: string; partitions: string }>(
     `SELECT json_group_array(rowid) AS rowids, json_group_array(DISTINCT partition) AS partitions
      FROM (SELECT rowid, partition FROM task WHERE ready_at <= ? ORDER BY ready_at LIMIT ?)`,
     at,
     maxAtOnce,
   );
-  const partitions = JSON.parse(String(row?.partitions)) as number[];
-  if (partitions.length === 0) return;
+  const partitions: number[] = JSON.parse(row?.partitions ?? '[]');
+  if (!row || partitions.length === 0) return;
   database.run(
     'UPDATE task SET ready_at = NULL WHERE rowid IN (SELECT value FROM json_each(?))',
-    row?.rowids ?? null,
+    row.rowids,
   );
   for (const partition of partitions) counters.ready.changed(partition);
 }
@@ -89,7 +89,7 @@ function begin(
   at: number,
 ): ClaimedRow[] {
   const { database, counters } = transaction;
-  const rows = database.all(
+  const rows = database.all<{ rowid: number; claimed: string }>(
     `UPDATE task SET status = ${stateCode.running}, rev = ?1 + each.key, owner = ?2,
       attempt = attempt + 1,
       started_at = max(?3, min(run_at, ?5)), ended_at = NULL, duration = NULL,
@@ -97,8 +97,8 @@ function begin(
          fingerprint = NULL, stack = NULL,
        error_details = NULL
      FROM json_each(?4) AS each WHERE task.rowid = each.value
-     RETURNING rowid, json_array(tags, attempt, max_attempts, attempts, log_lines, deadline_at,
-       args) AS rest`,
+     RETURNING rowid, (SELECT ${claimedTask.sql} FROM partition
+       WHERE partition.id = task.partition) AS claimed`,
     counters.nextRevs(tasks.length),
     owner,
     at,
@@ -107,37 +107,31 @@ function begin(
     // not start before it is due.
     Date.now(),
   );
-  const rests = new Map(rows.map(({ rowid, rest }) => [rowid, String(rest)]));
-  return tasks.map((task) => {
-    move(transaction, task.partition, 'pending', 'running');
-    if (task.fingerprint !== null) counters.countFailed(task.fingerprint, 'pending', -1);
-    const rest = JSON.parse(rests.get(task.rowid) ?? '') as [
-      string | null,
-      number,
-      number,
-      number,
-      number,
-      number | null,
-      string,
-    ];
-    return [task.rowid, task.id, task.name, task.queue, ...rest];
+  const packed = new Map(rows.map(({ rowid, claimed }) => [rowid, claimed]));
+  return tasks.map(({ rowid, partition, fingerprint }) => {
+    move(transaction, partition, 'pending', 'running');
+    if (fingerprint !== null) counters.countFailed(fingerprint, 'pending', -1);
+    return JSON.parse(packed.get(rowid) ?? '');
   });
 }
 
 function expire(
   transaction: Transaction,
-  { rowid, partition, name, fingerprint: before }: Ready,
+  { rowid, partition, fingerprint }: Ready,
   at: number,
-): Row {
-  transaction.database.run('UPDATE task SET started_at = NULL WHERE rowid = ?', rowid);
+): SummaryRow {
+  const name = transaction.database.value<string>(
+    `UPDATE task SET started_at = NULL WHERE rowid = ?
+     RETURNING (SELECT name FROM partition WHERE partition.id = task.partition)`,
+    rowid,
+  );
   end(
     transaction,
-    { rowid, partition, started_at: null, fingerprint: before },
+    { rowid, partition, started_at: null, fingerprint },
     'pending',
     'failed',
     at,
     deadlineError(name),
-    {},
   );
   return summaryRow(transaction, rowid);
 }

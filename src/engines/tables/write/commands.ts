@@ -1,10 +1,11 @@
 import type { CommandResult } from '../../../tasks/commands.js';
 import { canCancel, canRetry, isEnded } from '../../../tasks/states.js';
-import type { Row } from '../schema/database.js';
-import { idBytes, idOf, toSummary } from '../schema/rows.js';
+import { idBytes, idOf, tagsOf } from '../schema/rows.js';
 import { stateCode } from '../schema/states.js';
+import { type SummaryRow, toSummary } from '../schema/summaries.js';
 import { end } from './attempts.js';
 import type { WriteOf } from './batch.js';
+import { newTask } from './packed-tasks.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
 
 /** Applies a command to each task, and returns the result for each. */
@@ -31,6 +32,12 @@ export function rerun(
   );
 }
 
+/** A task to which a command is applied. */
+interface CommandRow extends DeletedTask {
+  name: string;
+  idempotency_key: string | null;
+}
+
 /**
  * Applies an action to a task. `act` returns the row after the action, or `undefined` if the state
  * of the task does not allow it.
@@ -38,11 +45,11 @@ export function rerun(
 function onTask(
   { database }: Transaction,
   id: string,
-  act: (row: Row) => Row | undefined,
+  act: (row: CommandRow) => SummaryRow | undefined,
 ): CommandResult {
-  const row = database.get(
-    `SELECT rowid, id, partition, status, started_at, owner, searchable, fingerprint,
-      idempotency_key, (SELECT name FROM partition WHERE partition.id = task.partition) AS name
+  const row = database.get<CommandRow>(
+    `SELECT rowid, id, partition, status, searchable, fingerprint, idempotency_key,
+      (SELECT name FROM partition WHERE partition.id = task.partition) AS name
       FROM task WHERE id = ?`,
     idBytes(id),
   );
@@ -54,11 +61,16 @@ function onTask(
 }
 
 /** Starts a new series of attempts. The earlier attempts stay in the history. */
-function retry(transaction: Transaction, row: Row, at: number, delay: number): Row | undefined {
+function retry(
+  transaction: Transaction,
+  row: CommandRow,
+  at: number,
+  delay: number,
+): SummaryRow | undefined {
   const status = statusOf(row);
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
   if (row.searchable === 1)
-    transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.rowid ?? null);
+    transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.rowid);
   transaction.database.run(
     `UPDATE task SET status = ${stateCode.pending}, rev = ?, run_at = ?, ready_at = ?,
       waits_from = ?,
@@ -69,157 +81,142 @@ function retry(transaction: Transaction, row: Row, at: number, delay: number): R
     delay > 0 ? at + delay : null,
     at,
     at + delay,
-    row.rowid ?? null,
+    row.rowid,
   );
-  move(transaction, Number(row.partition), status, 'pending');
-  if (typeof row.fingerprint === 'string') {
+  move(transaction, row.partition, status, 'pending');
+  if (row.fingerprint !== null) {
     transaction.counters.countFailed(row.fingerprint, status, -1);
     transaction.counters.countFailed(row.fingerprint, 'pending', 1);
   }
-  return summaryRow(transaction, Number(row.rowid));
+  return summaryRow(transaction, row.rowid);
 }
 
 /**
  * Returns whether a task still holds its idempotency key. If the task was cancelled and no other
  * task has taken the key since, the task takes the key back.
  */
-function holdsKey({ database }: Transaction, row: Row, at: number): boolean {
-  if (row.idempotency_key === null) return true;
-  const [name, key] = [row.name ?? null, row.idempotency_key ?? null];
-  const held = database.get(
+function holdsKey(
+  { database }: Transaction,
+  { id, name, idempotency_key: key }: CommandRow,
+  at: number,
+): boolean {
+  if (key === null) return true;
+  const held = database.get<{ id: Uint8Array; released: number }>(
     'SELECT id, released FROM idempotency WHERE name = ? AND key = ? AND expires_at > ?',
     name,
     key,
     at,
   );
-  if (held && held.released === 0 && idOf(held.id) !== idOf(row.id)) return false;
+  if (held && held.released === 0 && idOf(held.id) !== idOf(id)) return false;
   database.run(
     'UPDATE idempotency SET released = 0, id = ? WHERE name = ? AND key = ?',
-    row.id ?? null,
+    id,
     name,
     key,
   );
   return true;
 }
 
-function cancel(transaction: Transaction, row: Row, at: number): Row | undefined {
+function cancel(transaction: Transaction, row: CommandRow, at: number): SummaryRow | undefined {
   const status = statusOf(row);
   if (!canCancel(status)) return undefined;
   const { database, counters } = transaction;
   if (row.idempotency_key !== null)
     database.run(
       'UPDATE idempotency SET released = 1 WHERE name = ? AND key = ? AND id = ?',
-      row.name ?? null,
-      row.idempotency_key ?? null,
-      row.id ?? null,
+      row.name,
+      row.idempotency_key,
+      row.id,
     );
   if (status === 'running') {
     // The process that runs the task sees this flag, aborts the handler and ends the task.
     database.run(
       'UPDATE task SET cancelling = 1, rev = ? WHERE rowid = ?',
       counters.nextRev(),
-      row.rowid ?? null,
+      row.rowid,
     );
   } else {
-    database.run('UPDATE task SET started_at = NULL WHERE rowid = ?', row.rowid ?? null);
-    end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at, undefined, {});
+    database.run('UPDATE task SET started_at = NULL WHERE rowid = ?', row.rowid);
+    end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at);
   }
-  return summaryRow(transaction, Number(row.rowid));
+  return summaryRow(transaction, row.rowid);
 }
 
-function runNow(transaction: Transaction, row: Row, at: number): Row | undefined {
+function runNow(transaction: Transaction, row: CommandRow, at: number): SummaryRow | undefined {
   if (statusOf(row) !== 'pending') return undefined;
   const { database, counters } = transaction;
   database.run(
     'UPDATE task SET run_at = min(run_at, ?), ready_at = NULL, rev = ? WHERE rowid = ?',
     at,
     counters.nextRev(),
-    row.rowid ?? null,
+    row.rowid,
   );
-  counters.ready.changed(Number(row.partition));
-  return summaryRow(transaction, Number(row.rowid));
+  counters.ready.changed(row.partition);
+  return summaryRow(transaction, row.rowid);
 }
 
-function remove(transaction: Transaction, row: Row): Row | undefined {
+function remove(transaction: Transaction, row: CommandRow): SummaryRow | undefined {
   if (!isEnded(statusOf(row))) return undefined;
-  const last = summaryRow(transaction, Number(row.rowid));
+  const last = summaryRow(transaction, row.rowid);
   deleteTask(transaction, row);
   return last;
+}
+
+/** What the deletion of a task needs. */
+export interface DeletedTask {
+  rowid: number;
+  id: Uint8Array;
+  partition: number;
+  status: number;
+  /** 1 if the word index has its words. */
+  searchable: number | null;
+  fingerprint: string | null;
 }
 
 /**
  * Deletes an ended task and all its data. A tombstone reports the deletion to readers of changes.
  */
-export function deleteTask({ database, counters }: Transaction, row: Row): void {
-  const [rowid, id] = [row.rowid ?? null, row.id ?? null];
+export function deleteTask({ database, counters }: Transaction, row: DeletedTask): void {
+  const { rowid, id, partition, fingerprint } = row;
   if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', rowid);
   database.run('DELETE FROM attempt WHERE task = ?', rowid);
   database.run('DELETE FROM log WHERE task = ?', rowid);
-  const tags = database.get('SELECT tags FROM task WHERE rowid = ?', rowid)?.tags;
-  if (typeof tags === 'string') {
-    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
-      database.run('DELETE FROM tag WHERE key = ? AND value = ? AND id = ?', key, value, id);
-      counters.countTag(key, value, -1);
-    }
+  const tags = database.value<string | null>('SELECT tags FROM task WHERE rowid = ?', rowid);
+  for (const [key, value] of Object.entries(tagsOf(tags))) {
+    database.run('DELETE FROM tag WHERE key = ? AND value = ? AND id = ?', key, value, id);
+    counters.countTag(key, value, -1);
   }
-  if (typeof row.fingerprint === 'string') counters.countFailed(row.fingerprint, statusOf(row), -1);
+  if (fingerprint !== null) counters.countFailed(fingerprint, statusOf(row), -1);
   database.run('DELETE FROM task WHERE rowid = ?', rowid);
   database.run('INSERT INTO tombstone (rev, id) VALUES (?, ?)', counters.nextRev(), id);
-  counters.count(Number(row.partition), statusOf(row), -1);
+  counters.count(partition, statusOf(row), -1);
 }
 
 function copy(
   transaction: Transaction,
-  row: Row,
+  row: CommandRow,
   newId: string,
   args: string | undefined,
   at: number,
-): Row | undefined {
+): SummaryRow | undefined {
   if (!isEnded(statusOf(row))) return undefined;
   const { database, counters, inserter } = transaction;
-  const task = database.get(
-    `SELECT name, queue, priority, tags, deadline_at - run_at AS deadline, attempts,
-      max_interrupts, args
-     FROM task JOIN partition ON partition.id = task.partition WHERE rowid = ?`,
-    row.rowid ?? null,
-  ) as Record<string, string | number | null> | undefined;
-  if (!task) return undefined;
-  const {
-    name = null,
-    queue = null,
-    priority = null,
-    tags = null,
-    deadline,
-    attempts = null,
-    max_interrupts: interrupts = null,
-  } = task;
-  const deadlineAt = typeof deadline === 'number' ? at + deadline : null;
-  const values = [
-    newId,
-    name,
-    queue,
-    priority,
-    tags,
-    0,
-    at,
-    deadlineAt,
-    attempts,
-    interrupts,
-    args ?? task.args ?? null,
-    null,
-    null,
-    null,
-    null,
-  ];
-  inserter.add({ values }, at);
+  const task = database.value<string>(
+    `SELECT ${newTask.sql} FROM task JOIN partition ON partition.id = task.partition
+     WHERE rowid = ?4`,
+    ...[newId, at, args ?? null, row.rowid],
+  );
+  inserter.add([JSON.parse(task)], at);
   inserter.flush();
-  database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id ?? null, idBytes(newId));
+  database.run('UPDATE task SET rerun_of = ? WHERE id = ?', row.id, idBytes(newId));
   database.run(
     'UPDATE task SET rerun_as = ?, rev = ? WHERE rowid = ?',
     idBytes(newId),
     counters.nextRev(),
-    row.rowid ?? null,
+    row.rowid,
   );
-  const made = database.get('SELECT rowid FROM task WHERE id = ?', idBytes(newId));
-  return summaryRow(transaction, Number(made?.rowid));
+  return summaryRow(
+    transaction,
+    database.value('SELECT rowid FROM task WHERE id = ?', idBytes(newId)),
+  );
 }

@@ -32,14 +32,14 @@ export class Counters {
 
   /** Starts counting. The caller has opened a write transaction. */
   open(): void {
-    for (const { key, value } of this.#database.all(
+    for (const { key, value } of this.#database.all<{ key: string; value: number }>(
       "SELECT key, value FROM meta WHERE key IN ('rev', 'rowid', 'partitions_deleted')",
     )) {
-      if (key === 'rev') this.#rev = Number(value);
-      else if (key === 'rowid') this.#rowid = Number(value);
+      if (key === 'rev') this.#rev = value;
+      else if (key === 'rowid') this.#rowid = value;
       else if (value !== this.#deletions) {
         // Another process has deleted partitions, so their ids must no longer be used.
-        this.#deletions = Number(value);
+        this.#deletions = value;
         this.#partitions.clear();
       }
     }
@@ -79,8 +79,10 @@ export class Counters {
       name,
       queue,
     );
-    const partition = Number(
-      database.get('SELECT id FROM partition WHERE name = ? AND queue = ?', name, queue)?.id,
+    const partition = database.value<number>(
+      'SELECT id FROM partition WHERE name = ? AND queue = ?',
+      name,
+      queue,
     );
     // The cache is bounded. An app may have a queue per customer, but a queue per task would fill
     // the memory.

@@ -1,7 +1,7 @@
 import type { Database, SqlValue } from '../schema/database.js';
-import { idBytes, idOf } from '../schema/rows.js';
+import { idBytes, idOf, tagsOf } from '../schema/rows.js';
 import type { Counters } from './counters.js';
-import { type PackedTasks, packedAt, packedWidth } from './packed-tasks.js';
+import { newTask, type PackedTask, type TaskValues } from './packed-tasks.js';
 
 const columns =
   'rowid, id, rev, partition, status, priority, tags, source, run_at, ready_at, deadline_at, ' +
@@ -28,83 +28,74 @@ export class Inserter {
    * Adds tasks. `flush` stores those that do not fill a whole statement. If an idempotency key was
    * taken, returns the ids of all tasks, with the id of the key's holder instead of the new one.
    */
-  add({ values }: PackedTasks, at: number): readonly string[] | undefined {
+  add(tasks: readonly PackedTask[], at: number): readonly string[] | undefined {
     let deduplicated: string[] | undefined;
-    for (let from = 0; from < values.length; from += packedWidth) {
-      const taken =
-        values[from + packedAt.key] === null ? undefined : this.#takeKey(values, from, at);
+    for (const [index, packed] of tasks.entries()) {
+      const task = newTask.unpack(packed);
+      const taken = this.#takeKey(task, at);
       if (taken !== undefined) {
-        deduplicated ??= idsOf(values);
-        deduplicated[from / packedWidth] = taken;
+        deduplicated ??= tasks.map((each) => newTask.unpack(each).id);
+        deduplicated[index] = taken;
       } else {
-        this.#gather(values, from, at);
+        this.#gather(task, at);
       }
     }
     return deduplicated;
   }
 
-  /** Takes the idempotency key of a new task, or returns the id of the task that holds the key. */
-  #takeKey(values: PackedTasks['values'], from: number, at: number): string | undefined {
+  /**
+   * Takes the idempotency key of a new task, if it has one. If another task holds the key, returns
+   * the id of that task.
+   */
+  #takeKey({ id, name, key, keyUntil }: TaskValues, at: number): string | undefined {
+    if (key === null) return undefined;
     const database = this.#database;
-    const [id, name] = [values[from + packedAt.id], values[from + packedAt.name]];
-    const [key, until] = [values[from + packedAt.key], values[from + packedAt.keyUntil]];
-    const held = holderOf(database, String(name), String(key), at);
-    if (held !== undefined) return held;
+    const held = database.value<Uint8Array | undefined>(
+      'SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?',
+      name,
+      key,
+      at,
+    );
+    if (held) return idOf(held);
     database.run(
       'INSERT OR REPLACE INTO idempotency (name, key, id, expires_at) VALUES (?, ?, ?, ?)',
-      name ?? null,
-      key ?? null,
-      idBytes(String(id)),
-      until ?? null,
+      name,
+      key,
+      idBytes(id),
+      keyUntil,
     );
     return undefined;
   }
 
-  #gather(values: PackedTasks['values'], from: number, at: number): void {
+  #gather(task: TaskValues, at: number): void {
     const counters = this.#counters;
-    const partition = counters.partition(
-      String(values[from + packedAt.name]),
-      String(values[from + packedAt.queue]),
-    );
-    const runAt = Number(values[from + packedAt.runAt]);
+    const { id, tags, runAt, attempts } = task;
+    const partition = counters.partition(task.name, task.queue);
     this.#gathered.push(
       counters.nextRowid(),
-      values[from + packedAt.id] ?? null,
+      id,
       counters.nextRev(),
       partition,
-      values[from + packedAt.priority] ?? null,
-      values[from + packedAt.tags] ?? null,
-      values[from + packedAt.source] ?? null,
+      task.priority,
+      tags,
+      task.source,
       runAt,
       runAt > at ? runAt : null,
-      values[from + packedAt.deadlineAt] ?? null,
-      values[from + packedAt.attempts] ?? null,
-      values[from + packedAt.attempts] ?? null,
-      values[from + packedAt.interrupts] ?? null,
-      values[from + packedAt.args] ?? null,
-      values[from + packedAt.schedule] ?? null,
-      values[from + packedAt.key] ?? null,
-      values[from + packedAt.waitsFrom] ?? null,
+      task.deadlineAt,
+      attempts,
+      attempts,
+      task.interrupts,
+      task.args,
+      task.schedule,
+      task.key,
+      task.waitsFrom,
     );
     this.#rows += 1;
     counters.count(partition, 'pending', 1);
-    if (values[from + packedAt.tags] !== null)
-      this.#addTags(String(values[from + packedAt.id]), String(values[from + packedAt.tags]));
+    if (tags !== null) addTags(this.#database, counters, idBytes(id), tagsOf(tags));
     if (this.#rows === rowsAtOnce) {
       this.#database.run(insertMany, ...this.#gathered);
       this.discard();
-    }
-  }
-
-  #addTags(id: string, tags: string): void {
-    for (const [key, value] of Object.entries(JSON.parse(tags) as Record<string, string>)) {
-      this.#database.run(
-        'INSERT INTO tag (key, value, id) VALUES (?, ?, ?)',
-        key,
-        value,
-        idBytes(id),
-      );
-      this.#counters.countTag(key, value, 1);
     }
   }
 
@@ -123,20 +114,15 @@ export class Inserter {
   }
 }
 
-/** Returns the id of the task that holds an idempotency key, if any. */
-function holderOf(database: Database, name: string, key: string, at: number): string | undefined {
-  const held = database.get(
-    'SELECT id FROM idempotency WHERE name = ? AND key = ? AND released = 0 AND expires_at > ?',
-    name,
-    key,
-    at,
-  );
-  return held && idOf(held.id);
-}
-
-function idsOf(values: PackedTasks['values']): string[] {
-  const ids: string[] = [];
-  for (let from = 0; from < values.length; from += packedWidth)
-    ids.push(String(values[from + packedAt.id]));
-  return ids;
+/** Stores and counts the tags of a new task. */
+export function addTags(
+  database: Database,
+  counters: Counters,
+  id: Uint8Array,
+  tags: Readonly<Record<string, string>>,
+): void {
+  for (const [key, value] of Object.entries(tags)) {
+    database.run('INSERT INTO tag (key, value, id) VALUES (?, ?, ?)', key, value, id);
+    counters.countTag(key, value, 1);
+  }
 }

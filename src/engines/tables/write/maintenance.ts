@@ -1,8 +1,9 @@
 import { lastTombstone } from '../read/expired.js';
 import { trendHours } from '../read/failures.js';
+import { compareEnds, type EndedRow } from '../schema/rows.js';
 import { hasEnded, stateCode } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
-import { deleteTask } from './commands.js';
+import { type DeletedTask, deleteTask } from './commands.js';
 import type { Transaction } from './transaction.js';
 
 /** Maximum number of failure groups. Beyond it, groups without any stored task are dropped. */
@@ -20,28 +21,24 @@ export function prune(
 ): number {
   const { database, counters } = transaction;
   counters.writeTaskCounts();
-  const ended = Number(
-    database.get(`SELECT coalesce(sum(n), 0) AS n FROM task_count WHERE ${hasEnded}`)?.n,
+  const ended = database.value<number>(
+    `SELECT coalesce(sum(n), 0) FROM task_count WHERE ${hasEnded}`,
   );
   const beyond = keep === null ? 0 : Math.max(0, ended - keep);
   const before = endedBefore ?? 0;
-  const { success, failed, interrupted, cancelled } = stateCode;
-  const oldest = [success, failed, interrupted, cancelled]
+  const oldest = Object.values(stateCode)
+    .filter((status) => status > stateCode.running)
     .flatMap((status) =>
-      database.all(
+      database.all<DeletedTask & EndedRow>(
         `SELECT rowid, id, partition, status, searchable, fingerprint, ended_at FROM task
           WHERE status = ? AND ${hasEnded} ORDER BY ended_at, id LIMIT ?`,
         status,
         limit,
       ),
     )
-    .sort(
-      (a, b) =>
-        Number(a.ended_at) - Number(b.ended_at) ||
-        Buffer.compare(a.id as Uint8Array, b.id as Uint8Array),
-    )
+    .sort(compareEnds)
     .slice(0, limit);
-  const doomed = oldest.filter((row, index) => index < beyond || Number(row.ended_at) < before);
+  const doomed = oldest.filter((row, index) => index < beyond || (row.ended_at ?? 0) < before);
   for (const row of doomed) deleteTask(transaction, row);
   if (doomed.length > 0) trimTombstones(transaction);
   counters.writeCounts();
@@ -55,12 +52,11 @@ export function prune(
  * it is short.
  */
 function dropFailureGroups({ database }: Transaction, before: number): void {
-  const { n } =
-    database.get(
-      'SELECT count(*) AS n FROM (SELECT 1 FROM failure_group LIMIT ?)',
-      maxFailureGroups + 1,
-    ) ?? {};
-  const until = Number(n) > maxFailureGroups ? Number.MAX_SAFE_INTEGER : before;
+  const n = database.value<number>(
+    'SELECT count(*) FROM (SELECT 1 FROM failure_group LIMIT ?)',
+    maxFailureGroups + 1,
+  );
+  const until = n > maxFailureGroups ? Number.MAX_SAFE_INTEGER : before;
   database.run(
     `DELETE FROM failure_group WHERE fingerprint IN (
        SELECT fingerprint FROM (SELECT fingerprint FROM failure_group WHERE last_at < ?
@@ -80,6 +76,15 @@ function trimTombstones({ database }: Transaction): void {
   database.run("UPDATE meta SET value = max(value, ?) WHERE key = 'first_rev'", last);
 }
 
+/** A failed task whose words are not in the word index. */
+interface Unindexed {
+  rowid: number;
+  name: string;
+  error_name: string | null;
+  error_message: string | null;
+  tags: string | null;
+}
+
 /**
  * Adds failures to the word index. This runs some time after the failures, so that it does not slow
  * them down.
@@ -92,7 +97,7 @@ export function makeSearchable(
   const { database } = transaction;
   dropFailureGroups(transaction, 0);
   dropHours(transaction, at);
-  const rows = database.all(
+  const rows = database.all<Unindexed>(
     `SELECT rowid, (SELECT name FROM partition
       WHERE partition.id = task.partition) AS name, error_name, error_message, tags
      FROM task WHERE searchable = 0 LIMIT ?`,
@@ -102,8 +107,8 @@ export function makeSearchable(
     const words = [row.name, row.error_name, row.error_message, row.tags]
       .filter((text) => text !== null)
       .join(' ');
-    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.rowid ?? null, words);
-    database.run('UPDATE task SET searchable = 1 WHERE rowid = ?', row.rowid ?? null);
+    database.run('INSERT INTO failure (rowid, words) VALUES (?, ?)', row.rowid, words);
+    database.run('UPDATE task SET searchable = 1 WHERE rowid = ?', row.rowid);
   }
   return rows.length;
 }
@@ -133,13 +138,13 @@ export function dropExpired(
     at,
     limit,
   );
-  const keys = Number(database.get('SELECT changes() AS n')?.n);
+  const keys = database.value<number>('SELECT changes()');
   database.run(
     'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? LIMIT ?)',
     at,
     limit,
   );
-  const values = Number(database.get('SELECT changes() AS n')?.n);
+  const values = database.value<number>('SELECT changes()');
   trimTombstones(transaction);
   return keys + values;
 }

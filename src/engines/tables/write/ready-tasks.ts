@@ -1,4 +1,5 @@
-import type { Database, Row } from '../schema/database.js';
+import type { Database } from '../schema/database.js';
+import { packing } from '../schema/packing.js';
 import { stateCode } from '../schema/states.js';
 import type { Claim } from './batch.js';
 import type { Transaction } from './transaction.js';
@@ -16,12 +17,23 @@ export interface Ready {
   bytes: number;
   /** The id of its partition. */
   partition: number;
-  name: string;
-  queue: string;
 }
 
+const ready = packing<Ready>({
+  rowid: 'rowid',
+  id: 'hex(id)',
+  priority: 'priority',
+  deadlineAt: 'deadline_at',
+  fingerprint: 'fingerprint',
+  bytes: 'bytes',
+  partition: 'partition',
+});
+
 /** The partition that tasks are read from. */
-type Partition = Pick<Ready, 'partition' | 'name' | 'queue'>;
+interface Partition {
+  partition: number;
+  name: string;
+}
 
 /** The fields that decide which of two tasks runs first. */
 type Head = Pick<Ready, 'priority' | 'id'>;
@@ -52,8 +64,8 @@ const maxUnstored = 20;
  * statement again. That takes several times as long as the query.
  */
 const columns =
-  'partition.id AS partition, partition.name, partition.queue, partition.ready_priority AS ' +
-  'priority, hex(partition.ready_id) AS id';
+  'partition.id AS partition, partition.name, partition.ready_priority AS priority, ' +
+  'hex(partition.ready_id) AS id';
 const anyReady = `SELECT ${columns} FROM partition INDEXED BY partition_ready WHERE paused = 0
   AND ready_id IS NOT NULL LIMIT ? + 0`;
 const readyOfNames = `
@@ -135,13 +147,13 @@ class Room {
  */
 function runningByName({ database, counters }: Transaction): Map<string, number> {
   counters.writeTaskCounts();
-  const rows = database.all(
+  const rows = database.all<{ name: string; n: number }>(
     `SELECT name, sum(n) AS n FROM task_count
       CROSS JOIN partition ON partition.id = task_count.partition
         WHERE task_count.status = ${stateCode.running}
       GROUP BY name`,
   );
-  return new Map(rows.map(({ name, n }) => [String(name), Number(n)]));
+  return new Map(rows.map(({ name, n }) => [name, n]));
 }
 
 /**
@@ -152,13 +164,9 @@ function readyPartitions(
   database: Database,
   { room, limit, without }: Sought,
 ): (Partition & Head)[] {
-  let rows = database.all(anyReady, pageSize) as unknown as (Partition & Head)[];
+  let rows = database.all<Partition & Head>(anyReady, pageSize);
   if (rows.length === pageSize)
-    rows = database.all(
-      readyOfNames,
-      JSON.stringify(room.names()),
-      limit + without.size,
-    ) as unknown as (Partition & Head)[];
+    rows = database.all(readyOfNames, JSON.stringify(room.names()), limit + without.size);
   return rows.filter(({ partition, name }) => !without.has(partition) && room.left(name) > 0);
 }
 
@@ -173,11 +181,11 @@ function streamsOf(
   limit: number,
 ): Stream[] {
   if (partitions.length === 0) return [];
-  const rows = database.all(
-    `SELECT id AS partition, name, queue FROM partition WHERE id IN (SELECT value FROM json_each(?))
+  const rows = database.all<Partition>(
+    `SELECT id AS partition, name FROM partition WHERE id IN (SELECT value FROM json_each(?))
       AND paused = 0`,
     JSON.stringify(partitions),
-  ) as unknown as Partition[];
+  );
   return rows
     .filter(({ name }) => room.left(name) > 0)
     .map((partition) => new Stream(database, partition))
@@ -268,27 +276,18 @@ class Stream {
 
   #readPart(wanted: number): void {
     const size = Math.max(smallestPart, wanted, this.#read);
-    this.#part = readyOf(this.#database, this.#partition, size, this.#read);
+    this.#part = readyOf(this.#database, this.#partition.partition, size, this.#read);
     this.#next = 0;
     this.#read += this.#part.length;
     this.#hasMore = this.#part.length === size;
   }
 }
 
-/**
- * Reads ready tasks of a partition as one JSON text, because the driver returns one text faster
- * than many values.
- */
-function readyOf(
-  database: Database,
-  { partition, name, queue }: Partition,
-  limit: number,
-  offset: number,
-): Ready[] {
-  const row: Row | undefined = database.get(
-    `SELECT json_group_array(json_array(rowid, hex(id), priority, deadline_at, fingerprint,
-      bytes)) AS ready FROM (
-       SELECT rowid, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes
+/** Reads ready tasks of a partition as one JSON text. */
+function readyOf(database: Database, partition: number, limit: number, offset: number): Ready[] {
+  const tasks = database.value<string>(
+    `SELECT json_group_array(${ready.sql}) FROM (
+       SELECT rowid, id, priority, deadline_at, fingerprint, octet_length(args) AS bytes, partition
          FROM task INDEXED BY task_ready
        WHERE partition = ? AND status = ${stateCode.pending} AND ready_at IS NULL
          ORDER BY priority DESC, id
@@ -297,23 +296,5 @@ function readyOf(
     limit,
     offset,
   );
-  const tasks = JSON.parse(String(row?.ready)) as [
-    number,
-    string,
-    number,
-    number | null,
-    string | null,
-    number,
-  ][];
-  return tasks.map(([rowid, id, priority, deadlineAt, fingerprint, bytes]) => ({
-    rowid,
-    id,
-    priority,
-    deadlineAt,
-    fingerprint,
-    bytes,
-    partition,
-    name,
-    queue,
-  }));
+  return ready.parseList(tasks);
 }

@@ -45,7 +45,7 @@ export class Rollups {
 
   /** Adds statistics to the stored rollup of a level and a time. */
   addTo(level: Level, at: number, partition: number, stats: EndedStats): void {
-    const stored = this.#database.get(
+    const stored = this.#database.value<string | undefined>(
       'SELECT stats FROM rollup WHERE level = ? AND at = ? AND partition = ?',
       level,
       at,

@@ -1,10 +1,16 @@
 import { isEnded } from '../../../tasks/states.js';
 import { maxPausedQueues } from '../../paused-queues.js';
-import type { Database, Row } from '../schema/database.js';
-import { idBytes, isUndefined } from '../schema/rows.js';
+import type { Database } from '../schema/database.js';
+import { idBytes, isUndefined, type ScheduleRow } from '../schema/rows.js';
+import { stateOf } from '../schema/states.js';
+import type { SummaryRow } from '../schema/summaries.js';
 import type { WriteOf } from './batch.js';
-import { packedAt } from './packed-tasks.js';
-import { statusOf, summaryRow, type Transaction } from './transaction.js';
+import { newTask } from './packed-tasks.js';
+import { summaryRow, type Transaction } from './transaction.js';
+
+function scheduleOf(database: Database, name: string): ScheduleRow | undefined {
+  return database.get('SELECT * FROM schedule WHERE name = ?', name);
+}
 
 /**
  * Stores a schedule. Its planned run is kept, unless the rule has changed or no run was planned.
@@ -13,9 +19,8 @@ export function plan(
   { database }: Transaction,
   { name, task, rule, template, nextAt }: WriteOf<'plan'>,
 ): undefined {
-  const planned = database.get('SELECT rule, next_at FROM schedule WHERE name = ?', name);
-  const kept =
-    planned?.rule === rule && typeof planned.next_at === 'number' ? planned.next_at : nextAt;
+  const planned = scheduleOf(database, name);
+  const kept = (planned?.rule === rule ? planned.next_at : null) ?? nextAt;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE
@@ -25,7 +30,7 @@ export function plan(
     name,
     task,
     rule,
-    JSON.stringify(template.values),
+    JSON.stringify(template),
     kept,
   );
   return undefined;
@@ -56,15 +61,12 @@ export function restartInterval(
 export function fire(
   transaction: Transaction,
   { name, dueAt, nextAt, overlap, skip, newId, at }: WriteOf<'fire'>,
-): Row | undefined {
+): SummaryRow | undefined {
   const { database } = transaction;
-  const schedule = database.get(
-    'SELECT name, template, next_at, paused_at, last_id FROM schedule WHERE name = ?',
-    name,
-  );
+  const schedule = scheduleOf(database, name);
   if (!schedule || schedule.next_at !== dueAt || schedule.paused_at !== null) return undefined;
   database.run('UPDATE schedule SET next_at = ? WHERE name = ?', nextAt, name);
-  if (!skip && (overlap || hasEnded(transaction, schedule)))
+  if (!skip && (overlap || hasEnded(database, schedule.last_id)))
     return make(transaction, schedule, newId, at);
   database.run('UPDATE schedule SET skipped = skipped + 1 WHERE name = ?', name);
   return undefined;
@@ -74,37 +76,42 @@ export function fire(
 export function runSchedule(
   transaction: Transaction,
   { name, newId, at }: WriteOf<'runSchedule'>,
-): Row | undefined {
-  const schedule = transaction.database.get(
-    'SELECT name, template FROM schedule WHERE name = ?',
-    name,
-  );
+): SummaryRow | undefined {
+  const schedule = scheduleOf(transaction.database, name);
   return schedule && make(transaction, schedule, newId, at);
 }
 
 /** Creates a task from the template of a schedule, with times that count from now. */
-function make(transaction: Transaction, { name, template }: Row, newId: string, at: number): Row {
+function make(
+  transaction: Transaction,
+  { name, template }: ScheduleRow,
+  newId: string,
+  at: number,
+): SummaryRow {
   const { database, inserter } = transaction;
-  const values = JSON.parse(String(template)) as (string | number | null)[];
-  const [runAt, deadlineAt] = [values[packedAt.runAt], values[packedAt.deadlineAt]];
-  values[packedAt.id] = newId;
-  values[packedAt.runAt] = at;
-  if (typeof deadlineAt === 'number') values[packedAt.deadlineAt] = at + deadlineAt - Number(runAt);
-  inserter.add({ values }, at);
+  const values: (string | number | null)[] = JSON.parse(template);
+  const { runAt, deadlineAt } = newTask.unpack(values);
+  const { at: position } = newTask;
+  values[position.id] = newId;
+  values[position.runAt] = at;
+  if (deadlineAt !== null) values[position.deadlineAt] = at + deadlineAt - runAt;
+  inserter.add([values], at);
   inserter.flush();
   database.run(
     'UPDATE schedule SET last_at = ?, last_id = ? WHERE name = ?',
     at,
     idBytes(newId),
-    name ?? null,
+    name,
   );
-  const made = database.get('SELECT rowid FROM task WHERE id = ?', idBytes(newId));
-  return summaryRow(transaction, Number(made?.rowid));
+  return summaryRow(
+    transaction,
+    database.value('SELECT rowid FROM task WHERE id = ?', idBytes(newId)),
+  );
 }
 
-function hasEnded({ database }: Transaction, { last_id: id }: Row): boolean {
-  const last = id && database.get('SELECT status FROM task WHERE id = ?', id);
-  return !last || isEnded(statusOf(last));
+function hasEnded(database: Database, id: Uint8Array | null): boolean {
+  const last = id && database.value<number | undefined>('SELECT status FROM task WHERE id = ?', id);
+  return typeof last !== 'number' || isEnded(stateOf(last));
 }
 
 /**
@@ -145,7 +152,7 @@ export function pauseSchedule(
   { database }: Transaction,
   { name, paused, by, reason, at }: WriteOf<'pauseSchedule'>,
 ): boolean {
-  const schedule = database.get('SELECT paused_at FROM schedule WHERE name = ?', name);
+  const schedule = scheduleOf(database, name);
   if (!schedule) return false;
   if (paused && schedule.paused_at === null)
     database.run(
@@ -165,9 +172,9 @@ export function removeSchedule(
   { database }: Transaction,
   { name, at }: WriteOf<'removeSchedule'>,
 ): 'removed' | 'defined' | 'unknown' {
-  const schedule = database.get('SELECT undefined_at FROM schedule WHERE name = ?', name);
+  const schedule = scheduleOf(database, name);
   if (!schedule) return 'unknown';
-  if (!isUndefined(schedule, at)) return 'defined';
+  if (!isUndefined(schedule.undefined_at, at)) return 'defined';
   database.run('DELETE FROM schedule WHERE name = ?', name);
   return 'removed';
 }

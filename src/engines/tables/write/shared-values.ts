@@ -21,14 +21,14 @@ export function increment(
   transaction: Transaction,
   { key, expiresAt, at }: WriteOf<'increment'>,
 ): number {
-  const row = transaction.database.get(
+  const row = transaction.database.get<{ value: string; expires_at: number }>(
     'SELECT value, expires_at FROM shared WHERE key = ? AND expires_at > ?',
     key,
     at,
   );
-  const stored: unknown = row && JSON.parse(String(row.value));
+  const stored: unknown = row && JSON.parse(row.value);
   const value = (typeof stored === 'number' ? stored : 0) + 1;
-  put(transaction, key, JSON.stringify(value), row ? Number(row.expires_at) : expiresAt, at);
+  put(transaction, key, JSON.stringify(value), row?.expires_at ?? expiresAt, at);
   return value;
 }
 
@@ -36,12 +36,12 @@ export function replace(
   transaction: Transaction,
   { key, before, value, expiresAt, at }: WriteOf<'replace'>,
 ): boolean {
-  const row = transaction.database.get(
+  const stored = transaction.database.value<string | undefined>(
     'SELECT value FROM shared WHERE key = ? AND expires_at > ?',
     key,
     at,
   );
-  if ((row?.value ?? null) !== before) return false;
+  if ((stored ?? null) !== before) return false;
   if (value === null) transaction.database.run('DELETE FROM shared WHERE key = ?', key);
   else put(transaction, key, value, expiresAt, at);
   return true;
@@ -73,8 +73,9 @@ export function append(
   { database }: Transaction,
   { log, entry, expiresAt, at }: WriteOf<'append'>,
 ): undefined {
-  const last = Number(
-    database.get('SELECT max(n) AS n FROM shared_log WHERE log = ?', log)?.n ?? 0,
+  const last = database.value<number>(
+    'SELECT coalesce(max(n), 0) FROM shared_log WHERE log = ?',
+    log,
   );
   database.run(
     'INSERT INTO shared_log (log, n, entry, expires_at) VALUES (?, ?, ?, ?)',

@@ -1,4 +1,4 @@
-import { levels, startOf } from '../../ended-stats.js';
+import { type Level, levels, startOf } from '../../ended-stats.js';
 import { keptFrom, keptSince, noQueue, readStats } from '../read/statistics.js';
 import { inAnyState } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
@@ -36,7 +36,7 @@ function drop(
     before,
     limit,
   );
-  const dropped = Number(database.get('SELECT changes() AS n')?.n);
+  const dropped = database.value<number>('SELECT changes()');
   if (dropped > 0)
     database.run('UPDATE meta SET value = max(value, ?) WHERE key = ?', before, keptSince[level]);
   return dropped;
@@ -55,7 +55,7 @@ export function dropPartitions(
   counters.writeTaskCounts();
   rollups.write();
   failures.write();
-  const rows = database.all(
+  const rows = database.all<Partition & { gone: number }>(
     `SELECT id, name, active_at, active_at < ? AND queue <> ? AND NOT EXISTS (
        SELECT 1 FROM task_count WHERE ${inAnyState}
          AND task_count.partition = partition.id) AS gone
@@ -66,12 +66,8 @@ export function dropPartitions(
     limit,
   );
   const moved: [from: number, to: number][] = [];
-  for (const { id, name, active_at: activeAt, gone } of rows)
-    if (gone === 1)
-      moved.push([
-        Number(id),
-        dissolve(transaction, { id: Number(id), name: String(name), activeAt: Number(activeAt) }),
-      ]);
+  for (const { gone, ...partition } of rows)
+    if (gone === 1) moved.push([partition.id, dissolve(transaction, partition)]);
   if (moved.length > 0) {
     database.run(
       `UPDATE failure_group SET partition = moved.value ->> 1 FROM json_each(?) AS moved
@@ -80,7 +76,19 @@ export function dropPartitions(
     );
     counters.forgetPartitions();
   }
-  return rows.length < limit ? null : Number(rows.at(-1)?.id);
+  return rows.length < limit ? null : (rows.at(-1)?.id ?? null);
+}
+
+interface Partition {
+  id: number;
+  name: string;
+  active_at: number;
+}
+
+interface Rollup {
+  level: Level;
+  at: number;
+  stats: string;
 }
 
 /**
@@ -89,40 +97,26 @@ export function dropPartitions(
  */
 function dissolve(
   { database, counters, rollups }: Transaction,
-  partition: { id: number; name: string; activeAt: number },
+  { id, name, active_at: activeAt }: Partition,
 ): number {
-  const { id, name, activeAt } = partition;
   const to = counters.partition(name, noQueue);
-  const first = Number(
-    database.get("SELECT min(at) AS at FROM rollup WHERE level = 'day'")?.at ?? 0,
+  const first = database.value<number>(
+    "SELECT coalesce(min(at), 0) FROM rollup WHERE level = 'day'",
   );
-  const days = database.all(
+  const kept = database.all<Rollup>(
     `WITH RECURSIVE day (at) AS (SELECT ?1 UNION ALL SELECT at + ?2 FROM day WHERE at < ?3)
-     SELECT rollup.at, stats FROM day CROSS JOIN rollup ON level = 'day' AND rollup.at = day.at
+     SELECT level, rollup.at, stats FROM day CROSS JOIN rollup ON level = 'day'
+       AND rollup.at = day.at AND partition = ?4
+     UNION ALL SELECT level, at, stats FROM rollup WHERE level = 'all' AND at = 0
        AND partition = ?4`,
     first,
     levels.day,
     startOf('day', activeAt),
     id,
   );
-  const ever = database.all(
-    "SELECT at, stats FROM rollup WHERE level = 'all' AND at = 0 AND partition = ?",
-    id,
-  );
-  const parts = [
-    { level: 'day', rows: days },
-    { level: 'all', rows: ever },
-  ] as const;
-  for (const { level, rows } of parts) {
-    for (const row of rows) {
-      rollups.addTo(level, Number(row.at), to, readStats(row));
-      database.run(
-        'DELETE FROM rollup WHERE level = ? AND at = ? AND partition = ?',
-        level,
-        row.at ?? 0,
-        id,
-      );
-    }
+  for (const { level, at, stats } of kept) {
+    rollups.addTo(level, at, to, readStats(stats));
+    database.run('DELETE FROM rollup WHERE level = ? AND at = ? AND partition = ?', level, at, id);
   }
   database.run('DELETE FROM partition WHERE id = ?', id);
   return to;

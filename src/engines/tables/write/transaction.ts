@@ -1,7 +1,7 @@
 import type { TaskStatus } from '../../../tasks/types.js';
-import type { Database, Row } from '../schema/database.js';
-import { summaryColumns } from '../schema/rows.js';
+import type { Database } from '../schema/database.js';
 import { stateOf } from '../schema/states.js';
+import { type SummaryRow, summaryColumns } from '../schema/summaries.js';
 import type { Counters } from './counters.js';
 import type { Failures } from './failures.js';
 import type { Inserter } from './insert.js';
@@ -30,8 +30,8 @@ export function move(
 }
 
 /** Returns the summary row of a task. */
-export function summaryRow({ database }: Transaction, rowid: number): Row {
-  const row = database.get(`SELECT ${summaryColumns} FROM task WHERE rowid = ?`, rowid);
+export function summaryRow({ database }: Transaction, rowid: number): SummaryRow {
+  const row = database.get<SummaryRow>(`SELECT ${summaryColumns} FROM task WHERE rowid = ?`, rowid);
   if (!row) throw new Error(`task ${rowid} is gone within its own transaction`);
   return row;
 }
@@ -41,11 +41,11 @@ export function wantedRow(
   transaction: Transaction,
   rowid: number,
   status: TaskStatus,
-): Row | undefined {
+): SummaryRow | undefined {
   return transaction.wanted.has(status) ? summaryRow(transaction, rowid) : undefined;
 }
 
 /** Returns the state of a row. */
-export function statusOf(row: Row): TaskStatus {
+export function statusOf(row: { status: number }): TaskStatus {
   return stateOf(row.status);
 }

@@ -1,13 +1,5 @@
 import { type Database, rollBack, sqliteCode } from '../schema/database.js';
-import {
-  abandon,
-  finish,
-  handBack,
-  recover,
-  succeed,
-  writeLog,
-  writeProgress,
-} from './attempts.js';
+import { abandon, finish, handBack, recover, writeLog, writeProgress } from './attempts.js';
 import type {
   Batch,
   BatchResult,
@@ -37,6 +29,7 @@ import {
 } from './schedules.js';
 import { append, increment, replace, set } from './shared-values.js';
 import { dropPartitions, dropStatistics } from './statistics.js';
+import { succeed } from './succeed.js';
 import { type Transaction, wantedRow } from './transaction.js';
 
 /*

@@ -6,7 +6,7 @@ import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
-import { packTasks } from '../../../../src/engines/tables/write/packed-tasks.js';
+import { packTask } from '../../../../src/engines/tables/write/packed-tasks.js';
 import { Writer } from '../../../../src/engines/tables/write/writer.js';
 import type { Schedule } from '../../../../src/tasks/new-task.js';
 import { newTaskId } from '../../../../src/tasks/task-id.js';
@@ -161,7 +161,7 @@ describe('schedules', () => {
     const dueAt = at + 5;
     const plan = (nextAt: number): Write => ({
       ...{ kind: 'plan', name: 'often', task: 'tick', rule: schedule.rule, nextAt, at },
-      template: packTasks([schedule.prepare()]),
+      template: packTask(schedule.prepare()),
     });
     const fire = (): Write => ({
       ...{

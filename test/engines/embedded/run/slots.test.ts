@@ -38,7 +38,10 @@ describe('the slots of a process', () => {
       logger: recordingLogger().logger,
     });
     const begin = (rowid: number, attempt: number) =>
-      slots.run([rowid, `id-${rowid}`, 'task', 'default', null, attempt, 3, 3, 0, null, '[]']);
+      slots.run({
+        ...{ rowid, id: `id-${rowid}`, name: 'task', queue: 'default', tags: null, attempt },
+        ...{ tryNumber: attempt, logLines: 0, deadlineAt: null, args: '[]' },
+      });
     return { slots, signals, abandoned, begin };
   }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listTasks } from '../../../../src/engines/tables/read/listing.js';
 import { readMetrics, readStatsSnapshot } from '../../../../src/engines/tables/read/metrics.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
+import { claimedTask } from '../../../../src/engines/tables/schema/claimed-task.js';
 import {
   type Database,
   openDatabase,
@@ -85,7 +86,7 @@ beforeAll(async () => {
     };
     const result =
       n % 4 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-    for (const [rowid, , , , , attempt] of claimed)
+    for (const { rowid, attempt } of claimed.map(claimedTask.unpack))
       write({ kind: 'finish', rowid, owner: 'o', attempt, at: now + n, result });
   }
   write({ kind: 'makeSearchable', limit: 1000 });
@@ -248,7 +249,7 @@ describe('a list of rare tasks that is sorted by a value', () => {
       });
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
       // One state has many more tasks than a page examines, and the other has fewer.
-      const finishes = claimed.map(([rowid, , , , , attempt], index): Write => {
+      const finishes = claimed.map(claimedTask.unpack).map(({ rowid, attempt }, index): Write => {
         const failed = (batch + index) % 7 === 0;
         const ms = (index * 7919 + batch * 104_729) % 90_000;
         const result = failed

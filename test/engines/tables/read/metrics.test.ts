@@ -4,6 +4,7 @@ import {
   readMetrics,
   readStatsSnapshot,
 } from '../../../../src/engines/tables/read/metrics.js';
+import { claimedTask } from '../../../../src/engines/tables/schema/claimed-task.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
@@ -42,16 +43,18 @@ async function open(queues: number): Promise<Database> {
     const writes: Write[] = [{ kind: 'enqueue', tasks }];
     return writer.apply({ writes, claim: request, at: now, wanted: [] }).claimed;
   };
-  const writes = store(true).map(([rowid, , , , , attempt], n): Write => {
-    return {
-      kind: 'finish',
-      rowid,
-      owner: 'o',
-      attempt,
-      at: now + n,
-      result: { status: 'success' },
-    };
-  });
+  const writes = store(true)
+    .map(claimedTask.unpack)
+    .map(({ rowid, attempt }, n): Write => {
+      return {
+        kind: 'finish',
+        rowid,
+        owner: 'o',
+        attempt,
+        at: now + n,
+        result: { status: 'success' },
+      };
+    });
   writer.apply({ writes, claim: undefined, at: now, wanted: [] });
   store(false);
   return database;

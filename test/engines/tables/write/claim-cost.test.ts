@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { claimedTask } from '../../../../src/engines/tables/schema/claimed-task.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write } from '../../../../src/engines/tables/write/batch.js';
@@ -74,7 +75,7 @@ class Bench {
       at,
       wanted: [],
     });
-    return claimed.map(([rowid, , name, , , attempt]) => ({ rowid, name, attempt }));
+    return claimed.map(claimedTask.unpack);
   }
 
   finish(tasks: readonly { rowid: number; attempt: number }[]): void {

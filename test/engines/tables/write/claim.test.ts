@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { claimedTask } from '../../../../src/engines/tables/schema/claimed-task.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import { idOf } from '../../../../src/engines/tables/schema/rows.js';
@@ -55,7 +56,7 @@ describe('a claim', () => {
     return result;
   };
   const finish = (claimed: BatchResult['claimed'], retryIn?: number): Write[] =>
-    claimed.map(([rowid, , , , , attempt]) => {
+    claimed.map(claimedTask.unpack).map(({ rowid, attempt }) => {
       const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f' };
       return {
         kind: 'finish',
@@ -124,7 +125,7 @@ describe('a claim', () => {
           if (!together) apply(writes);
           const expected = together ? undefined : firstOf(limits, limit);
           const { claimed } = apply(together ? writes : [], request);
-          const ids = claimed.map(([, id]) => idOf(id));
+          const ids = claimed.map((row) => idOf(claimedTask.unpack(row).id));
           expect(ids).toEqual(expected ?? firstOf(limits, limit, ids));
           running = [...running, ...claimed];
           expectSums(database);
@@ -140,27 +141,27 @@ describe('a claim', () => {
     limit: number,
     taken: readonly string[] = [],
   ): string[] {
-    const rows = database.all(
+    const rows = database.all<{ id: Uint8Array; name: string; status: number }>(
       `SELECT task.id, name, status FROM task JOIN partition ON partition.id = task.partition
        WHERE queue NOT IN (SELECT queue FROM paused) AND ready_at IS NULL AND status IN (0, 1)
          ORDER BY priority DESC, task.id`,
     );
-    const runs = database.all(
+    const runs = database.all<{ id: Uint8Array; name: string }>(
       `SELECT task.id, name FROM task JOIN partition ON partition.id = task.partition
         WHERE status = 1`,
     );
     const room = new Map(limits);
     for (const { id, name } of runs) {
-      const left = room.get(String(name));
-      if (left !== undefined && !taken.includes(idOf(id))) room.set(String(name), left - 1);
+      const left = room.get(name);
+      if (left !== undefined && !taken.includes(idOf(id))) room.set(name, left - 1);
     }
     const found: string[] = [];
     for (const { id, name, status } of rows) {
       const wasReady = status === 0 || taken.includes(idOf(id));
-      if (!wasReady || found.length === limit || !limits.has(String(name))) continue;
-      const left = room.get(String(name)) ?? Number.POSITIVE_INFINITY;
+      if (!wasReady || found.length === limit || !limits.has(name)) continue;
+      const left = room.get(name) ?? Number.POSITIVE_INFINITY;
       if (left <= 0) continue;
-      if (left !== Number.POSITIVE_INFINITY) room.set(String(name), left - 1);
+      if (left !== Number.POSITIVE_INFINITY) room.set(name, left - 1);
       found.push(idOf(id));
     }
     return found;

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { startOf } from '../../../../src/engines/ended-stats.js';
 import { readHistograms, readMetrics } from '../../../../src/engines/tables/read/metrics.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
+import { claimedTask } from '../../../../src/engines/tables/schema/claimed-task.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
 import type { Write, Written } from '../../../../src/engines/tables/write/batch.js';
@@ -70,11 +71,13 @@ class Real {
     const error = { name: 'Error', message: 'no', stack: null, fingerprint: 'f'.repeat(16) };
     this.now += ms;
     this.write<'finish'>(
-      ...claimed.map(([rowid, , , , , attempt]): Extract<Write, { kind: 'finish' }> => {
-        const result =
-          rowid % 5 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
-        return { kind: 'finish', rowid, owner: 'o', attempt, at: this.now, result };
-      }),
+      ...claimed
+        .map(claimedTask.unpack)
+        .map(({ rowid, attempt }): Extract<Write, { kind: 'finish' }> => {
+          const result =
+            rowid % 5 === 0 ? { status: 'failed' as const, error } : { status: 'success' as const };
+          return { kind: 'finish', rowid, owner: 'o', attempt, at: this.now, result };
+        }),
     );
   }
 
