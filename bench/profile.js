@@ -3,9 +3,10 @@
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openDatabase } from '../dist/engines/tables/schema/database.js';
-import { layOut, prepareConnection } from '../dist/engines/tables/schema/layout.js';
-import { packTasks } from '../dist/engines/tables/write/batch.js';
+import { claimedTask } from '../dist/engines/tables/schema/claimed-task.js';
+import { openDatabase, prepareConnection } from '../dist/engines/tables/schema/database.js';
+import { layOut } from '../dist/engines/tables/schema/layout.js';
+import { packTasks } from '../dist/engines/tables/write/packed-tasks.js';
 import { Writer } from '../dist/engines/tables/write/writer.js';
 import { newTaskId } from '../dist/tasks/task-id.js';
 
@@ -67,6 +68,7 @@ async function profile(title, size, run, rounds) {
     exec: (sql) => timed(sql, () => database.exec(sql)),
     run: (sql, ...values) => timed(sql, () => database.run(sql, ...values)),
     get: (sql, ...values) => timed(sql, () => database.get(sql, ...values)),
+    value: (sql, ...values) => timed(sql, () => database.value(sql, ...values)),
     all: (sql, ...values) => timed(sql, () => database.all(sql, ...values)),
     close: () => database.close(),
   });
@@ -89,16 +91,16 @@ async function profile(title, size, run, rounds) {
       ...limits,
     };
   };
-  /** @type {readonly import('../dist/engines/tables/schema/rows.js').ClaimedRow[]} */ let claimed =
-    [];
+  /** @type {readonly import('../dist/engines/tables/schema/claimed-task.js').ClaimedRow[]} */
+  let claimed = [];
   const one = () => {
     const at = Date.now();
     const result = /** @type {const} */ ({ status: 'success', result: 'null' });
-    const ended = claimed.map((row) => ({
+    const ended = claimed.map(claimedTask.unpack).map(({ rowid, attempt }) => ({
       kind: /** @type {const} */ ('finish'),
-      rowid: row[0],
+      rowid,
       owner,
-      attempt: row[5],
+      attempt,
       at,
       result,
     }));

@@ -3,6 +3,7 @@ console.log(`Node ${process.versions.node}; the ratio is the median over interle
 console.log('| row | ours | peer | unit | ours ÷ peer |\n| --- | --- | --- | --- | --- |');
 await import('./tasks.js');
 await import('./profile.js');
+await import('./packing.js');
 await import('./reads.js');
 await import('./export.js');
 await import('./long-file.js');
