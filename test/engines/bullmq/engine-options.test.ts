@@ -153,7 +153,7 @@ describe('the options of bullmqEngine', () => {
       'a port out of range',
       { connection: { host: 'x', port: 70_000 } },
       'RangeError',
-      /^connection\.port.*65535/,
+      /^connection\.port.*65,535/,
     ],
     [
       'NaN as port',
@@ -191,13 +191,13 @@ describe('the options of bullmqEngine', () => {
       'a lock shorter than a reconnect',
       { connection: url, lockDuration: 4.9 },
       'RangeError',
-      /^lockDuration.*5 to 3600/,
+      /^lockDuration.*5 to 3,600/,
     ],
     [
       'a lock of a day',
       { connection: url, lockDuration: 86_400 },
       'RangeError',
-      /^lockDuration.*5 to 3600/,
+      /^lockDuration.*5 to 3,600/,
     ],
     [
       'NaN as lock duration',
@@ -215,7 +215,7 @@ describe('the options of bullmqEngine', () => {
       'a check every 10 ms',
       { connection: url, stalledInterval: 0.01 },
       'RangeError',
-      /^stalledInterval.*1 to 3600/,
+      /^stalledInterval.*1 to 3,600/,
     ],
     [
       'a retention of 0 days',
@@ -227,7 +227,7 @@ describe('the options of bullmqEngine', () => {
       'an infinite retention',
       { connection: url, retentionDays: Number.POSITIVE_INFINITY },
       'RangeError',
-      /^retentionDays.*36500/,
+      /^retentionDays.*36,500/,
     ],
     [
       'a fraction as retention count',
@@ -239,7 +239,7 @@ describe('the options of bullmqEngine', () => {
       'a retention count over the limit',
       { connection: url, retentionCount: 1e9 },
       'RangeError',
-      /^retentionCount.*10000000/,
+      /^retentionCount.*10,000,000/,
     ],
   ])('reject %s immediately', (_name, options, kind, message) => {
     const error = thrown(() => engineOf(options));

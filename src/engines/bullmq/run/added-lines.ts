@@ -31,21 +31,18 @@ export class AddedLines {
     this.#redis = redis;
   }
 
-  /**
-   * Returns the calls that add lines to the log of a job. Its key is `jobKey`. The text of the
-   * script is sent each time, so that all calls and the end of the attempt arrive in the order in
-   * which they are made here. A call that Redis has refused can be made again.
-   */
-  calls(jobKey: string, lines: readonly string[]): (() => Promise<unknown>)[] {
-    const calls: (() => Promise<unknown>)[] = [];
+  /** Adds lines to the log of a job. Its key is `jobKey`. */
+  async add(jobKey: string, lines: readonly string[]): Promise<void> {
+    const calls: Promise<unknown>[] = [];
     for (let from = 0; from < lines.length; from += maxLines) {
+      this.#calls += 1;
       const some = lines.slice(from, from + maxLines);
-      calls.push(() => {
-        this.#calls += 1;
-        const args = [this.#caller, this.#calls, ...some];
-        return this.#redis.eval(addLines, 2, jobKey, `${jobKey}:logs`, ...args);
-      });
+      // The text of the script is sent each time, so that all calls and the end of the attempt
+      // arrive in the order in which they are made here.
+      calls.push(
+        this.#redis.eval(addLines, 2, jobKey, `${jobKey}:logs`, this.#caller, this.#calls, ...some),
+      );
     }
-    return calls;
+    await Promise.all(calls);
   }
 }

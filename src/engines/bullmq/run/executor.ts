@@ -86,15 +86,16 @@ export class Executor {
 
   constructor(deps: ExecutorDeps) {
     this.#deps = deps;
-    const { redis, logger, changes, stuckChanged } = deps;
+    const { logger, changes, stuckChanged } = deps;
     this.#fetching = new RedisWork(logger, 'fetching tasks from Redis');
     this.#returned = new ReturnedJobs(logger);
     this.#output = new HandlerOutput({
-      ...{ redis, logger, changes },
+      logger,
+      changes,
       backend: (queue) => this.#workers.get(queue)?.worker.getBackend(),
     });
     this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
-    redis.on('ready', this.#reconnected);
+    deps.redis.on('ready', this.#reconnected);
   }
 
   /** The connection was made again, so answers may have been lost. */

@@ -311,9 +311,9 @@ export class TaskBackend extends WaitingBackend {
     return [];
   }
 
-  /** Returns the calls that add lines to the log of a job, unless it was removed. */
-  addingLines(jobId: string, lines: readonly string[]): (() => Promise<unknown>)[] {
-    return this.#lines.calls(this.toKey(jobId), lines);
+  /** Adds lines to the log of a job, unless it was removed. */
+  addLines(jobId: string, lines: readonly string[]): Promise<void> {
+    return this.#lines.add(this.toKey(jobId), lines);
   }
 
   override async updateProgress(
