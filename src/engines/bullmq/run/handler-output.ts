@@ -2,9 +2,10 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
+import { hasCode } from '../connection/redis-errors.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { jobProgress } from '../jobs/job-view.js';
-import type { Attempt } from './attempt.js';
+import type { Attempt, Progress } from './attempt.js';
 import type { TaskBackend } from './task-backend.js';
 
 /** Milliseconds for which log lines and progress are gathered before they are written. */
@@ -47,16 +48,23 @@ export class HandlerOutput {
     this.#writing.run(async () => {
       const texts = lines.map((line) => JSON.stringify({ ...line, attempt: attempt.attempt }));
       const written: Promise<unknown>[] = [backend.addLines(attempt.id, texts)];
-      if (progress) {
-        const change = { queue: attempt.queue, jobId: attempt.id, state: 'changed' } as const;
-        written.push(
-          backend
-            .updateProgress(attempt.id, jobProgress(progress))
-            .then(() => this.#deps.changes.soon(change)),
-        );
-      }
+      if (progress) written.push(this.#writeProgress(backend, attempt, progress));
       await Promise.all(written);
     });
+  }
+
+  async #writeProgress(backend: TaskBackend, attempt: Attempt, progress: Progress): Promise<void> {
+    for (let newest = progress; ; newest = attempt.lastProgress ?? newest) {
+      try {
+        await backend.updateProgress(attempt.id, jobProgress(newest));
+        break;
+      } catch (error) {
+        // ioredis sends the text of a script that Redis lacks only once, and Redis may drop it
+        // again.
+        if (!hasCode(error, 'NOSCRIPT')) throw error;
+      }
+    }
+    this.#deps.changes.soon({ queue: attempt.queue, jobId: attempt.id, state: 'changed' });
   }
 
   /** Writes all lines and progress that have not been written yet. */

@@ -53,39 +53,5 @@ import { gate, sleep, waitFor } from '../../../helpers/wait.js';
       await Promise.all(flushing);
     }
     for (const id of ids) expect(await written(id)).toEqual([0.5, all]);
-  }, 60_000);
-
-  it('are stored in order once the memory of Redis is no longer full', async () => {
-    const tasks = manager();
-    const { client } = forEach;
-    const [full, end] = [gate(), gate()];
-    const logged = gate();
-    const chatty = tasks.task('chatty', async () => {
-      taskLog('before');
-      await full.passed;
-      for (let n = 1; n <= 10; n++) {
-        taskLog(`line ${n}`);
-        taskProgress(n / 20);
-        await sleep(0.06);
-      }
-      logged.open();
-      await end.passed;
-    });
-    await tasks.start();
-    const id = await chatty.enqueue();
-    await waitFor(async () => (await tasks.logs(id, {})).length === 1);
-    await client.config('SET', 'maxmemory', '1');
-    full.open();
-    await logged.passed;
-    expect(await tasks.logs(id, {})).toHaveLength(1);
-    await client.config('SET', 'maxmemory', '0');
-    await waitFor(async () => (await tasks.logs(id, {})).length === 11, 20);
-    expect((await tasks.logs(id, {})).map(({ message }) => message)).toEqual([
-      'before',
-      ...Array.from({ length: 10 }, (_, n) => `line ${n + 1}`),
-    ]);
-    await waitFor(async () => (await tasks.get(id))?.progress === 0.5, 20);
-    end.open();
-    await waitFor(async () => (await tasks.get(id))?.status === 'success');
-  }, 60_000);
+  });
 });
