@@ -64,7 +64,7 @@ export function hasCode(thrown: unknown, ...codes: readonly RedisCode[]): boolea
  */
 function codeOf(error: unknown): string | undefined {
   if (!isError(error) || !isAnswer(error)) return undefined;
-  const message = error.message.replace(/^ERR Error running script .*@user_script: ?\d+: /s, '');
+  const message = error.message.replace(/^(ERR Error running script .*)?@user_script: ?\d+: /s, '');
   // Redis 6 and 7.0 give this error no code, because a script caused it.
   if (/^(ERR )?The user executing the script can't /.test(message)) return 'NOPERM';
   return /^-?([A-Z]+)\b/.exec(message)?.[1];

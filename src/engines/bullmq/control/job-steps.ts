@@ -217,8 +217,10 @@ function answerOf(
 ): StepAnswer {
   if (moved < 0)
     throw new Error(`BullMQ answered ${moved} to '${script}' of a job in state '${state}'`);
+  // BullMQ removes no job that is locked, such as one that another program has ended while it ran.
+  const isLocked = script === 'remove' && verdict === verdicts.taken && moved === 0;
   return {
-    done: verdict !== verdicts.refused,
+    done: verdict !== verdicts.refused && !isLocked,
     state: state as StepAnswer['state'],
     job: listedJob(jobId, row),
     bond: (bond as Bond) || undefined,

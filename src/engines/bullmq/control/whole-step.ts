@@ -3,7 +3,7 @@ import { listFields } from '../read/job-source.js';
 
 /** A script that is a part of a step, and what it gets. */
 export interface StepPart {
-  /** Another one for each text. */
+  /** Unique for each text. */
   name: string;
   text: string;
   keys: readonly ScriptValue[];
@@ -16,13 +16,13 @@ export interface StepParts {
   decide: StepPart;
   /** The script of BullMQ that moves the job if the verdict is {@link verdicts}`.taken`. */
   move?: StepPart | undefined;
-  /** What follows in any case. */
+  /** The script that runs last, whatever the verdict is. */
   record?: StepPart | undefined;
   /** Whether to read the job before the step, which removes it. */
   readsFirst: boolean;
   /**
-   * Whether Redis refuses the whole step if its memory is full. It would otherwise depend on the
-   * first write of the step, because Redis allows all writes that follow another one.
+   * Whether Redis refuses the whole step if its memory is full. Redis checks its memory only before
+   * the first write of a script, so the script begins with a write that needs memory.
    */
   needsMemory: boolean;
 }
@@ -50,9 +50,9 @@ export interface WholeStep {
 }
 
 /**
- * Makes one script of the scripts of a step, so that Redis executes either the whole step or
- * nothing of it, whenever it loses scripts. Each part is a function whose parameters are its own
- * `KEYS` and `ARGV`. `known`: the scripts that were made before, by the names of their parts.
+ * Combines the scripts of a step into one, so that a missing script cannot leave the step half
+ * done. Each part is a function whose parameters are its own `KEYS` and `ARGV`. `known`: a cache of
+ * combined scripts, by the names of their parts.
  */
 export function wholeStep(
   { decide, move, record, ...how }: StepParts,
@@ -79,7 +79,8 @@ export function wholeStep(
 
 /**
  * KEYS and ARGV: those of the parts one after the other, after the numbers of keys and arguments of
- * each part as JSON. If BullMQ's script fails, the record still follows, and says how far it came.
+ * each part as JSON. If BullMQ's script fails, the record still runs and stores what BullMQ has
+ * changed.
  */
 function wholeText(
   texts: readonly string[],
@@ -99,14 +100,15 @@ end
 local function read()
   return redis.call('HMGET', args[1][1] .. args[1][2], '${listFields.join("', '")}')
 end
--- This changes nothing.
+-- Changes nothing, but fails if the memory of Redis is full.
 if ${needsMemory} then redis.call('ZADD', keys[1][1], 'XX', 0, '') end
 local row = ${readsFirst} and read()
 local verdict = decide(keys[1], args[1])
 local isMoved, moved = true, 0
 if verdict[1] == ${verdicts.taken} then isMoved, moved = pcall(move, keys[2], args[2]) end
 record(keys[3], args[3])
-if not isMoved then error(moved, 0) end
+-- Redis 7 gives the error as a text or a table. error() would put ERR before its code.
+if not isMoved then return type(moved) == 'table' and moved or redis.error_reply(moved) end
 if type(moved) ~= 'number' then moved = 0 end
 return {verdict[1], verdict[2], verdict[3] or '', moved, row or read()}
 `;

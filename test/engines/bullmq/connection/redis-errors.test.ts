@@ -26,6 +26,7 @@ describe('the code of an error of Redis', () => {
       `${code} ${text} script: ${sha}, on @user_script:12.`,
       `${failed} @user_script: 12: ${code} ${text}`,
       `${failed} @user_script: 12: -${code} ${text}`,
+      `@user_script: 12: -${code} ${text}`,
       `${failed} ${code} ${text}`,
       `${failed} user_script:3: @user_script: 3: ${code} ${text}`,
     ];

@@ -512,6 +512,35 @@ describe('a deletion', () => {
   });
 });
 
+describe('a deletion that BullMQ refuses', () => {
+  afterEach(() => redis.config('SET', 'min-replicas-to-write', '0'));
+
+  async function cancelledTask(tasks: TaskManager): Promise<string> {
+    const id = await tasks.define('note').with({ runIn: 600 }).enqueue();
+    await tasks.control({ action: 'cancel', ids: [id] }, by);
+    return id;
+  }
+
+  it('is reported as a conflict if another program holds the lock of the job', async () => {
+    const tasks = manager();
+    const id = await cancelledTask(tasks);
+    await redis.set(`{${prefix}}:default:${id}:lock`, 'another', 'PX', 60_000);
+    const { results } = await tasks.control({ action: 'delete', ids: [id] }, by);
+    expect(results).toMatchObject([{ id, ok: false, code: 'TASK_STATE_CONFLICT' }]);
+    expect(await statusOf(tasks, id)).toBe('cancelled');
+  });
+
+  it('rejects with the code that Redis gave', async () => {
+    const tasks = manager();
+    const id = await cancelledTask(tasks);
+    await redis.config('SET', 'min-replicas-to-write', '1');
+    await expect(tasks.control({ action: 'delete', ids: [id] }, by)).rejects.toMatchObject({
+      code: 'ENGINE_UNAVAILABLE',
+      message: expect.stringContaining(': NOREPLICAS '),
+    });
+  });
+});
+
 describe('a command after Redis has lost its scripts', () => {
   it('has its usual effect, and deletes no waiting task', async () => {
     const tasks = manager();
