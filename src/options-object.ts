@@ -30,11 +30,10 @@ export function optionsObject<T extends object>(
     throw typeError(`${found} must be an object with any of: ${names.join(', ')}`);
   }
   const options = Object.create(null);
-  for (const [key, isEnumerable] of members) {
-    const name = String(key);
+  for (const [name, isData] of members) {
     if (names.includes(name))
       options[name] = readFrom(`the option ${name} of ${where}`, () => value[name as keyof T]);
-    else if (isEnumerable)
+    else if (isData)
       throw typeError(
         `${where} has no option ${quote(name)}.${didYouMean(name, names)} Its options: ` +
           `${names.join(', ')}`,
@@ -44,24 +43,36 @@ export function optionsObject<T extends object>(
 }
 
 /**
- * Returns the keys that an object has or inherits, and whether each is enumerable. Keys of
- * `Object.prototype` do not count, so that a polluted one sets no option. Returns `undefined` for
- * an object of a built-in kind: a promise or a Map has no keys, so everything that the user meant
- * to set would be left out.
+ * Returns the names that an object has or inherits, and whether each is data: enumerable, and no
+ * inherited function, because a method of a class is no option that the user meant to set. Names of
+ * `Object.prototype` do not count, so that a polluted one sets no option. Neither do symbols.
+ * Returns `undefined` for an object of a built-in kind: a promise or a Map has no names, so
+ * everything that the user meant to set would be left out.
  */
-export function membersOf(what: string, value: unknown): Map<PropertyKey, boolean> | undefined {
+export function membersOf(what: string, value: unknown): Map<string, boolean> | undefined {
   return readFrom(what, () => {
     if (typeof value !== 'object' || value === null || !isPlain(value)) return undefined;
-    const members = new Map<PropertyKey, boolean>();
-    for (let holder: object = value; ; ) {
-      for (const key of Reflect.ownKeys(holder))
-        if (!members.has(key))
-          members.set(key, Object.prototype.propertyIsEnumerable.call(holder, key));
-      const next: object | null = Object.getPrototypeOf(holder);
-      if (next === null || Object.getPrototypeOf(next) === null) return members;
-      holder = next;
+    const members = new Map<string, boolean>();
+    let holder: object | null = value;
+    while (holder !== null && (holder === value || !isObjectPrototype(holder))) {
+      for (const name of Object.getOwnPropertyNames(holder)) {
+        const found = Object.getOwnPropertyDescriptor(holder, name);
+        const isMethod = holder !== value && typeof found?.value === 'function';
+        if (!members.has(name)) members.set(name, found?.enumerable === true && !isMethod);
+      }
+      holder = Object.getPrototypeOf(holder);
     }
+    return members;
   });
+}
+
+/** Whether it is the `Object.prototype` of this realm or of another one. */
+function isObjectPrototype(holder: object): boolean {
+  return (
+    Object.getPrototypeOf(holder) === null &&
+    Object.hasOwn(holder, 'hasOwnProperty') &&
+    holder.constructor?.name === 'Object'
+  );
 }
 
 /** Whether it is an object of no built-in kind. An imported module counts as plain. */

@@ -49,16 +49,12 @@ function tags(name: string, value: Tags | undefined): Tags {
   if (value === undefined) return {};
   const members = membersOf(name, value);
   if (!members) throw wrongType(name, value, "an object of strings, such as { tenant: '7' }");
-  const keys = [...members].flatMap(([key, isEnumerable]) => (isEnumerable ? [key] : []));
-  const entries = keys.map((key): [PropertyKey, unknown] => [
-    key,
-    readFrom(name, () => value[key as string]),
-  ]);
+  const keys = [...members].flatMap(([key, isData]) => (isData ? [key] : []));
+  const entries = keys.map((key): [string, unknown] => [key, readFrom(name, () => value[key])]);
   if (entries.length > 32)
     throw rangeError(`${name} has ${entries.length} members; at most 32 are allowed`);
   for (const [key, member] of entries) {
-    if (typeof key !== 'string' || !label.pattern.test(key))
-      throw wrongType(`a key of ${name}`, key, label.accepted);
+    if (!label.pattern.test(key)) throw wrongType(`a key of ${name}`, key, label.accepted);
     if (typeof member !== 'string' || member.length > 256 || !tagText.test(member))
       throw wrongType(
         name.replace('tags', () => `tags.${safeText(key)}`),

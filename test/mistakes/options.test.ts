@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import { createClient } from '../../src/client/client.js';
 import { attachQueues, bullmqEngine, redisStore } from '../../src/engines/bullmq/index.js';
@@ -39,6 +40,11 @@ const given = <T>(value: unknown): T => value as T;
 function over<T>(required: T, options: unknown): T {
   if (options?.constructor !== Object) return options as T;
   return Object.defineProperties({ ...required }, Object.getOwnPropertyDescriptors(options));
+}
+
+/** Returns an object as of a class compiled to ES5: it inherits a method and `constructor`. */
+function compiledToEs5(members: object): object {
+  return Object.assign(Object.create({ load: noop, constructor: noop }), members);
 }
 
 /** Each function that takes options, and each option that has options itself. */
@@ -138,6 +144,8 @@ describe('the options of an object', () => {
     for (const retries of ['x', -1])
       for (const options of [
         Object.create({ retries }),
+        Object.create(Object.assign(Object.create(null), { retries })),
+        runInNewContext('Object.create({ retries })', { retries }),
         new (class {
           get retries() {
             return retries;
@@ -151,12 +159,37 @@ describe('the options of an object', () => {
         expect(errorOf(() => send(options))?.message).toMatch(/^retries of task 'send' is/);
   });
 
-  it('are refused if an unknown one is inherited or named by a symbol', () => {
-    for (const options of [Object.create({ retrys: 3 }), { [Symbol('retrys')]: 3 }])
+  it('may be inherited from a module', async () => {
+    const url: string = 'data:text/javascript,export const retries = -1';
+    const defaults: object = await import(url);
+    for (const options of [defaults, Object.create(defaults)])
+      expect(errorOf(() => send(options))?.message).toMatch(/^retries of task 'send' is -1/);
+  });
+
+  it('may be functions that are inherited', () => {
+    expect(errorOf(() => send(Object.create({ backoff: async () => 1 })))?.message).toMatch(
+      /^backoff of task 'send' is an async function/,
+    );
+  });
+
+  it('may have methods and symbols beside them', () => {
+    for (const options of [compiledToEs5({ retries: 2 }), { retries: 2, [Symbol('x')]: 3 }])
+      expect(errorOf(() => send(options))).toBeUndefined();
+  });
+
+  it('are refused if an unknown one is set or inherited', () => {
+    for (const options of [
+      { retrys: 3 },
+      { retrys: noop },
+      Object.create({ retrys: 3 }),
+      Object.create(Object.assign(Object.create(null), { retrys: 3 })),
+    ])
       expect(errorOf(() => send(options))?.message).toMatch(/has no option .*retrys/);
   });
 
   it('do not come from a polluted Object.prototype', () => {
+    const otherRealm = 'Object.prototype.retries = "x"; ({})';
+    expect(errorOf(() => send(runInNewContext(otherRealm)))).toBeUndefined();
     const polluted = Object.prototype as { retries?: unknown };
     polluted.retries = 'x';
     try {
@@ -225,9 +258,16 @@ describe('the message about an option', () => {
     expect(message({ tags })).toMatch(/^tags of task 'send' is a/);
   });
 
-  it('checks inherited tags and refuses a symbol', () => {
-    expect(message({ tags: { [Symbol('a')]: 'x' } })).toMatch(/^a key of tags .* is a symbol/);
-    expect(message({ tags: Object.create({ tenant: 7 }) })).toMatch(/^tags\.tenant of task/);
+  it('checks inherited tags', () => {
+    const bare = Object.assign(Object.create(null), { tenant: 7 });
+    for (const defaults of [{ tenant: 7 }, bare])
+      expect(message({ tags: Object.create(defaults) })).toMatch(/^tags\.tenant of task/);
+    expect(message({ tags: { tenant: noop } })).toMatch(/^tags\.tenant of task 'send' is a func/);
+  });
+
+  it('ignores methods and symbols beside tags', () => {
+    for (const tags of [compiledToEs5({ tenant: '7' }), { tenant: '7', [Symbol('a')]: 'x' }])
+      expect(message({ tags })).toBeUndefined();
   });
 
   it('refuses a logger without one of the four methods', () => {
