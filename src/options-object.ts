@@ -20,7 +20,7 @@ export function optionsObject<T extends object>(
 ): T {
   if (value === undefined) return Object.create(null);
   const names = known.map(String);
-  const members = membersOf(isOption ? where : `the options object of ${where}`, value);
+  const members = membersOf(isOption ? where : `the options of ${where}`, value);
   if (!members) {
     // The message shows the kind only, because a string in this place may be a password.
     const kind = kindOf(value);
@@ -89,6 +89,6 @@ export function readFrom<T>(what: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    throw typeError(`${what} throws an error when it is read`, { cause });
+    throw typeError(`reading ${what} threw an error`, { cause });
   }
 }

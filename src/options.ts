@@ -31,8 +31,8 @@ export function outOfRange(option: string, value: unknown, accepted: string): Ra
 }
 
 /**
- * Returns the error for an option that must be an object or a function. It names the kind alone: a
- * string in this place may be a password, or a URL with one.
+ * Returns the error for an option that must be an object or a function. It shows only the kind of
+ * the value: a string in this place may be a password, or a URL with one.
  */
 export function wrongKind(option: string, value: unknown, accepted: string): TypeError {
   return typeError(`${option} is ${kindOf(value)}; it must be ${accepted}`);

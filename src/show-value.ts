@@ -17,12 +17,13 @@ export function kindOf(value: unknown): string {
 
 function kindInWords(value: unknown): string {
   if (value === null) return 'null';
-  if (Array.isArray(value)) return `an array of length ${value.length}`;
+  if (Array.isArray(value))
+    return value.length === 0 ? 'an empty array' : `an array of length ${value.length}`;
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string';
   if (typeof value === 'function') return functionKind(value);
   if (typeof value === 'object') return objectKind(value);
   if (typeof value === 'bigint' || typeof value === 'symbol') return `a ${typeof value}`;
-  return String(value);
+  return grouped(value);
 }
 
 function objectKind(value: object): string {
@@ -74,8 +75,8 @@ export function quote(value: unknown): string {
 }
 
 /**
- * Returns the first 80 characters of a text. A text that looks like a URL is returned without its
- * user, password and query.
+ * Returns the first 80 characters of a text. In a text that looks like a URL, `***` replaces the
+ * user and password, and another `***` replaces the query.
  */
 export function safeText(value: string): string {
   const end = value.lastIndexOf('@') + 1;
@@ -84,7 +85,7 @@ export function safeText(value: string): string {
   return shown.replace(/(:\/\/.*?\?).+/s, '$1***');
 }
 
-/** Returns a number with its digits in groups, such as 100,000. */
-export function grouped(value: number): string {
-  return value.toLocaleString('en', { maximumFractionDigits: 20 });
+/** Returns a value as text, a number with its digits in groups, such as 100,000. */
+export function grouped(value: unknown): string {
+  return String(value).replace(/\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ','));
 }

@@ -1,4 +1,5 @@
 import { TaskflowError } from '../errors.js';
+import { grouped } from '../show-value.js';
 
 /**
  * How many queues can be paused before a queue that no task has used can no longer be paused.
@@ -12,7 +13,7 @@ export function tooManyPauses(queue: string): TaskflowError {
   return new TaskflowError(
     'INVALID_INPUT',
     `The queue '${queue}' cannot be paused: it has no tasks, and ` +
-      `${maxPausedQueues.toLocaleString('en')} queues are paused already. ` +
-      'Check its name, or resume queues that have no tasks.',
+      `${grouped(maxPausedQueues)} queues are already paused. Check the name, or resume a queue ` +
+      'that you no longer need to pause.',
   );
 }

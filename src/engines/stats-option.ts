@@ -1,5 +1,6 @@
 import { type Named, number, type OptionsOf, optionSet } from '../option-set.js';
 import { outOfRange } from '../options.js';
+import { grouped } from '../show-value.js';
 
 const days = { min: 1, max: 36_500, unit: 'days' };
 
@@ -30,7 +31,7 @@ export function statsOption(
     throw outOfRange(
       `${name}.hourDays`,
       hourDays,
-      `at least ${name}.minuteDays, which is ${minuteDays}`,
+      `at least ${name}.minuteDays, which is ${grouped(minuteDays)}`,
     );
   return { minutes: minuteDays * 86_400_000, hours: hourDays * 86_400_000 };
 }

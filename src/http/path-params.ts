@@ -14,8 +14,8 @@ export function pathParams(layer: Layer, path: string): Record<string, string> {
   } catch (cause) {
     throw new TaskflowError(
       'INVALID_INPUT',
-      'The path is not valid percent-encoded UTF-8. Encode each name in it as ' +
-        'encodeURIComponent does, so that % becomes %25.',
+      'The path is not valid percent-encoded UTF-8. Encode each name with encodeURIComponent, ' +
+        'which turns % into %25.',
       { cause },
     );
   }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
-import { quote } from '../show-value.js';
+import { grouped, quote } from '../show-value.js';
 import { isName, maxNameBytes, nameAccepted } from './names.js';
 import { isTaskId } from './task-id.js';
 import { readTime } from './time-text.js';
@@ -18,7 +18,7 @@ import { logLevels, type TaskStatus, taskStatuses } from './types.js';
 
 /** Returns the schema of a whole number within a range. */
 export const whole = (min: number, max: number) => {
-  const message = `must be a whole number from ${min} to ${max}`;
+  const message = `must be a whole number from ${grouped(min)} to ${grouped(max)}`;
   return z.int({ error: message }).min(min, { error: message }).max(max, { error: message });
 };
 
@@ -27,7 +27,7 @@ export const whole = (min: number, max: number) => {
  * contains one would match a shorter name.
  */
 export const words = (max: number) => {
-  const message = `must be a string of 1 to ${max.toLocaleString('en')} characters`;
+  const message = `must be a string of 1 to ${grouped(max)} characters`;
   return z
     .string({ error: message })
     .min(1, { error: message })
@@ -237,7 +237,7 @@ export const ids = (min: number, max: number) =>
       error: 'must be a list of ids of tasks',
     })
     .min(min, { error: 'must have at least one id' })
-    .max(max, { error: `must have at most ${max.toLocaleString('en')} ids` });
+    .max(max, { error: `must have at most ${grouped(max)} ids` });
 
 /** The id of one task. */
 export const taskId = z

@@ -18,7 +18,7 @@ import {
   wrongType,
 } from '../options.js';
 import { membersOf, readFrom } from '../options-object.js';
-import { functionKind, safeText } from '../show-value.js';
+import { functionKind, grouped, safeText } from '../show-value.js';
 
 /** Says how many seconds to wait before a retry. */
 export type Backoff = (tryNumber: number, error: unknown) => number;
@@ -52,7 +52,7 @@ function tags(name: string, value: Tags | undefined): Tags {
   const keys = [...members].flatMap(([key, isData]) => (isData ? [key] : []));
   const entries = keys.map((key): [string, unknown] => [key, readFrom(name, () => value[key])]);
   if (entries.length > 32)
-    throw rangeError(`${name} has ${entries.length} members; at most 32 are allowed`);
+    throw rangeError(`${name} has ${grouped(entries.length)} members; at most 32 are allowed`);
   for (const [key, member] of entries) {
     if (!label.pattern.test(key)) throw wrongType(`a key of ${name}`, key, label.accepted);
     if (typeof member !== 'string' || member.length > 256 || !tagText.test(member))

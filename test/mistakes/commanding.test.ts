@@ -97,7 +97,7 @@ describeMistakes('queries, commands and schedules', [
     () => manager().find(wrong({ from: 1_800_000_000_000 })),
     'TypeError',
     'INVALID_INPUT',
-    /^query\.from is 1800000000000.*Date/,
+    /^query\.from is 1,800,000,000,000.*Date/,
   ],
   [
     'an invalid Date',

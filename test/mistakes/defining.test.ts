@@ -469,7 +469,7 @@ describeMistakes('tasks', [
     () => send().with(wrong({ runAt: 1_800_000_000_000 })),
     'TypeError',
     'INVALID_INPUT',
-    /^runAt.*'send' is 1800000000000.*Date/,
+    /^runAt.*'send' is 1,800,000,000,000.*Date/,
   ],
   [
     'an invalid Date',

@@ -105,7 +105,7 @@ describe.each(Object.entries(factories))('the options of %s', (_name, call) => {
       };
       expect(errorOf(() => call(options as never))).toMatchObject({
         code: 'INVALID_INPUT',
-        message: expect.stringContaining(name),
+        message: expect.stringMatching(`^reading the option ${name} of .* threw an error$`),
       });
     }
   });
@@ -219,7 +219,15 @@ describe('the message about an option', () => {
     ['a bigint', () => message({ retries: 3n }), /is a bigint;/],
     ['a symbol', () => message({ retries: Symbol('x') }), /is a symbol;/],
     ['a value that is shortened', () => message({ queue: 'q'.repeat(200) }), /q…"; .*has 200$/],
-    ['a large number', () => message({ priority: 9e9 }), /from -1,000,000 to 1,000,000$/],
+    [
+      'a large number',
+      () => message({ priority: 9e9 }),
+      /is 9,000,000,000; .* from -1,000,000 to 1,000,000$/,
+    ],
+    ['a small number', () => message({ timeout: -1e-30 }), /is -1e-30;/],
+    ['a number of many digits', () => message({ timeout: 1e300 }), /is 1e\+300;/],
+    ['infinity', () => message({ timeout: Number.NEGATIVE_INFINITY }), /is -Infinity;/],
+    ['an empty array', () => message([]), /the options of task 'send' are an empty array; they/],
     ['ten years', () => message({ timeout: 0 }), /315,360,000 \(ten years\)$/],
     [
       'an option that is no object',

@@ -1,10 +1,10 @@
 import { options } from 'preact';
 
-/** The longest time in milliseconds that a press holds renders back. */
+/** The longest time in milliseconds that a press delays renders. */
 const maxHold = 5000;
 
 /**
- * Holds renders back while the user presses a button or a link. A browser sends a click only if the
+ * Delays renders while the user presses a button or a link. A browser sends a click only if the
  * press and the release hit the same element. A banner that appeared in between would move the
  * element away, and the click would be lost.
  */
@@ -25,9 +25,13 @@ export function holdRendersDuringPress(): void {
     if (isPressed) held = render;
     else queueMicrotask(render);
   };
-  addEventListener('pointerdown', ({ target }) => {
-    // A link in a chart is an SVG element: the chart renders while the user selects a range.
-    isPressed = target instanceof Element && target.closest('button, a') instanceof HTMLElement;
+  addEventListener('pointerdown', ({ target, button }) => {
+    // Only the primary button clicks. A link in a chart is an SVG element: the chart renders while
+    // the user selects a range.
+    isPressed =
+      button === 0 &&
+      target instanceof Element &&
+      target.closest('button, a') instanceof HTMLElement;
     releaseIn(maxHold);
   });
   // The browser sends the click between the release and the next timer.

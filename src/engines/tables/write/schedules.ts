@@ -116,7 +116,7 @@ function hasEnded(database: Database, id: Uint8Array | null): boolean {
 
 /**
  * Pauses or resumes a queue. If the queue is already paused, the first pause is kept. Returns
- * whether it was done: see {@link maxPausedQueues}.
+ * `false` if {@link maxPausedQueues} refuses the pause.
  */
 export function pauseQueue(
   { database }: Transaction,
