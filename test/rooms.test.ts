@@ -4,9 +4,9 @@ import { describe, expect, it } from '@jest/globals';
 import { cyclesOf, importsIn } from './helpers/imports.js';
 
 /**
- * The rooms of the source, and the rooms that each may import besides itself. A room is a folder,
- * or a file at the top of `src`. `common` stands for the other files there, which every room may
- * import. `engines` stands for the files directly in that folder.
+ * Lists the rooms of the source and, for each room, the other rooms that it may import. A room is a
+ * folder, or a file at the top of `src`. `common` stands for the other files there, which every
+ * room may import. `engines` stands for the files directly in that folder.
  */
 const allowed: Record<string, readonly string[]> = {
   common: [],

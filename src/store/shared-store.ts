@@ -56,9 +56,9 @@ export interface SharedStore {
    */
   set(key: string, value: StoreValue, ttl: number): Promise<void>;
   /**
-   * Sets the value only if the present value is `before` (`undefined`: if there is none), in one
-   * atomic step for all processes. The value `undefined` deletes the entry without notifying
-   * watchers. Resolves to `false` if the present value is another one.
+   * Sets the value in one atomic step for all processes, but only if the present value is `before`.
+   * A `before` of `undefined` means that the key must have no value. The value `undefined` deletes
+   * the entry without notifying watchers. Resolves to `false` if the present value differs.
    *
    * `droppable` matters only to a store with a limited size. Such a store drops droppable entries
    * before any other entry. It rejects if every entry is droppable and none may be dropped yet.

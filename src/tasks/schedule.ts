@@ -52,8 +52,9 @@ export interface Recurrence {
   catchUp: boolean;
   overlap: boolean;
   /**
-   * Returns the first time after `from`, in Unix milliseconds, or `undefined` if there is none. An
-   * interval counts from the previous run, `last`, so that all processes compute the same time.
+   * Returns the first time after `from`, in Unix milliseconds, or `undefined` if the schedule never
+   * runs again. An interval counts from the previous run, `last`, so that all processes compute
+   * the same time.
    */
   next(from: number, last?: number): number | undefined;
 }

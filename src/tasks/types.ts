@@ -126,7 +126,7 @@ export interface TaskSummary {
   progress: number | null;
   /** The text that the handler reported with the progress, such as `1,200 of 3,000 rows`. */
   progressText?: string;
-  /** The error of the last attempt that ended with one; null if there is none. */
+  /** The error of the last failed attempt; null if no attempt has failed. */
   error: { name: string; message: string } | null;
   /** The fingerprint of the failure group of that error; null if there is no error. */
   fingerprint: string | null;
@@ -178,7 +178,7 @@ export interface TaskDetail extends TaskSummary {
   result: unknown;
   /** Why the result is left out, if it is. */
   resultOmitted?: string;
-  /** Stack of the last error; null if there is none. */
+  /** The stack of the last error; null without an error. */
   stack: string | null;
   /**
    * The id of the task from which this task was rerun, and of the task that is a rerun of this one.

@@ -281,9 +281,8 @@ describe('the other pages of the dashboard', () => {
     await waitFor(async () => (await tasks.aggregate('statsSnapshot')).counts.failed === 1);
     await board.signIn('?view=functions');
     const row = page.locator('tbody tr', { hasText: 'good' });
-    await row
-      .getByText('tag team:ops · 3 retries · after 1.0 s · × 2 · timeout 30.0 s · 7.0 s to stop')
-      .waitFor();
+    const retrying = '3 retries · after 1.0 s · × 2';
+    await row.getByText(`tag team:ops · ${retrying} · timeout 30.0 s · 7.0 s to stop`).waitFor();
     await eventually(async () =>
       expect(await row.locator('td[data-label="Success"]').textContent()).toBe('100 %'),
     );

@@ -124,7 +124,7 @@ const known: Readonly<Record<keyof AnyRedisOptions | 'url' | 'skipVersionCheck',
 const places = ['host', 'path', 'sentinels', 'url', 'Connector'] as const;
 
 const accepted =
-  'options of ioredis such as { host, port }, a redis:// or rediss:// URL, or a client of ioredis';
+  'ioredis options such as { host, port }, a redis:// or rediss:// URL, or an ioredis client';
 const acceptedUrl = 'a redis:// or rediss:// URL, such as redis://127.0.0.1:6379';
 
 /**

@@ -60,7 +60,7 @@ export function hasCode(thrown: unknown, ...codes: readonly RedisCode[]): boolea
  * Returns the code of an error, which is the first word of its message. If a command fails in a
  * script, Redis 6 puts the position in the script before it, and some codes begin with `-`:
  *
- * `ERR Error running script (call to f_…): @user_script:12: @user_script: 12: -OOM command not …`
+ * `ERR Error running script (call to f_…): @user_script:12: @user_script: 12: -OOM command …`
  */
 function codeOf(error: unknown): string | undefined {
   if (!isError(error) || !isAnswer(error)) return undefined;

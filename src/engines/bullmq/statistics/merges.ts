@@ -18,10 +18,10 @@ const keptNumber = 86_400_000;
  * lost, the script does nothing.
  *
  * @param text The script. `KEYS` and `ARGV` are those of the {@link Merge}. It calls `merged` with
- * a function that adds a new entry to the stored entry. The function gets the stored entry as a
- * table, or nil if there is none, and the new one as text. It passes each part of the stored entry
- * through `part` or `countsOf`, which leave out a part that cannot be read. `merged` returns
- * whether the function succeeded, and its results.
+ * a function that adds a new entry to the stored entry. The function gets two arguments: the stored
+ * entry, which is a table or nil, and the text of the new entry. It passes each part of the stored
+ * entry through `part` or `countsOf`, which leave out unreadable parts. `merged` returns whether
+ * the function succeeded, and its results.
  */
 export function mergeScript(text: string): RedisScript {
   return redisScript(`
