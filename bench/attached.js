@@ -81,7 +81,11 @@ async function timed(url) {
   return { ms: performance.now() - from, length };
 }
 
-/** @param {string} row @param {string} mine @param {string | undefined} peer */
+/**
+ * @param {string} row
+ * @param {string} mine
+ * @param {string | undefined} peer
+ */
 async function compare(row, mine, peer) {
   /** @type {{ ms: number, length: number }[][]} */
   const found = [[], []];
@@ -110,7 +114,8 @@ await compare('failures by cause', '/tasks/failures', undefined);
 
 /**
  * Milliseconds of this process's processor for each thousand jobs that run in another, over some
- * seconds. @param {number} seconds
+ * seconds.
+ * @param {number} seconds
  */
 async function cpuWhileJobsRun(seconds) {
   const before = process.cpuUsage();

@@ -75,8 +75,9 @@ const { port } = /** @type {import('node:net').AddressInfo} */ (server.address()
 const browser = await startChromium();
 
 /**
- * @param {string} path @param {number} height @param {string} shown a selector of what is on the
- * page once it has loaded
+ * @param {string} path
+ * @param {number} height
+ * @param {string} shown a selector of what is on the page once it has loaded
  */
 async function picturePage(path, height, shown) {
   const page = await browser.newPage({

@@ -60,8 +60,9 @@ const [our = '', their = ''] = await Promise.all(
 const browser = await startChromium();
 
 /**
- * Opens a page with an empty cache. @param {string} url @param {string} row a selector of what is
- * there when the first row is
+ * Opens a page with an empty cache.
+ * @param {string} url
+ * @param {string} row a selector of what is there when the first row is
  */
 async function open(url, row) {
   const context = await browser.newContext();
@@ -99,8 +100,9 @@ async function open(url, row) {
 }
 
 /**
- * How soon it is there for who comes again, with its files in the cache. @param
- * {import('playwright-core').Page} page @param {string} row
+ * How soon it is there for who comes again, with its files in the cache.
+ * @param {import('playwright-core').Page} page
+ * @param {string} row
  */
 async function openAgain(page, row) {
   const began = performance.now();
@@ -143,7 +145,8 @@ for (let round = 0; round < rounds; round++) {
 }
 
 /**
- * @param {string} row @param {'shown' | 'again' | 'sent' | 'requests' | 'nodes' | 'idle'} key
+ * @param {string} row
+ * @param {'shown' | 'again' | 'sent' | 'requests' | 'nodes' | 'idle'} key
  * @param {string} unit
  */
 function print(row, key, unit) {

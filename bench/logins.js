@@ -20,7 +20,9 @@ const port = Number(line);
 const keepAlive = new Agent({ keepAlive: true });
 
 /**
- * @param {string} path @param {import('node:http').RequestOptions} [options] @param {string} [body]
+ * @param {string} path
+ * @param {import('node:http').RequestOptions} [options]
+ * @param {string} [body]
  * @returns {Promise<{ status: number, cookies: string[], text: string, ms: number }>}
  */
 function ask(path, options = {}, body) {
@@ -49,8 +51,10 @@ function ask(path, options = {}, body) {
 }
 
 /**
- * @param {string} username @param {string} password @param {string} localAddress @param {string}
- * [cookie]
+ * @param {string} username
+ * @param {string} password
+ * @param {string} localAddress
+ * @param {string} [cookie]
  */
 function logIn(username, password, localAddress, cookie) {
   const body = new URLSearchParams({ username, password }).toString();

@@ -16,8 +16,8 @@ const long = join(folder, 'long.db');
 await makeHistory(long, ended, 0);
 
 /**
- * Tasks a second that a hundred callers store, and that are run to their end. @param {string}
- * database
+ * Tasks a second that a hundred callers store, and that are run to their end.
+ * @param {string} database
  */
 async function measure(database) {
   const tasks = new TaskManager({ database, logger: false, concurrency: 100 });

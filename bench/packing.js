@@ -33,14 +33,20 @@ const tasks = Array.from({ length: 5000 }, (_, n) => ({
 const write = { kind: /** @type {const} */ ('enqueue'), tasks: packTasks(tasks) };
 new Writer(database).apply({ writes: [write], claim: undefined, at, wanted: [] });
 
-/** Reads each column of each row by its name. @param {readonly Readonly<typeof columns>[]} rows */
+/**
+ * Reads each column of each row by its name.
+ * @param {readonly Readonly<typeof columns>[]} rows
+ */
 function use(rows) {
   let seen = 0;
   for (const row of rows) for (const name of names) if (row[name] !== null) seen += 1;
   return seen;
 }
 
-/** @param {number} rows @param {() => readonly Readonly<typeof columns>[]} read */
+/**
+ * @param {number} rows
+ * @param {() => readonly Readonly<typeof columns>[]} read
+ */
 const perSecond = (rows, read) => async () => {
   const passes = Math.ceil(50_000 / rows);
   const started = performance.now();

@@ -47,8 +47,10 @@ function disk() {
 }
 
 /**
- * @param {string} title @param {number} size Tasks of a commit. @param {boolean} run @param
- * {number} rounds
+ * @param {string} title
+ * @param {number} size Tasks of a commit.
+ * @param {boolean} run
+ * @param {number} rounds
  */
 async function profile(title, size, run, rounds) {
   const path = join(folder, `${size}-${run}.db`);
@@ -56,7 +58,11 @@ async function profile(title, size, run, rounds) {
   prepareConnection(database);
   layOut(database, path);
   /** @type {Map<string, number>} */ const spent = new Map();
-  /** @template T @param {string} sql @param {() => T} work */
+  /**
+   * @template T
+   * @param {string} sql
+   * @param {() => T} work
+   */
   const timed = (sql, work) => {
     const started = performance.now();
     const value = work();

@@ -14,8 +14,11 @@ const show = (/** @type {number} */ value) =>
   value.toLocaleString('en', { maximumFractionDigits: 1 });
 
 /**
- * @param {string} row @param {number[]} ours @param {number[]} theirs @param {string} peer @param
- * {string} unit
+ * @param {string} row
+ * @param {number[]} ours
+ * @param {number[]} theirs
+ * @param {string} peer
+ * @param {string} unit
  */
 function print(row, ours, theirs, peer, unit) {
   const ratio = median(ours.map((value, round) => value / (theirs[round] ?? 1)));
@@ -24,7 +27,11 @@ function print(row, ours, theirs, peer, unit) {
   );
 }
 
-/** @param {string[]} args @param {number} clients @param {RegExp} [at] */
+/**
+ * @param {string[]} args
+ * @param {number} clients
+ * @param {RegExp} [at]
+ */
 async function once(args, clients, at) {
   const load = await streamLoad(args, { clients, ...(at && { at }) });
   const measured = await load.measure(5);

@@ -9,7 +9,11 @@ import { median } from './lib/rounds.js';
 
 const rounds = Number(process.env.ROUNDS ?? 5);
 
-/** @param {number} callers @param {number} each @param {(n: number) => Promise<unknown>} call */
+/**
+ * @param {number} callers
+ * @param {number} each
+ * @param {(n: number) => Promise<unknown>} call
+ */
 async function together(callers, each, call) {
   await Promise.all(
     Array.from({ length: callers }, async () => {
@@ -18,14 +22,20 @@ async function together(callers, each, call) {
   );
 }
 
-/** @param {number} amount @param {() => Promise<unknown>} work */
+/**
+ * @param {number} amount
+ * @param {() => Promise<unknown>} work
+ */
 async function perSecond(amount, work) {
   const started = performance.now();
   await work();
   return amount / ((performance.now() - started) / 1000);
 }
 
-/** Resolves when it was called so many times. @param {number} times */
+/**
+ * Resolves when it was called so many times.
+ * @param {number} times
+ */
 function counter(times) {
   let left = times;
   /** @type {() => void} */ let resolve = () => {};
@@ -41,11 +51,16 @@ function counter(times) {
   return { done, count };
 }
 
-/** @param {number} amount @param {Contender} contender */
+/**
+ * @param {number} amount
+ * @param {Contender} contender
+ */
 const fewer = (amount, { slowness }) => Math.max(1, Math.round(amount / slowness));
 
 /**
- * Runs so many tasks of a hundred callers to their end. @param {Round} round @param {number} each
+ * Runs so many tasks of a hundred callers to their end.
+ * @param {Round} round
+ * @param {number} each
  */
 async function toDone(round, each) {
   const { count, done } = counter(100 * each);
@@ -57,8 +72,9 @@ async function toDone(round, each) {
 }
 
 /**
- * Milliseconds from an enqueue to the start of the handler, while nothing else runs. @param {Round}
- * round @param {number} times
+ * Milliseconds from an enqueue to the start of the handler, while nothing else runs.
+ * @param {Round} round
+ * @param {number} times
  */
 async function pickUps(round, times) {
   /** @type {(at: number) => void} */ let begun = () => {};

@@ -22,7 +22,10 @@ if (!esbuild) {
 
 /** @typedef {Map<string, Uint8Array>} Files by path */
 
-/** @param {import('esbuild').BuildOptions} options @returns {Promise<Uint8Array>} */
+/**
+ * @param {import('esbuild').BuildOptions} options
+ * @returns {Promise<Uint8Array>}
+ */
 async function bundle(options) {
   const { outputFiles } = await esbuild.build({
     ...options,
@@ -126,7 +129,10 @@ async function browserFiles() {
   const files = new Map();
   /** @type {Record<string, string>} */
   const manifest = {};
-  /** @param {string} file @param {Uint8Array} content */
+  /**
+   * @param {string} file
+   * @param {Uint8Array} content
+   */
   const add = async (file, content) => {
     files.set(join(assets, file), content);
     files.set(join(assets, `${file}.br`), await promisify(brotliCompress)(content));
@@ -147,7 +153,11 @@ async function browserFiles() {
   return files;
 }
 
-/** @param {string} folder @param {Files} files @param {(path: string) => boolean} isOurs */
+/**
+ * @param {string} folder
+ * @param {Files} files
+ * @param {(path: string) => boolean} isOurs
+ */
 async function install(folder, files, isOurs) {
   for (const [path, content] of files) {
     const present = await readFile(path).catch(() => undefined);

@@ -69,9 +69,15 @@ function mistakesIn(path) {
   const file = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true, kind);
   /** @type {Mistake[]} */
   const found = [];
-  /** @param {ts.Node} node @param {string} by */
+  /**
+   * @param {ts.Node} node
+   * @param {string} by
+   */
   const add = (node, by) => found.push({ path, start: node.getStart(file), end: node.end, by });
-  /** @param {ts.Node} node @returns {void} */
+  /**
+   * @param {ts.Node} node
+   * @returns {void}
+   */
   const visit = (node) => {
     // Types have no effect at run time.
     if (ts.isTypeNode(node) || ts.isInterfaceDeclaration(node)) return;

@@ -23,7 +23,11 @@ const app = spawn(process.execPath, ['examples/quickstart/app.js'], {
 const browser = await startChromium();
 const address = 'http://127.0.0.1:3170/tasks/dashboard';
 
-/** @param {'light' | 'dark'} colorScheme @param {number} width @param {number} height */
+/**
+ * @param {'light' | 'dark'} colorScheme
+ * @param {number} width
+ * @param {number} height
+ */
 async function signedIn(colorScheme, width, height) {
   const page = await browser.newPage({
     viewport: { width, height },
@@ -38,7 +42,10 @@ async function signedIn(colorScheme, width, height) {
   return page;
 }
 
-/** @param {import('playwright-core').Page} page @param {string} name */
+/**
+ * @param {import('playwright-core').Page} page
+ * @param {string} name
+ */
 async function take(page, name) {
   await setTimeout(700);
   await page.screenshot({ path: join(root, `docs/images/${name}.png`) });

@@ -27,7 +27,10 @@ const programs = [
 ];
 const missing = () => programs.filter(({ name }) => !onPath(name));
 
-/** @param {string} command @param {string[]} args */
+/**
+ * @param {string} command
+ * @param {string[]} args
+ */
 const run = (command, args) => {
   console.log(`> ${command} ${args.join(' ')}`);
   const { status } = spawnSync(command, args, {

@@ -129,7 +129,8 @@ export interface ManagerSettings
 }
 
 /**
- * Checks the options of a `TaskManager`. @throws TypeError or RangeError with code INVALID_INPUT.
+ * Checks the options of a `TaskManager`.
+ * @throws TypeError or RangeError with code INVALID_INPUT.
  */
 export function readManagerOptions(options: TaskManagerOptions = {}): ManagerSettings {
   const settings = managerOptions.read(options, { where: 'TaskManager' });

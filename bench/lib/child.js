@@ -7,7 +7,8 @@ import { atExit } from './at-exit.js';
 
 /**
  * Starts a program that calls `answer`, and waits until it is ready.
- * @param {URL} program @param {string[]} args
+ * @param {URL} program
+ * @param {string[]} args
  */
 export async function startChild(program, args) {
   const began = performance.now();

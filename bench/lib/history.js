@@ -2,7 +2,11 @@
 // hundred failed.
 import { TaskManager } from '../../dist/index.js';
 
-/** @param {string} database @param {number} ended @param {number} pending */
+/**
+ * @param {string} database
+ * @param {number} ended
+ * @param {number} pending
+ */
 export async function makeHistory(database, ended, pending) {
   const tasks = new TaskManager({ database, logger: false, concurrency: 2000 });
   const names = ['send_email', 'resize_image', 'charge_card'].map((name) =>

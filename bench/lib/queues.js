@@ -27,7 +27,10 @@ import { startRedis } from './redis.js';
  * @property {() => Promise<unknown>} close
  */
 
-/** On disk when the promise resolves. @returns {Contender} */
+/**
+ * On disk when the promise resolves.
+ * @returns {Contender}
+ */
 export function ours() {
   const { path: folder, remove } = temporaryFolder();
   let files = 0;
@@ -55,7 +58,10 @@ export function ours() {
   };
 }
 
-/** @param {'everysec' | 'always'} fsync @returns {Promise<Contender>} */
+/**
+ * @param {'everysec' | 'always'} fsync
+ * @returns {Promise<Contender>}
+ */
 export async function bullmq(fsync) {
   const redis = await startRedis(fsync);
   const connection = { host: '127.0.0.1', port: redis.port, maxRetriesPerRequest: null };

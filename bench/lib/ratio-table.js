@@ -15,24 +15,34 @@ import { median } from './rounds.js';
  * @property {Goal | undefined} [goal]
  */
 
-/** @param {number} ratio @returns {Goal} */
+/**
+ * @param {number} ratio
+ * @returns {Goal}
+ */
 export const atLeast = (ratio) => ({
   text: `≥ ${ratio} ×`,
   isMet: (found) => found.ratio >= ratio,
 });
-/** @param {number} ratio @returns {Goal} */
+/**
+ * @param {number} ratio
+ * @returns {Goal}
+ */
 export const atMost = (ratio) => ({ text: `≤ ${ratio} ×`, isMet: (found) => found.ratio <= ratio });
 /**
- * A limit that ours keeps in every round. @param {number} limit @param {string} unit @returns
- * {Goal}
+ * A limit that ours keeps in every round.
+ * @param {number} limit
+ * @param {string} unit
+ * @returns {Goal}
  */
 export const always = (limit, unit) => ({
   text: `always < ${limit.toLocaleString('en')} ${unit}`,
   isMet: (found) => found.worst < limit,
 });
 /**
- * A limit of ours, in the middle of all rounds. @param {number} limit @param {string} unit @returns
- * {Goal}
+ * A limit of ours, in the middle of all rounds.
+ * @param {number} limit
+ * @param {string} unit
+ * @returns {Goal}
  */
 export const below = (limit, unit) => ({
   text: `< ${limit} ${unit}`,
@@ -47,7 +57,9 @@ const show = (value) =>
   );
 
 /**
- * Prints a table. @param {{ mine: string, peer: string, ratio?: string }} names @param {Row[]} rows
+ * Prints a table.
+ * @param {{ mine: string, peer: string, ratio?: string }} names
+ * @param {Row[]} rows
  */
 export function printTable({ mine, peer, ratio = `${mine} ÷ ${peer}` }, rows) {
   const lines = rows.map(({ name, unit, goal, ...stats }) => {

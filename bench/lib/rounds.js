@@ -9,8 +9,9 @@ export function median(values) {
 /**
  * Measures ours and the peer's in turn, so that what else the machine does falls on both, and
  * prints the median of the ratios of each round.
- * @param {string} row @param {{ unit: string, ours: Measure, peer: Measure, peerName: string,
- * rounds?: number, lessIsBetter?: boolean }} contest
+ * @param {string} row
+ * @param {{ unit: string, ours: Measure, peer: Measure, peerName: string, rounds?: number,
+ * lessIsBetter?: boolean }} contest
  */
 export async function compare(
   row,
@@ -36,7 +37,8 @@ export async function compare(
  * Measures two contenders in turn, each first in every other round, and resolves to the figures of
  * each by their names. `label` is shown with the ratios of each round, on the standard error
  * output.
- * @template T @template {string} K
+ * @template T
+ * @template {string} K
  * @param {{ label: string, rounds: number, mine: T, peer: T, measure: (contender: T) =>
  * Promise<Record<K, number>> }} contest
  */

@@ -8,8 +8,9 @@ const program = fileURLToPath(new URL('./stream-app.js', import.meta.url));
 
 /**
  * Starts a server of streams in a process of its own, and connects clients.
- * @param {string[]} args @param {{ clients: number, reading?: boolean, at?: RegExp }} load
- * `at` finds when an event was made: Unix milliseconds, or a time in ISO 8601.
+ * @param {string[]} args
+ * @param {{ clients: number, reading?: boolean, at?: RegExp }} load `at` finds when an event was
+ * made: Unix milliseconds, or a time in ISO 8601.
  */
 export async function streamLoad(args, { clients, reading = true, at = /"at":(\d+)/g }) {
   const app = spawn(process.execPath, [program, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -30,7 +31,10 @@ export async function streamLoad(args, { clients, reading = true, at = /"at":(\d
         delays.push(now - (/^\d+$/.test(time) ? Number(time) : Date.parse(time)));
     });
   });
-  /** @param {string} command @returns {Promise<{ cpu: number, rss: number, open: number }>} */
+  /**
+   * @param {string} command
+   * @returns {Promise<{ cpu: number, rss: number, open: number }>}
+   */
   const ask = async (command) => {
     app.stdin.write(`${command}\n`);
     const [answer] = await once(app.stdout, 'data');

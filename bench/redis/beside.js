@@ -8,8 +8,8 @@ const perSecond = 200;
 const seconds = 6;
 
 /**
- * What a process costs while another one enqueues 200 tasks a second and a third runs them. @param
- * {{ rounds: number }} sizes
+ * What a process costs while another one enqueues 200 tasks a second and a third runs them.
+ * @param {{ rounds: number }} sizes
  */
 export async function stayBeside({ rounds }) {
   await withSides(async (ours, plain) => {
@@ -68,7 +68,10 @@ async function measure({ side, caller, idle, web, stream }) {
   };
 }
 
-/** Reads a stream of events. @param {string} url */
+/**
+ * Reads a stream of events.
+ * @param {string} url
+ */
 function watch(url) {
   let events = 0;
   const request = get(url, { headers: { Accept: 'text/event-stream' } }, (response) => {

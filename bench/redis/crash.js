@@ -13,8 +13,8 @@ const between = 2500;
 const timeout = 120_000;
 
 /**
- * How long the tasks of killed workers go on counting as running, with default settings. @param {{
- * rounds: number }} sizes
+ * How long the tasks of killed workers go on counting as running, with default settings.
+ * @param {{ rounds: number }} sizes
  */
 export async function killWorkers({ rounds }) {
   await withSides(async (mine, peer) => {
@@ -40,8 +40,9 @@ export async function killWorkers({ rounds }) {
 }
 
 /**
- * Seconds from each kill until none of the worker's tasks is running. @param
- * {import('./sides.js').Side} side @param {number} workers
+ * Seconds from each kill until none of the worker's tasks is running.
+ * @param {import('./sides.js').Side} side
+ * @param {number} workers
  */
 async function settleTimes(side, workers) {
   const caller = await side.child('caller');

@@ -30,7 +30,8 @@ const copy = `
 /**
  * Fills the Redis of our side with ended tasks. The engine runs two, one of which fails, and the
  * rest are copies of those.
- * @param {import('./sides.js').Side} side @param {number} amount
+ * @param {import('./sides.js').Side} side
+ * @param {number} amount
  */
 export async function makeEndedJobs({ connection, admin, prefix }, amount) {
   // Only reads are measured on it, so its file is of no use.

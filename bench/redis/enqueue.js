@@ -4,8 +4,8 @@ import { inTurn } from '../lib/rounds.js';
 import { withSides } from './sides.js';
 
 /**
- * How fast tasks are stored while none runs, and what each costs the caller and Redis. @param {{
- * rounds: number, amount: number }} sizes
+ * How fast tasks are stored while none runs, and what each costs the caller and Redis.
+ * @param {{ rounds: number, amount: number }} sizes
  */
 export async function enqueueTasks({ rounds, amount }) {
   const ways = [
@@ -46,8 +46,8 @@ async function prepare(side) {
 }
 
 /**
- * @param {Awaited<ReturnType<typeof prepare>>} contender @param {{ command: string, by: number,
- * tasks: number }} way
+ * @param {Awaited<ReturnType<typeof prepare>>} contender
+ * @param {{ command: string, by: number, tasks: number }} way
  */
 async function measure({ side, caller }, { command, by, tasks }) {
   const usage = async () => ({

@@ -4,8 +4,8 @@ import { makeEndedJobs } from './ended-jobs.js';
 import { startSide } from './sides.js';
 
 /**
- * How soon a fresh process shows the first page beside many ended tasks. @param {{ rounds: number,
- * history: number }} sizes
+ * How soon a fresh process shows the first page beside many ended tasks.
+ * @param {{ rounds: number, history: number }} sizes
  */
 export async function showFirstPage({ rounds, history }) {
   const mine = await startSide('ours');

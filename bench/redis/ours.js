@@ -5,7 +5,10 @@ import { TaskManager, taskAdmin } from '../../dist/index.js';
 
 /** @typedef {{ host: string, port: number }} Connection */
 
-/** @param {Connection} connection @param {number} [concurrency] */
+/**
+ * @param {Connection} connection
+ * @param {number} [concurrency]
+ */
 const manager = (connection, concurrency) =>
   new TaskManager({
     engine: bullmqEngine({ connection, logger: false }),
@@ -14,8 +17,10 @@ const manager = (connection, concurrency) =>
   });
 
 /**
- * Runs tasks. @param {Connection} connection @param {number} concurrency @param {(value?: number)
- * => unknown} handler
+ * Runs tasks.
+ * @param {Connection} connection
+ * @param {number} concurrency
+ * @param {(value?: number) => unknown} handler
  */
 export async function run(connection, concurrency, handler) {
   const tasks = manager(connection, concurrency);
@@ -24,7 +29,10 @@ export async function run(connection, concurrency, handler) {
   return { close: () => tasks.stop({ timeout: 1 }) };
 }
 
-/** Enqueues tasks and runs none. @param {Connection} connection */
+/**
+ * Enqueues tasks and runs none.
+ * @param {Connection} connection
+ */
 export async function call(connection) {
   const tasks = manager(connection);
   const noop = /** @type {import('../../dist/index.js').DeclaredTask<[value?: number]>} */ (
@@ -42,7 +50,10 @@ export async function call(connection) {
 /** Is ready to enqueue, and does nothing. */
 export const idle = call;
 
-/** Serves the dashboard. @param {Connection} connection */
+/**
+ * Serves the dashboard.
+ * @param {Connection} connection
+ */
 export async function web(connection) {
   const tasks = manager(connection);
   await tasks.start({ run: false });

@@ -7,8 +7,8 @@ import { withSides } from './sides.js';
 const times = 200;
 
 /**
- * How soon an idle worker starts a task that another process enqueues. @param {{ rounds: number }}
- * sizes
+ * How soon an idle worker starts a task that another process enqueues.
+ * @param {{ rounds: number }} sizes
  */
 export async function pickUpTasks({ rounds }) {
   await withSides(async (ours, plain) => {

@@ -11,8 +11,10 @@ const options = { attempts: 1 };
 export const prefix = '{koa-taskflow}';
 
 /**
- * Runs jobs. @param {Connection} connection @param {number} concurrency @param {(value?: number) =>
- * unknown} handler
+ * Runs jobs.
+ * @param {Connection} connection
+ * @param {number} concurrency
+ * @param {(value?: number) => unknown} handler
  */
 export async function run(connection, concurrency, handler) {
   const worker = new Worker('default', async ({ data }) => handler(...data), {
@@ -23,7 +25,10 @@ export async function run(connection, concurrency, handler) {
   return { close: () => worker.close() };
 }
 
-/** Adds jobs and runs none. @param {Connection} connection */
+/**
+ * Adds jobs and runs none.
+ * @param {Connection} connection
+ */
 export async function call(connection) {
   const queue = new Queue('default', { connection, prefix });
   await queue.waitUntilReady();

@@ -13,8 +13,8 @@ const workerCounts = [1, 3, 6];
 const settled = 1200;
 
 /**
- * How fast tasks that wait are run, and what each costs the workers and Redis. @param {{ rounds:
- * number, amount: number }} sizes
+ * How fast tasks that wait are run, and what each costs the workers and Redis.
+ * @param {{ rounds: number, amount: number }} sizes
  */
 export async function runTasks({ rounds, amount }) {
   await withSides(async (ours, plain) => {
@@ -52,8 +52,10 @@ async function prepare(side) {
 
 /**
  * Starts workers until there are so many, and lets each run about as many tasks as a round has,
- * since the first tasks are slower. @param {Contender} contender @param {number} count @param
- * {number} first
+ * since the first tasks are slower.
+ * @param {Contender} contender
+ * @param {number} count
+ * @param {number} first
  */
 async function addWorkers({ side, caller, workers }, count, first) {
   while (workers.length < count) workers.push(await side.child('worker'));
@@ -61,7 +63,10 @@ async function addWorkers({ side, caller, workers }, count, first) {
   await side.untilRun();
 }
 
-/** @param {Contender} contender @param {number} amount */
+/**
+ * @param {Contender} contender
+ * @param {number} amount
+ */
 async function measure({ side, caller, workers }, amount) {
   const usage = async () => {
     const times = /** @type {number[]} */ (

@@ -11,8 +11,8 @@ import { prefix } from './plain.js';
 const program = new URL('./child.js', import.meta.url);
 
 /**
- * Does some work with both sides, and ends them. @param {(mine: Side, peer: Side) => Promise<void>}
- * work
+ * Does some work with both sides, and ends them.
+ * @param {(mine: Side, peer: Side) => Promise<void>} work
  */
 export async function withSides(work) {
   const [mine, peer] = [await startSide('ours'), await startSide('plain')];
@@ -21,8 +21,8 @@ export async function withSides(work) {
 }
 
 /**
- * @param {'ours' | 'plain'} who @param {{ connection: { host: string, port: number } }} [other]
- * whose Redis it shares
+ * @param {'ours' | 'plain'} who
+ * @param {{ connection: { host: string, port: number } }} [other] whose Redis it shares
  */
 export async function startSide(who, other) {
   const redis = other ? undefined : await startRedis();
@@ -72,7 +72,11 @@ export async function startSide(who, other) {
 
   return {
     ...{ who, connection, admin, queue, prefix, usage, active, untilRun },
-    /** Starts a process, which ends with this side. @param {string} role @param {string} [extra] */
+    /**
+     * Starts a process, which ends with this side.
+     * @param {string} role
+     * @param {string} [extra]
+     */
     async child(role, extra) {
       const child = await startChild(program, [
         who,

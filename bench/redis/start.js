@@ -8,8 +8,8 @@ import { startSide } from './sides.js';
 const settling = 3000;
 
 /**
- * What a worker costs that starts beside many ended tasks, and on an empty Redis. @param {{ rounds:
- * number, started: number }} sizes
+ * What a worker costs that starts beside many ended tasks, and on an empty Redis.
+ * @param {{ rounds: number, started: number }} sizes
  */
 export async function startWorkers({ rounds, started }) {
   const [full, empty] = [await startSide('ours'), await startSide('ours')];

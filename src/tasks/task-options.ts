@@ -213,7 +213,10 @@ export interface EnqueueOptions extends OptionsOf<typeof callOptions>, Named {}
 /** Options of one call, checked once for any number of tasks. Times are Unix milliseconds. */
 export interface CallSettings extends SettingsOf<typeof callOptions> {}
 
-/** Checks the options of `with` of a task. @throws TypeError or RangeError for a wrong one. */
+/**
+ * Checks the options of `with` of a task.
+ * @throws TypeError or RangeError for a wrong one.
+ */
 export function readCallSettings(
   options: EnqueueOptions,
   task: string,

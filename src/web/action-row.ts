@@ -137,7 +137,10 @@ async function readRowBody<B extends BodyName | undefined>(
 export type Commander = Pick<Shared, 'tasks'> &
   Pick<ActionRequest<never, never, never>, 'actor' | 'reason'>;
 
-/** Gives a command to the engine. @throws TaskflowError NOT_SUPPORTED if the engine has none. */
+/**
+ * Gives a command to the engine.
+ * @throws TaskflowError NOT_SUPPORTED if the engine has none.
+ */
 export async function control(
   { tasks, actor, reason }: Commander,
   command: Command,

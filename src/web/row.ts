@@ -206,7 +206,10 @@ export function addressOf(key: Key): Pick<Route, 'method' | 'path'> {
   return { method, path };
 }
 
-/** Reads the query of a row. @throws TaskflowError INVALID_INPUT naming what is wrong. */
+/**
+ * Reads the query of a row.
+ * @throws TaskflowError INVALID_INPUT naming what is wrong.
+ */
 export async function readRowQuery<Q extends QueryName | undefined>(
   name: Q | undefined,
   querystring: string,

@@ -40,7 +40,10 @@ const logger = {
   error: line('error'),
 };
 
-/** @param {string} what @returns {never} */
+/**
+ * @param {string} what
+ * @returns {never}
+ */
 const fail = (what) => {
   throw new Error(what);
 };
@@ -60,7 +63,10 @@ const serve = async (app) => {
   return { server, url: `http://127.0.0.1:${port}` };
 };
 
-/** Abort listeners of every form. Resolves when the signal aborts. @param {AbortSignal} signal */
+/**
+ * Abort listeners of every form. Resolves when the signal aborts.
+ * @param {AbortSignal} signal
+ */
 const badListeners = (signal) => {
   signal.addEventListener('abort', () => fail('listener'), { once: true });
   signal.addEventListener('abort', async () => fail('async listener'));

@@ -8,7 +8,10 @@ const points = ['before a transaction', 'before a commit', 'after a transaction'
 const order = new Int32Array(new SharedArrayBuffer(4));
 let threads = 0;
 workerThreads.Worker = class extends workerThreads.Worker {
-  /** @param {URL} file @param {import('node:worker_threads').WorkerOptions} options */
+  /**
+   * @param {URL} file
+   * @param {import('node:worker_threads').WorkerOptions} options
+   */
   constructor(file, options) {
     super(new URL('mortal-thread.js', import.meta.url), {
       ...options,
@@ -26,7 +29,10 @@ process.on('unhandledRejection', () => void fatal.unhandledRejection++);
 
 /** @type {string[]} */
 const lines = [];
-/** @param {object} _fields @param {string} message */
+/**
+ * @param {object} _fields
+ * @param {string} message
+ */
 const note = (_fields, message) => void lines.push(message);
 const logger = /** @type {any} */ ({ debug() {}, info: note, warn: note, error: note });
 /** @param {number} ms */

@@ -1,6 +1,9 @@
 // Opens engines for another process, which calls them with messages.
 
-/** The built files, which the compiler does not need to be there. @param {string} path */
+/**
+ * The built files, which the compiler does not need to be there.
+ * @param {string} path
+ */
 const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));
 /** @typedef {import('../../../src/engines/embedded/engine.js').EmbeddedEngine} EmbeddedEngine */
 const { EmbeddedEngine } = /** @type {typeof import('../../../src/engines/embedded/engine.js')} */ (
@@ -15,7 +18,11 @@ const engines = new Map();
 /** @type {Map<number, AbortController>} */
 const watches = new Map();
 
-/** @param {number} call @param {EmbeddedEngine} engine @param {number} after */
+/**
+ * @param {number} call
+ * @param {EmbeddedEngine} engine
+ * @param {number} after
+ */
 async function watch(call, engine, after) {
   const controller = new AbortController();
   watches.set(call, controller);

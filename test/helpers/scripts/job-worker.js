@@ -2,7 +2,10 @@
 // its log.
 import { TaskManager, taskContext, taskLog, taskProgress } from 'koa-taskflow';
 
-/** The built files, which the compiler does not need to be there. @param {string} path */
+/**
+ * The built files, which the compiler does not need to be there.
+ * @param {string} path
+ */
 const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));
 const { JobEngine } = /** @type {typeof import('../../../src/engines/bullmq/job-engine.js')} */ (
   await built('engines/bullmq/job-engine.js')

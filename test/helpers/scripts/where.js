@@ -1,8 +1,8 @@
 import { bullmqEngine } from 'koa-taskflow/bullmq';
 
 /**
- * Returns the options for the tasks of a script, in a file or on a Redis server. @param {string}
- * place
+ * Returns the options for the tasks of a script, in a file or on a Redis server.
+ * @param {string} place
  */
 export function where(place) {
   return place.startsWith('redis:')

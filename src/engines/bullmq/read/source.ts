@@ -53,7 +53,10 @@ export interface JobSource {
   hasMissed(): Promise<boolean>;
   /** Sends commands, then reads the new notes. */
   ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>>;
-  /** Sends commands. @throws the first error that Redis answers. */
+  /**
+   * Sends commands.
+   * @throws the first error that Redis answers.
+   */
   send(commands: readonly QueueCommand[]): Promise<unknown[]>;
   /** Reads what lists show of jobs, then the new notes. */
   read(jobs: readonly JobNote[]): Promise<Answer<ReadJob[]>>;
