@@ -38,7 +38,10 @@ const workers = [
 ];
 
 const flows = new FlowProducer({ connection });
-/** Without Redis, BullMQ reports the same error at each attempt to connect. @type {string | undefined} */
+/**
+ * Without Redis, BullMQ reports the same error at each attempt to connect.
+ * @type {string | undefined}
+ */
 let reported;
 /** @param {Error} error */
 function report({ message }) {

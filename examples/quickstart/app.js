@@ -10,7 +10,10 @@ const password = process.env.ADMIN_PASSWORD || randomBytes(9).toString('base64ur
 
 const tasks = new TaskManager({ database: process.env.DATABASE ?? 'quickstart.db', logger: false });
 
-/** Stands for real work. It takes this many seconds, and stops at once if the task is cancelled. @param {number} seconds */
+/**
+ * Stands for real work. It takes this many seconds, and stops at once if the task is cancelled.
+ * @param {number} seconds
+ */
 const work = (seconds) => setTimeout(seconds * 1000, undefined, { signal: taskContext().signal });
 
 const resizeImage = tasks.task(
