@@ -25,6 +25,9 @@ const config: Config = {
   // A worker computes for about half of its time. The rest it waits, for browsers, other processes and
   // timeouts, so on two processors two workers would leave one of them idle.
   maxWorkers: 3,
+  // Jest never frees the modules of a test file. With a growing heap, each garbage collection takes
+  // longer, until a test waits seconds for it. A worker above this limit starts again.
+  workerIdleMemoryLimit: '400MB',
 };
 
 export default config;
