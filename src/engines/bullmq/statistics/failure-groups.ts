@@ -31,6 +31,10 @@ interface Group {
   hours: Record<string, number>;
 }
 
+interface StoredGroup extends Group {
+  fingerprint: string;
+}
+
 const hour = 3_600_000;
 const trendHours = 24;
 /** Maximum number of groups that are kept. The oldest ones are dropped. */
@@ -50,20 +54,20 @@ export class FailureGroups {
   }
 
   add(
-    { fingerprint, name, message }: Failure,
-    task: { id: string; name: string; at: number },
+    { fingerprint, name: error, message }: Failure,
+    { id, name: task, at }: { id: string; name: string; at: number },
   ): void {
-    const group = this.#gathered.get(fingerprint) ?? newGroup(task, name);
-    this.#gathered.set(fingerprint, group);
-    const present = String(Math.floor(task.at / hour));
-    const text = storableText(message, longestMessage);
-    Object.assign(group, {
-      count: group.count + 1,
-      last: task.at,
-      lastTaskId: task.id,
-      message: text,
+    const before = this.#gathered.get(fingerprint);
+    const present = Math.floor(at / hour);
+    this.#gathered.set(fingerprint, {
+      ...{ task, error, first: at },
+      ...before,
+      count: (before?.count ?? 0) + 1,
+      last: at,
+      lastTaskId: id,
+      message: storableText(message, longestMessage),
+      hours: { ...before?.hours, [present]: (before?.hours[present] ?? 0) + 1 },
     });
-    group.hours[present] = (group.hours[present] ?? 0) + 1;
   }
 
   /** Returns the call that stores the failures which were added since the last call. */
@@ -75,11 +79,10 @@ export class FailureGroups {
     ]);
     this.#gathered.clear();
     const { failures, failureTimes } = this.#keys;
-    const oldest = Math.floor(Date.now() / hour) - trendHours + 1;
     return {
       script: mergeFailures,
       keys: [failures, failureTimes],
-      args: [maxGroups, oldest, ...groups],
+      args: [maxGroups, oldestHour(), ...groups],
     };
   }
 
@@ -95,11 +98,11 @@ export class FailureGroups {
     const groups = Object.entries(stored)
       .flatMap(([fingerprint, text]) => groupOf(fingerprint, text))
       .filter((group) => group.last >= from && (name === undefined || group.task === name))
-      .sort((one, other) => other.last - one.last || (one.fingerprint < other.fingerprint ? 1 : -1))
       .filter(
-        ({ last, fingerprint }) =>
-          !cursor || isBefore([last, fingerprint], [Number(cursor[1]), cursor[2] ?? '']),
-      );
+        (group) =>
+          !cursor || isBefore(group, { last: Number(cursor[1]), fingerprint: cursor[2] ?? '' }),
+      )
+      .sort((one, other) => (isBefore(one, other) ? 1 : -1));
     const page = groups.slice(0, limit);
     const failed = await failedNow(page.map(({ fingerprint }) => fingerprint));
     const last = page.at(-1);
@@ -110,27 +113,16 @@ export class FailureGroups {
   }
 }
 
-function newGroup(
-  { id, name, at }: { id: string; name: string; at: number },
-  error: string,
-): Group {
-  return {
-    task: name,
-    error,
-    message: '',
-    count: 0,
-    first: at,
-    last: at,
-    lastTaskId: id,
-    hours: {},
-  };
+/** The first hour of a trend that ends now, in hours since 1970. */
+function oldestHour(): number {
+  return Math.floor(Date.now() / hour) - trendHours + 1;
 }
 
 /**
  * Parses a stored group. Leaves out the parts that cannot be read, and returns none if neither of
  * its times can be read.
  */
-function groupOf(fingerprint: string, text: string): (Group & { fingerprint: string })[] {
+function groupOf(fingerprint: string, text: string): StoredGroup[] {
   const { task, error, message, lastTaskId, count, first, last, hours } = storedObject(text);
   const times = [first, last].filter(isCount);
   if (times.length === 0 || !/^[0-9a-f]{16}$/.test(fingerprint)) return [];
@@ -148,17 +140,22 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
-function isBefore([at, id]: [number, string], [otherAt, otherId]: [number, string]): boolean {
-  return at < otherAt || (at === otherAt && id < otherId);
+type Place = Pick<StoredGroup, 'last' | 'fingerprint'>;
+
+/** Whether a group comes after another one in the list, which begins with the most recent one. */
+function isBefore(group: Place, other: Place): boolean {
+  return (
+    group.last < other.last || (group.last === other.last && group.fingerprint < other.fingerprint)
+  );
 }
 
-function kindOf(group: Group & { fingerprint: string }, failed: number): FailureGroup {
+function kindOf(group: StoredGroup, failed: number): FailureGroup {
   const { fingerprint, task, error, message, count, first, last, lastTaskId, hours } = group;
-  const oldest = Math.floor(Date.now() / hour) - trendHours + 1;
+  const oldest = oldestHour();
   return {
     ...{ fingerprint, name: task, error: { name: error, message }, count, failed, lastTaskId },
     first: new Date(first).toISOString(),
     last: new Date(last).toISOString(),
-    trend: Array.from({ length: trendHours }, (_, n) => hours[String(oldest + n)] ?? 0),
+    trend: Array.from({ length: trendHours }, (_, n) => hours[oldest + n] ?? 0),
   };
 }

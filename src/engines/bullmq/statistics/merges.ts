@@ -66,7 +66,7 @@ export class Merges {
   readonly #redis: Redis;
   readonly #last: string;
   #number = 0;
-  readonly #unanswered: { merge: Merge; number: number }[] = [];
+  readonly #unanswered: (Merge & { number: number })[] = [];
 
   /** @param last Returns the key of the number of a process's last merge. */
   constructor(redis: Redis, last: (process: string) => string) {
@@ -74,13 +74,9 @@ export class Merges {
     this.#last = last(randomUUID());
   }
 
-  get isEmpty(): boolean {
-    return this.#unanswered.length === 0;
-  }
-
   add(merge: Merge): void {
     this.#number += 1;
-    this.#unanswered.push({ merge, number: this.#number });
+    this.#unanswered.push({ ...merge, number: this.#number });
   }
 
   /**
@@ -89,12 +85,9 @@ export class Merges {
    */
   async send(onReplaced: (entries: number) => void): Promise<void> {
     for (let first = this.#unanswered[0]; first; first = this.#unanswered[0]) {
-      const { script, keys, args } = first.merge;
-      const numbered = [
-        [...keys, this.#last],
-        [...args, first.number],
-      ] as const;
-      const replaced = Number(await runScript(this.#redis, script, ...numbered));
+      const keys = [...first.keys, this.#last];
+      const args = [...first.args, first.number];
+      const replaced = Number(await runScript(this.#redis, first.script, keys, args));
       this.#unanswered.shift();
       if (replaced > 0) onReplaced(replaced);
     }

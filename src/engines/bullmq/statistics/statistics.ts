@@ -70,7 +70,8 @@ const separator = '\0';
  */
 export class Statistics {
   readonly #deps: StatisticsDeps;
-  readonly #failures: FailureGroups;
+  /** Groups of failures. */
+  readonly failures: FailureGroups;
   readonly #writing: Background;
   readonly #merges: Merges;
   /** The sums that were not sent yet, by minute, then by task and queue. */
@@ -82,20 +83,15 @@ export class Statistics {
 
   constructor(deps: StatisticsDeps) {
     this.#deps = deps;
-    this.#failures = new FailureGroups(deps.redis, deps.keys);
+    this.failures = new FailureGroups(deps.redis, deps.keys);
     this.#writing = new RedisWork(deps.logger, 'counting ended tasks');
     this.#merges = new Merges(deps.redis, deps.keys.lastMerge);
-  }
-
-  /** Groups of failures. */
-  get failures(): FailureGroups {
-    return this.#failures;
   }
 
   /** Counts a task that has ended. */
   ended({ id, name, queue, status, at, ms, failure }: EndedTask): void {
     addEnded(this.#stats(startOf('minute', at), `${name}${separator}${queue}`), status, ms);
-    if (failure) this.#failures.add(failure, { id, name, at });
+    if (failure) this.failures.add(failure, { id, name, at });
     this.#flushLater();
   }
 
@@ -156,7 +152,7 @@ export class Statistics {
       return { script: mergeStats, keys: names, args: [...times, ...sums] };
     });
     this.#gathered.clear();
-    const failures = this.#failures.take();
+    const failures = this.failures.take();
     return failures ? [...merges, failures] : merges;
   }
 
@@ -205,14 +201,9 @@ export class Statistics {
   /** Returns the sums of a level between two times. */
   async #sums(level: Level, from: number, to: number): Promise<Summed[]> {
     const { redis, keys } = this.#deps;
-    const oldest =
-      level === 'all'
-        ? 0
-        : Math.max(startOf(level, from), startOf(level, to) - maxStretches * levels[level]);
+    const first = Math.max(startOf(level, from), startOf(level, to) - maxStretches * levels[level]);
     const times: number[] = [];
-    for (let at = oldest; at <= to && times.length <= maxStretches; at += levels[level] || 1)
-      times.push(at);
-    if (level === 'all') times.splice(1);
+    for (let at = first; at <= to; at += levels[level] || 1) times.push(at);
     const answers = await send(
       redis,
       times.map((at) => ['hgetall', keys.statistics(level, at)]),
