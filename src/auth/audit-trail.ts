@@ -5,13 +5,16 @@ import {
   type AuditQuery,
   openAccess,
   type Page,
+  recordEvent,
 } from '../http/access.js';
 import { type Logger, loggerOption, numberOption } from '../options.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { limitedStore } from './time-limit.js';
 
 /** Writes audit events to a store and reads them back: the audit methods of {@link Access}. */
-export type AuditTrail = Required<Pick<Access, 'record' | 'audit'>>;
+export interface AuditTrail extends Required<Pick<Access, 'record' | 'audit'>> {
+  record(event: AuditEvent): void;
+}
 
 interface AuditTrailDeps {
   store: SharedStore;
@@ -40,16 +43,11 @@ export function auditTrail({ store, path, retentionDays, logger }: AuditTrailDep
   const log = `auth:${path}:audit`;
   return {
     record(event) {
-      const append = async (): Promise<void> => {
+      const append = (): Promise<void> => {
         const row = JSON.parse(JSON.stringify(event)) as Record<string, string>;
-        await store.append(log, row, retentionDays * 86_400);
+        return store.append(log, row, retentionDays * 86_400);
       };
-      append().catch((error: unknown) => {
-        logger.error(
-          { event: 'audit_failed', action: event.action, reason: String(error).slice(0, 200) },
-          'an audit row could not be stored',
-        );
-      });
+      recordEvent(event, append, logger);
     },
     async audit(query) {
       return readTrail(store, log, query);
@@ -67,7 +65,8 @@ interface AuditedOptions {
 
 /**
  * Returns the access of the app's own login, or open access if the app has no login. Audit rows go
- * to the store unless the login keeps them itself.
+ * to the store unless the login has both audit methods. If it has only `record`, each row goes to
+ * both. If it has only `audit`, rows are stored but not read.
  */
 export function auditedAccess(
   access: Access | undefined,
@@ -83,7 +82,11 @@ export function auditedAccess(
   const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName } = access;
   // The methods are bound, so that those of the app's object keep their `this`.
   return {
-    ...trail,
+    record(event) {
+      trail.record(event);
+      return access.record?.(event);
+    },
+    audit: access.audit?.bind(access) ?? trail.audit,
     who: access.who.bind(access),
     ...(loginUrl && { loginUrl: loginUrl.bind(access) }),
     ...(logoutUrl && { logoutUrl: logoutUrl.bind(access) }),

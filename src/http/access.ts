@@ -1,4 +1,6 @@
 import type { Context } from 'koa';
+import type { Logger } from '../options.js';
+import { errorFields } from './error-fields.js';
 
 /**
  * A role of a user. `viewer`, `operator` and `admin` each include the roles before them. Any other
@@ -110,10 +112,34 @@ export interface Access {
   strategies?(): readonly string[];
   /** Returns the name of the session cookie, for `GET P/openapi.json`. */
   cookieName?(ctx: Context): string;
-  /** Called for every action, including refused ones. */
-  record?(event: AuditEvent): void;
-  /** Returns the events that `GET P/audit` answers. */
+  /**
+   * Called for every action, including refused ones. If it throws or rejects, the error is logged
+   * and the response stays the same.
+   */
+  record?(event: AuditEvent): void | Promise<void>;
+  /**
+   * Returns the events that `GET P/audit` answers. Without this method, `taskAdmin` stores every
+   * event with the tasks, and answers with the stored events.
+   */
   audit?(query: AuditQuery): Promise<Page<AuditEvent>>;
+}
+
+/**
+ * Calls `write` with an audit event. If it throws or rejects, logs the error: the action that the
+ * event describes has already been done or refused.
+ */
+export function recordEvent(
+  event: AuditEvent,
+  write: (event: AuditEvent) => void | Promise<void>,
+  logger: Logger,
+): void {
+  const written = async (): Promise<void> => write(event);
+  written().catch((error: unknown) => {
+    logger.error(
+      { event: 'audit_failed', action: event.action, err: errorFields(error) },
+      'an audit row could not be stored',
+    );
+  });
 }
 
 const ladder = ['viewer', 'operator', 'admin'];

@@ -2,7 +2,7 @@ import Router, { type Layer } from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import { TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
-import { type Access, type Actor, type AuditEvent, hasRole } from './access.js';
+import { type Access, type Actor, type AuditEvent, hasRole, recordEvent } from './access.js';
 import { forbidden, unauthenticated } from './auth-errors.js';
 import { discardBody, isOfType, refuseBody } from './body.js';
 import { clientAddress } from './client-address.js';
@@ -170,7 +170,7 @@ async function answer(
  */
 async function readRequest(
   ctx: Context,
-  { access, trustedOrigins }: RouteTable,
+  { access, trustedOrigins, logger }: RouteTable,
   { method, action, requiredRole, takesBody }: Route,
   actor: Actor | undefined,
   layer: Layer | undefined,
@@ -185,7 +185,8 @@ async function readRequest(
     return layer ? pathParams(layer, ctx.path) : {};
   } catch (error) {
     const { code } = toTaskflowError(error);
-    recordRow(ctx, access, { action, actor: actor?.name, outcome: 'refused', detail: { code } });
+    const refused = { action, actor: actor?.name, outcome: 'refused', detail: { code } } as const;
+    recordRow(ctx, access, logger, refused);
     throw error;
   }
 }
@@ -219,7 +220,7 @@ async function admit(
   const role = required === 'page' ? 'viewer' : required;
   if (!hasRole(actor.roles, role)) {
     logForbidden(ctx, logger, actor, role, route?.path);
-    recordRow(ctx, access, {
+    recordRow(ctx, access, logger, {
       action: route?.action,
       actor: actor.name,
       outcome: 'refused',
@@ -281,24 +282,26 @@ export function record(ctx: Context, access: Access, logger: Logger, event: Reco
     },
     'command recorded',
   );
-  recordRow(ctx, access, { ...event, tasks: tasks.slice(0, 20) });
+  recordRow(ctx, access, logger, { ...event, tasks: tasks.slice(0, 20) });
 }
 
 /** Records a command in the audit log only, because the caller has already logged the event. */
 function recordRow(
   ctx: Context,
   access: Access,
+  logger: Logger,
   { action, ...event }: Omit<Recorded, 'action'> & { action: string | undefined },
 ): void {
   if (action === undefined) return;
-  access.record?.({
+  const row = {
     at: new Date().toISOString(),
     ip: clientAddress(ctx),
     requestId: requestId(ctx),
     ...strategyField(actors.get(ctx)?.strategy),
     action,
     ...event,
-  });
+  };
+  recordEvent(row, (event) => access.record?.(event), logger);
 }
 
 /**

@@ -195,6 +195,41 @@ describe('GET P/audit', () => {
     expect([rows, (await auditAt({})).items]).toEqual([['cancel'], []]);
   });
 
+  it.each<[string, () => void | Promise<void>]>([
+    [
+      'throws',
+      () => {
+        throw new Error('no audit');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('no audit'))],
+  ])('answers as before and logs an error if record of the app %s', async (_case, record) => {
+    app = await serveAdmin({
+      auth: {
+        who: (ctx) => ({ name: 'ada', roles: [ctx.get('X-Role') || 'admin'] }),
+        record,
+      },
+    });
+    await waitFor(async () => (await app.tasks.get(app.taskId))?.status === 'failed');
+    const statuses = [
+      (await act('retry', {})).status,
+      (await act('retry', { 'X-Role': 'viewer' })).status,
+      (await act('retry', { 'Sec-Fetch-Site': 'cross-site' })).status,
+    ];
+    expect(statuses).toEqual([202, 403, 403]);
+    expect(app.log.events('authz_admin').map(({ outcome }) => outcome)).toEqual(['done']);
+    await waitFor(() => app.log.events('audit_failed').length === 3);
+    expect(app.log.events('audit_failed')[0]).toMatchObject({
+      action: 'retry',
+      err: { message: 'no audit' },
+    });
+    expect((await auditAt({})).items.map(({ outcome }) => outcome)).toEqual([
+      'refused',
+      'refused',
+      'done',
+    ]);
+  });
+
   it('answers 503 and logs an error if the login of the app returns an invalid actor', async () => {
     app = await serveAdmin({ auth: { who: () => ({ name: 'ada' }) as never } });
     expect((await ask(app.base)).status).toBe(503);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Context } from 'koa';
 import { auditedAccess } from '../../src/auth/audit-trail.js';
-import type { Access } from '../../src/http/access.js';
+import type { Access, AuditEvent } from '../../src/http/access.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 
 const { signal } = new AbortController();
@@ -37,6 +37,8 @@ class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
     return `${this.#name}_session`;
   }
 }
+
+const retry: AuditEvent = { at: new Date().toISOString(), action: 'retry', outcome: 'done' };
 
 const kept = {
   store: memoryStore(),
@@ -80,6 +82,31 @@ describe('a login of the app without an audit', () => {
     ]);
     await expect(usable?.()).rejects.toThrow('ada');
     expect([typeof record, typeof audit, others]).toEqual(['function', 'function', {}]);
+  });
+
+  it.each([
+    { own: 'record', shown: [['retry'], ['retry']] },
+    { own: 'audit', shown: [[], ['own']] },
+    { own: 'record and audit', shown: [['retry'], ['own']] },
+  ])('keeps its $own', async ({ own, shown }) => {
+    class WithAudit extends OwnLogin {
+      readonly recorded: string[] = [];
+    }
+    const login = new WithAudit();
+    const methods = {
+      record(this: WithAudit, { action }: AuditEvent) {
+        this.recorded.push(action);
+      },
+      async audit(this: WithAudit) {
+        return { items: [{ ...retry, action: 'own' }], nextCursor: null };
+      },
+    };
+    const { record, audit } = methods;
+    Object.assign(login, own.includes('record') && { record }, own.includes('audit') && { audit });
+    const access = auditedAccess(login, { ...kept, store: memoryStore() });
+    await access.record?.(retry);
+    const { items } = (await access.audit?.({})) ?? { items: [] };
+    expect([login.recorded, items.map(({ action }) => action)]).toEqual(shown);
   });
 
   it('gets no methods except those of the audit', () => {
