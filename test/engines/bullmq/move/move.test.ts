@@ -152,7 +152,10 @@ const always = 6;
     );
     await after.start();
     await after.control({ action: 'run', ids: [retried.id] }, { actor: 'test' });
-    await waitFor(async () => (await after.aggregate('statsSnapshot')).counts.pending === 0, 20);
+    await waitFor(async () => {
+      const { counts } = await after.aggregate('statsSnapshot');
+      return counts.pending === 0 && counts.running === 0;
+    });
     expect(new Set(ran.map(([, n]) => n)).size).toBe(301);
     expect(ran).toHaveLength(301);
     expect(order).toEqual([10, 5, 0, 0]);
