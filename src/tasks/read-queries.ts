@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { runInEmptyContext } from '../empty-context.js';
 import { rangeError, typeError } from '../options.js';
 import { checkArgument, plainCopy, withoutUndefined } from './check-schema.js';
@@ -37,11 +38,11 @@ const examples: Readonly<Record<Schema, string>> = {
 async function read<K extends Schema>(
   schema: K,
   query: unknown,
-): Promise<ReturnType<(typeof Queries)[K]['parse']>> {
+): Promise<z.output<(typeof Queries)[K]>> {
   const schemas = await loadQueries();
   const rules = { times: ['from', 'to'], accepted: `an object such as ${examples[schema]}` };
   const copy = query === undefined ? {} : withoutUndefined(plainCopy('query', query, rules));
-  return checkArgument('query', schemas[schema], copy) as ReturnType<(typeof Queries)[K]['parse']>;
+  return checkArgument('query', schemas[schema], copy) as z.output<(typeof Queries)[K]>;
 }
 
 /** A query in the form that an engine takes, and the cursors of its list. */
@@ -78,9 +79,7 @@ export async function readFindQuery(query: unknown, now: number): Promise<Paged<
   };
 }
 
-type Conditions = {
-  [K in keyof typeof Queries.filters]?: ReturnType<(typeof Queries.filters)[K]['parse']>;
-};
+type Conditions = z.output<typeof Queries.conditions>;
 
 /** Returns checked conditions in the form that an engine takes. */
 export function filterOf(

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import {
+  args,
   commandFilter,
+  conditions,
   cursor,
   dryRun,
   expect,
-  filters,
   ids,
   listQuery,
   metricsQuery,
@@ -34,10 +35,12 @@ export {
   metricsQuery,
 } from '../tasks/query-schemas.js';
 
+const format = oneOf(['csv', 'ndjson']);
+
 /** `GET P/export`. */
 export const exportQuery = strict({
-  format: oneOf(['csv', 'ndjson']),
-  ...filters,
+  format,
+  ...conditions.shape,
   sort: listQuery.shape.sort,
 });
 
@@ -45,28 +48,26 @@ export const exportQuery = strict({
 export const streamQuery = strict({
   topics: z
     .string()
-    .regex(/^(tasks|metrics)(,(tasks|metrics))*$/, {
-      error: 'must be a comma-separated list of: tasks, metrics',
-    })
-    .optional(),
-  task: z.array(taskId).max(20, { error: 'may be given at most 20 times' }).optional(),
-});
+    .regex(
+      /^(tasks|metrics)(,(tasks|metrics))*$/,
+      'must be a comma-separated list of: tasks, metrics',
+    ),
+  task: z.array(taskId).max(20, 'may be given at most 20 times'),
+}).partial();
 
 /** `GET P/audit`. */
 export const auditQuery = strict({
-  action: words(256).optional(),
-  actor: words(256).optional(),
-  outcome: oneOf(['done', 'refused', 'failed']).optional(),
-  from: time.optional(),
-  to: time.optional(),
-  limit: whole(1, 500).optional(),
-  cursor: cursor.optional(),
-});
+  action: words(256),
+  actor: words(256),
+  outcome: oneOf(['done', 'refused', 'failed']),
+  from: time,
+  to: time,
+  limit: whole(1, 500),
+  cursor,
+}).partial();
 
 /** `GET P/audit/export`: the conditions of `GET P/audit`. */
-export const auditExportQuery = auditQuery
-  .omit({ limit: true, cursor: true })
-  .extend({ format: oneOf(['csv', 'ndjson']) });
+export const auditExportQuery = auditQuery.omit({ limit: true, cursor: true }).extend({ format });
 
 /** Body of `POST P/:id/retry` and of every other command without a body of its own. */
 export const reasonBody = strict({ reason: reason.optional() });
@@ -113,6 +114,6 @@ export const retryFailedBody = strict({
 
 /** Body of `POST P/:id/rerun`. */
 export const rerunBody = strict({
-  args: z.array(z.unknown(), { error: 'must be a list of arguments' }).optional(),
+  args: args.optional(),
   ...reasonBody.shape,
 });
