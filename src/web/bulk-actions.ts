@@ -1,11 +1,12 @@
 import { TaskflowError } from '../errors.js';
 import { type CommandResult, maxByFilter, type Outcome } from '../tasks/commands.js';
-import type { Command, CommandFilter, FindQuery, TaskSource } from '../tasks/source.js';
+import type { Command, CommandFilter, TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
 import { isTaskId } from '../tasks/task-id.js';
 import { readTime } from '../tasks/time-text.js';
 import { type TaskSummary, taskStatuses } from '../tasks/types.js';
 import { actionRow, type Commander, control, type Done } from './action-row.js';
+import { taskPages } from './pages.js';
 import type { Answer, Input } from './row.js';
 
 /** Bytes of a body with a thousand ids of usual length, or about 500 of the longest ones. */
@@ -99,11 +100,7 @@ async function retryFailedOf(
   tasks: TaskSource,
   { since, name, spread, expect, dryRun = false }: Input<'retryFailedBody'>,
 ): Promise<Bulk> {
-  const { failed, isLimited } = await failedSince(
-    tasks,
-    { name, status: ['failed'] },
-    readTime(since, Date.now()) ?? 0,
-  );
+  const { failed, isLimited } = await failedSince(tasks, name, readTime(since, Date.now()) ?? 0);
   const ids = failed.slice(0, maxByFilter).map(({ id }) => id);
   return {
     // In the order in which the tasks failed.
@@ -117,35 +114,24 @@ async function retryFailedOf(
 }
 
 /**
- * Returns the tasks of a filter that ended at or after a time, the last first: one more than a
- * command takes, and whether older ones may be missing.
+ * Returns the tasks that failed at or after a time, the last first: one more than a command takes,
+ * and whether older ones may be missing.
  */
 async function failedSince(
   tasks: TaskSource,
-  filter: FindQuery,
+  name: string | undefined,
   since: number,
 ): Promise<{ failed: TaskSummary[]; isLimited: boolean }> {
-  const found: TaskSummary[] = [];
+  const failed: TaskSummary[] = [];
   let isLimited = false;
-  let cursor: string | undefined;
-  while (found.length <= maxByFilter) {
-    const page = await tasks.find({
-      ...filter,
-      sort: '-endedAt',
-      limit: 500,
-      counted: false,
-      cursor,
-    });
-    const late = page.items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
-    found.push(...page.items.slice(0, late < 0 ? undefined : late));
-    if (late >= 0) break;
-    if (page.nextCursor === null) {
-      isLimited = page.limited === true;
-      break;
-    }
-    cursor = page.nextCursor;
+  const pages = taskPages(tasks, { name, status: ['failed'], sort: '-endedAt' });
+  for await (const { items, nextCursor, limited } of pages) {
+    const late = items.findIndex(({ endedAt }) => Date.parse(endedAt ?? '') < since);
+    failed.push(...items.slice(0, late < 0 ? undefined : late));
+    isLimited = late < 0 && nextCursor === null && limited === true;
+    if (late >= 0 || failed.length > maxByFilter) break;
   }
-  return { failed: found.slice(0, maxByFilter + 1), isLimited };
+  return { failed: failed.slice(0, maxByFilter + 1), isLimited };
 }
 
 async function deleteHistory(
@@ -178,21 +164,13 @@ async function deleteTasks(commander: Commander, ids: readonly string[]): Promis
  */
 async function* endedBefore(tasks: TaskSource, before: number): AsyncGenerator<string[], void> {
   for (const status of taskStatuses.filter(isEnded)) {
-    let cursor: string | undefined;
-    do {
-      const { items, nextCursor } = await tasks.find({
-        status: [status],
-        sort: 'endedAt',
-        limit: 500,
-        counted: false,
-        cursor,
-      });
+    for await (const { items } of taskPages(tasks, { status: [status], sort: 'endedAt' })) {
       const ids = items
         .filter(({ endedAt }) => endedAt !== null && Date.parse(endedAt) < before)
         .map(({ id }) => id);
       if (ids.length > 0) yield ids;
-      cursor = ids.length < items.length ? undefined : (nextCursor ?? undefined);
-    } while (cursor !== undefined);
+      if (ids.length < items.length) break;
+    }
   }
 }
 

@@ -1,14 +1,12 @@
 import { Readable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Access, AuditEvent, AuditQuery } from '../http/access.js';
+import type { Access, AuditEvent, AuditQuery, Page } from '../http/access.js';
 import type { FindQuery, TaskReader } from '../tasks/source.js';
 import type { TaskSummary } from '../tasks/types.js';
+import { pageSize, pagesOf, taskPages } from './pages.js';
 
 /** The formats of an export. */
 export type ExportFormat = 'csv' | 'ndjson';
-
-/** Rows of a page. The next page is read after the client has taken this one. */
-const pageSize = 500;
 
 /** The media type of each format. */
 export const exportTypes: Record<ExportFormat, string> = {
@@ -16,36 +14,38 @@ export const exportTypes: Record<ExportFormat, string> = {
   ndjson: 'application/x-ndjson; charset=utf-8',
 };
 
-/** The cells of a row, by the name of the column. */
-type Columns<T> = Readonly<Record<string, (row: T) => unknown>>;
+/** The columns of a file, which are members of its rows, and the texts of those that need one. */
+interface Table<T> {
+  columns: readonly (keyof T & string)[];
+  texts: { readonly [K in keyof T]?: (row: T) => unknown };
+}
 
-const taskColumns: Columns<TaskSummary> = {
-  id: ({ id }) => id,
-  name: ({ name }) => name,
-  status: ({ status }) => status,
-  queue: ({ queue }) => queue,
-  priority: ({ priority }) => priority,
-  createdAt: ({ createdAt }) => createdAt,
-  startedAt: ({ startedAt }) => startedAt,
-  endedAt: ({ endedAt }) => endedAt,
-  duration: ({ duration }) => duration,
-  attempt: ({ attempt }) => attempt,
-  error: ({ error }) => error && `${error.name}: ${error.message}`,
+const taskTable: Table<TaskSummary> = {
+  columns: [
+    'id',
+    'name',
+    'status',
+    'queue',
+    'priority',
+    'createdAt',
+    'startedAt',
+    'endedAt',
+    'duration',
+    'attempt',
+    'error',
+  ],
+  texts: { error: ({ error }) => error && `${error.name}: ${error.message}` },
 };
 
-const auditColumns: Columns<AuditEvent> = {
-  at: ({ at }) => at,
-  actor: ({ actor }) => actor,
-  action: ({ action }) => action,
-  outcome: ({ outcome }) => outcome,
-  ip: ({ ip }) => ip,
-  requestId: ({ requestId }) => requestId,
-  tasks: ({ tasks = [] }) => tasks.join(' '),
-  detail: ({ detail = {} }) =>
-    Object.entries(detail)
-      .map(([key, value]) => `${key}: ${value}`)
-      .join(', '),
-  strategy: ({ strategy }) => strategy,
+const auditTable: Table<AuditEvent> = {
+  columns: ['at', 'actor', 'action', 'outcome', 'ip', 'requestId', 'tasks', 'detail', 'strategy'],
+  texts: {
+    tasks: ({ tasks = [] }) => tasks.join(' '),
+    detail: ({ detail = {} }) =>
+      Object.entries(detail)
+        .map(([key, value]) => `${key}: ${value}`)
+        .join(', '),
+  },
 };
 
 /** Milliseconds between two reads of an incomplete list, and until an export stops waiting. */
@@ -70,9 +70,7 @@ export async function searchedOf(tasks: TaskReader, query: FindQuery): Promise<n
 
 /** Returns the whole filtered list of tasks as a stream. */
 export function exportTasks(tasks: TaskReader, query: FindQuery, format: ExportFormat): Readable {
-  const find = async (cursor: string | undefined) =>
-    tasks.find({ ...query, limit: pageSize, counted: false, cursor });
-  return exportStream(pages(find), taskColumns, format);
+  return exportStream(taskPages(tasks, query), taskTable, format);
 }
 
 /** Returns the whole filtered audit as a stream. */
@@ -81,45 +79,24 @@ export function exportAudit(
   query: AuditQuery,
   format: ExportFormat,
 ): Readable {
-  const find = async (cursor: string | undefined) => audit({ ...query, limit: pageSize, cursor });
-  return exportStream(pages(find), auditColumns, format);
+  const pages = pagesOf((cursor) => audit({ ...query, limit: pageSize, cursor }));
+  return exportStream(pages, auditTable, format);
 }
 
 /** Returns rows as a stream, with at most one page in memory. */
 function exportStream<T>(
-  rows: AsyncIterable<readonly T[]>,
-  columns: Columns<T>,
+  pages: AsyncIterable<Page<T>>,
+  { columns, texts }: Table<T>,
   format: ExportFormat,
 ): Readable {
-  return Readable.from(format === 'csv' ? csvPages(rows, columns) : ndjsonPages(rows), {
-    objectMode: true,
-    highWaterMark: 1,
-  });
-}
-
-async function* csvPages<T>(
-  rows: AsyncIterable<readonly T[]>,
-  columns: Columns<T>,
-): AsyncGenerator<string> {
-  yield csvRow(Object.keys(columns));
-  const cells = Object.values(columns);
-  for await (const page of rows)
-    yield page.map((row) => csvRow(cells.map((cell) => cell(row)))).join('');
-}
-
-async function* ndjsonPages(rows: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
-  for await (const page of rows) yield page.map((row) => `${JSON.stringify(row)}\n`).join('');
-}
-
-async function* pages<T>(
-  find: (cursor: string | undefined) => Promise<{ items: readonly T[]; nextCursor: string | null }>,
-): AsyncGenerator<readonly T[]> {
-  let cursor: string | undefined;
-  do {
-    const { items, nextCursor } = await find(cursor);
-    if (items.length > 0) yield items;
-    cursor = nextCursor ?? undefined;
-  } while (cursor !== undefined);
+  const csvLine = (row: T): string =>
+    csvRow(columns.map((column) => texts[column]?.(row) ?? row[column]));
+  const line = format === 'csv' ? csvLine : (row: T) => `${JSON.stringify(row)}\n`;
+  const text = async function* (): AsyncGenerator<string> {
+    if (format === 'csv') yield csvRow(columns);
+    for await (const { items } of pages) if (items.length > 0) yield items.map(line).join('');
+  };
+  return Readable.from(text(), { objectMode: true, highWaterMark: 1 });
 }
 
 /** Returns a row as RFC 4180 describes it. */
