@@ -239,22 +239,17 @@ export function logForbidden(
   required: string,
   route?: string,
 ): void {
-  const { name: username, strategy } = actor;
   logger.warn(
     {
       event: 'authz_fail',
-      username,
-      ...strategyField(strategy),
+      username: actor.name,
+      strategy: actor.strategy,
       required,
-      ...(route !== undefined && { route }),
+      route,
       ...requestFields(ctx),
     },
     'role missing',
   );
-}
-
-function strategyField(strategy: string | undefined): { strategy?: string } {
-  return strategy === undefined ? {} : { strategy };
 }
 
 /** The user of each request. */
@@ -265,24 +260,23 @@ type Recorded = Omit<AuditEvent, 'at' | 'ip' | 'requestId'>;
 
 /** Logs that a command was done, refused or failed, and records it in the audit log. */
 export function record(ctx: Context, access: Access, logger: Logger, event: Recorded): void {
-  const { action, actor, outcome, tasks = [], detail } = event;
-  const count = tasks.length;
-  const level = outcome === 'done' ? 'info' : 'warn';
-  const who = { username: actor, ...strategyField(actors.get(ctx)?.strategy) };
-  logger[level](
+  const { action, actor, outcome, tasks: all = [], detail } = event;
+  const tasks = all.slice(0, 20);
+  logger[outcome === 'done' ? 'info' : 'warn'](
     {
       event: 'authz_admin',
       action,
-      ...who,
+      username: actor,
+      strategy: actors.get(ctx)?.strategy,
       outcome,
-      tasks: tasks.slice(0, 20),
-      count,
+      tasks,
+      count: all.length,
       ...detail,
       ...requestFields(ctx),
     },
     'command recorded',
   );
-  recordRow(ctx, access, logger, { ...event, tasks: tasks.slice(0, 20) });
+  recordRow(ctx, access, logger, { ...event, tasks });
 }
 
 /** Records a command in the audit log only, because the caller has already logged the event. */
@@ -297,7 +291,7 @@ function recordRow(
     at: new Date().toISOString(),
     ip: clientAddress(ctx),
     requestId: requestId(ctx),
-    ...strategyField(actors.get(ctx)?.strategy),
+    strategy: actors.get(ctx)?.strategy,
     action,
     ...event,
   };
