@@ -26,35 +26,32 @@ import {
  * If the engine has a type of its own, the compiler checks the schema against it.
  */
 
+const text = z.string();
 const time = z.iso.datetime();
-const taskId = z.string().meta({ examples: ['019a7c5e-6b1f-7c3a-9d2e-4f8b1a2c3d4e'] });
+const taskId = text.meta({ examples: ['019a7c5e-6b1f-7c3a-9d2e-4f8b1a2c3d4e'] });
 const count = z.int().min(0);
 const seconds = z.number().min(0).nullable();
 const status = z.enum(taskStatuses);
-const tags = z.record(z.string(), z.string());
-const error = z.strictObject({ name: z.string(), message: z.string() });
-/** An error with its stack, its cause and its members, which are errors too. */
-export const taskError: z.ZodType<TaskError> = z.strictObject({
-  name: z.string(),
-  message: z.string(),
-  stack: z.string().nullable(),
-  code: z.string().exactOptional(),
+const tags = z.record(text, text);
+const error = z.strictObject({ name: text, message: text });
+/** A function, because zod moves a lazy schema that two others share to a place of its own. */
+const errorDetails = () => ({
+  code: text.exactOptional(),
   cause: z.lazy(() => taskError).exactOptional(),
   errors: z.array(z.lazy(() => taskError)).exactOptional(),
   truncated: z.literal(true).exactOptional(),
 });
-const detailedError = error.extend({
-  code: z.string().exactOptional(),
-  cause: taskError.exactOptional(),
-  errors: z.array(taskError).exactOptional(),
-  truncated: z.literal(true).exactOptional(),
+/** An error with its stack, its cause and its members, which are errors too. */
+export const taskError: z.ZodType<TaskError> = error.extend({
+  stack: text.nullable(),
+  ...errorDetails(),
 });
 
 const summaryFields = {
   id: taskId,
-  name: z.string(),
+  name: text,
   status,
-  queue: z.string(),
+  queue: text,
   priority: z.int(),
   tags,
   source: z.enum(['manual', 'scheduled']),
@@ -66,10 +63,10 @@ const summaryFields = {
   attempt: count,
   maxAttempts: count,
   progress: z.number().min(0).max(1).nullable(),
-  progressText: z.string().exactOptional(),
+  progressText: text.exactOptional(),
   error: error.nullable(),
-  fingerprint: z.string().nullable(),
-  engineState: z.string().exactOptional(),
+  fingerprint: text.nullable(),
+  engineState: text.exactOptional(),
 };
 export const taskSummary = z.strictObject(summaryFields) satisfies z.ZodType<TaskSummary>;
 
@@ -78,8 +75,8 @@ export const logLine = z.strictObject({
   at: time.nullable(),
   attempt: count.nullable(),
   level: z.enum(logLevels),
-  message: z.string(),
-  fields: z.record(z.string(), z.unknown()).nullable(),
+  message: text,
+  fields: z.record(text, z.unknown()).nullable(),
   late: z.literal(true).exactOptional(),
 }) satisfies z.ZodType<LogLine>;
 
@@ -93,23 +90,23 @@ const attempt = z.strictObject({
 
 export const flowNode: z.ZodType<FlowNode> = z.strictObject({
   id: taskId,
-  name: z.string(),
+  name: text,
   status: status.nullable(),
-  engineState: z.string().exactOptional(),
+  engineState: text.exactOptional(),
   children: z.array(z.lazy(() => flowNode)),
   more: count,
 });
 
 export const taskDetail = z.strictObject({
   ...summaryFields,
-  error: detailedError.nullable(),
+  error: error.extend(errorDetails()).nullable(),
   args: z.array(z.unknown()).exactOptional(),
-  argsOmitted: z.string().exactOptional(),
+  argsOmitted: text.exactOptional(),
   attempts: z.array(attempt),
   logs: z.array(logLine),
   result: z.unknown(),
-  resultOmitted: z.string().exactOptional(),
-  stack: z.string().nullable(),
+  resultOmitted: text.exactOptional(),
+  stack: text.nullable(),
   rerunOf: taskId.nullable(),
   rerunAs: taskId.nullable(),
   flow: flowNode.exactOptional(),
@@ -117,7 +114,7 @@ export const taskDetail = z.strictObject({
 
 export const taskList = z.strictObject({
   items: z.array(taskSummary),
-  nextCursor: z.string().nullable(),
+  nextCursor: text.nullable(),
   total: count,
   totalRelation: z.enum(['eq', 'gte']),
   limited: z.literal(true).exactOptional(),
@@ -150,7 +147,7 @@ const durations = z.strictObject({
 
 const coverage = { completeSince: time.exactOptional() };
 const statsFields = { counts, successRate: z.number().min(0).max(1).nullable(), durations };
-const named = z.strictObject({ name: z.string(), ...statsFields }) satisfies z.ZodType<
+const named = z.strictObject({ name: text, ...statsFields }) satisfies z.ZodType<
   Stats & { name: string }
 >;
 
@@ -165,7 +162,7 @@ export const metrics = z.strictObject({
 
 const functionSettings = z.strictObject({
   handled: z.boolean(),
-  queue: z.string(),
+  queue: text,
   priority: z.int(),
   tags,
   retries: count,
@@ -185,18 +182,18 @@ const functionSettings = z.strictObject({
 /** `settings` is null for a function that has no definition in this process. */
 export const functionList = z.strictObject({
   items: z.array(
-    z.strictObject({ name: z.string(), settings: functionSettings.nullable(), ...statsFields }),
+    z.strictObject({ name: text, settings: functionSettings.nullable(), ...statsFields }),
   ),
   ...coverage,
 });
 
 const pause = z.strictObject({
-  by: z.string(),
+  by: text,
   at: time,
-  reason: z.string().nullable(),
+  reason: text.nullable(),
 }) satisfies z.ZodType<Pause>;
 const queue = z.strictObject({
-  name: z.string(),
+  name: text,
   paused: z.boolean(),
   pause: pause.nullable(),
 }) satisfies z.ZodType<QueueState>;
@@ -208,9 +205,9 @@ export const queueList = z.strictObject({
 });
 
 const scheduleFields = {
-  name: z.string(),
-  task: z.string(),
-  rule: z.string(),
+  name: text,
+  task: text,
+  rule: text,
   nextRunAt: time.nullable(),
   lastRunAt: time.nullable(),
   lastTaskId: taskId.nullable(),
@@ -228,17 +225,17 @@ export const scheduleList = z.strictObject({
 });
 
 const worker = z.strictObject({
-  id: z.string(),
-  host: z.string(),
+  id: text,
+  host: text,
   pid: z.int().nullable(),
-  version: z.string().nullable(),
+  version: text.nullable(),
   slots: count.nullable(),
   running: count.nullable(),
   stuck: count.nullable(),
   stuckAttempts: z
-    .array(z.strictObject({ id: taskId, name: z.string(), attempt: count, since: time }))
+    .array(z.strictObject({ id: taskId, name: text, attempt: count, since: time }))
     .readonly(),
-  queue: z.string().exactOptional(),
+  queue: text.exactOptional(),
   startedAt: time,
   lastSign: z.number().min(0),
 }) satisfies z.ZodType<ProcessInfo>;
@@ -246,8 +243,8 @@ const worker = z.strictObject({
 export const workerList = z.strictObject({ items: z.array(worker) });
 
 const failureGroup = z.strictObject({
-  fingerprint: z.string(),
-  name: z.string(),
+  fingerprint: text,
+  name: text,
   error,
   count,
   failed: count,
@@ -259,7 +256,7 @@ const failureGroup = z.strictObject({
 
 export const failureList = z.strictObject({
   items: z.array(failureGroup),
-  nextCursor: z.string().nullable(),
+  nextCursor: text.nullable(),
   ...coverage,
 });
 
@@ -274,7 +271,7 @@ export const bulkAnswer = z.strictObject({
         id: taskId,
         ok: z.literal(false),
         code: z.enum(['TASK_NOT_FOUND', 'TASK_STATE_CONFLICT']),
-        detail: z.string(),
+        detail: text,
       }),
     ]),
   ),
@@ -289,46 +286,44 @@ export const bulkAnswer = z.strictObject({
 });
 
 export const historyAnswer = z.strictObject({ deleted: count, more: z.boolean() });
-export const queueAnswer = z.strictObject({ queue: z.string(), paused: z.boolean() });
-export const scheduleRemoved = z.strictObject({ schedule: z.string(), removed: z.literal(true) });
-export const scheduleAnswer = z.strictObject({ schedule: z.string(), paused: z.boolean() });
+export const queueAnswer = z.strictObject({ queue: text, paused: z.boolean() });
+export const scheduleRemoved = z.strictObject({ schedule: text, removed: z.literal(true) });
+export const scheduleAnswer = z.strictObject({ schedule: text, paused: z.boolean() });
 
 const auditEvent = z.strictObject({
   at: time,
-  action: z.string(),
-  actor: z.string().optional(),
-  strategy: z.string().optional(),
+  action: text,
+  actor: text.optional(),
+  strategy: text.optional(),
   outcome: z.enum(['done', 'refused', 'failed']),
-  ip: z.string().optional(),
-  requestId: z.string().optional(),
-  tasks: z.array(z.string()).optional(),
-  detail: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+  ip: text.optional(),
+  requestId: text.optional(),
+  tasks: z.array(text).optional(),
+  detail: z.record(text, z.union([text, z.number(), z.boolean()])).optional(),
 }) satisfies z.ZodType<AuditEvent>;
 
 export const auditPage = z.strictObject({
   items: z.array(auditEvent),
-  nextCursor: z.string().nullable(),
+  nextCursor: text.nullable(),
 }) satisfies z.ZodType<Page<AuditEvent>>;
 
 /** A code of an error. */
-const errorCode = z.enum(
-  errorCodes as [(typeof errorCodes)[number], ...(typeof errorCodes)[number][]],
-);
+const errorCode = z.enum(errorCodes);
 
 export const health = z.strictObject({
   status: z.enum(['ok', 'unavailable']),
   /** Why the tasks or the login cannot be used; absent if they can. */
   code: errorCode.optional(),
-  detail: z.string().optional(),
+  detail: text.optional(),
 });
 
 /** RFC 9457. */
 export const problem = z.strictObject({
-  type: z.string(),
-  title: z.string(),
+  type: text,
+  title: text,
   status: z.int(),
-  detail: z.string(),
-  requestId: z.string(),
+  detail: text,
+  requestId: text,
   code: errorCode,
   /** The command may have been done, in full or in part. */
   maybeDone: z.literal(true).optional(),
