@@ -1,16 +1,16 @@
 import type { DurationHistogram } from '../tasks/engine-queries.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
-import { taskStatuses } from '../tasks/types.js';
+import { type Metrics, type TaskStatus, taskStatuses } from '../tasks/types.js';
 import { totalsOf } from './overview.js';
 
 /** https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export const prometheusType = 'text/plain; version=0.0.4; charset=utf-8';
 
 type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
+/** A line. The suffix follows the name of the family. */
+type Sample = readonly [labels: Labels, value: number, suffix?: '_bucket' | '_sum' | '_count'];
 
-const endings = taskStatuses.filter(isEnded);
 /** Bounds of the histogram, in seconds. */
 const bounds = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
@@ -39,38 +39,31 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
       'tasks',
       'gauge',
       'Tasks kept, by state.',
-      first(now.functions).flatMap(({ name, counts }) =>
-        taskStatuses.map((status): Sample => [{ function: name, status }, counts[status]]),
-      ),
+      byState('function', now.functions, taskStatuses),
     ),
     family(
       'queue_tasks',
       'gauge',
       'Tasks of a queue that have not ended.',
-      first(now.queues).flatMap(({ name, counts }) =>
-        (['pending', 'running'] as const).map(
-          (status): Sample => [{ queue: name, status }, counts[status]],
-        ),
-      ),
+      byState('queue', now.queues, ['pending', 'running']),
     ),
     family(
       'queue_paused',
       'gauge',
       'Whether a queue is paused.',
-      first(states).map(({ name, paused }): Sample => [{ queue: name }, Number(paused)]),
+      first(states).map(({ name, paused }) => [{ queue: name }, Number(paused)]),
     ),
     family(
       'ended_total',
       'counter',
       'Ended tasks, including deleted ones.',
-      first(ever.functions).flatMap(({ name, counts }) =>
-        endings.map((status): Sample => [{ function: name, status }, counts[status]]),
-      ),
+      byState('function', ever.functions, taskStatuses.filter(isEnded)),
     ),
-    histogram(
+    family(
       'attempt_duration_seconds',
+      'histogram',
       'Durations of attempts in seconds, exact to 4.5 %.',
-      first(histograms),
+      first(histograms).flatMap(samplesOf),
     ),
     family('workers', 'gauge', 'Processes that have the tasks open.', [[{}, totals.count]]),
     family('worker_slots', 'gauge', 'Tasks that these processes can run at once.', [
@@ -89,28 +82,36 @@ function first<T extends { name: string }>(items: readonly T[]): readonly T[] {
   return items.slice(0, maxNames);
 }
 
-function histogram(name: string, help: string, histograms: readonly DurationHistogram[]): string {
-  const full = `koa_taskflow_${name}`;
-  const lines = histograms.flatMap(({ name: of, counts, count, sum }) => [
-    ...bounds.map(
-      (bound, n) =>
-        `${full}_bucket${labelText({ function: of, le: String(bound) })} ${counts[n] ?? 0}\n`,
-    ),
-    `${full}_bucket${labelText({ function: of, le: '+Inf' })} ${count}\n`,
-    `${full}_sum${labelText({ function: of })} ${sum}\n`,
-    `${full}_count${labelText({ function: of })} ${count}\n`,
-  ]);
-  return `# HELP ${full} ${help}\n# TYPE ${full} histogram\n${lines.join('')}`;
+function byState(
+  label: 'function' | 'queue',
+  stats: Metrics['functions'],
+  statuses: readonly TaskStatus[],
+): Sample[] {
+  return first(stats).flatMap(({ name, counts }) =>
+    statuses.map((status): Sample => [{ [label]: name, status }, counts[status]]),
+  );
+}
+
+function samplesOf({ name, counts, count, sum }: DurationHistogram): Sample[] {
+  const labels = { function: name };
+  return [
+    ...bounds.map((le, n): Sample => [{ ...labels, le: String(le) }, counts[n] ?? 0, '_bucket']),
+    [{ ...labels, le: '+Inf' }, count, '_bucket'],
+    [labels, sum, '_sum'],
+    [labels, count, '_count'],
+  ];
 }
 
 function family(
   name: string,
-  type: 'gauge' | 'counter',
+  type: 'gauge' | 'counter' | 'histogram',
   help: string,
   samples: readonly Sample[],
 ): string {
   const full = `koa_taskflow_${name}`;
-  const lines = samples.map(([labels, value]) => `${full}${labelText(labels)} ${value}\n`);
+  const lines = samples.map(
+    ([labels, value, suffix = '']) => `${full}${suffix}${labelText(labels)} ${value}\n`,
+  );
   return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${lines.join('')}`;
 }
 
