@@ -4,7 +4,7 @@ import { version } from '../package-files.js';
 import type { Changes } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isTaskId } from '../tasks/task-id.js';
-import type { LogLine, StatsSnapshot } from '../tasks/types.js';
+import type { LogLine } from '../tasks/types.js';
 import type { StreamEvent } from './event.js';
 import { tasksOption } from './options.js';
 import type { StreamClient } from './sse-stream.js';
@@ -18,9 +18,8 @@ const maxFollowed = 20;
 const topicNames = ['tasks', 'metrics'];
 
 interface TasksEvent extends StreamEvent {
-  /** The event contains all changes between these two numbers. */
+  /** The event contains all changes after this number. */
   from: number;
-  to: number;
   changes: Changes;
 }
 
@@ -128,18 +127,13 @@ class LiveTasks {
   }
 
   async #readMetrics(): Promise<void> {
-    const snapshot = await this.#readStatsSnapshot();
-    if (!snapshot || JSON.stringify(snapshot) === JSON.stringify(this.metrics?.data)) return;
-    this.metrics = { event: 'metrics', data: snapshot };
-    this.#wake();
-  }
-
-  /** Catches what a source throws: in a timer, an error would end the process. */
-  async #readStatsSnapshot(): Promise<StatsSnapshot | undefined> {
     try {
-      return await this.#tasks.aggregate('statsSnapshot');
+      const data = await this.#tasks.aggregate('statsSnapshot');
+      if (JSON.stringify(data) === JSON.stringify(this.metrics?.data)) return;
+      this.metrics = { event: 'metrics', data };
+      this.#wake();
     } catch {
-      return undefined;
+      // In a timer, an error of the source would end the process.
     }
   }
 
@@ -161,19 +155,18 @@ function hasRows({ upserts, removed, dropped }: Changes): boolean {
 
 function tasksEvent(from: number, changes: Changes): TasksEvent {
   const { rev, upserts, removed, dropped } = changes;
-  return { event: 'tasks', id: rev, data: { upserts, removed, dropped }, from, to: rev, changes };
+  return { event: 'tasks', id: rev, data: { upserts, removed, dropped }, from, changes };
 }
 
 /** Returns the part of an event that a client has not seen. */
-function newsOf({ to, changes }: TasksEvent, seen: number): TasksEvent {
-  const { upserts, removed, revs, dropped } = changes;
-  const isNew = (numbers: readonly number[]) => (_row: unknown, n: number) =>
-    (numbers[n] ?? 0) > seen;
-  const news = {
+function newsOf({ changes }: TasksEvent, seen: number): TasksEvent {
+  const isNew = (revs: readonly number[]) => (_row: unknown, n: number) => (revs[n] ?? 0) > seen;
+  const { upserts, removed, revs } = changes;
+  return tasksEvent(seen, {
+    ...changes,
     upserts: upserts.filter(isNew(revs.upserts)),
     removed: removed.filter(isNew(revs.removed)),
-  };
-  return tasksEvent(seen, { ...changes, rev: to, ...news, dropped });
+  });
 }
 
 const shared = new WeakMap<TaskSource, LiveTasks>();
@@ -250,13 +243,13 @@ async function* clientEvents(
     if (topics.has('tasks') && seen < (await tasks.describe()).rev) {
       const event = await changesSince(tasks, seen, signal);
       if (event) yield event;
-      seen = event?.to ?? seen;
+      seen = event?.changes.rev ?? seen;
     }
     while (!signal.aborted && !live.ended) {
       const next = live.next(signal);
-      if (topics.has('tasks') && live.latest && live.latest.to > seen) {
+      if (topics.has('tasks') && live.latest && live.latest.changes.rev > seen) {
         const event = await eventAfter(tasks, live.latest, seen, signal);
-        seen = event?.to ?? seen;
+        seen = event?.changes.rev ?? seen;
         if (event && hasRows(event.changes)) yield event;
       }
       if (topics.has('metrics') && live.metrics && live.metrics !== sentMetrics) {
