@@ -265,7 +265,7 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
   }
 
   return {
-    list: async (query, signal) => call('GET ', { query, signal }),
+    list: (query, signal) => call('GET ', { query, signal }),
     async *each(query, signal) {
       let cursor: string | null | undefined;
       do {
@@ -277,19 +277,19 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
         cursor = page.nextCursor;
       } while (cursor !== null);
     },
-    get: async (id, query, signal) => call('GET /:id', { id, query, signal }),
-    logs: async (id, query, signal) => call('GET /:id/logs', { id, query, signal }),
-    metrics: async (query, signal) => call('GET /metrics', { query, signal }),
-    failures: async (query, signal) => call('GET /failures', { query, signal }),
-    functions: async (query, signal) => call('GET /functions', { query, signal }),
-    queues: async (query, signal) => call('GET /queues', { query, signal }),
-    schedules: async (signal) => call('GET /schedules', { signal }),
-    workers: async (signal) => call('GET /workers', { signal }),
-    audit: async (query, signal) => call('GET /audit', { query, signal }),
-    retry: async (id, body) => call('POST /:id/retry', { id, body }),
-    cancel: async (id, body) => call('POST /:id/cancel', { id, body }),
-    run: async (id, body) => call('POST /:id/run', { id, body }),
-    rerun: async (id, body) => call('POST /:id/rerun', { id, body }),
+    get: (id, query, signal) => call('GET /:id', { id, query, signal }),
+    logs: (id, query, signal) => call('GET /:id/logs', { id, query, signal }),
+    metrics: (query, signal) => call('GET /metrics', { query, signal }),
+    failures: (query, signal) => call('GET /failures', { query, signal }),
+    functions: (query, signal) => call('GET /functions', { query, signal }),
+    queues: (query, signal) => call('GET /queues', { query, signal }),
+    schedules: (signal) => call('GET /schedules', { signal }),
+    workers: (signal) => call('GET /workers', { signal }),
+    audit: (query, signal) => call('GET /audit', { query, signal }),
+    retry: (id, body) => call('POST /:id/retry', { id, body }),
+    cancel: (id, body) => call('POST /:id/cancel', { id, body }),
+    run: (id, body) => call('POST /:id/run', { id, body }),
+    rerun: (id, body) => call('POST /:id/rerun', { id, body }),
     bulk: async (body) =>
       call('POST /bulk', { body: requiredBody(body, "{ action: 'retry', ids: [id] }") }),
     bulkRetry: async (body) =>
@@ -315,12 +315,12 @@ export function createClient(base: string, options: ClientOptions = {}): TaskCli
       await ask(`/auth/sessions${search(query)}`, { method: 'DELETE' });
     },
     url: (path, query) => base + path + search(query),
-    pauseQueue: async (name, body) => call('POST /queues/:name/pause', { name, body }),
-    resumeQueue: async (name, body) => call('POST /queues/:name/resume', { name, body }),
-    pauseSchedule: async (name, body) => call('POST /schedules/:name/pause', { name, body }),
-    resumeSchedule: async (name, body) => call('POST /schedules/:name/resume', { name, body }),
-    runSchedule: async (name, body) => call('POST /schedules/:name/run', { name, body }),
-    removeSchedule: async (name, body) => call('POST /schedules/:name/remove', { name, body }),
+    pauseQueue: (name, body) => call('POST /queues/:name/pause', { name, body }),
+    resumeQueue: (name, body) => call('POST /queues/:name/resume', { name, body }),
+    pauseSchedule: (name, body) => call('POST /schedules/:name/pause', { name, body }),
+    resumeSchedule: (name, body) => call('POST /schedules/:name/resume', { name, body }),
+    runSchedule: (name, body) => call('POST /schedules/:name/run', { name, body }),
+    removeSchedule: (name, body) => call('POST /schedules/:name/remove', { name, body }),
     changes(options = {}) {
       checkChanges(options);
       return followChanges((lastEventId) => stream(options, lastEventId, options.signal), options);
