@@ -15,6 +15,7 @@ import {
   numberOption,
   type StringRules,
   stringOption,
+  tenYears,
 } from './options.js';
 import { optionsObject } from './options-object.js';
 
@@ -120,7 +121,7 @@ export function whole<D extends number | undefined = undefined>(
 export function seconds<D extends number | undefined = undefined>({
   zero = false,
   min = 0,
-  max = 315_360_000,
+  max = tenYears,
   ...rest
 }: SecondsRules & { default?: D } = {}): Option<number, number | D> {
   const read = number({ ...rest, min, above: !zero && min === 0, max, unit: 'seconds' });

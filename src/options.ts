@@ -50,7 +50,8 @@ export interface NumberRange {
   or?: string;
 }
 
-const tenYears = 315_360_000;
+/** The longest duration in seconds. */
+export const tenYears = 315_360_000;
 
 /** A finite number within a range, or the default when it is `undefined`. */
 export function numberOption<D extends number | undefined>(
@@ -94,36 +95,6 @@ export function numberOption<D extends number | undefined>(
 
 /** Called with a duration option whose value looks like milliseconds. */
 export type DurationWarning = (option: string, seconds: number) => void;
-
-/** What a duration must be. */
-export interface SecondsRules {
-  warn: DurationWarning;
-  /** Whether 0 is accepted. */
-  zero?: boolean;
-  /** The shortest duration; any above zero if it is absent. */
-  min?: number;
-  max?: number;
-}
-
-/**
- * A duration in seconds, above zero and at most ten years; fractions are allowed. Warns of a value
- * that looks like milliseconds.
- */
-export function secondsOption<D extends number | undefined>(
-  option: string,
-  value: unknown,
-  fallback: D,
-  { warn, zero = false, min = 0, max = tenYears }: SecondsRules,
-): number | D {
-  const seconds = numberOption(option, value, fallback, {
-    min,
-    above: !zero && min === 0,
-    max,
-    unit: 'seconds',
-  });
-  if (value !== undefined) checkSeconds(option, seconds, warn);
-  return seconds;
-}
 
 /**
  * Warns of a number of seconds that looks like milliseconds: round thousands, unless it is a number

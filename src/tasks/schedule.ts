@@ -1,10 +1,5 @@
-import {
-  booleanOption,
-  type DurationWarning,
-  secondsOption,
-  typeError,
-  wrongType,
-} from '../options.js';
+import { seconds } from '../option-set.js';
+import { booleanOption, type DurationWarning, typeError, wrongType } from '../options.js';
 import { optionsObject } from '../options-object.js';
 import { readCron } from './cron.js';
 import { nameOption } from './task-options.js';
@@ -64,6 +59,8 @@ export interface Recurrence {
  * milliseconds given by mistake.
  */
 export const shortestInterval = 0.05;
+
+const everyOption = seconds({ default: 1, min: shortestInterval });
 
 const usage = 'tasks.schedule(name, task, { every: 60 })';
 
@@ -127,15 +124,13 @@ export function readRecurrence(
   }
   if (timezone !== undefined)
     throw typeError(`${where}: timezone applies to cron only; leave it out with every`);
-  const step = Math.round(
-    secondsOption(`every of ${where}`, every, 1, { warn, min: shortestInterval }) * 1000,
-  );
+  const interval = Math.round(everyOption(`every of ${where}`, every, warn) * 1000);
   // Counts from a fixed time, so that a late run does not delay the next one.
   return {
     ...habits,
-    rule: `every ${step / 1000}`,
-    interval: step,
-    next: (after, last = from) => last + (Math.floor((after - last) / step) + 1) * step,
+    rule: `every ${interval / 1000}`,
+    interval,
+    next: (after, last = from) => last + (Math.floor((after - last) / interval) + 1) * interval,
   };
 }
 
