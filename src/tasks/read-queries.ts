@@ -88,7 +88,8 @@ export function filterOf(
 ): TaskFilter {
   return {
     ...same,
-    ...timesOf({ from, to }, now),
+    from: readTime(from, now),
+    to: readTime(to, now),
     status: status && [...new Set(status)],
     tags: tag?.map(tagOf),
     text: q,
@@ -101,22 +102,12 @@ function tagOf(text: string): { key: string; value?: string } {
   return colon < 0 ? { key: text } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 
-/** Returns checked times in Unix milliseconds. */
-function timesOf(
-  { from, to }: { from?: string | undefined; to?: string | undefined },
-  now: number,
-): { from: number | undefined; to: number | undefined } {
-  const at = (text: string | undefined): number | undefined =>
-    text === undefined ? undefined : readTime(text, now);
-  return { from: at(from), to: at(to) };
-}
-
 /** Reads the query of `aggregate('failures')`. */
 export async function readFailureQuery(query: unknown, now: number): Promise<Paged<FailureQuery>> {
   const { limit = 50, cursor, name, from } = await read('failureQuery', query);
   const cursors = cursorsOf({ failures: true, name, from });
   return {
-    query: { name, from: timesOf({ from }, now).from, limit, after: cursors.read(cursor) },
+    query: { name, from: readTime(from, now), limit, after: cursors.read(cursor) },
     cursors,
   };
 }
@@ -127,20 +118,19 @@ const day = 86_400_000;
 
 /** Reads the query of `aggregate('metrics')`. */
 export async function readRangeQuery(query: unknown, now: number): Promise<MetricsRange> {
-  const { step, series, ...times } = await read('rangeQuery', query);
-  const range = { ...timesOf(times, now), step, series };
-  const flaw = rangeFlaw(range, now);
-  if (flaw !== undefined) throw rangeError(flaw);
+  const { from, to, ...same } = await read('rangeQuery', query);
+  const range = { ...same, from: readTime(from, now), to: readTime(to, now) };
+  checkRange(range, now);
   return range;
 }
 
-/** Returns the error of a range whose members are valid one by one, or `undefined`. */
-function rangeFlaw({ from, to, step, series }: MetricsRange, now: number): string | undefined {
+/** Checks a range whose members are valid one by one. @throws RangeError. */
+function checkRange({ from, to, step, series }: MetricsRange, now: number): void {
   const end = to ?? now;
-  if (series !== false && from !== undefined && from >= end) return 'from must be before to';
+  if (series !== false && from !== undefined && from >= end)
+    throw rangeError('from must be before to');
   if (step !== undefined && (end - (from ?? end - day)) / (step * 1000) > maxPoints)
-    return `step is too small for the range: the series has at most ${maxPoints} points`;
-  return undefined;
+    throw rangeError(`step is too small for the range: the series has at most ${maxPoints} points`);
 }
 
 /** Reads the query of `get`. */

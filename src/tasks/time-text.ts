@@ -4,9 +4,10 @@ const iso = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d
 
 /**
  * Reads a time: ISO 8601 with a zone, a date, or a time before now such as `-6h`. Returns Unix
- * milliseconds, or `undefined` for any other text.
+ * milliseconds, or `undefined` for any other text or none.
  */
-export function readTime(text: string, now: number): number | undefined {
+export function readTime(text: string | undefined, now: number): number | undefined {
+  if (text === undefined) return undefined;
   const [, amount, unit] = relative.exec(text) ?? [];
   if (amount !== undefined)
     return now - Number(amount) * unitMilliseconds[unit as keyof typeof unitMilliseconds];

@@ -51,7 +51,8 @@ export const exportRows = [
 ];
 
 function dateAt(text: string | undefined, now: number): Date | undefined {
-  return text === undefined ? undefined : new Date(readTime(text, now) ?? 0);
+  const time = readTime(text, now);
+  return time === undefined ? undefined : new Date(time);
 }
 
 /** Makes the answer a file that is saved. A client that disconnects before its end is no error. */
@@ -73,5 +74,5 @@ function conditionsOf({
   ...conditions
 }: Omit<Input<'auditQuery'>, 'limit' | 'cursor'>): AuditQuery {
   const now = Date.now();
-  return { ...conditions, from: dateAt(from, now)?.getTime(), to: dateAt(to, now)?.getTime() };
+  return { ...conditions, from: readTime(from, now), to: readTime(to, now) };
 }
