@@ -70,14 +70,13 @@ export interface TaskLog extends Write {
 
 let outside: Logger | undefined;
 
-function write(level: LogLevel, text: string, fields: object | undefined): void {
-  const running = current.getStore();
-  if (running) {
-    running.log(level, text, fields);
-    return;
-  }
-  outside ??= loggerOption('logger', undefined);
-  outside[level === 'trace' ? 'debug' : level](fields ?? {}, text);
+function writer(level: LogLevel): Write {
+  return (text, fields) => {
+    const running = current.getStore();
+    if (running) return running.log(level, text, fields);
+    outside ??= loggerOption('logger', undefined);
+    outside[level === 'trace' ? 'debug' : level](fields ?? {}, text);
+  };
 }
 
 /**
@@ -89,15 +88,12 @@ function write(level: LogLevel, text: string, fields: object | undefined): void 
  * taskLog('sending', { address });
  * ```
  */
-export const taskLog: TaskLog = Object.assign(
-  ((text, fields) => write('info', text, fields)) as Write,
-  {
-    trace: ((text, fields) => write('trace', text, fields)) as Write,
-    debug: ((text, fields) => write('debug', text, fields)) as Write,
-    warn: ((text, fields) => write('warn', text, fields)) as Write,
-    error: ((text, fields) => write('error', text, fields)) as Write,
-  },
-);
+export const taskLog: TaskLog = Object.assign(writer('info'), {
+  trace: writer('trace'),
+  debug: writer('debug'),
+  warn: writer('warn'),
+  error: writer('error'),
+});
 
 /**
  * Reports the progress of the current task to the dashboard. Outside a task, it does nothing. You
