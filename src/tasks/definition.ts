@@ -99,12 +99,11 @@ export interface DeclaredTask<A extends readonly unknown[]> extends Task<A> {
  * calling these does not run their body.
  */
 export function checkHandler(name: string, handler: unknown): void {
-  const accepted = 'a function or an async function';
-  if (typeof handler !== 'function')
-    throw wrongKind(`handler of task '${name}'`, handler, accepted);
-  const kind = functionKind(handler);
-  if (kind !== 'a function' && kind !== 'an async function')
-    throw wrongKind(`handler of task '${name}'`, handler, accepted);
+  const isPlain =
+    typeof handler === 'function' &&
+    ['a function', 'an async function'].includes(functionKind(handler));
+  if (!isPlain)
+    throw wrongKind(`handler of task '${name}'`, handler, 'a function or an async function');
 }
 
 /** Checks that `define` got no handler, which would never run. */

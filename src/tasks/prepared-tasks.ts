@@ -28,18 +28,16 @@ export class PreparedTasks {
         list,
         'a list of tasks that prepare() returned; to enqueue one task, call task.enqueue(…)',
       );
-    const tasks: NewTask[] = [];
-    for (let index = 0; index < list.length; index++) {
-      const task: unknown = list[index];
+    // Unlike map, Array.from also visits the holes of a list.
+    return Array.from(list, (task: unknown, index) => {
       if (typeof task !== 'object' || task === null || !this.#made.has(task))
         throw wrongKind(
           `tasks[${index}]`,
           task,
           'what prepare() of a task of this manager returned, such as sendEmail.prepare(address)',
         );
-      tasks.push(task as NewTask);
-    }
-    return tasks;
+      return task as NewTask;
+    });
   }
 }
 
@@ -51,12 +49,9 @@ export class PreparedTasks {
 export function argumentLists<A extends readonly unknown[]>(list: readonly A[]): A[] {
   if (!Array.isArray(list))
     throw wrongKind('list', list, "a list of argument lists, such as [['a'], ['b']]");
-  const lists: A[] = [];
-  for (let index = 0; index < list.length; index++) {
-    const args: unknown = list[index];
+  return Array.from(list, (args: unknown, index) => {
     if (!Array.isArray(args))
       throw wrongKind(`list[${index}]`, args, 'the list of arguments of one task');
-    lists.push(args as readonly unknown[] as A);
-  }
-  return lists;
+    return args as readonly unknown[] as A;
+  });
 }
