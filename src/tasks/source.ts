@@ -1,10 +1,10 @@
 import type { z } from 'zod';
 import type { Action, CommandBy, Outcome } from './commands.js';
 import type { Changes, EngineDescription } from './engine.js';
-import type { Aggregates as EngineAggregates } from './engine-queries.js';
+import type { Aggregates as EngineAggregates, FailurePage, TaskPage } from './engine-queries.js';
 import type { Definitions } from './function-settings.js';
 import type * as Queries from './query-schemas.js';
-import type { Coverage, FailureGroup, LogLine, TaskDetail, TaskSummary } from './types.js';
+import type { LogLine, TaskDetail } from './types.js';
 
 type ReadOnly<T> = T extends readonly (infer U)[] ? readonly U[] : T;
 
@@ -84,27 +84,17 @@ export type Command =
   | { readonly action: 'remove'; readonly schedule: string };
 
 /** One page of a list. */
-export interface TaskList {
-  readonly items: readonly TaskSummary[];
+export interface TaskList extends Readonly<Omit<TaskPage, 'next'>> {
   /**
    * The `cursor` of the next page, or null on the last page. A page may hold fewer items than
    * requested, or none, and still have a next page: rare combinations of conditions are searched in
    * steps, so that each call is short.
    */
   readonly nextCursor: string | null;
-  /** Exact up to 10,000. */
-  readonly total: number;
-  /** `gte` above 10,000, if counting would take too long, or if nothing was counted. */
-  readonly totalRelation: 'eq' | 'gte';
-  /** Set if the list covers only the newest tasks. Older matching tasks may be on no page. */
-  readonly limited?: true;
-  /** How many tasks a limited list covers. */
-  readonly searched?: number;
 }
 
 /** One page of failure groups. */
-export interface FailureList extends Coverage {
-  readonly items: readonly FailureGroup[];
+export interface FailureList extends Readonly<Omit<FailurePage, 'next'>> {
   readonly nextCursor: string | null;
 }
 
