@@ -1,6 +1,6 @@
 /*
  * Waits with a limit. Timers of the engines are in `engines/embedded/clock.ts`, and wake-ups in
- * `engines/notifier.ts`.
+ * `notifier.ts`.
  */
 
 /** Number of steps that a wait consists of. */

@@ -1,4 +1,5 @@
 import { TaskflowError } from '../errors.js';
+import { Notifier } from '../notifier.js';
 import { type Named, type OptionsOf, optionSet, whole } from '../option-set.js';
 import { wrongKind } from '../options.js';
 import { OrderedMap } from './ordered-map.js';
@@ -38,7 +39,6 @@ interface Watcher {
   prefix: string;
   /** Changes that the watcher has not read yet. */
   pending: StoreEntry[];
-  wake: () => void;
 }
 
 /**
@@ -52,6 +52,7 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
   const entries = new OrderedMap<Entry>();
   const logs = new Map<string, Log>();
   const watchers = new Set<Watcher>();
+  const changed = new Notifier();
 
   const live = (key: string): StoreEntry | undefined => {
     const entry = entries.get(key);
@@ -79,11 +80,8 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
     // The key is deleted first, so that the map stays in the order of the last writes.
     entries.delete(key);
     entries.set(key, { ...entry, droppable });
-    for (const watcher of watchers) {
-      if (!entry.key.startsWith(watcher.prefix)) continue;
-      watcher.pending.push(entry);
-      watcher.wake();
-    }
+    for (const { prefix, pending } of watchers) if (key.startsWith(prefix)) pending.push(entry);
+    changed.notify();
   };
 
   return {
@@ -131,22 +129,16 @@ export function memoryStore(options?: MemoryStoreOptions): SharedStore {
     },
     async *watch(prefix, signal, { list = true } = {}) {
       const present = list ? listed(prefix, undefined, Number.POSITIVE_INFINITY) : [];
-      const watcher: Watcher = { prefix, pending: [], wake: () => {} };
-      const wake = (): void => watcher.wake();
+      const watcher: Watcher = { prefix, pending: [] };
       watchers.add(watcher);
-      signal.addEventListener('abort', wake);
       try {
         yield present;
         while (!signal.aborted) {
           if (watcher.pending.length > 0) yield watcher.pending.splice(0);
-          else
-            await new Promise<void>((resolve) => {
-              watcher.wake = resolve;
-            });
+          else await changed.wait(signal);
         }
       } finally {
         watchers.delete(watcher);
-        signal.removeEventListener('abort', wake);
       }
     },
   };

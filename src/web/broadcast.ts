@@ -1,10 +1,5 @@
 import { runInEmptyContext } from '../empty-context.js';
-
-interface Listener<E> {
-  /** Events that the reader has not taken yet. */
-  waiting: E[];
-  wake: () => void;
-}
+import { Notifier } from '../notifier.js';
 
 /** Events that a reader may be behind before it is disconnected. */
 const maxBehind = 1000;
@@ -14,10 +9,11 @@ const maxBehind = 1000;
  * source runs while there is a reader.
  */
 export class Broadcast<E> {
-  readonly #listeners = new Set<Listener<E>>();
+  /** For each reader, the events that it has not taken yet. */
+  readonly #readers = new Set<E[]>();
+  readonly #news = new Notifier();
   readonly #begin: (broadcast: Broadcast<E>) => () => void;
   #stop: (() => void) | undefined;
-  #ended = false;
 
   /**
    * `begin` is called for the first reader. The function that it returns is called after the last.
@@ -27,34 +23,28 @@ export class Broadcast<E> {
   }
 
   get hasReaders(): boolean {
-    return this.#listeners.size > 0;
+    return this.#readers.size > 0;
   }
 
   async *subscribe(signal: AbortSignal): AsyncGenerator<E> {
-    const listener: Listener<E> = { waiting: [], wake: () => {} };
-    const wake = (): void => listener.wake();
-    this.#listeners.add(listener);
-    signal.addEventListener('abort', wake);
+    const waiting: E[] = [];
+    this.#readers.add(waiting);
     try {
       // The source serves all readers, so it runs in an empty context.
-      if (!this.#ended) this.#stop ??= runInEmptyContext(() => this.#begin(this));
+      if (!this.#news.closed) this.#stop ??= runInEmptyContext(() => this.#begin(this));
       while (!signal.aborted) {
-        const event = listener.waiting.shift();
+        const event = waiting.shift();
         if (event !== undefined) yield event;
-        else if (this.#ended || !this.#listeners.has(listener)) return;
-        else
-          await new Promise<void>((resolve) => {
-            listener.wake = resolve;
-          });
+        else if (this.#news.closed || !this.#readers.has(waiting)) return;
+        else await this.#news.wait(signal);
       }
     } finally {
-      signal.removeEventListener('abort', wake);
-      this.#leave(listener);
+      this.#leave(waiting);
     }
   }
 
-  #leave(listener: Listener<E>): void {
-    this.#listeners.delete(listener);
+  #leave(waiting: E[]): void {
+    this.#readers.delete(waiting);
     if (this.hasReaders) return;
     const stop = this.#stop;
     this.#stop = undefined;
@@ -62,19 +52,18 @@ export class Broadcast<E> {
   }
 
   send(event: E): void {
-    for (const listener of this.#listeners) {
-      listener.waiting.push(event);
+    for (const waiting of this.#readers) {
+      waiting.push(event);
       // The reader's own generator stops the source if it was the last reader. The sender must not
       // get an error of that.
-      if (listener.waiting.length > maxBehind) this.#listeners.delete(listener);
-      listener.wake();
+      if (waiting.length > maxBehind) this.#readers.delete(waiting);
     }
+    this.#news.notify();
   }
 
   /** There will be no more events. */
   end(): void {
-    this.#ended = true;
-    for (const { wake } of this.#listeners) wake();
+    this.#news.close();
   }
 }
 

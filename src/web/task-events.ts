@@ -1,5 +1,6 @@
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
+import { Notifier } from '../notifier.js';
 import { version } from '../package-files.js';
 import type { Changes } from '../tasks/engine.js';
 import type { TaskSource } from '../tasks/source.js';
@@ -39,7 +40,8 @@ interface FollowedLog {
 class LiveTasks {
   readonly #tasks: TaskSource;
   readonly #logs = new Map<string, FollowedLog>();
-  readonly #waiting = new Set<() => void>();
+  /** Notifies the clients when there may be something new. */
+  readonly news = new Notifier();
   #clients = 0;
   #controller = new AbortController();
   #timers: NodeJS.Timeout[] = [];
@@ -89,31 +91,13 @@ class LiveTasks {
     if (log && --log.clients === 0) this.#logs.delete(id);
   }
 
-  /** Resolves when there may be something new, or when the signal aborts. */
-  next(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        signal.removeEventListener('abort', wake);
-        this.#waiting.delete(wake);
-        resolve();
-      };
-      if (signal.aborted) return resolve();
-      signal.addEventListener('abort', wake, { once: true });
-      this.#waiting.add(wake);
-    });
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waiting]) wake();
-  }
-
   async #follow(signal: AbortSignal): Promise<void> {
     try {
       let { rev } = await this.#tasks.describe();
       for await (const changes of this.#tasks.watch(rev, signal)) {
         this.latest = tasksEvent(rev, changes);
         rev = changes.rev;
-        if (hasRows(changes)) this.#wake();
+        if (hasRows(changes)) this.news.notify();
         // Changes during this time come with the next event, each task once.
         await new Promise((resolve) => setTimeout(resolve, intervals.tasks).unref());
         if (signal.aborted) return;
@@ -123,7 +107,7 @@ class LiveTasks {
     }
     if (signal.aborted) return;
     this.ended = true;
-    this.#wake();
+    this.news.notify();
   }
 
   async #readMetrics(): Promise<void> {
@@ -131,7 +115,7 @@ class LiveTasks {
       const data = await this.#tasks.aggregate('statsSnapshot');
       if (JSON.stringify(data) === JSON.stringify(this.metrics?.data)) return;
       this.metrics = { event: 'metrics', data };
-      this.#wake();
+      this.news.notify();
     } catch {
       // In a timer, an error of the source would end the process.
     }
@@ -144,7 +128,7 @@ class LiveTasks {
       if (!last) continue;
       log.n = last.n;
       log.event = event;
-      this.#wake();
+      this.news.notify();
     }
   }
 }
@@ -246,7 +230,7 @@ async function* clientEvents(
       seen = event?.changes.rev ?? seen;
     }
     while (!signal.aborted && !live.ended) {
-      const next = live.next(signal);
+      const next = live.news.wait(signal);
       if (topics.has('tasks') && live.latest && live.latest.changes.rev > seen) {
         const event = await eventAfter(tasks, live.latest, seen, signal);
         seen = event?.changes.rev ?? seen;

@@ -1,5 +1,5 @@
+import type { Notifier } from '../../notifier.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
-import type { Notifier } from '../notifier.js';
 import type { Database } from '../tables/schema/database.js';
 import type { GroupCommit } from './group-commit.js';
 

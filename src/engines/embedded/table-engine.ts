@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Background } from '../../background.js';
 import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
+import { Notifier } from '../../notifier.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import { allActions, type Command, type CommandBy, type Outcome } from '../../tasks/commands.js';
@@ -10,7 +11,6 @@ import type { Aggregates, LogQuery, TaskPage, TaskQuery } from '../../tasks/engi
 import type { NewTask, Schedule } from '../../tasks/new-task.js';
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { TaskRunner } from '../../tasks/task-runner.js';
-import { Notifier } from '../notifier.js';
 import { aggregate } from '../tables/read/aggregates.js';
 import { Reader } from '../tables/read/reader.js';
 import { forReading } from '../tables/schema/database.js';

@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
+import { Notifier } from '../../../notifier.js';
 import type { Changes } from '../../../tasks/engine.js';
 import type { Aggregates, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import type { Live } from '../../metrics.js';
-import { Notifier } from '../../notifier.js';
 import { aggregate } from '../../tables/read/aggregates.js';
 import { readLive } from '../../tables/read/metrics.js';
 import { Reader } from '../../tables/read/reader.js';

@@ -1,8 +1,8 @@
 import { Background } from '../../../background.js';
 import { isReported } from '../../../errors.js';
+import { Notifier } from '../../../notifier.js';
 import type { Logger } from '../../../options.js';
 import type { AttemptResult, StoredEnd } from '../../../tasks/task-runner.js';
-import { Notifier } from '../../notifier.js';
 import { storedEnd } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';
 import type { GroupCommit } from '../group-commit.js';

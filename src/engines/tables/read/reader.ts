@@ -1,7 +1,7 @@
+import type { Notifier } from '../../../notifier.js';
 import type { Changes, EngineDescription } from '../../../tasks/engine.js';
 import type { LogQuery, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { LogLine, ProcessInfo, TaskDetail, TaskSummary } from '../../../tasks/types.js';
-import type { Notifier } from '../../notifier.js';
 import { type Database, rollBack } from '../schema/database.js';
 import {
   idOf,
