@@ -24,7 +24,7 @@ import {
   type Task,
 } from './tasks/definition.js';
 import { type Cipher, decryptTask } from './tasks/encryption.js';
-import type { AppConnection, TaskEngine } from './tasks/engine.js';
+import type { TaskEngine } from './tasks/engine.js';
 import type { Definitions } from './tasks/function-settings.js';
 import { type HandlerRunner, handlerRunner } from './tasks/handler-runner.js';
 import { type Listener, Listeners } from './tasks/listeners.js';
@@ -85,9 +85,7 @@ export class TaskManager implements TaskSource {
     this.#warnDuration = warn;
     this.#defined = new DefinedTasks({
       ...settings,
-      clock: engine.clock,
-      store: (tasks) => this.#store(tasks),
-      storeIn: (connection, task) => this.#enqueueIn(connection, task),
+      onUse: () => this.#lifecycle.used(),
       onHandler: () => this.#runner.changed(),
     });
     const { definitions } = this.#defined;
@@ -176,7 +174,7 @@ export class TaskManager implements TaskSource {
    * @throws TypeError with code INVALID_INPUT for anything that `prepare` did not return.
    */
   async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    return this.#store(this.#defined.checkPrepared(tasks));
+    return this.#defined.enqueue(tasks);
   }
 
   /**
@@ -310,9 +308,7 @@ export class TaskManager implements TaskSource {
   async control(command: Command, by: CommandBy): ReturnType<TaskEngine['control']> {
     const [checked, who] = await readCommand(command, by, this.#now());
     const outcome = await this.#engine.control(
-      checked.action === 'rerun'
-        ? await this.#defined.rerunOf(checked, async (id) => (await this.#engine.get(id))?.name)
-        : checked,
+      checked.action === 'rerun' ? await this.#defined.rerunOf(checked) : checked,
       who,
     );
     return knownTarget(checked, outcome, () => this.#engine.describe());
@@ -326,18 +322,5 @@ export class TaskManager implements TaskSource {
   /** Notes that a middleware shows these tasks, so that a missing `start()` is reported. */
   mounted(): void {
     this.#lifecycle.used();
-  }
-
-  #store(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    this.#lifecycle.used();
-    return this.#engine.enqueue(tasks);
-  }
-
-  #enqueueIn(connection: AppConnection, task: NewTask): string {
-    if (!this.#engine.enqueueIn)
-      throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support enqueueIn');
-    this.#lifecycle.used();
-    const [id = task.id] = this.#engine.enqueueIn(connection, [task]);
-    return id;
   }
 }

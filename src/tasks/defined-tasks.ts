@@ -9,10 +9,9 @@ import {
   type Handler,
   type Task,
 } from './definition.js';
-import type { Cipher } from './encryption.js';
-import type { AppConnection } from './engine.js';
-import type { NewTask, TaskClock } from './new-task.js';
-import { prepareTask } from './prepare.js';
+import type { AppConnection, TaskEngine } from './engine.js';
+import type { NewTask } from './new-task.js';
+import { type PrepareDeps, prepareTask } from './prepare.js';
 import { argumentLists, PreparedTasks } from './prepared-tasks.js';
 import {
   type CallSettings,
@@ -23,18 +22,12 @@ import {
   type TaskOptions,
 } from './task-options.js';
 
-interface DefinedTasksDeps {
-  /** Stores tasks, and resolves to their ids. */
-  store(tasks: readonly NewTask[]): Promise<readonly string[]>;
-  /** Stores a task within a transaction of the app, and returns its id. */
-  storeIn(connection: AppConnection, task: NewTask): string;
+interface DefinedTasksDeps extends PrepareDeps {
+  engine: TaskEngine;
+  /** Called before tasks are stored. */
+  onUse(): void;
   /** Called after a handler was added to a task. */
   onHandler(): void;
-  /** Maximum size of the arguments of a task, in bytes. */
-  argsBytes: number;
-  cipher: Cipher;
-  /** The clock of the engine, if it has its own. */
-  clock: TaskClock | undefined;
   warn: DurationWarning;
 }
 
@@ -91,21 +84,20 @@ export class DefinedTasks {
     definition: Definition,
     options: EnqueueOptions,
   ): Enqueuer<A> {
-    const { store, storeIn, warn } = this.#deps;
-    const call = readCallSettings(options, definition.name, warn);
+    const call = readCallSettings(options, definition.name, this.#deps.warn);
     const prepare = (...args: A): NewTask => this.prepare(definition, args, call);
     return {
       name: definition.name,
       prepare: (...args) => this.#prepared.add(prepare(...args)),
       enqueue: async (...args) => {
         const task = prepare(...args);
-        const [id = task.id] = await store([task]);
+        const [id = task.id] = await this.#store([task]);
         return id;
       },
-      enqueueIn: (connection, ...args) => storeIn(connection, prepare(...args)),
+      enqueueIn: (connection, ...args) => this.#storeIn(connection, prepare(...args)),
       enqueueMany: async (list) => {
         const tasks = argumentLists(list).map((args) => prepare(...args));
-        return [...(await store(tasks))];
+        return [...(await this.#store(tasks))];
       },
     };
   }
@@ -125,12 +117,27 @@ export class DefinedTasks {
   }
 
   /**
-   * Returns the tasks of a list.
+   * Stores the tasks of a list, and resolves to their ids.
    *
    * @throws TypeError if one of them was not prepared by this manager.
    */
-  checkPrepared(list: unknown): NewTask[] {
-    return this.#prepared.check(list);
+  async enqueue(list: unknown): Promise<readonly string[]> {
+    return this.#store(this.#prepared.check(list));
+  }
+
+  #store(tasks: readonly NewTask[]): Promise<readonly string[]> {
+    this.#deps.onUse();
+    return this.#deps.engine.enqueue(tasks);
+  }
+
+  /** Stores a task within a transaction of the app, and returns its id. */
+  #storeIn(connection: AppConnection, task: NewTask): string {
+    const { engine, onUse } = this.#deps;
+    if (!engine.enqueueIn)
+      throw new TaskflowError('NOT_SUPPORTED', 'this engine does not support enqueueIn');
+    onUse();
+    const [id = task.id] = engine.enqueueIn(connection, [task]);
+    return id;
   }
 
   /**
@@ -139,10 +146,7 @@ export class DefinedTasks {
    * @throws RangeError if there are new arguments for several tasks, TaskflowError INVALID_INPUT if
    * the arguments are not valid.
    */
-  async rerunOf(
-    command: Extract<Command, { action: 'rerun' }>,
-    nameOf: (id: string) => Promise<string | undefined>,
-  ): Promise<Command> {
+  async rerunOf(command: Extract<Command, { action: 'rerun' }>): Promise<Command> {
     const { ids, args } = command;
     if (args === undefined) return command;
     const [id] = ids;
@@ -150,11 +154,11 @@ export class DefinedTasks {
       throw rangeError(
         `command.args can be used only with the rerun of one task, not of ${ids.length}`,
       );
-    const task = (await nameOf(id)) ?? '';
-    const { cipher, argsBytes } = this.#deps;
+    const { engine, cipher, argsBytes } = this.#deps;
+    const { name = '' } = (await engine.get(id)) ?? {};
     try {
       const list = JSON.parse(args) as readonly unknown[];
-      return { ...command, args: cipher.encrypt(encodeArguments(task, list, argsBytes), task) };
+      return { ...command, args: cipher.encrypt(encodeArguments(name, list, argsBytes), name) };
     } catch (cause) {
       throw new TaskflowError('INVALID_INPUT', (cause as Error).message, { cause });
     }

@@ -1,6 +1,7 @@
 import { encodeArguments } from './arguments.js';
 import type { Definition } from './definition.js';
 import type { Cipher } from './encryption.js';
+import type { TaskEngine } from './engine.js';
 import type { NewTask, TaskClock } from './new-task.js';
 import { newTaskId, timeOfTaskId } from './task-id.js';
 import { type CallSettings, readCallSettings, type Settings } from './task-options.js';
@@ -16,6 +17,14 @@ function retryDelayOf({ delay, backoff }: Settings): NewTask['retryDelay'] {
   return { milliseconds: Math.round(delay * 1000), doubling: backoff === 2 };
 }
 
+/** What all tasks of a manager are made with. */
+export interface PrepareDeps {
+  /** Maximum size of the arguments of a task, in bytes. */
+  argsBytes: number;
+  cipher: Cipher;
+  engine: Pick<TaskEngine, 'clock'>;
+}
+
 /**
  * Makes a task of a definition: gives it an id, checks and encodes its arguments. Each enqueue does
  * this, so nothing is spread: objects of spread properties stay in memory longer than others.
@@ -23,11 +32,7 @@ function retryDelayOf({ delay, backoff }: Settings): NewTask['retryDelay'] {
 export function prepareTask(
   { name, settings }: Definition,
   args: readonly unknown[],
-  {
-    argsBytes,
-    cipher,
-    clock = systemClock,
-  }: { argsBytes: number; cipher: Cipher; clock?: TaskClock | undefined },
+  { argsBytes, cipher, engine: { clock = systemClock } }: PrepareDeps,
   call: CallSettings = noOptions,
   source: NewTask['source'] = 'manual',
 ): NewTask {

@@ -325,6 +325,7 @@ describe('the database file', () => {
       {
         argsBytes: 1_000_000,
         cipher: createCipher([]),
+        engine: {},
       },
     );
     const write = () =>
@@ -361,6 +362,7 @@ describe('the database file', () => {
         {
           argsBytes: 1000,
           cipher: createCipher([]),
+          engine: {},
         },
       );
     const write = () => {
