@@ -40,14 +40,10 @@ function isListener(value: unknown): value is Listener {
 
 function wrap(listener: Listener, failed: (err: unknown) => void): EventListener {
   return function (this: unknown, event) {
-    try {
-      const done: unknown =
-        typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event);
-      // This also covers thenables of the app. Node would raise their rejection as an uncaught
-      // exception.
-      if (typeof done === 'object' && done !== null) Promise.resolve(done).catch(failed);
-    } catch (err) {
-      failed(err);
-    }
+    // An async function also covers thenables of the app. Node would raise their rejection as an
+    // uncaught exception.
+    const call = async (): Promise<unknown> =>
+      typeof listener === 'function' ? listener.call(this, event) : listener.handleEvent(event);
+    call().catch(failed);
   };
 }

@@ -43,20 +43,16 @@ export class Listeners implements TransitionObserver {
 
   tell(task: TaskSummary): void {
     for (const listener of this.#byStatus.get(task.status) ?? [])
-      runInEmptyContext(() => this.#call(listener, task));
+      void runInEmptyContext(() => this.#call(listener, task));
   }
 
-  #call(listener: Listener, task: TaskSummary): void {
+  /** An async listener is not awaited, but its rejection is logged. */
+  async #call(listener: Listener, task: TaskSummary): Promise<void> {
     try {
-      // An async listener is not awaited, but its rejection is logged.
-      Promise.resolve(listener(task) as unknown).catch((err: unknown) => this.#failed(err, task));
+      await listener(task);
     } catch (err) {
-      this.#failed(err, task);
+      const fields = { taskId: task.id, task: task.name, status: task.status };
+      this.#logger.error({ err: thrownForLog(err), ...fields }, 'a listener failed');
     }
-  }
-
-  #failed(err: unknown, task: TaskSummary): void {
-    const fields = { taskId: task.id, task: task.name, status: task.status };
-    this.#logger.error({ err: thrownForLog(err), ...fields }, 'a listener failed');
   }
 }
