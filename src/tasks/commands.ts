@@ -4,17 +4,20 @@ import type { TaskStatus, TaskSummary } from './types.js';
 /** The actions on tasks, queues and schedules. */
 export type Action = Command['action'];
 
+/** The keys that give the target of each command. A command has exactly one of them. */
+export const targets = {
+  cancel: ['ids', 'filter'],
+  delete: ['ids', 'filter'],
+  retry: ['ids', 'filter'],
+  run: ['ids', 'filter', 'schedule'],
+  rerun: ['ids'],
+  pause: ['queue', 'schedule'],
+  resume: ['queue', 'schedule'],
+  remove: ['schedule'],
+} as const satisfies Record<Action, readonly string[]>;
+
 /** All actions that an engine can support. */
-export const allActions: ReadonlySet<Action> = new Set([
-  'retry',
-  'rerun',
-  'cancel',
-  'delete',
-  'run',
-  'pause',
-  'resume',
-  'remove',
-]);
+export const allActions: ReadonlySet<Action> = new Set(Object.keys(targets) as Action[]);
 
 /**
  * The tasks of a command as an engine takes it, by id or by filter. With a filter, the command

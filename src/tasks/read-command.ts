@@ -1,7 +1,7 @@
 import { outOfRange, rangeError, typeError, wrongType } from '../options.js';
 import { encodeArguments } from './arguments.js';
 import { checkArgument, plainCopy, refuseUndefined } from './check-schema.js';
-import type { Command, CommandBy } from './commands.js';
+import { type Action, type Command, type CommandBy, targets } from './commands.js';
 import type { TaskFilter } from './engine-queries.js';
 import type * as Queries from './query-schemas.js';
 import { filterOf, loadQueries } from './read-queries.js';
@@ -17,20 +17,7 @@ const maxWords = 20;
 const filterAccepted =
   "an object of conditions such as { status: ['failed'] }, or 'all' for every task";
 
-type Action = Command['action'];
 type Given = Record<string, unknown>;
-
-/** The keys that give the target of each command. A command has exactly one of them. */
-const targets = {
-  cancel: ['ids', 'filter'],
-  delete: ['ids', 'filter'],
-  retry: ['ids', 'filter'],
-  run: ['ids', 'filter', 'schedule'],
-  rerun: ['ids'],
-  pause: ['queue', 'schedule'],
-  resume: ['queue', 'schedule'],
-  remove: ['schedule'],
-} as const satisfies Record<Action, readonly string[]>;
 
 /**
  * Checks a command and its actor, and returns both in the form that an engine takes. A mistake must
