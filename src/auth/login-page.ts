@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import { builtAssets } from '../http/assets.js';
-import { chosenTheme, escapeHtml, sendPage } from '../http/page.js';
+import { escapeHtml, sendPage } from '../http/page.js';
 
 /** The content of the login page. */
 export interface LoginPage {
@@ -37,7 +37,6 @@ export function sendLoginPage(ctx: Context, page: LoginPage): void {
   const asset = (name: Parameters<typeof file>[0]): string => escapeHtml(`${assets}/${file(name)}`);
   sendPage(ctx, {
     title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,
-    theme: chosenTheme(ctx),
     head:
       `<link rel="icon" href="${asset('icon.svg')}">` +
       `<link rel="stylesheet" href="${asset('login.css')}">` +

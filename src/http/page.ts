@@ -30,11 +30,11 @@ export interface PageContent {
   head: string;
   /** Markup of the body, already escaped. */
   body: string;
-  theme?: 'light' | 'dark' | undefined;
 }
 
-/** Answers with a complete page and the headers that every page has. */
-export function sendPage(ctx: Context, { title, head, body, theme }: PageContent): void {
+/** Answers with a complete page in the user's theme, and the headers that every page has. */
+export function sendPage(ctx: Context, { title, head, body }: PageContent): void {
+  const theme = chosenTheme(ctx);
   pageHeaders(ctx);
   ctx.type = 'text/html; charset=utf-8';
   ctx.body = `<!doctype html>
@@ -75,7 +75,6 @@ export function errorPage(
   const style = assets && `${assets}/${builtAssets().file('login.css')}`;
   sendPage(ctx, {
     title,
-    theme: chosenTheme(ctx),
     head: style ? `<link rel="stylesheet" href="${escapeHtml(style)}">` : '',
     body: `<main>
 <h1>${escapeHtml(title)}</h1>
@@ -87,7 +86,7 @@ export function errorPage(
 }
 
 /** Returns the theme that the user chose in the dashboard. `undefined` means that of the system. */
-export function chosenTheme(ctx: Context): 'light' | 'dark' | undefined {
+function chosenTheme(ctx: Context): 'light' | 'dark' | undefined {
   const value = ctx.cookies.get('tf_theme');
   return value === 'light' || value === 'dark' ? value : undefined;
 }

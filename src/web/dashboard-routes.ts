@@ -1,7 +1,7 @@
 import type { Context, Middleware } from 'koa';
 import { type Actor, hasRole, isOpen } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
-import { chosenTheme, escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
+import { escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
 import { type OptionsOf, optionSet, text } from '../option-set.js';
 import { logoOption } from '../options.js';
@@ -138,7 +138,6 @@ async function showDashboard(
   };
   sendPage(ctx, {
     title: `Tasks · ${look.title}`,
-    theme: chosenTheme(ctx),
     head: `<link rel="icon" href="${link('icon.svg')}" data-alert="${link('icon-alert.svg')}">
 <link rel="stylesheet" href="${link('dashboard.css')}">
 <script type="application/json" id="facts">${jsonForHtml(facts)}</script>
