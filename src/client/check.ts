@@ -30,12 +30,9 @@ export function segment(name: string, value: unknown): string {
  * @throws TypeError with code INVALID_INPUT for anything but a plain object.
  */
 export function membersOf(name: string, value: unknown): [key: string, value: unknown][] {
-  const isObject =
-    typeof value === 'object' &&
-    value !== null &&
-    Object.prototype.toString.call(value) === '[object Object]';
+  const isObject = Object.prototype.toString.call(value) === '[object Object]';
   if (!isObject) throw invalid(`${name} is ${kindOf(value)}; it must be an object`);
-  return Object.entries(value);
+  return Object.entries(value as object);
 }
 
 /** @throws TypeError with code INVALID_INPUT if an object has another key than the known ones. */

@@ -36,14 +36,14 @@ export class ProblemError extends Error {
 
 /** Returns the error that an answer describes. */
 export async function problemOf(response: Response): Promise<ProblemError> {
-  const body: unknown = await response.json().catch(() => undefined);
-  const {
-    code = 'INTERNAL',
-    detail = response.statusText,
-    requestId,
-  } = (body ?? {}) as Partial<Record<string, string>>;
+  const body = ((await response.json().catch(() => undefined)) ?? {}) as {
+    code?: string;
+    detail?: string;
+    requestId?: string;
+    maybeDone?: unknown;
+  };
+  const { code = 'INTERNAL', detail = response.statusText, requestId, maybeDone } = body;
   const retryAfter = Number(response.headers.get('Retry-After')) || undefined;
-  const { maybeDone } = (body ?? {}) as { maybeDone?: unknown };
   return new ProblemError(response.status, code, detail, {
     retryAfter,
     requestId,

@@ -42,7 +42,8 @@ const bodyTimeout = 10;
 export async function readBody(ctx: Context, { types, limit }: BodyRules): Promise<ParsedBody> {
   const type = types.find((candidate) => isOfType(ctx, candidate));
   const request = ctx.request as { body?: unknown };
-  if (ctx.get('Content-Encoding') || type === undefined || charset(ctx) !== 'utf-8') {
+  const isUtf8 = ['', 'utf-8'].includes(ctx.request.charset.toLowerCase());
+  if (ctx.get('Content-Encoding') || type === undefined || !isUtf8) {
     throw new TaskflowError(
       'UNSUPPORTED_MEDIA_TYPE',
       `Send ${types.map((each) => mediaTypes[each]).join(' or ')} in UTF-8, not compressed.`,
@@ -139,10 +140,6 @@ function drain(
     req.on('data', take).on('end', done).on('error', done).on('close', done);
     req.resume();
   });
-}
-
-function charset(ctx: Context): string {
-  return ctx.request.charset === '' ? 'utf-8' : ctx.request.charset.toLowerCase();
 }
 
 async function parse(ctx: Context, type: BodyType, limit: number): Promise<void> {

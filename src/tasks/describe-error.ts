@@ -254,7 +254,8 @@ export function storableText(value: string, limit: number): string {
   return Buffer.from(kept.replaceAll('\0', '\ufffd')).toString();
 }
 
-function text(value: unknown): string {
+/** Returns the text of any value. Never throws. */
+export function text(value: unknown): string {
   try {
     return String(value);
   } catch {

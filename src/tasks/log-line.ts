@@ -1,4 +1,5 @@
 import { grouped } from '../show-value.js';
+import { text } from './describe-error.js';
 import type { NewLogLine } from './task-runner.js';
 import type { LogLevel } from './types.js';
 
@@ -41,9 +42,5 @@ function encodeFields(fields: object | undefined): NewLogLine['fields'] {
 
 /** Returns the text of any value. SQLite ends text at a NUL, so each NUL is replaced. */
 export function textOf(value: unknown): string {
-  try {
-    return String(value).replaceAll('\0', '\ufffd');
-  } catch {
-    return 'a value without text';
-  }
+  return text(value).replaceAll('\0', '\ufffd');
 }

@@ -15,17 +15,9 @@ export const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = 
   cancelled: ['pending'],
 };
 
-/** The states in which a task stays until an operator acts. */
-const endedStatuses = [
-  'success',
-  'failed',
-  'interrupted',
-  'cancelled',
-] as const satisfies readonly TaskStatus[];
-
-/** Returns whether a task in this state has ended. */
+/** Returns whether a task in this state has ended: it stays there until an operator acts. */
 export function isEnded(status: TaskStatus): boolean {
-  return (endedStatuses as readonly TaskStatus[]).includes(status);
+  return status !== 'pending' && status !== 'running';
 }
 
 /** Returns whether a task in this state can be retried: it has ended without success. */

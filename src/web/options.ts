@@ -1,6 +1,6 @@
 import { type Access, openAccess } from '../http/access.js';
 import { allowedHostsOption } from '../http/host.js';
-import { type Mount, mountAt } from '../http/mount.js';
+import { mountAt } from '../http/mount.js';
 import { openGuard } from '../http/open-guard.js';
 import type { RouteTable } from '../http/routes.js';
 import { trustedOriginsOption } from '../http/same-origin.js';
@@ -38,9 +38,7 @@ export function webSettings({
 }: SettingsOf<typeof webOptions>): Pick<
   RouteTable,
   'mount' | 'access' | 'trustedOrigins' | 'logger' | 'before'
-> & {
-  mount: Mount;
-} {
+> {
   const mount = mountAt(path);
   const { path: loginPath } = access as { path?: unknown };
   if (typeof loginPath === 'string' && loginPath !== mount.path)
