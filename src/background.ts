@@ -19,17 +19,11 @@ export class Background {
 
   /** Runs the work. Logs the error if it throws or rejects. */
   run(work: () => void | Promise<void>): void {
-    try {
-      const done = work();
-      if (done)
-        done.then(
-          () => this.worked(),
-          (err: unknown) => this.failed(err),
-        );
-      else this.worked();
-    } catch (err) {
-      this.failed(err);
-    }
+    const run = async (): Promise<void> => work();
+    run().then(
+      () => this.worked(),
+      (err: unknown) => this.failed(err),
+    );
   }
 
   /**

@@ -160,10 +160,10 @@ export function loggedError(error: LoggedError): object {
   Object.assign(logged, {
     type: name,
     message: message.slice(0, maxLogged.message),
-    ...(code !== undefined && { code }),
-    ...(typeof stack === 'string' && { stack: stack.slice(0, maxLogged.stack) }),
-    ...(fingerprint && { fingerprint }),
-    ...(cause && { cause: loggedError(cause) }),
+    code,
+    stack: stack?.slice(0, maxLogged.stack),
+    fingerprint,
+    cause: cause && loggedError(cause),
   });
   if (errors) Object.defineProperty(logged, 'errors', { value: errors.map(loggedError) });
   return logged;

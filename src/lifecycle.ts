@@ -79,8 +79,7 @@ export class Lifecycle {
     if (this.#used) return;
     this.#used = true;
     const { warn } = this.#deps;
-    if (warn && !this.#stopped)
-      this.#timer = runInEmptyContext(() => setTimeout(warn, warningDelay).unref());
+    if (warn) this.#timer = runInEmptyContext(() => setTimeout(warn, warningDelay).unref());
   }
 
   /** Ends the warning after a call of `start`, even if the start failed. */

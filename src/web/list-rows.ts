@@ -121,7 +121,7 @@ export const serviceRows = [
       } catch (thrown) {
         const { code, detail } = toTaskflowError(thrown);
         ctx.status = 503;
-        return { status: 'unavailable', code, ...(detail !== undefined && { detail }) };
+        return { status: 'unavailable', code, detail };
       }
     },
   }),
