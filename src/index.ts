@@ -27,16 +27,7 @@ export {
   taskProgress,
 } from './tasks/context.js';
 export type { DeclaredTask, Enqueuer, Handler, Task } from './tasks/definition.js';
-export type {
-  AppConnection,
-  AppDescription,
-  Changes,
-  EngineControl,
-  EngineDescription,
-  EngineReader,
-  TaskEngine,
-  TransitionObserver,
-} from './tasks/engine.js';
+export type * from './tasks/engine.js';
 export type {
   Aggregates as EngineAggregates,
   FailurePage,
@@ -48,28 +39,12 @@ export type {
   TaskPage,
   TaskQuery,
 } from './tasks/engine-queries.js';
-export type { Definitions, FunctionSettings } from './tasks/function-settings.js';
+export type * from './tasks/function-settings.js';
 export type { NewTask, Schedule, TaskClock } from './tasks/new-task.js';
 export type { EnginePromises } from './tasks/promises.js';
-export type { Pause, QueueState, ScheduleState } from './tasks/queue-state.js';
+export type * from './tasks/queue-state.js';
 export type { ScheduleOptions } from './tasks/schedule.js';
-export type {
-  Aggregates,
-  Command,
-  CommandFilter,
-  DetailQuery,
-  FailureList,
-  FailuresQuery,
-  FindQuery,
-  LinesQuery,
-  RangeQuery,
-  Targets,
-  TaskConditions,
-  TaskControl,
-  TaskList,
-  TaskReader,
-  TaskSource,
-} from './tasks/source.js';
+export type * from './tasks/source.js';
 export type { Backoff, EnqueueOptions, TaskOptions } from './tasks/task-options.js';
 export type {
   AttemptIo,
