@@ -71,8 +71,9 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
   tasksOption(tasks);
   const given = optionsObject<TaskAdminOptions>('taskAdmin', options, known);
   const path = pathOption('path', given.path);
-  const { title, logo, displayFuncArgs, streams, allowedHosts, trustedOrigins, logger } = given;
-  const access = accessOf(tasks, given, path);
+  const { auth, displayFuncArgs, streams, allowedHosts, ...login } = given;
+  const { title, logo, trustedOrigins, logger } = login;
+  const access = accessOf(auth, { ...login, path, store: tasks.store });
   const shared = { path, access, allowedHosts, trustedOrigins, logger };
 
   const middlewares: Middleware[] = [
@@ -81,10 +82,8 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
     streamRoute(tasks, { ...shared, streams }),
     taskRoutes(tasks, { ...shared, displayFuncArgs }),
   ];
-  const all = compose(middlewares);
   const { mount } = webSettings(webOptions.read(shared, { where: 'taskAdmin' }));
-
-  return mount.middleware('taskAdmin', all);
+  return mount.middleware('taskAdmin', compose(middlewares));
 }
 
 /**
@@ -94,9 +93,9 @@ export function taskAdmin(tasks: AdminSource, options?: TaskAdminOptions): Middl
 function unlessPublic(path: string, readSession: Middleware): Middleware {
   const prefix = path === '/' ? '' : path;
   const isPublic = (requested: string): boolean =>
-    [`${prefix}/dashboard/assets/`, `${prefix}/auth/assets/`].some((assets) =>
-      requested.startsWith(assets),
-    ) || requested === `${prefix}/health`;
+    requested.startsWith(`${prefix}/dashboard/assets/`) ||
+    requested.startsWith(`${prefix}/auth/assets/`) ||
+    requested === `${prefix}/health`;
   return function sessionToken(ctx, next) {
     return isPublic(ctx.path) ? next() : readSession(ctx, next);
   };
@@ -107,50 +106,40 @@ const readyLogins =
   '; or a login that exists already (what createAuth() returned, or { who: (ctx) => … }), or ' +
   'null for no login';
 
-function accessOf(tasks: AdminSource, given: TaskAdminOptions, path: string): Access {
-  const {
-    auth,
-    secretKey,
-    tokenExpiry,
-    throttle,
-    auditRetentionDays,
-    title,
-    logo,
-    trustedOrigins,
-    logger,
-  } = given;
-  const ready = isAuth(auth) || isAccess(auth);
-  const own = { secretKey, tokenExpiry, throttle };
-  const forLogin = Object.keys(own).filter((name) => own[name as keyof typeof own] !== undefined);
-  if ((auth === undefined || auth === null || ready) && forLogin.length > 0) {
+/** The options of a login, which `createAuth` takes. */
+type LoginOptions = Omit<
+  TaskAdminOptions,
+  'auth' | 'displayFuncArgs' | 'streams' | 'allowedHosts'
+> & { path: string; store: AdminSource['store'] };
+
+function accessOf(auth: AuthOption, login: LoginOptions): Access {
+  const isReady = isAuth(auth) || isAccess(auth);
+  const forLogin = (['secretKey', 'tokenExpiry', 'throttle'] as const).filter(
+    (name) => login[name] !== undefined,
+  );
+  if ((auth === undefined || auth === null || isReady) && forLogin.length > 0) {
     const names = forLogin.join(', ');
     throw typeError(
-      ready
+      isReady
         ? `${names} cannot be combined with a login that exists already; set this in ` +
             'createAuth() instead'
         : `${names} cannot be used without auth; set auth as well`,
     );
   }
   if (isAuth(auth)) {
-    if (auditRetentionDays !== undefined)
+    if (login.auditRetentionDays !== undefined)
       throw typeError(
         'auditRetentionDays cannot be combined with a login that exists already; set this in ' +
           'createAuth() instead',
       );
     return auth;
   }
-  const kept = { store: tasks.store, path, auditRetentionDays, logger };
-  if (auth === undefined || auth === null) return auditedAccess(undefined, kept);
-  if (isAccess(auth)) return auditedAccess(auth, kept);
-  const home = path === '/' ? '/dashboard' : `${path}/dashboard`;
+  if (auth === undefined || auth === null) return auditedAccess(undefined, login);
+  if (isAccess(auth)) return auditedAccess(auth, login);
   return createAuth({
-    ...own,
-    ...kept,
+    ...login,
     strategies: resolveStrategies('auth', auth, readyLogins),
-    home,
-    title,
-    logo,
-    trustedOrigins,
+    home: login.path === '/' ? '/dashboard' : `${login.path}/dashboard`,
   });
 }
 

@@ -59,8 +59,8 @@ export function auditTrail({ store, path, retentionDays, logger }: AuditTrailDep
 interface AuditedOptions {
   store: SharedStore;
   path: string;
-  auditRetentionDays: number | undefined;
-  logger: Logger | false | undefined;
+  auditRetentionDays?: number | undefined;
+  logger?: Logger | false | undefined;
 }
 
 /**
