@@ -169,7 +169,7 @@ const managed = new WeakSet<TaskEngine>();
 function ownEngine(engine: TaskEngine, options: TaskManagerOptions): TaskEngine {
   if (options.database !== undefined)
     throw typeError('database and engine cannot be combined; an engine has its own storage');
-  if (typeof engine !== 'object' || engine === null || typeof engine.enqueue !== 'function')
+  if (typeof engine?.enqueue !== 'function')
     throw wrongKind('engine', engine, 'a TaskEngine, such as bullmqEngine({ connection }) returns');
   for (const option of Object.keys(embeddedOptions.rows))
     if (options[option as keyof typeof embeddedOptions.rows] !== undefined)

@@ -93,11 +93,11 @@ export function routeTable(table: RouteTable): Middleware {
   const router = new Router({ sensitive: true, strict: true });
   const byLayer = new Map<unknown, Route>();
   for (const route of routes) {
-    const layer = router.register(mount.prefix + route.path || '/', methodsOf(route), () => {}, {
-      sensitive: true,
-      strict: true,
-    });
-    byLayer.set(layer, route);
+    const path = mount.prefix + route.path || '/';
+    byLayer.set(
+      router.register(path, methodsOf(route), () => {}),
+      route,
+    );
   }
 
   const handle = async (ctx: Context, next: Next): Promise<void> => {

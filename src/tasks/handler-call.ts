@@ -225,10 +225,8 @@ function timeLimit(
   settings: Settings | undefined,
   { deadlineAt }: ClaimedTask,
 ): TimeLimit | undefined {
-  const timeout =
-    settings?.timeout === undefined ? Number.POSITIVE_INFINITY : settings.timeout * 1000;
-  const left =
-    deadlineAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, deadlineAt - Date.now());
+  const timeout = (settings?.timeout ?? Number.POSITIVE_INFINITY) * 1000;
+  const left = Math.max(0, (deadlineAt ?? Number.POSITIVE_INFINITY) - Date.now());
   const milliseconds = Math.min(timeout, left);
   if (milliseconds > longestTimer) return undefined;
   const message =
@@ -245,7 +243,6 @@ function stopReason(stored: Exclude<StoredEnd, 'reported'>): string {
 
 /** Returns whether a value is a generator. Its body runs only when it is iterated. */
 function isGenerator(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
   try {
     return (
       isGeneratorObject(value) ||

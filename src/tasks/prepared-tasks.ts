@@ -30,7 +30,7 @@ export class PreparedTasks {
       );
     // Unlike map, Array.from also visits the holes of a list.
     return Array.from(list, (task: unknown, index) => {
-      if (typeof task !== 'object' || task === null || !this.#made.has(task))
+      if (!this.#made.has(task as object))
         throw wrongKind(
           `tasks[${index}]`,
           task,

@@ -43,12 +43,8 @@ interface Enqueues {
  */
 export function backgroundTasks(tasks: Enqueues): Middleware {
   // A single task has `enqueue` too, and would store itself with the list as its argument.
-  const isManager =
-    typeof tasks === 'object' &&
-    tasks !== null &&
-    typeof tasks.enqueue === 'function' &&
-    !('prepare' in tasks);
-  if (!isManager) throw wrongKind('tasks', tasks, aTaskManager);
+  if (typeof tasks?.enqueue !== 'function' || 'prepare' in tasks)
+    throw wrongKind('tasks', tasks, aTaskManager);
 
   const collect = async (ctx: Context, next: Next): Promise<void> => {
     const added: NewTask[] = [];

@@ -84,7 +84,7 @@ function operationOf(row: Row, inPath: readonly object[]): object {
     ...(body && {
       requestBody: {
         required: !bodies.get(body)?.safeParse({}).success,
-        content: { 'application/json': { schema: referenceTo(body) } },
+        content: contentOf(body),
       },
     }),
     responses: {
@@ -137,7 +137,7 @@ function successOf(answer: AnswerName, status: number): object {
   return {
     description: 'Done',
     ...(status === 201 && { headers: location }),
-    content: { 'application/json': { schema: referenceTo(answer) } },
+    content: contentOf(answer),
   };
 }
 
@@ -156,18 +156,15 @@ const errorTexts: Readonly<Record<number, string>> = {
 
 function problemOf(status: number, isHealth: boolean): object {
   if (isHealth && status === 503)
-    return {
-      description: 'They cannot',
-      content: { 'application/json': { schema: referenceTo('health') } },
-    };
+    return { description: 'They cannot', content: contentOf('health') };
   return {
     description: errorTexts[status],
-    content: { 'application/problem+json': { schema: referenceTo('problem') } },
+    content: contentOf('problem', 'application/problem+json'),
   };
 }
 
-function referenceTo(name: AnswerName | BodyName): object {
-  return { $ref: `#/components/schemas/${componentName(name)}` };
+function contentOf(name: AnswerName | BodyName, type = 'application/json'): object {
+  return { [type]: { schema: { $ref: `#/components/schemas/${componentName(name)}` } } };
 }
 
 function componentName(name: string): string {

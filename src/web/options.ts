@@ -53,7 +53,7 @@ export function webSettings({
 /** Reads the option `access`. If it is absent, every request is allowed. */
 export function accessOption(name: string, access: Access | undefined): Access {
   if (access === undefined) return openAccess();
-  if (typeof access !== 'object' || access === null || typeof access.who !== 'function')
+  if (typeof access?.who !== 'function')
     throw wrongKind(name, access, 'what createAuth() returned, or an object with who(ctx)');
   return access;
 }
@@ -63,8 +63,7 @@ export const aTaskManager = "a TaskManager, such as new TaskManager({ database: 
 
 /** Checks the first argument of a middleware over the tasks. */
 export function tasksOption(tasks: TaskSource): TaskSource {
-  if (typeof tasks !== 'object' || tasks === null || typeof tasks.find !== 'function')
-    throw wrongKind('tasks', tasks, aTaskManager);
+  if (typeof tasks?.find !== 'function') throw wrongKind('tasks', tasks, aTaskManager);
   tasks.mounted?.();
   return tasks;
 }
