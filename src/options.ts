@@ -1,5 +1,6 @@
 import { type Logger as Pino, pino } from 'pino';
 import type { ErrorCode } from './errors.js';
+import { LoggedNames } from './logged-names.js';
 import { grouped, kindOf, quote } from './show-value.js';
 
 /** The part of a pino logger that is used; any pino instance or child fits. */
@@ -111,14 +112,13 @@ export function checkSeconds(
 
 /** Makes a {@link DurationWarning} that writes one line for each option. */
 export function durationWarnings(logger: Logger): DurationWarning {
-  const warned = new Set<string>();
+  const warned = new LoggedNames();
   return (option, seconds) => {
-    if (warned.has(option)) return;
-    warned.add(option);
-    logger.warn(
-      { option, seconds, duration: inWords(seconds) },
-      'duration looks like milliseconds but is in seconds',
-    );
+    if (warned.add(option))
+      logger.warn(
+        { option, seconds, duration: inWords(seconds) },
+        'duration looks like milliseconds but is in seconds',
+      );
   };
 }
 

@@ -1,4 +1,5 @@
 import { runInEmptyContext } from '../empty-context.js';
+import { LoggedNames } from '../logged-names.js';
 import type { Logger } from '../options.js';
 import { type CallDeps, graceOf, HandlerCall } from './handler-call.js';
 import type { TaskRoute } from './new-task.js';
@@ -62,10 +63,9 @@ export function handlerRunner({ concurrency, ...shared }: RunnerDeps): HandlerRu
  * counts to 100 would otherwise look finished from its second step.
  */
 function progressWarnings(logger: Logger): (task: ClaimedTask, progress: number) => void {
-  const warned = new Set<string>();
+  const warned = new LoggedNames();
   return ({ id, name }, value) => {
-    if (warned.has(name)) return;
-    warned.add(name);
-    logger.warn({ taskId: id, task: name, value }, 'taskProgress takes a number from 0 to 1');
+    if (warned.add(name))
+      logger.warn({ taskId: id, task: name, value }, 'taskProgress takes a number from 0 to 1');
   };
 }

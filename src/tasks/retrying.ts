@@ -1,3 +1,4 @@
+import { LoggedNames } from '../logged-names.js';
 import { checkSeconds, durationWarnings, type Logger } from '../options.js';
 import { kindOf } from '../show-value.js';
 import { thrownForLog } from './describe-error.js';
@@ -20,7 +21,7 @@ export type RetryDecision = (
  * once per task name.
  */
 export function retryDecision(logger: Logger): RetryDecision {
-  const warned = new Set<string>();
+  const warned = new LoggedNames();
   const warnDuration = durationWarnings(logger);
 
   const wrongAnswer = (
@@ -30,9 +31,8 @@ export function retryDecision(logger: Logger): RetryDecision {
     message: string,
   ): void => {
     ignoreRejection(answer);
-    if (warned.has(`${option} ${name}`)) return;
-    warned.add(`${option} ${name}`);
-    logger.warn({ taskId: id, task: name, option, returned: kindOf(answer) }, message);
+    if (warned.add(`${option} ${name}`))
+      logger.warn({ taskId: id, task: name, option, returned: kindOf(answer) }, message);
   };
   const failed = ({ id, name }: ClaimedTask, thrown: unknown, message: string): void =>
     logger.error({ err: thrownForLog(thrown), taskId: id, task: name }, message);

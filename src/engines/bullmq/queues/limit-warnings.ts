@@ -1,5 +1,5 @@
+import { LoggedNames } from '../../../logged-names.js';
 import type { Logger } from '../../../options.js';
-import { LoggedNames } from '../jobs/logged-names.js';
 import type { CatalogEntry } from './queue-catalog.js';
 
 /**

@@ -1,7 +1,7 @@
 import { type Job, WaitingError } from 'bullmq';
+import { LoggedNames } from '../../../logged-names.js';
 import type { Logger } from '../../../options.js';
 import { taskIdOf } from '../jobs/job-ids.js';
-import { LoggedNames } from '../jobs/logged-names.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
 import { returnNotes } from './ends.js';
 import type { TaskBackend } from './task-backend.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { LoggedNames } from '../../../../src/engines/bullmq/jobs/logged-names.js';
+import { LoggedNames } from '../src/logged-names.js';
 
 describe('the names of logged tasks', () => {
   it('are reported as new once', () => {
