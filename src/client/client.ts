@@ -162,15 +162,15 @@ export interface TaskClient {
   deleteHistory(
     before: string | Date,
     options?: { dryRun?: boolean },
-  ): Promise<{ deleted: number; more: boolean }>;
-  pauseQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
-  resumeQueue(name: string, body?: Reason): Promise<{ queue: string; paused: boolean }>;
-  pauseSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
-  resumeSchedule(name: string, body?: Reason): Promise<{ schedule: string; paused: boolean }>;
+  ): Promise<Answer<'historyAnswer'>>;
+  pauseQueue(name: string, body?: Reason): Promise<Answer<'queueAnswer'>>;
+  resumeQueue(name: string, body?: Reason): Promise<Answer<'queueAnswer'>>;
+  pauseSchedule(name: string, body?: Reason): Promise<Answer<'scheduleAnswer'>>;
+  resumeSchedule(name: string, body?: Reason): Promise<Answer<'scheduleAnswer'>>;
   /** Resolves to the new task. */
   runSchedule(name: string, body?: Reason): Promise<TaskSummary>;
   /** Removes a schedule that no running process defines. Its tasks stay. */
-  removeSchedule(name: string, body?: Reason): Promise<{ schedule: string; removed: true }>;
+  removeSchedule(name: string, body?: Reason): Promise<Answer<'scheduleRemoved'>>;
   /**
    * Lists the open sessions of the user, the most recently used first. An administrator can list
    * those of another user.
