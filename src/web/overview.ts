@@ -1,13 +1,13 @@
+import { noStats } from '../tasks/no-stats.js';
 import type { ScheduleState } from '../tasks/queue-state.js';
 import type { RangeQuery, TaskSource } from '../tasks/source.js';
-import {
-  type Coverage,
-  type FailureGroup,
-  type Metrics,
-  type ProcessInfo,
-  type Stats,
-  taskStatuses,
-  type WorkerTotals,
+import type {
+  Coverage,
+  FailureGroup,
+  Metrics,
+  ProcessInfo,
+  Stats,
+  WorkerTotals,
 } from '../tasks/types.js';
 import type { Answer } from './row.js';
 
@@ -29,7 +29,7 @@ export async function listFunctions(
     items: names.map((name) => ({
       name,
       settings: settings.get(name) ?? null,
-      ...(stats.get(name) ?? none),
+      ...(stats.get(name) ?? noStats),
     })),
     ...coverageOf(metrics),
   };
@@ -74,7 +74,7 @@ export async function listQueues(
     items: described.queues.map((queue) => ({
       ...queue,
       oldestReadyAt: oldest.get(queue.name) ?? null,
-      ...(stats.get(queue.name) ?? none),
+      ...(stats.get(queue.name) ?? noStats),
     })),
     ...coverageOf(metrics),
   };
@@ -126,9 +126,3 @@ function coverageOf({ completeSince }: Coverage): Coverage {
 function byName(list: readonly (Stats & { name: string })[]): Map<string, Stats> {
   return new Map(list.map(({ name, ...stats }) => [name, stats]));
 }
-
-const none: Stats = {
-  counts: Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Stats['counts'],
-  successRate: null,
-  durations: { avg: null, min: null, max: null, p50: null, p95: null, p99: null },
-};

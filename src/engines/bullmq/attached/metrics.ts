@@ -1,4 +1,5 @@
 import type { MetricsRange } from '../../../tasks/engine-queries.js';
+import { noCounts, noStats } from '../../../tasks/no-stats.js';
 import {
   type Counts,
   type Coverage,
@@ -6,7 +7,7 @@ import {
   type Stats,
   taskStatuses,
 } from '../../../tasks/types.js';
-import { noCounts, successRate } from '../../metrics.js';
+import { successRate } from '../../metrics.js';
 import type { WindowModel } from '../read/window-model.js';
 
 /**
@@ -27,17 +28,11 @@ export async function readMetrics(
     names.map(async (name) => {
       const counts = await model.counts({ queue: name });
       for (const status of taskStatuses) all[status] += counts[status];
-      return withCounts(known.get(name) ?? { name, ...noFigures }, counts, isRanged);
+      return withCounts(known.get(name) ?? { name, ...noStats }, counts, isRanged);
     }),
   );
   return { ...withCounts(metrics, all, isRanged), queues };
 }
-
-const noFigures: Stats = {
-  counts: noCounts(),
-  successRate: null,
-  durations: { avg: null, min: null, max: null, p50: null, p95: null, p99: null },
-};
 
 /** Replaces the counts of statistics. Within a range, BullMQ does not count ended jobs. */
 function withCounts<T extends Stats>(

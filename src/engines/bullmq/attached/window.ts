@@ -1,6 +1,6 @@
 import type { Background } from '../../../background.js';
+import { noCounts } from '../../../tasks/no-stats.js';
 import type { Counts } from '../../../tasks/types.js';
-import { noCounts } from '../../metrics.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';

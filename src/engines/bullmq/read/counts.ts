@@ -1,7 +1,8 @@
 import type { TaskFilter } from '../../../tasks/engine-queries.js';
+import { noCounts } from '../../../tasks/no-stats.js';
 import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import type { Counts, StatsSnapshot } from '../../../tasks/types.js';
-import { noCounts, successRate } from '../../metrics.js';
+import { successRate } from '../../metrics.js';
 import { send } from '../connection/pipelines.js';
 import { markers } from '../keys.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';

@@ -1,14 +1,8 @@
 import type { DurationHistogram, MetricsRange } from '../../../tasks/engine-queries.js';
+import { noCounts } from '../../../tasks/no-stats.js';
 import type { Metrics, StatsSnapshot } from '../../../tasks/types.js';
 import { type Level, levels, startOf } from '../../ended-stats.js';
-import {
-  histogramsOf,
-  type Live,
-  metricsOf,
-  noCounts,
-  type Summed,
-  successRate,
-} from '../../metrics.js';
+import { histogramsOf, type Live, metricsOf, type Summed, successRate } from '../../metrics.js';
 import type { Database } from '../schema/database.js';
 import { type PauseRow, toPause } from '../schema/rows.js';
 import { stateOf } from '../schema/states.js';
