@@ -389,21 +389,31 @@ describe('the live dashboard', () => {
       expect((minutes(text) - (here[n] ?? 0) * 60 + 1440) % 1440).toBeLessThan(ahead + 60);
   });
 
-  it('counts a click although a banner appears between its press and its release', async () => {
-    const { page, tasks } = board;
-    await tasks.define('send', { queue: 'mail' }).with({ runIn: 3600 }).enqueue();
-    await tasks.define('other').with({ runIn: 3600 }).enqueue();
-    await board.signIn('?view=queues');
-    await page.locator('tr', { hasText: 'mail' }).getByRole('button', { name: 'Pause…' }).hover();
-    await page.mouse.down();
-    await tasks.control({ action: 'pause', queue: 'default' }, { actor: 'ada' });
-    // The banner usually appears within half a second.
-    await sleep(1.5);
-    await page.mouse.up();
-    await page.locator('dialog[open]', { hasText: 'Pause mail?' }).waitFor(soon);
-    await page.locator('.banner', { hasText: 'default is paused' }).waitFor(soon);
-    expect(board.complaints).toEqual([]);
-  });
+  it.each([
+    { click: 'a click', button: 'left' },
+    { click: 'a click that opens a tab', button: 'middle' },
+  ] as const)(
+    'counts $click although a banner appears between its press and its release',
+    async ({ button }) => {
+      const { page, tasks, context } = board;
+      await tasks.define('send', { queue: 'mail' }).with({ runIn: 3600 }).enqueue();
+      await tasks.define('other').with({ runIn: 3600 }).enqueue();
+      await board.signIn('?view=queues');
+      const row = page.locator('tr', { hasText: 'mail' });
+      const pause = row.getByRole('button', { name: 'Pause…' });
+      await (button === 'left' ? pause : row.getByRole('link', { name: 'mail' })).hover();
+      await page.mouse.down({ button });
+      await tasks.control({ action: 'pause', queue: 'default' }, { actor: 'ada' });
+      // The banner usually appears within half a second.
+      await sleep(1.5);
+      await page.mouse.up({ button });
+      if (button === 'left')
+        await page.locator('dialog[open]', { hasText: 'Pause mail?' }).waitFor(soon);
+      else await waitFor(() => context.pages().some((tab) => tab.url().includes('queue=mail')));
+      await page.locator('.banner', { hasText: 'default is paused' }).waitFor(soon);
+      expect(board.complaints).toEqual([]);
+    },
+  );
 
   it('reports the end of a watched task on the page, as notification and icon', async () => {
     const { page, tasks } = board;
