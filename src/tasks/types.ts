@@ -126,9 +126,9 @@ export interface TaskSummary {
   progress: number | null;
   /** The text that the handler reported with the progress, such as `1,200 of 3,000 rows`. */
   progressText?: string;
-  /** The error of the last failed attempt; null if no attempt has failed. */
+  /** The last error; null if there is none. A new attempt and a cancellation clear it. */
   error: { name: string; message: string } | null;
-  /** The fingerprint of the failure group of that error; null if there is no error. */
+  /** The fingerprint of the failure group of the error; null if `error` is null. */
   fingerprint: string | null;
   /** The engine's own name for the state, such as `cancelling`. */
   engineState?: string;
@@ -163,9 +163,7 @@ export interface LogLine {
 
 /** A task with all its details. */
 export interface TaskDetail extends TaskSummary {
-  /**
-   * The error of the last attempt that ended with one, with its causes. The stack is in `stack`.
-   */
+  /** The last error as in {@link TaskSummary}, with its causes. The stack is in `stack`. */
   error: ({ name: string; message: string } & ErrorDetails) | null;
   args: readonly unknown[];
   /** Why the arguments are left out, if they are. */
@@ -178,7 +176,7 @@ export interface TaskDetail extends TaskSummary {
   result: unknown;
   /** Why the result is left out, if it is. */
   resultOmitted?: string;
-  /** The stack of the last error; null without an error. */
+  /** The stack of the last error; null if `error` is null or the error has no stack. */
   stack: string | null;
   /**
    * The id of the task from which this task was rerun, and of the task that is a rerun of this one.

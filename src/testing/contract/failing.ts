@@ -92,6 +92,27 @@ export function describeFailing({ runner, manager, ended: endedOf }: Suite): voi
     ]);
   });
 
+  it('keeps the last error of a task until its next attempt or its cancellation', async () => {
+    const flaky = tasks.task('flaky', () => {
+      throw new Error('down');
+    });
+    await tasks.start();
+    const id = await flaky.enqueue();
+    await ended(id, 'failed');
+    await tasks.control({ action: 'pause', queue: 'default' }, by);
+    const shown: unknown[] = [];
+    for (const action of ['retry', 'cancel', 'retry'] as const) {
+      await tasks.control({ action, ids: [id] }, by);
+      const { status, error, stack } = (await tasks.get(id)) ?? {};
+      shown.push([status, error?.message, typeof stack]);
+    }
+    expect(shown).toEqual([
+      ['pending', 'down', 'string'],
+      ['cancelled', undefined, 'object'],
+      ['pending', undefined, 'object'],
+    ]);
+  });
+
   it('rejects a retry of a pending task and of an unknown task', async () => {
     const noop = tasks.task('noop', () => {});
     const id = await noop.enqueue();
