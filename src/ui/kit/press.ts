@@ -5,8 +5,8 @@ const maxHold = 5000;
 
 /**
  * Delays renders while the user presses a button or a link. A browser clicks, or opens a link in a
- * new tab, only if the press and the release hit the same element. A banner that appeared in between
- * would move the element away, and the click would be lost.
+ * new tab, only if the press and the release hit the same element. A banner that appeared in
+ * between would move the element away, and the click would be lost.
  */
 export function holdRendersDuringPress(): void {
   let isPressed = false;
@@ -26,8 +26,8 @@ export function holdRendersDuringPress(): void {
     else queueMicrotask(render);
   };
   addEventListener('pointerdown', ({ target, button }) => {
-    // The secondary button opens a menu, and its release may never be reported. A link in a chart is
-    // an SVG element: the chart renders while the user selects a range.
+    // The secondary button opens a menu, and its release may never be reported. A link in a chart
+    // is an SVG element: the chart renders while the user selects a range.
     isPressed =
       button !== 2 &&
       target instanceof Element &&
