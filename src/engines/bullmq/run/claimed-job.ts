@@ -1,23 +1,17 @@
 import type { Job } from 'bullmq';
 import type { Logger } from '../../../options.js';
-import type { TransitionObserver } from '../../../tasks/engine.js';
-import { isEnded } from '../../../tasks/states.js';
 import type { RunningAttempt } from '../../../tasks/task-runner.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
-import type { EndedTask } from '../statistics/statistics.js';
 import { abandoned, type EndListener, type EndNotes, whyLost } from './end-notes.js';
 import { cancelledBeforeNotes, cancelNotes, type EndingAttempt, nextAttempt } from './ends.js';
 import type { TaskBackend } from './task-backend.js';
-import { endedOf, summaryAtEnd } from './task-facts.js';
+import { type EndCalls, reportEnd } from './task-facts.js';
 
-/** What is called when a job ends. */
-export interface EndCalls {
+/** What a {@link ClaimedJob} calls. */
+export interface ClaimCalls extends EndCalls {
   logger: Logger;
-  observer(): TransitionObserver | undefined;
-  /** Counts a task that has ended. */
-  ended(task: EndedTask): void;
 }
 
 /** A job that a worker of this process has fetched. Once its end is stored, it reports the end. */
@@ -30,10 +24,10 @@ export class ClaimedJob implements EndListener {
   running: RunningAttempt | undefined;
   /** The attempt that ends, if one has begun. */
   ending: EndingAttempt | undefined;
-  readonly #calls: EndCalls;
+  readonly #calls: ClaimCalls;
 
   constructor(
-    calls: EndCalls,
+    calls: ClaimCalls,
     { backend, entry, job, task }: Pick<ClaimedJob, 'backend' | 'entry' | 'job' | 'task'>,
   ) {
     this.#calls = calls;
@@ -54,12 +48,8 @@ export class ClaimedJob implements EndListener {
   }
 
   stored(end: EndNotes, at: number): void {
-    const { task, entry, running } = this;
-    const { observer, ended } = this.#calls;
-    running?.logEnd(end.loggedAs);
-    const observing = observer();
-    if (observing?.wants(end.status)) observing.tell(summaryAtEnd(task, entry, end, at));
-    if (isEnded(end.status)) ended(endedOf(task, entry, end, at));
+    this.running?.logEnd(end.loggedAs);
+    reportEnd(this.#calls, this.task, this.entry, end, at);
   }
 
   dropped(isGone: boolean): void {

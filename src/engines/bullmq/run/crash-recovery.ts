@@ -4,8 +4,6 @@ import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
-import type { TransitionObserver } from '../../../tasks/engine.js';
-import { isEnded } from '../../../tasks/states.js';
 import { RedisWork } from '../connection/connections.js';
 import { lentConnection } from '../connection/engine-connection.js';
 import { answersOf } from '../connection/pipelines.js';
@@ -16,15 +14,14 @@ import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { KeptJobs } from '../queues/retention.js';
 import { jobOfRow } from '../read/stored-jobs.js';
-import type { EndedTask } from '../statistics/statistics.js';
 import type { EndListener, EndNotes } from './end-notes.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import { type LockScope, lockKey, takeLocks } from './locks.js';
 import { StableTime } from './stable-time.js';
 import { TaskBackend } from './task-backend.js';
-import { cancelReason, endedOf, summaryAtEnd } from './task-facts.js';
+import { cancelReason, type EndCalls, reportEnd } from './task-facts.js';
 
-interface CrashRecoveryDeps {
+interface CrashRecoveryDeps extends EndCalls {
   /** A command fails soon if Redis is unreachable. */
   redis: Redis;
   keys: EngineKeys;
@@ -38,9 +35,6 @@ interface CrashRecoveryDeps {
   /** Milliseconds between two rounds, over all processes. */
   stalledInterval: number;
   kept: KeptJobs;
-  observer(): TransitionObserver | undefined;
-  /** Called for each task that ended. */
-  ended(task: EndedTask): void;
   /** Whether this process runs a job. Its worker takes the lock again if it is missing. */
   runsHere(queue: string, jobId: string): boolean;
 }
@@ -202,18 +196,17 @@ export class CrashRecovery {
   }
 
   #stored(entry: CatalogEntry, job: TaskJob, end: EndNotes, at: number): void {
-    const { logger, observer, ended } = this.#deps;
-    const { status } = end;
-    const line = {
-      taskId: taskIdOf(entry.queue, job.json.id),
-      task: job.json.name,
-      attempt: nextAttempt(job),
-      status,
-    };
-    logger.warn(line, 'took over a task of a dead process');
-    const observing = observer();
-    if (observing?.wants(status)) observing.tell(summaryAtEnd(job, entry, end, at));
-    if (isEnded(status)) ended(endedOf(job, entry, end, at));
+    const { id, name } = job.json;
+    this.#deps.logger.warn(
+      {
+        taskId: taskIdOf(entry.queue, id),
+        task: name,
+        attempt: nextAttempt(job),
+        status: end.status,
+      },
+      'took over a task of a dead process',
+    );
+    reportEnd(this.#deps, job, entry, end, at);
   }
 
   #scope({ queue }: CatalogEntry): LockScope {

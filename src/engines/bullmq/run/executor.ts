@@ -17,7 +17,7 @@ import type { LimitWarnings } from '../queues/limit-warnings.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { KeptJobs } from '../queues/retention.js';
 import { Attempt } from './attempt.js';
-import { ClaimedJob, type EndCalls } from './claimed-job.js';
+import { type ClaimCalls, ClaimedJob } from './claimed-job.js';
 import { type EndNotes, whyLost } from './end-notes.js';
 import {
   cancelledBeforeNotes,
@@ -40,7 +40,7 @@ import { returnUnanswered } from './unanswered-fetches.js';
 const obeyTimeout = 250;
 
 /** What an {@link Executor} uses. */
-export interface ExecutorDeps extends EndCalls {
+export interface ExecutorDeps extends ClaimCalls {
   runner: TaskRunner;
   keys: EngineKeys;
   /**

@@ -1,3 +1,4 @@
+import type { TransitionObserver } from '../../../tasks/engine.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { ClaimedTask } from '../../../tasks/task-runner.js';
 import type { TaskSummary } from '../../../tasks/types.js';
@@ -9,8 +10,28 @@ import type { EndedTask } from '../statistics/statistics.js';
 import type { EndNotes } from './end-notes.js';
 import { nextAttempt } from './ends.js';
 
+/** What is called when a task ends. */
+export interface EndCalls {
+  observer(): TransitionObserver | undefined;
+  /** Counts a task that has ended. */
+  ended(task: EndedTask): void;
+}
+
+/** Reports an end of an attempt that is stored. `at`: Unix milliseconds. */
+export function reportEnd(
+  { observer, ended }: EndCalls,
+  task: TaskJob,
+  entry: CatalogEntry,
+  end: EndNotes,
+  at: number,
+): void {
+  const observing = observer();
+  if (observing?.wants(end.status)) observing.tell(summaryAtEnd(task, entry, end, at));
+  if (isEnded(end.status)) ended(endedOf(task, entry, end, at));
+}
+
 /** Returns what statistics count of a task that has ended. `at`: Unix milliseconds. */
-export function endedOf(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number): EndedTask {
+function endedOf(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number): EndedTask {
   const { id, name, processedOn } = task.json;
   // An end that writes the start of the attempt belongs to a task without one.
   const start = 'processedOn' in end.fields ? undefined : processedOn;
@@ -29,12 +50,7 @@ export function endedOf(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: n
 export const cancelReason = 'the task was cancelled';
 
 /** Returns a task as lists show it after an attempt has ended. `at`: Unix milliseconds. */
-export function summaryAtEnd(
-  task: TaskJob,
-  entry: CatalogEntry,
-  end: EndNotes,
-  at: number,
-): TaskSummary {
+function summaryAtEnd(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number): TaskSummary {
   const failedReason = end.status === 'cancelled' ? cancelReason : end.error?.message;
   const json = {
     ...task.json,
