@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../empty-context.js';
 import { type Logger, loggerOption } from '../../options.js';
 import { allActions, type Command, type CommandBy, type Outcome } from '../../tasks/commands.js';
@@ -16,14 +17,10 @@ import type { EnginePromises } from '../../tasks/promises.js';
 import type { TaskRunner } from '../../tasks/task-runner.js';
 import type { LogLine, TaskDetail } from '../../tasks/types.js';
 import type { RedisConnection } from './connection/connection-option.js';
-import {
-  type Connections,
-  endConnection,
-  logOutages,
-  openConnections,
-} from './connection/connections.js';
+import { endConnection, logOutages, openConnections } from './connection/connections.js';
 import { RedisHealth } from './connection/health.js';
 import {
+  type Ask,
   commanding,
   type Effect,
   hasStopped,
@@ -33,7 +30,11 @@ import {
 } from './connection/redis-calls.js';
 import { RedisClock } from './connection/redis-clock.js';
 import { withinTime } from './connection/redis-connection.js';
-import { EngineCommands } from './control/engine-commands.js';
+import { cancelRequested } from './control/cancellations.js';
+import type { CommandDeps } from './control/command-deps.js';
+import { JobSteps } from './control/job-steps.js';
+import { controlQueue, queueStates } from './control/queue-pauses.js';
+import { controlTasks } from './control/task-commands.js';
 import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
 import { keyOf } from './jobs/job-ids.js';
@@ -51,6 +52,7 @@ import { type CountedQueues, MarkedJobs } from './read/marked-jobs.js';
 import { readJob } from './read/task-detail.js';
 import { CrashRecovery } from './run/crash-recovery.js';
 import { Execution } from './run/execution.js';
+import type { EndCalls } from './run/task-facts.js';
 import { controlSchedule } from './schedules/schedule-commands.js';
 import { Scheduler } from './schedules/scheduler.js';
 import { type KeptStatistics, Statistics } from './statistics/statistics.js';
@@ -65,13 +67,27 @@ export interface JobEngineOptions extends PromisedOptions {
   statistics: KeptStatistics;
 }
 
+/** The options of an engine, and what its parts share. */
+interface EngineParts extends JobEngineOptions, CountedQueues, EndCalls {
+  /** The connection of workers, whose commands wait. `redis` is for calls. */
+  patient: Redis;
+  stalledInterval: number;
+  clock: RedisClock;
+  limitWarnings: LimitWarnings;
+  changes: ChangeNotes;
+  queues: Queues;
+  /** The name of this process in lists of workers. It never changes. */
+  name: string;
+  ask: Ask;
+}
+
 /** Maximum milliseconds that a stop waits for Redis. */
 const leaveTimeout = 2000;
 
 /**
  * Tasks as BullMQ jobs. This class connects the parts and holds no rules of its own:
  *
- * - `Enqueuer` adds jobs, `EngineCommands` changes them, and `EngineReads` and `EngineWindow`
+ * - `Enqueuer` adds jobs, the functions in `control/` change them, and `EngineReads` and `EngineWindow`
  *   answer queries.
  * - A process that runs tasks also has an `Execution`, which runs the tasks of all queues, and a
  *   `Scheduler`, which enqueues the runs of schedules.
@@ -86,24 +102,17 @@ export class JobEngine implements TaskEngine {
   readonly can = allActions;
   readonly promises: EnginePromises;
   readonly store: RedisStore;
-  readonly #options: JobEngineOptions;
-  readonly #connections: Connections;
+  readonly #parts: EngineParts;
   readonly #health: RedisHealth;
-  readonly #stored: CountedQueues;
-  readonly #limitWarnings: LimitWarnings;
-  readonly #changes: ChangeNotes;
   readonly #enqueuer: Enqueuer;
-  readonly #queues: Queues;
   readonly #window: EngineWindow;
   readonly #reads: EngineReads;
-  readonly #commands: EngineCommands;
+  readonly #commands: CommandDeps;
   readonly #presence: Presence;
   readonly #retention: Retention;
   readonly #scheduler: Scheduler;
   readonly #statistics: Statistics;
   readonly #endOutageLog: () => void;
-  /** The name of this process in lists of workers. It never changes. */
-  readonly #name = `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`;
   #observer: TransitionObserver | undefined;
   #execution: Execution | undefined;
   #recovery: CrashRecovery | undefined;
@@ -113,67 +122,68 @@ export class JobEngine implements TaskEngine {
   #stopping: Promise<void> | undefined;
 
   constructor(options: JobEngineOptions) {
-    const { connection, prefix, logger, window, kept } = options;
-    this.#options = options;
+    const { connection, prefix, logger } = options;
     this.promises = redisPromises(options);
-    this.#connections = openConnections(connection);
-    const { asking: redis, patient } = this.#connections;
+    const { asking: redis, patient } = openConnections(connection);
     const keys = engineKeys(prefix);
     this.#endOutageLog = logOutages(redis, logger);
     const clock = new RedisClock(redis, logger);
-    const shared = { redis, keys, clock, logger, name: this.#name };
-    this.#health = new RedisHealth({ ...shared, probe: keys.probe });
+    this.#health = new RedisHealth({ redis, clock, logger, probe: keys.probe });
     this.#calls = new RedisCalls(redis, this.#health);
-    this.#limitWarnings = new LimitWarnings(logger);
+    const limitWarnings = new LimitWarnings(logger);
     const catalog = new QueueCatalog(redis, keys, (entry, defined) =>
-      this.#limitWarnings.compare(entry, defined),
+      limitWarnings.compare(entry, defined),
     );
-    this.#stored = { redis, keys, catalog, marked: new MarkedJobs(redis, keys) };
-    this.#changes = new ChangeNotes(redis, keys);
-    this.#enqueuer = new Enqueuer({ ...this.#stored, changes: this.#changes });
-    this.#queues = new Queues(redis, keys);
-    this.#window = new EngineWindow({ ...this.#stored, logger, limits: window });
-    this.#commands = new EngineCommands({
-      ...this.#stored,
-      kept,
+    const parts: EngineParts = {
+      stalledInterval: 5000,
+      ...options,
+      redis,
+      patient,
+      keys,
+      clock,
+      catalog,
+      limitWarnings,
+      marked: new MarkedJobs(redis, keys),
+      changes: new ChangeNotes(redis, keys),
+      queues: new Queues(redis, keys),
+      name: `${hostname()}:${process.pid}:${randomUUID().slice(0, 8)}`,
       ask: this.#calls.ask,
-      reader: () => this.#window.open(),
       observer: () => this.#observer,
-      enqueue: (tasks) => this.#store(tasks, commanding),
       ended: (task) => this.#statistics.ended(task),
+    };
+    this.#parts = parts;
+    this.#enqueuer = new Enqueuer(parts);
+    this.#window = new EngineWindow({ ...parts, limits: options.window });
+    this.#commands = {
+      ...parts,
+      steps: new JobSteps(parts),
+      reader: () => this.#window.open(),
+      enqueue: (tasks) => this.#store(tasks, commanding),
       cancelHere: (members) =>
         this.#execution?.executor.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
-    });
+    };
     this.#presence = new Presence({
-      ...shared,
+      ...parts,
       load: () => this.#execution?.executor ?? { running: 0, slots: 0 },
       isClosed: () => this.#calls.isClosed,
       restore: () => Promise.all([catalog.restore(), this.#scheduler.seen()]),
     });
-    this.#statistics = new Statistics({ ...shared, kept: options.statistics });
-    this.#retention = new Retention({
-      ...shared,
-      ...this.#stored,
-      queues: this.#queues,
-      changes: this.#changes,
-      kept,
-    });
+    this.#statistics = new Statistics({ ...parts, kept: options.statistics });
+    this.#retention = new Retention(parts);
     this.#scheduler = new Scheduler({
-      ...shared,
-      patient,
+      ...parts,
       enqueue: (task) => this.#enqueueRun(task),
       status: async (queue, id) => {
-        const found = await readJob(this.#queues, queue, id);
+        const found = await readJob(parts.queues, queue, id);
         return found && statusOf(found.job, found.state);
       },
     });
     this.#reads = new EngineReads({
-      ask: this.#calls.ask,
-      source: this.#stored,
-      queues: this.#queues,
+      ...parts,
+      source: parts,
       statistics: this.#statistics,
       window: () => this.#window.open(),
-      queueStates: () => this.#commands.queueStates(),
+      queueStates: () => queueStates(parts),
       workers: () => this.#presence.list(),
     });
     // The store logs nothing, because the engine already logs that the same Redis is unreachable.
@@ -193,13 +203,12 @@ export class JobEngine implements TaskEngine {
     if (this.#stopping) throw hasStopped();
     await this.#health.start();
     this.#presence.enter(runner?.concurrency ?? 0, { tasks, schedules: this.#scheduler.names() });
-    const { asking, patient } = this.#connections;
-    const { keys } = this.#stored;
+    const { patient } = this.#parts;
     try {
       // A process starts during an outage too, and runs tasks as soon as Redis is reachable.
       if (runner && patient.status === 'wait') await patient.connect().catch(unlessUnreachable);
       await this.#calls
-        .ask(() => Promise.all([this.#presence.beat(), this.#commands.poll()]))
+        .ask(() => Promise.all([this.#presence.beat(), cancelRequested(this.#commands)]))
         .catch(unlessUnreachable);
     } catch (error) {
       this.#health.close();
@@ -207,42 +216,25 @@ export class JobEngine implements TaskEngine {
       throw error;
     }
     this.#presence.start();
-    this.#settle();
+    this.#recovery = new CrashRecovery({
+      ...this.#parts,
+      runsHere: (queue, jobId) => this.#execution?.executor.runs(queue, jobId) ?? false,
+    });
+    this.#recovery.start();
     this.#retention.start();
     if (!runner) return;
     this.#execution = new Execution({
-      ...this.#options,
-      ...this.#stored,
+      ...this.#parts,
       runner,
-      asking,
+      asking: this.#parts.redis,
       redis: patient,
-      changes: new ChangeNotes(patient, keys),
-      name: this.#name,
-      limitWarnings: this.#limitWarnings,
+      changes: new ChangeNotes(patient, this.#parts.keys),
       presence: this.#presence,
-      observer: () => this.#observer,
-      ended: (task) => this.#statistics.ended(task),
-      cancelTasks: () => this.#commands.poll(),
+      cancelTasks: () => cancelRequested(this.#commands),
       isStopping: () => this.#stopping !== undefined,
     });
     this.#execution.start();
     this.#scheduler.start();
-  }
-
-  /** Begins to end the jobs of processes that die. */
-  #settle(): void {
-    const { stalledInterval = 5000 } = this.#options;
-    this.#recovery = new CrashRecovery({
-      ...this.#options,
-      ...this.#stored,
-      stalledInterval,
-      changes: this.#changes,
-      name: this.#name,
-      observer: () => this.#observer,
-      ended: (task) => this.#statistics.ended(task),
-      runsHere: (queue, jobId) => this.#execution?.executor.runs(queue, jobId) ?? false,
-    });
-    this.#recovery.start();
   }
 
   stop({ timeout }: { timeout: number }): Promise<void> {
@@ -262,8 +254,8 @@ export class JobEngine implements TaskEngine {
     this.#calls.close();
     await this.#calls.settled();
     this.#endOutageLog();
-    endConnection(this.#connections.patient);
-    endConnection(this.#connections.asking);
+    endConnection(this.#parts.patient);
+    endConnection(this.#parts.redis);
     await this.store.close();
   }
 
@@ -272,7 +264,11 @@ export class JobEngine implements TaskEngine {
     await this.#recovery?.stop();
     this.#calls.close();
     await Promise.allSettled([this.#statistics.flush(), this.#presence.leave()]);
-    await Promise.allSettled([this.#scheduler.close(), this.#window.close(), this.#queues.close()]);
+    await Promise.allSettled([
+      this.#scheduler.close(),
+      this.#window.close(),
+      this.#parts.queues.close(),
+    ]);
   }
 
   enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
@@ -296,7 +292,7 @@ export class JobEngine implements TaskEngine {
   async #enqueueRun(task: NewTask): Promise<{ id: string; queue: string }> {
     const [id = task.id] = await this.#enqueuer.enqueue([task]);
     this.#added([task], [id]);
-    return { id, queue: (await this.#stored.catalog.route(task)).queue };
+    return { id, queue: (await this.#parts.catalog.route(task)).queue };
   }
 
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {
@@ -345,6 +341,7 @@ export class JobEngine implements TaskEngine {
         sending();
         return controlSchedule(this.#scheduler, command, by);
       }, commanding);
-    return this.#commands.control(command, by);
+    if ('queue' in command) return controlQueue(this.#commands, command, by);
+    return controlTasks(this.#commands, command, by);
   }
 }

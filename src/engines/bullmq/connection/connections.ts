@@ -16,7 +16,7 @@ import {
 import { hasCode, isAnswer, isError } from './redis-errors.js';
 
 /** The two connections of an engine that do not wait for jobs. */
-export interface Connections {
+interface Connections {
   /** For callers: a command fails soon if Redis is unreachable. */
   asking: Redis;
   /**

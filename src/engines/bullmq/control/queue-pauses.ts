@@ -1,82 +1,83 @@
-import type { CommandBy } from '../../../tasks/commands.js';
+import type { Command, CommandBy, Outcome } from '../../../tasks/commands.js';
 import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import { maxPausedQueues, tooManyPauses } from '../../paused-queues.js';
 import { send } from '../connection/pipelines.js';
+import { commanding } from '../connection/redis-calls.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';
 import { pauseOf } from '../stored-pause.js';
-import type { JobSteps } from './job-steps.js';
+import type { CommandDeps } from './command-deps.js';
 
-interface QueuePausesDeps extends StoredQueues {
-  steps: JobSteps;
+/*
+ * Queues are paused by the label that users know. A label may stand for several BullMQ queues,
+ * which are paused one by one. A hash stores who paused a label and why. `QueueCatalog` reads that
+ * hash before a queue joins the label.
+ */
+
+/** Pauses or resumes a queue. */
+export async function controlQueue(
+  deps: CommandDeps,
+  { action, queue: label }: Extract<Command, { queue: string }>,
+  by: CommandBy,
+): Promise<Outcome> {
+  await deps.ask(async (sending) => {
+    sending();
+    if (action === 'pause') await storePause(deps, label, by);
+    else await deps.redis.hdel(deps.keys.pauses, label);
+    await setAll(deps, label, action === 'pause');
+  }, commanding);
+  return { results: [], known: true };
 }
 
 /**
- * Pauses queues by the label that users know. A label may stand for several BullMQ queues, which
- * are paused one by one. A hash stores who paused a label and why. `QueueCatalog` reads that hash
- * before a queue joins the label.
+ * Stores a pause first: a queue that joins the label at the same time is either in a list that is
+ * read next, or is paused when it is added.
  */
-export class QueuePauses {
-  readonly #deps: QueuePausesDeps;
+async function storePause(
+  { redis, keys, catalog }: CommandDeps,
+  label: string,
+  { actor, reason }: CommandBy,
+): Promise<void> {
+  await catalog.refresh();
+  const limit = catalog.ofLabel(label).length > 0 ? '' : maxPausedQueues;
+  const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
+  const args = [label, JSON.stringify(pause), limit];
+  if ((await runScript(redis, store, [keys.pauses], args)) === 0) throw tooManyPauses(label);
+}
 
-  constructor(deps: QueuePausesDeps) {
-    this.#deps = deps;
-  }
-
-  async pause(label: string, { actor, reason }: CommandBy): Promise<void> {
-    const { redis, keys, catalog } = this.#deps;
+async function setAll(
+  { catalog, steps }: CommandDeps,
+  label: string,
+  isPaused: boolean,
+): Promise<void> {
+  const done = new Set<string>();
+  for (;;) {
     await catalog.refresh();
-    const limit = catalog.ofLabel(label).length > 0 ? '' : maxPausedQueues;
-    const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
-    // The hash is written first: a queue that joins the label at the same time is either in a list
-    // that is read next, or is paused when it is added.
-    const stored = await runScript(
-      redis,
-      store,
-      [keys.pauses],
-      [label, JSON.stringify(pause), limit],
-    );
-    if (stored === 0) throw tooManyPauses(label);
-    await this.#setAll(label, true);
+    const left = catalog.ofLabel(label).filter(({ queue }) => !done.has(queue));
+    if (left.length === 0) return;
+    await Promise.all(left.map(({ queue }) => steps.setPaused(queue, isPaused)));
+    for (const { queue } of left) done.add(queue);
   }
+}
 
-  async resume(label: string): Promise<void> {
-    await this.#deps.redis.hdel(this.#deps.keys.pauses, label);
-    await this.#setAll(label, false);
-  }
-
-  async #setAll(label: string, isPaused: boolean): Promise<void> {
-    const { catalog, steps } = this.#deps;
-    const done = new Set<string>();
-    for (;;) {
-      await catalog.refresh();
-      const left = catalog.ofLabel(label).filter(({ queue }) => !done.has(queue));
-      if (left.length === 0) return;
-      await Promise.all(left.map(({ queue }) => steps.setPaused(queue, isPaused)));
-      for (const { queue } of left) done.add(queue);
-    }
-  }
-
-  /** Returns all queues, and the labels that were paused before they had a queue. */
-  async states(): Promise<QueueState[]> {
-    const { redis, keys, catalog } = this.#deps;
-    await catalog.refresh();
-    const entries = catalog.all();
-    const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);
-    const [stored, ...answers] = await send(redis, [['hgetall', keys.pauses], ...asked]);
-    const pauses = stored as Record<string, string>;
-    // Another program may have paused or resumed a queue of BullMQ, so a queue says whether it
-    // runs.
-    const known = new Set(entries.map(({ label }) => label));
-    const isRunning = new Set(
-      entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label),
-    );
-    return [...new Set([...known, ...Object.keys(pauses)])].sort().map((name) => {
+/** Returns all queues, and the labels that were paused before they had a queue. */
+export async function queueStates({ redis, keys, catalog }: StoredQueues): Promise<QueueState[]> {
+  await catalog.refresh();
+  const entries = catalog.all();
+  const asked = entries.map(({ queue }) => ['hexists', keys.ofQueue(queue, 'meta'), 'paused']);
+  const [stored, ...answers] = await send(redis, [['hgetall', keys.pauses], ...asked]);
+  const pauses = stored as Record<string, string>;
+  // Another program may have paused or resumed a queue of BullMQ, so a queue says whether it runs.
+  const isRunning = new Set(
+    entries.filter((_entry, n) => answers[n] === 0).map(({ label }) => label),
+  );
+  return [...new Set([...entries.map(({ label }) => label), ...Object.keys(pauses)])]
+    .sort()
+    .map((name) => {
       const paused = !isRunning.has(name);
       const pause = pauses[name];
       return { name, paused, pause: paused && pause !== undefined ? pauseOf(pause) : null };
     });
-  }
 }
 
 /**

@@ -7,7 +7,8 @@ import { cancelledPrefix } from '../jobs/task-job.js';
  * - `{0, state}` if the state forbids the command
  * - `{0, state, bond}` if the job belongs to something that would break
  * - `{1, state before}` if BullMQ's step must follow
- * - `{2, state}` if the process that runs the job does the rest
+ * - `{2, state}` if BullMQ has nothing to do: the process that runs the job does the rest, or the
+ *   job is already as the command wants it
  *
  * BullMQ ends a job, or makes it wait again, only if the job is active and locked by the caller.
  * `cancel` and `retry` therefore take the job out of its set, as a worker does: it is active, under
@@ -158,6 +159,8 @@ return {1, state}
 
 /** Ends the delay of a job. */
 const run = `
+-- A job that waits only for its turn is already due.
+if state == 'waiting' or state == 'prioritized' then return {2, state} end
 if state ~= 'delayed' then return {0, state} end
 -- A job that was returned because its worker had no handler for it is already due, so its time
 -- stays.

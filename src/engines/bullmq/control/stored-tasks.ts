@@ -1,118 +1,102 @@
+import type { Redis } from 'ioredis';
 import type { TaskFilter } from '../../../tasks/engine-queries.js';
 import { type TaskStatus, taskStatuses } from '../../../tasks/types.js';
 import { send } from '../connection/pipelines.js';
 import { taskIdOf } from '../jobs/job-ids.js';
-import { type Marker, markers } from '../keys.js';
+import { type EngineKeys, markers } from '../keys.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets, readCounts } from '../read/counts.js';
 import type { CountedQueues } from '../read/marked-jobs.js';
 import { waitingSets } from '../read/source.js';
 
-/** The commands that read the first waiting jobs. BullMQ adds new jobs at the head of its list. */
-const waiting = waitingSets.map(
-  ({ type, isList }) => [isList ? 'lrange' : 'zrange', type] as const,
-);
 /** Failed jobs per page when those with a marker are filtered out. */
 const pageSize = 1000;
 
-/** Finds tasks by queue and state in BullMQ's sets, including tasks that no process has read. */
-export class StoredTasks {
-  readonly #source: CountedQueues;
+/** The keys of BullMQ and of markers in which the jobs of a queue are, each with its command. */
+type Sets = readonly (readonly [command: 'lrange' | 'zrange', key: string])[];
 
-  constructor(source: CountedQueues) {
-    this.#source = source;
-  }
+/**
+ * Finds tasks by queue and state in BullMQ's sets, including tasks that no process has read.
+ * Returns the ids of the tasks that match a filter, and their number. If there are more than
+ * `limit`, these are the tasks that BullMQ would run first, or that ended first. Returns
+ * undefined if the filter has other conditions than queue and state.
+ */
+export async function oldestTasks(
+  source: CountedQueues,
+  filter: TaskFilter,
+  limit: number,
+): Promise<{ ids: string[]; count: number } | undefined> {
+  if (!isOfSets(filter)) return undefined;
+  const { catalog, marked } = source;
+  const { queue, status = taskStatuses } = filter;
+  await catalog.refresh();
+  const entries = queue === undefined ? catalog.all() : catalog.ofLabel(queue);
+  // It drops the markers that no longer hold, so that the sets below have only the others.
+  await Promise.all(entries.map((entry) => marked.count(entry.queue)));
+  const found = await Promise.all(entries.map((entry) => idsOf(source, entry, status, limit)));
+  // Ids of this package begin with the time. Ids of other programs come after them.
+  const ids = [...new Set(found.flat())].sort();
+  if (ids.length <= limit) return { ids, count: ids.length };
+  const counts = await readCounts(source, entries);
+  const count = status.reduce((sum, each) => sum + counts[each], 0);
+  return { ids: ids.slice(0, limit), count: Math.max(count, limit) };
+}
 
-  /**
-   * Returns the ids of the tasks that match a filter, and their number. If there are more than
-   * `limit`, these are the tasks that BullMQ would run first, or that ended first. Returns
-   * undefined if the filter has other conditions than queue and state.
-   */
-  async oldest(
-    filter: TaskFilter,
-    limit: number,
-  ): Promise<{ ids: string[]; count: number } | undefined> {
-    if (!isOfSets(filter)) return undefined;
-    const { queue, status = taskStatuses } = filter;
-    await this.#source.catalog.refresh();
-    const entries = this.#source.catalog
-      .all()
-      .filter(({ label }) => queue === undefined || label === queue);
-    // It drops the markers that no longer hold, so that the sets below have only the others.
-    await Promise.all(entries.map((entry) => this.#source.marked.count(entry.queue)));
-    const found = (
-      await Promise.all(entries.map((entry) => this.#idsOf(entry, status, limit)))
-    ).flat();
-    // Ids of this package begin with the time. Ids of other programs come after them.
-    const ids = [...new Set(found)].sort();
-    if (ids.length <= limit) return { ids, count: ids.length };
-    const counts = await readCounts(this.#source, entries);
-    const count = status.reduce((sum, each) => sum + counts[each], 0);
-    return { ids: ids.slice(0, limit), count: Math.max(count, limit) };
-  }
+/**
+ * Returns the task ids of a queue in some states. It reads one more than `limit` per set, which
+ * shows whether there are more.
+ */
+async function idsOf(
+  { redis, keys }: CountedQueues,
+  { queue }: CatalogEntry,
+  statuses: readonly TaskStatus[],
+  limit: number,
+): Promise<string[]> {
+  const key = (type: string): string => keys.ofQueue(queue, type);
+  const sets: Record<TaskStatus, Sets> = {
+    // BullMQ adds new jobs at the head of its lists.
+    pending: waitingSets.map(({ type, isList }) => [isList ? 'lrange' : 'zrange', key(type)]),
+    running: [['lrange', key('active')]],
+    success: [['zrange', key('completed')]],
+    failed: [],
+    cancelled: [['zrange', keys.marked(queue, 'cancelled')]],
+    interrupted: [['zrange', keys.marked(queue, 'interrupted')]],
+  };
+  const range = { lrange: [-limit - 1, -1], zrange: [0, limit] };
+  const commands = statuses
+    .flatMap((status) => sets[status])
+    .map(([command, from]) => [command, from, ...range[command]]);
+  const [found, failed] = await Promise.all([
+    send(redis, commands) as Promise<string[][]>,
+    statuses.includes('failed') ? unmarked(redis, keys, queue, limit) : [],
+  ]);
+  return [...found.flat(), ...failed].map((jobId) => taskIdOf(queue, jobId));
+}
 
-  /**
-   * Returns the task ids of a queue in some states. It reads one more than `limit` per set, which
-   * shows whether there are more.
-   */
-  async #idsOf(
-    { queue }: CatalogEntry,
-    statuses: readonly TaskStatus[],
-    limit: number,
-  ): Promise<string[]> {
-    const ofStatus = {
-      pending: () => this.#read(queue, waiting, limit),
-      running: () => this.#read(queue, [['lrange', 'active']], limit),
-      success: () => this.#read(queue, [['zrange', 'completed']], limit),
-      failed: () => this.#failed(queue, limit),
-      cancelled: () => this.#marked(queue, 'cancelled', limit),
-      interrupted: () => this.#marked(queue, 'interrupted', limit),
-    } satisfies Record<TaskStatus, () => Promise<string[]>>;
-    const jobIds = (await Promise.all(statuses.map((status) => ofStatus[status]()))).flat();
-    return jobIds.map((jobId) => taskIdOf(queue, jobId));
-  }
-
-  async #read(
-    queue: string,
-    sets: readonly (readonly [command: 'lrange' | 'zrange', type: string])[],
-    limit: number,
-  ): Promise<string[]> {
-    const { redis, keys } = this.#source;
-    const range = { lrange: [-limit - 1, -1], zrange: [0, limit] };
-    const answers = await send(
-      redis,
-      sets.map(([command, type]) => [command, keys.ofQueue(queue, type), ...range[command]]),
+/** Returns failed jobs without a marker, oldest first. */
+async function unmarked(
+  redis: Redis,
+  keys: EngineKeys,
+  queue: string,
+  limit: number,
+): Promise<string[]> {
+  const failed: string[] = [];
+  for (let from = 0; failed.length <= limit; from += pageSize) {
+    const ids = await redis.zrange(
+      keys.ofQueue(queue, 'failed'),
+      String(from),
+      String(from + pageSize - 1),
     );
-    return (answers as string[][]).flat();
+    const scores = await send(
+      redis,
+      ids.flatMap((id) => markers.map((marker) => ['zscore', keys.marked(queue, marker), id])),
+    );
+    failed.push(
+      ...ids.filter((_id, n) =>
+        markers.every((_marker, m) => scores[n * markers.length + m] === null),
+      ),
+    );
+    if (ids.length < pageSize) break;
   }
-
-  /** Returns failed jobs without a marker, oldest first. */
-  async #failed(queue: string, limit: number): Promise<string[]> {
-    const { redis, keys } = this.#source;
-    const failed: string[] = [];
-    for (let from = 0; failed.length <= limit; from += pageSize) {
-      const ids = await redis.zrange(
-        keys.ofQueue(queue, 'failed'),
-        String(from),
-        String(from + pageSize - 1),
-      );
-      const scores = await send(
-        redis,
-        ids.flatMap((id) => markers.map((marker) => ['zscore', keys.marked(queue, marker), id])),
-      );
-      failed.push(
-        ...ids.filter((_id, n) =>
-          markers.every((_marker, m) => scores[n * markers.length + m] === null),
-        ),
-      );
-      if (ids.length < pageSize) break;
-    }
-    return failed;
-  }
-
-  /** Returns jobs with a marker, oldest first. */
-  #marked(queue: string, marker: Marker, limit: number): Promise<string[]> {
-    const { redis, keys } = this.#source;
-    return redis.zrange(keys.marked(queue, marker), '0', String(limit));
-  }
+  return failed;
 }

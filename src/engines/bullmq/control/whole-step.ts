@@ -28,8 +28,8 @@ export interface StepParts {
 }
 
 /**
- * The first value of a verdict: the state forbids the command, BullMQ's step follows, or the
- * process that runs the job does the rest.
+ * The first value of a verdict: the state forbids the command, BullMQ's step follows, or BullMQ has
+ * nothing to do.
  */
 export const verdicts = { refused: 0, taken: 1, asked: 2 };
 
