@@ -5,98 +5,31 @@ import { hasCode } from './redis-errors.js';
 /** Redis answers, but this engine cannot work with it as it is. */
 export class UnusableRedis extends Error {}
 
+/** Splits a list of commands into their words. */
+function commandsOf(text: string): string[][] {
+  return text.split(/[,\n]/).map((command) => command.trim().split(' '));
+}
+
 /*
  * Commands that the user must be allowed to run, each with as many arguments as it needs. `k`
  * stands for a key. Scripts of BullMQ 6.7 and of this package call most of them, and Redis checks
  * the permissions of calls in scripts too.
  */
-const neededCommands = [
-  ...[
-    'info',
-    'evalsha s 1 k',
-    'eval s 1 k',
-    'bzpopmin k 1',
-    'xread streams k 0',
-    'get k',
-    'mget k',
-    'set k v',
-    'del k',
-    'exists k',
-  ],
-  ...['incr k', 'rename k k', 'persist k', 'pexpire k 1', 'pttl k'],
-  ...[
-    'hget k f',
-    'hmget k f',
-    'hgetall k',
-    'hexists k f',
-    'hset k f v',
-    'hmset k f v',
-    'hsetnx k f v',
-    'hdel k f',
-    'hincrby k f 1',
-  ],
-  ...[
-    'llen k',
-    'lindex k 0',
-    'lrange k 0 1',
-    'lpos k v',
-    'lpush k v',
-    'rpush k v',
-    'lpop k',
-    'rpoplpush k k',
-    'lrem k 1 v',
-  ],
-  ...['lset k 0 v', 'ltrim k 0 1', 'sadd k v', 'srem k v', 'scard k', 'smembers k'],
-  ...[
-    'zadd k 1 v',
-    'zrem k v',
-    'zcard k',
-    'zcount k 0 1',
-    'zscore k v',
-    'zmscore k v',
-    'zpopmin k',
-    'zrange k 0 1',
-  ],
-  ...[
-    'zrangebyscore k 0 1',
-    'zrangebylex k - +',
-    'zrevrange k 0 1',
-    'zrevrangebyscore k 1 0',
-    'zremrangebyrank k 0 1',
-  ],
-  ...[
-    'zremrangebyscore k 0 1',
-    'xadd k * f v',
-    'xdel k 0',
-    'xtrim k maxlen 1',
-    'xrange k - +',
-    'xrevrange k + -',
-  ],
-].map((line) => line.split(' '));
+const neededCommands = commandsOf(`info, evalsha s 1 k, eval s 1 k, bzpopmin k 1
+  xread streams k 0, get k, mget k, set k v, del k, exists k, incr k, rename k k, persist k
+  pexpire k 1, pttl k, hget k f, hmget k f, hgetall k, hexists k f, hset k f v, hmset k f v
+  hsetnx k f v, hdel k f, hincrby k f 1, llen k, lindex k 0, lrange k 0 1, lpos k v, lpush k v
+  rpush k v, lpop k, rpoplpush k k, lrem k 1 v, lset k 0 v, ltrim k 0 1, sadd k v, srem k v
+  scard k, smembers k, zadd k 1 v, zrem k v, zcard k, zcount k 0 1, zscore k v, zmscore k v
+  zpopmin k, zrange k 0 1, zrangebyscore k 0 1, zrangebylex k - +, zrevrange k 0 1
+  zrevrangebyscore k 1 0, zremrangebyrank k 0 1, zremrangebyscore k 0 1, xadd k * f v, xdel k 0
+  xtrim k maxlen 1, xrange k - +, xrevrange k + -`);
 
 /** Commands that the store of a login needs, in the same form. */
-export const storeCommands: readonly (readonly string[])[] = [
-  ...[
-    'evalsha s 1 k',
-    'eval s 1 k',
-    'get k',
-    'mget k',
-    'set k v',
-    'del k',
-    'incr k',
-    'hget k f',
-    'hset k f v',
-  ],
-  ...[
-    'zadd k 1 v',
-    'zrem k v',
-    'zscore k v',
-    'zmscore k v',
-    'zrangebylex k - +',
-    'zrangebyscore k 0 1',
-  ],
-  ...['xadd k * f v', 'xdel k 0', 'xrange k - +', 'xrevrange k + -', 'xread streams k 0'],
-].map((line) => line.split(' '));
+export const storeCommands: readonly (readonly string[])[] =
+  commandsOf(`evalsha s 1 k, eval s 1 k, get k, mget k, set k v, del k, incr k, hget k f, hset k f v
+  zadd k 1 v, zrem k v, zscore k v, zmscore k v, zrangebylex k - +, zrangebyscore k 0 1
+  xadd k * f v, xdel k 0, xrange k - +, xrevrange k + -, xread streams k 0`);
 
 /** Names of the commands that the user must be allowed to run, in lower case and sorted. */
 export const neededCommandNames: readonly string[] = [
@@ -111,12 +44,7 @@ export const neededCommandNames: readonly string[] = [
 export async function checkMovePermissions(redis: Redis, key: string): Promise<void> {
   await checkPermissions(redis, key);
   // These two cannot be queued in a transaction.
-  const commands = [['watch', key], ['unwatch']];
-  checkAnswers(
-    key,
-    commands,
-    await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))),
-  );
+  await callAll(redis, key, [['watch', key], ['unwatch']]);
 }
 
 /**
@@ -133,30 +61,31 @@ export async function checkPermissions(
   key: string,
   needed: typeof storeCommands = neededCommands,
 ): Promise<void> {
-  const commands = [
+  await callAll(redis, key, [
     ['multi'],
     ...needed.map((words) => words.map((word) => (word === 'k' ? key : word))),
     ['discard'],
     // `exec` cannot be queued.
-    ...[['multi'], ['exec']],
-  ];
-  // Called in one turn of the event loop, so that no command of another caller comes between them.
-  checkAnswers(
-    key,
-    commands,
-    await Promise.allSettled(commands.map(([name = '', ...args]) => redis.call(name, ...args))),
-  );
+    ['multi'],
+    ['exec'],
+  ]);
 }
 
 /**
+ * Calls commands in one turn of the event loop, so that no command of another caller comes between
+ * them.
+ *
  * @throws UnusableRedis that names the first command that is not allowed, or another error of
  * Redis.
  */
-function checkAnswers(
+async function callAll(
+  redis: Redis,
   key: string,
   commands: readonly (readonly string[])[],
-  answers: readonly PromiseSettledResult<unknown>[],
-): void {
+): Promise<void> {
+  const answers = await Promise.allSettled(
+    commands.map(([name = '', ...args]) => redis.call(name, ...args)),
+  );
   for (const [n, answer] of answers.entries()) {
     if (answer.status === 'fulfilled') continue;
     const { message } = plainError(answer.reason);
