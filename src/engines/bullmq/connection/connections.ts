@@ -13,7 +13,7 @@ import {
   RedisTimeout,
   unsent,
 } from './redis-connection.js';
-import { hasCode, isAnswer, isError } from './redis-errors.js';
+import { hasCode, isAnswer, isError, isPassing } from './redis-errors.js';
 
 /** The two connections of an engine that do not wait for jobs. */
 interface Connections {
@@ -112,19 +112,6 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
   if (hasCode(error, 'NOSCRIPT')) return;
   if (redis.status === 'end' || !(isConnectionError(error) || isPassing(error))) throw error;
   await untilBetter(redis);
-}
-
-/**
- * Errors of Redis that may disappear: it is starting, has no memory or disk left, changes its role,
- * or denies a permission.
- */
-const passing = [
-  ...(['LOADING', 'READONLY', 'OOM', 'MISCONF', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN'] as const),
-  ...(['NOREPLICAS', 'BUSY', 'NOAUTH', 'NOPERM', 'WRONGPASS', 'UNBLOCKED'] as const),
-];
-
-function isPassing(error: unknown): boolean {
-  return hasCode(error, ...passing);
 }
 
 /** Returns whether an error says that a command was never sent. */

@@ -1,21 +1,14 @@
+/**
+ * Codes of errors of Redis that may disappear: it is starting, has no memory or disk left, changes
+ * its role, or denies a permission.
+ */
+const passing = [
+  ...(['LOADING', 'READONLY', 'OOM', 'MISCONF', 'MASTERDOWN', 'CLUSTERDOWN', 'TRYAGAIN'] as const),
+  ...(['NOREPLICAS', 'BUSY', 'NOAUTH', 'NOPERM', 'WRONGPASS', 'UNBLOCKED'] as const),
+];
+
 /** A code of an error of Redis that this package knows. */
-export type RedisCode =
-  | 'BUSY'
-  | 'CLUSTERDOWN'
-  | 'EXECABORT'
-  | 'LOADING'
-  | 'MASTERDOWN'
-  | 'MISCONF'
-  | 'NOAUTH'
-  | 'NOPERM'
-  | 'NOREPLICAS'
-  | 'NOSCRIPT'
-  | 'OOM'
-  | 'READONLY'
-  | 'TRYAGAIN'
-  | 'UNBLOCKED'
-  | 'WRONGPASS'
-  | 'WRONGTYPE';
+export type RedisCode = (typeof passing)[number] | 'EXECABORT' | 'NOSCRIPT' | 'WRONGTYPE';
 
 interface AnyError {
   name: string;
@@ -54,6 +47,11 @@ export function refusalOf(thrown: unknown): unknown {
 export function hasCode(thrown: unknown, ...codes: readonly RedisCode[]): boolean {
   const found = [thrown, refusalOf(thrown)].map(codeOf);
   return codes.some((code) => found.includes(code));
+}
+
+/** Returns whether an error of Redis may disappear by itself. */
+export function isPassing(error: unknown): boolean {
+  return hasCode(error, ...passing);
 }
 
 /**
