@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import type { RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
+import { type RedisOptions as AnyRedisOptions, Redis } from 'ioredis';
 import { didYouMean } from '../../../did-you-mean.js';
 import {
   numberOption,
@@ -30,11 +30,6 @@ type RedisOptions = PlainOptions & {
  * It sets retries, timeouts of the connection and the offline queue itself.
  */
 export type RedisConnection = RedisOptions | Redis | string;
-
-/** A checked {@link RedisConnection}. */
-export type CheckedConnection =
-  | { client: Redis }
-  | { url?: string | undefined; options: PlainOptions };
 
 /**
  * The options of ioredis 6. The compiler reports a missing one. `skipVersionCheck` and `url` are
@@ -128,33 +123,36 @@ const accepted =
 const acceptedUrl = 'a redis:// or rediss:// URL, such as redis://127.0.0.1:6379';
 
 /**
- * Checks a connection.
+ * Checks a connection, and creates a client of ioredis for it.
  *
- * @param fixed Names of the options that this package sets. They are removed from the query of a
- * URL, because ioredis would prefer those.
+ * @param fixed The options that this package sets. They are removed from the query of a URL,
+ * because ioredis would prefer those.
  * @throws TypeError or RangeError if the connection is not valid. The error never contains a
  * password.
  */
-export function readConnection(
+export function createClient(
   connection: RedisConnection,
-  fixed: readonly string[],
-): CheckedConnection {
+  fixed: PlainOptions & { replyMapping: 'legacy' },
+): Redis {
   if (typeof connection === 'string')
-    return { url: redisUrl('connection', connection, fixed), options: {} };
+    return new Redis(redisUrl('connection', connection, fixed), fixed);
   if (
     typeof connection !== 'object' ||
     connection === null ||
     Object.prototype.toString.call(connection) !== '[object Object]'
   )
     throw wrongSecretType('connection', connection, accepted);
-  if (isClient(connection)) return { client: connection };
+  if (isClient(connection)) return connection.duplicate(fixed);
   checkNames('connection', Object.keys(connection));
   checkPlace(connection);
   checkOptions(connection);
-  const { url, skipVersionCheck, ...options } = connection as RedisOptions & {
+  const { url, skipVersionCheck, ...given } = connection as RedisOptions & {
     skipVersionCheck?: boolean;
   };
-  return { url: url === undefined ? undefined : redisUrl('connection.url', url, fixed), options };
+  const options = { ...given, ...fixed };
+  return url === undefined
+    ? new Redis(options)
+    : new Redis(redisUrl('connection.url', url, fixed), options);
 }
 
 /**
@@ -282,7 +280,7 @@ export function checkWhole(
  * Checks a URL of Redis, and removes the options that this package sets from its query. An error
  * shows only the scheme of the URL.
  */
-function redisUrl(option: string, text: unknown, fixed: readonly string[]): string {
+function redisUrl(option: string, text: unknown, fixed: object): string {
   if (typeof text !== 'string') throw wrongSecretType(option, text, acceptedUrl);
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text))
     throw rangeError(
@@ -304,7 +302,7 @@ function redisUrl(option: string, text: unknown, fixed: readonly string[]): stri
   if (url.hostname === '')
     throw rangeError(`${option} is a URL without a host; it must be ${acceptedUrl}`);
   checkNames(`the query of ${option}`, [...url.searchParams.keys()]);
-  for (const name of fixed) url.searchParams.delete(name);
+  for (const name of Object.keys(fixed)) url.searchParams.delete(name);
   return url.href;
 }
 

@@ -1,12 +1,7 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { rangeError, wrongType } from '../../../options.js';
 import { afterWaiting, inTime } from '../../../waiting.js';
-import {
-  checkWhole,
-  type PlainOptions,
-  type RedisConnection,
-  readConnection,
-} from './connection-option.js';
+import { checkWhole, createClient, type RedisConnection } from './connection-option.js';
 import { hasCode, refusalOf } from './redis-errors.js';
 
 /**
@@ -57,7 +52,7 @@ const attempted = new WeakSet<Redis>();
  * password.
  */
 export function connectRedis(connection: RedisConnection): Redis {
-  const redis = clientOf(connection);
+  const redis = createClient(connection, fixed);
   const { keyPrefix, port, db, protocol } = redis.options;
   // A URL and a client may have these options too.
   if (keyPrefix)
@@ -81,15 +76,6 @@ export function connectRedis(connection: RedisConnection): Redis {
   });
   redis.on('close', () => attempted.add(redis));
   return keepDatabase(redis);
-}
-
-function clientOf(connection: RedisConnection): Redis {
-  const checked = readConnection(connection, Object.keys(fixed));
-  if ('client' in checked) return checked.client.duplicate(fixed);
-  const options: PlainOptions = checked.options;
-  return checked.url === undefined
-    ? new Redis({ ...options, ...fixed })
-    : new Redis(checked.url, { ...options, ...fixed });
 }
 
 /**
