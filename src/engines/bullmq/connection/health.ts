@@ -3,7 +3,6 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
 import { checkPermissions, UnusableRedis } from './permissions.js';
-import { warnIfVolatile } from './persistence.js';
 import type { RedisClock } from './redis-clock.js';
 import {
   explain,
@@ -14,6 +13,7 @@ import {
   withinTime,
 } from './redis-connection.js';
 import { hasCode, isAnswer } from './redis-errors.js';
+import { infoField, warnIfVolatile } from './redis-info.js';
 
 /** Milliseconds. */
 const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
@@ -198,9 +198,4 @@ function checkServer(info: string): void {
     throw new UnusableRedis(
       `version ${version} is too old; it must be ${oldestVersion.join('.')} or newer`,
     );
-}
-
-/** Returns a field of the answer to INFO. */
-export function infoField(info: string, name: string): string | undefined {
-  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1];
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from '../../../options.js';
 import { placeOf } from './redis-connection.js';
+import { infoField } from './redis-info.js';
 
 /**
  * Milliseconds by which the clock of this process differs from that of Redis when it counts as
@@ -10,7 +11,7 @@ const difference = { wrong: 2000, right: 1000 };
 
 /** Returns the time of Redis in an answer to `INFO server`, in Unix milliseconds. */
 function timeOf(info: string): number | undefined {
-  const [, microseconds] = /^server_time_usec:(\d+)/m.exec(info) ?? [];
+  const microseconds = infoField(info, 'server_time_usec');
   return microseconds === undefined ? undefined : Math.floor(Number(microseconds) / 1000);
 }
 

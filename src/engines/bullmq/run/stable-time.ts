@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { infoField } from '../connection/health.js';
 import { withinTime } from '../connection/redis-connection.js';
+import { infoField } from '../connection/redis-info.js';
 
 /** Milliseconds for which Redis may take to answer. */
 const longestAnswer = 5000;

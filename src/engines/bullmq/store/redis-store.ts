@@ -6,7 +6,6 @@ import { type Logger, loggerOption } from '../../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import type { RedisConnection } from '../connection/connection-option.js';
 import { endConnection, isUnsent } from '../connection/connections.js';
-import { warnIfVolatile } from '../connection/persistence.js';
 import {
   connectRedis,
   explain,
@@ -16,6 +15,7 @@ import {
   withinTime,
 } from '../connection/redis-connection.js';
 import { isAnswer } from '../connection/redis-errors.js';
+import { infoField, warnIfVolatile } from '../connection/redis-info.js';
 import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
 import { ForeignStore, StoreOwners } from './store-owners.js';
@@ -304,7 +304,7 @@ function parse(text: string): StoreValue {
 /** Warns if Redis may drop keys when its memory is full, because that would undo logouts. */
 async function warnOfEviction(redis: Redis, logger: Logger): Promise<void> {
   const memory = await redis.info('memory').catch(() => '');
-  const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1];
+  const policy = infoField(memory, 'maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction')
     logger.warn(
       { policy },
