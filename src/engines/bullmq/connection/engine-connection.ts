@@ -1,22 +1,16 @@
-import { RedisConnection } from 'bullmq';
+import { type QueueBaseOptions, QueueKeys, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { oldestVersion } from './health.js';
 
-/**
- * How BullMQ uses a connection that it does not own: it only defines its scripts. It does not ask
- * for the version, because `RedisHealth` does.
- */
-const lent = {
-  shared: true,
-  blocking: false,
-  skipVersionCheck: true,
-  skipWaitingForReady: true,
-} as const;
+/** How BullMQ uses a connection that it does not own: it only defines its scripts. */
+const lent = { shared: true, blocking: false, skipWaitingForReady: true };
 
 /**
  * BullMQ's connection, without the INFO by which it asks for the version: if that fails once, such
  * as for a user whose permissions are not yet complete, BullMQ gives the connection up for good.
  * `RedisHealth` checks the version instead.
+ *
+ * @param extra How BullMQ uses the connection. Default: BullMQ does not own it.
  */
 export class EngineConnection extends RedisConnection {
   constructor(
@@ -24,6 +18,8 @@ export class EngineConnection extends RedisConnection {
     extra: Readonly<ConstructorParameters<typeof RedisConnection>[1]> = lent,
   ) {
     super(redis, { ...extra, skipVersionCheck: true });
+    // Each command reports its own failure.
+    this.on('error', () => undefined);
     const isSet = this.client.then(() => {
       // Redis has this since 6.0. Without it, BullMQ would wait in whole seconds for delayed jobs.
       this.capabilities = { ...this.capabilities, canDoubleTimeout: true };
@@ -38,10 +34,14 @@ export class EngineConnection extends RedisConnection {
   }
 }
 
-/** Returns BullMQ's form of a connection that BullMQ does not own, with BullMQ's scripts. */
-export function lentConnection(redis: Redis): RedisConnection {
-  const connection = new RedisConnection(redis, lent);
-  // Each command reports its own failure.
-  connection.on('error', () => undefined);
-  return connection;
+/** Returns what BullMQ's backend of a queue is created with. Further arguments may follow. */
+export function backendArguments(
+  connection: RedisConnection,
+  prefix: string,
+  queue: string,
+  opts: QueueBaseOptions,
+) {
+  const names = new QueueKeys(prefix);
+  const toKey = (type: string): string => names.toKey(queue, type);
+  return [connection, queue, names.getKeys(queue), toKey, opts] as const;
 }

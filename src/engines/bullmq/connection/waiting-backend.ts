@@ -1,9 +1,8 @@
-import { QueueKeys } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
 import { RedisQueueBackend } from './bullmq-version.js';
 import { endConnection } from './connections.js';
-import { EngineConnection } from './engine-connection.js';
+import { backendArguments, EngineConnection } from './engine-connection.js';
 import { keepDatabase } from './redis-connection.js';
 import { isAnswer } from './redis-errors.js';
 
@@ -74,19 +73,10 @@ export function workerArguments(
   queue: string,
   opts: BackendArguments[4],
 ): [waiting: Redis, ...rest: BackendArguments] {
-  const names = new QueueKeys(keys.prefix);
   // The name by which BullMQ lists workers.
-  const connectionName = `${names.prefix}:${Buffer.from(queue).toString('base64')}:w:${name}`;
+  const connectionName = `${keys.prefix}:${Buffer.from(queue).toString('base64')}:w:${name}`;
   const waiting = keepDatabase(redis.duplicate({ connectionName }));
   const main = new EngineConnection(redis, { shared: true, blocking: false });
   const blocking = new EngineConnection(waiting, { shared: false, blocking: true });
-  return [
-    waiting,
-    main,
-    queue,
-    names.getKeys(queue),
-    (type) => names.toKey(queue, type),
-    opts,
-    blocking,
-  ];
+  return [waiting, ...backendArguments(main, keys.prefix, queue, opts), blocking];
 }

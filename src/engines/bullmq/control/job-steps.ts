@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { type KeepJobs, QueueKeys, type RedisConnection } from 'bullmq';
+import type { KeepJobs, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { lentConnection } from '../connection/engine-connection.js';
+import { backendArguments, EngineConnection } from '../connection/engine-connection.js';
 import { type RedisScript, runScript, type ScriptValue } from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
@@ -68,7 +68,6 @@ export class JobSteps {
   readonly #keys: EngineKeys;
   readonly #kept: KeepJobs;
   readonly #connection: RedisConnection;
-  readonly #names: QueueKeys;
   readonly #backends = new Map<string, StepBackend>();
   readonly #process = randomUUID();
   readonly #scripts = new Map<string, RedisScript>();
@@ -80,8 +79,7 @@ export class JobSteps {
     this.#redis = redis;
     this.#keys = keys;
     this.#kept = kept;
-    this.#names = new QueueKeys(keys.prefix);
-    this.#connection = lentConnection(redis);
+    this.#connection = new EngineConnection(redis);
   }
 
   /** Cancels a waiting job, or requests that a running one is cancelled. `by`: the user. */
@@ -181,19 +179,9 @@ export class JobSteps {
   #backend(queue: string): StepBackend {
     let backend = this.#backends.get(queue);
     if (!backend) {
-      const [keys, toKey] = [
-        this.#names.getKeys(queue),
-        (type: string) => this.#names.toKey(queue, type),
-      ];
-      backend = new StepBackend(
-        this.#connection,
-        queue,
-        keys,
-        toKey,
-        { connection: this.#redis },
-        undefined,
-        false,
-      );
+      const opts = { connection: this.#redis };
+      const args = backendArguments(this.#connection, this.#keys.prefix, queue, opts);
+      backend = new StepBackend(...args, undefined, false);
       this.#backends.set(queue, backend);
     }
     return backend;

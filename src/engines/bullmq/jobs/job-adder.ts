@@ -7,7 +7,7 @@ import {
 } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { RedisQueueBackend } from '../connection/bullmq-version.js';
-import { lentConnection } from '../connection/engine-connection.js';
+import { backendArguments, EngineConnection } from '../connection/engine-connection.js';
 import type { EngineKeys } from '../keys.js';
 
 /** Adds jobs to any queue with BullMQ's own scripts, over one connection of the caller. */
@@ -19,19 +19,10 @@ export class JobAdder {
 
   constructor(redis: Redis, { prefix }: EngineKeys) {
     this.#names = new QueueKeys(prefix);
-    this.#connection = lentConnection(redis);
-    const toKey = (type: string): string => this.#names.toKey('', type);
+    this.#connection = new EngineConnection(redis);
     // Only the scripts of this backend are used, so it needs no queue and no connection of its own.
-    const scripts = [
-      this.#connection,
-      '',
-      this.#names.getKeys(''),
-      toKey,
-      { connection: redis },
-      undefined,
-      false,
-    ] as const;
-    this.#backend = new RedisQueueBackend(...scripts);
+    const args = backendArguments(this.#connection, prefix, '', { connection: redis });
+    this.#backend = new RedisQueueBackend(...args, undefined, false);
   }
 
   /** The connection, once BullMQ's scripts are defined on it. */

@@ -1,7 +1,7 @@
 import type { RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { TaskflowError } from '../../../errors.js';
-import { lentConnection } from '../connection/engine-connection.js';
+import { EngineConnection } from '../connection/engine-connection.js';
 import { withinTime } from '../connection/redis-connection.js';
 import { hasCode, isAnswer } from '../connection/redis-errors.js';
 import { type ScriptTransaction, scriptTransaction } from '../connection/redis-script.js';
@@ -47,7 +47,7 @@ export class MoveProgress {
     this.#redis = redis;
     this.#keys = keys;
     this.#origin = origin;
-    this.#connection = lentConnection(redis);
+    this.#connection = new EngineConnection(redis);
   }
 
   /**

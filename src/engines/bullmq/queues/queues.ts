@@ -1,7 +1,7 @@
-import { type BackendFactory, Queue, QueueKeys, type QueueOptions } from 'bullmq';
+import { type BackendFactory, Queue, type QueueOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { RedisQueueBackend } from '../connection/bullmq-version.js';
-import { EngineConnection } from '../connection/engine-connection.js';
+import { backendArguments, EngineConnection } from '../connection/engine-connection.js';
 import type { EngineKeys } from '../keys.js';
 import { keptEvents } from './queue-catalog.js';
 
@@ -39,15 +39,8 @@ export function openQueue(
   { prefix }: EngineKeys,
   opts: Omit<QueueOptions, 'connection' | 'prefix'>,
 ): Queue {
-  const names = new QueueKeys(prefix);
   const backend: BackendFactory<RedisQueueBackend> = (queue, all) =>
-    new RedisQueueBackend(
-      new EngineConnection(redis),
-      queue,
-      names.getKeys(queue),
-      (type) => names.toKey(queue, type),
-      all,
-    );
+    new RedisQueueBackend(...backendArguments(new EngineConnection(redis), prefix, queue, all));
   const queue = new Queue(name, { ...opts, connection: redis, prefix }, backend);
   // Each call reports its own failure. Without a listener, BullMQ prints whole errors, and some
   // contain a password.

@@ -5,7 +5,7 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
-import { lentConnection } from '../connection/engine-connection.js';
+import { EngineConnection } from '../connection/engine-connection.js';
 import { answersOf } from '../connection/pipelines.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { taskIdOf } from '../jobs/job-ids.js';
@@ -92,7 +92,7 @@ export class CrashRecovery {
     const { redis, lockDuration, logger } = deps;
     this.#stableTime = new StableTime(redis, lockDuration);
     this.#background = new RedisWork(logger, 'looking for tasks of dead processes');
-    this.#connection = lentConnection(redis);
+    this.#connection = new EngineConnection(redis);
   }
 
   start(): void {

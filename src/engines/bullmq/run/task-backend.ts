@@ -1,17 +1,17 @@
-import {
-  type BackendFactory,
-  type FinishedStatus,
-  type IRedisTransaction,
-  type KeepJobs,
-  type MinimalJob,
-  type MoveToDelayedOpts,
-  QueueKeys,
-  type RedisClient,
-  type RedisConnection,
-  type RetryJobOpts,
+import type {
+  BackendFactory,
+  FinishedStatus,
+  IRedisTransaction,
+  KeepJobs,
+  MinimalJob,
+  MoveToDelayedOpts,
+  RedisClient,
+  RedisConnection,
+  RetryJobOpts,
 } from 'bullmq';
 import { TurnoverMap } from '../../turnover.js';
 import { persistently } from '../connection/connections.js';
+import { backendArguments } from '../connection/engine-connection.js';
 import { WaitingBackend, type WorkerDeps, workerArguments } from '../connection/waiting-backend.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
@@ -91,20 +91,10 @@ export class TaskBackend extends WaitingBackend {
 
   /** Creates a backend that ends jobs and fetches none. */
   static sharing(connection: RedisConnection, queue: string, deps: TaskBackendDeps): TaskBackend {
-    const names = new QueueKeys(deps.keys.prefix);
-    const opts = { connection: deps.redis, prefix: deps.keys.prefix };
-    const toKey = (type: string): string => names.toKey(queue, type);
-    return new TaskBackend(
-      deps,
-      undefined,
-      connection,
-      queue,
-      names.getKeys(queue),
-      toKey,
-      opts,
-      undefined,
-      false,
-    );
+    const { prefix } = deps.keys;
+    const opts = { connection: deps.redis, prefix };
+    const args = backendArguments(connection, prefix, queue, opts);
+    return new TaskBackend(deps, undefined, ...args, undefined, false);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Job, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { lentConnection } from '../../../../src/engines/bullmq/connection/engine-connection.js';
+import { EngineConnection } from '../../../../src/engines/bullmq/connection/engine-connection.js';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { ChangeNotes } from '../../../../src/engines/bullmq/jobs/change-notes.js';
 import { engineKeys } from '../../../../src/engines/bullmq/keys.js';
@@ -84,7 +84,7 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
 
   /** A backend that ends jobs, as a process does that settles the jobs of one that died. */
   function backendOf(redis: Redis): TaskBackend {
-    const connection = forEach.keep(lentConnection(redis));
+    const connection = forEach.keep(new EngineConnection(redis));
     const changes = new ChangeNotes(redis, keys);
     return TaskBackend.sharing(connection, 'default', {
       redis,
