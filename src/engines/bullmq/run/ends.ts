@@ -78,11 +78,9 @@ export function failureNotes(
   retryIn: number | undefined,
 ): EndNotes {
   return {
-    ...({
-      status: retryIn === undefined ? 'failed' : 'pending',
-      loggedAs: 'reported',
-      error,
-    } as const),
+    status: retryIn === undefined ? 'failed' : 'pending',
+    loggedAs: 'reported',
+    error,
     state: retryIn === undefined ? 'failed' : retryIn > 0 ? 'delayed' : 'waiting',
     fields: {
       ...recordOf(ending, 'failed', error),
@@ -103,12 +101,12 @@ function dueAt(time: number): EndNotes['fields'] {
  * fetch, so this restores it.
  */
 export function unstartedNotes(job: TaskJob): EndNotes {
-  const last = recordedStart(job.fields[attemptField(attemptsOf(job))]);
+  const { start } = storedObject(job.fields[attemptField(attemptsOf(job))]);
   return {
     status: 'pending',
     loggedAs: 'pending',
     state: 'delayed',
-    fields: { processedOn: last ?? '' },
+    fields: { processedOn: typeof start === 'number' ? start : '' },
   };
 }
 
@@ -116,12 +114,6 @@ export function unstartedNotes(job: TaskJob): EndNotes {
 export function returnNotes(job: TaskJob, times: number): EndNotes {
   const notes = unstartedNotes(job);
   return { ...notes, fields: { ...notes.fields, [jobFields.returned]: times } };
-}
-
-/** When a recorded attempt began; Unix milliseconds. */
-function recordedStart(record: string | undefined): number | undefined {
-  const { start } = storedObject(record);
-  return typeof start === 'number' ? start : undefined;
 }
 
 /** What is written when a task fails without another attempt, because its deadline has passed. */

@@ -18,8 +18,16 @@ export class FetchedJobs {
     if (!Array.isArray(answer)) return answer;
     const [hash, jobId] = answer as unknown[];
     if (!Array.isArray(hash) || typeof jobId !== 'string') return answer;
-    this.#fields.set(jobId, ownFields(hash as string[]));
-    this.#starts.set(jobId, fieldOf(hash as string[], 'ats'));
+    const parts: readonly string[] = hash;
+    const fields: Record<string, string> = {};
+    let starts = '';
+    for (let n = 0; n + 1 < parts.length; n += 2) {
+      const [name = '', value = ''] = [parts[n], parts[n + 1]];
+      if (name === 'ats') starts = value;
+      else if (name.startsWith(ownFieldPrefix)) fields[name] = value;
+    }
+    this.#fields.set(jobId, fields);
+    this.#starts.set(jobId, starts);
     return answer;
   }
 
@@ -39,20 +47,4 @@ export class FetchedJobs {
   forget(jobId: string, starts: string | undefined): void {
     if (this.#starts.get(jobId) === starts) this.#starts.delete(jobId);
   }
-}
-
-/** The fields of this package in the hash of a job. BullMQ reads the others. */
-function ownFields(hash: readonly string[]): Record<string, string> {
-  const fields: Record<string, string> = {};
-  for (let n = 0; n + 1 < hash.length; n += 2) {
-    const name = hash[n] ?? '';
-    if (name.startsWith(ownFieldPrefix)) fields[name] = hash[n + 1] ?? '';
-  }
-  return fields;
-}
-
-/** The value of a field in the hash of a job; empty if it has none. */
-function fieldOf(hash: readonly string[], field: string): string {
-  for (let n = 0; n + 1 < hash.length; n += 2) if (hash[n] === field) return hash[n + 1] ?? '';
-  return '';
 }

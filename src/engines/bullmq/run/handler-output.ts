@@ -47,9 +47,10 @@ export class HandlerOutput {
     if (!backend || (lines.length === 0 && !progress)) return;
     this.#writing.run(async () => {
       const texts = lines.map((line) => JSON.stringify({ ...line, attempt: attempt.attempt }));
-      const written: Promise<unknown>[] = [backend.addLines(attempt.id, texts)];
-      if (progress) written.push(this.#writeProgress(backend, attempt, progress));
-      await Promise.all(written);
+      await Promise.all([
+        backend.addLines(attempt.id, texts),
+        progress && this.#writeProgress(backend, attempt, progress),
+      ]);
     });
   }
 
