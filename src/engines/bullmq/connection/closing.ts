@@ -3,7 +3,7 @@ import { withinTime } from './redis-connection.js';
 import { isAnswer } from './redis-errors.js';
 
 /** Milliseconds that a stop waits for BullMQ's workers to close. */
-export const closeTimeout = 5000;
+const closeTimeout = 5000;
 /** Milliseconds between two checks of the connection. */
 const pollInterval = 100;
 /**
@@ -17,19 +17,25 @@ interface Closing {
   closed: Promise<unknown>;
   /** The connection of the workers. */
   redis: Redis;
-  /** Milliseconds to wait at most. */
-  timeout: number;
+  /** Milliseconds to wait at most. Default 5,000. */
+  timeout?: number;
   /**
    * Whether nothing is to be written, so that the workers can be abandoned if Redis is unreachable.
+   * Default: always.
    */
-  isIdle(): boolean;
+  isIdle?(): boolean;
 }
 
 /**
  * Waits until workers are closed. Resolves to whether they are. If Redis is unreachable, idle
  * workers count as closed, because BullMQ's worker then ends only after its connection.
  */
-export async function untilClosed({ closed, redis, timeout, isIdle }: Closing): Promise<boolean> {
+export async function untilClosed({
+  closed,
+  redis,
+  timeout = closeTimeout,
+  isIdle = () => true,
+}: Closing): Promise<boolean> {
   const end = Date.now() + timeout;
   const isClosed = closed.then(() => true);
   let isReachable = true;

@@ -47,12 +47,32 @@ export async function runScript(
 /** A transaction of ioredis. BullMQ's type declares only a part of it. */
 export type ScriptTransaction = IRedisTransaction & ChainableCommander;
 
+/** What Redis answers to a command of a transaction. */
+type TransactionAnswer = [error: Error | null, value: unknown];
+
+/**
+ * Executes a transaction that `fill` fills with scripts of BullMQ, or with commands that were
+ * defined on the connection. ioredis sends the text of a script that Redis lacks only outside of a
+ * transaction. If the answer shows that Redis lacked a script (NOSCRIPT), `fill` fills another
+ * transaction, which sends the text of each script once. So it must be possible to repeat what the
+ * other commands do.
+ */
+export async function transact(
+  client: RedisClient,
+  fill: (transaction: ScriptTransaction) => void,
+): Promise<TransactionAnswer[]> {
+  for (let withTexts = false; ; withTexts = true) {
+    const transaction = scriptTransaction(client, withTexts);
+    fill(transaction);
+    const answers = await transaction.exec();
+    if (!answers) throw new Error('the transaction was dropped');
+    if (withTexts || !answers.some(([error]) => hasCode(error, 'NOSCRIPT'))) return answers;
+  }
+}
+
 /**
  * Begins a transaction that runs scripts of BullMQ or commands that were defined on the connection.
- * ioredis sends the text of a script that Redis lacks only outside of a transaction. If the answer
- * of a transaction shows that Redis lacked a script (NOSCRIPT), the caller fills another
- * one with `withTexts` and executes it. Redis cannot lack a script there, because the transaction
- * sends the text of each script once.
+ * `withTexts`: it sends the text of each script once, so that Redis cannot lack it.
  */
 export function scriptTransaction(client: RedisClient, withTexts = false): ScriptTransaction {
   const transaction = client.multi() as ScriptTransaction;

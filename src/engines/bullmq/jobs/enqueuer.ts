@@ -2,7 +2,7 @@ import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
 import type { NewTask } from '../../../tasks/new-task.js';
 import { hasCode } from '../connection/redis-errors.js';
-import { type ScriptTransaction, scriptTransaction } from '../connection/redis-script.js';
+import { type ScriptTransaction, transact } from '../connection/redis-script.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import type { ChangeNote, ChangeNotes } from './change-notes.js';
 import { JobAdder } from './job-adder.js';
@@ -11,9 +11,6 @@ import { isDelayed, toJob } from './task-job.js';
 const mebibyte = 1024 * 1024;
 /** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
 export const maxAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
-
-/** What Redis answers to a command of a transaction. */
-type Answer = [error: Error | null, value: unknown];
 
 interface EnqueuerDeps extends StoredQueues {
   changes: ChangeNotes;
@@ -82,25 +79,23 @@ export class Enqueuer {
     sending: () => void,
   ): Promise<string[]> {
     const jobs = tasks.map((task, n) => toJob(task, entries[n]?.prioritized === true));
-    const send = (withTexts: boolean): Promise<Answer[]> => {
-      sending();
-      return this.#sendAll(scriptTransaction(client, withTexts), tasks, { entries, jobs });
-    };
-    let answers = await send(false);
     // A job that Redis already has stays as it is, so the transaction can be repeated.
-    if (answers.some(([error]) => hasCode(error, 'NOSCRIPT'))) answers = await send(true);
-    return answers.map(([error, id]) => {
+    const answers = await transact(client, (transaction) => {
+      sending();
+      this.#addAll(transaction, tasks, { entries, jobs });
+    });
+    return answers.slice(0, tasks.length).map(([error, id]) => {
       if (error) throw error;
       if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
       return id;
     });
   }
 
-  async #sendAll(
+  #addAll(
     transaction: ScriptTransaction,
     tasks: readonly NewTask[],
     { entries, jobs }: { entries: readonly CatalogEntry[]; jobs: readonly JobJson[] },
-  ): Promise<Answer[]> {
+  ): void {
     const notes: ChangeNote[] = [];
     for (const [n, task] of tasks.entries()) {
       const [entry, job] = [entries[n], jobs[n]];
@@ -110,9 +105,6 @@ export class Enqueuer {
       notes.push(noteOf(task, entry));
     }
     this.#deps.changes.addTo(transaction, notes);
-    const answers = await transaction.exec();
-    if (!answers) throw new Error('the transaction was dropped');
-    return answers.slice(0, tasks.length);
   }
 }
 

@@ -1,24 +1,21 @@
 import { type Job, UnrecoverableError, WaitingError } from 'bullmq';
-import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { TaskRunner } from '../../../tasks/task-runner.js';
 import { deadlineError } from '../../deadline-error.js';
 import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
 import { TurnoverMap } from '../../turnover.js';
-import { closeTimeout, untilClosed } from '../connection/closing.js';
+import { untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
-import type { ChangeNotes } from '../jobs/change-notes.js';
 import { keyOf } from '../jobs/job-ids.js';
 import { jobProgress, summaryAfter } from '../jobs/job-view.js';
 import { count, deadlineOf, jobFields } from '../jobs/task-job.js';
-import type { EngineKeys } from '../keys.js';
 import type { LimitWarnings } from '../queues/limit-warnings.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
-import type { KeptJobs } from '../queues/retention.js';
 import { Attempt } from './attempt.js';
 import { type ClaimCalls, ClaimedJob } from './claimed-job.js';
 import { type EndNotes, whyLost } from './end-notes.js';
+import type { BackendDeps } from './ending-backend.js';
 import {
   cancelledBeforeNotes,
   cancelNotes,
@@ -40,20 +37,8 @@ import { returnUnanswered } from './unanswered-fetches.js';
 const obeyTimeout = 250;
 
 /** What an {@link Executor} uses. */
-export interface ExecutorDeps extends ClaimCalls {
+export interface ExecutorDeps extends ClaimCalls, BackendDeps {
   runner: TaskRunner;
-  keys: EngineKeys;
-  /**
-   * A connection whose commands wait while Redis is unreachable, so that no end of an attempt is
-   * lost.
-   */
-  redis: Redis;
-  changes: ChangeNotes;
-  /** The name of this process in lists of workers. */
-  name: string;
-  /** Milliseconds after which a job counts as crashed if its worker has not renewed its lock. */
-  lockDuration: number;
-  kept: KeptJobs;
   limitWarnings: LimitWarnings;
   /** Called when the number of slots changes that are held by handlers which did not stop. */
   stuckChanged(stuck: Stuck): void;
@@ -147,7 +132,7 @@ export class Executor {
   }
 
   #serve(entry: CatalogEntry): void {
-    const { redis, keys, changes, name, lockDuration, kept, runner } = this.#deps;
+    const { redis, keys, name, lockDuration, kept, runner } = this.#deps;
     const worker: TaskWorker = new TaskWorker(
       entry.queue,
       (job, token) => this.#process(worker, entry, job, token ?? ''),
@@ -163,8 +148,7 @@ export class Executor {
         removeOnComplete: kept,
         removeOnFail: kept,
       },
-      TaskBackend.factory({
-        ...{ redis, name, keys, changes, lockDuration, kept },
+      TaskBackend.factory(this.#deps, {
         cancelRequested: (jobId) =>
           this.cancel((queue, id) => queue === entry.queue && id === jobId),
         lockLost: (jobId, isGone) => this.#lose(this.#find(entry.queue, jobId), isGone),
@@ -320,12 +304,7 @@ export class Executor {
       for (const attempt of this.#running.values()) attempt.handBack();
     }
     // The caller's time is over, so this waits longer only if Redis answers.
-    await untilClosed({
-      closed,
-      redis: this.#deps.redis,
-      timeout: closeTimeout,
-      isIdle: () => true,
-    });
+    await untilClosed({ closed, redis: this.#deps.redis });
     for (const { worker } of this.#workers.values())
       for (const end of worker.getBackend().unconfirmed) end.listener?.abandoned?.();
     this.#output.flush();

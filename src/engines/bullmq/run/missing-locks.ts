@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { FetchedJobs } from './fetched-jobs.js';
 import { type LockScope, takeLocks, type Unlocked } from './locks.js';
 
 /**
@@ -18,8 +19,7 @@ interface MissingLocksDeps {
   redis: Redis;
   scope: LockScope;
   listener: LockListener;
-  /** Whether the attempt of a job still runs here. The next one may have begun. */
-  isRunning(attempt: Unlocked): boolean;
+  fetched: FetchedJobs;
 }
 
 /** Takes missing locks of jobs that run here. After an outage, all of them are missing. */
@@ -37,7 +37,10 @@ export class MissingLocks {
    * id.
    */
   async take(jobs: readonly Unlocked[]): Promise<ReadonlyMap<string, string>> {
-    const { redis, scope, listener, isRunning } = this.#deps;
+    const { redis, scope, listener, fetched } = this.#deps;
+    // Whether the attempt still runs here. The next one of the same job may have begun.
+    const isRunning = ({ jobId, starts }: Unlocked): boolean =>
+      starts !== undefined && fetched.starts(jobId) === starts;
     const missing = jobs.filter((job) => isRunning(job) && !this.#lost.has(job.jobId));
     if (missing.length === 0) return new Map();
     const { taken, gone, cancelled } = await takeLocks(redis, scope, missing);

@@ -9,27 +9,18 @@ import type {
   RedisConnection,
   RetryJobOpts,
 } from 'bullmq';
-import { TurnoverMap } from '../../turnover.js';
 import { persistently } from '../connection/connections.js';
 import { backendArguments } from '../connection/engine-connection.js';
-import { WaitingBackend, type WorkerDeps, workerArguments } from '../connection/waiting-backend.js';
-import type { ChangeNotes } from '../jobs/change-notes.js';
+import { type WaitingBackend, workerArguments } from '../connection/waiting-backend.js';
 import { endMarks, jobFields, markerAt } from '../jobs/task-job.js';
 import { AddedLines } from './added-lines.js';
-import { type EndListener, type EndNotes, type EndStep, refusals } from './end-notes.js';
-import { EndSteps, type StepResult } from './end-steps.js';
-import { FetchedJobs } from './fetched-jobs.js';
-import type { LockScope } from './locks.js';
-import { type LockListener, MissingLocks } from './missing-locks.js';
+import { type EndStep, refusals } from './end-notes.js';
+import { type BackendDeps, EndingBackend, type StepResult } from './ending-backend.js';
+import type { LockListener } from './missing-locks.js';
 import { cancelReason } from './task-facts.js';
 
-interface TaskBackendDeps extends WorkerDeps, LockListener {
-  changes: ChangeNotes;
-  /** Milliseconds. */
-  lockDuration: number;
-  /** Which failed jobs are kept, including cancelled ones. */
-  kept: KeepJobs;
-}
+/** What BullMQ's script takes of a job that ends. */
+type EndedJob = Pick<MinimalJob, 'id' | 'opts'>;
 
 /** How a job ends. */
 interface Finish {
@@ -54,76 +45,30 @@ interface Finish {
  * processes that read. It also keeps this package's fields of a fetched job, which BullMQ's parser
  * drops.
  */
-export class TaskBackend extends WaitingBackend {
-  readonly #deps: TaskBackendDeps;
-  /** How attempts end, by job. Set just before BullMQ is told that the attempt is over. */
-  readonly #ends = new TurnoverMap<string, EndNotes>();
-  readonly #fetched = new FetchedJobs();
-  readonly #lines: AddedLines;
-  readonly #missing: MissingLocks;
-  readonly #steps: EndSteps;
-
-  constructor(deps: TaskBackendDeps, ...rest: ConstructorParameters<typeof WaitingBackend>) {
-    super(...rest);
-    this.#deps = deps;
-    this.#lines = new AddedLines(deps.redis);
-    this.#missing = new MissingLocks({
-      ...{ redis: deps.redis, scope: this.lockScope, listener: deps },
-      isRunning: ({ jobId, starts }) =>
-        starts !== undefined && this.#fetched.starts(jobId) === starts,
-    });
-    this.#steps = new EndSteps({
-      ...deps,
-      backend: this,
-      queue: this.name,
-      ends: this.#ends,
-      fetched: this.#fetched,
-      missing: this.#missing,
-      scope: this.lockScope,
-      cancelling: (step, token) => this.#cancelling(step, token),
-    });
-  }
+export class TaskBackend extends EndingBackend {
+  readonly #lines = new AddedLines(this.deps.redis);
 
   /** Returns a function that creates the backends of an engine's workers. */
-  static factory(deps: TaskBackendDeps): BackendFactory<TaskBackend> {
-    return (queue, opts) => new TaskBackend(deps, ...workerArguments(deps, queue, opts));
+  static factory(deps: BackendDeps, listener: LockListener = {}): BackendFactory<TaskBackend> {
+    return (queue, opts) => new TaskBackend(deps, listener, ...workerArguments(deps, queue, opts));
   }
 
   /** Creates a backend that ends jobs and fetches none. */
-  static sharing(connection: RedisConnection, queue: string, deps: TaskBackendDeps): TaskBackend {
+  static sharing(connection: RedisConnection, queue: string, deps: BackendDeps): TaskBackend {
     const { prefix } = deps.keys;
     const opts = { connection: deps.redis, prefix };
     const args = backendArguments(connection, prefix, queue, opts);
-    return new TaskBackend(deps, undefined, ...args, undefined, false);
-  }
-
-  /**
-   * Sets how the present attempt of a job ends. The job's next step stores it, and the listener
-   * gets the outcome.
-   */
-  willEnd(jobId: string, notes: EndNotes, listener?: EndListener): void {
-    notes.listener = listener;
-    this.#ends.set(jobId, notes);
-  }
-
-  /** Whether no end of an attempt waits to be stored. */
-  get isIdle(): boolean {
-    return this.#ends.size === 0;
-  }
-
-  /** The ends of attempts that Redis has not confirmed. */
-  get unconfirmed(): EndNotes[] {
-    return [...this.#ends.values()];
+    return new TaskBackend(deps, {}, undefined, ...args, undefined, false);
   }
 
   /** Returns this package's fields of a job that was just fetched. */
   takeFetched(jobId: string): Record<string, string> | undefined {
-    return this.#fetched.takeFields(jobId);
+    return this.fetched.takeFields(jobId);
   }
 
   /** Whether this process has got a running job as the answer of a fetch. */
   hasFetched(jobId: string): boolean {
-    return this.#fetched.starts(jobId) !== undefined;
+    return this.fetched.starts(jobId) !== undefined;
   }
 
   override execCommand(
@@ -133,7 +78,7 @@ export class TaskBackend extends WaitingBackend {
   ): unknown {
     const answer: unknown = super.execCommand(client, command, args);
     if (command !== 'moveToActive' || !(answer instanceof Promise)) return answer;
-    return answer.then((raw: unknown) => this.#fetched.keep(raw));
+    return answer.then((raw: unknown) => this.fetched.keep(raw));
   }
 
   override moveToCompleted<T, R, N extends string>(
@@ -144,10 +89,8 @@ export class TaskBackend extends WaitingBackend {
     fetchNext: boolean,
   ): Promise<StepResult> {
     // The result is already JSON text, perhaps encrypted.
-    const value = this.#ends.get(job.id ?? '')?.result ?? 'null';
-    return this.#steps.run(
-      this.#finishing(job as MinimalJob, { status: 'completed', value, keep, token, fetchNext }),
-    );
+    const value = this.ends.get(job.id ?? '')?.result ?? 'null';
+    return this.#finish(job, { status: 'completed', value, keep, token, fetchNext });
   }
 
   override moveToFailed<T, R, N extends string>(
@@ -158,42 +101,26 @@ export class TaskBackend extends WaitingBackend {
     fetchNext: boolean,
     fields: Record<string, unknown> = {},
   ): Promise<StepResult> {
-    return this.#steps.run(
-      this.#finishing(job as MinimalJob, {
-        status: 'failed',
-        value,
-        keep,
-        token,
-        fetchNext,
-        fields,
-      }),
-    );
+    return this.#finish(job, { status: 'failed', value, keep, token, fetchNext, fields });
   }
 
   /** Ends a job as failed that no worker of this process fetched, and whose lock holds `token`. */
-  async endFailed(
-    job: Pick<MinimalJob, 'opts'> & { id: string },
-    reason: string,
-    token: string,
-  ): Promise<void> {
-    await this.#steps.run(
-      this.#finishing(job as MinimalJob, {
-        status: 'failed',
-        value: reason,
-        keep: this.#deps.kept,
-        token,
-      }),
-    );
+  async endFailed(job: EndedJob, reason: string, token: string): Promise<void> {
+    await this.#finish(job, { status: 'failed', value: reason, keep: this.deps.kept, token });
+  }
+
+  #finish(job: EndedJob, finish: Finish): Promise<StepResult> {
+    return this.run(this.#finishing(job, finish));
   }
 
   /** Builds the step that ends a job. `at`: Unix milliseconds. */
-  #finishing(job: MinimalJob, finish: Finish): EndStep {
+  #finishing(job: EndedJob, finish: Finish): EndStep {
     const { status, value, keep, token, fetchNext = false, fields, at = Date.now() } = finish;
     const jobId = job.id ?? '';
     const { mark, all } = this.#fields(jobId, fields, at);
     const property = status === 'completed' ? 'returnvalue' : 'failedReason';
     const args = this.moveToFinishedArgs(
-      job,
+      job as MinimalJob,
       value,
       property,
       keep,
@@ -216,15 +143,14 @@ export class TaskBackend extends WaitingBackend {
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, timestamp);
     // BullMQ would count the delay from now. The score in the queue would then differ from the time
     // in the job.
-    const dueAt = this.#ends.get(jobId)?.fields[jobFields.runAt];
+    const dueAt = this.ends.get(jobId)?.fields[jobFields.runAt];
     const wait = dueAt === undefined ? delay : Math.max(0, Number(dueAt) - timestamp);
     const args = this.moveToDelayedArgs(jobId, timestamp, token, wait, {
       ...opts,
       fieldsToUpdate: all,
     });
-    return (
-      await this.#steps.run({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp })
-    ).result;
+    return (await this.run({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp }))
+      .result;
   }
 
   override async retryJob(
@@ -236,7 +162,7 @@ export class TaskBackend extends WaitingBackend {
     const at = Date.now();
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, at);
     const args = this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate: all });
-    await this.#steps.run({ command: 'retryJob', jobId, token, mark, args, at });
+    await this.run({ command: 'retryJob', jobId, token, mark, args, at });
   }
 
   /**
@@ -255,7 +181,7 @@ export class TaskBackend extends WaitingBackend {
     at: number,
   ): { mark: string; all: Record<string, unknown> } {
     const mark = endMarks.next();
-    const notes = this.#ends.get(jobId);
+    const notes = this.ends.get(jobId);
     const all: Record<string, unknown> = { [jobFields.endMark]: mark };
     Object.assign(all, fields, notes?.fields);
     if (notes?.marker) all[jobFields.marker] = markerAt(notes.marker, at);
@@ -263,24 +189,10 @@ export class TaskBackend extends WaitingBackend {
   }
 
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
-  #cancelling({ jobId, at }: EndStep, token: string): EndStep {
-    const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } } as MinimalJob;
-    return this.#finishing(job, {
-      status: 'failed',
-      value: cancelReason,
-      keep: this.#deps.kept,
-      token,
-      at,
-    });
-  }
-
-  /** The keys of the locks of this queue. */
-  get lockScope(): LockScope {
-    return {
-      active: this.toKey('active'),
-      jobKey: (jobId) => this.toKey(jobId),
-      duration: this.#deps.lockDuration,
-    };
+  protected override cancelling({ jobId, at }: EndStep, token: string): EndStep {
+    const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } };
+    const { kept: keep } = this.deps;
+    return this.#finishing(job, { status: 'failed', value: cancelReason, keep, token, at });
   }
 
   /** Renews locks, and takes missing ones again, which BullMQ would give up. */
@@ -293,10 +205,10 @@ export class TaskBackend extends WaitingBackend {
     const attempts = jobIds.map((jobId, n) => ({
       jobId,
       token: tokens[n] ?? '',
-      starts: this.#fetched.starts(jobId),
+      starts: this.fetched.starts(jobId),
     }));
     const failed = new Set(await super.extendLocks(jobIds, tokens, duration));
-    const held = await this.#missing.take(attempts.filter(({ jobId }) => failed.has(jobId)));
+    const held = await this.missing.take(attempts.filter(({ jobId }) => failed.has(jobId)));
     if (held.size > 0) await super.extendLocks([...held.keys()], [...held.values()], duration);
     return [];
   }
@@ -324,6 +236,6 @@ export class TaskBackend extends WaitingBackend {
   override updateJobSchedulerNextMillis(
     ...args: Parameters<WaitingBackend['updateJobSchedulerNextMillis']>
   ): Promise<string | null> {
-    return persistently(this.#deps.redis, () => super.updateJobSchedulerNextMillis(...args));
+    return persistently(this.deps.redis, () => super.updateJobSchedulerNextMillis(...args));
   }
 }

@@ -10,7 +10,7 @@ import type { ScheduleState } from '../../../tasks/queue-state.js';
 import { isEnded } from '../../../tasks/states.js';
 import { newTaskId, timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { closeTimeout, untilClosed } from '../connection/closing.js';
+import { untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
 import type { RedisClock } from '../connection/redis-clock.js';
 import { ChangeNotes } from '../jobs/change-notes.js';
@@ -320,15 +320,10 @@ export class Scheduler {
     this.#started = false;
     clearTimeout(this.#timer);
     const closed = Promise.allSettled([this.#worker?.close()]);
-    await untilClosed({
-      closed,
-      redis: this.#deps.patient,
-      timeout: closeTimeout,
-      isIdle: () => true,
-    });
+    await untilClosed({ closed, redis: this.#deps.patient });
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([this.#queue?.close()]);
+    await this.#queue?.close();
   }
 }
