@@ -1,40 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import type { RedisConnection as BullmqConnection, JobsOptions } from 'bullmq';
-import type { Redis } from 'ioredis';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
-import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
 import { EngineConnection } from '../connection/engine-connection.js';
 import { answersOf } from '../connection/pipelines.js';
-import type { ChangeNotes } from '../jobs/change-notes.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
-import type { EngineKeys } from '../keys.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
-import type { KeptJobs } from '../queues/retention.js';
 import { jobOfRow } from '../read/stored-jobs.js';
+import type { ClaimCalls } from './claimed-job.js';
 import type { EndListener, EndNotes } from './end-notes.js';
+import type { BackendDeps } from './ending-backend.js';
 import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
-import { type LockScope, lockKey, takeLocks } from './locks.js';
+import { lockKey, takeLocks } from './locks.js';
 import { StableTime } from './stable-time.js';
 import { TaskBackend } from './task-backend.js';
-import { cancelReason, type EndCalls, reportEnd } from './task-facts.js';
+import { cancelReason, reportEnd } from './task-facts.js';
 
-interface CrashRecoveryDeps extends EndCalls {
-  /** A command fails soon if Redis is unreachable. */
-  redis: Redis;
-  keys: EngineKeys;
+interface CrashRecoveryDeps extends ClaimCalls, BackendDeps {
   catalog: QueueCatalog;
-  changes: ChangeNotes;
-  logger: Logger;
-  /** The name of this process in lists of workers. */
-  name: string;
-  /** Milliseconds. */
-  lockDuration: number;
   /** Milliseconds between two rounds, over all processes. */
   stalledInterval: number;
-  kept: KeptJobs;
   /** Whether this process runs a job. Its worker takes the lock again if it is missing. */
   runsHere(queue: string, jobId: string): boolean;
 }
@@ -129,7 +116,7 @@ export class CrashRecovery {
     await catalog.refresh();
     const crashed = await this.#find(catalog.all());
     for (let from = 0; from < crashed.length; from += batch)
-      await this.#settleAll(crashed.slice(from, from + batch));
+      await Promise.all(crashed.slice(from, from + batch).map((job) => this.#end(job)));
   }
 
   /** Running jobs without a lock. */
@@ -144,41 +131,26 @@ export class CrashRecovery {
       .filter(({ entry, jobId }) => !runsHere(entry.queue, jobId));
     if (running.length === 0) return [];
     const locks = redis.pipeline();
-    for (const { entry, jobId } of running) locks.exists(lockKey(this.#scope(entry), jobId));
+    for (const { entry, jobId } of running)
+      locks.exists(lockKey(this.#backend(entry.queue).lockScope, jobId));
     const locked = await answersOf(locks);
     return running.filter((_, n) => locked[n] === 0);
   }
 
-  /** Ends jobs whose locks this process can take. Another process may have been faster. */
-  async #settleAll(crashed: readonly Crashed[]): Promise<void> {
-    const token = `recovery:${randomUUID()}`;
-    await Promise.all(
-      [...grouped(crashed)].map(async ([entry, jobIds]) => {
-        const unlocked = jobIds.map((jobId) => ({ jobId, token }));
-        const { taken } = await takeLocks(this.#deps.redis, this.#scope(entry), unlocked);
-        const jobs = await this.#read(entry, [...taken]);
-        await Promise.all(jobs.map((job) => this.#end(entry, job, token)));
-      }),
-    );
-  }
-
   /**
-   * Reads the fields that decide how jobs end. This process holds their locks, so no other changes
-   * them.
+   * Ends a job, or puts it back, if this process can take its lock. Another process may have been
+   * faster.
    */
-  async #read({ queue }: CatalogEntry, jobIds: readonly string[]): Promise<TaskJob[]> {
-    if (jobIds.length === 0) return [];
+  async #end({ entry, jobId: id }: Crashed): Promise<void> {
     const { redis, keys } = this.#deps;
-    const pipeline = redis.pipeline();
-    for (const jobId of jobIds) pipeline.hmget(keys.ofQueue(queue, jobId), ...readFields);
-    const answers = (await answersOf(pipeline)) as (string | null)[][];
-    return jobIds.flatMap((jobId, n) => jobOfRow(jobId, readFields, answers[n] ?? []) ?? []);
-  }
-
-  /** Ends a job, or puts it back. */
-  async #end(entry: CatalogEntry, job: TaskJob, token: string): Promise<void> {
     const backend = this.#backend(entry.queue);
-    const { id } = job.json;
+    const token = `recovery:${randomUUID()}`;
+    const { taken } = await takeLocks(redis, backend.lockScope, [{ jobId: id, token }]);
+    if (!taken.has(id)) return;
+    // This process holds the lock, so no other changes these fields.
+    const values = await redis.hmget(keys.ofQueue(entry.queue, id), ...readFields);
+    const job = jobOfRow(id, readFields, values);
+    if (!job) return;
     const ending = { job, attempt: nextAttempt(job), now: Date.now() };
     const isCancelled = Boolean(job.fields[jobFields.cancelling]);
     const listener: EndListener = {
@@ -209,15 +181,6 @@ export class CrashRecovery {
     reportEnd(this.#deps, job, entry, end, at);
   }
 
-  #scope({ queue }: CatalogEntry): LockScope {
-    const { keys, lockDuration } = this.#deps;
-    return {
-      active: keys.ofQueue(queue, 'active'),
-      jobKey: (jobId) => keys.ofQueue(queue, jobId),
-      duration: lockDuration,
-    };
-  }
-
   #backend(queue: string): TaskBackend {
     let backend = this.#backends.get(queue);
     if (!backend) {
@@ -234,10 +197,4 @@ export class CrashRecovery {
     if (round)
       await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);
   }
-}
-
-function grouped(crashed: readonly Crashed[]): Map<CatalogEntry, string[]> {
-  const groups = new Map<CatalogEntry, string[]>();
-  for (const { entry, jobId } of crashed) groups.set(entry, [...(groups.get(entry) ?? []), jobId]);
-  return groups;
 }
