@@ -87,8 +87,8 @@ const leaveTimeout = 2000;
 /**
  * Tasks as BullMQ jobs. This class connects the parts and holds no rules of its own:
  *
- * - `Enqueuer` adds jobs, the functions in `control/` change them, and `EngineReads` and `EngineWindow`
- *   answer queries.
+ * - `Enqueuer` adds jobs, the functions in `control/` change them, and `EngineReads` and
+ *   `EngineWindow` answer queries.
  * - A process that runs tasks also has an `Execution`, which runs the tasks of all queues, and a
  *   `Scheduler`, which enqueues the runs of schedules.
  * - Every started process shares the work for all of them: `CrashRecovery` ends the jobs of crashed

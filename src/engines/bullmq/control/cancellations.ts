@@ -35,7 +35,9 @@ export async function cancelRequested(deps: CommandDeps): Promise<boolean> {
   return old.length < members.length || open.includes(true);
 }
 
-/** Removes an old request if it can have no more effect. Resolves to whether it may soon have one. */
+/**
+ * Removes an old request if it can have no more effect. Resolves to whether it may soon have one.
+ */
 async function settle(deps: CommandDeps, member: string, by: string): Promise<boolean> {
   const { redis, keys, steps } = deps;
   const place = partsOf(member);

@@ -4,7 +4,7 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { RedisWork } from '../connection/connections.js';
 import { EngineConnection } from '../connection/engine-connection.js';
-import { answersOf } from '../connection/pipelines.js';
+import { send } from '../connection/pipelines.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
@@ -122,18 +122,16 @@ export class CrashRecovery {
   /** Running jobs without a lock. */
   async #find(entries: readonly CatalogEntry[]): Promise<Crashed[]> {
     const { redis, keys, runsHere } = this.#deps;
-    if (entries.length === 0) return [];
-    const lists = redis.pipeline();
-    for (const { queue } of entries) lists.lrange(keys.ofQueue(queue, 'active'), 0, -1);
-    const active = (await answersOf(lists)) as string[][];
+    const lists = entries.map(({ queue }) => ['lrange', keys.ofQueue(queue, 'active'), 0, -1]);
+    const active = (await send(redis, lists)) as string[][];
     const running = entries
       .flatMap((entry, n) => (active[n] ?? []).map((jobId) => ({ entry, jobId })))
       .filter(({ entry, jobId }) => !runsHere(entry.queue, jobId));
-    if (running.length === 0) return [];
-    const locks = redis.pipeline();
-    for (const { entry, jobId } of running)
-      locks.exists(lockKey(this.#backend(entry.queue).lockScope, jobId));
-    const locked = await answersOf(locks);
+    const locks = running.map(({ entry, jobId }) => [
+      'exists',
+      lockKey(this.#backend(entry.queue).lockScope, jobId),
+    ]);
+    const locked = await send(redis, locks);
     return running.filter((_, n) => locked[n] === 0);
   }
 

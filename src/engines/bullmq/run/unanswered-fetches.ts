@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { answersOf } from '../connection/pipelines.js';
-import { attemptField, attemptsOf, jobFields, type TaskJob } from '../jobs/task-job.js';
+import { attemptField, attemptsOf, jobFields } from '../jobs/task-job.js';
 import { jobOfRow } from '../read/stored-jobs.js';
 import { unstartedNotes } from './ends.js';
 import { lockKey, takeLocks } from './locks.js';
@@ -27,19 +26,7 @@ export async function returnUnanswered(
   // a moment has passed.
   const running = unknown(await redis.lrange(backend.lockScope.active, 0, -1));
   await setImmediate();
-  const jobIds = unknown(running);
-  if (jobIds.length === 0) return;
-  const pipeline = redis.pipeline();
-  for (const jobId of jobIds) {
-    pipeline.hmget(backend.lockScope.jobKey(jobId), ...readFields);
-    pipeline.get(lockKey(backend.lockScope, jobId));
-  }
-  const answers = await answersOf(pipeline);
-  for (const [n, jobId] of jobIds.entries()) {
-    const [values, token] = answers.slice(2 * n, 2 * n + 2) as [(string | null)[], string | null];
-    const job = jobOfRow(jobId, readFields, values);
-    if (job?.fields.pb === name) await putBack(backend, redis, { job, token });
-  }
+  await Promise.all(unknown(running).map((jobId) => putBack(backend, redis, name, jobId)));
 }
 
 /**
@@ -51,30 +38,28 @@ const readFields = [
   ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.error],
 ];
 
-interface Unanswered {
-  job: TaskJob;
-  /** What the lock holds; null if it has expired. */
-  token: string | null;
-}
-
+/** Puts back a running job if this process has it. */
 async function putBack(
   backend: TaskBackend,
   redis: Redis,
-  { job, token: held }: Unanswered,
+  name: string,
+  jobId: string,
 ): Promise<void> {
-  const { id: jobId, attemptsStarted } = job.json;
+  const { lockScope } = backend;
+  const key = lockScope.jobKey(jobId);
+  const [values, held] = await Promise.all([
+    redis.hmget(key, ...readFields),
+    redis.get(lockKey(lockScope, jobId)),
+  ]);
+  const job = jobOfRow(jobId, readFields, values);
+  if (!job || job.fields.pb !== name) return;
   const token = held ?? `returned:${randomUUID()}`;
-  const starts = String(attemptsStarted);
-  if (
-    held === null &&
-    !(await takeLocks(redis, backend.lockScope, [{ jobId, token, starts }])).taken.has(jobId)
-  )
-    return;
+  const unlocked = { jobId, token, starts: String(job.json.attemptsStarted) };
+  // The lock may have expired.
+  if (held === null && !(await takeLocks(redis, lockScope, [unlocked])).taken.has(jobId)) return;
   const field = attemptField(attemptsOf(job));
-  const record = await redis.hget(backend.lockScope.jobKey(jobId), field);
-  backend.willEnd(
-    jobId,
-    unstartedNotes(record === null ? job : { ...job, fields: { ...job.fields, [field]: record } }),
-  );
+  const record = await redis.hget(key, field);
+  const fields = record === null ? job.fields : { ...job.fields, [field]: record };
+  backend.willEnd(jobId, unstartedNotes({ ...job, fields }));
   await backend.moveToDelayed(jobId, Date.now(), 0, token, { skipAttempt: true });
 }
