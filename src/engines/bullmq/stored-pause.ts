@@ -1,6 +1,12 @@
+import type { CommandBy } from '../../tasks/commands.js';
 import type { Pause } from '../../tasks/queue-state.js';
 import { storedObject } from './connection/stored-object.js';
 import { isoTime } from './jobs/job-view.js';
+
+/** Returns the pause that a user makes now. */
+export function pauseBy({ actor, reason }: CommandBy): Pause {
+  return { by: actor, at: new Date().toISOString(), reason: reason ?? null };
+}
 
 /**
  * Parses the pause of a queue or a schedule. A part that cannot be read gets a default: the queue

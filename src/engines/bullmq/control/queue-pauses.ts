@@ -1,11 +1,11 @@
 import type { Command, CommandBy, Outcome } from '../../../tasks/commands.js';
-import type { Pause, QueueState } from '../../../tasks/queue-state.js';
+import type { QueueState } from '../../../tasks/queue-state.js';
 import { maxPausedQueues, tooManyPauses } from '../../paused-queues.js';
 import { send } from '../connection/pipelines.js';
 import { commanding } from '../connection/redis-calls.js';
 import { redisScript, runScript } from '../connection/redis-script.js';
 import type { StoredQueues } from '../queues/queue-catalog.js';
-import { pauseOf } from '../stored-pause.js';
+import { pauseBy, pauseOf } from '../stored-pause.js';
 import type { CommandDeps } from './command-deps.js';
 
 /*
@@ -36,12 +36,11 @@ export async function controlQueue(
 async function storePause(
   { redis, keys, catalog }: CommandDeps,
   label: string,
-  { actor, reason }: CommandBy,
+  by: CommandBy,
 ): Promise<void> {
   await catalog.refresh();
   const limit = catalog.ofLabel(label).length > 0 ? '' : maxPausedQueues;
-  const pause: Pause = { by: actor, at: new Date().toISOString(), reason: reason ?? null };
-  const args = [label, JSON.stringify(pause), limit];
+  const args = [label, JSON.stringify(pauseBy(by)), limit];
   if ((await runScript(redis, store, [keys.pauses], args)) === 0) throw tooManyPauses(label);
 }
 

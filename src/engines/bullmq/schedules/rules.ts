@@ -1,15 +1,22 @@
 import type { RepeatOptions, RepeatStrategy } from 'bullmq';
 import { readCron } from '../../../tasks/cron.js';
+import { idOfJob } from '../jobs/job-ids.js';
 
-/** When a schedule fires: a cron expression in a time zone, or an interval in milliseconds. */
-type Rule = { cron: string; timezone: string } | { interval: number };
+/**
+ * Returns the id of the job scheduler of a schedule. It has no colons, because BullMQ builds ids of
+ * jobs from it.
+ */
+export function schedulerId(name: string): string {
+  return encodeURIComponent(name);
+}
 
-/** Reads the text of a rule, such as `every 60` or `0 3 * * * Europe/Berlin`. */
-function readRule(text: string): Rule {
-  const every = /^every ([\d.]+)$/.exec(text)?.[1];
-  if (every !== undefined) return { interval: Math.max(1, Math.round(Number(every) * 1000)) };
-  const zone = text.lastIndexOf(' ');
-  return { cron: text.slice(0, zone), timezone: text.slice(zone + 1) };
+/**
+ * Returns the interval of a rule such as `every 60` in milliseconds, or undefined if the rule is a
+ * cron expression with a time zone, such as `0 3 * * * Europe/Berlin`.
+ */
+export function intervalOf(rule: string): number | undefined {
+  const every = /^every ([\d.]+)$/.exec(rule)?.[1];
+  return every === undefined ? undefined : Math.max(1, Math.round(Number(every) * 1000));
 }
 
 /**
@@ -18,17 +25,10 @@ function readRule(text: string): Rule {
  *
  * @param first When it fires first; Unix milliseconds.
  */
-export function repeatOptions(text: string, first: number): Omit<RepeatOptions, 'key'> {
-  const rule = readRule(text);
-  return 'cron' in rule
-    ? { pattern: rule.cron, tz: rule.timezone }
-    : { pattern: text, startDate: first };
-}
-
-/** Returns the interval of a rule in milliseconds, or undefined if it is a cron expression. */
-export function intervalOf(text: string): number | undefined {
-  const rule = readRule(text);
-  return 'interval' in rule ? rule.interval : undefined;
+export function repeatOptions(rule: string, first: number): Omit<RepeatOptions, 'key'> {
+  if (intervalOf(rule) !== undefined) return { pattern: rule, startDate: first };
+  const zone = rule.lastIndexOf(' ');
+  return { pattern: rule.slice(0, zone), tz: rule.slice(zone + 1) };
 }
 
 /** Finds the next time of a scheduler with the same library that checks the rules. */
@@ -45,4 +45,9 @@ export const repeatStrategy: RepeatStrategy = (after, { pattern = '', tz = 'UTC'
 function nextOfInterval(after: number, interval: number, first: number): number {
   if (after < first) return first;
   return first + (Math.floor((after - first) / interval) + 1) * interval;
+}
+
+/** Returns the id of the task of one run, which is the same each time. */
+export function idOfRun(schedule: string, due: number): string {
+  return idOfJob(`${schedule}\0${due}`, due);
 }

@@ -8,10 +8,9 @@ export async function controlSchedule(
   { action, schedule }: Extract<Command, { schedule: string }>,
   by: CommandBy,
 ): Promise<Outcome> {
-  if (action === 'pause') return { results: [], known: await scheduler.pause(schedule, by) };
-  if (action === 'resume') return { results: [], known: await scheduler.resume(schedule) };
-  if (action === 'remove') return { results: [], known: await scheduler.remove(schedule) };
-  const made = await scheduler.run(schedule);
-  if (!made) return { results: [], known: false };
-  return { results: [{ id: made.id, ok: true, task: pendingSummary(made) }], known: true };
+  if (action !== 'run') return { results: [], known: await scheduler[action](schedule, by) };
+  const task = await scheduler.run(schedule);
+  return task
+    ? { results: [{ id: task.id, ok: true, task: pendingSummary(task) }], known: true }
+    : { results: [], known: false };
 }

@@ -39,18 +39,26 @@ export interface ScheduleRuns {
 /** Fields of the state of a schedule, each followed by its name. */
 const stateFields = ['last', 'skipped', 'pause', 'seen', 'next', 'claim'] as const;
 
+/** A schedule as Redis has it. */
+export interface StoredSchedule {
+  record: ScheduleRecord;
+  runs: ScheduleRuns;
+}
+
 /** Milliseconds without a process that defines a schedule after which it is shown as undefined. */
 const undefinedAfter = 60_000;
 
 /** The records of the schedules in Redis. */
 export class ScheduleRecords {
   readonly #redis: Redis;
-  readonly #keys: EngineKeys;
+  readonly #definitions: string;
+  readonly #states: string;
   readonly #clock: RedisClock;
 
   constructor(redis: Redis, keys: EngineKeys, clock: RedisClock) {
     this.#redis = redis;
-    this.#keys = keys;
+    this.#definitions = keys.schedules;
+    this.#states = keys.scheduleStates;
     this.#clock = clock;
   }
 
@@ -65,13 +73,13 @@ export class ScheduleRecords {
   }: Schedule): Promise<string | undefined> {
     const record: ScheduleRecord = { name, task, rule, catchUp, overlap, template: prepare() };
     const [before, now] = await Promise.all([
-      this.#redis.hget(this.#keys.schedules, name),
+      this.#redis.hget(this.#definitions, name),
       this.#clock.now(),
     ]);
     await this.#redis
       .multi()
-      .hset(this.#keys.schedules, name, JSON.stringify(record))
-      .hset(this.#keys.scheduleStates, `seen:${name}`, now)
+      .hset(this.#definitions, name, JSON.stringify(record))
+      .hset(this.#states, `seen:${name}`, now)
       .exec();
     return recordOf(before)?.rule;
   }
@@ -80,38 +88,27 @@ export class ScheduleRecords {
   async seen(names: readonly string[]): Promise<boolean> {
     if (names.length === 0) return true;
     const now = await this.#clock.now();
-    return (
-      (await this.#redis.hset(
-        this.#keys.scheduleStates,
-        ...names.flatMap((name) => [`seen:${name}`, now]),
-      )) === 0
-    );
+    const seen = names.flatMap((name) => [`seen:${name}`, now]);
+    return (await this.#redis.hset(this.#states, ...seen)) === 0;
   }
 
-  async get(name: string): Promise<ScheduleRecord | undefined> {
-    return recordOf(await this.#redis.hget(this.#keys.schedules, name));
+  async get(name: string): Promise<StoredSchedule | undefined> {
+    const fields = stateFields.map((field) => `${field}:${name}`);
+    const [text, values] = await Promise.all([
+      this.#redis.hget(this.#definitions, name),
+      this.#redis.hmget(this.#states, ...fields),
+    ]);
+    return scheduleOf(text, (field) => values[stateFields.indexOf(field)] ?? undefined);
   }
 
-  async all(): Promise<{ record: ScheduleRecord; runs: ScheduleRuns }[]> {
+  async all(): Promise<StoredSchedule[]> {
     const [records, states] = await Promise.all([
-      this.#redis.hgetall(this.#keys.schedules),
-      this.#redis.hgetall(this.#keys.scheduleStates),
+      this.#redis.hgetall(this.#definitions),
+      this.#redis.hgetall(this.#states),
     ]);
     return Object.keys(records)
       .sort()
-      .flatMap((name) => {
-        const record = recordOf(records[name]);
-        return record ? [{ record, runs: runsOf(name, states) }] : [];
-      });
-  }
-
-  async runs(name: string): Promise<ScheduleRuns> {
-    const fields = stateFields.map((field) => `${field}:${name}`);
-    const values = await this.#redis.hmget(this.#keys.scheduleStates, ...fields);
-    const states = Object.fromEntries(
-      fields.flatMap((field, n) => (typeof values[n] === 'string' ? [[field, values[n]]] : [])),
-    );
-    return runsOf(name, states as Record<string, string>);
+      .flatMap((name) => scheduleOf(records[name], (field) => states[`${field}:${name}`]) ?? []);
   }
 
   /**
@@ -120,41 +117,41 @@ export class ScheduleRecords {
    */
   async claim(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
     const args = [`claim:${name}`, `last:${name}`, id, await this.#clock.now(), last?.id ?? ''];
-    return (await runScript(this.#redis, claim, [this.#keys.scheduleStates], args)) === 1;
+    return (await runScript(this.#redis, claim, [this.#states], args)) === 1;
   }
 
   async fired(name: string, last: NonNullable<ScheduleRuns['last']>): Promise<void> {
     await this.#redis
       .multi()
-      .hset(this.#keys.scheduleStates, `last:${name}`, JSON.stringify(last))
-      .hdel(this.#keys.scheduleStates, `claim:${name}`)
+      .hset(this.#states, `last:${name}`, JSON.stringify(last))
+      .hdel(this.#states, `claim:${name}`)
       .exec();
   }
 
   async skipped(name: string): Promise<void> {
-    await this.#redis.hincrby(this.#keys.scheduleStates, `skipped:${name}`, 1);
+    await this.#redis.hincrby(this.#states, `skipped:${name}`, 1);
   }
 
   /** Stores who paused a schedule, unless it is paused already. */
   async pause(name: string, pause: Pause): Promise<void> {
-    await this.#redis.hsetnx(this.#keys.scheduleStates, `pause:${name}`, JSON.stringify(pause));
+    await this.#redis.hsetnx(this.#states, `pause:${name}`, JSON.stringify(pause));
   }
 
   async resume(name: string): Promise<void> {
-    await this.#redis.hdel(this.#keys.scheduleStates, `pause:${name}`, `next:${name}`);
+    await this.#redis.hdel(this.#states, `pause:${name}`, `next:${name}`);
   }
 
   /** Deletes the time that came with a moved schedule, because BullMQ has planned it now. */
   async planned(name: string): Promise<void> {
-    await this.#redis.hdel(this.#keys.scheduleStates, `next:${name}`);
+    await this.#redis.hdel(this.#states, `next:${name}`);
   }
 
   async remove(name: string): Promise<void> {
     const fields = stateFields.map((field) => `${field}:${name}`);
     await this.#redis
       .multi()
-      .hdel(this.#keys.schedules, name)
-      .hdel(this.#keys.scheduleStates, ...fields)
+      .hdel(this.#definitions, name)
+      .hdel(this.#states, ...fields)
       .exec();
   }
 }
@@ -168,7 +165,7 @@ const claimDuration = 10_000;
 /**
  * KEYS: the states of schedules. ARGV: the fields of the claim and of the last run, the id of the
  * run, the time of Redis in Unix milliseconds, the id of the last run that the caller knows. A last
- * run or a claim that cannot be read counts as none, here as in {@link runsOf}.
+ * run or a claim that cannot be read counts as none, here as in {@link scheduleOf}.
  */
 const claim = redisScript(`
 local isJson, last = pcall(cjson.decode, redis.call('HGET', KEYS[1], ARGV[2]) or '{}')
@@ -181,50 +178,44 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[3] .. ' ' .. ARGV[4])
 return 1
 `);
 
-/** Parses the definition of a schedule. Returns undefined for a text of another form. */
-function recordOf(text: string | null | undefined): ScheduleRecord | undefined {
-  const record = storedObject(text);
-  const { name, task, rule, template } = record;
-  const isRecord =
-    [name, task, rule].every((value) => typeof value === 'string') &&
-    isObject(template) &&
-    isTemplate(template);
-  return isRecord ? (record as unknown as ScheduleRecord) : undefined;
-}
-
-function isTemplate({
-  name,
-  args,
-  queue,
-  tags,
-  priority,
-  attempts,
-  interrupts,
-  runAt,
-}: Readonly<Record<string, unknown>>): boolean {
-  const areTexts = [name, args, queue].every((value) => typeof value === 'string');
-  return (
-    areTexts &&
-    isObject(tags) &&
-    [priority, attempts, interrupts, runAt].every((value) => typeof value === 'number')
-  );
-}
-
-function runsOf(name: string, states: Readonly<Record<string, string>>): ScheduleRuns {
-  const {
-    [`last:${name}`]: stored,
-    [`pause:${name}`]: pause,
-    [`seen:${name}`]: seen,
-    [`next:${name}`]: next,
-  } = states;
-  const last = lastOf(stored);
-  return {
-    skipped: count(states[`skipped:${name}`]),
+/** Parses a schedule. Returns undefined for a definition of another form. */
+function scheduleOf(
+  text: string | null | undefined,
+  state: (field: (typeof stateFields)[number]) => string | undefined,
+): StoredSchedule | undefined {
+  const record = recordOf(text);
+  if (!record) return undefined;
+  const [pause, seen] = [state('pause'), state('seen')];
+  const [last, next] = [lastOf(state('last')), count(state('next'))];
+  const runs: ScheduleRuns = {
+    skipped: count(state('skipped')),
     ...(last && { last }),
     ...(pause !== undefined && { pause: pauseOf(pause) }),
     ...(seen !== undefined && { seen: count(seen) }),
-    ...(count(next) > 0 && { next: count(next) }),
+    ...(next > 0 && { next }),
   };
+  return { record, runs };
+}
+
+/** Parses the definition of a schedule. Returns undefined for a text of another form. */
+function recordOf(text: string | null | undefined): ScheduleRecord | undefined {
+  const record = storedObject(text);
+  const { template } = record;
+  const isRecord =
+    areAll('string', record, 'name', 'task', 'rule') &&
+    isObject(template) &&
+    areAll('string', template, 'name', 'args', 'queue') &&
+    areAll('number', template, 'priority', 'attempts', 'interrupts', 'runAt') &&
+    isObject(template.tags);
+  return isRecord ? (record as unknown as ScheduleRecord) : undefined;
+}
+
+function areAll(
+  type: 'string' | 'number',
+  object: Readonly<Record<string, unknown>>,
+  ...keys: readonly string[]
+): boolean {
+  return keys.every((key) => typeof object[key] === type);
 }
 
 function lastOf(text: string | undefined): ScheduleRuns['last'] {
@@ -251,8 +242,7 @@ export function stateOf(
   runs: ScheduleRuns,
   { next, now }: { next: number | undefined; now: number },
 ): ScheduleState {
-  const time = (at: number | null | undefined): string | null =>
-    at === null || at === undefined ? null : isoTime(at);
+  const time = (at: number | null | undefined): string | null => (at == null ? null : isoTime(at));
   const { last, pause, skipped } = runs;
   return {
     ...{ name, task, rule, skipped },

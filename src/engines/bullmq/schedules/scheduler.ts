@@ -17,12 +17,13 @@ import { ChangeNotes } from '../jobs/change-notes.js';
 import { type EngineKeys, tickQueue } from '../keys.js';
 import { openQueue } from '../queues/queues.js';
 import { TaskBackend } from '../run/task-backend.js';
-import { intervalOf, repeatOptions, repeatStrategy } from './rules.js';
-import { dueOf, firstAfter, idOfRun, schedulerId } from './runs.js';
+import { pauseBy } from '../stored-pause.js';
+import { idOfRun, intervalOf, repeatOptions, repeatStrategy, schedulerId } from './rules.js';
 import {
   type ScheduleRecord,
   ScheduleRecords,
   type ScheduleRuns,
+  type StoredSchedule,
   stateOf,
   undefinedSince,
 } from './schedule-records.js';
@@ -119,13 +120,14 @@ export class Scheduler {
   async #define(schedule: Schedule): Promise<void> {
     const { name, rule } = schedule;
     const before = await this.#records.define(schedule);
-    const { pause, next } = await this.#records.runs(name);
-    const id = schedulerId(name);
-    if (pause) return;
-    if (next !== undefined) return this.#takeOver(schedule, before === rule ? next : undefined);
+    const stored = await this.#records.get(name);
+    if (!stored || stored.runs.pause) return;
+    const { next } = stored.runs;
+    const isSame = before === rule;
+    if (next !== undefined) return this.#takeOver(stored, schedule, isSame ? next : undefined);
     // A scheduler whose rule is the same keeps its next time, which may have passed while no
     // process ran.
-    if (before === rule && (await this.#ticks().getJobScheduler(id))?.next) return;
+    if (isSame && (await this.#ticks().getJobScheduler(schedulerId(name)))?.next) return;
     await this.#plan(schedule);
   }
 
@@ -133,15 +135,16 @@ export class Scheduler {
    * Plans a schedule that was moved here from a file, at the time that was planned there. If that
    * time has passed, the run is decided now.
    */
-  async #takeOver(schedule: Schedule, next: number | undefined): Promise<void> {
-    const { name } = schedule;
-    const record =
-      next !== undefined && next <= Date.now() ? await this.#records.get(name) : undefined;
-    if (record && next !== undefined) await this.#fire(record, next);
+  async #takeOver(
+    stored: StoredSchedule,
+    schedule: Schedule,
+    next: number | undefined,
+  ): Promise<void> {
+    if (next !== undefined && next <= Date.now()) await this.#fire(stored, next);
     await this.#plan(schedule, next);
     // This is the last step. If this process dies before it, another process repeats all steps,
     // with the same id for the run.
-    await this.#records.planned(name);
+    await this.#records.planned(schedule.name);
   }
 
   async #plan(
@@ -166,14 +169,13 @@ export class Scheduler {
     // A tick of a process that died is taken by another one.
     const lockDuration = 10_000;
     const options = {
-      ...{
-        connection: redis,
-        prefix: keys.prefix,
-        settings: { repeatStrategy },
-        concurrency: 10,
-        runRetryDelay: retryDelay,
-      },
-      ...{ lockDuration, stalledInterval: 5000 },
+      connection: redis,
+      prefix: keys.prefix,
+      settings: { repeatStrategy },
+      concurrency: 10,
+      runRetryDelay: retryDelay,
+      lockDuration,
+      stalledInterval: 5000,
     };
     // It repeats the steps that Redis refuses, so that no tick waits for its lock to expire.
     const backend = TaskBackend.factory({
@@ -191,19 +193,19 @@ export class Scheduler {
   }
 
   async #tick(job: Job): Promise<void> {
-    const record = await this.#records.get(job.name);
-    if (record) await this.#fire(record, dueOf(job));
+    const stored = await this.#records.get(job.name);
+    if (stored) await this.#fire(stored, job.opts.prevMillis ?? job.timestamp);
   }
 
   /** Makes the task of a run that was due at a time, or counts the run as skipped. */
-  async #fire(record: ScheduleRecord, due: number): Promise<void> {
-    const runs = await this.#records.runs(record.name);
-    const id = idOfRun(record.name, due);
+  async #fire({ record, runs }: StoredSchedule, due: number): Promise<void> {
+    const { name, catchUp, overlap } = record;
+    const id = idOfRun(name, due);
     if (runs.pause || runs.last?.id === id) return;
-    if (!this.#schedules.has(record.name) && !(await this.#isDefined(runs))) return;
-    const isMissed = Date.now() - due > missedAfter && !record.catchUp;
-    if (isMissed || !(record.overlap || (await this.#isAlone(record.name, id, runs.last))))
-      return this.#records.skipped(record.name);
+    if (!this.#schedules.has(name) && !(await this.#isDefined(runs))) return;
+    const isMissed = Date.now() - due > missedAfter && !catchUp;
+    if (isMissed || !(overlap || (await this.#isAlone(name, id, runs.last))))
+      return this.#records.skipped(name);
     await this.#make(record, id);
   }
 
@@ -217,12 +219,9 @@ export class Scheduler {
    * handled at the same time.
    */
   async #isAlone(name: string, id: string, last: ScheduleRuns['last']): Promise<boolean> {
-    return (await this.#lastHasEnded(last)) && this.#records.claim(name, id, last);
-  }
-
-  async #lastHasEnded(last: { id: string; queue: string } | undefined): Promise<boolean> {
     const status = last && (await this.#deps.status(last.queue, last.id));
-    return status === undefined || isEnded(status);
+    const hasEnded = status === undefined || isEnded(status);
+    return hasEnded && this.#records.claim(name, id, last);
   }
 
   /** Enqueues the task of a run. */
@@ -261,30 +260,32 @@ export class Scheduler {
     return [...this.#schedules.values()]
       .filter(({ name }) => !stored.has(name))
       .map((schedule) =>
-        stateOf(schedule, { skipped: 0, seen: now }, { next: firstAfter(now, schedule), now }),
+        stateOf(
+          schedule,
+          { skipped: 0, seen: now },
+          {
+            next: schedule.interval === undefined ? schedule.next(now) : now + schedule.interval,
+            now,
+          },
+        ),
       );
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
   async pause(name: string, by: CommandBy): Promise<boolean> {
     if (!(await this.#records.get(name))) return false;
-    await this.#records.pause(name, {
-      by: by.actor,
-      at: new Date().toISOString(),
-      reason: by.reason ?? null,
-    });
+    await this.#records.pause(name, pauseBy(by));
     await this.#ticks().removeJobScheduler(schedulerId(name));
     return true;
   }
 
   /** Resumes a schedule. Runs that were due while it was paused are not caught up. */
   async resume(name: string): Promise<boolean> {
-    const record = await this.#records.get(name);
-    if (!record) return false;
-    const { pause } = await this.#records.runs(name);
-    if (!pause) return true;
+    const stored = await this.#records.get(name);
+    if (!stored?.runs.pause) return stored !== undefined;
     await this.#records.resume(name);
-    await this.#plan({ name, rule: record.rule, interval: intervalOf(record.rule) });
+    const { rule } = stored.record;
+    await this.#plan({ name, rule, interval: intervalOf(rule) });
     return true;
   }
 
@@ -293,8 +294,8 @@ export class Scheduler {
    * unknown.
    */
   async run(name: string): Promise<NewTask | undefined> {
-    const record = await this.#records.get(name);
-    return record && this.#make(record, newTaskId());
+    const stored = await this.#records.get(name);
+    return stored && this.#make(stored.record, newTaskId());
   }
 
   /**
@@ -304,8 +305,9 @@ export class Scheduler {
    * ago.
    */
   async remove(name: string): Promise<boolean> {
-    if (!(await this.#records.get(name))) return false;
-    if (await this.#isDefined(await this.#records.runs(name)))
+    const stored = await this.#records.get(name);
+    if (!stored) return false;
+    if (await this.#isDefined(stored.runs))
       throw new TaskflowError(
         'SCHEDULE_DEFINED',
         'A running process defines this schedule, or did so less than a minute ago.',
