@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { StoreEntry, StoreValue } from '../../../store/shared-store.js';
+import { Notifier } from '../../notifier.js';
 import { endConnection } from '../connection/connections.js';
 import { whenReady, withinTime } from '../connection/redis-connection.js';
 
@@ -14,7 +15,6 @@ interface Watcher {
   /** Changes that the watcher has not read yet. */
   pending: StoreEntry[];
   failed: Error | undefined;
-  wake(): void;
 }
 
 type StreamEntry = [id: string, fields: string[]];
@@ -24,6 +24,7 @@ export class StoreChanges {
   readonly #redis: Redis;
   readonly #keys: { changes: string; serial: string };
   readonly #watchers = new Set<Watcher>();
+  readonly #notifier = new Notifier();
   #reading: Promise<void> | undefined;
   #closed = false;
 
@@ -49,9 +50,7 @@ export class StoreChanges {
     signal: AbortSignal,
     list: () => Promise<StoreEntry[]>,
   ): AsyncGenerator<readonly StoreEntry[]> {
-    const watcher: Watcher = { prefix, pending: [], failed: undefined, wake: () => {} };
-    const wake = (): void => watcher.wake();
-    signal.addEventListener('abort', wake);
+    const watcher: Watcher = { prefix, pending: [], failed: undefined };
     this.#watchers.add(watcher);
     try {
       if (this.#closed) throw new Error('the store is closed');
@@ -61,14 +60,10 @@ export class StoreChanges {
       while (!signal.aborted) {
         if (watcher.failed) throw watcher.failed;
         if (watcher.pending.length > 0) yield watcher.pending.splice(0);
-        else
-          await new Promise<void>((resolve) => {
-            watcher.wake = resolve;
-          });
+        else await this.#notifier.wait(signal);
       }
     } finally {
       this.#watchers.delete(watcher);
-      signal.removeEventListener('abort', wake);
     }
   }
 
@@ -118,18 +113,14 @@ export class StoreChanges {
   }
 
   #notify(entry: StoreEntry): void {
-    for (const watcher of this.#watchers) {
-      if (!entry.key.startsWith(watcher.prefix)) continue;
-      watcher.pending.push(entry);
-      watcher.wake();
-    }
+    for (const { prefix, pending } of this.#watchers)
+      if (entry.key.startsWith(prefix)) pending.push(entry);
+    this.#notifier.notify();
   }
 
   #fail(error: Error): void {
-    for (const watcher of this.#watchers) {
-      watcher.failed = error;
-      watcher.wake();
-    }
+    for (const watcher of this.#watchers) watcher.failed = error;
+    this.#notifier.notify();
   }
 }
 
