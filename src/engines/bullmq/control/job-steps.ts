@@ -12,7 +12,7 @@ import { listedJob } from '../read/job-source.js';
 import { StepBackend, type StepJob, type StepMove } from './step-backend.js';
 import { recordOfEnd, recordOfRemoval } from './step-records.js';
 import { type StepScript, textOfStep } from './step-scripts.js';
-import { type StepPart, type StepRow, verdicts, wholeStep } from './whole-step.js';
+import { type StepPart, type StepParts, type StepRow, verdicts, wholeStep } from './whole-step.js';
 
 /** The result of a command to one job. */
 export interface StepAnswer {
@@ -69,11 +69,9 @@ export class JobSteps {
   readonly #kept: KeepJobs;
   readonly #connection: RedisConnection;
   readonly #backends = new Map<string, StepBackend>();
-  readonly #process = randomUUID();
   readonly #scripts = new Map<string, RedisScript>();
   /** The scripts whose texts are on their way to Redis. */
   readonly #sending = new Set<RedisScript>();
-  #calls = 0;
 
   constructor({ redis, keys, kept }: JobStepsDeps) {
     this.#redis = redis;
@@ -149,9 +147,8 @@ export class JobSteps {
     { queue, jobId }: JobRef,
     { script, at = 0, given = '', move }: Step,
     scripts: BullmqScripts,
-  ): Parameters<typeof wholeStep>[0] {
-    this.#calls += 1;
-    const token = `${this.#process}:${this.#calls}`;
+  ): StepParts {
+    const token = randomUUID();
     const { cancelling, changes, signals } = this.#keys;
     const backend = this.#backend(queue);
     const marked = markers.map((marker) => this.#keys.marked(queue, marker));

@@ -10,6 +10,9 @@ export interface StepPart {
   args: readonly ScriptValue[];
 }
 
+/** A part that does nothing. */
+const nothing: StepPart = { name: '', text: 'return 0', keys: [], args: [] };
+
 /** The parts of a step. */
 export interface StepParts {
   /** Answers a verdict, see `step-scripts.ts`. Its first two arguments are the key of the job. */
@@ -55,21 +58,17 @@ export interface WholeStep {
  * combined scripts, by the names of their parts.
  */
 export function wholeStep(
-  { decide, move, record, ...how }: StepParts,
+  { decide, move = nothing, record = nothing, ...how }: StepParts,
   known: Map<string, RedisScript>,
 ): WholeStep {
-  const parts = [decide, move, record].flatMap((part) => part ?? []);
+  const parts = [decide, move, record];
   const name = parts.map((part) => part.name).join(' ');
   let script = known.get(name);
   if (!script) {
-    const texts = [decide, move, record].map((part) => part?.text ?? 'return 0');
-    script = redisScript(wholeText(texts, how));
+    script = redisScript(wholeText(parts, how));
     known.set(name, script);
   }
-  const sizes = [decide, move, record].map((part) => [
-    part?.keys.length ?? 0,
-    part?.args.length ?? 0,
-  ]);
+  const sizes = parts.map(({ keys, args }) => [keys.length, args.length]);
   return {
     script,
     keys: parts.flatMap(({ keys }) => keys),
@@ -83,10 +82,10 @@ export function wholeStep(
  * changed.
  */
 function wholeText(
-  texts: readonly string[],
+  parts: readonly StepPart[],
   { readsFirst, needsMemory }: Pick<StepParts, 'readsFirst' | 'needsMemory'>,
 ): string {
-  const [decide, move, record] = texts.map((text) => `(KEYS, ARGV)\n${text}\nend`);
+  const [decide, move, record] = parts.map(({ text }) => `(KEYS, ARGV)\n${text}\nend`);
   return `
 local function decide${decide}
 local function move${move}
