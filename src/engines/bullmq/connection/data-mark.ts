@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
-import { answersOf } from './pipelines.js';
+import { send } from './pipelines.js';
 
 /**
  * Detects that Redis has lost its data or has other data, for example after FLUSHALL or after a
@@ -19,9 +19,10 @@ export class DataMark {
 
   /** Resolves to whether Redis has other data than at the last call. */
   async isOther(): Promise<boolean> {
-    const [, mark] = await answersOf(
-      this.#redis.pipeline().set(this.#key, randomUUID(), 'NX').get(this.#key),
-    );
+    const [, mark] = await send(this.#redis, [
+      ['set', this.#key, randomUUID(), 'NX'],
+      ['get', this.#key],
+    ]);
     const last = this.#last;
     this.#last = String(mark);
     return last !== undefined && last !== this.#last;

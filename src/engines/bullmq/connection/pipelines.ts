@@ -1,17 +1,4 @@
-import type { ChainableCommander, Redis } from 'ioredis';
-
-/**
- * Returns the answers of a pipeline.
- *
- * @throws the first error among them.
- */
-export async function answersOf(pipeline: ChainableCommander): Promise<unknown[]> {
-  const answers = (await pipeline.exec()) ?? [];
-  return answers.map(([error, value]) => {
-    if (error) throw error;
-    return value;
-  });
-}
+import type { Redis } from 'ioredis';
 
 /**
  * Sends commands in one pipeline.
@@ -22,7 +9,10 @@ export async function send(
   redis: Redis,
   commands: readonly (readonly (string | number)[])[],
 ): Promise<unknown[]> {
-  return commands.length === 0
-    ? []
-    : answersOf(redis.pipeline(commands.map((command) => [...command])));
+  if (commands.length === 0) return [];
+  const answers = await redis.pipeline(commands.map((command) => [...command])).exec();
+  return (answers ?? []).map(([error, value]) => {
+    if (error) throw error;
+    return value;
+  });
 }

@@ -44,16 +44,15 @@ export class Instances {
    */
   async list(now: number): Promise<ProcessInfo[]> {
     const stored = await this.#redis.hgetall(this.#keys.instances);
-    const all = Object.entries(stored).map(([field, text]) => ({
-      field,
-      instance: instanceOf(text),
-    }));
-    const lives = (instance: Instance): boolean => now - instance.lastSeen <= forgottenAfter;
-    const gone = all.filter(({ instance }) => !instance || !lives(instance));
-    if (gone.length > 0)
-      await this.#redis.hdel(this.#keys.instances, ...gone.map(({ field }) => field));
-    return all
-      .flatMap(({ instance }) => (instance && lives(instance) ? [instance] : []))
+    const alive: Instance[] = [];
+    const gone: string[] = [];
+    for (const [field, text] of Object.entries(stored)) {
+      const instance = instanceOf(text);
+      if (instance && now - instance.lastSeen <= forgottenAfter) alive.push(instance);
+      else gone.push(field);
+    }
+    if (gone.length > 0) await this.#redis.hdel(this.#keys.instances, ...gone);
+    return alive
       .sort((one, other) => one.startedAt - other.startedAt)
       .map((instance) => toWorker(instance, now));
   }
@@ -85,7 +84,14 @@ function toWorker(
   now: number,
 ): ProcessInfo {
   return {
-    ...{ id: owner, host, pid, version, slots, running, stuck, stuckAttempts },
+    id: owner,
+    host,
+    pid,
+    version,
+    slots,
+    running,
+    stuck,
+    stuckAttempts,
     startedAt: new Date(startedAt).toISOString(),
     lastSign: Math.max(0, now - lastSeen) / 1000,
   };
