@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
-import { withinTime } from './redis-connection.js';
-import { isAnswer } from './redis-errors.js';
+import { answers, withinTime } from './redis-connection.js';
 
 /** Milliseconds that a stop waits for BullMQ's workers to close. */
 const closeTimeout = 5000;
@@ -38,26 +37,18 @@ export async function untilClosed({
 }: Closing): Promise<boolean> {
   const end = Date.now() + timeout;
   const isClosed = closed.then(() => true);
-  let isReachable = true;
-  void answers(redis).then((isAnswering) => {
-    isReachable = isAnswering;
-  });
+  let isReachable = redis.status === 'ready';
+  // If Redis hangs, its connections stay open.
+  if (isReachable)
+    void withinTime(answers(redis), answerTimeout)
+      .catch(() => false)
+      .then((isAnswering) => {
+        isReachable = isAnswering;
+      });
   while (Date.now() < end) {
     if ((redis.status !== 'ready' || !isReachable) && isIdle()) return true;
     if (await withinTime(isClosed, Math.min(pollInterval, end - Date.now())).catch(() => false))
       return true;
   }
   return false;
-}
-
-/** Returns whether Redis answers in time. If Redis hangs, its connections stay open. */
-async function answers(redis: Redis): Promise<boolean> {
-  if (redis.status !== 'ready') return false;
-  try {
-    await withinTime(redis.ping(), answerTimeout);
-    return true;
-  } catch (error) {
-    // A missing permission is an answer too.
-    return isAnswer(error);
-  }
 }

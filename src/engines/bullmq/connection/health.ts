@@ -16,7 +16,7 @@ import { hasCode, isAnswer } from './redis-errors.js';
 import { infoField, warnIfVolatile } from './redis-info.js';
 
 /** Milliseconds. */
-const times = { connect: 700, answer: 5000, look: 5000, probe: 10_000 };
+const times = { answer: 5000, look: 5000, probe: 10_000 };
 /** Oldest version of Redis that has every command. */
 export const oldestVersion = [6, 2] as const;
 
@@ -63,7 +63,7 @@ export class RedisHealth {
   async start(): Promise<void> {
     const { redis } = this.#deps;
     try {
-      await whenReady(redis, times.connect);
+      await whenReady(redis);
       await this.#check();
     } catch (error) {
       if (isAnswer(error) || error instanceof UnusableRedis) throw this.unavailable(error);
@@ -89,7 +89,9 @@ export class RedisHealth {
       'ENGINE_UNAVAILABLE',
       `Redis at ${this.place} cannot be used: ${explain(this.#deps.redis, thrown)}${also}`,
       {
-        ...{ cause, maybeDone, reported: this.#problem !== undefined },
+        cause,
+        maybeDone,
+        reported: this.#problem !== undefined,
         detail: `Redis, which holds the tasks, ${whatFailed(thrown)}.${also}`,
       },
     );

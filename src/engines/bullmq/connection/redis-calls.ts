@@ -4,7 +4,7 @@ import { TaskflowError } from '../../../errors.js';
 import { TurnoverSet } from '../../turnover.js';
 import { isConnectionError, isUnsent } from './connections.js';
 import type { RedisHealth } from './health.js';
-import { RedisTimeout, whenReady } from './redis-connection.js';
+import { answers, RedisTimeout, whenReady } from './redis-connection.js';
 import { isAnswer } from './redis-errors.js';
 
 /** What the error of a call says about its effect. */
@@ -36,8 +36,6 @@ export type Ask = <T>(call: (sending: () => void) => Promise<T>, effect?: Effect
 
 /** Milliseconds. */
 const limits = {
-  /** How long a call waits for the connection. */
-  connect: 700,
   /** How long a call waits for any answer of Redis. */
   answer: 5000,
   /** How long a call waits for all of its own answers. */
@@ -97,7 +95,7 @@ export class RedisCalls {
       isSent = true;
     };
     try {
-      if (this.#redis.status !== 'ready') await whenReady(this.#redis, limits.connect);
+      if (this.#redis.status !== 'ready') await whenReady(this.#redis);
       // A process that only enqueues may never call start().
       if (!this.#health.isExamined) await this.#health.examine();
       return await this.#inTime(call(sending), effect?.longer);
@@ -164,15 +162,10 @@ export class RedisCalls {
   #ask(): void {
     if (this.#isAsking || this.#redis.status !== 'ready') return;
     this.#isAsking = true;
-    const asked = (isAnswered: boolean): void => {
+    void answers(this.#redis).then((isAnswered) => {
       this.#isAsking = false;
       if (isAnswered) this.#answered = performance.now();
-    };
-    this.#redis.ping().then(
-      () => asked(true),
-      // A missing permission is an answer too.
-      (error: unknown) => asked(isAnswer(error)),
-    );
+    });
   }
 }
 

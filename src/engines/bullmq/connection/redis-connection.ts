@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { rangeError, wrongType } from '../../../options.js';
 import { afterWaiting, inTime } from '../../../waiting.js';
 import { checkWhole, createClient, type RedisConnection } from './connection-option.js';
-import { hasCode, refusalOf } from './redis-errors.js';
+import { hasCode, isAnswer, refusalOf } from './redis-errors.js';
 
 /**
  * Milliseconds that a command waits for the connection, and for its answer. A request waits longer
@@ -25,10 +25,13 @@ const fixed = {
   retryStrategy: (tries: number) => Math.min(50 * 2 ** tries, 2000),
   // Some commands wait for seconds until there is a job or a change. Calls have a time limit of
   // their own, see `withinTime`.
-  ...{ commandTimeout: undefined, socketTimeout: undefined },
+  commandTimeout: undefined,
+  socketTimeout: undefined,
   // This package reads answers in the form that ioredis gives them by default.
   replyMapping: 'legacy',
-  ...{ stringNumbers: false, enableAutoPipelining: false, monitor: false },
+  stringNumbers: false,
+  enableAutoPipelining: false,
+  monitor: false,
 } as const;
 
 /** Message of ioredis about a command that it did not send. */
@@ -198,6 +201,11 @@ export class RedisTimeout extends Error {
  */
 export function withinTime<T>(answer: Promise<T>, milliseconds = timeouts.answer): Promise<T> {
   return inTime(answer, milliseconds, () => new RedisTimeout(milliseconds));
+}
+
+/** Pings Redis. Resolves to whether it answered. A missing permission is an answer too. */
+export function answers(redis: Redis): Promise<boolean> {
+  return redis.ping().then(() => true, isAnswer);
 }
 
 /**
