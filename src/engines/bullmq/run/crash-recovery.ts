@@ -5,6 +5,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import { RedisWork } from '../connection/connections.js';
 import { EngineConnection } from '../connection/engine-connection.js';
 import { send } from '../connection/pipelines.js';
+import { withinTime } from '../connection/redis-connection.js';
 import { taskIdOf } from '../jobs/job-ids.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
@@ -37,18 +38,16 @@ interface Crashed {
  * needed.
  */
 const readFields = [
-  ...[
-    'name',
-    'opts',
-    'timestamp',
-    'delay',
-    'priority',
-    'progress',
-    'processedOn',
-    'atm',
-    'stc',
-    'failedReason',
-  ],
+  'name',
+  'opts',
+  'timestamp',
+  'delay',
+  'priority',
+  'progress',
+  'processedOn',
+  'atm',
+  'stc',
+  'failedReason',
   ...Object.values(jobFields),
 ];
 /** How many jobs are ended at once. */
@@ -191,8 +190,6 @@ export class CrashRecovery {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#stableTime.close();
-    const round = this.#round?.catch(() => undefined);
-    if (round)
-      await Promise.race([round, new Promise((resolve) => setTimeout(resolve, closing).unref())]);
+    if (this.#round) await withinTime(this.#round, closing).catch(() => undefined);
   }
 }

@@ -90,7 +90,9 @@ export async function takeLocks(
     take,
     [scope.active, ...jobs.flatMap(({ jobId }) => [scope.jobKey(jobId), lockKey(scope, jobId)])],
     [
-      ...[scope.duration, startsField, jobFields.cancelling],
+      scope.duration,
+      startsField,
+      jobFields.cancelling,
       ...jobs.flatMap(({ jobId, token, starts = '' }) => [jobId, token, starts]),
     ],
   )) as LockAnswer[];

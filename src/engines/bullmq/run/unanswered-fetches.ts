@@ -34,8 +34,15 @@ export async function returnUnanswered(
  * ended.
  */
 const readFields = [
-  ...['name', 'pb', 'ats', 'atm', 'failedReason'],
-  ...[jobFields.attempts, jobFields.seriesStart, jobFields.interrupts, jobFields.error],
+  'name',
+  'pb',
+  'ats',
+  'atm',
+  'failedReason',
+  jobFields.attempts,
+  jobFields.seriesStart,
+  jobFields.interrupts,
+  jobFields.error,
 ];
 
 /** Puts back a running job if this process has it. */

@@ -245,7 +245,10 @@ export function stateOf(
   const time = (at: number | null | undefined): string | null => (at == null ? null : isoTime(at));
   const { last, pause, skipped } = runs;
   return {
-    ...{ name, task, rule, skipped },
+    name,
+    task,
+    rule,
+    skipped,
     nextRunAt: pause ? null : time(next),
     lastRunAt: time(last?.at),
     lastTaskId: last?.id ?? null,

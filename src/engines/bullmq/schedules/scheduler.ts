@@ -230,7 +230,10 @@ export class Scheduler {
     const { deadlineAt, runAt } = record.template;
     const task: NewTask = {
       ...record.template,
-      ...{ id, schedule: record.name, createdAt: timeOfTaskId(id), runAt: now },
+      id,
+      schedule: record.name,
+      createdAt: timeOfTaskId(id),
+      runAt: now,
       deadlineAt: deadlineAt === undefined ? undefined : now + deadlineAt - runAt,
     };
     const { queue } = await this.#deps.enqueue(task);

@@ -11,15 +11,18 @@ const sweptAtOnce = 10;
 /** Returns the names of a store's keys. The braces keep all of them in one hash slot. */
 export function storeKeys(prefix: string) {
   const at = (name: string): string => `{${prefix}}:${name}`;
-  const [index, expiry, changes, serial] = [
-    at('index'),
-    at('expiry'),
-    at('changes'),
-    at('serial'),
-  ] as const;
+  const index = at('index');
+  const expiry = at('expiry');
+  const changes = at('changes');
+  const serial = at('serial');
   const value = (key: string): string => at(`value:${key}`);
   return {
-    ...{ index, expiry, changes, serial, value, owners: at('owners') },
+    index,
+    expiry,
+    changes,
+    serial,
+    value,
+    owners: at('owners'),
     log: (log: string): string => at(`log:${log}`),
     /** The keys of {@link change}. */
     changed: (key: string): string[] => [value(key), index, expiry, changes, serial],
