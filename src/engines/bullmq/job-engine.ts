@@ -37,7 +37,6 @@ import { controlQueue, queueStates } from './control/queue-pauses.js';
 import { controlTasks } from './control/task-commands.js';
 import { ChangeNotes } from './jobs/change-notes.js';
 import { Enqueuer } from './jobs/enqueuer.js';
-import { keyOf } from './jobs/job-ids.js';
 import { pendingSummary, statusOf } from './jobs/job-view.js';
 import { engineKeys } from './keys.js';
 import { Presence } from './processes/presence.js';
@@ -159,8 +158,7 @@ export class JobEngine implements TaskEngine {
       steps: new JobSteps(parts),
       reader: () => this.#window.open(),
       enqueue: (tasks) => this.#store(tasks, commanding),
-      cancelHere: (members) =>
-        this.#execution?.executor.cancel((queue, jobId) => members.has(keyOf(queue, jobId))),
+      cancelHere: (members) => this.#execution?.executor.cancel(members),
     };
     this.#presence = new Presence({
       ...parts,

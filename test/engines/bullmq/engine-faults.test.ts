@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { neededCommandNames } from '../../../src/engines/bullmq/connection/permissions.js';
+import { neededCommands } from '../../../src/engines/bullmq/connection/permissions.js';
 import { bullmqEngine } from '../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
@@ -10,6 +10,11 @@ import { recordingLogger } from '../../helpers/logs.js';
 import { startProcess } from '../../helpers/process.js';
 import { hasRedis, RedisServer, replicated, startSentinel } from '../../helpers/redis.js';
 import { gate, sleep, waitFor } from '../../helpers/wait.js';
+
+/** Names of the commands that the user must be allowed to run, in lower case and sorted. */
+const neededCommandNames = [
+  ...new Set([...neededCommands.map(([name = '']) => name), 'multi', 'exec', 'discard']),
+].sort();
 
 const unavailable = expect.objectContaining({ code: 'ENGINE_UNAVAILABLE' });
 /** The log lines of a process that loses its connection to Redis. */

@@ -16,7 +16,7 @@ import { quote } from '../../../show-value.js';
  * The options of ioredis without the one that changes the shape of answers, because this package
  * reads the answers.
  */
-export type PlainOptions = Omit<AnyRedisOptions, 'replyMapping'>;
+type PlainOptions = Omit<AnyRedisOptions, 'replyMapping'>;
 
 /** Options of ioredis, and those that BullMQ accepts in addition. */
 type RedisOptions = PlainOptions & {

@@ -10,12 +10,12 @@ function commandsOf(text: string): string[][] {
   return text.split(/[,\n]/).map((command) => command.trim().split(' '));
 }
 
-/*
+/**
  * Commands that the user must be allowed to run, each with as many arguments as it needs. `k`
  * stands for a key. Scripts of BullMQ 6.7 and of this package call most of them, and Redis checks
  * the permissions of calls in scripts too.
  */
-const neededCommands = commandsOf(`info, evalsha s 1 k, eval s 1 k, bzpopmin k 1
+export const neededCommands = commandsOf(`info, evalsha s 1 k, eval s 1 k, bzpopmin k 1
   xread streams k 0, get k, mget k, set k v, del k, exists k, incr k, rename k k, persist k
   pexpire k 1, pttl k, hget k f, hmget k f, hgetall k, hexists k f, hset k f v, hmset k f v
   hsetnx k f v, hdel k f, hincrby k f 1, llen k, lindex k 0, lrange k 0 1, lpos k v, lpush k v
@@ -30,11 +30,6 @@ export const storeCommands: readonly (readonly string[])[] =
   commandsOf(`evalsha s 1 k, eval s 1 k, get k, mget k, set k v, del k, incr k, hget k f, hset k f v
   zadd k 1 v, zrem k v, zscore k v, zmscore k v, zrangebylex k - +, zrangebyscore k 0 1
   xadd k * f v, xdel k 0, xrange k - +, xrevrange k + -, xread streams k 0`);
-
-/** Names of the commands that the user must be allowed to run, in lower case and sorted. */
-export const neededCommandNames: readonly string[] = [
-  ...new Set([...neededCommands.map(([name = '']) => name), 'multi', 'exec', 'discard']),
-].sort();
 
 /**
  * Checks that Redis lets this user run every command that a move needs. `key`: a key of the engine.

@@ -42,15 +42,11 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 `;
 
-/** An end of a job that gets a marker. */
-export interface MarkedEnd extends JobRef {
-  marker: Marker;
-  /** Unix milliseconds. */
-  at: number;
-}
-
-/** Returns what follows the end of a job with a marker. */
-export function recordOfEnd(keys: EngineKeys, { queue, jobId, marker, at }: MarkedEnd): StepPart {
+/** Returns what follows the end of a job with a marker. `at`: Unix milliseconds. */
+export function recordOfEnd(
+  keys: EngineKeys,
+  { queue, jobId, marker, at }: JobRef & { marker: Marker; at: number },
+): StepPart {
   const sets = [keys.ofQueue(queue, 'failed'), keys.marked(queue, marker)];
   return {
     name: 'recordEnd',

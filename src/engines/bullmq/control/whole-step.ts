@@ -46,7 +46,7 @@ export type StepRow = [
 ];
 
 /** A whole step as one call of a script. */
-export interface WholeStep {
+interface WholeStep {
   script: RedisScript;
   keys: ScriptValue[];
   args: ScriptValue[];

@@ -6,7 +6,7 @@ import { AttemptSignal } from '../../attempt-signal.js';
 import { keyOf } from '../jobs/job-ids.js';
 
 /** How an attempt ends other than by its handler. */
-export type GivenUp = 'cancelled' | 'handed back';
+type GivenUp = 'cancelled' | 'handed back';
 
 /** Progress that is not written yet. */
 export interface Progress {

@@ -1,13 +1,12 @@
 import type { Job } from 'bullmq';
 import type { Logger } from '../../../options.js';
 import type { RunningAttempt } from '../../../tasks/task-runner.js';
-import { taskIdOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { abandoned, type EndListener, type EndNotes, whyLost } from './end-notes.js';
-import { cancelledBeforeNotes, cancelNotes, type EndingAttempt, nextAttempt } from './ends.js';
+import { cancelledBeforeNotes, cancelNotes, type EndingAttempt } from './ends.js';
 import type { TaskBackend } from './task-backend.js';
-import { type EndCalls, reportEnd } from './task-facts.js';
+import { attemptFields, type EndCalls, reportEnd } from './task-facts.js';
 
 /** What a {@link ClaimedJob} calls. */
 export interface ClaimCalls extends EndCalls {
@@ -65,8 +64,6 @@ export class ClaimedJob implements EndListener {
   }
 
   #warn(message: string): void {
-    const { task, entry } = this;
-    const taskId = taskIdOf(entry.queue, task.json.id);
-    this.#calls.logger.warn({ taskId, task: task.json.name, attempt: nextAttempt(task) }, message);
+    this.#calls.logger.warn(attemptFields(this.task, this.entry), message);
   }
 }

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { RedisConnection as BullmqConnection, JobsOptions } from 'bullmq';
+import type { MinimalJob, RedisConnection } from 'bullmq';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { RedisWork } from '../connection/connections.js';
 import { EngineConnection } from '../connection/engine-connection.js';
 import { send } from '../connection/pipelines.js';
 import { withinTime } from '../connection/redis-connection.js';
-import { taskIdOf } from '../jobs/job-ids.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { jobOfRow } from '../read/stored-jobs.js';
@@ -17,7 +16,7 @@ import { cancelNotes, interruptNotes, nextAttempt } from './ends.js';
 import { lockKey, takeLocks } from './locks.js';
 import { StableTime } from './stable-time.js';
 import { TaskBackend } from './task-backend.js';
-import { cancelReason, reportEnd } from './task-facts.js';
+import { attemptFields, cancelReason, reportEnd } from './task-facts.js';
 
 interface CrashRecoveryDeps extends ClaimCalls, BackendDeps {
   catalog: QueueCatalog;
@@ -68,7 +67,7 @@ export class CrashRecovery {
   readonly #deps: CrashRecoveryDeps;
   readonly #stableTime: StableTime;
   readonly #background: Background;
-  readonly #connection: BullmqConnection;
+  readonly #connection: RedisConnection;
   readonly #backends = new Map<string, TaskBackend>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -160,21 +159,14 @@ export class CrashRecovery {
       await backend.moveJobFromActiveToWait(id, token);
       return;
     }
+    const failed = { id, opts: job.json.opts ?? {} } as MinimalJob;
     const reason = end.error?.message ?? cancelReason;
-    await backend.endFailed({ id, opts: (job.json.opts ?? {}) as JobsOptions }, reason, token);
+    await backend.moveToFailed(failed, reason, this.#deps.kept, token, false);
   }
 
   #stored(entry: CatalogEntry, job: TaskJob, end: EndNotes, at: number): void {
-    const { id, name } = job.json;
-    this.#deps.logger.warn(
-      {
-        taskId: taskIdOf(entry.queue, id),
-        task: name,
-        attempt: nextAttempt(job),
-        status: end.status,
-      },
-      'took over a task of a dead process',
-    );
+    const fields = { ...attemptFields(job, entry), status: end.status };
+    this.#deps.logger.warn(fields, 'took over a task of a dead process');
     reportEnd(this.#deps, job, entry, end, at);
   }
 

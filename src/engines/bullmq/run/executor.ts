@@ -149,8 +149,7 @@ export class Executor {
         removeOnFail: kept,
       },
       TaskBackend.factory(this.#deps, {
-        cancelRequested: (jobId) =>
-          this.cancel((queue, id) => queue === entry.queue && id === jobId),
+        cancelRequested: (jobId) => this.cancel(new Set([keyOf(entry.queue, jobId)])),
         lockLost: (jobId, isGone) => this.#lose(this.#find(entry.queue, jobId), isGone),
       }),
     );
@@ -258,11 +257,10 @@ export class Executor {
     throw thrown;
   }
 
-  /** Cancels attempts by queue and id. */
-  cancel(isCancelled: (queue: string, id: string) => boolean): void {
+  /** Cancels the attempts of jobs, by the keys of the jobs. */
+  cancel(keys: ReadonlySet<string>): void {
     for (const attempt of this.#running.values())
-      if (isCancelled(attempt.queue, attempt.id))
-        attempt.cancel(this.#deps.runner.cancelGrace(attempt.name));
+      if (keys.has(attempt.key)) attempt.cancel(this.#deps.runner.cancelGrace(attempt.name));
   }
 
   #isRunning(attempt: Attempt): boolean {

@@ -27,7 +27,7 @@ export interface Unlocked {
  * What became of missing locks. Jobs in neither set belong to another attempt or process, or have
  * ended.
  */
-export interface TakenLocks {
+interface TakenLocks {
   /** Jobs whose lock now holds the given token. */
   taken: ReadonlySet<string>;
   /** Jobs that are to be cancelled, each with the token that its lock holds. */

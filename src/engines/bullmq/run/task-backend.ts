@@ -90,7 +90,7 @@ export class TaskBackend extends EndingBackend {
   ): Promise<StepResult> {
     // The result is already JSON text, perhaps encrypted.
     const value = this.ends.get(job.id ?? '')?.result ?? 'null';
-    return this.#finish(job, { status: 'completed', value, keep, token, fetchNext });
+    return this.run(this.#finishing(job, { status: 'completed', value, keep, token, fetchNext }));
   }
 
   override moveToFailed<T, R, N extends string>(
@@ -101,16 +101,9 @@ export class TaskBackend extends EndingBackend {
     fetchNext: boolean,
     fields: Record<string, unknown> = {},
   ): Promise<StepResult> {
-    return this.#finish(job, { status: 'failed', value, keep, token, fetchNext, fields });
-  }
-
-  /** Ends a job as failed that no worker of this process fetched, and whose lock holds `token`. */
-  async endFailed(job: EndedJob, reason: string, token: string): Promise<void> {
-    await this.#finish(job, { status: 'failed', value: reason, keep: this.deps.kept, token });
-  }
-
-  #finish(job: EndedJob, finish: Finish): Promise<StepResult> {
-    return this.run(this.#finishing(job, finish));
+    return this.run(
+      this.#finishing(job, { status: 'failed', value, keep, token, fetchNext, fields }),
+    );
   }
 
   /** Builds the step that ends a job. `at`: Unix milliseconds. */

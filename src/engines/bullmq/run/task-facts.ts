@@ -46,6 +46,15 @@ function endedOf(task: TaskJob, entry: CatalogEntry, end: EndNotes, at: number):
   };
 }
 
+/** Returns the fields by which a log line names the attempt of a job that was fetched. */
+export function attemptFields(
+  task: TaskJob,
+  { queue }: CatalogEntry,
+): { taskId: string; task: string; attempt: number } {
+  const { id, name } = task.json;
+  return { taskId: taskIdOf(queue, id), task: name, attempt: nextAttempt(task) };
+}
+
 /** Why a cancelled job failed, in BullMQ's words. */
 export const cancelReason = 'the task was cancelled';
 

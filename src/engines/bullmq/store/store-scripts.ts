@@ -66,7 +66,7 @@ return value
 `);
 
 /** An entry of another store. `value` is JSON text. */
-export interface MovedEntry {
+interface MovedEntry {
   key: string;
   value: string;
   /** Unix milliseconds. */

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { type Job, Queue, Worker } from 'bullmq';
+import { type Job, type MinimalJob, Queue, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { EngineConnection } from '../../../../src/engines/bullmq/connection/engine-connection.js';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
@@ -169,7 +169,8 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
         marker: 'interrupted',
         fields: {},
       });
-      await backend.endFailed({ id, opts: { attempts: 1 } }, 'interrupted', 'token');
+      const job = { id, opts: { attempts: 1 } } as MinimalJob;
+      await backend.moveToFailed(job, 'interrupted', kept, 'token', false);
     };
     await end('first');
     const failed = await failedWhile(client, prefix, async () => {
@@ -202,7 +203,8 @@ const states = ['pending', 'success', 'failed', 'cancelled', 'interrupted'] as c
     });
     // As if this process died once the end was refused: it never gets another answer.
     const asked = jest.spyOn(client, 'hget').mockReturnValue(new Promise(() => undefined));
-    void backend.endFailed({ id: 'a', opts: {} }, 'interrupted', 'expired');
+    const job = { id: 'a', opts: {} } as MinimalJob;
+    void backend.moveToFailed(job, 'interrupted', kept, 'expired', false);
     await waitFor(() => asked.mock.calls.length > 0);
     expect(await new MarkedJobs(client, keys).count('default')).toEqual({
       failed: 0,
