@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
+import { Notifier } from '../../../notifier.js';
 import type { StoreEntry, StoreValue } from '../../../store/shared-store.js';
-import { Notifier } from '../../notifier.js';
 import { endConnection } from '../connection/connections.js';
 import { whenReady, withinTime } from '../connection/redis-connection.js';
 
