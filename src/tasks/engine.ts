@@ -49,6 +49,7 @@ export interface EngineReader {
     kind: K,
     ...query: Aggregates[K]['query']
   ): Promise<Aggregates[K]['answer']>;
+  /** Returns the state of the engine, its queues and its schedules. */
   describe(): Promise<EngineDescription>;
   /**
    * Yields the changes after a change number, immediately if there are any. Ends when the engine

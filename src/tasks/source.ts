@@ -1,6 +1,6 @@
 import type { z } from 'zod';
-import type { Action, CommandBy, Outcome } from './commands.js';
-import type { Changes, EngineDescription } from './engine.js';
+import type { CommandBy, Outcome } from './commands.js';
+import type { EngineControl, EngineReader } from './engine.js';
 import type { Aggregates as EngineAggregates, FailurePage, TaskPage } from './engine-queries.js';
 import type { Definitions } from './function-settings.js';
 import type * as Queries from './query-schemas.js';
@@ -106,7 +106,7 @@ export interface Aggregates
 }
 
 /** Reads tasks. The cost of a call does not grow with the history. */
-export interface TaskReader {
+export interface TaskReader extends Pick<EngineReader, 'describe' | 'watch'> {
   /**
    * Returns a page of tasks: 50 by default, or as many as `limit`.
    *
@@ -123,19 +123,10 @@ export interface TaskReader {
     kind: K,
     ...query: Aggregates[K]['query']
   ): Promise<Aggregates[K]['answer']>;
-  /** Returns the state of the engine, its queues and its schedules. */
-  describe(): Promise<EngineDescription>;
-  /**
-   * Yields the changes after a change number, immediately if there are any. Ends when the engine
-   * stops or the signal aborts.
-   */
-  watch(after: number, signal: AbortSignal): AsyncIterable<Changes>;
 }
 
 /** Controls tasks, queues and schedules. */
-export interface TaskControl {
-  /** The supported actions. The API answers 501 for any other. */
-  readonly can: ReadonlySet<Action>;
+export interface TaskControl extends Pick<EngineControl, 'can'> {
   /**
    * Runs a command on tasks, a queue or a schedule.
    *

@@ -60,7 +60,7 @@ export interface DashboardFacts {
  * ```
  */
 export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): Middleware {
-  const source = tasksOption(tasks);
+  tasksOption(tasks);
   const settings = dashboardOptions.read(options, { where: 'dashboardRoutes' });
   const web = webSettings(settings);
   const assets = builtAssets();
@@ -70,7 +70,7 @@ export function dashboardRoutes(tasks: TaskSource, options?: DashboardOptions): 
       path: '/dashboard',
       requiredRole: 'page',
       errors: 'page',
-      handler: (ctx, { actor }) => showDashboard(ctx, web, source, settings, actor),
+      handler: (ctx, { actor }) => showDashboard(ctx, web, tasks, settings, actor),
     },
     {
       method: 'GET',

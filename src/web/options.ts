@@ -61,9 +61,8 @@ export function accessOption(name: string, access: Access | undefined): Access {
 /** What the first argument of a middleware over the tasks must be. */
 export const aTaskManager = "a TaskManager, such as new TaskManager({ database: 'tasks.db' })";
 
-/** Checks the first argument of a middleware over the tasks. */
-export function tasksOption(tasks: TaskSource): TaskSource {
+/** Checks the first argument of a middleware over the tasks, and tells it that it is used. */
+export function tasksOption(tasks: TaskSource): void {
   if (typeof tasks?.find !== 'function') throw wrongKind('tasks', tasks, aTaskManager);
   tasks.mounted?.();
-  return tasks;
 }

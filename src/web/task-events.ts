@@ -170,11 +170,11 @@ const shared = new WeakMap<TaskSource, LiveTasks>();
 export function taskEvents(
   tasks: TaskSource,
 ): (client: StreamClient) => AsyncIterable<StreamEvent> {
-  const source = tasksOption(tasks);
-  const live = shared.get(source) ?? new LiveTasks(source);
-  shared.set(source, live);
+  tasksOption(tasks);
+  const live = shared.get(tasks) ?? new LiveTasks(tasks);
+  shared.set(tasks, live);
 
-  return (client) => clientEvents(source, live, client, readSubscription(client.query));
+  return (client) => clientEvents(tasks, live, client, readSubscription(client.query));
 }
 
 interface Subscription {

@@ -33,12 +33,10 @@ const dashboard: Route = {
  * ```
  */
 export function taskRoutes(tasks: TaskSource, options?: TaskRoutesOptions): Middleware {
-  const source = tasksOption(tasks);
+  tasksOption(tasks);
   const settings = routeOptions.read(options, { where: 'taskRoutes' });
   const web = webSettings(settings);
-  const showsArgs = settings.displayFuncArgs;
-  const { access, mount, logger } = web;
-  const shared = { access, mount, logger, tasks: source, showsArgs, rows: taskRows };
+  const shared = { ...web, tasks, showsArgs: settings.displayFuncArgs, rows: taskRows };
   const routes = [dashboard, ...taskRows.map((row) => row.route(shared))];
   return routeTable({ ...web, name: 'taskRoutes', routes, rest: true });
 }
