@@ -1,6 +1,8 @@
 import type { Context } from 'koa';
+import type { TaskflowError } from '../errors.js';
 import { builtAssets } from './assets.js';
 import { pageHeaders } from './headers.js';
+import { requestId } from './request-id.js';
 
 const entities: Record<string, string> = {
   '&': '&amp;',
@@ -53,24 +55,16 @@ ${body}
 `;
 }
 
-/** The content of an error page. */
-export interface ErrorPage {
-  title: string;
-  detail: string;
-  code: string;
-  /** The request id, by which you can find the request in the log. */
-  requestId: string;
-  /** URL below which the style is served. Without it, the page has no style. */
-  assets: string | undefined;
-}
-
 /**
- * Answers with a page that says what went wrong. It reveals nothing about the internals of the
- * server.
+ * Answers with a page that says what went wrong, and the request id, by which you can find the
+ * request in the log. It reveals nothing about the internals of the server. `assets` is the URL
+ * below which the style is served. Without it, the page has no style.
  */
 export function errorPage(
   ctx: Context,
-  { title, detail, code, requestId, assets }: ErrorPage,
+  { title, code }: TaskflowError,
+  detail: string,
+  assets: string | undefined,
 ): void {
   const style = assets && `${assets}/${builtAssets().file('login.css')}`;
   sendPage(ctx, {
@@ -80,7 +74,7 @@ export function errorPage(
 <h1>${escapeHtml(title)}</h1>
 <p>${escapeHtml(detail)}</p>
 <p><a href="">Try again</a></p>
-<p class="faint">${escapeHtml(code)} · request ${escapeHtml(requestId)}</p>
+<p class="faint">${escapeHtml(code)} · request ${escapeHtml(requestId(ctx))}</p>
 </main>`,
   });
 }

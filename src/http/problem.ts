@@ -38,7 +38,7 @@ export function sendError(
   ctx.status = error.status;
   const detail = error.detail ?? `An internal error occurred. Request ${id}.`;
   if (shape === 'page') {
-    errorPage(ctx, { title: error.title, detail, code: error.code, requestId: id, assets });
+    errorPage(ctx, error, detail, assets);
   } else {
     plainHeaders(ctx);
     const { title, status, code, maybeDone } = error;
