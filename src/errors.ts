@@ -76,8 +76,8 @@ export class TaskflowError extends Error {
   readonly reported: boolean;
   /**
    * Whether the operation may have been done, in full or in part, because its answer did not
-   * arrive. If it is `false`, nothing was done. Tasks with an `idempotencyKey` can safely be
-   * enqueued again in both cases.
+   * arrive or a part of it failed. If it is `false`, nothing was done. Tasks with an
+   * `idempotencyKey` can safely be enqueued again in both cases.
    */
   readonly maybeDone: boolean;
   readonly #detail: string | undefined;

@@ -278,7 +278,7 @@ export class JobEngine implements TaskEngine {
     this.#presence.checkSoon();
     // Redis stores them in one transaction, which takes a fraction of a millisecond per task.
     const longer = tasks.length;
-    const ids = await this.#calls.ask((sending) => this.#enqueuer.enqueue(tasks, sending), {
+    const ids = await this.#calls.ask(({ sending }) => this.#enqueuer.enqueue(tasks, sending), {
       ...effect,
       longer,
     });
@@ -335,9 +335,9 @@ export class JobEngine implements TaskEngine {
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
     if ('schedule' in command)
-      return this.#calls.ask((sending) => {
+      return this.#calls.ask(({ sending, changed }) => {
         sending();
-        return controlSchedule(this.#scheduler, command, by);
+        return controlSchedule(this.#scheduler, command, by, changed);
       }, commanding);
     if ('queue' in command) return controlQueue(this.#commands, command, by);
     return controlTasks(this.#commands, command, by);

@@ -17,6 +17,7 @@ import type { Definitions } from '../../../tasks/function-settings.js';
 import { type Recurrence, runsAfter } from '../../../tasks/schedule.js';
 import type { LogLine, StatsSnapshot, TaskDetail } from '../../../tasks/types.js';
 import { successRate } from '../../metrics.js';
+import { CallProgress } from '../connection/redis-calls.js';
 import { plainError, withinTime } from '../connection/redis-connection.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';
 import { listWorkers } from '../processes/workers.js';
@@ -168,9 +169,8 @@ export class AttachedEngine implements EngineReader, EngineControl {
     if (this.#closed) throw isClosed();
     await this.#firstRead;
     const { lost } = this.#availability;
-    if (lost) throw cannotUse(lost, true);
-    if (!this.#model)
-      throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'), false);
+    if (lost) throw cannotUse(lost, { reported: true });
+    if (!this.#model) throw this.#closed ? isClosed() : cannotUse(new Error('it does not answer'));
     return this.#model;
   }
 
@@ -179,14 +179,16 @@ export class AttachedEngine implements EngineReader, EngineControl {
    * ENGINE_UNAVAILABLE.
    */
   async #ask<T>(
-    call: (model: WindowModel) => Promise<T>,
+    call: (model: WindowModel, progress: CallProgress) => Promise<T>,
     milliseconds = timeouts.answer,
   ): Promise<T> {
     const model = await this.#ready();
+    const progress = new CallProgress();
     try {
-      return await withinTime(call(model), milliseconds);
+      return await withinTime(call(model, progress), milliseconds);
     } catch (error) {
-      throw error instanceof TaskflowError ? error : cannotUse(plainError(error), false);
+      const maybeDone = progress.fail(error);
+      throw error instanceof TaskflowError ? error : cannotUse(plainError(error), { maybeDone });
     }
   }
 
@@ -291,8 +293,10 @@ export class AttachedEngine implements EngineReader, EngineControl {
 
   control(command: Command, by: CommandBy): Promise<Outcome> {
     return this.#ask(
-      (model) =>
-        new JobControl({ queues: this.#queues, model, pauses: this.#pauses }).control(command, by),
+      (model, progress) =>
+        new JobControl({
+          ...{ queues: this.#queues, model, pauses: this.#pauses, progress },
+        }).control(command, by),
       timeouts.command,
     );
   }

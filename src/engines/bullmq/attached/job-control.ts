@@ -10,6 +10,7 @@ import type {
 import type { TaskFilter, TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { commandTasks, previewByState, type TasksCommand } from '../../bulk.js';
+import { allSteps, type CallProgress } from '../connection/redis-calls.js';
 import { keyOf, partsOf } from '../jobs/job-ids.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import type { WindowModel } from '../read/window-model.js';
@@ -58,6 +59,7 @@ interface ControlDeps {
   /** Each read includes what BullMQ did before, so it returns the job as it is after a command. */
   model: WindowModel;
   pauses: AttachedPauses;
+  progress: CallProgress;
 }
 
 /**
@@ -75,11 +77,13 @@ export class JobControl {
   readonly #queues: ReadonlyMap<string, QueueReads>;
   readonly #model: WindowModel;
   readonly #pauses: AttachedPauses;
+  readonly #progress: CallProgress;
 
-  constructor({ queues, model, pauses }: ControlDeps) {
+  constructor({ queues, model, pauses, progress }: ControlDeps) {
     this.#queues = queues;
     this.#model = model;
     this.#pauses = pauses;
+    this.#progress = progress;
   }
 
   async control(command: Command, by: CommandBy): Promise<Outcome> {
@@ -115,7 +119,7 @@ export class JobControl {
   async #pause(name: string, paused: boolean, by: CommandBy): Promise<Outcome> {
     const queue = this.#queues.get(name)?.queue;
     if (!queue) return { results: [], known: false };
-    await (paused ? queue.pause() : queue.resume());
+    await this.#changing(() => (paused ? queue.pause() : queue.resume()));
     // The events from before this pause are read first: one of them may say that the queue was
     // resumed, which would clear the record of this pause.
     if (paused) await this.#model.revs();
@@ -134,7 +138,9 @@ export class JobControl {
     const scheduler = await reads?.queue.getJobScheduler(key);
     if (!reads || !scheduler) return { results: [], known: false };
     const { data, opts } = scheduler.template ?? {};
-    const job = await reads.queue.add(scheduler.name, data ?? {}, { ...opts });
+    const job = await this.#changing(() =>
+      reads.queue.add(scheduler.name, data ?? {}, { ...opts }),
+    );
     const id = keyOf(name, job.id ?? '');
     const [task] = await this.#model.summaries([id]);
     return {
@@ -155,7 +161,8 @@ export class JobControl {
       const opts = Object.fromEntries(
         Object.entries(job.opts).filter(([name]) => !ownOptions.includes(name)),
       );
-      const made = await reads.queue.add(job.name, dataOf(job, args), opts);
+      const data = dataOf(job, args);
+      const made = await this.#changing(() => reads.queue.add(job.name, data, opts));
       const [copy] = await this.#model.summaries([keyOf(reads.queue.name, made.id ?? '')]);
       return copy;
     });
@@ -186,15 +193,24 @@ export class JobControl {
       // none of these actions needs them.
       const job = Job.fromJSON(reads.queue, { ...json, data: '{}', stacktrace: '[]' }, jobId);
       try {
-        if (action === 'retry') await job.retry('failed');
-        else if (action === 'run') await job.promote();
-        else await job.remove();
+        await this.#changing<unknown>(() => {
+          if (action === 'retry') return job.retry('failed');
+          return action === 'run' ? job.promote() : job.remove();
+        });
       } catch (error) {
         if (isRefusal(error)) return undefined;
         throw error;
       }
       return action === 'delete' ? task : waitingAgain(task);
     });
+  }
+
+  /** Changes something through BullMQ, and notes that the command has changed something. */
+  async #changing<T>(change: () => Promise<T>): Promise<T> {
+    this.#progress.sending();
+    const changed = await change();
+    this.#progress.changed();
+    return changed;
   }
 
   /**
@@ -212,7 +228,7 @@ export class JobControl {
    */
   async #onJobs(ids: readonly string[], act: Act): Promise<CommandResult[]> {
     const known = new Map((await this.#model.summaries(ids)).map((task) => [task.id, task]));
-    return Promise.all(
+    return allSteps(
       ids.map(async (id): Promise<CommandResult> => {
         const { queue, jobId } = partsOf(id);
         const [reads, task] = [this.#queues.get(queue), known.get(id)];

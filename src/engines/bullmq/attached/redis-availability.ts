@@ -1,6 +1,7 @@
 import { Background } from '../../../background.js';
 import { TaskflowError } from '../../../errors.js';
 import type { Logger } from '../../../options.js';
+import { commanding } from '../connection/redis-calls.js';
 import { plainError } from '../connection/redis-connection.js';
 
 /** Tracks whether Redis can be used for the attached queues, and logs one line for each change. */
@@ -61,12 +62,16 @@ export class AvailabilityWork extends Background {
 
 /**
  * Creates the error of a call that failed because Redis cannot be used. `reported`: it is already
- * in the log.
+ * in the log. `maybeDone`: the call may have taken effect.
  */
-export function cannotUse(cause: Error, reported: boolean): TaskflowError {
+export function cannotUse(
+  cause: Error,
+  { reported = false, maybeDone = false }: { reported?: boolean; maybeDone?: boolean } = {},
+): TaskflowError {
+  const effect = maybeDone ? `. ${commanding.maybe}` : '';
   return new TaskflowError(
     'ENGINE_UNAVAILABLE',
-    `Redis cannot be used for the attached queues: ${cause.message}`,
-    { cause, reported },
+    `Redis cannot be used for the attached queues: ${cause.message}${effect}`,
+    { cause, reported, maybeDone },
   );
 }

@@ -114,9 +114,14 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
   await untilBetter(redis);
 }
 
-/** Returns whether an error says that a command was never sent. */
-export function isUnsent(error: unknown): boolean {
-  return isError(error) && error.message === unsent;
+/**
+ * Returns whether an error proves that a command had no effect: it was never sent, or Redis refused
+ * it. Any other error of a script does not prove it, because Redis does not undo what a script did
+ * before it failed.
+ */
+export function hadNoEffect(error: unknown): boolean {
+  const isUnsent = isError(error) && error.message === unsent;
+  return isUnsent || isPassing(error) || hasCode(error, 'NOSCRIPT', 'EXECABORT');
 }
 
 /** Messages of ioredis about a command whose connection was lost or missing. */

@@ -2,14 +2,14 @@ import type { Redis } from 'ioredis';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
 import { TurnoverSet } from '../../turnover.js';
-import { isConnectionError, isUnsent } from './connections.js';
+import { hadNoEffect, isConnectionError } from './connections.js';
 import type { RedisHealth } from './health.js';
 import { answers, RedisTimeout, whenReady } from './redis-connection.js';
 import { isAnswer } from './redis-errors.js';
 
 /** What the error of a call says about its effect. */
 export interface Effect {
-  /** If it may have happened: the command was sent, and its answer did not arrive. */
+  /** If it may have happened, in full or in part; see {@link CallProgress}. */
   maybe: string;
   /** If it has not happened. */
   none?: string;
@@ -25,14 +25,54 @@ export const storing: Effect = {
 };
 
 /** The effect of a command of a user. */
-export const commanding: Effect = { maybe: 'The command may have been carried out anyway.' };
+export const commanding: Effect = {
+  maybe: 'The command may have been carried out anyway, in full or in part.',
+};
 
 /**
- * Asks Redis within the time that one call may take. A call that has an effect calls `sending` just
- * before it sends the first command of that effect. `sending` throws if the caller already got an
- * error, so that the effect does not follow the error.
+ * How far a call is. A call that has an effect reports it, so that its error can say whether
+ * anything may have been done.
  */
-export type Ask = <T>(call: (sending: () => void) => Promise<T>, effect?: Effect) => Promise<T>;
+export class CallProgress {
+  #isSent = false;
+  #isChanged = false;
+  #isOver = false;
+
+  /**
+   * Called just before the first command of the effect is sent. Throws if the caller already got an
+   * error, so that the effect does not follow the error.
+   */
+  readonly sending = (): void => {
+    if (this.#isOver) throw hasStopped();
+    this.#isSent = true;
+  };
+
+  /** Called when a part of the effect has happened and another part may still fail. */
+  readonly changed = (): void => {
+    this.#isChanged = true;
+  };
+
+  /** Ends the call with an error. Returns whether its effect may have happened, even in part. */
+  fail(error: unknown): boolean {
+    this.#isOver = true;
+    return this.#isChanged || (this.#isSent && !hadNoEffect(error));
+  }
+}
+
+/** Asks Redis within the time that one call may take. */
+export type Ask = <T>(call: (progress: CallProgress) => Promise<T>, effect?: Effect) => Promise<T>;
+
+/**
+ * Waits for all steps of a call.
+ *
+ * @throws the error of one that failed. It is not an error without effect if there is another.
+ */
+export async function allSteps<T>(steps: readonly Promise<T>[]): Promise<T[]> {
+  const settled = await Promise.allSettled(steps);
+  const errors = settled.flatMap((step) => (step.status === 'rejected' ? [step.reason] : []));
+  if (errors.length > 0) throw errors.find((error) => !hadNoEffect(error)) ?? errors[0];
+  return settled.flatMap((step) => (step.status === 'fulfilled' ? [step.value] : []));
+}
 
 /** Milliseconds. */
 const limits = {
@@ -89,19 +129,14 @@ export class RedisCalls {
   /** Runs a call. Rejects with ENGINE_UNAVAILABLE if Redis fails. */
   readonly ask: Ask = async (call, effect) => {
     if (this.#closed) throw hasStopped();
-    let [isSent, isOver] = [false, false];
-    const sending = (): void => {
-      if (isOver) throw hasStopped();
-      isSent = true;
-    };
+    const progress = new CallProgress();
     try {
       if (this.#redis.status !== 'ready') await whenReady(this.#redis);
       // A process that only enqueues may never call start().
       if (!this.#health.isExamined) await this.#health.examine();
-      return await this.#inTime(call(sending), effect?.longer);
+      return await this.#inTime(call(progress), effect?.longer);
     } catch (error) {
-      isOver = true;
-      const maybeDone = isSent && !isAnswer(error) && !isUnsent(error);
+      const maybeDone = progress.fail(error);
       throw this.#health.unavailable(error, {
         maybeDone,
         effect: maybeDone ? effect?.maybe : effect?.none,

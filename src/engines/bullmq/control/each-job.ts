@@ -1,4 +1,5 @@
 import type { CommandResult } from '../../../tasks/commands.js';
+import { allSteps } from '../connection/redis-calls.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
@@ -25,7 +26,7 @@ export async function stepEach<A extends StepAnswer, T>(
   use: (stepped: A & SteppedJob) => T | Promise<T>,
 ): Promise<(T | CommandResult)[]> {
   const places = await findJobs(deps, ids);
-  return Promise.all(
+  return allSteps(
     ids.map(async (id, n): Promise<T | CommandResult> => {
       const place = places.get(id);
       const answer = place && (await step(place, n));

@@ -20,10 +20,11 @@ export async function controlQueue(
   { action, queue: label }: Extract<Command, { queue: string }>,
   by: CommandBy,
 ): Promise<Outcome> {
-  await deps.ask(async (sending) => {
+  await deps.ask(async ({ sending, changed }) => {
     sending();
     if (action === 'pause') await storePause(deps, label, by);
     else await deps.redis.hdel(deps.keys.pauses, label);
+    changed();
     await setAll(deps, label, action === 'pause');
   }, commanding);
   return { results: [], known: true };

@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Command, CommandBy, CommandResult, Outcome } from '../../../tasks/commands.js';
+import type { TaskSummary } from '../../../tasks/types.js';
 import { allowedStates, type BulkDeps, commandTasks, type TasksCommand } from '../../bulk.js';
-import { commanding } from '../connection/redis-calls.js';
+import { type CallProgress, commanding } from '../connection/redis-calls.js';
 import { type JobRef, keyOf, ofScheduler } from '../jobs/job-ids.js';
 import { type JobState, statusOf, summaryOf } from '../jobs/job-view.js';
 import type { CommandDeps } from './command-deps.js';
@@ -18,8 +19,11 @@ const readAtOnce = 200;
 /** A command in the form that is applied to each job. */
 interface JobCommand {
   act(place: JobRef, n: number): Promise<StepAnswer>;
-  /** Returns the state of a job after the command. A waiting job may have any waiting state. */
-  after(before: JobState): JobState;
+  /**
+   * Returns the state of a job after the command. A waiting job may have any waiting state. Absent
+   * if the command removes the job.
+   */
+  after?(before: JobState): JobState;
 }
 
 /** Whether the action is refused because of what the job belongs to. */
@@ -56,9 +60,7 @@ export async function controlTasks(
   by: CommandBy,
 ): Promise<Outcome> {
   if (command.action === 'rerun') return { results: await rerunTasks(deps, command) };
-  const outcome = await commandTasks(bulkDeps(deps, by), command, by);
-  if (!by.dryRun && command.action !== 'delete') notify(deps, outcome.results);
-  return outcome;
+  return commandTasks(bulkDeps(deps, by), command, by);
 }
 
 function bulkDeps(deps: CommandDeps, by: CommandBy): BulkDeps {
@@ -78,7 +80,7 @@ function bulkDeps(deps: CommandDeps, by: CommandBy): BulkDeps {
     preview: (action, ids) => preview(deps, action, ids),
     allowed: (action, status) => allowedStates[action](status),
     act: ({ action }, ids, delays) =>
-      ask((sending) => act(deps, commandOf(deps, action, by, delays), ids, sending), commanding),
+      ask((call) => act(deps, commandOf(deps, action, by, delays), ids, call), commanding),
   };
 }
 
@@ -105,7 +107,7 @@ function commandOf(
     case 'run':
       return { act: (place) => steps.run(place, at), after: () => 'waiting' };
     case 'delete':
-      return { act: (place) => steps.remove(place), after: (before) => before };
+      return { act: (place) => steps.remove(place) };
   }
 }
 
@@ -114,7 +116,7 @@ async function act(
   deps: CommandDeps,
   command: JobCommand,
   ids: readonly string[],
-  sending: () => void,
+  { sending, changed }: CallProgress,
 ): Promise<CommandResult[]> {
   const at = Date.now();
   const cancelling = new Set<string>();
@@ -122,18 +124,20 @@ async function act(
     sending();
     return command.act(place, n);
   };
-  const results = await stepEach(deps, ids, step, (stepped): CommandResult => {
-    const { id, place, done, state, job, bond } = stepped;
-    if (!done) return conflict(stepped, bond);
-    const after = command.after(state);
-    if (after === 'active') cancelling.add(keyOf(place.queue, place.jobId));
-    const status = statusOf(job, after);
-    if (status === 'cancelled' && state !== after)
-      deps.ended({ id, name: job.json.name, queue: place.label, status, at });
-    return { id, ok: true, task: summaryOf(job, place, status) };
-  });
-  if (cancelling.size > 0) deps.cancelHere(cancelling);
-  return results;
+  try {
+    return await stepEach(deps, ids, step, (stepped): CommandResult => {
+      const { id, place, done, state, job, bond } = stepped;
+      if (!done) return conflict(stepped, bond);
+      changed();
+      const after = command.after?.(state) ?? state;
+      if (after === 'active') cancelling.add(keyOf(place.queue, place.jobId));
+      const task = summaryOf(job, place, statusOf(job, after));
+      if (command.after) notify(deps, task, at);
+      return { id, ok: true, task };
+    });
+  } finally {
+    if (cancelling.size > 0) deps.cancelHere(cancelling);
+  }
 }
 
 async function preview(
@@ -161,10 +165,11 @@ function previewed(action: TasksCommand['action'], seen: SteppedJob): CommandRes
     : { id, ok: true, task: summaryOf(job, place, status) };
 }
 
-function notify({ observer }: CommandDeps, results: readonly CommandResult[]): void {
-  const observing = observer();
+function notify({ ended, observer }: CommandDeps, task: TaskSummary, at: number): void {
+  const { status } = task;
   // A running task that is being cancelled has not changed its state yet.
-  for (const result of results)
-    if (result.ok && result.task.status !== 'running' && observing?.wants(result.task.status))
-      observing.tell(result.task);
+  if (status === 'running') return;
+  if (status === 'cancelled') ended({ ...task, at });
+  const observing = observer();
+  if (observing?.wants(status)) observing.tell(task);
 }

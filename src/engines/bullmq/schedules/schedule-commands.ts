@@ -2,14 +2,16 @@ import type { Command, CommandBy, Outcome } from '../../../tasks/commands.js';
 import { pendingSummary } from '../jobs/job-view.js';
 import type { Scheduler } from './scheduler.js';
 
-/** Runs a command on a schedule. */
+/** Runs a command on a schedule. It calls `changed` after the first of its steps. */
 export async function controlSchedule(
   scheduler: Scheduler,
   { action, schedule }: Extract<Command, { schedule: string }>,
   by: CommandBy,
+  changed: () => void,
 ): Promise<Outcome> {
-  if (action !== 'run') return { results: [], known: await scheduler[action](schedule, by) };
-  const task = await scheduler.run(schedule);
+  if (action !== 'run')
+    return { results: [], known: await scheduler[action](schedule, changed, by) };
+  const task = await scheduler.run(schedule, changed);
   return task
     ? { results: [{ id: task.id, ok: true, task: pendingSummary(task) }], known: true }
     : { results: [], known: false };

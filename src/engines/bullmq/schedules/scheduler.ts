@@ -224,8 +224,8 @@ export class Scheduler {
     return hasEnded && this.#records.claim(name, id, last);
   }
 
-  /** Enqueues the task of a run. */
-  async #make(record: ScheduleRecord, id: string): Promise<NewTask> {
+  /** Enqueues the task of a run. It calls `changed` when the task is stored. */
+  async #make(record: ScheduleRecord, id: string, changed = (): void => {}): Promise<NewTask> {
     const now = Date.now();
     const { deadlineAt, runAt } = record.template;
     const task: NewTask = {
@@ -237,6 +237,7 @@ export class Scheduler {
       deadlineAt: deadlineAt === undefined ? undefined : now + deadlineAt - runAt,
     };
     const { queue } = await this.#deps.enqueue(task);
+    changed();
     await this.#records.fired(record.name, { at: now, id, queue });
     return task;
   }
@@ -275,18 +276,20 @@ export class Scheduler {
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
-  async pause(name: string, by: CommandBy): Promise<boolean> {
+  async pause(name: string, changed: () => void, by: CommandBy): Promise<boolean> {
     if (!(await this.#records.get(name))) return false;
     await this.#records.pause(name, pauseBy(by));
+    changed();
     await this.#ticks().removeJobScheduler(schedulerId(name));
     return true;
   }
 
   /** Resumes a schedule. Runs that were due while it was paused are not caught up. */
-  async resume(name: string): Promise<boolean> {
+  async resume(name: string, changed: () => void): Promise<boolean> {
     const stored = await this.#records.get(name);
     if (!stored?.runs.pause) return stored !== undefined;
     await this.#records.resume(name);
+    changed();
     const { rule } = stored.record;
     await this.#plan({ name, rule, interval: intervalOf(rule) });
     return true;
@@ -296,9 +299,9 @@ export class Scheduler {
    * Enqueues the task of a schedule now. Resolves to the task, or to undefined if the schedule is
    * unknown.
    */
-  async run(name: string): Promise<NewTask | undefined> {
+  async run(name: string, changed: () => void): Promise<NewTask | undefined> {
     const stored = await this.#records.get(name);
-    return stored && this.#make(stored.record, newTaskId());
+    return stored && this.#make(stored.record, newTaskId(), changed);
   }
 
   /**
@@ -307,7 +310,7 @@ export class Scheduler {
    * @throws TaskflowError SCHEDULE_DEFINED if a process defines it, or did so less than a minute
    * ago.
    */
-  async remove(name: string): Promise<boolean> {
+  async remove(name: string, changed: () => void): Promise<boolean> {
     const stored = await this.#records.get(name);
     if (!stored) return false;
     if (await this.#isDefined(stored.runs))
@@ -316,6 +319,7 @@ export class Scheduler {
         'A running process defines this schedule, or did so less than a minute ago.',
       );
     await this.#ticks().removeJobScheduler(schedulerId(name));
+    changed();
     await this.#records.remove(name);
     return true;
   }

@@ -5,7 +5,7 @@ import { type Named, type Option, type OptionsOf, optionSet, text } from '../../
 import { type Logger, loggerOption } from '../../../options.js';
 import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import type { RedisConnection } from '../connection/connection-option.js';
-import { endConnection, isUnsent } from '../connection/connections.js';
+import { endConnection, hadNoEffect } from '../connection/connections.js';
 import {
   connectRedis,
   explain,
@@ -14,7 +14,6 @@ import {
   whenReady,
   withinTime,
 } from '../connection/redis-connection.js';
-import { isAnswer } from '../connection/redis-errors.js';
 import { infoField, warnIfVolatile } from '../connection/redis-info.js';
 import { runScript } from '../connection/redis-script.js';
 import { StoreChanges } from './store-changes.js';
@@ -144,7 +143,7 @@ export function openRedisStore(
       away = false;
       return answer;
     } catch (cause) {
-      throw unusable(cause, isSent && !isAnswer(cause) && !isUnsent(cause));
+      throw unusable(cause, isSent && !hadNoEffect(cause));
     }
   };
   /**

@@ -4,11 +4,14 @@ import Koa from 'koa';
 import { RedisHealth } from '../../../../src/engines/bullmq/connection/health.js';
 import { RedisCalls } from '../../../../src/engines/bullmq/connection/redis-calls.js';
 import { RedisClock } from '../../../../src/engines/bullmq/connection/redis-clock.js';
+import { JobSteps } from '../../../../src/engines/bullmq/control/job-steps.js';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
+import { ScheduleRecords } from '../../../../src/engines/bullmq/schedules/schedule-records.js';
 import type { TaskflowError } from '../../../../src/errors.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
 import { taskRoutes } from '../../../../src/web/task-routes.js';
+import { beforeCalls } from '../../../helpers/before-calls.js';
 import { ask, postJson } from '../../../helpers/client.js';
 import { steadyClock } from '../../../helpers/clock.js';
 import { cuttable } from '../../../helpers/cutter.js';
@@ -194,6 +197,82 @@ const by = { actor: 'ada' };
     await eventually(async () => expect(await total(tasks)).toBe(2), 20);
     await tasks.stop();
     await line.close();
+  });
+
+  describe('that Redis refuses because its memory is full', () => {
+    /** Fills the memory just before a method is called whose arguments contain a text. */
+    function fillBefore(prototype: object, method: string, text: string): void {
+      const act = (self: unknown, args: readonly unknown[]): Promise<unknown> | undefined => {
+        if (!args.some((arg) => String(arg).includes(text))) return undefined;
+        if (!(self instanceof Redis)) return on.client.config('SET', 'maxmemory', 1);
+        // Redis executes it before the commands that the same connection sends later.
+        void self.config('SET', 'maxmemory', 1);
+        return undefined;
+      };
+      on.keep(beforeCalls(prototype, method, act));
+    }
+    const free = (): Promise<unknown> => on.client.config('SET', 'maxmemory', 0);
+
+    it.each<[what: string, refused: [from: number, to: number], expected: boolean]>([
+      ['has no effect if all of its steps are refused', [0, 4], false],
+      ['has an effect if its first step was done', [1, 4], true],
+      ['has an effect if its last step was done', [0, 3], true],
+    ])('a command to many tasks %s', async (_what, [from, to], expected) => {
+      const tasks = manager();
+      const ended: string[] = [];
+      tasks.on('cancelled', ({ id }) => ended.push(id));
+      const delayed = tasks.define('noop').with({ runIn: 60 });
+      // Redis knows the script afterwards.
+      await tasks.control({ action: 'cancel', ids: [await delayed.enqueue()] }, by);
+      const ids = await delayed.enqueueMany([[], [], [], []]);
+      ended.length = 0;
+      fillBefore(Redis.prototype, 'evalsha', ids[from] ?? '');
+      // The later steps are sent after the answers to the earlier ones have arrived.
+      const later = ids.slice(to);
+      const act = (_self: unknown, args: readonly unknown[]): Promise<unknown> | undefined =>
+        later.some((id) => args.includes(id)) ? sleep(0.2).then(free) : undefined;
+      on.keep(beforeCalls(Redis.prototype, 'evalsha', act));
+      expect(await maybeDone(tasks.control({ action: 'cancel', ids }, by))).toBe(expected);
+      await free();
+      const done = ids.filter((_id, n) => n < from || n >= to);
+      expect(ended).toEqual(done);
+      expect((await tasks.aggregate('statsSnapshot')).counts.cancelled).toBe(1 + done.length);
+    });
+
+    it('a pause has an effect after its first step', async () => {
+      const tasks = manager();
+      await tasks.define('noop').enqueue();
+      fillBefore(JobSteps.prototype, 'setPaused', 'default');
+      const pause = { action: 'pause', queue: 'default' } as const;
+      expect(await maybeDone(tasks.control(pause, by))).toBe(true);
+      expect(await on.client.hexists('{koa-taskflow}:~pauses', 'default')).toBe(1);
+      // The memory is still full.
+      expect(await maybeDone(tasks.control({ ...pause, queue: 'other' }, by))).toBe(false);
+      await free();
+    });
+
+    it('the run of a schedule has an effect after its first step', async () => {
+      const tasks = manager();
+      tasks.schedule('hourly', tasks.define('noop'), { every: 3600 });
+      await tasks.start();
+      await waitFor(async () => (await tasks.describe()).schedules[0]?.nextRunAt);
+      fillBefore(ScheduleRecords.prototype, 'fired', 'hourly');
+      const run = { action: 'run', schedule: 'hourly' } as const;
+      expect(await maybeDone(tasks.control(run, by))).toBe(true);
+      expect(await maybeDone(tasks.control(run, by))).toBe(false);
+      await free();
+      expect(await total(tasks)).toBe(1);
+    });
+  });
+
+  it('may have taken effect if one of its scripts fails', async () => {
+    const tasks = manager();
+    const [noop, other] = [tasks.define('noop'), tasks.define('other', { queue: 'other' })];
+    // Another program stores something else under a name that BullMQ needs.
+    await on.client.set('{koa-taskflow}:other:wait', 'not a list');
+    const stored = tasks.enqueue([noop.prepare(), other.prepare()]);
+    expect(await maybeDone(stored)).toBe(true);
+    expect(await on.client.llen('{koa-taskflow}:default:wait')).toBe(1);
   });
 
   it('is reported over HTTP without the address of Redis', async () => {
