@@ -24,6 +24,7 @@ const problems = {
   SCHEDULE_DEFINED: [409, 'A running process defines this schedule'],
   COUNT_CHANGED: [409, 'The filter matches a different number of tasks'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
+  REFUSED_BY_APP: [400, 'Refused by the app'],
   NOT_SUPPORTED: [501, 'Not supported by this engine'],
   TOO_MANY_STREAMS: [503, 'Too many open streams'],
   STORE_UNAVAILABLE: [503, 'Session store unavailable'],
@@ -45,6 +46,8 @@ export const errorCodes = Object.keys(problems) as ErrorCode[];
 export interface TaskflowErrorOptions extends ErrorOptions {
   /** Response headers that belong to the error, such as `Allow` or `Retry-After`. */
   headers?: Readonly<Record<string, string>> | undefined;
+  /** HTTP status, for a code that has several. Default: the status of the code. */
+  status?: number | undefined;
   /**
    * The text for the client if the message may name hosts, files or users. Default: a sentence for
    * the code.
@@ -83,11 +86,12 @@ export class TaskflowError extends Error {
   readonly #detail: string | undefined;
 
   constructor(code: ErrorCode, message: string, given: TaskflowErrorOptions = {}) {
-    const { headers = {}, reported = false, detail, maybeDone = false, ...options } = given;
+    const { headers = {}, status, reported = false, detail, maybeDone = false, ...options } = given;
     super(message, options);
     this.name = 'TaskflowError';
     this.code = code;
     [this.status, this.title] = problems[code];
+    if (status !== undefined) this.status = status;
     this.headers = headers;
     this.reported = reported;
     this.maybeDone = maybeDone;

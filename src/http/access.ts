@@ -70,12 +70,16 @@ export interface Page<T> {
 /**
  * The port between the web layer and a login. The web layer calls it. `createAuth` implements it,
  * and so can an app that has its own login. Only `who` is required.
+ *
+ * If a method throws an error with `expose: true` and a status of 4xx, as `ctx.throw(403, 'No')`
+ * does, the response has that status, and the message is its `detail`. For any other error the
+ * status is 500, or 503 if `who` threw it.
  */
 export interface Access {
   /**
-   * Returns the user that the request comes from, or `undefined` if it is anonymous. If this throws
-   * or rejects, the response is 503. Leave `ambient` out, or set it to `true`, if a cookie, a
-   * certificate or a header that a proxy adds identifies the user.
+   * Returns the user that the request comes from, or `undefined` if it is anonymous. Leave
+   * `ambient` out, or set it to `true`, if a cookie, a certificate or a header that a proxy adds
+   * identifies the user.
    */
   who(ctx: Context): Actor | undefined | Promise<Actor | undefined>;
   /**

@@ -1,5 +1,6 @@
+import { STATUS_CODES } from 'node:http';
 import type { Context } from 'koa';
-import { TaskflowError } from '../errors.js';
+import { type ErrorCode, TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
 import { errorFields } from './error-fields.js';
 import { plainHeaders } from './headers.js';
@@ -9,10 +10,43 @@ import { requestFields, requestId } from './request-id.js';
 /** The format of an error response: `json` for programs, `page` for browsers. */
 export type ErrorShape = 'json' | 'page';
 
-/** Returns the error itself if it has a code. Wraps any other value in an INTERNAL error. */
-export function toTaskflowError(error: unknown): TaskflowError {
+/** The codes of statuses that the app answers with. Any other status gets REFUSED_BY_APP. */
+const codes: Readonly<Record<number, ErrorCode>> = {
+  400: 'INVALID_INPUT',
+  401: 'UNAUTHENTICATED',
+  403: 'FORBIDDEN',
+  404: 'NOT_FOUND',
+  413: 'PAYLOAD_TOO_LARGE',
+  415: 'UNSUPPORTED_MEDIA_TYPE',
+  429: 'THROTTLED',
+};
+
+/**
+ * Returns the error itself if it has a code. Returns the error of the app that the client may see,
+ * such as one of `ctx.throw(403, 'Employees only')`, with the code of its status: it has `expose`
+ * and a status of 4xx. Returns `undefined` for any other value.
+ */
+export function errorForClient(error: unknown): TaskflowError | undefined {
   if (error instanceof TaskflowError) return error;
-  return new TaskflowError('INTERNAL', 'an unexpected error', { cause: error });
+  if (!(error instanceof Error)) return undefined;
+  const { expose, statusCode, status = statusCode, headers } = error as Partial<HttpError>;
+  const isRefusal =
+    typeof status === 'number' && status >= 400 && status < 500 && status in STATUS_CODES;
+  if (expose !== true || !isRefusal) return undefined;
+  const options = { status, headers: headers ?? undefined, cause: error };
+  return new TaskflowError(codes[status] ?? 'REFUSED_BY_APP', error.message, options);
+}
+
+/** The members of an error that Koa answers with, as the package http-errors sets them. */
+type HttpError = Record<'expose' | 'status' | 'statusCode', unknown> & {
+  headers: Readonly<Record<string, string>> | null;
+};
+
+/** Returns the error for the client. Wraps an error that is only for the log in INTERNAL. */
+export function toTaskflowError(error: unknown): TaskflowError {
+  return (
+    errorForClient(error) ?? new TaskflowError('INTERNAL', 'an unexpected error', { cause: error })
+  );
 }
 
 /**
@@ -36,6 +70,10 @@ export function sendError(
     return;
   }
   ctx.status = error.status;
+  const { Connection: connection, ...headers } = error.headers;
+  ctx.set(headers);
+  // HTTP/2 has no `Connection` header. Only the stream ends, and the connection stays open.
+  if (connection !== undefined && ctx.req.httpVersionMajor < 2) ctx.set('Connection', connection);
   const detail = error.detail ?? `An internal error occurred. Request ${id}.`;
   if (shape === 'page') {
     errorPage(ctx, error, detail, assets);
@@ -53,10 +91,6 @@ export function sendError(
     });
     ctx.type = 'application/problem+json';
   }
-  const { Connection: connection, ...headers } = error.headers;
-  ctx.set(headers);
-  // HTTP/2 has no `Connection` header. Only the stream ends, and the connection stays open.
-  if (connection !== undefined && ctx.req.httpVersionMajor < 2) ctx.set('Connection', connection);
 }
 
 function logFault(ctx: Context, fault: unknown, logger: Logger): void {

@@ -10,7 +10,7 @@ import { plainHeaders } from './headers.js';
 import type { Mount } from './mount.js';
 import { pathParams } from './path-params.js';
 import { perRequest } from './per-request.js';
-import { type ErrorShape, sendError, toTaskflowError } from './problem.js';
+import { type ErrorShape, errorForClient, sendError, toTaskflowError } from './problem.js';
 import { requestFields, requestId } from './request-id.js';
 import { refuseCrossOrigin, refuseCrossSiteRead } from './same-origin.js';
 
@@ -301,7 +301,8 @@ function recordRow(
 /**
  * Returns the user of a request according to the login.
  *
- * @throws TaskflowError STORE_UNAVAILABLE if the login fails or returns an invalid user.
+ * @throws TaskflowError the error of the login that the client may see, or STORE_UNAVAILABLE if the
+ * login fails in another way or returns an invalid user.
  */
 export async function whoIs(ctx: Context, access: Access): Promise<Actor | undefined> {
   try {
@@ -320,9 +321,9 @@ export async function whoIs(ctx: Context, access: Access): Promise<Actor | undef
     actors.set(ctx, actor);
     return actor;
   } catch (error) {
-    if (error instanceof TaskflowError) throw error;
-    throw new TaskflowError('STORE_UNAVAILABLE', 'The login could not identify the user.', {
-      cause: error,
-    });
+    const message = 'The login could not identify the user.';
+    throw (
+      errorForClient(error) ?? new TaskflowError('STORE_UNAVAILABLE', message, { cause: error })
+    );
   }
 }

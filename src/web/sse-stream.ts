@@ -111,11 +111,12 @@ export function sseStream<E extends StreamEvent>(
           logger.error({ err: thrownForLog(err) }, 'an abort listener of a stream failed'),
         ),
       };
+      const ended = access.ended?.(ctx);
       const events = eventsFor(client);
       begin(ctx);
       if (ctx.method === 'HEAD') return;
       open.add(key, ctx.res);
-      void pump(ctx.res, events, controller, access.ended?.(ctx), logger);
+      void pump(ctx.res, events, controller, ended, logger);
     } catch (error) {
       sendError(ctx, error, 'json', logger);
     }
