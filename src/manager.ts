@@ -311,7 +311,7 @@ export class TaskManager implements TaskSource {
       checked.action === 'rerun' ? await this.#defined.rerunOf(checked) : checked,
       who,
     );
-    return knownTarget(checked, outcome, () => this.#engine.describe());
+    return knownTarget(checked, outcome, this.#engine);
   }
 
   /** The time of the engine's clock, in Unix milliseconds. */

@@ -88,18 +88,16 @@ const maxItems = 10_000;
 
 /**
  * Copies a plain object from a caller. Each member is read once, and inherited members do not
- * count. Dates become ISO 8601 text, and lists are copied.
+ * count. Dates of the members `times` become ISO 8601 text, and lists are copied.
  *
  * @throws TypeError or RangeError with code INVALID_INPUT if the value is not a plain object, if a
- * list is too long, or if reading the object throws.
+ * list is too long, or if reading the object throws. The error says what is `accepted`.
  */
 export function plainCopy(
   where: string,
   given: unknown,
-  {
-    times = [],
-    accepted = 'a plain object',
-  }: { times?: readonly string[]; accepted?: string } = {},
+  accepted: string,
+  times: readonly string[] = [],
 ): Record<string, unknown> {
   let entries: [string, unknown][] | undefined;
   try {

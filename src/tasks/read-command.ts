@@ -32,18 +32,13 @@ export async function readCommand(
   now: number,
 ): Promise<[command: Command, by: CommandBy]> {
   const schemas = await loadQueries();
-  const given = plainCopy('command', command, {
-    accepted: "an object such as { action: 'cancel', ids: [id] }",
-  });
+  const given = plainCopy('command', command, "an object such as { action: 'cancel', ids: [id] }");
   refuseMisplaced(given);
   refuseUndefined('command', given);
   const { action } = given;
   if (!isAction(action)) throw wrongAction(action);
   if (given.filter !== undefined && given.filter !== 'all') {
-    given.filter = plainCopy('command.filter', given.filter, {
-      times: ['from', 'to'],
-      accepted: filterAccepted,
-    });
+    given.filter = plainCopy('command.filter', given.filter, filterAccepted, ['from', 'to']);
     refuseUndefined('command.filter', given.filter as Given);
   }
   const checked = checkArgument('command', schemas.commands[action], given) as Given & {
@@ -97,7 +92,7 @@ function oneTarget(action: Action, given: Given): void {
 }
 
 function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
-  const given = plainCopy('by', by, { accepted: "an object such as { actor: 'ada' }" });
+  const given = plainCopy('by', by, "an object such as { actor: 'ada' }");
   const { reason, ...rest } = given;
   // Only `reason` may be undefined. An undefined `dryRun` or `expect` would remove a safeguard.
   refuseUndefined('by', rest);

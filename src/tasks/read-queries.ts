@@ -40,8 +40,11 @@ async function read<K extends Schema>(
   query: unknown,
 ): Promise<z.output<(typeof Queries)[K]>> {
   const schemas = await loadQueries();
-  const rules = { times: ['from', 'to'], accepted: `an object such as ${examples[schema]}` };
-  const copy = query === undefined ? {} : withoutUndefined(plainCopy('query', query, rules));
+  const accepted = `an object such as ${examples[schema]}`;
+  const copy =
+    query === undefined
+      ? {}
+      : withoutUndefined(plainCopy('query', query, accepted, ['from', 'to']));
   return checkArgument('query', schemas[schema], copy) as z.output<(typeof Queries)[K]>;
 }
 

@@ -2,7 +2,7 @@ import { didYouMean } from '../did-you-mean.js';
 import { TaskflowError } from '../errors.js';
 import { quote } from '../show-value.js';
 import type { Command, Outcome } from './commands.js';
-import type { EngineDescription } from './engine.js';
+import type { EngineReader } from './engine.js';
 
 /** Maximum number of names that an error lists. */
 const maxListed = 20;
@@ -16,16 +16,16 @@ const maxListed = 20;
 export async function knownTarget(
   command: Command,
   outcome: Outcome,
-  describe: () => Promise<Pick<EngineDescription, 'queues' | 'schedules'>>,
+  engine: Pick<EngineReader, 'describe'>,
 ): Promise<Outcome> {
   if (outcome.known !== false) return outcome;
   const [kind, name, list] =
     'queue' in command
-      ? (['queue', command.queue, (await describe()).queues] as const)
+      ? (['queue', command.queue, (await engine.describe()).queues] as const)
       : ([
           'schedule',
           'schedule' in command ? command.schedule : '',
-          (await describe()).schedules,
+          (await engine.describe()).schedules,
         ] as const);
   const names = list.map((each) => each.name);
   const rest = names.length > maxListed ? ', …' : '';

@@ -80,7 +80,7 @@ export function attachQueues(queues: readonly Queue[], options?: AttachOptions):
     definitions: () => attached.definitions(),
     control: async (command, by) => {
       const [checked, who] = await readCommand(command, by, Date.now());
-      return knownTarget(checked, await attached.control(checked, who), () => attached.describe());
+      return knownTarget(checked, await attached.control(checked, who), attached);
     },
     close: () => attached.close(),
   };
