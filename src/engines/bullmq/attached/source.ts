@@ -176,8 +176,8 @@ function noteOf(queue: string, event: QueueEvent): JobNote[] {
     : [{ queue, jobId: event.jobId, state, hint: hintOf(event) }];
 }
 
-function hintOf({ event, name, failedReason = '', at }: QueueEvent): JobHint {
-  if (event === 'added') return { isNew: true, createdAt: at, ...(name !== undefined && { name }) };
+function hintOf({ event, name, failedReason, at }: QueueEvent): JobHint {
+  if (event === 'added') return { isNew: true, createdAt: at, ...(name !== '' && { name }) };
   if (event === 'waiting') return { createdAt: at };
   if (event === 'active') return { startedAt: at, starts: 1 };
   if (event === 'completed') return { endedAt: at };

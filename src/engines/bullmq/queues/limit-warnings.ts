@@ -19,11 +19,8 @@ export class LimitWarnings {
   compare({ task, label, concurrency: stored }: CatalogEntry, defined: number | undefined): void {
     if (task === undefined || stored === undefined || defined === undefined || stored === defined)
       return;
-    this.#warn(
-      task,
-      { queue: label, concurrency: defined, stored },
-      'processes define different concurrency limits for a task',
-    );
+    const message = 'processes define different concurrency limits for a task';
+    this.#warn(task, label, defined, stored, message);
   }
 
   /** Warns that a task runs without the limit that this process defines for it. */
@@ -31,14 +28,16 @@ export class LimitWarnings {
     const message =
       'a task runs without its concurrency limit, because the process that enqueued it defines ' +
       'none';
-    this.#warn(task, { queue: label, concurrency: defined, stored: null }, message);
+    this.#warn(task, label, defined, null, message);
   }
 
   #warn(
     task: string,
-    fields: { queue: string; concurrency: number; stored: number | null },
+    queue: string,
+    concurrency: number,
+    stored: number | null,
     message: string,
   ): void {
-    if (this.#warned.add(task)) this.#logger.warn({ task, ...fields }, message);
+    if (this.#warned.add(task)) this.#logger.warn({ task, queue, concurrency, stored }, message);
   }
 }

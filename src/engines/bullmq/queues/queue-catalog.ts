@@ -29,7 +29,7 @@ export interface StoredQueues {
   catalog: QueueCatalog;
 }
 
-/** Called before a queue is changed, with its entry and the limit that this process defines. */
+/** Called before a queue is changed, with its entry and the limit that the task defines. */
 type CompareLimit = (known: CatalogEntry, defined: number | undefined) => void;
 
 /** How many events BullMQ keeps of a queue. This engine reads none, and each has a whole result. */
@@ -105,20 +105,32 @@ export class QueueCatalog {
       : undefined;
   }
 
-  /** Returns the queue of a task, and adds it to the list if it is new. */
+  /** Returns the queue of a task. Adds it to the list, or changes it there, if the task must. */
   async route(task: TaskRoute): Promise<CatalogEntry> {
     const same = this.known(task);
     if (same) return same;
     const { name, queue: label, priority, concurrency } = task;
     const queue = this.queueOf(task);
-    const before = this.#entries.get(queue);
-    return this.add({
-      ...before,
+    await this.refresh();
+    const known = this.#entries.get(queue);
+    const labels = new Set(this.all().map((entry) => entry.label));
+    if (!known && !labels.has(label) && labels.size >= maxLabels)
+      throw new TaskflowError(
+        'INVALID_INPUT',
+        `cannot add the queue '${label}': on Redis there can be at most ${maxLabels} ` +
+          'queues, and an empty queue counts until it is removed',
+      );
+    if (known) this.#compare?.(known, concurrency);
+    const entry = {
+      ...known,
       ...{ queue, label },
       ...(queue === this.#namesOf(label, name).apart && { task: name }),
       ...(concurrency !== undefined && { concurrency }),
-      ...((priority !== 0 || before?.prioritized) && { prioritized: true }),
-    });
+      ...(priority !== 0 && { prioritized: true }),
+    };
+    await this.#store(entry, 'always');
+    this.#entries.set(queue, entry);
+    return entry;
   }
 
   /**
@@ -147,43 +159,13 @@ export class QueueCatalog {
     return names;
   }
 
-  /** Adds a queue to the list, or changes it there. */
-  async add(entry: CatalogEntry): Promise<CatalogEntry> {
-    await this.refresh();
-    const { queue } = entry;
-    const known = this.#entries.get(queue);
-    const labels = new Set(this.all().map(({ label }) => label));
-    if (!known && !labels.has(entry.label) && labels.size >= maxLabels)
-      throw new TaskflowError(
-        'INVALID_INPUT',
-        `cannot add the queue '${entry.label}': on Redis there can be at most ${maxLabels} ` +
-          'queues, and an empty queue counts until it is removed',
-      );
-    if (known) this.#compare?.(known, entry.concurrency);
-    const merged = { ...known, ...entry };
-    await this.#store(merged, 'always');
-    this.#entries.set(queue, merged);
-    return merged;
-  }
-
   async #store({ queue, ...entry }: CatalogEntry, when: 'always' | 'if absent'): Promise<void> {
-    const { queues, pauses, signals } = this.#keys;
-    const { shared } = this.#namesOf(entry.label, entry.task ?? '');
-    const keys = [
-      queues,
-      this.#keys.ofQueue(queue, 'meta'),
-      pauses,
-      signals,
-      this.#keys.ofQueue(shared, 'meta'),
-    ];
-    await runScript(this.#redis, store, keys, [
-      queue,
-      JSON.stringify(entry),
-      entry.label,
-      entry.concurrency ?? '',
-      when,
-      shared,
-    ]);
+    const { queues, pauses, signals, ofQueue } = this.#keys;
+    const { label, concurrency = '' } = entry;
+    const shared = queueName(label);
+    const keys = [queues, ofQueue(queue, 'meta'), pauses, signals, ofQueue(shared, 'meta')];
+    const args = [queue, JSON.stringify(entry), label, concurrency, when, shared];
+    await runScript(this.#redis, store, keys, args);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { JobJson, Queue } from 'bullmq';
 import { withinTime } from '../connection/redis-connection.js';
 import { isAfter } from '../read/source.js';
-import { jobOfHash } from '../read/stored-jobs.js';
+import { jobOfRow } from '../read/stored-jobs.js';
 import {
   askScript,
   childrenScript,
@@ -16,19 +16,19 @@ import {
 
 /** The fields of a job that lists show, each with the maximum bytes that are read of it. */
 const listFields = {
-  ...{
-    name: 1000,
-    timestamp: 50,
-    delay: 50,
-    priority: 50,
-    processedOn: 50,
-    finishedOn: 50,
-    atm: 50,
-    ats: 50,
-    rjk: 1000,
-  },
-  ...{ opts: 16_384, progress: 4096, failedReason: 40_000 },
-} as const;
+  name: 1000,
+  timestamp: 50,
+  delay: 50,
+  priority: 50,
+  processedOn: 50,
+  finishedOn: 50,
+  atm: 50,
+  ats: 50,
+  rjk: 1000,
+  opts: 16_384,
+  progress: 4096,
+  failedReason: 40_000,
+};
 /**
  * Maximum bytes of stack traces that are read in full. Of longer ones, only the first lines are
  * read.
@@ -51,11 +51,15 @@ const timeout = 5000;
 export interface QueueEvent {
   event: string;
   jobId: string;
-  name?: string;
-  failedReason?: string;
+  /** Name and failure of the job. Empty if the event does not have them. */
+  name: string;
+  failedReason: string;
   /** When it was sent, by the clock of Redis, in Unix milliseconds. */
   at: number;
 }
+
+/** An event as the script returns it. */
+type EventRow = [id: string, event: string, jobId: string, name: string, failedReason: string];
 
 /** A part of an open job: its text, or its size in bytes if it is too long to be read. */
 export interface JobPart {
@@ -73,6 +77,12 @@ export interface SchedulerFields {
   /** The next run, in Unix milliseconds. */
   next: number;
 }
+
+/** A job scheduler as the script returns it. */
+type SchedulerRow = [
+  ...[id: string, next: string, name: string],
+  ...[pattern: string | null, tz: string | null, every: string | null],
+];
 
 const commands = {
   ask: askScript,
@@ -103,26 +113,22 @@ export class QueueReads {
     this.base = queue.toKey('');
   }
 
-  #run(
+  /** Runs a script on a key of the queue. The caller declares what the script returns. */
+  #run<T>(
     command: keyof typeof commands,
-    key: string,
-    args: readonly (string | number)[],
-  ): Promise<unknown> {
-    return withinTime(this.#send(command, key, args), timeout);
-  }
-
-  async #send(
-    command: keyof typeof commands,
-    key: string,
-    args: readonly (string | number)[],
-  ): Promise<unknown> {
-    const client = await this.queue.getBackend().client;
-    if (!prepared.has(client)) {
-      for (const [name, lua] of Object.entries(commands))
-        client.defineCommand(`taskflow:${name}`, { numberOfKeys: 1, lua });
-      prepared.add(client);
-    }
-    return client.runCommand(`taskflow:${command}`, [key, ...args]);
+    type: string,
+    ...args: readonly (string | number)[]
+  ): Promise<T> {
+    const send = async (): Promise<T> => {
+      const client = await this.queue.getBackend().client;
+      if (!prepared.has(client)) {
+        for (const [name, lua] of Object.entries(commands))
+          client.defineCommand(`taskflow:${name}`, { numberOfKeys: 1, lua });
+        prepared.add(client);
+      }
+      return client.runCommand(`taskflow:${command}`, [this.queue.toKey(type), ...args]);
+    };
+    return withinTime(send(), timeout);
   }
 
   /** Runs commands that read keys of this queue. Their answers must be short. */
@@ -130,7 +136,7 @@ export class QueueReads {
     const answers: unknown[] = [];
     for (let from = 0; from < asked.length; from += commandsAtOnce) {
       const some = asked.slice(from, from + commandsAtOnce).map((command) => command.map(String));
-      answers.push(...((await this.#run('ask', this.base, [JSON.stringify(some)])) as unknown[]));
+      answers.push(...(await this.#run<unknown[]>('ask', '', JSON.stringify(some))));
     }
     return answers;
   }
@@ -140,10 +146,7 @@ export class QueueReads {
     const jobs: (JobJson | undefined)[] = [];
     while (jobs.length < ids.length) {
       const left = ids.slice(jobs.length);
-      const rows = (await this.#run('jobs', this.base, [maxAtOnce, ...left])) as (
-        | (string | null)[]
-        | null
-      )[];
+      const rows = await this.#run<((string | null)[] | null)[]>('jobs', '', maxAtOnce, ...left);
       jobs.push(...rows.map((row, n) => (row ? jobOf(left[n] ?? '', row) : undefined)));
     }
     return jobs;
@@ -151,11 +154,7 @@ export class QueueReads {
 
   /** Returns the id of the newest event, or `0-0` if there is none. */
   async newestEvent(): Promise<string> {
-    const [newest] = (await this.#run('events', this.queue.toKey('events'), [
-      '',
-      0,
-      0,
-    ])) as string[];
+    const [newest] = await this.#run<string[]>('events', 'events', '', 0, 0);
     return newest || '0-0';
   }
 
@@ -166,24 +165,19 @@ export class QueueReads {
   async eventsAfter(
     id: string,
   ): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
-    const [newest = '', oldest = '', ...rows] = (await this.#run(
-      'events',
-      this.queue.toKey('events'),
-      [id, eventsAtOnce, maxAtOnce],
-    )) as [string, string, ...string[][]];
-    const isLost = isAfter(id, newest || '0-0');
-    const last = rows.at(-1)?.[0] ?? (isLost ? newest || '0-0' : id);
+    const [found, oldest, ...rows] = await this.#run<[string, string, ...EventRow[]]>(
+      ...(['events', 'events', id, eventsAtOnce, maxAtOnce] as const),
+    );
+    const newest = found || '0-0';
+    const isLost = isAfter(id, newest);
+    const last = rows.at(-1)?.[0] ?? (isLost ? newest : id);
     const missed = isLost || (id !== '0-0' && isAfter(oldest, id));
     return { events: rows.map(eventOf), last, more: rows.length > 0 && last !== newest, missed };
   }
 
   /** Reads the data, the result and the stack traces of an open job. */
   async parts(id: string): Promise<{ data: JobPart; result: JobPart; stacktrace: JobPart }> {
-    const parts = (await this.#run('parts', this.queue.toKey(id), [longest.part])) as (
-      | string
-      | number
-      | null
-    )[];
+    const parts = await this.#run<(string | number | null)[]>('parts', id, longest.part);
     const [data = {}, result = {}, stacktrace = {}] = parts.map((part): JobPart => {
       if (typeof part === 'number') return { tooLong: part };
       return part === null ? {} : { text: part };
@@ -193,9 +187,7 @@ export class QueueReads {
 
   /** Returns the number of lines in the log of a job. */
   async countLines(id: string): Promise<number> {
-    const [count] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), [0, 0, 0, 0, 0])) as [
-      number,
-    ];
+    const [count] = await this.#run<[number]>('lines', `${id}:logs`, 0, 0, 0, 0, 0);
     return count;
   }
 
@@ -210,10 +202,7 @@ export class QueueReads {
     fromEnd: boolean,
   ): Promise<{ lines: string[]; first: number }> {
     const args = [start, end, longest.line, longest.log, fromEnd ? 1 : 0];
-    const [, ...found] = (await this.#run('lines', this.queue.toKey(`${id}:logs`), args)) as [
-      number,
-      ...string[],
-    ];
+    const [, ...found] = await this.#run<[number, ...string[]]>('lines', `${id}:logs`, ...args);
     return fromEnd
       ? { lines: found.reverse(), first: end - found.length }
       : { lines: found, first: start };
@@ -227,57 +216,35 @@ export class QueueReads {
 
   /** Returns the keys of some of a job's children, and how many children it has. */
   async children(id: string, limit: number): Promise<{ keys: string[]; total: number }> {
-    const [total, ...keys] = (await this.#run('children', this.queue.toKey(id), [limit])) as [
-      number,
-      ...string[],
-    ];
+    const [total, ...keys] = await this.#run<[number, ...string[]]>('children', id, limit);
     return { keys, total };
   }
 
   /** Reads the job schedulers that fire next. */
   async schedulers(limit: number): Promise<SchedulerFields[]> {
-    const rows = (await this.#run('schedulers', this.queue.toKey('repeat'), [limit])) as (
-      | string
-      | null
-    )[][];
+    const rows = await this.#run<SchedulerRow[]>('schedulers', 'repeat', limit);
     return rows.map(([id, next, name, pattern, tz, every]) => ({
-      ...{ id: id ?? '', name: name ?? '', next: Number(next) },
-      ...{
-        pattern: pattern ?? undefined,
-        tz: tz ?? undefined,
-        every: every ? Number(every) : undefined,
-      },
+      ...{ id, name, next: Number(next) },
+      pattern: pattern ?? undefined,
+      tz: tz ?? undefined,
+      every: every ? Number(every) : undefined,
     }));
   }
 
   /** Returns why BullMQ would reject an action on each of some jobs. */
-  async rejections(action: string, ids: readonly string[]): Promise<Rejection[]> {
-    return (await this.#run('rejections', this.base, [action, ...ids])) as Rejection[];
+  rejections(action: string, ids: readonly string[]): Promise<Rejection[]> {
+    return this.#run('rejections', '', action, ...ids);
   }
 }
 
 const names = [...Object.keys(listFields), 'stacktrace'];
 
 function jobOf(id: string, row: readonly (string | null)[]): JobJson | undefined {
-  const hash: Record<string, string> = {};
-  for (const [n, name] of names.entries()) {
-    const value = row[n];
-    if (typeof value === 'string') hash[name] = value;
-  }
+  const job = jobOfRow(id, names, row);
   // The hash of a job scheduler has a name too, but no timestamp.
-  return hash.timestamp === undefined ? undefined : jobOfHash(id, hash)?.json;
+  return job?.fields.timestamp === undefined ? undefined : job.json;
 }
 
-function eventOf([
-  id = '',
-  event = '',
-  jobId = '',
-  name = '',
-  failedReason = '',
-]: readonly string[]): QueueEvent {
-  return {
-    ...{ event, jobId, at: Number(id.slice(0, id.indexOf('-'))) },
-    ...(name !== '' && { name }),
-    ...(failedReason !== '' && { failedReason }),
-  };
+function eventOf([id, event, jobId, name, failedReason]: EventRow): QueueEvent {
+  return { event, jobId, name, failedReason, at: Number.parseInt(id, 10) };
 }

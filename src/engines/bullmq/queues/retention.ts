@@ -3,6 +3,7 @@ import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
+import { type EndedGroup, endedGroups } from '../read/groups.js';
 import type { CountedQueues } from '../read/marked-jobs.js';
 import type { Queues } from './queues.js';
 
@@ -33,7 +34,6 @@ const intervals = {
 const stepSize = 1000;
 /** Milliseconds between two steps. */
 const pause = 20;
-const outcomes = ['completed', 'failed'] as const;
 
 /**
  * Removes jobs that are older than the retention allows. BullMQ removes them only when a later job
@@ -75,16 +75,16 @@ export class Retention {
     const { catalog, marked } = this.#deps;
     await catalog.refresh();
     for (const { queue } of catalog.all()) {
-      for (const outcome of outcomes) await this.#cleanOutcome(queue, outcome);
+      for (const group of endedGroups) await this.#cleanGroup(queue, group);
       // It drops the markers of removed jobs.
       await marked.count(queue);
     }
   }
 
-  async #cleanOutcome(queue: string, outcome: (typeof outcomes)[number]): Promise<void> {
+  async #cleanGroup(queue: string, group: EndedGroup): Promise<void> {
     const { queues, kept, changes } = this.#deps;
     while (!this.#isStopped) {
-      const removed = await queues.get(queue).clean(kept.age * 1000, stepSize, outcome);
+      const removed = await queues.get(queue).clean(kept.age * 1000, stepSize, group);
       for (const jobId of removed) changes.soon({ queue, jobId, state: 'removed' });
       if (removed.length < stepSize) return;
       await wait(pause, undefined, { ref: false });
