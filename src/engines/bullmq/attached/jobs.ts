@@ -64,16 +64,13 @@ export class AttachedJobs implements JobRules {
       // others.
       priority: -(json.priority ?? 0) || 0,
       schedule: repeatJobKey === undefined ? null : keyOf(queue, repeatJobKey),
-      facts: {
-        runAt: time(delayedUntil ?? timestamp),
-        startedAt: processedOn === undefined ? null : time(processedOn),
-        endedAt:
-          status === 'success' || status === 'failed' ? time(finishedOn ?? Date.now()) : null,
-        attempt,
-        maxAttempts: Math.max(1, attempt, attemptLimit(json.opts?.attempts)),
-        error,
-        isCancelling: false,
-      },
+      runAt: time(delayedUntil ?? timestamp),
+      startedAt: processedOn === undefined ? null : time(processedOn),
+      endedAt: status === 'success' || status === 'failed' ? time(finishedOn ?? Date.now()) : null,
+      attempt,
+      maxAttempts: Math.max(1, attempt, attemptLimit(json.opts?.attempts)),
+      error,
+      isCancelling: false,
       stack: error?.stack ?? null,
       ...{ queue, jobId, status, tags: {} },
       ...progressOf(json.progress),
@@ -121,15 +118,13 @@ export class AttachedJobs implements JobRules {
         progressText: null,
         stack: null,
       },
-      facts: {
-        runAt: before ? Date.parse(before.runAt) : createdAt,
-        startedAt: hints.startedAt ?? startOf(before),
-        endedAt,
-        attempt,
-        maxAttempts: Math.max(attempt, before?.maxAttempts ?? 1),
-        error: state === 'failed' ? storedError(name, hints.failedReason ?? '', null) : null,
-        isCancelling: false,
-      },
+      runAt: before ? Date.parse(before.runAt) : createdAt,
+      startedAt: hints.startedAt ?? startOf(before),
+      endedAt,
+      attempt,
+      maxAttempts: Math.max(attempt, before?.maxAttempts ?? 1),
+      error: state === 'failed' ? storedError(name, hints.failedReason ?? '', null) : null,
+      isCancelling: false,
     };
   }
 

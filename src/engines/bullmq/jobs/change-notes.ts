@@ -2,15 +2,18 @@ import type { ChainableCommander, Redis } from 'ioredis';
 import type { EngineKeys } from '../keys.js';
 import { type JobRef, keyOf, partsOf } from './job-ids.js';
 
+const notedStates = [
+  'waiting',
+  'delayed',
+  'active',
+  'completed',
+  'failed',
+  'removed',
+  'changed',
+] as const;
+
 /** The state of a job in a note: BullMQ's name of it, or that the job was removed or changed. */
-export type NotedState =
-  | 'waiting'
-  | 'delayed'
-  | 'active'
-  | 'completed'
-  | 'failed'
-  | 'removed'
-  | 'changed';
+export type NotedState = (typeof notedStates)[number];
 
 /** A job that changed. The state `changed` means that its state is the same as before. */
 export interface ChangeNote extends JobRef {
@@ -155,16 +158,6 @@ function keysOf(text = ''): string[] {
   }
 }
 
-const states: readonly NotedState[] = [
-  'waiting',
-  'delayed',
-  'active',
-  'completed',
-  'failed',
-  'removed',
-  'changed',
-];
-
 function isNotedState(text: string | undefined): text is NotedState {
-  return (states as readonly (string | undefined)[]).includes(text);
+  return (notedStates as readonly (string | undefined)[]).includes(text);
 }

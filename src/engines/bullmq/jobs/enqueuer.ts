@@ -2,7 +2,7 @@ import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
 import type { NewTask } from '../../../tasks/new-task.js';
 import { hasCode } from '../connection/redis-errors.js';
-import { type ScriptTransaction, transact } from '../connection/redis-script.js';
+import { transact } from '../connection/redis-script.js';
 import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
 import type { ChangeNote, ChangeNotes } from './change-notes.js';
 import { JobAdder } from './job-adder.js';
@@ -11,6 +11,12 @@ import { isDelayed, toJob } from './task-job.js';
 const mebibyte = 1024 * 1024;
 /** Maximum number of tasks and bytes per call. Redis does nothing else while it stores them. */
 export const maxAtOnce = { tasks: 10_000, bytes: 16 * mebibyte };
+
+/** A task to be stored, and its queue. */
+interface RoutedTask {
+  task: NewTask;
+  entry: CatalogEntry;
+}
 
 interface EnqueuerDeps extends StoredQueues {
   changes: ChangeNotes;
@@ -44,71 +50,55 @@ export class Enqueuer {
     checkSize(tasks);
     this.#client ??= await this.#adder.client;
     const { catalog } = this.#deps;
-    const entries: CatalogEntry[] = [];
-    for (const task of tasks) entries.push(catalog.known(task) ?? (await catalog.route(task)));
-    const [task] = tasks;
-    const [entry] = entries;
-    if (tasks.length === 1 && task && entry)
+    const routed: RoutedTask[] = [];
+    for (const task of tasks)
+      routed.push({ task, entry: catalog.known(task) ?? (await catalog.route(task)) });
+    const [first] = routed;
+    if (routed.length === 1 && first)
       try {
-        return [await this.#storeOne(this.#client, task, entry, sending)];
+        return [await this.#storeOne(this.#client, first, sending)];
       } catch (error) {
         if (!hasCode(error, 'NOSCRIPT')) throw error;
       }
-    return this.#storeAll(this.#client, tasks, entries, sending);
+    return this.#storeAll(this.#client, routed, sending);
   }
 
   /** Stores a single task without a transaction, which would cost more than the rest. */
-  #storeOne(
-    client: RedisClient,
-    task: NewTask,
-    entry: CatalogEntry,
-    sending: () => void,
-  ): Promise<string> {
-    const job = toJob(task, entry.prioritized === true);
+  #storeOne(client: RedisClient, routed: RoutedTask, sending: () => void): Promise<string> {
+    const job = jobOf(routed);
     sending();
     // The note is sent after the job, in the next tick.
-    this.#deps.changes.soon(noteOf(task, entry));
-    return this.#adder.add(client, entry.queue, job);
+    this.#deps.changes.soon(noteOf(routed));
+    return this.#adder.add(client, routed.entry.queue, job);
   }
 
   /** Stores all tasks of one call, or none. */
   async #storeAll(
     client: RedisClient,
-    tasks: readonly NewTask[],
-    entries: readonly CatalogEntry[],
+    routed: readonly RoutedTask[],
     sending: () => void,
   ): Promise<string[]> {
-    const jobs = tasks.map((task, n) => toJob(task, entries[n]?.prioritized === true));
+    const jobs = routed.map((each) => ({ queue: each.entry.queue, job: jobOf(each) }));
     // A job that Redis already has stays as it is, so the transaction can be repeated.
     const answers = await transact(client, (transaction) => {
       sending();
-      this.#addAll(transaction, tasks, { entries, jobs });
+      // The promises are not used, because `exec` answers for all commands.
+      for (const { queue, job } of jobs) void this.#adder.add(transaction, queue, job);
+      this.#deps.changes.addTo(transaction, routed.map(noteOf));
     });
-    return answers.slice(0, tasks.length).map(([error, id]) => {
+    return answers.slice(0, jobs.length).map(([error, id]) => {
       if (error) throw error;
       if (typeof id !== 'string') throw new Error(`BullMQ did not add the job: ${String(id)}`);
       return id;
     });
   }
-
-  #addAll(
-    transaction: ScriptTransaction,
-    tasks: readonly NewTask[],
-    { entries, jobs }: { entries: readonly CatalogEntry[]; jobs: readonly JobJson[] },
-  ): void {
-    const notes: ChangeNote[] = [];
-    for (const [n, task] of tasks.entries()) {
-      const [entry, job] = [entries[n], jobs[n]];
-      if (!entry || !job) continue;
-      // The promise is not used, because `exec` answers for all commands.
-      void this.#adder.add(transaction, entry.queue, job);
-      notes.push(noteOf(task, entry));
-    }
-    this.#deps.changes.addTo(transaction, notes);
-  }
 }
 
-function noteOf(task: NewTask, { queue }: CatalogEntry): ChangeNote {
+function jobOf({ task, entry }: RoutedTask): JobJson {
+  return toJob(task, entry.prioritized === true);
+}
+
+function noteOf({ task, entry: { queue } }: RoutedTask): ChangeNote {
   return { queue, jobId: task.id, state: isDelayed(task) ? 'delayed' : 'waiting' };
 }
 

@@ -1,5 +1,7 @@
 import type { NewTask } from '../../../tasks/new-task.js';
+import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import { optionalTime } from '../../tables/schema/rows.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { taskIdOf } from './job-ids.js';
 import {
@@ -66,43 +68,6 @@ function errorOf(
   return { name, message, fingerprint };
 }
 
-/** The attempts, times and error of a job. Times are Unix milliseconds. */
-interface JobFacts {
-  runAt: number;
-  startedAt: number | null;
-  endedAt: number | null;
-  attempt: number;
-  maxAttempts: number;
-  error: ReturnType<typeof errorOf>;
-  isCancelling: boolean;
-}
-
-/** Reads the attempts of a job. `dueAt`: see {@link shownJobOf}. */
-function factsOf(job: TaskJob, status: TaskStatus, dueAt?: number): JobFacts {
-  const { json, fields } = job;
-  const ended = attemptsOf(job);
-  const isRunning = status === 'running';
-  const attempt = isRunning ? ended + 1 : ended;
-  const isOver = !isRunning && status !== 'pending';
-  // The delay of a returned job only gives another process time to fetch it. The task was already
-  // due.
-  const isReturned = count(fields[jobFields.returned]) > 0;
-  const series = count(fields[jobFields.seriesStart]);
-  const again = count(fields[jobFields.interrupts]);
-  return {
-    runAt: time(
-      (isReturned ? undefined : dueAt) ??
-        (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0)),
-    ),
-    startedAt: attempt > 0 && json.processedOn !== undefined ? time(json.processedOn) : null,
-    endedAt: isOver ? time(json.finishedOn ?? Date.now()) : null,
-    attempt,
-    maxAttempts: Math.max(1, series + again + attemptLimit(json.opts?.attempts)),
-    error: errorOf(job, status),
-    isCancelling: isRunning && Boolean(fields[jobFields.cancelling]),
-  };
-}
-
 /** The latest time of a `Date`, in Unix milliseconds. */
 const latest = 8_640_000_000_000_000;
 
@@ -117,7 +82,10 @@ export function attemptLimit(attempts: unknown): number {
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) ? attempts : 1;
 }
 
-/** The fields of a job that lists show, except its id and the time of its creation. */
+/**
+ * The fields of a job that lists show, except its id and the time of its creation. Times are Unix
+ * milliseconds.
+ */
 export interface ShownJob {
   readonly name: string;
   /** The label of its queue, as users know it. */
@@ -128,7 +96,13 @@ export interface ShownJob {
   readonly priority: number;
   readonly tags: Readonly<Record<string, string>>;
   readonly schedule: string | null;
-  readonly facts: JobFacts;
+  readonly runAt: number;
+  readonly startedAt: number | null;
+  readonly endedAt: number | null;
+  readonly attempt: number;
+  readonly maxAttempts: number;
+  readonly error: ReturnType<typeof errorOf>;
+  readonly isCancelling: boolean;
   readonly progress: number | null;
   readonly progressText: string | null;
 }
@@ -143,46 +117,44 @@ export function shownJobOf(
   status: TaskStatus,
   dueAt?: number,
 ): ShownJob {
-  const { json } = job;
+  const { json, fields } = job;
   const { tags = {}, schedule = null } = notesOfJob(job);
-  const facts = factsOf(job, status, dueAt);
-  const { name, progress } = json;
+  const isRunning = status === 'running';
+  const attempt = attemptsOf(job) + (isRunning ? 1 : 0);
+  // The delay of a returned job only gives another process time to fetch it. The task was already
+  // due.
+  const isReturned = count(fields[jobFields.returned]) > 0;
+  const series = count(fields[jobFields.seriesStart]);
+  const again = count(fields[jobFields.interrupts]);
   return {
-    name,
-    label,
-    status,
-    priority: taskPriority(json.priority),
-    tags,
-    schedule,
-    facts,
-    ...progressOf(progress),
+    ...{ name: json.name, label, status, priority: taskPriority(json.priority), tags, schedule },
+    runAt: time(
+      (isReturned ? undefined : dueAt) ??
+        (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0)),
+    ),
+    startedAt: attempt > 0 && json.processedOn !== undefined ? time(json.processedOn) : null,
+    endedAt: isEnded(status) ? time(json.finishedOn ?? Date.now()) : null,
+    attempt,
+    maxAttempts: Math.max(1, series + again + attemptLimit(json.opts?.attempts)),
+    error: errorOf(job, status),
+    isCancelling: isRunning && Boolean(fields[jobFields.cancelling]),
+    ...progressOf(json.progress),
   };
 }
 
 /** Returns a job as lists show it. `createdAt`: Unix milliseconds. */
 export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskSummary {
-  const {
-    name,
-    label,
-    status,
-    priority,
-    tags,
-    schedule,
-    facts,
-    progress,
-    progressText,
-    engineState,
-  } = shown;
-  const { runAt, startedAt, endedAt, attempt, maxAttempts, error, isCancelling } = facts;
-  const state = engineState ?? (isCancelling ? 'cancelling' : undefined);
+  const { name, label, status, priority, tags, schedule, attempt, maxAttempts, progress } = shown;
+  const { runAt, startedAt, endedAt, error, progressText } = shown;
+  const state = shown.engineState ?? (shown.isCancelling ? 'cancelling' : undefined);
   return {
     ...{ id, name, status, queue: label, priority, tags, attempt, maxAttempts, progress },
     ...(state !== undefined && { engineState: state }),
     source: schedule === null ? 'manual' : 'scheduled',
     createdAt: isoTime(createdAt),
     runAt: isoTime(runAt),
-    startedAt: startedAt === null ? null : isoTime(startedAt),
-    endedAt: endedAt === null ? null : isoTime(endedAt),
+    startedAt: optionalTime(startedAt),
+    endedAt: optionalTime(endedAt),
     duration:
       endedAt === null || startedAt === null ? null : Math.max(0, endedAt - startedAt) / 1000,
     ...(progressText !== null && { progressText }),
@@ -228,9 +200,9 @@ export function summaryAfter(
   status: TaskStatus,
 ): TaskSummary {
   const after = Object.entries(written).map(([name, value]) => [name, String(value)]);
-  const { processedOn, ...rest } = json;
+  const { processedOn: _fetched, ...rest } = json;
   // If a job ends before an attempt begins, the time when it was fetched is dropped.
-  const kept = processedOn === undefined || 'processedOn' in written ? rest : json;
+  const kept = 'processedOn' in written ? rest : json;
   const { failedReason } = written;
   const failed = typeof failedReason === 'string' ? { ...kept, failedReason } : kept;
   return summaryOf(

@@ -271,9 +271,9 @@ export class WindowFeed {
   }
 
   /** Whether a task was left out to stay within the limits. Its end is already counted. */
-  #wasLeftOut({ queue, status, facts }: WindowTask): boolean {
+  #wasLeftOut({ queue, status, endedAt }: WindowTask): boolean {
     const left = this.#leftOut.get(`${groupOf(status)}:${queue}`);
-    return left !== undefined && facts.endedAt !== null && facts.endedAt <= left;
+    return left !== undefined && endedAt !== null && endedAt <= left;
   }
 
   /** Whether the window has all tasks of a group of a queue. */

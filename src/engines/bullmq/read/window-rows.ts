@@ -85,7 +85,7 @@ export class WindowRows {
   insert(task: WindowTask, rev: number): void {
     const { database, counters } = this.#transaction;
     const { name, label, queue, status, tags, schedule } = task;
-    const fingerprint = task.facts.error?.fingerprint;
+    const fingerprint = task.error?.fingerprint;
     const partition = counters.partition(name, label);
     const rowid = this.#newRowid(task.id);
     const id = idBytes(task.id);
@@ -114,8 +114,8 @@ export class WindowRows {
 
   update(row: KnownRow, task: WindowTask, rev: number): void {
     const { counters } = this.#transaction;
-    const { queue, status, facts } = task;
-    const fingerprint = facts.error?.fingerprint;
+    const { queue, status } = task;
+    const fingerprint = task.error?.fingerprint;
     const from = statusOf(row);
     const { rowid, partition } = row;
     if (row.fingerprint !== null) counters.countFailed(row.fingerprint, from, -1);
@@ -125,7 +125,7 @@ export class WindowRows {
       this.#resized.push({ queue: row.owner, status: from, by: -1 }, { queue, status, by: 1 });
     }
     // The word index has the words of the error, so a task that failed again is indexed again.
-    const isSame = from === status && row.ended_at === facts.endedAt;
+    const isSame = from === status && row.ended_at === task.endedAt;
     const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
     if (row.searchable === 1 && searchable !== 1)
       this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', rowid);
@@ -142,12 +142,11 @@ export class WindowRows {
    * change.
    */
   #count(
-    { status, facts, stack = null }: WindowTask,
+    { status, startedAt, endedAt, attempt, error, runAt, stack = null }: WindowTask,
     before: Omit<KnownRow, 'id' | 'owner' | 'searchable' | 'fingerprint'>,
   ): void {
     const { rowid, partition } = before;
     const from = statusOf(before);
-    const { startedAt, endedAt, attempt, error, runAt } = facts;
     const stored = error && { ...error, stack };
     const hasEnded = isEnded(status) && (from !== status || before.ended_at !== endedAt);
     if (hasEnded && endedAt !== null) {
@@ -200,8 +199,8 @@ function columnsOf(
   rev: number,
   searchable: number | null,
 ): Record<string, SqlValue> {
-  const { status, priority, queue, facts, progress, progressText, stack = null } = task;
-  const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = facts;
+  const { status, priority, queue, progress, progressText, stack = null } = task;
+  const { runAt, maxAttempts, attempt, startedAt, endedAt, error, isCancelling } = task;
   return {
     status: stateCode[status],
     rev,
