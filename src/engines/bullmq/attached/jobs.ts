@@ -7,7 +7,7 @@ import { attemptLimit, type JobState, time } from '../jobs/job-view.js';
 import { addHint, type JobHint } from '../read/job-hint.js';
 import type { JobNote } from '../read/source.js';
 import type { WindowTask } from '../read/window-rows.js';
-import type { JobRules, Naming, PresentJob } from '../read/window-task.js';
+import type { JobRules, PresentJob } from '../read/window-task.js';
 
 /** The task state for each of BullMQ's job states. */
 const statusOfState = {
@@ -37,7 +37,7 @@ export class AttachedJobs implements JobRules {
    */
   readonly #unread = new Map<string, JobHint>();
 
-  taskOf({ queue, jobId, job: { json }, state, dueAt }: PresentJob, { ids }: Naming): WindowTask {
+  shown({ queue, jobId, job: { json }, state, dueAt }: PresentJob): ReturnType<JobRules['shown']> {
     // An existing job is shown as it is, and hints about it are out of date.
     this.#unread.delete(keyOf(queue, jobId));
     const status = statusOfState[state];
@@ -56,7 +56,6 @@ export class AttachedJobs implements JobRules {
     const attempt = Math.max(attemptsStarted, attemptsMade);
     const error = errorOf(json, status);
     return {
-      id: ids.make(queue, jobId, timestamp),
       name: json.name,
       label: queue,
       engineState: state === 'waiting' && (json.priority ?? 0) > 0 ? 'prioritized' : state,
@@ -72,7 +71,7 @@ export class AttachedJobs implements JobRules {
       error,
       isCancelling: false,
       stack: error?.stack ?? null,
-      ...{ queue, jobId, status, tags: {} },
+      ...{ status, tags: {} },
       ...progressOf(json.progress),
     };
   }

@@ -7,7 +7,6 @@ import {
   dueTimes,
   type JobNote,
   type JobSource,
-  type KeyNames,
   type KnownQueues,
   type KnownState,
   type QueueCommand,
@@ -90,7 +89,14 @@ export class AttachedSource implements JobSource {
     return this.#eachQueue(
       commands,
       ([queue]) => queue,
-      (reads, some) => reads.ask(some.map(([, ...command]) => command)),
+      (reads, some) =>
+        reads.ask(
+          some.map(([, name, key, ...args]) => [
+            name,
+            `${reads.base}${typeof key === 'string' ? key : `~${key.marker}`}`,
+            ...args,
+          ]),
+        ),
     );
   }
 
@@ -106,7 +112,7 @@ export class AttachedSource implements JobSource {
         ({ queue }) => queue,
         (reads, some) => reads.jobs(some.map(({ jobId }) => jobId)),
       ),
-      this.send(delayCommands(attachedKeys(this.#queues), jobs)),
+      this.send(delayCommands(jobs)),
     ]);
     const due = dueTimes(jobs, times);
     return jobs.map((job, n) => {
@@ -182,13 +188,6 @@ function hintOf({ event, name, failedReason, at }: QueueEvent): JobHint {
   if (event === 'active') return { startedAt: at, starts: 1 };
   if (event === 'completed') return { endedAt: at };
   return event === 'failed' ? { endedAt: at, failedReason } : {};
-}
-
-/** Builds the names of the keys that attached queues have in Redis. */
-export function attachedKeys(queues: ReadonlyMap<string, QueueReads>): KeyNames {
-  const ofQueue = (queue: string, type: string): string =>
-    `${queues.get(queue)?.base ?? ''}${type}`;
-  return { ofQueue, marked: (queue, marker) => ofQueue(queue, `~${marker}`) };
 }
 
 /** Lists the attached queues. The list never changes. */

@@ -4,11 +4,11 @@ import type { Counts } from '../../../tasks/types.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';
-import { type QueueCommand, waitingSets } from '../read/source.js';
+import { inParts, type QueueCommand, waitingSets } from '../read/source.js';
 import type { ModelDeps } from '../read/window-feed.js';
 import { WindowModel } from '../read/window-model.js';
 import { AttachedJobs } from './jobs.js';
-import { AttachedSource, attachedKeys, attachedQueues, type SourceListeners } from './source.js';
+import { AttachedSource, attachedQueues, type SourceListeners } from './source.js';
 
 /** Milliseconds that answers wait for the window to be filled. */
 const fillTimes = { first: 4000, list: 3000 };
@@ -44,11 +44,7 @@ export function openAttachedWindow({
   work,
 }: AttachedWindowDeps): Promise<WindowModel> {
   return WindowModel.open({
-    ...{
-      source: new AttachedSource(queues, on),
-      keys: attachedKeys(queues),
-      catalog: attachedQueues(queues),
-    },
+    ...{ source: new AttachedSource(queues, on), catalog: attachedQueues(queues) },
     ...{ work, fillTimes, rules: new AttachedJobs() },
     limits: { ended: keep, pending: Math.max(keep, leastPending), history },
     countTasks,
@@ -63,32 +59,24 @@ export function openAttachedWindow({
  * has.
  */
 async function countTasks(entries: readonly CatalogEntry[], deps: ModelDeps): Promise<Counts> {
-  const { source, keys, window, feed } = deps;
-  const sets = entries.map(({ queue }): QueueCommand[] => [
-    ...waitingSets.map(
-      ({ type, isList }): QueueCommand => [
-        queue,
-        isList ? 'llen' : 'zcard',
-        keys.ofQueue(queue, type),
-      ],
-    ),
-    [queue, 'llen', keys.ofQueue(queue, 'active')],
-    ...endedGroups.map((group): QueueCommand => {
-      const newest = feed.wholeAfter(queue, group);
-      return [
-        queue,
-        'zcount',
-        keys.ofQueue(queue, group),
-        '-inf',
-        newest === Number.POSITIVE_INFINITY ? '+inf' : newest,
-      ];
-    }),
-  ]);
-  const answers = (await source.send(sets.flat())).map(Number);
+  const { source, window, feed } = deps;
+  const answers = await source.send(
+    entries.flatMap(({ queue }): QueueCommand[] => [
+      ...waitingSets.map(
+        ({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', type],
+      ),
+      [queue, 'llen', 'active'],
+      ...endedGroups.map((group): QueueCommand => {
+        const newest = feed.wholeAfter(queue, group);
+        const end = newest === Number.POSITIVE_INFINITY ? '+inf' : newest;
+        return [queue, 'zcount', group, '-inf', end];
+      }),
+    ]),
+  );
   const counts = noCounts();
-  const width = sets[0]?.length ?? 0;
+  const found = inParts(answers.map(Number), entries.length);
   for (const [n, { queue }] of entries.entries()) {
-    const of = answers.slice(n * width, (n + 1) * width);
+    const of = found[n] ?? [];
     const [running = 0, completed = 0, failed = 0] = of.splice(waitingSets.length);
     counts.pending += of.reduce((sum, each) => sum + each, 0);
     counts.running += running;
@@ -110,7 +98,7 @@ async function countTasks(entries: readonly CatalogEntry[], deps: ModelDeps): Pr
  * millisecond as the last task that was left out.
  */
 async function countRemoved(
-  { source, keys, window, feed }: ModelDeps,
+  { source, window, feed }: ModelDeps,
   entries: readonly CatalogEntry[],
 ): Promise<Record<EndedGroup, number>> {
   const found = entries.flatMap(({ queue }) =>
@@ -129,14 +117,7 @@ async function countRemoved(
   const removed = { completed: 0, failed: 0 };
   if (found.length === 0) return removed;
   const scores = await source.send(
-    found.map(
-      ({ queue, group, jobId }): QueueCommand => [
-        queue,
-        'zscore',
-        keys.ofQueue(queue, group),
-        jobId,
-      ],
-    ),
+    found.map(({ queue, group, jobId }) => [queue, 'zscore', group, jobId]),
   );
   for (const [n, { group }] of found.entries())
     if (typeof scores[n] !== 'string') removed[group] += 1;

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
 import { maxRunning } from './queue-facts.js';
-import { type QueueCommand, scored, waitingSets } from './source.js';
+import { type QueueCommand, rangeCommand, scored, waitingSets } from './source.js';
 import type { ModelDeps } from './window-feed.js';
 
 /**
@@ -127,9 +127,7 @@ export class Backfill {
     const { source, feed } = this.#deps;
     const before = cursors.map((cursor) => ({ ...cursor }));
     try {
-      const { found, notes } = await source.ask(
-        cursors.map((cursor) => this.#command(cursor, size)),
-      );
+      const { found, notes } = await source.ask(cursors.map((cursor) => commandOf(cursor, size)));
       feed.note(notes);
       const jobs = cursors.flatMap((cursor, n) => {
         const asked = sizeOf(cursor, size);
@@ -154,34 +152,23 @@ export class Backfill {
       throw error;
     }
   }
+}
 
-  #command(cursor: Cursor, size: number): QueueCommand {
-    const { queue, type, group, isList, offset, score } = cursor;
-    const key = this.#deps.keys.ofQueue(queue, type);
-    if (group === 'running') return [queue, 'lrange', key, 0, maxRunning - 1];
-    if (isList) return [queue, 'lrange', key, offset, offset + size - 1];
-    if (group === 'pending') return [queue, 'zrange', key, offset, offset + size - 1];
-    const from = score === Number.POSITIVE_INFINITY ? '+inf' : score;
-    return [
-      queue,
-      'zrevrangebyscore',
-      key,
-      from,
-      '-inf',
-      'WITHSCORES',
-      'LIMIT',
-      offset,
-      sizeOf(cursor, size),
-    ];
-  }
+function commandOf(cursor: Cursor, size: number): QueueCommand {
+  const { queue, type, group, offset, score } = cursor;
+  const n = sizeOf(cursor, size);
+  if (!isEndedGroup(group)) return rangeCommand(queue, cursor, offset, n);
+  const from = score === Number.POSITIVE_INFINITY ? '+inf' : score;
+  return [queue, 'zrevrangebyscore', type, from, '-inf', 'WITHSCORES', 'LIMIT', offset, n];
 }
 
 /**
  * Returns how many jobs to request. For ended jobs, one extra job is requested: it shows whether
  * there are more, and since when the window has all ended jobs.
  */
-function sizeOf(cursor: Cursor, size: number): number {
-  return isEndedGroup(cursor.group) ? Math.min(size, cursor.left + 1) : size;
+function sizeOf({ group, left }: Cursor, size: number): number {
+  if (group === 'running') return maxRunning;
+  return isEndedGroup(group) ? Math.min(size, left + 1) : size;
 }
 
 /** Returns the ids in an answer, and moves the cursor past them. */

@@ -7,7 +7,7 @@ import { send } from '../connection/pipelines.js';
 import { markers } from '../keys.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { CountedQueues } from './marked-jobs.js';
-import { waitingSets } from './source.js';
+import { inParts, waitingSets } from './source.js';
 
 /** Whether BullMQ's sets can answer a filter: its only conditions are queue and state. */
 export function isOfSets({
@@ -32,7 +32,6 @@ export async function readCounts(
 ): Promise<Counts> {
   const { redis, keys, marked } = source;
   const counts = noCounts();
-  if (entries.length === 0) return counts;
   const key = ({ queue }: CatalogEntry, type: string): string => keys.ofQueue(queue, type);
   const answers = (await send(
     redis,
@@ -44,9 +43,9 @@ export async function readCounts(
       ['exists', ...markers.map((marker) => keys.marked(entry.queue, marker))],
     ]),
   )) as number[];
-  const width = waitingSets.length + 4;
+  const found = inParts(answers, entries.length);
   const failures = entries.map(async ({ queue }, n): Promise<Partial<Counts>> => {
-    const of = answers.slice(n * width, (n + 1) * width);
+    const of = found[n] ?? [];
     const [running = 0, success = 0, failed = 0, hasMarkers = 0] = of.splice(waitingSets.length);
     counts.pending += of.reduce((sum, each) => sum + each, 0);
     counts.running += running;

@@ -6,9 +6,9 @@ import { idOf } from '../../tables/schema/rows.js';
 import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets } from './counts.js';
-import { groupOf, isEndedGroup } from './groups.js';
+import type { EndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
-import { type QueueCommand, scored } from './source.js';
+import { type QueueCommand, type QueueKey, scored } from './source.js';
 import type { ModelDeps } from './window-feed.js';
 import { shownJob } from './window-task.js';
 
@@ -20,6 +20,17 @@ interface Place extends JobRef {
 interface Candidate extends Place {
   /** Its row id, if it was found in the window. */
   row?: string;
+}
+
+/** The sets of several queues as one sorted list, and where they are read. */
+interface EndedList extends ModelDeps {
+  status: TaskStatus;
+  group: EndedGroup;
+  /** The set of each queue that has the jobs of the state. */
+  set: QueueKey;
+  isDescending: boolean;
+  /** How many jobs are read per step. */
+  size: number;
 }
 
 /** Stands for a job without a known row. */
@@ -50,20 +61,21 @@ export function isEndedList(query: TaskQuery): boolean {
 export async function endedPage(
   deps: ModelDeps,
   entries: readonly CatalogEntry[],
-  query: TaskQuery,
+  { limit, after, order, status: [status = 'success'] = [] }: TaskQuery,
 ): Promise<Pick<TaskPage, 'items' | 'next'>> {
-  const { limit, after, order } = query;
-  const status = query.status?.[0] ?? 'success';
+  const group = status === 'success' ? 'completed' : 'failed';
+  const hasMarker = status === 'cancelled' || status === 'interrupted';
+  const list: EndedList = {
+    ...deps,
+    ...{ status, group, set: hasMarker ? { marker: status } : group },
+    isDescending: order !== 'ascending',
+    size: limit + 1,
+  };
   let place = after === undefined ? undefined : placeOf(after, deps.ids);
   const items: TaskSummary[] = [];
   for (let step = 0; step < maxSteps; step++) {
-    const reader = new SetReader(deps, {
-      status,
-      isDescending: order !== 'ascending',
-      size: limit + 1,
-    });
-    const candidates = await reader.next(entries, place);
-    const shown = await show(deps, candidates, status);
+    const candidates = await nextJobs(list, entries, place);
+    const shown = await show(list, candidates);
     for (const [n, candidate] of candidates.entries()) {
       if (items.length === limit) return { items, next: nextOf(place) };
       const task = shown[n];
@@ -107,135 +119,104 @@ export function windowPosition(after: string, ids: RowIds): string {
 }
 
 async function show(
-  deps: ModelDeps,
+  list: EndedList,
   candidates: readonly Candidate[],
-  status: TaskStatus,
 ): Promise<(TaskSummary | undefined)[]> {
-  const { source, window, ids } = deps;
-  const state = status === 'success' ? 'completed' : 'failed';
+  const { source, window, ids, group: state } = list;
   const beyond = candidates.filter(({ row }) => row === undefined);
   const read = await source.peek(beyond.map(({ queue, jobId }) => ({ queue, jobId, state })));
   const kept = window.summaries(candidates.flatMap(({ row }) => row ?? []));
   const shown = new Map(
-    [...kept, ...read.flatMap((job) => shownJob(job, deps) ?? [])].map((task) => [task.id, task]),
+    [...kept, ...read.flatMap((job) => shownJob(job, list) ?? [])].map((task) => [task.id, task]),
   );
   return candidates.map(({ queue, jobId }) => shown.get(ids.nameOf(queue, jobId)));
 }
 
-/** Reads the sets of several queues as one sorted list. */
-class SetReader {
-  readonly #deps: ModelDeps;
-  readonly #status: TaskStatus;
-  readonly #isDescending: boolean;
-  readonly #size: number;
+/** Returns the next jobs after a position. */
+async function nextJobs(
+  list: EndedList,
+  entries: readonly CatalogEntry[],
+  after: Place | undefined,
+): Promise<Candidate[]> {
+  const { source, size } = list;
+  const found: Candidate[] = entries.flatMap(({ queue }) => keptJobs(list, queue, after));
+  const n = size + (after ? spare : 0);
+  const answers = await source.send(
+    entries.map(({ queue }) => commandOf(list, queue, after, 0, n)),
+  );
+  await Promise.all(
+    entries.map(async ({ queue }, index) => {
+      const first = placesOf(queue, answers[index]);
+      const beyond = first.filter((place) => isBeyond(list, place, after));
+      const isEnough = !after || beyond.length >= size || first.length < n;
+      found.push(...(isEnough ? beyond : await afterTies(list, queue, after)));
+    }),
+  );
+  // A job may be in the window and in a set. Those of the window come first in `found`.
+  const known = new Map(found.reverse().map((each) => [keyOf(each.queue, each.jobId), each]));
+  return [...known.values()].sort((a, b) => compare(list, a, b)).slice(0, size);
+}
 
-  constructor(
-    deps: ModelDeps,
-    { status, isDescending, size }: { status: TaskStatus; isDescending: boolean; size: number },
-  ) {
-    this.#deps = deps;
-    this.#status = status;
-    this.#isDescending = isDescending;
-    this.#size = size;
-  }
+/** Returns jobs of a queue from the window, if the window keeps jobs that BullMQ has removed. */
+function keptJobs(list: EndedList, queue: string, start: Place | undefined): Candidate[] {
+  const { window, rules, status, isDescending, size } = list;
+  if (!rules.keepsEnded) return [];
+  return window.ends
+    .page({ queue, status, isDescending, start, limit: size + 1 })
+    .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
+    .filter((place) => isBeyond(list, place, start));
+}
 
-  /** Returns the next jobs after a position. */
-  async next(entries: readonly CatalogEntry[], after: Place | undefined): Promise<Candidate[]> {
-    const found: Candidate[] = entries.flatMap(({ queue }) => this.#kept(queue, after));
-    const n = this.#size + (after ? spare : 0);
-    const answers = await this.#deps.source.send(
-      entries.map(({ queue }) => this.#command(queue, after, 0, n)),
-    );
-    await Promise.all(
-      entries.map(async ({ queue }, index) => {
-        const first = placesOf(queue, answers[index]);
-        const beyond = first.filter((place) => this.#isBeyond(place, after));
-        const isEnough = !after || beyond.length >= this.#size || first.length < n;
-        found.push(...(isEnough ? beyond : await this.#afterTies(queue, after)));
-      }),
-    );
-    // A job may be in the window and in a set. Those of the window come first in `found`.
-    const known = new Map(found.reverse().map((each) => [keyOf(each.queue, each.jobId), each]));
-    return [...known.values()].sort((a, b) => this.#compare(a, b)).slice(0, this.#size);
-  }
-
-  /** Returns jobs of a queue from the window, if the window keeps jobs that BullMQ has removed. */
-  #kept(queue: string, after: Place | undefined): Candidate[] {
-    const { window, rules } = this.#deps;
-    if (!rules.keepsEnded) return [];
-    const range = { queue, status: this.#status, isDescending: this.#isDescending };
-    return window.ends
-      .page({ ...range, start: after, limit: this.#size + 1 })
-      .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
-      .filter((place) => this.#isBeyond(place, after));
-  }
-
-  /**
-   * Reads the next jobs of a queue if earlier pages have jobs that ended in the same millisecond.
-   * It finds the first of the next jobs by binary search, because any number of jobs may have ended
-   * then.
-   */
-  async #afterTies(queue: string, after: Place): Promise<Place[]> {
-    const { source } = this.#deps;
-    const key = this.#key(queue);
-    let [low, high] = [
-      0,
-      Number((await source.send([[queue, 'zcount', key, after.score, after.score]]))[0]),
-    ];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      const [place] = await this.#read(queue, after, middle, 1);
-      if (place && !this.#isBeyond(place, after)) low = middle + 1;
-      else high = middle;
-    }
-    return (await this.#read(queue, after, low, this.#size)).filter((place) =>
-      this.#isBeyond(place, after),
-    );
-  }
-
-  async #read(queue: string, after: Place, offset: number, n: number): Promise<Place[]> {
-    const [values] = await this.#deps.source.send([this.#command(queue, after, offset, n)]);
+/**
+ * Reads the next jobs of a queue if earlier pages have jobs that ended in the same millisecond. It
+ * finds the first of the next jobs by binary search, because any number of jobs may have ended
+ * then.
+ */
+async function afterTies(list: EndedList, queue: string, after: Place): Promise<Place[]> {
+  const { source, set, size } = list;
+  const read = async (offset: number, n: number): Promise<Place[]> => {
+    const [values] = await source.send([commandOf(list, queue, after, offset, n)]);
     return placesOf(queue, values);
+  };
+  let low = 0;
+  let high = Number((await source.send([[queue, 'zcount', set, after.score, after.score]]))[0]);
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const [place] = await read(middle, 1);
+    if (place && !isBeyond(list, place, after)) low = middle + 1;
+    else high = middle;
   }
+  return (await read(low, size)).filter((place) => isBeyond(list, place, after));
+}
 
-  /** Returns the end time after which tasks are read from the window alone. */
-  #wholeAfter(queue: string): number {
-    const group = groupOf(this.#status);
-    if (!this.#deps.rules.keepsEnded || !isEndedGroup(group)) return Number.POSITIVE_INFINITY;
-    return this.#deps.feed.wholeAfter(queue, group);
-  }
+/**
+ * Returns the command that reads `n` jobs of a queue. `offset` counts from the first job that ended
+ * in the millisecond of a position.
+ */
+function commandOf(
+  { rules, feed, group, set, isDescending }: EndedList,
+  queue: string,
+  after: Place | undefined,
+  offset: number,
+  n: number,
+): QueueCommand {
+  const page = ['WITHSCORES', 'LIMIT', offset, n] as const;
+  // Later jobs are read from the window alone.
+  const newest = rules.keepsEnded ? feed.wholeAfter(queue, group) : Number.POSITIVE_INFINITY;
+  const start = after?.score ?? Number.POSITIVE_INFINITY;
+  return isDescending
+    ? [queue, 'zrevrangebyscore', set, bound(Math.min(newest, start)), '-inf', ...page]
+    : [queue, 'zrangebyscore', set, after?.score ?? '-inf', bound(newest), ...page];
+}
 
-  #key(queue: string): string {
-    const { keys } = this.#deps;
-    const status = this.#status;
-    if (status === 'cancelled' || status === 'interrupted') return keys.marked(queue, status);
-    return keys.ofQueue(queue, status === 'success' ? 'completed' : 'failed');
-  }
+/** Whether a job comes after a position in the list. */
+function isBeyond(list: EndedList, place: Place, after: Place | undefined): boolean {
+  return !after || compare(list, after, place) < 0;
+}
 
-  /**
-   * Returns the command that reads `n` jobs of a queue. `offset` counts from the first job that
-   * ended in the millisecond of a position.
-   */
-  #command(queue: string, after: Place | undefined, offset: number, n: number): QueueCommand {
-    const key = this.#key(queue);
-    const page = ['WITHSCORES', 'LIMIT', offset, n] as const;
-    const newest = this.#wholeAfter(queue);
-    const start = after?.score ?? Number.POSITIVE_INFINITY;
-    return this.#isDescending
-      ? [queue, 'zrevrangebyscore', key, bound(Math.min(newest, start)), '-inf', ...page]
-      : [queue, 'zrangebyscore', key, after?.score ?? '-inf', bound(newest), ...page];
-  }
-
-  /** Whether a job comes after a position in the list. */
-  #isBeyond(place: Place, after: Place | undefined): boolean {
-    return !after || this.#compare(after, place) < 0;
-  }
-
-  #compare(a: Place, b: Place): number {
-    const order =
-      a.score - b.score || compareText(a.jobId, b.jobId) || compareText(a.queue, b.queue);
-    return this.#isDescending ? -order : order;
-  }
+function compare({ isDescending }: EndedList, a: Place, b: Place): number {
+  const order = a.score - b.score || compareText(a.jobId, b.jobId) || compareText(a.queue, b.queue);
+  return isDescending ? -order : order;
 }
 
 function bound(score: number): number | string {

@@ -18,27 +18,25 @@ import { jobOfRow } from './stored-jobs.js';
 
 /** The fields of a job that lists show, without `data` and `returnvalue`, which may be large. */
 export const listFields: readonly string[] = [
-  ...[
-    'name',
-    'opts',
-    'timestamp',
-    'delay',
-    'priority',
-    'processedOn',
-    'finishedOn',
-    'atm',
-    'failedReason',
-    'progress',
-    'rjk',
-  ],
-  ...[
-    jobFields.attempts,
-    jobFields.seriesStart,
-    jobFields.interrupts,
-    jobFields.marker,
-    jobFields.error,
-  ],
-  ...[jobFields.cancelling, jobFields.runAt, jobFields.returned],
+  'name',
+  'opts',
+  'timestamp',
+  'delay',
+  'priority',
+  'processedOn',
+  'finishedOn',
+  'atm',
+  'failedReason',
+  'progress',
+  'rjk',
+  jobFields.attempts,
+  jobFields.seriesStart,
+  jobFields.interrupts,
+  jobFields.marker,
+  jobFields.error,
+  jobFields.cancelling,
+  jobFields.runAt,
+  jobFields.returned,
 ];
 /** The position before the first entry of a stream. */
 const none = '0-0';
@@ -119,7 +117,7 @@ export class EngineSource implements JobSource {
     if (now - this.#marked > mark.expires - mark.margin) this.#hasGap = true;
     if (this.#isRefused || now - this.#marked > mark.renewed) void this.#mark(now);
     const answers = await send(this.#redis, [
-      ...commands.map(([, ...command]) => command),
+      ...this.#commandsOf(commands),
       ['xread', 'COUNT', entriesAtOnce, 'STREAMS', this.#keys.changes, before],
     ]);
     const stream = answers.pop() as
@@ -140,34 +138,33 @@ export class EngineSource implements JobSource {
   }
 
   send(commands: readonly QueueCommand[]): Promise<unknown[]> {
-    return send(
-      this.#redis,
-      commands.map(([, ...command]) => command),
-    );
+    return send(this.#redis, this.#commandsOf(commands));
+  }
+
+  #commandsOf(commands: readonly QueueCommand[]): (string | number)[][] {
+    const { ofQueue, marked } = this.#keys;
+    return commands.map(([queue, name, key, ...args]) => [
+      name,
+      typeof key === 'string' ? ofQueue(queue, key) : marked(queue, key.marker),
+      ...args,
+    ]);
   }
 
   async read(jobs: readonly JobNote[]): Promise<Answer<ReadJob[]>> {
-    const { found, ...rest } = await this.ask(this.#readCommands(jobs));
+    const { found, ...rest } = await this.ask(readCommands(jobs));
     return { found: readJobs(jobs, found), ...rest };
   }
 
   async peek(jobs: readonly JobNote[]): Promise<ReadJob[]> {
-    return readJobs(jobs, await this.send(this.#readCommands(jobs)));
+    return readJobs(jobs, await this.send(readCommands(jobs)));
   }
+}
 
-  #readCommands(jobs: readonly JobNote[]): QueueCommand[] {
-    return [
-      ...jobs.map(
-        ({ queue, jobId }): QueueCommand => [
-          queue,
-          'hmget',
-          this.#keys.ofQueue(queue, jobId),
-          ...listFields,
-        ],
-      ),
-      ...delayCommands(this.#keys, jobs),
-    ];
-  }
+function readCommands(jobs: readonly JobNote[]): QueueCommand[] {
+  return [
+    ...jobs.map(({ queue, jobId }): QueueCommand => [queue, 'hmget', jobId, ...listFields]),
+    ...delayCommands(jobs),
+  ];
 }
 
 function readJobs(jobs: readonly JobNote[], answers: readonly unknown[]): ReadJob[] {

@@ -1,5 +1,5 @@
 import { type EndedGroup, endedGroups } from './groups.js';
-import { type KeyNames, type QueueCommand, scored, waitingSets } from './source.js';
+import { inParts, type QueueCommand, scored, waitingSets } from './source.js';
 
 /** Maximum number of running jobs that are read per queue. */
 export const maxRunning = 10_000;
@@ -22,28 +22,25 @@ interface EndedFacts {
 }
 
 /** Returns the commands that read the facts of queues, the same number for each queue. */
-export function factCommands(keys: KeyNames, queues: readonly string[]): QueueCommand[] {
-  return queues.flatMap((queue): QueueCommand[] => {
-    const key = (type: string): string => keys.ofQueue(queue, type);
-    return [
-      [queue, 'lrange', key('active'), 0, maxRunning - 1],
-      ...waitingSets.map(
-        ({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', key(type)],
-      ),
-      ...endedGroups.flatMap((type): QueueCommand[] => [
-        [queue, 'zcard', key(type)],
-        [queue, 'zrevrange', key(type), 0, 0, 'WITHSCORES'],
-        [queue, 'zrange', key(type), 0, 0, 'WITHSCORES'],
-      ]),
-    ];
-  });
+export function factCommands(queues: readonly string[]): QueueCommand[] {
+  return queues.flatMap((queue): QueueCommand[] => [
+    [queue, 'lrange', 'active', 0, maxRunning - 1],
+    ...waitingSets.map(
+      ({ type, isList }): QueueCommand => [queue, isList ? 'llen' : 'zcard', type],
+    ),
+    ...endedGroups.flatMap((group): QueueCommand[] => [
+      [queue, 'zcard', group],
+      [queue, 'zrevrange', group, 0, 0, 'WITHSCORES'],
+      [queue, 'zrange', group, 0, 0, 'WITHSCORES'],
+    ]),
+  ]);
 }
 
 /** Returns the facts of queues from the answers to {@link factCommands}. */
 export function factsOf(queues: readonly string[], answers: readonly unknown[]): QueueFacts[] {
-  const width = answers.length / queues.length;
+  const parts = inParts(answers, queues.length);
   return queues.map((queue, n) => {
-    const [active, ...rest] = answers.slice(n * width, (n + 1) * width);
+    const [active, ...rest] = parts[n] ?? [];
     const counts = rest.splice(0, waitingSets.length).map(Number);
     return {
       queue,

@@ -1,9 +1,16 @@
 import { setImmediate } from 'node:timers/promises';
 import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { Backfill } from './backfill.js';
-import { type EndedGroup, endedGroups, type Group, groupOf, isEndedGroup } from './groups.js';
+import { type EndedGroup, endedGroups, type Group } from './groups.js';
 import { factCommands, factsOf, type QueueFacts } from './queue-facts.js';
-import { type Answer, type JobNote, type QueueCommand, scored, waitingSets } from './source.js';
+import {
+  type Answer,
+  type JobNote,
+  type QueueCommand,
+  rangeCommand,
+  scored,
+  waitingSets,
+} from './source.js';
 import type { ModelDeps } from './window-feed.js';
 
 interface ReconcilerDeps extends ModelDeps {
@@ -41,11 +48,11 @@ export class Reconciler {
 
   /** Runs one comparison. Call it only in a turn of the feed, after the feed has caught up. */
   async run(): Promise<void> {
-    const { feed, catalog, source, rules, keys } = this.#deps;
+    const { feed, catalog, source, rules } = this.#deps;
     const queues = catalog.all().map(({ queue }) => queue);
     const isStale = feed.isStale || (await source.hasMissed());
     if (isStale) await source.start();
-    const { found, notes } = await this.#ask(factCommands(keys, queues));
+    const { found, notes } = await this.#ask(factCommands(queues));
     // If there are notes that were not applied, the counts and the window are from different
     // moments.
     const isQuiet = notes.length === 0 && !feed.hasNoted;
@@ -82,28 +89,24 @@ export class Reconciler {
   }
 
   #compareRunning({ queue, active }: QueueFacts): void {
-    const states = this.#statesOf(queue, active);
-    const begun = active
-      .filter((jobId) => states(jobId) !== 'running')
-      .map((jobId): JobNote => ({ queue, jobId, state: 'active' }));
-    this.#noteLost([...begun, ...this.#absent(queue, 'running', new Set(active))]);
+    const jobs = active.map((jobId): JobNote => ({ queue, jobId, state: 'active' }));
+    this.#noteLost([...this.#notIn(['running'], jobs), ...this.#absent(queue, 'running', jobs)]);
   }
 
   /** Returns the tasks that the window has in a group, and BullMQ's sets of that group do not. */
-  #absent(queue: string, group: 'pending' | 'running', present: ReadonlySet<string>): JobNote[] {
-    return this.#deps.window
-      .jobIdsOf(queue, group)
-      .filter((jobId) => !present.has(jobId))
-      .map((jobId) => ({ queue, jobId, state: 'unknown' }));
+  #absent(queue: string, group: 'pending' | 'running', jobs: readonly JobRef[]): JobNote[] {
+    const present = new Set(jobs.map(({ jobId }) => jobId));
+    const inWindow = this.#deps.window.jobIdsOf(queue, group);
+    return unknown(
+      queue,
+      inWindow.filter((jobId) => !present.has(jobId)),
+    );
   }
 
-  #statesOf(queue: string, jobIds: readonly string[]): (jobId: string) => Group | undefined {
-    const { window, ids } = this.#deps;
-    const states = window.states(jobIds.flatMap((jobId) => ids.of(queue, jobId) ?? []));
-    return (jobId) => {
-      const status = states.get(ids.of(queue, jobId) ?? '');
-      return status && groupOf(status);
-    };
+  /** Returns the jobs that the window does not have in one of some groups. */
+  #notIn<T extends JobRef>(groups: readonly Group[], jobs: readonly T[]): T[] {
+    const found = this.#deps.window.groupsOf(jobs);
+    return jobs.filter((_, n) => !groups.some((group) => group === found[n]));
   }
 
   /** Whether the counts of a queue differ from those of the groups that the window has in full. */
@@ -124,32 +127,26 @@ export class Reconciler {
    * from those of the window, because its jobs move while they are counted.
    */
   async #isApartBySample({ queue, counts, waiting }: QueueFacts): Promise<boolean> {
-    const { window, feed, keys } = this.#deps;
+    const { window, feed } = this.#deps;
     if (!feed.isWhole(queue, 'pending') || window.size('pending', queue) === waiting) return false;
     const { jobIds: known, moveOn } = this.#sample(queue, 'pending', most.sample);
-    const sets = waitingSets.map(({ type, isList }, n): QueueCommand => {
+    const sets = waitingSets.map((set, n) => {
       const start = Math.floor(Math.random() * Math.max(1, (counts[n] ?? 0) - most.sample));
-      return [
-        queue,
-        isList ? 'lrange' : 'zrange',
-        keys.ofQueue(queue, type),
-        start,
-        start + most.sample - 1,
-      ];
+      return rangeCommand(queue, set, start, most.sample);
     });
     const { found } = await this.#ask([
-      ...known.map((jobId): QueueCommand => [queue, 'exists', keys.ofQueue(queue, jobId)]),
+      ...known.map((jobId): QueueCommand => [queue, 'exists', jobId]),
       ...sets,
     ]);
     const gone = known.filter((_, n) => found[n] !== 1);
     const present = waitingJobs(queue, found.slice(known.length));
-    const states = this.#statesOf(queue, jobIdsOf(present));
+    const groups = window.groupsOf(present);
     // If one job is gone, its neighbours may be gone too, so the next sample begins at the same
     // place.
     if (gone.length === 0) moveOn();
     return this.#noteLost([
-      ...gone.map((jobId): JobNote => ({ queue, jobId, state: 'unknown' })),
-      ...present.filter(({ jobId }) => states(jobId) === undefined),
+      ...unknown(queue, gone),
+      ...present.filter((_, n) => groups[n] === undefined),
     ]);
   }
 
@@ -182,11 +179,10 @@ export class Reconciler {
 
   /** Whether the last job that ended in a queue is not an ended task in the window. */
   #lacksNewest({ queue, completed, failed }: QueueFacts): boolean {
-    const newest = [completed.newest, failed.newest].filter((jobId) => jobId !== undefined);
-    const states = this.#statesOf(queue, newest);
-    return newest.some(
-      (jobId) => !isEndedGroup(states(jobId)) && !this.#deps.feed.isNoted({ queue, jobId }),
-    );
+    const newest = [completed.newest, failed.newest]
+      .filter((jobId) => jobId !== undefined)
+      .map((jobId) => ({ queue, jobId }));
+    return this.#notIn(endedGroups, newest).some((job) => !this.#deps.feed.isNoted(job));
   }
 
   #mayCompare(queue: string): boolean {
@@ -211,48 +207,30 @@ export class Reconciler {
   }
 
   async #compareWaiting(queue: string): Promise<boolean> {
-    const { keys, limits } = this.#deps;
-    const commands = waitingSets.map(
-      ({ type, isList }): QueueCommand => [
-        queue,
-        isList ? 'lrange' : 'zrange',
-        keys.ofQueue(queue, type),
-        0,
-        limits.pending - 1,
-      ],
+    const { pending } = this.#deps.limits;
+    const { found } = await this.#ask(
+      waitingSets.map((set) => rangeCommand(queue, set, 0, pending)),
     );
-    const { found } = await this.#ask(commands);
     const jobs = waitingJobs(queue, found);
-    const jobIds = jobIdsOf(jobs);
-    const states = this.#statesOf(queue, jobIds);
-    const missing = jobs.filter(({ jobId }) => states(jobId) !== 'pending');
-    return this.#noteLost([...missing, ...this.#absent(queue, 'pending', new Set(jobIds))]);
+    return this.#noteLost([
+      ...this.#notIn(['pending'], jobs),
+      ...this.#absent(queue, 'pending', jobs),
+    ]);
   }
 
   async #compareEnded(queue: string): Promise<boolean> {
-    const { keys, feed } = this.#deps;
-    const commands = endedGroups.map(
-      (set): QueueCommand => [
-        queue,
-        'zrevrange',
-        keys.ofQueue(queue, set),
-        0,
-        most.ended - 1,
-        'WITHSCORES',
-      ],
+    const { found } = await this.#ask(
+      endedGroups.map((set) => [queue, 'zrevrange', set, 0, most.ended - 1, 'WITHSCORES']),
     );
-    const { found } = await this.#ask(commands);
     const missing = endedGroups.flatMap((state, n) => {
       // The window does not hold jobs that ended earlier.
-      const oldest = feed.wholeAfter(queue, state);
-      const jobIds = scored(found[n]).flatMap(([jobId, score]) => (score > oldest ? [jobId] : []));
-      const states = this.#statesOf(queue, jobIds);
-      // The newest end comes first here. The list is reversed below, so that the oldest end is
-      // noted first.
-      return jobIds
-        .filter((jobId) => states(jobId) !== state)
-        .map((jobId): JobNote => ({ queue, jobId, state }));
+      const oldest = this.#deps.feed.wholeAfter(queue, state);
+      const jobs = scored(found[n])
+        .filter(([, score]) => score > oldest)
+        .map(([jobId]): JobNote => ({ queue, jobId, state }));
+      return this.#notIn([state], jobs);
     });
+    // The newest end comes first in each set, and the oldest end is noted first.
     return this.#noteLost(missing.reverse());
   }
 
@@ -283,18 +261,12 @@ export class Reconciler {
    * program must have deleted some.
    */
   async #checkEnded({ queue, ...facts }: QueueFacts): Promise<void> {
-    const { window, keys } = this.#deps;
     for (const group of endedGroups) {
-      if (window.size(group, queue) <= facts[group].n) continue;
+      if (this.#deps.window.size(group, queue) <= facts[group].n) continue;
       const { jobIds, moveOn } = this.#sample(queue, group, most.step);
-      const { found } = await this.#ask(
-        jobIds.map((jobId): QueueCommand => [queue, 'zscore', keys.ofQueue(queue, group), jobId]),
-      );
-      this.#noteLost(
-        jobIds
-          .filter((_, n) => found[n] === null)
-          .map((jobId) => ({ queue, jobId, state: 'unknown' })),
-      );
+      const { found } = await this.#ask(jobIds.map((jobId) => [queue, 'zscore', group, jobId]));
+      const gone = jobIds.filter((_, n) => found[n] === null);
+      this.#noteLost(unknown(queue, gone));
       moveOn();
     }
   }
@@ -307,6 +279,7 @@ function waitingJobs(queue: string, answers: readonly unknown[]): JobNote[] {
   );
 }
 
-function jobIdsOf(jobs: readonly JobRef[]): string[] {
-  return jobs.map(({ jobId }) => jobId);
+/** Returns notes of jobs whose state must be read from BullMQ's sets. */
+function unknown(queue: string, jobIds: readonly string[]): JobNote[] {
+  return jobIds.map((jobId) => ({ queue, jobId, state: 'unknown' }));
 }

@@ -1,23 +1,13 @@
 import type { TaskQuery } from '../../../tasks/engine-queries.js';
 import type { TaskSummary } from '../../../tasks/types.js';
-import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
+import { keyOf, partsOf } from '../jobs/job-ids.js';
 import type { ModelDeps } from './window-feed.js';
-
-type Places = Pick<ModelDeps, 'catalog' | 'rules'>;
-
-/** Returns the jobs that a task id may belong to. Only an id of this package names no queue. */
-export function placesOf({ catalog, rules }: Places, id: string): JobRef[] {
-  if (rules.hasOwnIds && isOwnId(id))
-    return catalog.all().map(({ queue }) => ({ queue, jobId: id }));
-  const job = partsOf(id);
-  return catalog.get(job.queue) ? [job] : [];
-}
 
 /**
  * Returns the task ids that a search text may be. On attached queues, the text may be an id of
  * BullMQ, which names no queue. On `bullmqEngine`, the same text may be a word of other tasks.
  */
-export function idsOfText({ catalog, rules }: Places, text: string): string[] {
+export function idsOfText({ catalog, rules }: ModelDeps, text: string): string[] {
   if (rules.hasOwnIds) return [text];
   return [text, ...catalog.all().map(({ queue }) => keyOf(queue, text))];
 }

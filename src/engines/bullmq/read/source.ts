@@ -2,18 +2,21 @@ import type { NotedState } from '../jobs/change-notes.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
-import type { EngineKeys } from '../keys.js';
-import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
+import type { Marker } from '../keys.js';
+import type { QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
-
-/** Builds the names of BullMQ's keys. */
-export type KeyNames = Pick<EngineKeys, 'ofQueue' | 'marked'>;
 
 /** The queues that are shown. */
 export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'refresh'>;
 
-/** A command of Redis about one queue: the queue, the name of the command, and its arguments. */
-export type QueueCommand = [queue: string, name: string, ...args: (string | number)[]];
+/** A key of a queue: BullMQ's name of a set, the id of a job, or the jobs with a marker. */
+export type QueueKey = string | { marker: Marker };
+
+/** A command of Redis about one key of a queue. */
+export type QueueCommand = [
+  ...[queue: string, name: string, key: QueueKey],
+  ...args: (string | number)[],
+];
 
 /**
  * What a note says about a job: its state, that it was removed or changed, or nothing (`unknown`).
@@ -83,38 +86,50 @@ export function scored(answer: unknown): [member: string, score: number][] {
   return values.flatMap((value, n) => (n % 2 === 0 ? [[value, Number(values[n + 1])]] : []));
 }
 
-/** Finds the states of jobs in BullMQ's sets. A job that no longer exists has none. */
-export async function findStates(
-  { source, keys }: { source: JobSource; keys: KeyNames },
-  jobs: readonly JobRef[],
-): Promise<(JobState | undefined)[]> {
-  const key = ({ queue }: JobRef, type: string): string => keys.ofQueue(queue, type);
+/** Finds the states of jobs in BullMQ's sets. A job that no longer exists is `removed`. */
+export async function findStates(source: JobSource, jobs: readonly JobRef[]): Promise<JobNote[]> {
   const answers = await source.send(
-    jobs.flatMap((job): QueueCommand[] => [
-      ...sets.map((set): QueueCommand => [job.queue, 'zscore', key(job, set), job.jobId]),
+    jobs.flatMap(({ queue, jobId }): QueueCommand[] => [
+      ...sets.map((set): QueueCommand => [queue, 'zscore', set, jobId]),
       // The list of running jobs is short enough to be searched.
-      [job.queue, 'lpos', key(job, 'active'), job.jobId],
-      [job.queue, 'exists', key(job, job.jobId)],
+      [queue, 'lpos', 'active', jobId],
+      [queue, 'exists', jobId],
     ]),
   );
-  const width = sets.length + 2;
-  return jobs.map((_, n) => {
-    const found = answers.slice(n * width, (n + 1) * width);
-    const set = sets.find((_, m) => found[m] !== null);
-    if (set) return set;
-    if (found[sets.length] !== null) return 'active';
-    return found[sets.length + 1] === 1 ? 'waiting' : undefined;
-  });
+  const parts = inParts(answers, jobs.length);
+  return jobs.map((job, n) => ({ ...job, state: stateOf(parts[n] ?? []) }));
+}
+
+function stateOf(found: readonly unknown[]): KnownState {
+  const set = sets.find((_, n) => found[n] !== null);
+  if (set) return set;
+  const [position, exists] = found.slice(sets.length);
+  if (position !== null) return 'active';
+  return exists === 1 ? 'waiting' : 'removed';
+}
+
+/** Splits answers into parts of the same length, one for each item that was asked about. */
+export function inParts<T>(answers: readonly T[], parts: number): T[][] {
+  const size = answers.length / parts;
+  return Array.from({ length: parts }, (_, n) => answers.slice(n * size, (n + 1) * size));
+}
+
+/** Returns the command that reads some jobs of a set or list, `n` of them from an index on. */
+export function rangeCommand(
+  queue: string,
+  { type, isList }: { type: string; isList: boolean },
+  start: number,
+  n: number,
+): QueueCommand {
+  return [queue, isList ? 'lrange' : 'zrange', type, start, start + n - 1];
 }
 
 /** A score of the delayed set is the time multiplied by this number, plus a counter. */
 const delayedUnit = 4096;
 
 /** Returns the commands that ask when the delays of jobs end. */
-export function delayCommands(keys: KeyNames, jobs: readonly JobNote[]): QueueCommand[] {
-  return jobs
-    .filter(isDelayed)
-    .map(({ queue, jobId }) => [queue, 'zscore', keys.ofQueue(queue, 'delayed'), jobId]);
+export function delayCommands(jobs: readonly JobNote[]): QueueCommand[] {
+  return jobs.filter(isDelayed).map(({ queue, jobId }) => [queue, 'zscore', 'delayed', jobId]);
 }
 
 /** Returns when the delays of jobs end, from the answers to {@link delayCommands}. */
@@ -141,9 +156,4 @@ export function isAfter(id: string, other: string): boolean {
     text.split('-').map(Number),
   ) as [number[], number[]];
   return a > b || (a === b && n > m);
-}
-
-/** Returns the queue as it is shown. An unknown queue is shown under BullMQ's name. */
-export function entryOf(queues: KnownQueues, queue: string): CatalogEntry {
-  return queues.get(queue) ?? { queue, label: queue };
 }

@@ -81,11 +81,6 @@ export interface LocatedJob extends CatalogEntry {
   readonly jobId: string;
 }
 
-/** Finds the job with an id. */
-export async function findJob(places: StoredQueues, id: string): Promise<LocatedJob | undefined> {
-  return (await findJobs(places, [id])).get(id);
-}
-
 /**
  * Finds the jobs with some ids, in one round trip, or in two if a job may be in a queue that is new
  * to this process. The id of a task is unique across all queues of an engine. A job of another
@@ -120,9 +115,15 @@ export async function findJobs(
   return found;
 }
 
-/** Returns the queues in which the job with an id may be. */
-function placesOf(catalog: QueueCatalog, id: string): LocatedJob[] {
-  if (isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
+/**
+ * Returns the queues in which the job with an id may be. Only an id of this package names no queue.
+ */
+export function placesOf(
+  catalog: Pick<QueueCatalog, 'all' | 'get'>,
+  id: string,
+  hasOwnIds = true,
+): LocatedJob[] {
+  if (hasOwnIds && isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
   const { queue, jobId } = partsOf(id);
   const entry = catalog.get(queue);
   return entry ? [{ ...entry, jobId }] : [];

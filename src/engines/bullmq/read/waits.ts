@@ -1,7 +1,7 @@
 import type { JobRef } from '../jobs/job-ids.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
-import type { QueueCommand } from './source.js';
+import { scored } from './source.js';
 import type { ModelDeps } from './window-feed.js';
 
 /** Maximum number of priorities that are read per queue. */
@@ -20,44 +20,29 @@ interface First extends JobRef {
  */
 export async function readWaits({
   source,
-  keys,
   catalog,
-}: Pick<ModelDeps, 'source' | 'keys' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
+}: Pick<ModelDeps, 'source' | 'catalog'>): Promise<{ queue: string; since: string }[]> {
   await catalog.refresh();
   const entries = catalog.all();
-  const oldestIds = await source.send(
-    entries.map(({ queue }): QueueCommand => [queue, 'lindex', keys.ofQueue(queue, 'wait'), -1]),
-  );
+  const oldestIds = await source.send(entries.map(({ queue }) => [queue, 'lindex', 'wait', -1]));
   const first = entries.flatMap(({ queue, label }, n): First[] => {
     const jobId = oldestIds[n];
     return typeof jobId === 'string' ? [{ queue, label, jobId }] : [];
   });
-  let left = entries.map((entry) => ({ entry, from: '-inf' }));
+  let left = entries.map(({ queue, label }) => ({ queue, label, from: 0 }));
   for (let n = 0; n < maxPriorities && left.length > 0; n++) {
     const found = await source.send(
-      left.map(
-        ({ entry: { queue }, from }): QueueCommand => [
-          ...([
-            queue,
-            'zrangebyscore',
-            keys.ofQueue(queue, 'prioritized'),
-            from,
-            '+inf',
-            'WITHSCORES',
-            'LIMIT',
-            0,
-            1,
-          ] as const),
-        ],
-      ),
+      left.map(({ queue, from }) => [
+        ...([queue, 'zrangebyscore', 'prioritized', from, '+inf'] as const),
+        ...['WITHSCORES', 'LIMIT', 0, 1],
+      ]),
     );
-    left = left.flatMap(({ entry }, m) => {
-      const [jobId, score] = found[m] as string[];
-      if (jobId === undefined) return [];
-      first.push({ queue: entry.queue, label: entry.label, jobId });
-      return [
-        { entry, from: String((Math.floor(Number(score) / priorityUnit) + 1) * priorityUnit) },
-      ];
+    left = left.flatMap(({ queue, label }, m) => {
+      const [next] = scored(found[m]);
+      if (!next) return [];
+      const [jobId, score] = next;
+      first.push({ queue, label, jobId });
+      return [{ queue, label, from: (Math.floor(score / priorityUnit) + 1) * priorityUnit }];
     });
   }
   const jobs = await source.peek(

@@ -1,15 +1,8 @@
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { isJobState, type JobState } from '../jobs/job-view.js';
-import { type Group, groupOf } from './groups.js';
+import { type EndedGroup, type Group, groupOf } from './groups.js';
 import { addHint, hintSince } from './job-hint.js';
-import {
-  findStates,
-  type JobNote,
-  type JobSource,
-  type KeyNames,
-  type KnownState,
-  type ReadJob,
-} from './source.js';
+import { findStates, type JobNote, type JobSource, type ReadJob } from './source.js';
 import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
@@ -17,7 +10,6 @@ import { type Naming, taskOf } from './window-task.js';
 /** What a {@link WindowFeed} uses. */
 interface FeedDeps extends Naming {
   source: JobSource;
-  keys: KeyNames;
   limits: WindowLimits;
   window: Window;
 }
@@ -140,10 +132,7 @@ export class WindowFeed {
   async #applySome(keys: readonly string[], isLast: boolean): Promise<void> {
     const noted = keys.flatMap((key) => this.#noted.get(key) ?? []);
     await this.#knowQueues(noted);
-    const states = await this.#statesOf(noted);
-    const { found, notes } = await this.#deps.source.read(
-      noted.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })),
-    );
+    const { found, notes } = await this.#deps.source.read(await this.#withStates(noted));
     this.note(notes);
     const certain = noted.flatMap((job, n) => {
       const read = found[n];
@@ -175,27 +164,21 @@ export class WindowFeed {
     if (jobs.some(({ queue }) => !catalog.get(queue))) await catalog.refresh();
   }
 
-  /**
-   * Returns the states of jobs according to their notes, the window or BullMQ's sets; `removed` for
-   * a job that is in no set.
-   */
-  async #statesOf(jobs: readonly Noted[]): Promise<KnownState[]> {
-    const { window, ids } = this.#deps;
-    const changed = jobs.filter(({ state }) => state === 'changed');
-    const rows = window.states(changed.flatMap(({ queue, jobId }) => ids.of(queue, jobId) ?? []));
-    const states = jobs.map(({ queue, jobId, state }): KnownState | undefined => {
-      if (state === 'unknown') return undefined;
-      if (state !== 'changed') return state;
-      const id = ids.of(queue, jobId);
-      const status = id === undefined ? undefined : rows.get(id);
-      return (
-        status &&
-        ((ids.stateOf(queue, jobId) as JobState | undefined) ?? stateOfGroup[groupOf(status)])
-      );
+  /** Returns jobs with their states according to their notes, the window or BullMQ's sets. */
+  async #withStates(jobs: readonly Noted[]): Promise<JobNote[]> {
+    const { source, window, ids } = this.#deps;
+    const groups = window.groupsOf(jobs.filter(({ state }) => state === 'changed'));
+    const noted = jobs.map((job): JobNote => {
+      if (job.state !== 'changed') return job;
+      const group = groups.shift();
+      const state = group && (ids.stateOf(job.queue, job.jobId) ?? stateOfGroup[group]);
+      return { ...job, state: (state as JobState | undefined) ?? 'unknown' };
     });
-    const unknown = jobs.filter((_, n) => states[n] === undefined);
-    const found = await findStates(this.#deps, unknown);
-    return states.map((state) => state ?? found.shift() ?? 'removed');
+    const found = await findStates(
+      source,
+      noted.filter(({ state }) => state === 'unknown'),
+    );
+    return noted.map((job) => (job.state === 'unknown' ? (found.shift() ?? job) : job));
   }
 
   /** Writes a job to the window as it was read. */
@@ -225,9 +208,9 @@ export class WindowFeed {
    * skipped, because `apply` reads it. Call it only in a turn.
    */
   async fill(jobs: readonly (JobRef & { state: JobState })[]): Promise<void> {
-    const { source, window, ids } = this.#deps;
-    const known = window.states(jobs.flatMap(({ queue, jobId }) => ids.of(queue, jobId) ?? []));
-    const missing = jobs.filter(({ queue, jobId }) => !known.has(ids.of(queue, jobId) ?? ''));
+    const { source, window } = this.#deps;
+    const known = window.groupsOf(jobs);
+    const missing = jobs.filter((_, n) => known[n] === undefined);
     for (let from = 0; from < missing.length; from += stepSize) {
       const { found, notes } = await source.read(missing.slice(from, from + stepSize));
       this.note(notes);
@@ -249,7 +232,7 @@ export class WindowFeed {
    */
   #leaveOut(): void {
     const { window, limits } = this.#deps;
-    const leave = (group: Group, n: number): void => {
+    const leave = (group: 'pending' | EndedGroup, n: number): void => {
       if (n <= 0) return;
       window.write(() => {
         for (const [queue, endedAt] of window.leaveOut(group, n))

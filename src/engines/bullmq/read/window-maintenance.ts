@@ -31,53 +31,36 @@ export class WindowMaintenance {
 
   /** Adds some failures to the word index. Returns whether there were any. */
   makeSearchable(): boolean {
-    if (!this.#deps.reader.hasUnsearchable()) return false;
-    this.#deps.write(
-      () =>
-        void makeSearchable(
-          this.#deps.transaction,
-          { kind: 'makeSearchable', limit: steps.search },
-          Date.now(),
-        ),
-    );
+    const { reader, transaction, write } = this.#deps;
+    if (!reader.hasUnsearchable()) return false;
+    const step = { kind: 'makeSearchable', limit: steps.search } as const;
+    write(() => makeSearchable(transaction, step, Date.now()));
     return true;
   }
 
   /** Drops some deletions that are too old to be reported to watchers, and some old statistics. */
   dropExpired(): void {
+    const { reader, transaction, write } = this.#deps;
     const at = Date.now();
-    if (this.#deps.reader.hasExpired(at))
-      this.#deps.write(
-        () =>
-          void dropExpired(this.#deps.transaction, {
-            kind: 'dropExpired',
-            limit: steps.expired,
-            at,
-          }),
+    if (reader.hasExpired(at))
+      write(() => dropExpired(transaction, { kind: 'dropExpired', limit: steps.expired, at }));
+    const minutesBefore = startOf('hour', at - kept.minutes);
+    const hoursBefore = startOf('day', at - kept.hours);
+    const limit = steps.statistics;
+    if (reader.hasOldStatistics(minutesBefore, hoursBefore))
+      write(() =>
+        dropStatistics(transaction, { kind: 'dropStatistics', minutesBefore, hoursBefore, limit }),
       );
-    const before = {
-      minutesBefore: startOf('hour', at - kept.minutes),
-      hoursBefore: startOf('day', at - kept.hours),
-    };
-    if (this.#deps.reader.hasOldStatistics(before.minutesBefore, before.hoursBefore))
-      this.#deps.write(
-        () =>
-          void dropStatistics(this.#deps.transaction, {
-            kind: 'dropStatistics',
-            ...before,
-            limit: steps.statistics,
-          }),
-      );
-    if (at < this.#nextPartitions || !this.#deps.reader.hasDroppedHours()) return;
+    if (at < this.#nextPartitions || !reader.hasDroppedHours()) return;
     this.#nextPartitions = at + kept.partitions;
     for (let after: number | null = 0; after !== null; ) {
-      const from: number = after;
-      this.#deps.write(() => {
-        after = dropPartitions(this.#deps.transaction, {
-          kind: 'dropPartitions',
-          after: from,
-          limit: steps.partitions,
-        });
+      const step = {
+        kind: 'dropPartitions',
+        after: after as number,
+        limit: steps.partitions,
+      } as const;
+      write(() => {
+        after = dropPartitions(transaction, step);
       });
     }
   }

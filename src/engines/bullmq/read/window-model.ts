@@ -18,8 +18,9 @@ import { isOfSets } from './counts.js';
 import { endedPage, isEndedList, windowPosition } from './ended-pages.js';
 import { groupOf } from './groups.js';
 import { Reconciler } from './reconciler.js';
-import { idsOfText, matches, placesOf } from './search.js';
+import { idsOfText, matches } from './search.js';
 import { findStates } from './source.js';
+import { placesOf } from './stored-jobs.js';
 import { readWaits } from './waits.js';
 import { Window } from './window.js';
 import { type ModelDeps, WindowFeed } from './window-feed.js';
@@ -261,14 +262,13 @@ export class WindowModel {
   /** Returns the tasks with some ids, in the window or beyond it. Unknown ids are left out. */
   async summaries(ids: readonly string[]): Promise<readonly TaskSummary[]> {
     await this.#upToDate();
-    const { source } = this.#deps;
+    const { source, catalog, rules } = this.#deps;
     const known = this.#window.summaries(ids.flatMap((id) => this.#window.ids.rowOf(id) ?? []));
     const isKnown = new Set(known.map(({ id }) => id));
-    const jobs = ids.filter((id) => !isKnown.has(id)).flatMap((id) => placesOf(this.#deps, id));
-    const states = await findStates(this.#deps, jobs);
-    const read = await source.peek(
-      jobs.map((job, n) => ({ ...job, state: states[n] ?? 'removed' })),
-    );
+    const jobs = ids
+      .filter((id) => !isKnown.has(id))
+      .flatMap((id) => placesOf(catalog, id, rules.hasOwnIds));
+    const read = await source.peek(await findStates(source, jobs));
     return [...known, ...read.flatMap((job) => shownJob(job, this.#deps) ?? [])];
   }
 

@@ -1,9 +1,10 @@
 import { timeOfTaskId } from '../../../tasks/task-id.js';
 import type { TaskSummary } from '../../../tasks/types.js';
+import type { JobRef } from '../jobs/job-ids.js';
 import { isJobState, type JobState, shownJobOf, statusOf, toSummary } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { RowIds } from './row-ids.js';
-import { entryOf, type JobNote, type KnownQueues, type ReadJob } from './source.js';
+import type { JobNote, KnownQueues, ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
 
 /** What is needed to show a job as a task. */
@@ -28,8 +29,8 @@ export interface JobRules {
    * the ends of jobs too, because nothing in Redis counts them.
    */
   readonly keepsEnded: boolean;
-  /** Converts a job to a row of the window. */
-  taskOf(read: PresentJob, naming: Naming): WindowTask;
+  /** Converts a job to a row of the window. `label`: its queue as users know it. */
+  shown(read: PresentJob, label: string): Omit<WindowTask, 'id' | keyof JobRef>;
   /**
    * Builds the row of a job that was removed before it could be read, from its last note. Returns
    * `same` if the row stays as it is. Without this method, the row is dropped.
@@ -41,18 +42,15 @@ export interface JobRules {
 export const engineJobs: JobRules = {
   hasOwnIds: true,
   keepsEnded: false,
-  taskOf({ queue, jobId, job, state, dueAt }, { catalog, ids }) {
-    const { label } = entryOf(catalog, queue);
-    return {
-      ...{ id: ids.make(queue, jobId, job.json.timestamp), queue, jobId },
-      ...shownJobOf(job, label, statusOf(job, state), dueAt),
-    };
-  },
+  shown: ({ job, state, dueAt }, label) => shownJobOf(job, label, statusOf(job, state), dueAt),
 };
 
 /** Converts a job to a row of the window. Returns undefined if the job no longer exists. */
-export function taskOf(read: ReadJob, naming: Naming): WindowTask | undefined {
-  return isPresent(read) ? naming.rules.taskOf(read, naming) : undefined;
+export function taskOf(read: ReadJob, { catalog, ids, rules }: Naming): WindowTask | undefined {
+  if (!isPresent(read)) return undefined;
+  const { queue, jobId, job } = read;
+  const id = ids.make(queue, jobId, job.json.timestamp);
+  return { id, queue, jobId, ...rules.shown(read, catalog.get(queue)?.label ?? queue) };
 }
 
 function isPresent(read: ReadJob): read is PresentJob {

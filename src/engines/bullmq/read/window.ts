@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { Notifier } from '../../../notifier.js';
 import type { Changes } from '../../../tasks/engine.js';
 import type { Aggregates, TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
-import type { TaskDetail, TaskStatus, TaskSummary } from '../../../tasks/types.js';
+import type { TaskDetail, TaskSummary } from '../../../tasks/types.js';
 import type { Live } from '../../metrics.js';
 import { aggregate } from '../../tables/read/aggregates.js';
 import { readLive } from '../../tables/read/metrics.js';
@@ -16,7 +16,8 @@ import { Failures } from '../../tables/write/failures.js';
 import { Inserter } from '../../tables/write/insert.js';
 import { Rollups } from '../../tables/write/rollup.js';
 import { statusOf, type Transaction } from '../../tables/write/transaction.js';
-import { codes, type EndedGroup, type Group, groupOf, isEndedGroup } from './groups.js';
+import type { JobRef } from '../jobs/job-ids.js';
+import { codes, type EndedGroup, type Group, groupOf } from './groups.js';
 import { RowIds } from './row-ids.js';
 import { WindowEnds } from './window-ends.js';
 import { WindowMaintenance } from './window-maintenance.js';
@@ -185,12 +186,14 @@ export class Window {
    * exist, so watchers are not notified. Returns their queues, and for each when its last dropped
    * task ended.
    */
-  leaveOut(group: Group, n: number): Map<string, number> {
-    const order = isEndedGroup(group) ? 'ended_at, id' : 'id';
+  leaveOut(group: 'pending' | EndedGroup, n: number): Map<string, number> {
+    // The condition makes SQLite use the index of the group.
+    const [condition, order] =
+      group === 'pending' ? [isNotRunning, 'id'] : [hasEnded, 'ended_at, id'];
     const rows = codes[group]
       .flatMap((code) =>
         this.#database.all<KnownRow>(
-          `${known} WHERE status = ? AND ${indexed(group)} ORDER BY ${order} LIMIT ?`,
+          `${known} WHERE status = ? AND ${condition} ORDER BY ${order} LIMIT ?`,
           code,
           n,
         ),
@@ -219,13 +222,15 @@ export class Window {
     return sum;
   }
 
-  /** Returns the states of some tasks. Tasks that are not in the window are left out. */
-  states(ids: readonly string[]): Map<string, TaskStatus> {
+  /** Returns the group of each job, or `undefined` for a job that is not in the window. */
+  groupsOf(jobs: readonly JobRef[]): (Group | undefined)[] {
+    const ids = jobs.map(({ queue, jobId }) => this.ids.of(queue, jobId) ?? '');
     const rows = this.#database.all<{ id: Uint8Array; status: number }>(
       "SELECT id, status FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))",
       JSON.stringify(ids),
     );
-    return new Map(rows.map((row) => [idOf(row.id), statusOf(row)]));
+    const groups = new Map(rows.map((row) => [idOf(row.id), groupOf(statusOf(row))]));
+    return ids.map((id) => groups.get(id));
   }
 
   /** Returns the ids of the waiting or of the running jobs of a queue. */
@@ -278,12 +283,8 @@ export class Window {
     kind: K,
     query: Aggregates[K]['query'],
   ): Aggregates[K]['answer'] {
-    const deps = {
-      database: this.#database,
-      reader: this.#reader,
-      now: Date.now(),
-      lastSign: () => 0,
-    };
+    const [database, reader] = [this.#database, this.#reader];
+    const deps = { database, reader, now: Date.now(), lastSign: () => 0 };
     const answer = aggregate(deps, kind, query);
     if (kind !== 'failures') return answer;
     const { items, next } = answer as Aggregates['failures']['answer'];
@@ -318,9 +319,4 @@ export class Window {
 
 function sizeKey(queue: string, group: Group): string {
   return `${group}:${queue}`;
-}
-
-/** Returns the condition that makes SQLite use the index of a group, oldest tasks first. */
-function indexed(group: Group): string {
-  return isEndedGroup(group) ? hasEnded : group === 'pending' ? isNotRunning : 'TRUE';
 }
