@@ -1,7 +1,14 @@
+import { setTimeout as wait } from 'node:timers/promises';
+
 /*
  * Waits with a limit. Timers of the engines are in `engines/embedded/clock.ts`, and wake-ups in
  * `notifier.ts`.
  */
+
+/** Waits for some milliseconds. The wait does not keep the process alive. */
+export async function waitUnref(milliseconds: number): Promise<void> {
+  await wait(milliseconds, undefined, { ref: false });
+}
 
 /** Number of steps that a wait consists of. */
 const steps = 5;

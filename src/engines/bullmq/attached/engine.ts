@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Queue } from 'bullmq';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
@@ -16,6 +15,7 @@ import type { Aggregates, LogQuery, TaskPage, TaskQuery } from '../../../tasks/e
 import type { Definitions } from '../../../tasks/function-settings.js';
 import { type Recurrence, runsAfter } from '../../../tasks/schedule.js';
 import type { LogLine, StatsSnapshot, TaskDetail } from '../../../tasks/types.js';
+import { waitUnref } from '../../../waiting.js';
 import { successRate } from '../../metrics.js';
 import { CallProgress } from '../connection/redis-calls.js';
 import { plainError, withinTime } from '../connection/redis-connection.js';
@@ -160,7 +160,7 @@ export class AttachedEngine implements EngineReader, EngineControl {
       }
       this.#settleFirstRead();
       if (this.#model) return this.#model;
-      if (!this.#closed) await wait(openInterval, undefined, { ref: false });
+      if (!this.#closed) await waitUnref(openInterval);
     }
     throw isClosed();
   }
@@ -200,7 +200,7 @@ export class AttachedEngine implements EngineReader, EngineControl {
     for (const end of this.#endListening) end();
     // Closing the model can take forever if Redis never answers, so the wait has a limit. A model
     // that is still closing does no more work.
-    await Promise.race([this.#model?.close(), wait(closeTime, undefined, { ref: false })]);
+    await Promise.race([this.#model?.close(), waitUnref(closeTime)]);
     await this.#redis?.close();
   }
 

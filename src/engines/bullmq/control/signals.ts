@@ -1,8 +1,8 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
+import { waitUnref } from '../../../waiting.js';
 import { endConnection } from '../connection/connections.js';
 import {
   connectRedis,
@@ -93,7 +93,7 @@ export class Signals {
         // Other log lines say that Redis is unreachable.
         this.#failures = 0;
         work.failed(error);
-        await wait(times.retry, undefined, { ref: false });
+        await waitUnref(times.retry);
       }
     }
   }
@@ -122,7 +122,7 @@ export class Signals {
       const signal = await withinTime(reading, block + times.dead);
       this.#failures = 0;
       this.#waiting.worked();
-      if (signal) await wait(times.pause, undefined, { ref: false });
+      if (signal) await waitUnref(times.pause);
     } catch (error) {
       await this.#failed(error);
     }
@@ -136,6 +136,6 @@ export class Signals {
     // The connection may be dead although neither end has closed it.
     if (error instanceof RedisTimeout && this.#redis.status === 'ready')
       this.#redis.disconnect(true);
-    await wait(times.retry, undefined, { ref: false });
+    await waitUnref(times.retry);
   }
 }

@@ -1,6 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Command, CommandBy, CommandResult, Outcome } from '../../../tasks/commands.js';
 import type { TaskSummary } from '../../../tasks/types.js';
+import { waitUnref } from '../../../waiting.js';
 import { allowedStates, type BulkDeps, commandTasks, type TasksCommand } from '../../bulk.js';
 import { type CallProgress, commanding } from '../connection/redis-calls.js';
 import { type JobRef, keyOf, ofScheduler } from '../jobs/job-ids.js';
@@ -70,10 +70,7 @@ function bulkDeps(deps: CommandDeps, by: CommandBy): BulkDeps {
     find: async (query) => {
       // It waits only before the first page, because the next pages follow within moments.
       if (query.after === undefined)
-        await Promise.race([
-          reader().then((window) => window.filled()),
-          wait(longestFill, undefined, { ref: false }),
-        ]);
+        await Promise.race([reader().then((window) => window.filled()), waitUnref(longestFill)]);
       return ask(async () => (await reader()).find(query));
     },
     count: (filter) => ask(async () => (await reader()).count(filter)),

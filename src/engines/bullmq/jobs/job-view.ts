@@ -127,7 +127,12 @@ export function shownJobOf(
   const series = count(fields[jobFields.seriesStart]);
   const again = count(fields[jobFields.interrupts]);
   return {
-    ...{ name: json.name, label, status, priority: taskPriority(json.priority), tags, schedule },
+    name: json.name,
+    label,
+    status,
+    priority: taskPriority(json.priority),
+    tags,
+    schedule,
     runAt: time(
       (isReturned ? undefined : dueAt) ??
         (count(fields[jobFields.runAt]) || json.timestamp + (json.opts?.delay ?? 0)),
@@ -148,7 +153,15 @@ export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskS
   const { runAt, startedAt, endedAt, error, progressText } = shown;
   const state = shown.engineState ?? (shown.isCancelling ? 'cancelling' : undefined);
   return {
-    ...{ id, name, status, queue: label, priority, tags, attempt, maxAttempts, progress },
+    id,
+    name,
+    status,
+    queue: label,
+    priority,
+    tags,
+    attempt,
+    maxAttempts,
+    progress,
     ...(state !== undefined && { engineState: state }),
     source: schedule === null ? 'manual' : 'scheduled',
     createdAt: isoTime(createdAt),

@@ -123,7 +123,8 @@ export class QueueCatalog {
     if (known) this.#compare?.(known, concurrency);
     const entry = {
       ...known,
-      ...{ queue, label },
+      queue,
+      label,
       ...(queue === this.#namesOf(label, name).apart && { task: name }),
       ...(concurrency !== undefined && { concurrency }),
       ...(priority !== 0 && { prioritized: true }),
@@ -202,7 +203,8 @@ function entryOf(queue: string, text: string): CatalogEntry[] {
   if (typeof label !== 'string' || !isQueueName(queue, label, task)) return [];
   return [
     {
-      ...{ queue, label },
+      queue,
+      label,
       ...(task !== undefined && { task }),
       ...(typeof concurrency === 'number' && { concurrency }),
       ...(prioritized === true && { prioritized }),

@@ -80,8 +80,12 @@ export interface SchedulerFields {
 
 /** A job scheduler as the script returns it. */
 type SchedulerRow = [
-  ...[id: string, next: string, name: string],
-  ...[pattern: string | null, tz: string | null, every: string | null],
+  id: string,
+  next: string,
+  name: string,
+  pattern: string | null,
+  tz: string | null,
+  every: string | null,
 ];
 
 const commands = {
@@ -166,7 +170,11 @@ export class QueueReads {
     id: string,
   ): Promise<{ events: QueueEvent[]; last: string; more: boolean; missed: boolean }> {
     const [found, oldest, ...rows] = await this.#run<[string, string, ...EventRow[]]>(
-      ...(['events', 'events', id, eventsAtOnce, maxAtOnce] as const),
+      'events',
+      'events',
+      id,
+      eventsAtOnce,
+      maxAtOnce,
     );
     const newest = found || '0-0';
     const isLost = isAfter(id, newest);
@@ -224,7 +232,9 @@ export class QueueReads {
   async schedulers(limit: number): Promise<SchedulerFields[]> {
     const rows = await this.#run<SchedulerRow[]>('schedulers', 'repeat', limit);
     return rows.map(([id, next, name, pattern, tz, every]) => ({
-      ...{ id, name, next: Number(next) },
+      id,
+      name,
+      next: Number(next),
       pattern: pattern ?? undefined,
       tz: tz ?? undefined,
       every: every ? Number(every) : undefined,

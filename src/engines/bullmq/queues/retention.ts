@@ -1,6 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
+import { waitUnref } from '../../../waiting.js';
 import { RedisWork } from '../connection/connections.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';
@@ -87,7 +87,7 @@ export class Retention {
       const removed = await queues.get(queue).clean(kept.age * 1000, stepSize, group);
       for (const jobId of removed) changes.soon({ queue, jobId, state: 'removed' });
       if (removed.length < stepSize) return;
-      await wait(pause, undefined, { ref: false });
+      await waitUnref(pause);
     }
   }
 }

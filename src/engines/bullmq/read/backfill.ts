@@ -1,4 +1,4 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { waitUnref } from '../../../waiting.js';
 import type { JobState } from '../jobs/job-view.js';
 import { type EndedGroup, endedGroups, type Group, isEndedGroup } from './groups.js';
 import { maxRunning } from './queue-facts.js';
@@ -55,15 +55,12 @@ export class Backfill {
   async begin(queues: readonly string[]): Promise<void> {
     const fresh = queues.filter((queue) => !this.#queues.has(queue));
     if (fresh.length === 0) return;
-    const size = Math.max(
-      chunk.least,
-      Math.min(chunk.most, Math.floor(chunk.first / fresh.length)),
-    );
-    const { feed } = this.#deps;
+    const share = Math.floor(chunk.first / fresh.length);
+    const size = Math.max(chunk.least, Math.min(chunk.most, share));
     const cursors = fresh.flatMap((queue) =>
       lists.map((list): Cursor => ({ ...list, queue, ...this.#start() })),
     );
-    await feed.inTurn(() => this.#read(cursors, size));
+    await this.#deps.feed.inTurn(() => this.#read(cursors, size));
     this.#cursors.push(...cursors);
     for (const queue of fresh) this.#queues.add(queue);
   }
@@ -91,7 +88,7 @@ export class Backfill {
       const began = performance.now();
       await this.#deps.feed.inTurn(() => this.#read([one], chunk.step));
       // The pause is as long as the step, so half of the time is left for the rest of the process.
-      await wait(performance.now() - began, undefined, { ref: false });
+      await waitUnref(performance.now() - began);
     }
   }
 
@@ -102,8 +99,7 @@ export class Backfill {
   #next(): Cursor | undefined {
     const left = this.#cursors.filter((cursor) => !cursor.done && this.#hasRoom(cursor));
     return (
-      left.find(({ group }) => group === 'pending' || group === 'running') ??
-      left.sort((a, b) => b.score - a.score)[0]
+      left.find(({ group }) => !isEndedGroup(group)) ?? left.sort((a, b) => b.score - a.score)[0]
     );
   }
 
@@ -116,26 +112,19 @@ export class Backfill {
     if (group === 'running') return true;
     if (group === 'pending') return window.size('pending') < limits.pending;
     if (left <= 0) return false;
-    const [own, other] = [
-      window.size(group),
-      window.size(group === 'failed' ? 'completed' : 'failed'),
-    ];
+    const own = window.size(group);
+    const other = window.size(group === 'failed' ? 'completed' : 'failed');
     return own + other < limits.ended || own < other || score > (window.ends.oldest(group) ?? 0);
   }
 
   async #read(cursors: readonly Cursor[], size: number): Promise<void> {
-    const { source, feed } = this.#deps;
+    const { feed } = this.#deps;
     const before = cursors.map((cursor) => ({ ...cursor }));
     try {
-      const { found, notes } = await source.ask(cursors.map((cursor) => commandOf(cursor, size)));
-      feed.note(notes);
+      const found = await feed.ask(cursors.map((cursor) => commandOf(cursor, size)));
       const jobs = cursors.flatMap((cursor, n) => {
-        const asked = sizeOf(cursor, size);
-        const ids = idsOf(cursor, found[n]);
-        cursor.done = cursor.group === 'running' || ids.length < asked;
-        const wanted = isEndedGroup(cursor.group) ? ids.slice(0, Math.max(0, cursor.left)) : ids;
-        if (isEndedGroup(cursor.group)) cursor.left -= ids.length;
-        return wanted.map((jobId) => ({ queue: cursor.queue, jobId, state: cursor.state }));
+        const { queue, state } = cursor;
+        return advance(cursor, found[n], size).map((jobId) => ({ queue, jobId, state }));
       });
       // This comes before `fill`, because `fill` may make the window leave out some of the jobs
       // again.
@@ -171,17 +160,23 @@ function sizeOf({ group, left }: Cursor, size: number): number {
   return isEndedGroup(group) ? Math.min(size, left + 1) : size;
 }
 
-/** Returns the ids in an answer, and moves the cursor past them. */
-function idsOf(cursor: Cursor, answer: unknown): string[] {
+/** Moves a cursor past an answer. Returns the ids in it that may be read. */
+function advance(cursor: Cursor, answer: unknown, size: number): string[] {
+  const asked = sizeOf(cursor, size);
   if (!isEndedGroup(cursor.group)) {
     const ids = answer as string[];
     cursor.offset += ids.length;
+    cursor.done = cursor.group === 'running' || ids.length < asked;
     return ids;
   }
-  return scored(answer).map(([jobId, score]) => {
+  const ended = scored(answer);
+  for (const [, score] of ended) {
     // Several jobs may have ended in the same millisecond.
     if (score === cursor.score) cursor.offset += 1;
     else [cursor.score, cursor.offset] = [score, 1];
-    return jobId;
-  });
+  }
+  const wanted = ended.slice(0, cursor.left);
+  cursor.done = ended.length < asked;
+  cursor.left -= ended.length;
+  return wanted.map(([jobId]) => jobId);
 }

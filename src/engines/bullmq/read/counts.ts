@@ -82,7 +82,9 @@ export async function readStatsSnapshot(
   ]);
   const { running, pending } = counts;
   return {
-    ...{ counts, running, pending },
+    counts,
+    running,
+    pending,
     successRate: successRate(counts),
     perMinute: ended.reduce<number>((sum, n) => sum + Number(n), 0),
     paused: queues

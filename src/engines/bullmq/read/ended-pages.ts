@@ -110,7 +110,7 @@ function placeOf(after: string, ids: RowIds): Place {
 export function windowPosition(after: string, ids: RowIds): string {
   const [, score, queue = '', jobId = ''] = ownForm.exec(after) ?? [];
   if (score === undefined) return after;
-  const id = ids.of(queue, jobId) ?? firstId;
+  const id = ids.of({ queue, jobId }) ?? firstId;
   const position = {
     value: Math.floor(Number(score)),
     id: id.replaceAll('-', '').toUpperCase(),
@@ -124,12 +124,12 @@ async function show(
 ): Promise<(TaskSummary | undefined)[]> {
   const { source, window, ids, group: state } = list;
   const beyond = candidates.filter(({ row }) => row === undefined);
-  const read = await source.peek(beyond.map(({ queue, jobId }) => ({ queue, jobId, state })));
+  const read = await source.peek(beyond.map((job) => ({ ...job, state })));
   const kept = window.summaries(candidates.flatMap(({ row }) => row ?? []));
   const shown = new Map(
     [...kept, ...read.flatMap((job) => shownJob(job, list) ?? [])].map((task) => [task.id, task]),
   );
-  return candidates.map(({ queue, jobId }) => shown.get(ids.nameOf(queue, jobId)));
+  return candidates.map((job) => shown.get(ids.nameOf(job)));
 }
 
 /** Returns the next jobs after a position. */

@@ -15,7 +15,7 @@ import { readCounts, readStatsSnapshot } from './counts.js';
 import { EngineSource } from './job-source.js';
 import { logOf, readLines } from './log-lines.js';
 import type { CountedQueues } from './marked-jobs.js';
-import { findJobs, type LocatedJob } from './stored-jobs.js';
+import { findJobs } from './stored-jobs.js';
 import { readTask } from './task-detail.js';
 import { readWaits } from './waits.js';
 import type { WindowModel } from './window-model.js';
@@ -45,25 +45,19 @@ export class EngineReads {
   }
 
   get(id: string, logLines = 10_000): Promise<TaskDetail | undefined> {
-    return this.#read(id, async (found) => {
-      const task = await readTask(this.#deps.queues, found, found.jobId, logLines);
+    const { ask, source, queues } = this.#deps;
+    return ask(async () => {
+      const found = (await findJobs(source, [id])).get(id);
+      const task = found && (await readTask(queues, found, logLines));
       return task && { ...task, id };
     });
   }
 
-  async logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
-    const lines = await this.#read(id, ({ queue, jobId }) =>
-      readLines(logOf(this.#deps.queues.get(queue), jobId), query),
-    );
-    return lines ?? [];
-  }
-
-  /** Finds a job and reads something of it. Returns undefined if the job does not exist. */
-  #read<T>(id: string, read: (found: LocatedJob) => Promise<T>): Promise<T | undefined> {
-    const { ask, source } = this.#deps;
+  logs(id: string, query: LogQuery): Promise<readonly LogLine[]> {
+    const { ask, source, queues } = this.#deps;
     return ask(async () => {
       const found = (await findJobs(source, [id])).get(id);
-      return found && read(found);
+      return found ? readLines(logOf(queues.get(found.queue), found.jobId), query) : [];
     });
   }
 

@@ -47,7 +47,10 @@ export class EngineWindow {
 function open({ logger, limits = usualLimits, ...source }: EngineWindowDeps): Promise<WindowModel> {
   const { redis, keys, catalog } = source;
   return WindowModel.open({
-    ...{ catalog, limits, fillTimes, rules: engineJobs },
+    catalog,
+    limits,
+    fillTimes,
+    rules: engineJobs,
     source: new EngineSource(redis, keys),
     work: {
       looking: new RedisWork(logger, 'reading what changed in Redis'),

@@ -6,7 +6,7 @@ export interface JobHint {
   /** A job was added under this id since the last read. An earlier one is another job. */
   isNew?: boolean;
   /** When it was added, or when it first waited. */
-  createdAt?: number;
+  createdAt?: number | undefined;
   /** When it last became active. */
   startedAt?: number;
   /** When it last ended. */
@@ -20,9 +20,12 @@ export interface JobHint {
 /** Adds what newer notes say to what earlier notes said. */
 export function addHint(before: JobHint | undefined, hint: JobHint): JobHint {
   if (!before || hint.isNew) return hint;
-  const createdAt = before.createdAt ?? hint.createdAt;
-  const starts = (before.starts ?? 0) + (hint.starts ?? 0);
-  return { ...before, ...hint, ...(createdAt !== undefined && { createdAt }), starts };
+  return {
+    ...before,
+    ...hint,
+    createdAt: before.createdAt ?? hint.createdAt,
+    starts: (before.starts ?? 0) + (hint.starts ?? 0),
+  };
 }
 
 /** Returns what is new in `hint` after the job was written together with the notes in `written`. */

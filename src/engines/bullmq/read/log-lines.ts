@@ -23,11 +23,12 @@ export interface LineSource {
  */
 export function logOf(queue: Queue, id: string): LineSource {
   const key = queue.toKey(`${id}:logs`);
+  const { client } = queue.getBackend();
   return {
-    count: async () => (await queue.getBackend().client).llen(key),
-    lines: async (start, end) => ({
-      lines: await (await queue.getBackend().client).lrange(key, start, end - 1),
-      first: start,
+    count: async () => (await client).llen(key),
+    lines: async (first, end) => ({
+      lines: await (await client).lrange(key, first, end - 1),
+      first,
     }),
   };
 }
@@ -57,7 +58,11 @@ function lineOf(stored: string, n: number): LogLine {
   if (typeof at !== 'number' || typeof message !== 'string' || !isLevel(level))
     return { n, at: null, attempt: null, level: 'info', message: stored, fields: null };
   return {
-    ...{ n, at: isoTime(at), attempt: Number(attempt) || null, level, message },
+    n,
+    at: isoTime(at),
+    attempt: Number(attempt) || null,
+    level,
+    message,
     fields: typeof fields === 'string' ? storedObject(fields) : null,
     ...(late === true && { late }),
   };

@@ -3,14 +3,7 @@ import { type JobRef, partsOf } from '../jobs/job-ids.js';
 import type { Backfill } from './backfill.js';
 import { type EndedGroup, endedGroups, type Group } from './groups.js';
 import { factCommands, factsOf, type QueueFacts } from './queue-facts.js';
-import {
-  type Answer,
-  type JobNote,
-  type QueueCommand,
-  rangeCommand,
-  scored,
-  waitingSets,
-} from './source.js';
+import { type JobNote, type QueueCommand, rangeCommand, scored, waitingSets } from './source.js';
 import type { ModelDeps } from './window-feed.js';
 
 interface ReconcilerDeps extends ModelDeps {
@@ -52,12 +45,11 @@ export class Reconciler {
     const queues = catalog.all().map(({ queue }) => queue);
     const isStale = feed.isStale || (await source.hasMissed());
     if (isStale) await source.start();
-    const { found, notes } = await this.#ask(factCommands(queues));
+    const found = await feed.ask(factCommands(queues));
     // If there are notes that were not applied, the counts and the window are from different
     // moments.
-    const isQuiet = notes.length === 0 && !feed.hasNoted;
-    const facts = factsOf(queues, found);
-    for (const each of facts) {
+    const isQuiet = !feed.hasNoted;
+    for (const each of factsOf(queues, found)) {
       this.#compareRunning(each);
       const isApart = isQuiet ? this.#isApart(each) : await this.#isApartBySample(each);
       if (isStale) {
@@ -72,12 +64,6 @@ export class Reconciler {
     }
     feed.isStale = false;
     await feed.apply();
-  }
-
-  async #ask(commands: readonly QueueCommand[]): Promise<Answer<unknown[]>> {
-    const answer = await this.#deps.source.ask(commands);
-    this.#deps.feed.note(answer.notes);
-    return answer;
   }
 
   /** Notes changes for which no note was written. Returns whether there are any. */
@@ -134,7 +120,7 @@ export class Reconciler {
       const start = Math.floor(Math.random() * Math.max(1, (counts[n] ?? 0) - most.sample));
       return rangeCommand(queue, set, start, most.sample);
     });
-    const { found } = await this.#ask([
+    const found = await feed.ask([
       ...known.map((jobId): QueueCommand => [queue, 'exists', jobId]),
       ...sets,
     ]);
@@ -207,9 +193,9 @@ export class Reconciler {
   }
 
   async #compareWaiting(queue: string): Promise<boolean> {
-    const { pending } = this.#deps.limits;
-    const { found } = await this.#ask(
-      waitingSets.map((set) => rangeCommand(queue, set, 0, pending)),
+    const { feed, limits } = this.#deps;
+    const found = await feed.ask(
+      waitingSets.map((set) => rangeCommand(queue, set, 0, limits.pending)),
     );
     const jobs = waitingJobs(queue, found);
     return this.#noteLost([
@@ -219,12 +205,13 @@ export class Reconciler {
   }
 
   async #compareEnded(queue: string): Promise<boolean> {
-    const { found } = await this.#ask(
+    const { feed } = this.#deps;
+    const found = await feed.ask(
       endedGroups.map((set) => [queue, 'zrevrange', set, 0, most.ended - 1, 'WITHSCORES']),
     );
     const missing = endedGroups.flatMap((state, n) => {
       // The window does not hold jobs that ended earlier.
-      const oldest = this.#deps.feed.wholeAfter(queue, state);
+      const oldest = feed.wholeAfter(queue, state);
       const jobs = scored(found[n])
         .filter(([, score]) => score > oldest)
         .map(([jobId]): JobNote => ({ queue, jobId, state }));
@@ -261,10 +248,11 @@ export class Reconciler {
    * program must have deleted some.
    */
   async #checkEnded({ queue, ...facts }: QueueFacts): Promise<void> {
+    const { window, feed } = this.#deps;
     for (const group of endedGroups) {
-      if (this.#deps.window.size(group, queue) <= facts[group].n) continue;
+      if (window.size(group, queue) <= facts[group].n) continue;
       const { jobIds, moveOn } = this.#sample(queue, group, most.step);
-      const { found } = await this.#ask(jobIds.map((jobId) => [queue, 'zscore', group, jobId]));
+      const found = await feed.ask(jobIds.map((jobId) => [queue, 'zscore', group, jobId]));
       const gone = jobIds.filter((_, n) => found[n] === null);
       this.#noteLost(unknown(queue, gone));
       moveOn();

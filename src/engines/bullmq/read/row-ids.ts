@@ -54,12 +54,12 @@ export class RowIds {
   }
 
   /** Returns the row id of a job. `createdAt`: Unix milliseconds. */
-  make(queue: string, jobId: string, createdAt: number): string {
+  make({ queue, jobId }: JobRef, createdAt: number): string {
     return this.#isOwn(jobId) ? jobId : idOfJob(keyOf(queue, jobId), createdAt);
   }
 
   /** Returns the public id of a job. */
-  nameOf(queue: string, jobId: string): string {
+  nameOf({ queue, jobId }: JobRef): string {
     return this.#isOwn(jobId) ? jobId : keyOf(queue, jobId);
   }
 
@@ -82,8 +82,8 @@ export class RowIds {
   }
 
   /** Returns the row id of a job. A job of another program has one only if it is in the window. */
-  of(queue: string, jobId: string): string | undefined {
-    return this.rowOf(this.nameOf(queue, jobId));
+  of(job: JobRef): string | undefined {
+    return this.rowOf(this.nameOf(job));
   }
 
   /** Returns the row id of a public id. */
@@ -98,7 +98,7 @@ export class RowIds {
   }
 
   /** Returns BullMQ's name of the state of a job in the window. */
-  stateOf(queue: string, jobId: string): string | undefined {
+  stateOf({ queue, jobId }: JobRef): string | undefined {
     const state = this.#database.value<string | null | undefined>(
       'SELECT state FROM job WHERE key = ? AND gone IS NULL',
       keyOf(queue, jobId),
@@ -117,10 +117,8 @@ export class RowIds {
     const names = this.#names(tasks.map(({ id }) => id));
     if (names.size === 0) return tasks;
     return tasks.map((task) => {
-      const job = names.get(task.id);
-      return job
-        ? { ...task, id: job.key, ...(job.state !== null && { engineState: job.state }) }
-        : task;
+      const { key: id, state } = names.get(task.id) ?? { key: task.id, state: null };
+      return { ...task, id, ...(state !== null && { engineState: state }) };
     });
   }
 

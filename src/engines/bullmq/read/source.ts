@@ -27,7 +27,7 @@ export type KnownState = NotedState | JobState | 'unknown';
 /** A job with what a note or a set says about it. */
 export interface JobNote extends JobRef {
   state: KnownState;
-  hint?: JobHint;
+  hint?: JobHint | undefined;
 }
 
 /** A job that was read. `state`: what was known before. */

@@ -1,3 +1,4 @@
+import type { StoredError } from '../../../tasks/task-runner.js';
 import type { Attempt, TaskDetail, TaskError, TaskStatus } from '../../../tasks/types.js';
 import { isObject, storedObject } from '../connection/stored-object.js';
 import { stacksOf } from '../jobs/job-stacks.js';
@@ -11,11 +12,11 @@ import {
   notesOfJob,
   type TaskJob,
 } from '../jobs/task-job.js';
-import type { CatalogEntry } from '../queues/queue-catalog.js';
+
 import type { Queues } from '../queues/queues.js';
 import { logOf, readLines } from './log-lines.js';
 import { dueTime } from './source.js';
-import { jobOfHash, jsonOrText } from './stored-jobs.js';
+import { jobOfHash, jsonOrText, type LocatedJob } from './stored-jobs.js';
 
 /** Maximum number of attempts that are shown. The last ones are shown. */
 const maxAttempts = 1000;
@@ -58,35 +59,37 @@ export async function readJob(
 /** Reads the details of a task. */
 export async function readTask(
   queues: Queues,
-  entry: CatalogEntry,
-  id: string,
+  place: LocatedJob,
   logLines: number,
 ): Promise<TaskDetail | undefined> {
-  const found = await readJob(queues, entry.queue, id);
+  const { queue, jobId } = place;
+  const found = await readJob(queues, queue, jobId);
   if (!found) return undefined;
   const { job, state, dueAt } = found;
   const { json, fields } = job;
   const status = statusOf(job, state);
-  const summary = summaryOf(job, entry, status, dueAt);
+  const summary = summaryOf(job, place, status, dueAt);
   const logs =
     logLines === 0
       ? []
-      : await readLines(logOf(queues.get(entry.queue), id), {
+      : await readLines(logOf(queues.get(queue), jobId), {
           before: Number.MAX_SAFE_INTEGER,
           limit: logLines,
         });
   const attempts = [...attemptsOfJob(job), ...lastAttempt(job, status)];
-  const last = summary.error ? lastError(attempts, summary.error.message) : undefined;
+  const { error } = summary;
+  const { stack = null, ...details }: Partial<TaskError> = (error &&
+    lastError(attempts, error.message)) ?? { stack: stackOf(json) };
   const omitted = fields[jobFields.resultOmitted];
   return {
     ...summary,
-    error: summary.error && { ...summary.error, ...(last && detailsOf(last)) },
+    error: error && { ...details, ...error },
     args: argumentsOf(json.data),
     attempts,
     logs,
     result: status === 'success' && json.returnvalue !== '' ? jsonOrText(json.returnvalue) : null,
     ...(omitted && { resultOmitted: omitted }),
-    stack: summary.error ? (last ? last.stack : stackOf(json)) : null,
+    stack: error && stack,
     rerunOf: notesOfJob(job).rerunOf ?? null,
     rerunAs: fields[jobFields.rerunAs] ?? null,
   };
@@ -96,21 +99,22 @@ function attemptsOfJob(job: TaskJob): Attempt[] {
   const attempts: Attempt[] = [];
   const ended = attemptsOf(job);
   for (let number = Math.max(1, ended - maxAttempts + 1); number <= ended; number++) {
-    const record = recordOf(job.fields[attemptField(number)]);
-    if (record) {
-      const { start, end, status, error } = record;
-      const shown = error && { ...error };
-      if (shown) delete (shown as Partial<typeof shown>).fingerprint;
-      attempts.push({
-        number,
-        status,
-        startedAt: isoTime(start),
-        endedAt: isoTime(end),
-        error: shown ?? null,
-      });
-    }
+    const record = storedObject(job.fields[attemptField(number)]);
+    if (!isRecord(record)) continue;
+    const { start, end, status, error } = record;
+    attempts.push({
+      number,
+      status,
+      startedAt: isoTime(start),
+      endedAt: isoTime(end),
+      error: error ? shownError(error) : null,
+    });
   }
   return attempts;
+}
+
+function shownError({ fingerprint: _fingerprint, ...error }: StoredError): TaskError {
+  return error;
 }
 
 /**
@@ -119,43 +123,31 @@ function attemptsOfJob(job: TaskJob): Attempt[] {
  */
 function lastAttempt(job: TaskJob, status: TaskStatus): Attempt[] {
   const { processedOn, finishedOn, timestamp, stacktrace, failedReason } = job.json;
-  const startedAt = isoTime(processedOn ?? timestamp);
   const ended = attemptsOf(job);
-  if (status === 'running')
-    return [{ number: ended + 1, status, startedAt, endedAt: null, error: null }];
-  const endedAt = isoTime(finishedOn ?? timestamp);
-  if (status === 'success') return [{ number: ended, status, startedAt, endedAt, error: null }];
+  const attempt = {
+    number: ended,
+    startedAt: isoTime(processedOn ?? timestamp),
+    endedAt: isoTime(finishedOn ?? timestamp),
+    error: null,
+  };
+  if (status === 'running') return [{ ...attempt, number: ended + 1, status, endedAt: null }];
+  if (status === 'success') return [{ ...attempt, status }];
   if (status !== 'failed' || ended === 0 || job.fields[attemptField(ended)] !== undefined)
     return [];
   const stack = stacksOf(stacktrace).at(-1) ?? null;
-  return [
-    {
-      number: ended,
-      status,
-      startedAt,
-      endedAt,
-      error: { name: 'Error', message: failedReason, stack },
-    },
-  ];
+  return [{ ...attempt, status, error: { name: 'Error', message: failedReason, stack } }];
 }
 
-/** Parses the record of an attempt. Returns undefined for a text of another form. */
-function recordOf(text: string | undefined): AttemptRecord | undefined {
-  const record = storedObject(text);
-  return isRecord(record) ? record : undefined;
-}
-
+/** Whether a stored object is the record of an attempt. */
 function isRecord(record: object): record is AttemptRecord {
   const { start, end, status, error } = record as Partial<Record<keyof AttemptRecord, unknown>>;
-  if (typeof start !== 'number' || typeof end !== 'number' || !isStatus(status)) return false;
   return (
-    error === undefined ||
-    (isObject(error) && typeof error.name === 'string' && typeof error.message === 'string')
+    typeof start === 'number' &&
+    typeof end === 'number' &&
+    (attemptStatuses as readonly unknown[]).includes(status) &&
+    (error === undefined ||
+      (isObject(error) && typeof error.name === 'string' && typeof error.message === 'string'))
   );
-}
-
-function isStatus(status: unknown): boolean {
-  return (attemptStatuses as readonly unknown[]).includes(status);
 }
 
 /**
@@ -172,15 +164,6 @@ function lastError(attempts: readonly Attempt[], message: string): TaskError | u
 function stackOf({ stacktrace, failedReason }: TaskJob['json']): string | null {
   const stack = stacksOf(stacktrace).at(-1);
   return stack?.includes(failedReason) ? stack : null;
-}
-
-function detailsOf({
-  name: _name,
-  message: _message,
-  stack: _stack,
-  ...details
-}: TaskError): Omit<TaskError, 'name' | 'message' | 'stack'> {
-  return details;
 }
 
 /** Returns the arguments of a job. Another program may store any value or text. */

@@ -2,7 +2,13 @@ import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import { isJobState, type JobState } from '../jobs/job-view.js';
 import { type EndedGroup, type Group, groupOf } from './groups.js';
 import { addHint, hintSince } from './job-hint.js';
-import { findStates, type JobNote, type JobSource, type ReadJob } from './source.js';
+import {
+  findStates,
+  type JobNote,
+  type JobSource,
+  type QueueCommand,
+  type ReadJob,
+} from './source.js';
 import type { Window } from './window.js';
 import type { WindowTask } from './window-rows.js';
 import { type Naming, taskOf } from './window-task.js';
@@ -93,10 +99,23 @@ export class WindowFeed {
     this.#deps.window.notify();
   }
 
+  /** Sends commands and records the notes that are new after them. Returns the answers. */
+  async ask(commands: readonly QueueCommand[]): Promise<unknown[]> {
+    const { found, notes } = await this.#deps.source.ask(commands);
+    this.note(notes);
+    return found;
+  }
+
+  /** Reads jobs and records the notes that are new after them. */
+  async #read(jobs: readonly JobNote[]): Promise<ReadJob[]> {
+    const { found, notes } = await this.#deps.source.read(jobs);
+    this.note(notes);
+    return found;
+  }
+
   async #readNotes(): Promise<void> {
-    const { source } = this.#deps;
     for (let reads = 0; reads < most.reads; reads++) {
-      const { notes, more, missed } = await source.ask([]);
+      const { notes, more, missed } = await this.#deps.source.ask([]);
       this.note(notes);
       if (missed) this.isStale = true;
       if (!more) return;
@@ -111,17 +130,18 @@ export class WindowFeed {
       // The key is deleted first, so that the job that changed last is last in the map: watchers
       // get the changes in this order.
       this.#noted.delete(key);
-      const last = state === 'changed' ? (before?.state ?? state) : state;
-      const noted: Noted = { queue, jobId, state: last, changes: (before?.changes ?? 0) + 1 };
-      const hints = hint ? addHint(before?.hint, hint) : before?.hint;
-      if (hints) noted.hint = hints;
-      this.#noted.set(key, noted);
+      this.#noted.set(key, {
+        ...{ queue, jobId },
+        state: state === 'changed' ? (before?.state ?? state) : state,
+        changes: (before?.changes ?? 0) + 1,
+        hint: hint ? addHint(before?.hint, hint) : before?.hint,
+      });
     }
   }
 
   /** Whether a job changed and has not been read since. */
-  isNoted(job: JobRef): boolean {
-    return this.#noted.has(keyOf(job.queue, job.jobId));
+  isNoted({ queue, jobId }: JobRef): boolean {
+    return this.#noted.has(keyOf(queue, jobId));
   }
 
   /** Whether any job changed and has not been read since. */
@@ -132,27 +152,24 @@ export class WindowFeed {
   async #applySome(keys: readonly string[], isLast: boolean): Promise<void> {
     const noted = keys.flatMap((key) => this.#noted.get(key) ?? []);
     await this.#knowQueues(noted);
-    const { found, notes } = await this.#deps.source.read(await this.#withStates(noted));
-    this.note(notes);
+    const found = await this.#read(await this.#withStates(noted));
     const certain = noted.flatMap((job, n) => {
       const read = found[n];
-      const now = this.#noted.get(keyOf(job.queue, job.jobId));
-      return read && (isLast || now === job) ? [{ job, read, now }] : [];
+      const key = keyOf(job.queue, job.jobId);
+      const now = this.#noted.get(key);
+      if (!read || !(isLast || now === job)) return [];
+      // A state that was read from BullMQ's sets is taken as it is.
+      return [{ key, job, read, now, isOdd: job.state !== 'unknown' && isContradictory(read) }];
     });
-    // A state that was read from BullMQ's sets is taken as it is.
-    const isOdd = (job: Noted, read: ReadJob): boolean =>
-      job.state !== 'unknown' && isContradictory(read);
     this.#deps.window.write(() => {
-      for (const { job, read } of certain) if (!isOdd(job, read)) this.#put(read, job);
+      for (const { job, read, isOdd } of certain) if (!isOdd) this.#put(read, job);
     });
-    for (const { job, read, now } of certain) {
-      if (isOdd(job, read))
-        this.#noted.set(keyOf(job.queue, job.jobId), { ...job, state: 'unknown' });
-      else if (now === job) this.#noted.delete(keyOf(job.queue, job.jobId));
+    for (const { key, job, now, isOdd } of certain) {
+      if (isOdd) this.#noted.set(key, { ...job, state: 'unknown' });
+      else if (now === job) this.#noted.delete(key);
       else if (now) {
-        const rest: Noted = { ...now, changes: now.changes - job.changes };
-        if (now.hint) rest.hint = hintSince(job.hint, now.hint);
-        this.#noted.set(keyOf(job.queue, job.jobId), rest);
+        const hint = now.hint && hintSince(job.hint, now.hint);
+        this.#noted.set(key, { ...now, changes: now.changes - job.changes, hint });
       }
     }
     this.#leaveOut();
@@ -171,7 +188,7 @@ export class WindowFeed {
     const noted = jobs.map((job): JobNote => {
       if (job.state !== 'changed') return job;
       const group = groups.shift();
-      const state = group && (ids.stateOf(job.queue, job.jobId) ?? stateOfGroup[group]);
+      const state = group && (ids.stateOf(job) ?? stateOfGroup[group]);
       return { ...job, state: (state as JobState | undefined) ?? 'unknown' };
     });
     const found = await findStates(
@@ -184,7 +201,7 @@ export class WindowFeed {
   /** Writes a job to the window as it was read. */
   #put(read: ReadJob, noted: Noted): void {
     const { window, ids } = this.#deps;
-    const row = ids.of(read.queue, read.jobId);
+    const row = ids.of(read);
     const task = taskOf(read, this.#deps) ?? this.#gone(read, noted, row);
     if (task === 'same') return;
     if (task) window.put(task, noted.changes);
@@ -208,16 +225,14 @@ export class WindowFeed {
    * skipped, because `apply` reads it. Call it only in a turn.
    */
   async fill(jobs: readonly (JobRef & { state: JobState })[]): Promise<void> {
-    const { source, window } = this.#deps;
+    const { window } = this.#deps;
     const known = window.groupsOf(jobs);
     const missing = jobs.filter((_, n) => known[n] === undefined);
     for (let from = 0; from < missing.length; from += stepSize) {
-      const { found, notes } = await source.read(missing.slice(from, from + stepSize));
-      this.note(notes);
+      const found = await this.#read(missing.slice(from, from + stepSize));
+      const certain = found.filter((each) => !this.isNoted(each) && !isContradictory(each));
       window.write(() => {
-        for (const read of found
-          .filter((each) => !this.isNoted(each) && !isContradictory(each))
-          .sort(byAge)) {
+        for (const read of certain.sort(byAge)) {
           const task = taskOf(read, this.#deps);
           if (task && !this.#wasLeftOut(task)) window.fill(task);
         }
@@ -231,26 +246,23 @@ export class WindowFeed {
    * successes leave room for failures.
    */
   #leaveOut(): void {
-    const { window, limits } = this.#deps;
+    const { window, limits, rules } = this.#deps;
     const leave = (group: 'pending' | EndedGroup, n: number): void => {
       if (n <= 0) return;
+      // If the window does not keep ended tasks that BullMQ removes, the group may become complete
+      // again later.
+      const isForGood = rules.keepsEnded && group !== 'pending';
+      const map = isForGood ? this.#leftOut : this.#partial;
       window.write(() => {
-        for (const [queue, endedAt] of window.leaveOut(group, n))
-          this.#noteLeftOut(queue, group, endedAt);
+        for (const [queue, endedAt] of window.leaveOut(group, n)) {
+          const key = `${group}:${queue}`;
+          map.set(key, Math.max(map.get(key) ?? 0, endedAt));
+        }
       });
     };
     leave('pending', window.size('pending') - limits.pending);
     const [completed, failed] = [window.size('completed'), window.size('failed')];
     leave(completed >= failed ? 'completed' : 'failed', completed + failed - limits.ended);
-  }
-
-  #noteLeftOut(queue: string, group: Group, endedAt: number): void {
-    const key = `${group}:${queue}`;
-    // If the window does not keep ended tasks that BullMQ removes, the group may become complete
-    // again later.
-    const isForGood = this.#deps.rules.keepsEnded && group !== 'pending';
-    const map = isForGood ? this.#leftOut : this.#partial;
-    map.set(key, Math.max(map.get(key) ?? 0, endedAt));
   }
 
   /** Whether a task was left out to stay within the limits. Its end is already counted. */

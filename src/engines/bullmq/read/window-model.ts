@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import { TaskflowError } from '../../../errors.js';
@@ -10,6 +9,7 @@ import {
   type TaskSummary,
   taskStatuses,
 } from '../../../tasks/types.js';
+import { waitUnref } from '../../../waiting.js';
 import type { Live } from '../../metrics.js';
 import { partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
@@ -105,7 +105,7 @@ export class WindowModel {
       throw error;
     }
     model.#fillRest();
-    await Promise.race([model.#filled, wait(deps.fillTimes.first, undefined, { ref: false })]);
+    await Promise.race([model.#filled, waitUnref(deps.fillTimes.first)]);
     model.#lookLater();
     return model;
   }
@@ -134,13 +134,9 @@ export class WindowModel {
 
   async #look(): Promise<void> {
     await this.#catchUp();
-    if (this.#closed) return;
-    for (
-      let step = 0;
-      step < search.steps && !this.#closed && this.#window.maintenance.makeSearchable();
-      step++
-    )
-      await wait(search.pause, undefined, { ref: false });
+    const { maintenance } = this.#window;
+    for (let n = 0; n < search.steps && !this.#closed && maintenance.makeSearchable(); n++)
+      await waitUnref(search.pause);
     if (this.#closed) return;
     const now = performance.now();
     const isRead = this.#watchers > 0 || now - this.#answered < readFor;
@@ -148,7 +144,7 @@ export class WindowModel {
       await this.#compare();
     if (this.#closed || now - this.#expired < expireInterval) return;
     this.#expired = now;
-    this.#window.maintenance.dropExpired();
+    maintenance.dropExpired();
   }
 
   async #compare(): Promise<void> {
@@ -185,12 +181,12 @@ export class WindowModel {
   }
 
   async find(query: TaskQuery): Promise<TaskPage> {
-    const named =
-      query.text === undefined || query.after !== undefined
-        ? []
-        : await this.#namedBy(query.text, query);
-    if (named.length > 0)
-      return { items: named, next: null, total: named.length, totalRelation: 'eq' };
+    if (query.text !== undefined && query.after === undefined) {
+      // The text may be the id of a task, in the window or beyond it.
+      const found = await this.summaries(idsOfText(this.#deps, query.text));
+      const items = found.filter((task) => matches(task, query));
+      if (items.length > 0) return { items, next: null, total: items.length, totalRelation: 'eq' };
+    }
     await this.#upToDate();
     if (isEndedList(query) && !this.#isWhole(query)) {
       const page = await endedPage(this.#deps, this.#entries(query), query);
@@ -204,10 +200,7 @@ export class WindowModel {
     // The newest tasks are read first. A page in another order, or one that they do not fill, needs
     // the older tasks too.
     if ((!isNewestFirst(query) || page.items.length < query.limit) && !this.#isWhole(query)) {
-      await Promise.race([
-        this.filled(),
-        wait(this.#deps.fillTimes.list, undefined, { ref: false }),
-      ]);
+      await Promise.race([this.filled(), waitUnref(this.#deps.fillTimes.list)]);
       page = this.#window.find({ ...query, after });
     }
     const isWhole = this.#isWhole(query);
@@ -222,12 +215,6 @@ export class WindowModel {
       totalRelation: isExact ? 'eq' : 'gte',
       ...limits,
     };
-  }
-
-  /** Returns the tasks whose id is the text of a search, in the window or beyond it. */
-  async #namedBy(text: string, query: TaskQuery): Promise<TaskSummary[]> {
-    const found = await this.summaries(idsOfText(this.#deps, text));
-    return found.filter((task) => matches(task, query));
   }
 
   /** Resolves when the window holds as much as it can, or cannot be filled. */

@@ -49,7 +49,7 @@ export const engineJobs: JobRules = {
 export function taskOf(read: ReadJob, { catalog, ids, rules }: Naming): WindowTask | undefined {
   if (!isPresent(read)) return undefined;
   const { queue, jobId, job } = read;
-  const id = ids.make(queue, jobId, job.json.timestamp);
+  const id = ids.make(read, job.json.timestamp);
   return { id, queue, jobId, ...rules.shown(read, catalog.get(queue)?.label ?? queue) };
 }
 
@@ -60,5 +60,5 @@ function isPresent(read: ReadJob): read is PresentJob {
 /** Converts a job to a task as lists show it. Returns undefined if the job no longer exists. */
 export function shownJob(read: ReadJob, naming: Naming): TaskSummary | undefined {
   const task = taskOf(read, naming);
-  return task && toSummary(task, naming.ids.nameOf(task.queue, task.jobId), timeOfTaskId(task.id));
+  return task && toSummary(task, naming.ids.nameOf(task), timeOfTaskId(task.id));
 }

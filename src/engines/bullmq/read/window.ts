@@ -60,8 +60,12 @@ export class Window {
     this.#reader = new Reader(database);
     const counters = new Counters(database);
     this.#transaction = {
-      ...{ database, counters, rollups: new Rollups(database), failures: new Failures(database) },
-      ...{ inserter: new Inserter(database, counters), wanted: new Set() },
+      database,
+      counters,
+      rollups: new Rollups(database),
+      failures: new Failures(database),
+      inserter: new Inserter(database, counters),
+      wanted: new Set(),
     };
     this.maintenance = new WindowMaintenance({
       reader: this.#reader,
@@ -146,9 +150,9 @@ export class Window {
   }
 
   /** Drops the task of a former job that had the same id. */
-  #forgetFormer({ id, queue, jobId }: WindowTask): void {
-    const former = this.ids.of(queue, jobId);
-    if (former !== undefined && former !== id) this.forget(former);
+  #forgetFormer(task: WindowTask): void {
+    const former = this.ids.of(task);
+    if (former !== undefined && former !== task.id) this.forget(former);
   }
 
   /** Drops a task that no longer exists. */
@@ -224,7 +228,7 @@ export class Window {
 
   /** Returns the group of each job, or `undefined` for a job that is not in the window. */
   groupsOf(jobs: readonly JobRef[]): (Group | undefined)[] {
-    const ids = jobs.map(({ queue, jobId }) => this.ids.of(queue, jobId) ?? '');
+    const ids = jobs.map((job) => this.ids.of(job) ?? '');
     const rows = this.#database.all<{ id: Uint8Array; status: number }>(
       "SELECT id, status FROM task WHERE id IN (SELECT unhex(value, '-') FROM json_each(?))",
       JSON.stringify(ids),

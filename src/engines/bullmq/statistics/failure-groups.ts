@@ -60,7 +60,9 @@ export class FailureGroups {
     const before = this.#gathered.get(fingerprint);
     const present = Math.floor(at / hour);
     this.#gathered.set(fingerprint, {
-      ...{ task, error, first: at },
+      task,
+      error,
+      first: at,
       ...before,
       count: (before?.count ?? 0) + 1,
       last: at,
@@ -129,9 +131,14 @@ function groupOf(fingerprint: string, text: string): StoredGroup[] {
   return [
     {
       fingerprint,
-      ...{ task: textOf(task), error: textOf(error), message: textOf(message) },
-      ...{ first: Math.min(...times), last: Math.max(...times), lastTaskId: textOf(lastTaskId) },
-      ...{ count: isCount(count) ? count : 0, hours: countsOf(hours) },
+      task: textOf(task),
+      error: textOf(error),
+      message: textOf(message),
+      first: Math.min(...times),
+      last: Math.max(...times),
+      lastTaskId: textOf(lastTaskId),
+      count: isCount(count) ? count : 0,
+      hours: countsOf(hours),
     },
   ];
 }
@@ -153,7 +160,12 @@ function kindOf(group: StoredGroup, failed: number): FailureGroup {
   const { fingerprint, task, error, message, count, first, last, lastTaskId, hours } = group;
   const oldest = oldestHour();
   return {
-    ...{ fingerprint, name: task, error: { name: error, message }, count, failed, lastTaskId },
+    fingerprint,
+    name: task,
+    error: { name: error, message },
+    count,
+    failed,
+    lastTaskId,
     first: new Date(first).toISOString(),
     last: new Date(last).toISOString(),
     trend: Array.from({ length: trendHours }, (_, n) => hours[oldest + n] ?? 0),

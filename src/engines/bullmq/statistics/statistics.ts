@@ -166,11 +166,8 @@ export class Statistics {
     const end = to ?? now;
     const ever = to === undefined && (from === undefined || from <= 0);
     const seriesFrom = from ?? end - levels.day;
-    const level = this.#keptLevel(
-      step === undefined ? levelFor(end - seriesFrom) : levelFor(step * 60_000),
-      seriesFrom,
-      now,
-    );
+    const span = step === undefined ? end - seriesFrom : step * 60_000;
+    const level = this.#keptLevel(levelFor(span), seriesFrom, now);
     const points = ever && !series ? [] : await this.#sums(level, seriesFrom, end);
     const sums = ever
       ? await this.#sums('all', 0, 0)
