@@ -4,13 +4,13 @@ import type { JobHint } from '../read/job-hint.js';
 import {
   type Answer,
   delayCommands,
-  dueTimes,
   type JobNote,
   type JobSource,
   type KnownQueues,
   type KnownState,
   type QueueCommand,
   type ReadJob,
+  readJobs,
 } from '../read/source.js';
 
 /**
@@ -114,11 +114,11 @@ export class AttachedSource implements JobSource {
       ),
       this.send(delayCommands(jobs)),
     ]);
-    const due = dueTimes(jobs, times);
-    return jobs.map((job, n) => {
-      const json = found[n];
-      return { ...job, job: json && { json, fields: {} }, dueAt: due.get(job) };
-    });
+    return readJobs(
+      jobs,
+      found.map((json) => json && { json, fields: {} }),
+      times,
+    );
   }
 
   /**

@@ -7,12 +7,12 @@ import type { EngineKeys } from '../keys.js';
 import {
   type Answer,
   delayCommands,
-  dueTimes,
   isAfter,
   type JobNote,
   type JobSource,
   type QueueCommand,
   type ReadJob,
+  readJobs,
 } from './source.js';
 import { jobOfRow } from './stored-jobs.js';
 
@@ -152,11 +152,11 @@ export class EngineSource implements JobSource {
 
   async read(jobs: readonly JobNote[]): Promise<Answer<ReadJob[]>> {
     const { found, ...rest } = await this.ask(readCommands(jobs));
-    return { found: readJobs(jobs, found), ...rest };
+    return { found: listedJobs(jobs, found), ...rest };
   }
 
   async peek(jobs: readonly JobNote[]): Promise<ReadJob[]> {
-    return readJobs(jobs, await this.send(readCommands(jobs)));
+    return listedJobs(jobs, await this.send(readCommands(jobs)));
   }
 }
 
@@ -167,13 +167,9 @@ function readCommands(jobs: readonly JobNote[]): QueueCommand[] {
   ];
 }
 
-function readJobs(jobs: readonly JobNote[], answers: readonly unknown[]): ReadJob[] {
-  const due = dueTimes(jobs, answers.slice(jobs.length));
-  return jobs.map((job, n) => ({
-    ...job,
-    job: listedJob(job.jobId, answers[n] as (string | null)[]),
-    dueAt: due.get(job),
-  }));
+function listedJobs(jobs: readonly JobNote[], answers: readonly unknown[]): ReadJob[] {
+  const found = jobs.map(({ jobId }, n) => listedJob(jobId, answers[n] as (string | null)[]));
+  return readJobs(jobs, found, answers.slice(jobs.length));
 }
 
 /** Builds a job from the values of `listFields`. Returns undefined if the job no longer exists. */

@@ -132,12 +132,17 @@ export function delayCommands(jobs: readonly JobNote[]): QueueCommand[] {
   return jobs.filter(isDelayed).map(({ queue, jobId }) => [queue, 'zscore', 'delayed', jobId]);
 }
 
-/** Returns when the delays of jobs end, from the answers to {@link delayCommands}. */
-export function dueTimes(
+/** Returns what was read of jobs. `delays`: the answers to {@link delayCommands}. */
+export function readJobs(
   jobs: readonly JobNote[],
-  answers: readonly unknown[],
-): ReadonlyMap<JobNote, number | undefined> {
-  return new Map(jobs.filter(isDelayed).map((job, n) => [job, dueTime(answers[n])]));
+  found: readonly (TaskJob | undefined)[],
+  delays: unknown[],
+): ReadJob[] {
+  return jobs.map((note, n) => ({
+    ...note,
+    job: found[n],
+    dueAt: isDelayed(note) ? dueTime(delays.shift()) : undefined,
+  }));
 }
 
 function isDelayed({ state }: JobNote): boolean {
