@@ -89,9 +89,11 @@ export class EngineReads {
       metrics: async (range) =>
         statistics.metrics(range, await readLive(source, await window()), Date.now()),
       failures: (failures) =>
-        statistics.failures.read(failures, async (fingerprints) =>
-          countFailed(await window(), fingerprints),
-        ),
+        statistics.failures.read(failures, async (fingerprint) => {
+          // Only the window can count them.
+          const model = await window();
+          return (await model.count({ fingerprint, status: ['failed'] })).n;
+        }),
       histograms: (bounds) => statistics.histograms(bounds),
     };
     return ask(async () => {
@@ -120,15 +122,4 @@ async function readLive(source: CountedQueues, window: WindowModel): Promise<Liv
       if (counts[status] !== 0) live.push({ name: beyondWindow, queue, status, n: counts[status] });
   }
   return live;
-}
-
-/** Counts the tasks of some failure groups that are failed now, in the window only. */
-async function countFailed(
-  window: WindowModel,
-  fingerprints: readonly string[],
-): Promise<ReadonlyMap<string, number>> {
-  const counts = await Promise.all(
-    fingerprints.map((fingerprint) => window.count({ fingerprint, status: ['failed'] })),
-  );
-  return new Map(fingerprints.map((fingerprint, n) => [fingerprint, counts[n]?.n ?? 0]));
 }

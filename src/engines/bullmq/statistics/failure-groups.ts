@@ -88,10 +88,10 @@ export class FailureGroups {
     };
   }
 
-  /** Reads groups, the most recent first. `failedNow`: counts the tasks that are failed now. */
+  /** Reads groups, the most recent first. `failedNow` counts the tasks that are failed now. */
   async read(
     { name, from = 0, limit, after }: FailureQuery,
-    failedNow: (fingerprints: readonly string[]) => Promise<ReadonlyMap<string, number>>,
+    failedNow: (fingerprint: string) => Promise<number>,
   ): Promise<FailurePage> {
     const cursor = after === undefined ? undefined : /^(\d{1,16})\.([0-9a-f]{16})$/.exec(after);
     if (cursor === null)
@@ -106,10 +106,12 @@ export class FailureGroups {
       )
       .sort((one, other) => (isBefore(one, other) ? 1 : -1));
     const page = groups.slice(0, limit);
-    const failed = await failedNow(page.map(({ fingerprint }) => fingerprint));
+
     const last = page.at(-1);
     return {
-      items: page.map((group) => kindOf(group, failed.get(group.fingerprint) ?? 0)),
+      items: await Promise.all(
+        page.map(async (group) => kindOf(group, await failedNow(group.fingerprint))),
+      ),
       next: groups.length > limit && last ? `${last.last}.${last.fingerprint}` : null,
     };
   }
