@@ -3,21 +3,18 @@ import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { readPosition, writePosition } from '../../tables/read/position.js';
 import { idOf } from '../../tables/schema/rows.js';
-import { isOwnId, type JobRef, keyOf, partsOf } from '../jobs/job-ids.js';
+import { isOwnId, keyOf, partsOf } from '../jobs/job-ids.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { isOfSets } from './counts.js';
 import type { EndedGroup } from './groups.js';
 import type { RowIds } from './row-ids.js';
 import { type QueueCommand, type QueueKey, scored } from './source.js';
+import type { EndedJob } from './window-ends.js';
 import type { ModelDeps } from './window-feed.js';
 import { shownJob } from './window-task.js';
 
-/** A position in the sets. Redis sorts jobs with the same end time by their ids. */
-interface Place extends JobRef {
-  score: number;
-}
-
-interface Candidate extends Place {
+/** A job, or a position in the sets. Redis sorts jobs with the same end time by their ids. */
+interface Candidate extends EndedJob {
   /** Its row id, if it was found in the window. */
   row?: string;
 }
@@ -87,14 +84,14 @@ export async function endedPage(
   return { items, next: nextOf(place) };
 }
 
-function nextOf(place: Place | undefined): string | null {
+function nextOf(place: EndedJob | undefined): string | null {
   return place ? `at:${place.score}:${place.queue}:${place.jobId}` : null;
 }
 
 const ownForm = /^at:(-?[\d.e+-]{1,30}):([^:]+):(.+)$/s;
 
 /** Returns the position before a page. The previous page may have come from the window. */
-function placeOf(after: string, ids: RowIds): Place {
+function placeOf(after: string, ids: RowIds): EndedJob {
   const [, score, queue, jobId] = ownForm.exec(after) ?? [];
   if (queue !== undefined && jobId !== undefined && Number.isFinite(Number(score)))
     return { score: Number(score), queue, jobId };
@@ -136,7 +133,7 @@ async function show(
 async function nextJobs(
   list: EndedList,
   entries: readonly CatalogEntry[],
-  after: Place | undefined,
+  after: EndedJob | undefined,
 ): Promise<Candidate[]> {
   const { source, size } = list;
   const found: Candidate[] = entries.flatMap(({ queue }) => keptJobs(list, queue, after));
@@ -158,12 +155,11 @@ async function nextJobs(
 }
 
 /** Returns jobs of a queue from the window, if the window keeps jobs that BullMQ has removed. */
-function keptJobs(list: EndedList, queue: string, start: Place | undefined): Candidate[] {
+function keptJobs(list: EndedList, queue: string, start: EndedJob | undefined): Candidate[] {
   const { window, rules, status, isDescending, size } = list;
   if (!rules.keepsEnded) return [];
   return window.ends
     .page({ queue, status, isDescending, start, limit: size + 1 })
-    .map(({ id, endedAt, ...job }) => ({ ...job, row: id, score: endedAt }))
     .filter((place) => isBeyond(list, place, start));
 }
 
@@ -172,9 +168,9 @@ function keptJobs(list: EndedList, queue: string, start: Place | undefined): Can
  * finds the first of the next jobs by binary search, because any number of jobs may have ended
  * then.
  */
-async function afterTies(list: EndedList, queue: string, after: Place): Promise<Place[]> {
+async function afterTies(list: EndedList, queue: string, after: EndedJob): Promise<EndedJob[]> {
   const { source, set, size } = list;
-  const read = async (offset: number, n: number): Promise<Place[]> => {
+  const read = async (offset: number, n: number): Promise<EndedJob[]> => {
     const [values] = await source.send([commandOf(list, queue, after, offset, n)]);
     return placesOf(queue, values);
   };
@@ -196,7 +192,7 @@ async function afterTies(list: EndedList, queue: string, after: Place): Promise<
 function commandOf(
   { rules, feed, group, set, isDescending }: EndedList,
   queue: string,
-  after: Place | undefined,
+  after: EndedJob | undefined,
   offset: number,
   n: number,
 ): QueueCommand {
@@ -210,11 +206,11 @@ function commandOf(
 }
 
 /** Whether a job comes after a position in the list. */
-function isBeyond(list: EndedList, place: Place, after: Place | undefined): boolean {
+function isBeyond(list: EndedList, place: EndedJob, after: EndedJob | undefined): boolean {
   return !after || compare(list, after, place) < 0;
 }
 
-function compare({ isDescending }: EndedList, a: Place, b: Place): number {
+function compare({ isDescending }: EndedList, a: EndedJob, b: EndedJob): number {
   const order = a.score - b.score || compareText(a.jobId, b.jobId) || compareText(a.queue, b.queue);
   return isDescending ? -order : order;
 }
@@ -228,6 +224,6 @@ function compareText(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-function placesOf(queue: string, answer: unknown): Place[] {
+function placesOf(queue: string, answer: unknown): EndedJob[] {
   return scored(answer).map(([jobId, score]) => ({ queue, jobId, score }));
 }

@@ -5,12 +5,9 @@ import { hasEnded, stateCode } from '../../tables/schema/states.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import { codes, type EndedGroup } from './groups.js';
 
-/** An ended task: when it ended, its job and its row. */
+/** An ended job, and when it ended in Unix milliseconds, which is its score in BullMQ's sets. */
 export interface EndedJob extends JobRef {
-  /** Unix milliseconds. */
-  endedAt: number;
-  /** Its row id. */
-  id: string;
+  score: number;
 }
 
 /** A query for ended tasks of a queue, in one order, beginning at `start`. */
@@ -18,7 +15,7 @@ interface EndedQuery {
   queue: string;
   status: TaskStatus;
   isDescending: boolean;
-  start: { score: number; jobId: string } | undefined;
+  start: Omit<EndedJob, 'queue'> | undefined;
   limit: number;
 }
 
@@ -44,7 +41,7 @@ export class WindowEnds {
   }
 
   /** Returns some ended tasks of a queue and state, sorted by end time, then by job id. */
-  page({ queue, status, isDescending, start, limit }: EndedQuery): EndedJob[] {
+  page({ queue, status, isDescending, start, limit }: EndedQuery): (EndedJob & { row: string })[] {
     const [sign, order] = isDescending ? ['<=', 'DESC'] : ['>=', 'ASC'];
     const place = start
       ? [start.score, `${queue}:${start.jobId}`]
@@ -59,9 +56,9 @@ export class WindowEnds {
       )
       .map((row) => ({
         queue,
-        id: idOf(row.id),
         jobId: row.key.slice(queue.length + 1),
-        endedAt: row.ended_at,
+        score: row.ended_at,
+        row: idOf(row.id),
       }));
   }
 
