@@ -49,8 +49,7 @@ const jobsOfEntry = 100;
  */
 export class ChangeNotes {
   readonly #redis: Redis;
-  readonly #key: string;
-  readonly #reading: string;
+  readonly #keys: EngineKeys;
   /** When this process last asked whether any process reads; milliseconds since it began. */
   #asked = Number.NEGATIVE_INFINITY;
   /** Whether the answer was that none does. */
@@ -60,15 +59,14 @@ export class ChangeNotes {
 
   constructor(redis: Redis, keys: EngineKeys) {
     this.#redis = redis;
-    this.#key = keys.changes;
-    this.#reading = keys.reading;
+    this.#keys = keys;
   }
 
   /** Adds notes to a transaction, after the pending ones. They are written only if it succeeds. */
   addTo(transaction: Transaction, notes: readonly ChangeNote[]): void {
     this.flush();
     for (const fields of entriesOf(notes))
-      transaction.xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields);
+      transaction.xadd(this.#keys.changes, 'MAXLEN', '~', keptEntries, '*', ...fields);
   }
 
   /**
@@ -95,7 +93,7 @@ export class ChangeNotes {
     if (now - this.#asked < unreadFor) return !this.#isUnread;
     this.#asked = now;
     this.#isUnread = false;
-    this.#redis.get(this.#reading).then(
+    this.#redis.get(this.#keys.reading).then(
       (mark) => {
         // A late answer says nothing about now.
         if (this.#asked === now) this.#isUnread = mark === null;
@@ -112,7 +110,7 @@ export class ChangeNotes {
     this.#waiting = new Map();
     for (const fields of entries)
       this.#redis
-        .xadd(this.#key, 'MAXLEN', '~', keptEntries, '*', ...fields)
+        .xadd(this.#keys.changes, 'MAXLEN', '~', keptEntries, '*', ...fields)
         .catch(() => undefined);
   }
 }

@@ -245,19 +245,12 @@ function areNotes({
   deadline,
   interrupts,
 }: Readonly<Record<string, unknown>>): boolean {
-  const areTexts = [schedule, rerunOf].every(
-    (text) => text === undefined || typeof text === 'string',
-  );
   return (
-    areTexts &&
+    [schedule, rerunOf].every((text) => text === undefined || typeof text === 'string') &&
     [deadline, interrupts].every((n) => n === undefined || typeof n === 'number') &&
-    areTags(tags)
+    (tags === undefined ||
+      (isObject(tags) && Object.values(tags).every((tag) => typeof tag === 'string')))
   );
-}
-
-function areTags(tags: unknown): boolean {
-  if (tags === undefined) return true;
-  return isObject(tags) && Object.values(tags).every((tag) => typeof tag === 'string');
 }
 
 /**

@@ -44,19 +44,19 @@ export async function readCounts(
     ]),
   )) as number[];
   const found = inParts(answers, entries.length);
-  const failures = entries.map(async ({ queue }, n): Promise<Partial<Counts>> => {
+  const count = async ({ queue }: CatalogEntry, n: number): Promise<void> => {
     const of = found[n] ?? [];
-    const [running = 0, success = 0, failed = 0, hasMarkers = 0] = of.splice(waitingSets.length);
+    const [running = 0, success = 0, all = 0, hasMarkers = 0] = of.splice(waitingSets.length);
+    const unmarked = { failed: all, cancelled: 0, interrupted: 0 };
+    const failures = hasMarkers > 0 ? await marked.count(queue) : unmarked;
     counts.pending += of.reduce((sum, each) => sum + each, 0);
     counts.running += running;
     counts.success += success;
-    return hasMarkers > 0 ? marked.count(queue) : { failed };
-  });
-  for (const { failed = 0, cancelled = 0, interrupted = 0 } of await Promise.all(failures)) {
-    counts.failed += failed;
-    counts.cancelled += cancelled;
-    counts.interrupted += interrupted;
-  }
+    counts.failed += failures.failed;
+    counts.cancelled += failures.cancelled;
+    counts.interrupted += failures.interrupted;
+  };
+  await Promise.all(entries.map(count));
   return counts;
 }
 

@@ -228,7 +228,7 @@ export class Reconciler {
   async #dropLost(facts: QueueFacts): Promise<void> {
     // Each step blocks the event loop for some milliseconds, so other work runs between the steps.
     for (const group of endedGroups)
-      while (this.#deps.window.dropEnded(facts.queue, group, { after: facts[group].newestEnd }) > 0)
+      while (this.#deps.window.dropEnded(facts.queue, group, facts[group].newestEnd) > 0)
         await setImmediate();
   }
 
@@ -239,7 +239,7 @@ export class Reconciler {
   #dropRemoved(facts: QueueFacts): void {
     for (const group of endedGroups) {
       const { oldest } = facts[group];
-      if (oldest !== undefined) this.#deps.window.dropEnded(facts.queue, group, { before: oldest });
+      if (oldest !== undefined) this.#deps.window.dropEnded(facts.queue, group, undefined, oldest);
     }
   }
 

@@ -13,20 +13,19 @@ export function idsOfText({ catalog, rules }: ModelDeps, text: string): string[]
 }
 
 /** Whether a task that was found by its id matches the other conditions of the query. */
-export function matches(
-  { id, status, name, queue, fingerprint, createdAt }: TaskSummary,
-  query: TaskQuery,
-): boolean {
-  const at = Date.parse(createdAt);
+export function matches(task: TaskSummary, query: TaskQuery): boolean {
+  const { name = task.name, queue = task.queue, fingerprint = task.fingerprint } = query;
+  const { status = [task.status], tags = [], from = 0, to = Number.POSITIVE_INFINITY } = query;
+  const at = Date.parse(task.createdAt);
   return (
-    (query.status === undefined || query.status.includes(status)) &&
-    (query.name === undefined || query.name === name) &&
-    (query.queue === undefined || query.queue === queue) &&
-    (query.fingerprint === undefined || query.fingerprint === fingerprint) &&
-    (query.schedule === undefined || isOfSchedule(id, query.schedule)) &&
-    at >= (query.from ?? 0) &&
-    at < (query.to ?? Number.POSITIVE_INFINITY) &&
-    (query.tags ?? []).length === 0
+    name === task.name &&
+    queue === task.queue &&
+    fingerprint === task.fingerprint &&
+    status.includes(task.status) &&
+    tags.length === 0 &&
+    at >= from &&
+    at < to &&
+    (query.schedule === undefined || isOfSchedule(task.id, query.schedule))
   );
 }
 

@@ -29,20 +29,17 @@ export function jobOfHash(id: string, hash: Readonly<Record<string, string>>): T
     progress: (hash.progress === undefined ? 0 : jsonOrText(hash.progress)) as JobJson['progress'],
     timestamp: number(hash.timestamp) ?? 0,
     delay: number(hash.delay) ?? 0,
+    priority: number(hash.priority) ?? 0,
     attemptsMade: number(hash.atm) ?? 0,
     attemptsStarted: number(hash.ats) ?? 0,
     stalledCounter: number(hash.stc) ?? 0,
     failedReason: hash.failedReason ?? '',
     returnvalue: hash.returnvalue ?? '',
   };
-  const [finishedOn, processedOn, priority] = [
-    number(hash.finishedOn),
-    number(hash.processedOn),
-    number(hash.priority),
-  ];
+  const [finishedOn, processedOn] = [number(hash.finishedOn), number(hash.processedOn)];
   if (finishedOn !== undefined) json.finishedOn = finishedOn;
   if (processedOn !== undefined) json.processedOn = processedOn;
-  if (priority !== undefined) json.priority = priority;
+
   if (hash.stacktrace !== undefined) json.stacktrace = hash.stacktrace;
   if (hash.parentKey !== undefined) json.parentKey = hash.parentKey;
   if (hash.rjk !== undefined) json.repeatJobKey = hash.rjk;

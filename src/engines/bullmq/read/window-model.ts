@@ -83,8 +83,9 @@ export class WindowModel {
 
   private constructor(deps: WindowModelDeps, window: Window) {
     this.#window = window;
-    this.#feed = new WindowFeed({ ...deps, window, ids: window.ids });
-    this.#deps = { ...deps, window, ids: window.ids, feed: this.#feed };
+    const shared = { ...deps, window, ids: window.ids };
+    this.#feed = new WindowFeed(shared);
+    this.#deps = { ...shared, feed: this.#feed };
     this.#backfill = new Backfill(this.#deps);
     this.#reconciler = new Reconciler({ ...this.#deps, backfill: this.#backfill });
     // After a reconnect, the window is compared with BullMQ, because it may be a different Redis by

@@ -165,10 +165,8 @@ export class Window {
   dropEnded(
     queue: string,
     group: EndedGroup,
-    {
-      after = -1,
-      before = Number.MAX_SAFE_INTEGER,
-    }: { after?: number | undefined; before?: number },
+    after = -1,
+    before = Number.MAX_SAFE_INTEGER,
   ): number {
     const rows = codes[group].flatMap((code) =>
       this.#database.all<KnownRow>(
