@@ -176,13 +176,10 @@ export function toSummary(shown: ShownJob, id: string, createdAt: number): TaskS
   };
 }
 
-/** A BullMQ queue, and the label under which users know it. */
-type LabelledQueue = Pick<CatalogEntry, 'queue' | 'label'>;
-
 /** Returns a job as lists show it. `dueAt`: see {@link shownJobOf}. */
 export function summaryOf(
   job: TaskJob,
-  { queue, label }: LabelledQueue,
+  { queue, label }: CatalogEntry,
   status: TaskStatus,
   dueAt?: number,
 ): TaskSummary {
@@ -209,7 +206,7 @@ export function jobProgress({
 export function summaryAfter(
   { json, fields }: TaskJob,
   written: Readonly<Record<string, string | number>>,
-  queue: LabelledQueue,
+  queue: CatalogEntry,
   status: TaskStatus,
 ): TaskSummary {
   const after = Object.entries(written).map(([name, value]) => [name, String(value)]);

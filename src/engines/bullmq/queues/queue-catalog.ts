@@ -66,9 +66,12 @@ export class QueueCatalog {
     return this.#entries.get(queue);
   }
 
-  /** Returns the queue of a label, and those of its tasks with a concurrency of their own. */
-  ofLabel(label: string): CatalogEntry[] {
-    return this.all().filter((entry) => entry.label === label);
+  /**
+   * Returns the queue of a label, and those of its tasks with a concurrency of their own. Without a
+   * label, returns all queues.
+   */
+  ofLabel(label: string | undefined): CatalogEntry[] {
+    return this.all().filter((entry) => label === undefined || entry.label === label);
   }
 
   /** Reads the list from Redis. A known queue that the list lacks stays known. */

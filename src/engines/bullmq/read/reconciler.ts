@@ -58,9 +58,7 @@ export class Reconciler {
       }
       if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue)))
         await this.#compareAll(each, isQuiet);
-      if (rules.keepsEnded) continue;
-      this.#dropRemoved(each);
-      await this.#checkEnded(each);
+      if (!rules.keepsEnded) await this.#dropRemoved(each);
     }
     feed.isStale = false;
     await feed.apply();
@@ -103,8 +101,7 @@ export class Reconciler {
     if (isSame) feed.setWhole(queue, 'pending');
     return (
       (feed.isWhole(queue, 'pending') && !isSame) ||
-      this.#lacks(facts, 'completed') ||
-      this.#lacks(facts, 'failed')
+      endedGroups.some((group) => this.#lacks(facts, group))
     );
   }
 
@@ -233,24 +230,16 @@ export class Reconciler {
   }
 
   /**
-   * Drops tasks that ended before the oldest ended job in BullMQ. If a set is empty, a user has
-   * emptied it, and `#checkEnded` drops its tasks.
+   * Drops tasks that ended before the oldest ended job in BullMQ. If the window still has more of
+   * them than BullMQ, another program must have deleted some, so a few are checked each time.
    */
-  #dropRemoved(facts: QueueFacts): void {
-    for (const group of endedGroups) {
-      const { oldest } = facts[group];
-      if (oldest !== undefined) this.#deps.window.dropEnded(facts.queue, group, undefined, oldest);
-    }
-  }
-
-  /**
-   * Checks a few ended tasks each time, if the window has more of them than BullMQ, because another
-   * program must have deleted some.
-   */
-  async #checkEnded({ queue, ...facts }: QueueFacts): Promise<void> {
+  async #dropRemoved({ queue, ...facts }: QueueFacts): Promise<void> {
     const { window, feed } = this.#deps;
     for (const group of endedGroups) {
-      if (window.size(group, queue) <= facts[group].n) continue;
+      const { n, oldest } = facts[group];
+      // If the set is empty, a user has emptied it, and the check below drops its tasks.
+      if (oldest !== undefined) window.dropEnded(queue, group, undefined, oldest);
+      if (window.size(group, queue) <= n) continue;
       const { jobIds, moveOn } = this.#sample(queue, group, most.step);
       const found = await feed.ask(jobIds.map((jobId) => [queue, 'zscore', group, jobId]));
       const gone = jobIds.filter((_, n) => found[n] === null);

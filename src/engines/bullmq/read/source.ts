@@ -7,7 +7,7 @@ import type { QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
 
 /** The queues that are shown. */
-export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'refresh'>;
+export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'ofLabel' | 'refresh'>;
 
 /** A key of a queue: BullMQ's name of a set, the id of a job, or the jobs with a marker. */
 export type QueueKey = string | { marker: Marker };

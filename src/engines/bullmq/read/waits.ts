@@ -1,18 +1,13 @@
-import type { JobRef } from '../jobs/job-ids.js';
 import { isoTime } from '../jobs/job-view.js';
 import { count, jobFields, type TaskJob } from '../jobs/task-job.js';
 import { scored } from './source.js';
+import type { LocatedJob } from './stored-jobs.js';
 import type { ModelDeps } from './window-feed.js';
 
 /** Maximum number of priorities that are read per queue. */
 const maxPriorities = 10;
 /** A score of the prioritized set is the priority multiplied by this number, plus a counter. */
 const priorityUnit = 2 ** 32;
-
-/** The next job to run in a queue, or in a queue and priority. */
-interface First extends JobRef {
-  label: string;
-}
 
 /**
  * Returns since when the first task that could run now has been waiting, for each queue that has
@@ -25,24 +20,25 @@ export async function readWaits({
   await catalog.refresh();
   const entries = catalog.all();
   const oldestIds = await source.send(entries.map(({ queue }) => [queue, 'lindex', 'wait', -1]));
-  const first = entries.flatMap(({ queue, label }, n): First[] => {
+  // The next job to run in each queue, then in each queue and priority.
+  const first = entries.flatMap((entry, n): LocatedJob[] => {
     const jobId = oldestIds[n];
-    return typeof jobId === 'string' ? [{ queue, label, jobId }] : [];
+    return typeof jobId === 'string' ? [{ ...entry, jobId }] : [];
   });
-  let left = entries.map(({ queue, label }) => ({ queue, label, from: 0 }));
+  let left = entries.map((entry) => ({ entry, from: 0 }));
   for (let n = 0; n < maxPriorities && left.length > 0; n++) {
     const found = await source.send(
-      left.map(({ queue, from }) => [
+      left.map(({ entry: { queue }, from }) => [
         ...([queue, 'zrangebyscore', 'prioritized', from, '+inf'] as const),
         ...['WITHSCORES', 'LIMIT', 0, 1],
       ]),
     );
-    left = left.flatMap(({ queue, label }, m) => {
+    left = left.flatMap(({ entry }, m) => {
       const [next] = scored(found[m]);
       if (!next) return [];
       const [jobId, score] = next;
-      first.push({ queue, label, jobId });
-      return [{ queue, label, from: (Math.floor(score / priorityUnit) + 1) * priorityUnit }];
+      first.push({ ...entry, jobId });
+      return [{ entry, from: (Math.floor(score / priorityUnit) + 1) * priorityUnit }];
     });
   }
   const jobs = await source.peek(
@@ -64,6 +60,6 @@ export async function readWaits({
  * attempt, and the time when a retry was due.
  */
 function readyTime({ json, fields }: TaskJob): number {
-  const delay = Number(json.opts?.delay ?? 0) || 0;
+  const delay = Number(json.opts?.delay) || 0;
   return Math.max(json.timestamp + delay, json.processedOn ?? 0, count(fields[jobFields.runAt]));
 }

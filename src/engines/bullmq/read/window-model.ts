@@ -189,8 +189,9 @@ export class WindowModel {
       if (items.length > 0) return { items, next: null, total: items.length, totalRelation: 'eq' };
     }
     await this.#upToDate();
+    const { catalog, fillTimes } = this.#deps;
     if (isEndedList(query) && !this.#isWhole(query)) {
-      const page = await endedPage(this.#deps, this.#entries(query), query);
+      const page = await endedPage(this.#deps, catalog.ofLabel(query.queue), query);
       return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
     const after =
@@ -201,7 +202,7 @@ export class WindowModel {
     // The newest tasks are read first. A page in another order, or one that they do not fill, needs
     // the older tasks too.
     if ((!isNewestFirst(query) || page.items.length < query.limit) && !this.#isWhole(query)) {
-      await Promise.race([this.filled(), waitUnref(this.#deps.fillTimes.list)]);
+      await Promise.race([this.filled(), waitUnref(fillTimes.list)]);
       page = this.#window.find({ ...query, after });
     }
     const isWhole = this.#isWhole(query);
@@ -229,13 +230,8 @@ export class WindowModel {
   }
 
   /** Counts the tasks by state, of one queue or of all. */
-  counts(filter: Pick<TaskFilter, 'queue'>): Promise<Counts> {
-    return this.#deps.countTasks(this.#entries(filter), this.#deps);
-  }
-
-  /** Returns the queues that a filter covers. */
-  #entries({ queue }: TaskFilter): CatalogEntry[] {
-    return this.#deps.catalog.all().filter(({ label }) => queue === undefined || label === queue);
+  counts({ queue }: Pick<TaskFilter, 'queue'>): Promise<Counts> {
+    return this.#deps.countTasks(this.#deps.catalog.ofLabel(queue), this.#deps);
   }
 
   /** Counts tasks. `more`: there may be more. `limited`: only the window was searched. */
@@ -283,11 +279,11 @@ export class WindowModel {
   }
 
   /** Whether the window has all tasks that a filter can find. */
-  #isWhole({ queue, status = taskStatuses }: TaskFilter): boolean {
-    const groups = new Set(status.map(groupOf));
-    return this.#entries({ queue }).every((entry) =>
-      [...groups].every((group) => this.#feed.isWhole(entry.queue, group)),
-    );
+  #isWhole({ queue: label, status = taskStatuses }: TaskFilter): boolean {
+    const entries = this.#deps.catalog.ofLabel(label);
+    return status
+      .map(groupOf)
+      .every((group) => entries.every(({ queue }) => this.#feed.isWhole(queue, group)));
   }
 
   /** Drops tasks whose jobs BullMQ has removed. */

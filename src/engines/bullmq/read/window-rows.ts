@@ -44,13 +44,6 @@ export interface KnownRow extends DeletedTask, EndedRow {
   attempt: number;
 }
 
-interface RowsDeps {
-  transaction: Transaction;
-  ids: RowIds;
-  /** Whether the ends of tasks are counted, and their attempts stored. */
-  countsEnds: boolean;
-}
-
 /** Writes the rows of a window, and updates the counts in the tables of the embedded engine. */
 export class WindowRows {
   readonly #transaction: Transaction;
@@ -61,7 +54,8 @@ export class WindowRows {
   #insertTask: string | undefined;
   #updateTask: string | undefined;
 
-  constructor({ transaction, ids, countsEnds }: RowsDeps) {
+  /** @param countsEnds Whether the ends of tasks are counted, and their attempts stored. */
+  constructor(transaction: Transaction, ids: RowIds, countsEnds: boolean) {
     this.#transaction = transaction;
     this.#ids = ids;
     this.#countsEnds = countsEnds;

@@ -72,11 +72,7 @@ export class Window {
       transaction: this.#transaction,
       write: (work) => this.write(work),
     });
-    this.#rows = new WindowRows({
-      transaction: this.#transaction,
-      ids: this.ids,
-      countsEnds: keepsEnded,
-    });
+    this.#rows = new WindowRows(this.#transaction, this.ids, keepsEnded);
   }
 
   static async open(rules: JobRules): Promise<Window> {
