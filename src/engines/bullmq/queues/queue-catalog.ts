@@ -75,8 +75,11 @@ export class QueueCatalog {
   }
 
   /** Reads the list from Redis. A known queue that the list lacks stays known. */
-  async refresh(): Promise<void> {
-    await this.#read();
+  async refresh(): Promise<Readonly<Record<string, string>>> {
+    const stored = await this.#redis.hgetall(this.#keys.queues);
+    const entries = Object.entries(stored).flatMap(([queue, text]) => entryOf(queue, text));
+    this.#entries = new Map([...this.all(), ...entries].map((entry) => [entry.queue, entry]));
+    return stored;
   }
 
   /**
@@ -87,16 +90,9 @@ export class QueueCatalog {
   async restore(): Promise<void> {
     // Queues that are added during the read may be missing from the answer.
     const known = this.all();
-    const stored = await this.#read();
+    const stored = await this.refresh();
     const lost = known.filter(({ queue }) => stored[queue] === undefined);
     await Promise.all(lost.map((entry) => this.#store(entry, 'if absent')));
-  }
-
-  async #read(): Promise<Readonly<Record<string, string>>> {
-    const stored = await this.#redis.hgetall(this.#keys.queues);
-    const entries = Object.entries(stored).flatMap(([queue, text]) => entryOf(queue, text));
-    this.#entries = new Map([...this.all(), ...entries].map((entry) => [entry.queue, entry]));
-    return stored;
   }
 
   /** Returns the queue of a task, if it is known and the task does not change its entry. */

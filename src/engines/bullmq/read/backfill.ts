@@ -51,18 +51,19 @@ export class Backfill {
     this.#closed = true;
   }
 
-  /** Reads the first jobs of queues that have not been read yet. */
-  async begin(queues: readonly string[]): Promise<void> {
-    const fresh = queues.filter((queue) => !this.#queues.has(queue));
+  /** Reads the first jobs of the known queues that have not been read yet. */
+  async begin(): Promise<void> {
+    const { catalog, feed } = this.#deps;
+    const fresh = catalog.all().filter(({ queue }) => !this.#queues.has(queue));
     if (fresh.length === 0) return;
     const share = Math.floor(chunk.first / fresh.length);
     const size = Math.max(chunk.least, Math.min(chunk.most, share));
-    const cursors = fresh.flatMap((queue) =>
+    const cursors = fresh.flatMap(({ queue }) =>
       lists.map((list): Cursor => ({ ...list, queue, ...this.#start() })),
     );
-    await this.#deps.feed.inTurn(() => this.#read(cursors, size));
+    await feed.inTurn(() => this.#read(cursors, size));
     this.#cursors.push(...cursors);
-    for (const queue of fresh) this.#queues.add(queue);
+    for (const { queue } of fresh) this.#queues.add(queue);
   }
 
   /** Makes `rest` read the ended jobs of a queue again, newest first, because some are missing. */

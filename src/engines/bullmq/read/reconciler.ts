@@ -56,7 +56,8 @@ export class Reconciler {
         if (!rules.keepsEnded) await this.#dropLost(each);
         for (const group of endedGroups) this.#deps.backfill.again(each.queue, group);
       }
-      if (isStale || ((isApart || this.#lacksNewest(each)) && this.#mayCompare(each.queue)))
+      const isDue = (this.#pauses.get(each.queue)?.until ?? 0) <= Date.now();
+      if (isStale || (isDue && (isApart || this.#lacksNewest(each))))
         await this.#compareAll(each, isQuiet);
       if (!rules.keepsEnded) await this.#dropRemoved(each);
     }
@@ -166,10 +167,6 @@ export class Reconciler {
       .filter((jobId) => jobId !== undefined)
       .map((jobId) => ({ queue, jobId }));
     return this.#notIn(endedGroups, newest).some((job) => !this.#deps.feed.isNoted(job));
-  }
-
-  #mayCompare(queue: string): boolean {
-    return (this.#pauses.get(queue)?.until ?? 0) <= Date.now();
   }
 
   /** Compares the ids of the jobs that ended last, and of the waiting jobs if all fit. */

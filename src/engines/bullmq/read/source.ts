@@ -7,7 +7,9 @@ import type { QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
 
 /** The queues that are shown. */
-export type KnownQueues = Pick<QueueCatalog, 'all' | 'get' | 'ofLabel' | 'refresh'>;
+export interface KnownQueues extends Pick<QueueCatalog, 'all' | 'get' | 'ofLabel'> {
+  refresh(): Promise<unknown>;
+}
 
 /** A key of a queue: BullMQ's name of a set, the id of a job, or the jobs with a marker. */
 export type QueueKey = string | { marker: Marker };
@@ -157,8 +159,7 @@ export function dueTime(score: unknown): number | undefined {
 
 /** Whether the id of a stream entry is greater than another. */
 export function isAfter(id: string, other: string): boolean {
-  const [[a = 0, n = 0], [b = 0, m = 0]] = [id, other].map((text) =>
-    text.split('-').map(Number),
-  ) as [number[], number[]];
+  const [a = 0, n = 0] = id.split('-').map(Number);
+  const [b = 0, m = 0] = other.split('-').map(Number);
   return a > b || (a === b && n > m);
 }

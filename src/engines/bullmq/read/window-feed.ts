@@ -131,7 +131,8 @@ export class WindowFeed {
       // get the changes in this order.
       this.#noted.delete(key);
       this.#noted.set(key, {
-        ...{ queue, jobId },
+        queue,
+        jobId,
         state: state === 'changed' ? (before?.state ?? state) : state,
         changes: (before?.changes ?? 0) + 1,
         hint: hint ? addHint(before?.hint, hint) : before?.hint,

@@ -100,7 +100,7 @@ export class WindowModel {
     await Promise.all([deps.catalog.refresh(), deps.source.start()]);
     const model = new WindowModel(deps, await Window.open(deps.rules));
     try {
-      await model.#backfill.begin(model.#queues());
+      await model.#backfill.begin();
     } catch (error) {
       await model.close();
       throw error;
@@ -119,10 +119,6 @@ export class WindowModel {
     });
     this.#filled = filled;
     this.#deps.work.filling.run(() => filled);
-  }
-
-  #queues(): string[] {
-    return this.#deps.catalog.all().map(({ queue }) => queue);
   }
 
   #lookLater(): void {
@@ -150,7 +146,7 @@ export class WindowModel {
 
   async #compare(): Promise<void> {
     await this.#deps.catalog.refresh();
-    await this.#backfill.begin(this.#queues());
+    await this.#backfill.begin();
     await this.#feed.inTurn(async () => {
       if (this.#closed) return;
       await this.#feed.apply();

@@ -120,7 +120,7 @@ export class WindowRows {
     }
     // The word index has the words of the error, so a task that failed again is indexed again.
     const isSame = from === status && row.ended_at === task.endedAt;
-    const searchable = status !== 'failed' ? null : isSame ? (row.searchable ?? 0) : 0;
+    const searchable = status === 'failed' ? (isSame && row.searchable) || 0 : null;
     if (row.searchable === 1 && searchable !== 1)
       this.#transaction.database.run('DELETE FROM failure WHERE rowid = ?', rowid);
     const columns = columnsOf(task, rev, searchable);
