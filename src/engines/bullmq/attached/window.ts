@@ -4,7 +4,7 @@ import type { Counts } from '../../../tasks/types.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { QueueReads } from '../queues/queue-reads.js';
 import { type EndedGroup, endedGroups } from '../read/groups.js';
-import { inParts, type QueueCommand, waitingSets } from '../read/source.js';
+import { byItem, type QueueCommand, waitingSets } from '../read/source.js';
 import type { ModelDeps } from '../read/window-feed.js';
 import { WindowModel } from '../read/window-model.js';
 import { AttachedJobs } from './jobs.js';
@@ -74,9 +74,7 @@ async function countTasks(entries: readonly CatalogEntry[], deps: ModelDeps): Pr
     ]),
   );
   const counts = noCounts();
-  const found = inParts(answers.map(Number), entries.length);
-  for (const [n, { queue }] of entries.entries()) {
-    const of = found[n] ?? [];
+  for (const [{ queue }, of] of byItem(entries, answers.map(Number))) {
     const [running = 0, completed = 0, failed = 0] = of.splice(waitingSets.length);
     counts.pending += of.reduce((sum, each) => sum + each, 0);
     counts.running += running;

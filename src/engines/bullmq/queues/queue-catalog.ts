@@ -12,14 +12,14 @@ export interface CatalogEntry {
   /** The label of the queue, as users know it. */
   readonly label: string;
   /** The only task in the queue, if that task has a concurrency of its own. */
-  readonly task?: string;
+  readonly task?: string | undefined;
   /** How many of its jobs run at once across all processes. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /**
    * Whether its jobs have priorities. BullMQ runs jobs without a priority first, so either all jobs
    * of a queue have one or none has.
    */
-  readonly prioritized?: boolean;
+  readonly prioritized?: boolean | undefined;
 }
 
 /** The queues of an engine, and where they are stored. */
@@ -121,12 +121,11 @@ export class QueueCatalog {
       );
     if (known) this.#compare?.(known, concurrency);
     const entry = {
-      ...known,
       queue,
       label,
-      ...(queue === this.#namesOf(label, name).apart && { task: name }),
-      ...(concurrency !== undefined && { concurrency }),
-      ...(priority !== 0 && { prioritized: true }),
+      task: queue === this.#namesOf(label, name).apart ? name : undefined,
+      concurrency: concurrency ?? known?.concurrency,
+      prioritized: priority !== 0 || known?.prioritized,
     };
     await this.#store(entry, 'always');
     this.#entries.set(queue, entry);
@@ -204,9 +203,9 @@ function entryOf(queue: string, text: string): CatalogEntry[] {
     {
       queue,
       label,
-      ...(task !== undefined && { task }),
-      ...(typeof concurrency === 'number' && { concurrency }),
-      ...(prioritized === true && { prioritized }),
+      task,
+      concurrency: typeof concurrency === 'number' ? concurrency : undefined,
+      prioritized: prioritized === true || undefined,
     },
   ];
 }

@@ -7,7 +7,7 @@ import { send } from '../connection/pipelines.js';
 import { markers } from '../keys.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import type { CountedQueues } from './marked-jobs.js';
-import { inParts, waitingSets } from './source.js';
+import { byItem, waitingSets } from './source.js';
 
 /** Whether BullMQ's sets can answer a filter: its only conditions are queue and state. */
 export function isOfSets({
@@ -43,9 +43,7 @@ export async function readCounts(
       ['exists', ...markers.map((marker) => keys.marked(entry.queue, marker))],
     ]),
   )) as number[];
-  const found = inParts(answers, entries.length);
-  const count = async ({ queue }: CatalogEntry, n: number): Promise<void> => {
-    const of = found[n] ?? [];
+  const count = async ([{ queue }, of]: [CatalogEntry, number[]]): Promise<void> => {
     const [running = 0, success = 0, all = 0, hasMarkers = 0] = of.splice(waitingSets.length);
     const unmarked = { failed: all, cancelled: 0, interrupted: 0 };
     const failures = hasMarkers > 0 ? await marked.count(queue) : unmarked;
@@ -56,7 +54,7 @@ export async function readCounts(
     counts.cancelled += failures.cancelled;
     counts.interrupted += failures.interrupted;
   };
-  await Promise.all(entries.map(count));
+  await Promise.all(byItem(entries, answers).map(count));
   return counts;
 }
 

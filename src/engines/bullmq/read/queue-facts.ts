@@ -1,5 +1,5 @@
 import { type EndedGroup, endedGroups } from './groups.js';
-import { inParts, type QueueCommand, scored, waitingSets } from './source.js';
+import { byItem, type QueueCommand, scored, waitingSets } from './source.js';
 
 /** Maximum number of running jobs that are read per queue. */
 export const maxRunning = 10_000;
@@ -38,9 +38,7 @@ export function factCommands(queues: readonly string[]): QueueCommand[] {
 
 /** Returns the facts of queues from the answers to {@link factCommands}. */
 export function factsOf(queues: readonly string[], answers: readonly unknown[]): QueueFacts[] {
-  const parts = inParts(answers, queues.length);
-  return queues.map((queue, n) => {
-    const [active, ...rest] = parts[n] ?? [];
+  return byItem(queues, answers).map(([queue, [active, ...rest]]) => {
     const counts = rest.splice(0, waitingSets.length).map(Number);
     return {
       queue,

@@ -98,8 +98,7 @@ export async function findStates(source: JobSource, jobs: readonly JobRef[]): Pr
       [queue, 'exists', jobId],
     ]),
   );
-  const parts = inParts(answers, jobs.length);
-  return jobs.map((job, n) => ({ ...job, state: stateOf(parts[n] ?? []) }));
+  return byItem(jobs, answers).map(([job, found]) => ({ ...job, state: stateOf(found) }));
 }
 
 function stateOf(found: readonly unknown[]): KnownState {
@@ -110,10 +109,10 @@ function stateOf(found: readonly unknown[]): KnownState {
   return exists === 1 ? 'waiting' : 'removed';
 }
 
-/** Splits answers into parts of the same length, one for each item that was asked about. */
-export function inParts<T>(answers: readonly T[], parts: number): T[][] {
-  const size = answers.length / parts;
-  return Array.from({ length: parts }, (_, n) => answers.slice(n * size, (n + 1) * size));
+/** Returns each item with its answers, if the same number of questions was asked about each. */
+export function byItem<I, A>(items: readonly I[], answers: readonly A[]): [I, A[]][] {
+  const size = answers.length / items.length;
+  return items.map((item, n) => [item, answers.slice(n * size, (n + 1) * size)]);
 }
 
 /** Returns the command that reads some jobs of a set or list, `n` of them from an index on. */
