@@ -120,27 +120,24 @@ export class Backfill {
 
   async #read(cursors: readonly Cursor[], size: number): Promise<void> {
     const { feed } = this.#deps;
-    const before = cursors.map((cursor) => ({ ...cursor }));
-    try {
-      const found = await feed.ask(cursors.map((cursor) => commandOf(cursor, size)));
-      const jobs = cursors.flatMap((cursor, n) => {
-        const { queue, state } = cursor;
-        return advance(cursor, found[n], size).map((jobId) => ({ queue, jobId, state }));
-      });
-      // This comes before `fill`, because `fill` may make the window leave out some of the jobs
-      // again.
-      const all = [...new Set([...this.#cursors, ...cursors])];
-      for (const { queue, group, score } of cursors) {
-        const isWhole = all.every(
-          (each) => each.done || each.queue !== queue || each.group !== group,
-        );
-        feed.setWhole(queue, group, isWhole ? undefined : score);
-      }
-      await feed.fill(jobs);
-    } catch (error) {
-      for (const [n, cursor] of cursors.entries()) Object.assign(cursor, before[n]);
-      throw error;
+    // After an error, the same jobs are read again, so the cursors move when the jobs are stored.
+    const moved = cursors.map((cursor) => ({ ...cursor }));
+    const found = await feed.ask(moved.map((cursor) => commandOf(cursor, size)));
+    const jobs = moved.flatMap((cursor, n) => {
+      const { queue, state } = cursor;
+      return advance(cursor, found[n], size).map((jobId) => ({ queue, jobId, state }));
+    });
+    // This comes before `fill`, because `fill` may make the window leave out some of the jobs
+    // again.
+    const all = [...moved, ...this.#cursors.filter((cursor) => !cursors.includes(cursor))];
+    for (const { queue, group, score } of moved) {
+      const isWhole = all.every(
+        (each) => each.done || each.queue !== queue || each.group !== group,
+      );
+      feed.setWhole(queue, group, isWhole ? undefined : score);
     }
+    await feed.fill(jobs);
+    for (const [n, cursor] of cursors.entries()) Object.assign(cursor, moved[n]);
   }
 }
 
