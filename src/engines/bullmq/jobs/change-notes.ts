@@ -124,9 +124,9 @@ function entriesOf(notes: readonly ChangeNote[]): string[][] {
   for (let from = 0; from < notes.length; from += jobsOfEntry) {
     const jobs = new Map<NotedState, string[]>();
     for (const { queue, jobId, state } of notes.slice(from, from + jobsOfEntry)) {
-      const before = jobs.get(state);
-      if (before) before.push(keyOf(queue, jobId));
-      else jobs.set(state, [keyOf(queue, jobId)]);
+      const keys = jobs.get(state) ?? [];
+      jobs.set(state, keys);
+      keys.push(keyOf(queue, jobId));
     }
     entries.push([...jobs].flatMap(([state, keys]) => [state, JSON.stringify(keys)]));
   }

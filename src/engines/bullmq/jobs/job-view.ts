@@ -2,6 +2,7 @@ import type { NewTask } from '../../../tasks/new-task.js';
 import { isEnded } from '../../../tasks/states.js';
 import type { TaskStatus, TaskSummary } from '../../../tasks/types.js';
 import { optionalTime } from '../../tables/schema/rows.js';
+import { isObject } from '../connection/stored-object.js';
 import type { CatalogEntry } from '../queues/queue-catalog.js';
 import { taskIdOf } from './job-ids.js';
 import {
@@ -44,10 +45,9 @@ export function statusOf(job: TaskJob, state: JobState): TaskStatus {
  * programs may store anything.
  */
 function progressOf(progress: unknown): Pick<ShownJob, 'progress' | 'progressText'> {
-  const { percent, text } =
-    typeof progress === 'object' && progress !== null
-      ? (progress as { percent?: unknown; text?: unknown })
-      : { percent: progress };
+  const { percent, text }: { percent?: unknown; text?: unknown } = isObject(progress)
+    ? progress
+    : { percent: progress };
   return {
     // BullMQ sets the progress of a new job to 0.
     progress: typeof percent === 'number' && percent > 0 ? Math.min(1, percent / 100) : null,

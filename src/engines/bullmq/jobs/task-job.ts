@@ -202,22 +202,17 @@ function notesOf({
   rerunOf,
 }: NewTask): TaskNotes | undefined {
   const notes: TaskNotes = {};
-  let isEmpty = true;
-  const note = <K extends keyof TaskNotes>(key: K, value: TaskNotes[K]): void => {
-    if (value === undefined) return;
-    notes[key] = value;
-    isEmpty = false;
-  };
   for (const _key in tags) {
-    note('tags', tags);
+    notes.tags = tags;
     break;
   }
-  note('schedule', schedule);
-  note('deadline', deadlineAt);
-  if (interrupts > 0) note('interrupts', interrupts);
-  note('key', idempotency?.key);
-  note('rerunOf', rerunOf);
-  return isEmpty ? undefined : notes;
+  if (schedule !== undefined) notes.schedule = schedule;
+  if (deadlineAt !== undefined) notes.deadline = deadlineAt;
+  if (interrupts > 0) notes.interrupts = interrupts;
+  if (idempotency) notes.key = idempotency.key;
+  if (rerunOf !== undefined) notes.rerunOf = rerunOf;
+  for (const _key in notes) return notes;
+  return undefined;
 }
 
 /** A stored job: BullMQ's fields, and all fields of its hash, such as those of this package. */

@@ -44,14 +44,8 @@ const spare = 20;
  * end time, and has no other condition than the queue.
  */
 export function isEndedList(query: TaskQuery): boolean {
-  const [state, ...others] = query.status ?? [];
-  return (
-    state !== undefined &&
-    others.length === 0 &&
-    isEnded(state) &&
-    query.sort === 'endedAt' &&
-    isOfSets(query)
-  );
+  const { status = [], sort } = query;
+  return sort === 'endedAt' && status.length === 1 && status.every(isEnded) && isOfSets(query);
 }
 
 /** Reads a page of tasks of one ended state from the sets of all queues, by end time. */

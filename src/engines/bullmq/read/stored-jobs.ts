@@ -2,7 +2,8 @@ import { Job, type JobJson } from 'bullmq';
 import { hasCode } from '../connection/redis-errors.js';
 import { isOwnId, partsOf } from '../jobs/job-ids.js';
 import type { TaskJob } from '../jobs/task-job.js';
-import type { CatalogEntry, QueueCatalog, StoredQueues } from '../queues/queue-catalog.js';
+import type { CatalogEntry, StoredQueues } from '../queues/queue-catalog.js';
+import type { KnownQueues } from './source.js';
 
 /**
  * Builds a job from the values of some fields of its hash. Returns undefined if it no longer
@@ -115,11 +116,7 @@ export async function findJobs(
 /**
  * Returns the queues in which the job with an id may be. Only an id of this package names no queue.
  */
-export function placesOf(
-  catalog: Pick<QueueCatalog, 'all' | 'get'>,
-  id: string,
-  hasOwnIds = true,
-): LocatedJob[] {
+export function placesOf(catalog: KnownQueues, id: string, hasOwnIds = true): LocatedJob[] {
   if (hasOwnIds && isOwnId(id)) return catalog.all().map((entry) => ({ ...entry, jobId: id }));
   const { queue, jobId } = partsOf(id);
   const entry = catalog.get(queue);
