@@ -173,13 +173,10 @@ export class MarkedJobs {
 }
 
 /** A stretch with its bounds. The last one has no end, and is always compared. */
-interface Range {
+interface Range extends Omit<Stretch, 'to'> {
   marker: Marker;
   after: number | '-inf';
   to: number | '+inf';
-  failed: number;
-  marked: number;
-  at: number;
 }
 
 function rangesOf(marker: Marker, stretches: readonly Stretch[], now: number): Range[] {

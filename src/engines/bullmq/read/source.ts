@@ -130,7 +130,9 @@ const delayedUnit = 4096;
 
 /** Returns the commands that ask when the delays of jobs end. */
 export function delayCommands(jobs: readonly JobNote[]): QueueCommand[] {
-  return jobs.filter(isDelayed).map(({ queue, jobId }) => [queue, 'zscore', 'delayed', jobId]);
+  return jobs
+    .filter(({ state }) => state === 'delayed')
+    .map(({ queue, jobId }) => [queue, 'zscore', 'delayed', jobId]);
 }
 
 /** Returns what was read of jobs. `delays`: the answers to {@link delayCommands}. */
@@ -142,12 +144,8 @@ export function readJobs(
   return jobs.map((note, n) => ({
     ...note,
     job: found[n],
-    dueAt: isDelayed(note) ? dueTime(delays.shift()) : undefined,
+    dueAt: note.state === 'delayed' ? dueTime(delays.shift()) : undefined,
   }));
-}
-
-function isDelayed({ state }: JobNote): boolean {
-  return state === 'delayed';
 }
 
 /** Returns the time in a score of the delayed set, in Unix milliseconds. */

@@ -281,9 +281,11 @@ export class Window {
     kind: K,
     query: Aggregates[K]['query'],
   ): Aggregates[K]['answer'] {
-    const [database, reader] = [this.#database, this.#reader];
-    const deps = { database, reader, now: Date.now(), lastSign: () => 0 };
-    const answer = aggregate(deps, kind, query);
+    const answer = aggregate(
+      { database: this.#database, reader: this.#reader, now: Date.now(), lastSign: () => 0 },
+      kind,
+      query,
+    );
     if (kind !== 'failures') return answer;
     const { items, next } = answer as Aggregates['failures']['answer'];
     const names = this.ids.names(items.map(({ lastTaskId }) => lastTaskId));
