@@ -3,7 +3,7 @@ import type { JobRef } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { Marker } from '../keys.js';
-import type { QueueCatalog } from '../queues/queue-catalog.js';
+import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
 
 /** The queues that are shown. */
@@ -152,6 +152,11 @@ export function readJobs(
 export function dueTime(score: unknown): number | undefined {
   const time = typeof score === 'string' ? Math.floor(Number(score) / delayedUnit) : Number.NaN;
   return Number.isFinite(time) ? time : undefined;
+}
+
+/** Returns the queue as it is shown. An unknown queue is shown under BullMQ's name. */
+export function entryOf(queues: KnownQueues, queue: string): CatalogEntry {
+  return queues.get(queue) ?? { queue, label: queue };
 }
 
 /** Whether the id of a stream entry is greater than another. */

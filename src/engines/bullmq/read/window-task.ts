@@ -4,7 +4,7 @@ import type { JobRef } from '../jobs/job-ids.js';
 import { isJobState, type JobState, shownJobOf, statusOf, toSummary } from '../jobs/job-view.js';
 import type { TaskJob } from '../jobs/task-job.js';
 import type { RowIds } from './row-ids.js';
-import type { JobNote, KnownQueues, ReadJob } from './source.js';
+import { entryOf, type JobNote, type KnownQueues, type ReadJob } from './source.js';
 import type { WindowTask } from './window-rows.js';
 
 /** What is needed to show a job as a task. */
@@ -50,7 +50,7 @@ export function taskOf(read: ReadJob, { catalog, ids, rules }: Naming): WindowTa
   if (!isPresent(read)) return undefined;
   const { queue, jobId, job } = read;
   const id = ids.make(read, job.json.timestamp);
-  return { id, queue, jobId, ...rules.shown(read, catalog.get(queue)?.label ?? queue) };
+  return { id, queue, jobId, ...rules.shown(read, entryOf(catalog, queue).label) };
 }
 
 function isPresent(read: ReadJob): read is PresentJob {
