@@ -128,7 +128,7 @@ export function openRedisStore(
       detail,
     });
   };
-  const ask = async <T>(command: (redis: Redis) => Promise<T>, isWrite = false): Promise<T> => {
+  const ask = async <T>(command: () => Promise<T>, isWrite = false): Promise<T> => {
     let isSent = false;
     try {
       if (closed) throw new Error('the store is closed');
@@ -138,7 +138,7 @@ export function openRedisStore(
       // The request has failed by then, so a write must not follow.
       if (isWrite && performance.now() - began > longestWait) throw new RedisTimeout(longestWait);
       isSent = isWrite;
-      const answer = await withinTime(command(redis));
+      const answer = await withinTime(command());
       if (away) logger.info('Redis can be used for sessions again');
       away = false;
       return answer;
@@ -157,7 +157,7 @@ export function openRedisStore(
       if (owners.state === 'refused') throw error;
     });
   };
-  const look = (): void => void ask((client) => owners.check(client)).catch(() => undefined);
+  const look = (): void => void ask(() => owners.check(redis)).catch(() => undefined);
   // A failure is logged. Without the option, the first request connects, because a store that is
   // never used must not connect.
   if (claimsAtOnce) look();
@@ -170,8 +170,8 @@ export function openRedisStore(
   ): Promise<unknown> => {
     const now = Date.now();
     return ask(
-      (client) =>
-        runScript(client, change, keys.changed(key), [
+      () =>
+        runScript(redis, change, keys.changed(key), [
           what,
           key,
           value,
@@ -185,7 +185,7 @@ export function openRedisStore(
 
   return {
     async get(key) {
-      const text = await ask((client) => client.get(keys.value(key)));
+      const text = await ask(() => redis.get(keys.value(key)));
       return text === null ? undefined : parse(text);
     },
     async set(key, value, ttl) {
@@ -202,13 +202,11 @@ export function openRedisStore(
     async append(log, entry, ttl) {
       const now = Date.now();
       const args = [JSON.stringify(entry), now + Math.round(ttl * 1000), now];
-      await ask((client) => runScript(client, append, [keys.log(log)], args), true);
+      await ask(() => runScript(redis, append, [keys.log(log)], args), true);
     },
     async page(log, cursor, limit = 50): Promise<LogPage> {
       const end = cursor === undefined || !/^\d+-\d+$/.test(cursor) ? '+' : `(${cursor}`;
-      const rows = await ask((client) =>
-        client.xrevrange(keys.log(log), end, '-', 'COUNT', limit + 1),
-      );
+      const rows = await ask(() => redis.xrevrange(keys.log(log), end, '-', 'COUNT', limit + 1));
       const shown = rows
         .slice(0, limit)
         .filter(([, [, , , expiresAt]]) => Number(expiresAt) > Date.now());
@@ -219,13 +217,13 @@ export function openRedisStore(
         nextCursor: more ? (shown.at(-1)?.[0] ?? null) : null,
       };
     },
-    list: (prefix, after, limit) => ask((client) => listed(client, prefix, after, limit)),
+    list: (prefix, after, limit) => ask(() => listed(prefix, after, limit)),
     async *watch(prefix, signal, { list = true } = {}) {
       try {
         yield* changes.watch(
           prefix,
           signal,
-          list ? () => ask((client) => valuesUnder(client, prefix)) : async () => [],
+          list ? () => ask(() => valuesUnder(prefix)) : async () => [],
         );
       } catch (cause) {
         throw cause instanceof TaskflowError ? cause : unusable(cause);
@@ -251,10 +249,10 @@ export function openRedisStore(
   };
 
   /** Returns all entries under a prefix that have not expired. */
-  async function valuesUnder(client: Redis, prefix: string): Promise<StoreEntry[]> {
+  async function valuesUnder(prefix: string): Promise<StoreEntry[]> {
     const entries: StoreEntry[] = [];
     for (;;) {
-      const some = await listed(client, prefix, entries.at(-1)?.key, 500);
+      const some = await listed(prefix, entries.at(-1)?.key, 500);
       if (some.length === 0) return entries;
       entries.push(...some);
     }
@@ -265,13 +263,12 @@ export function openRedisStore(
    * several reads may be needed.
    */
   async function listed(
-    client: Redis,
     prefix: string,
     after: string | undefined,
     limit: number,
   ): Promise<StoreEntry[]> {
     for (let from = after === undefined ? `[${prefix}` : `(${after}`; ; ) {
-      const names = await client.zrangebylex(
+      const names = await redis.zrangebylex(
         keys.index,
         from,
         `(${prefix}\u{10ffff}`,
@@ -281,8 +278,8 @@ export function openRedisStore(
       );
       if (names.length === 0) return [];
       const [values, ends] = await Promise.all([
-        client.mget(names.map(keys.value)),
-        client.zmscore(keys.expiry, ...names),
+        redis.mget(names.map(keys.value)),
+        redis.zmscore(keys.expiry, ...names),
       ]);
       const entries = names.flatMap((key, n): StoreEntry[] => {
         const value = values[n];
