@@ -277,20 +277,18 @@ export class JobEngine implements TaskEngine {
     if (tasks.length === 0) return [];
     this.#presence.checkSoon();
     // Redis stores them in one transaction, which takes a fraction of a millisecond per task.
-    const longer = tasks.length;
     const ids = await this.#calls.ask(({ sending }) => this.#enqueuer.enqueue(tasks, sending), {
       ...effect,
-      longer,
+      longer: tasks.length,
     });
     this.#added(tasks, ids);
     return ids;
   }
 
-  /** Enqueues the task of a schedule. Returns its id and its BullMQ queue. */
-  async #enqueueRun(task: NewTask): Promise<{ id: string; queue: string }> {
-    const [id = task.id] = await this.#enqueuer.enqueue([task]);
-    this.#added([task], [id]);
-    return { id, queue: (await this.#parts.catalog.route(task)).queue };
+  /** Enqueues the task of a schedule. Returns its BullMQ queue. */
+  async #enqueueRun(task: NewTask): Promise<string> {
+    this.#added([task], await this.#enqueuer.enqueue([task]));
+    return (await this.#parts.catalog.route(task)).queue;
   }
 
   #added(tasks: readonly NewTask[], ids: readonly string[]): void {

@@ -46,7 +46,7 @@ export function engineKeys(name: string) {
     failureTimes: own('failure-times'),
     /** Hash: the definition of each schedule, by its name. */
     schedules: own('schedules'),
-    /** Hash: the runs and the pause of each schedule, see `ScheduleStates`. */
+    /** Hash: the runs and the pause of each schedule, see `ScheduleRecords`. */
     scheduleStates: own('schedule-states'),
     /** Hash: which file was moved to this prefix, and how far the move is; see `MoveProgress`. */
     moved: own('moved'),

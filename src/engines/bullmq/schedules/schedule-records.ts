@@ -10,13 +10,8 @@ import type { EngineKeys } from '../keys.js';
 import { pauseOf } from '../stored-pause.js';
 
 /** The definition of a schedule, as it is stored for the processes that do not define it. */
-export interface ScheduleRecord {
-  name: string;
-  /** Name of the task. */
-  task: string;
-  rule: string;
-  catchUp: boolean;
-  overlap: boolean;
+export interface ScheduleRecord
+  extends Pick<Schedule, 'name' | 'task' | 'rule' | 'catchUp' | 'overlap'> {
   /** The task of one run. Its times count from the run. */
   template: NewTask;
 }
@@ -240,7 +235,8 @@ export function undefinedSince({ seen = 0 }: ScheduleRuns, now: number): number 
 export function stateOf(
   { name, task, rule }: Pick<ScheduleRecord, 'name' | 'task' | 'rule'>,
   runs: ScheduleRuns,
-  { next, now }: { next: number | undefined; now: number },
+  next: number | undefined,
+  now: number,
 ): ScheduleState {
   const time = (at: number | null | undefined): string | null => (at == null ? null : isoTime(at));
   const { last, pause, skipped } = runs;

@@ -54,8 +54,8 @@ interface SchedulerDeps {
   /** The name of this process in lists of workers. */
   name: string;
   logger: Logger;
-  /** Stores a task. Resolves to its id, and to the BullMQ queue that it is in. */
-  enqueue(task: NewTask): Promise<{ id: string; queue: string }>;
+  /** Stores a task. Resolves to the BullMQ queue that it is in. */
+  enqueue(task: NewTask): Promise<string>;
   /** Resolves to the state of a task, or to undefined if the task no longer exists. */
   status(queue: string, id: string): Promise<TaskStatus | undefined>;
 }
@@ -236,7 +236,7 @@ export class Scheduler {
       runAt: now,
       deadlineAt: deadlineAt === undefined ? undefined : now + deadlineAt - runAt,
     };
-    const { queue } = await this.#deps.enqueue(task);
+    const queue = await this.#deps.enqueue(task);
     changed();
     await this.#records.fired(record.name, { at: now, id, queue });
     return task;
@@ -249,7 +249,7 @@ export class Scheduler {
     const planned = all.length === 0 ? [] : await this.#ticks().getJobSchedulers(0, -1, true);
     const next = new Map(planned.map((scheduler) => [scheduler.key, scheduler.next]));
     const stored = all.map(({ record, runs }) =>
-      stateOf(record, runs, { next: next.get(schedulerId(record.name)) ?? runs.next, now }),
+      stateOf(record, runs, next.get(schedulerId(record.name)) ?? runs.next, now),
     );
     return [...stored, ...lost].sort((one, other) => (one.name < other.name ? -1 : 1));
   }
@@ -263,16 +263,11 @@ export class Scheduler {
     const now = Date.now();
     return [...this.#schedules.values()]
       .filter(({ name }) => !stored.has(name))
-      .map((schedule) =>
-        stateOf(
-          schedule,
-          { skipped: 0, seen: now },
-          {
-            next: schedule.interval === undefined ? schedule.next(now) : now + schedule.interval,
-            now,
-          },
-        ),
-      );
+      .map((schedule) => {
+        const { interval } = schedule;
+        const next = interval === undefined ? schedule.next(now) : now + interval;
+        return stateOf(schedule, { skipped: 0, seen: now }, next, now);
+      });
   }
 
   /** Pauses a schedule. Resolves to whether it is known. */
