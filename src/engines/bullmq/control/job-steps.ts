@@ -64,20 +64,16 @@ type BullmqScripts = Readonly<Record<string, { lua: string; numberOfKeys: number
  * part decides, BullMQ's part moves the job, and another part records what this means for our keys.
  */
 export class JobSteps {
-  readonly #redis: Redis;
-  readonly #keys: EngineKeys;
-  readonly #kept: KeepJobs;
+  readonly #deps: JobStepsDeps;
   readonly #connection: RedisConnection;
   readonly #backends = new Map<string, StepBackend>();
   readonly #scripts = new Map<string, RedisScript>();
   /** The scripts whose texts are on their way to Redis. */
   readonly #sending = new Set<RedisScript>();
 
-  constructor({ redis, keys, kept }: JobStepsDeps) {
-    this.#redis = redis;
-    this.#keys = keys;
-    this.#kept = kept;
-    this.#connection = new EngineConnection(redis);
+  constructor(deps: JobStepsDeps) {
+    this.#deps = deps;
+    this.#connection = new EngineConnection(deps.redis);
   }
 
   /** Cancels a waiting job, or requests that a running one is cancelled. `by`: the user. */
@@ -86,7 +82,7 @@ export class JobSteps {
       script: 'cancel',
       at,
       given: by,
-      move: (backend, job) => backend.fail(job, this.#kept),
+      move: (backend, job) => backend.fail(job, this.#deps.kept),
     });
   }
 
@@ -139,7 +135,7 @@ export class JobSteps {
       scriptsSet: BullmqScripts;
     };
     const { script, keys, args } = wholeStep(this.#partsOf(place, step, scriptsSet), this.#scripts);
-    const row = await runScript(this.#redis, script, keys, args, this.#sending);
+    const row = await runScript(this.#deps.redis, script, keys, args, this.#sending);
     return answerOf(place, step, row as StepRow);
   }
 
@@ -149,9 +145,10 @@ export class JobSteps {
     scripts: BullmqScripts,
   ): StepParts {
     const token = randomUUID();
-    const { cancelling, changes, signals } = this.#keys;
+    const { keys } = this.#deps;
+    const { cancelling, changes, signals } = keys;
     const backend = this.#backend(queue);
-    const marked = markers.map((marker) => this.#keys.marked(queue, marker));
+    const marked = markers.map((marker) => keys.marked(queue, marker));
     const key = keyOf(queue, jobId);
     return {
       decide: {
@@ -168,16 +165,16 @@ export class JobSteps {
   }
 
   #recordOf(script: StepScript, place: JobRef, at: number): StepPart | undefined {
-    if (script === 'remove') return recordOfRemoval(this.#keys, place);
+    if (script === 'remove') return recordOfRemoval(this.#deps.keys, place);
     if (script !== 'cancel') return undefined;
-    return recordOfEnd(this.#keys, { ...place, marker: 'cancelled', at });
+    return recordOfEnd(this.#deps.keys, { ...place, marker: 'cancelled', at });
   }
 
   #backend(queue: string): StepBackend {
     let backend = this.#backends.get(queue);
     if (!backend) {
-      const opts = { connection: this.#redis };
-      const args = backendArguments(this.#connection, this.#keys.prefix, queue, opts);
+      const { redis, keys } = this.#deps;
+      const args = backendArguments(this.#connection, keys.prefix, queue, { connection: redis });
       backend = new StepBackend(...args, undefined, false);
       this.#backends.set(queue, backend);
     }
