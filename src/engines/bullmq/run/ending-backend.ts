@@ -67,7 +67,7 @@ export abstract class EndingBackend extends WaitingBackend {
   }
 
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
-  protected abstract cancelling(step: EndStep, token: string): EndStep;
+  protected abstract cancellingStep(step: EndStep, token: string): EndStep;
 
   /** The keys of the locks of this queue. */
   get lockScope(): LockScope {
@@ -101,7 +101,7 @@ export abstract class EndingBackend extends WaitingBackend {
    * Runs a step together with what is stored beside it, and repeats it until Redis has answered.
    * Returns the next job.
    */
-  protected async run(first: EndStep): Promise<StepResult> {
+  protected async runStep(first: EndStep): Promise<StepResult> {
     const { jobId, at } = first;
     let step = first;
     let notes = this.ends.get(jobId);
@@ -132,7 +132,7 @@ export abstract class EndingBackend extends WaitingBackend {
         if (typeof verdict === 'object' && cancelled) {
           cancelled.listener = notes?.listener;
           this.ends.set(jobId, cancelled);
-          [step, notes] = [this.cancelling(step, verdict.token), cancelled];
+          [step, notes] = [this.cancellingStep(step, verdict.token), cancelled];
           continue;
         }
         if (verdict === 'stored' && notes) notes.listener?.stored(notes, at);

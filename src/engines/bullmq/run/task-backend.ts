@@ -90,7 +90,9 @@ export class TaskBackend extends EndingBackend {
   ): Promise<StepResult> {
     // The result is already JSON text, perhaps encrypted.
     const value = this.ends.get(job.id ?? '')?.result ?? 'null';
-    return this.run(this.#finishing(job, { status: 'completed', value, keep, token, fetchNext }));
+    return this.runStep(
+      this.#finishing(job, { status: 'completed', value, keep, token, fetchNext }),
+    );
   }
 
   override moveToFailed<T, R, N extends string>(
@@ -101,7 +103,7 @@ export class TaskBackend extends EndingBackend {
     fetchNext: boolean,
     fields: Record<string, unknown> = {},
   ): Promise<StepResult> {
-    return this.run(
+    return this.runStep(
       this.#finishing(job, { status: 'failed', value, keep, token, fetchNext, fields }),
     );
   }
@@ -142,8 +144,9 @@ export class TaskBackend extends EndingBackend {
       ...opts,
       fieldsToUpdate: all,
     });
-    return (await this.run({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp }))
-      .result;
+    return (
+      await this.runStep({ command: 'moveToDelayed', jobId, token, mark, args, at: timestamp })
+    ).result;
   }
 
   override async retryJob(
@@ -155,7 +158,7 @@ export class TaskBackend extends EndingBackend {
     const at = Date.now();
     const { mark, all } = this.#fields(jobId, opts.fieldsToUpdate, at);
     const args = this.retryJobArgs(jobId, lifo, token, { ...opts, fieldsToUpdate: all });
-    await this.run({ command: 'retryJob', jobId, token, mark, args, at });
+    await this.runStep({ command: 'retryJob', jobId, token, mark, args, at });
   }
 
   /**
@@ -182,7 +185,7 @@ export class TaskBackend extends EndingBackend {
   }
 
   /** Builds the step that ends a job as cancelled, in place of a step that was refused. */
-  protected override cancelling({ jobId, at }: EndStep, token: string): EndStep {
+  protected override cancellingStep({ jobId, at }: EndStep, token: string): EndStep {
     const job = { id: jobId, opts: { attempts: Number.MAX_SAFE_INTEGER } };
     const { kept: keep } = this.deps;
     return this.#finishing(job, { status: 'failed', value: cancelReason, keep, token, at });
