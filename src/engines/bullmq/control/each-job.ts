@@ -23,7 +23,7 @@ export async function stepEach<A extends StepAnswer, T>(
   deps: CommandDeps,
   ids: readonly string[],
   step: (place: JobRef, n: number) => Promise<A>,
-  use: (stepped: A & SteppedJob) => T | Promise<T>,
+  use: (stepped: A & SteppedJob) => T,
 ): Promise<(T | CommandResult)[]> {
   const places = await findJobs(deps, ids);
   return allSteps(
