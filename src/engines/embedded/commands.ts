@@ -58,14 +58,14 @@ export class Commands {
     const { commits, clock } = this.#deps;
     const newIds = ids.map(() => clock.newTaskId());
     return {
-      results: await commits.submit<'rerun'>({ kind: 'rerun', ids, newIds, args, at: clock.now() }),
+      results: await commits.submit({ kind: 'rerun', ids, newIds, args, at: clock.now() }),
     };
   }
 
   async #toQueue({ queue, action }: QueueCommand, { actor, reason }: CommandBy): Promise<Outcome> {
     const { commits, clock, wake } = this.#deps;
     const write = { queue, paused: action === 'pause', at: clock.now(), by: actor, reason };
-    const isDone = await commits.submit<'pauseQueue'>({ kind: 'pauseQueue', ...write });
+    const isDone = await commits.submit({ kind: 'pauseQueue', ...write });
     if (!isDone) throw tooManyPauses(queue);
     wake();
     return { results: [], known: true };
@@ -79,14 +79,14 @@ export class Commands {
     if (action === 'remove') return this.#removeSchedule(name);
     if (action === 'run') return this.#runSchedule(name);
     const write = { name, paused: action === 'pause', at: clock.now(), by: actor, reason };
-    const known = await commits.submit<'pauseSchedule'>({ kind: 'pauseSchedule', ...write });
+    const known = await commits.submit({ kind: 'pauseSchedule', ...write });
     schedulesChanged();
     return { results: [], known };
   }
 
   async #removeSchedule(name: string): Promise<Outcome> {
     const { commits, clock } = this.#deps;
-    const outcome = await commits.submit<'removeSchedule'>({
+    const outcome = await commits.submit({
       kind: 'removeSchedule',
       name,
       at: clock.now(),
@@ -102,7 +102,7 @@ export class Commands {
   async #runSchedule(name: string): Promise<Outcome> {
     const { commits, clock, transitions, wake } = this.#deps;
     const write = { name, newId: clock.newTaskId(), at: clock.now() };
-    const row = await commits.submit<'runSchedule'>({ kind: 'runSchedule', ...write });
+    const row = await commits.submit({ kind: 'runSchedule', ...write });
     if (!row) return { results: [], known: false };
     transitions.ofRows([row]);
     wake();
@@ -123,7 +123,7 @@ function bulkDeps({
     delays?: readonly number[],
   ) =>
     kind === 'retry'
-      ? commits.submit<'retry'>({ kind, ids, at, ...(delays && { delays }) })
+      ? commits.submit({ kind, ids, at, ...(delays && { delays }) })
       : commits.submit<typeof kind>({ kind, ids, at });
   return {
     find: (query) => reader.find(query),

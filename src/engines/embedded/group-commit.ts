@@ -3,6 +3,7 @@ import type { TaskStatus } from '../../tasks/types.js';
 import type {
   BatchResult,
   Claim,
+  Kind,
   Write,
   WriteFailure,
   WriteOf,
@@ -95,7 +96,7 @@ export class GroupCommit {
   }
 
   /** Adds a write to the next batch. Resolves when it is durable. */
-  submit<K extends Write['kind']>(write: Extract<Write, { kind: K }>): Promise<Written[K]> {
+  submit<K extends Kind>(write: WriteOf<K> & { kind: K }): Promise<Written[K]> {
     if (this.#closed)
       return Promise.reject(
         new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'),

@@ -98,7 +98,7 @@ export class Maintenance {
 
   async #makeSearchable({ reader, commits }: Storage): Promise<void> {
     while (!this.#stopped && reader.hasUnsearchable()) {
-      await commits.submit<'makeSearchable'>({ kind: 'makeSearchable', limit: steps.search });
+      await commits.submit({ kind: 'makeSearchable', limit: steps.search });
       await this.#pause();
     }
   }
@@ -112,14 +112,12 @@ export class Maintenance {
     const { age, count } = this.#deps.retention;
     let deleted = steps.prune;
     while (!this.#stopped && deleted === steps.prune) {
-      const at = this.#deps.clock.now();
-      const endedBefore = age === undefined ? null : at - age;
-      deleted = await commits.submit<'prune'>({
+      const endedBefore = age === undefined ? null : this.#deps.clock.now() - age;
+      deleted = await commits.submit({
         kind: 'prune',
         endedBefore,
         keep: count ?? null,
         limit: steps.prune,
-        at,
       });
       await this.#pause();
     }
@@ -127,7 +125,7 @@ export class Maintenance {
 
   async #dropExpired({ reader, commits }: Storage): Promise<void> {
     while (!this.#stopped && reader.hasExpired(this.#deps.clock.now())) {
-      await commits.submit<'dropExpired'>({
+      await commits.submit({
         kind: 'dropExpired',
         limit: steps.expired,
         at: this.#deps.clock.now(),
@@ -146,7 +144,7 @@ export class Maintenance {
       hoursBefore: startOf('day', this.#deps.clock.now() - hours),
     };
     while (!this.#stopped && reader.hasOldStatistics(before.minutesBefore, before.hoursBefore)) {
-      await commits.submit<'dropStatistics'>({
+      await commits.submit({
         kind: 'dropStatistics',
         ...before,
         limit: steps.statistics,
@@ -156,7 +154,7 @@ export class Maintenance {
     if (this.#deps.clock.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
     this.#nextPartitions = this.#deps.clock.now() + intervals.partitions;
     for (let after: number | null = 0; after !== null && !this.#stopped; ) {
-      after = await commits.submit<'dropPartitions'>({
+      after = await commits.submit({
         kind: 'dropPartitions',
         after,
         limit: steps.partitions,

@@ -68,7 +68,7 @@ export class ProcessList {
 
   #write(worker: { owner: string } | WorkerRow): void {
     this.#failed = false;
-    this.#deps.commits.submit<'register'>({ kind: 'register', worker }).catch((err) => {
+    this.#deps.commits.submit({ kind: 'register', worker }).catch((err) => {
       this.#failed = true;
       if (!isReported(err))
         this.#deps.logger.error({ err }, 'the list of processes could not be written');

@@ -59,7 +59,7 @@ export class Recovery {
 
   async #takeOver(owner: string): Promise<void> {
     const { owners, commits, transitions, clock, logger, wake } = this.#deps;
-    const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
+    const rows = await commits.submit({ kind: 'recover', owner, at: clock.now() });
     owners.forget(owner);
     if (rows.length > 0) logger.warn({ tasks: rows.length }, 'took over tasks of a dead process');
     transitions.ofRows(rows);

@@ -58,7 +58,7 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
     },
     async set(key, value, ttl) {
       const { commits } = await open();
-      await commits.submit<'set'>({
+      await commits.submit({
         kind: 'set',
         key,
         value: JSON.stringify(value),
@@ -67,7 +67,7 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
     },
     async increment(key, ttl) {
       const { commits } = await open();
-      return commits.submit<'increment'>({
+      return commits.submit({
         kind: 'increment',
         key,
         ...timesOf(ttl),
@@ -78,7 +78,7 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
       const textOf = (json: StoreValue | undefined): string | null =>
         json === undefined ? null : JSON.stringify(json);
       const [was, is] = [textOf(before), textOf(value)];
-      return commits.submit<'replace'>({
+      return commits.submit({
         kind: 'replace',
         key,
         before: was,
@@ -88,7 +88,7 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
     },
     async append(log, entry, ttl) {
       const { commits } = await open();
-      await commits.submit<'append'>({
+      await commits.submit({
         kind: 'append',
         log,
         entry: JSON.stringify(entry),

@@ -227,7 +227,7 @@ export class TableEngine implements TaskEngine {
     if (tasks.length === 0) return [];
     const { commits } = this.#opened ?? (await this.#open());
     if (this.#stopped) throw hasStopped();
-    const ids = await commits.submit<'enqueue'>({ kind: 'enqueue', tasks: packTasks(tasks) });
+    const ids = await commits.submit({ kind: 'enqueue', tasks: packTasks(tasks) });
     this.#shared.transitions.ofNew(tasks, ids);
     return ids ?? tasks.map(({ id }) => id);
   }

@@ -83,8 +83,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
     return found;
   };
   const submit = async (n = 1): Promise<void> => {
-    for (let each = 0; each < n; each++)
-      void commits.submit<'pauseQueue'>(write).catch(() => undefined);
+    for (let each = 0; each < n; each++) void commits.submit(write).catch(() => undefined);
     for (let each = 0; each < 3; each++) await turn();
   };
   /** Answers all later writes at once. */
@@ -139,9 +138,9 @@ describe('a group commit', () => {
     await first().end();
     const notified: number[] = [];
     for (let n = 0; n < 100; n++)
-      void commits.submit<'pauseQueue'>(write).then(() => {
+      void commits.submit(write).then(() => {
         notified.push(n);
-        return commits.submit<'pauseQueue'>(write);
+        return commits.submit(write);
       });
     for (let n = 0; n < 3; n++) await turn();
     await first().end();
@@ -202,7 +201,7 @@ describe('a group commit', () => {
     await first().end();
     expect(closed).toBe(true);
     expect(underWay).toHaveLength(0);
-    await expect(commits.submit<'pauseQueue'>(write)).rejects.toMatchObject({
+    await expect(commits.submit(write)).rejects.toMatchObject({
       code: 'ENGINE_UNAVAILABLE',
     });
   });
@@ -211,7 +210,7 @@ describe('a group commit', () => {
     const { commits, first, submit, due, answerAtOnce } = fakeDisk({ slots: 10 });
     await submit();
     await first().end();
-    void commits.submit<'pauseQueue'>(write).then(() => commits.submit<'pauseQueue'>(write));
+    void commits.submit(write).then(() => commits.submit<'pauseQueue'>(write));
     await submit(99);
     answerAtOnce({ nextDue: 5 });
     await first().end();
@@ -307,7 +306,7 @@ describe('a group commit', () => {
         expiresAt: 0,
         at: 0,
       } as const;
-      void commits.submit<'set'>(set).then(() => settled.push(n));
+      void commits.submit(set).then(() => settled.push(n));
     }
     for (let n = 0; n < 4; n++) {
       await turn();

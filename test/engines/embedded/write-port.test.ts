@@ -76,7 +76,7 @@ describe('the writer thread', () => {
       onCommitted: () => {},
     });
     const writes = [set('a', 'x'), set('b', 1n), set('c', 'x')].map((write) =>
-      commits.submit<'set'>(write),
+      commits.submit(write),
     );
     expect((await Promise.allSettled(writes)).map(({ status }) => status)).toEqual([
       'fulfilled',

@@ -30,7 +30,7 @@ export async function restartFutureDelays({ reader, commits, clock }: Storage): 
     const at = clock.now();
     const delays = reader.futureDelays(at + clockTolerance, delaysAtOnce);
     if (delays.length === 0) return found;
-    await commits.submit<'restartDelays'>({ kind: 'restartDelays', delays, at });
+    await commits.submit({ kind: 'restartDelays', delays, at });
     if (delays.length < delaysAtOnce) return true;
   }
 }

@@ -55,7 +55,7 @@ export class EndRecorder {
     };
     for (let again = false; !this.#closed; again = true) {
       try {
-        const end = await commits.submit<'finish'>(again ? { ...finish, again } : finish);
+        const end = await commits.submit(again ? { ...finish, again } : finish);
         this.#recording.worked();
         if (typeof end === 'object') transitions.ofRows([end]);
         return storedEnd(end);
@@ -73,7 +73,7 @@ export class EndRecorder {
   async abandon({ id, rowid, attempt }: AttemptKey & { id: string }): Promise<boolean> {
     const { owner, commits, transitions, clock, logger } = this.#deps;
     try {
-      const end = await commits.submit<'abandon'>({
+      const end = await commits.submit({
         kind: 'abandon',
         rowid,
         owner,

@@ -172,7 +172,7 @@ export class Executor {
     this.#ends.retryNow();
     await new Promise<void>((resolve) => clock.nextTurn(resolve));
     try {
-      const rows = await commits.submit<'recover'>({ kind: 'recover', owner, at: clock.now() });
+      const rows = await commits.submit({ kind: 'recover', owner, at: clock.now() });
       this.#slots.handedBack(new Map(rows.map(({ rowid, status }) => [rowid, stateOf(status)])));
       transitions.ofRows(rows);
     } catch (err) {

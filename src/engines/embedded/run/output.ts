@@ -52,11 +52,11 @@ export class OutputWriter {
         // stay full for long, so its lines are dropped.
         if (isReported(err) && !this.#closed) slots.keepLogs(logs);
       };
-      commits.submit<'log'>({ kind: 'log', logs }).then(() => this.#logging.worked(), keep);
+      commits.submit({ kind: 'log', logs }).then(() => this.#logging.worked(), keep);
     }
     if (entries.length > 0)
       this.#progress.run(async () => {
-        await commits.submit<'progress'>({ kind: 'progress', owner, entries });
+        await commits.submit({ kind: 'progress', owner, entries });
       });
   }
 

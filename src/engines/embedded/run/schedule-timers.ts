@@ -120,14 +120,13 @@ export class ScheduleTimers {
     await Promise.all(
       schedules.map(async ({ name, task, rule, next, prepare }) => {
         const template = packTask(prepare());
-        await commits?.submit<'plan'>({
+        await commits?.submit({
           kind: 'plan',
           name,
           task,
           rule,
           template,
           nextAt: next(at) ?? null,
-          at,
         });
         // Set before the next read, so that a row that is deleted in the meantime counts as
         // missing.
@@ -170,7 +169,7 @@ export class ScheduleTimers {
   ): void {
     this.#planning.run(async () => {
       const nextAt = this.#deps.clock.now() + interval;
-      await this.#storage?.commits.submit<'restartInterval'>({
+      await this.#storage?.commits.submit({
         kind: 'restartInterval',
         name,
         rule,
@@ -207,7 +206,7 @@ export class ScheduleTimers {
     const skip = at - dueAt > missedAfter && !catchUp;
     // If several runs were missed, this run stands for all of them.
     const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
-    return this.#storage?.commits.submit<'fire'>({
+    return this.#storage?.commits.submit({
       kind: 'fire',
       name,
       dueAt,

@@ -4,7 +4,7 @@ import { interruptedError } from '../../interrupted-error.js';
 import { detailsText } from '../schema/rows.js';
 import { stateCode, stateOf } from '../schema/states.js';
 import type { SummaryRow } from '../schema/summaries.js';
-import type { LogEntry, ProgressEntry, WriteOf, Written } from './batch.js';
+import type { WriteOf, Written } from './batch.js';
 import { register } from './processes.js';
 import { move, summaryRow, type Transaction, wantedRow } from './transaction.js';
 
@@ -15,8 +15,8 @@ export function finish(transaction: Transaction, write: WriteOf<'finish'>): Writ
   const before = !row && again ? storedBefore(transaction, write) : undefined;
   // An earlier submission was stored together with its log lines. Only its answer was lost.
   if (before) return before === 'cancelled' ? before : undefined;
-  if (logs) writeLog(transaction, logs);
-  if (progress) writeProgress(transaction, owner, [progress]);
+  if (logs) writeLog(transaction, { logs });
+  if (progress) writeProgress(transaction, { owner, entries: [progress] });
   if (!row) return 'lost';
   // If a cancellation was requested, the result of the handler is discarded.
   if (row.cancelling === 1) return endAttempt(transaction, row, 'cancelled', at) ?? 'cancelled';
@@ -263,7 +263,6 @@ export function handBack(
       move(transaction, row.partition, 'running', 'pending');
     }
   }
-  return undefined;
 }
 
 function recoverOne(transaction: Transaction, row: OrphanRow, at: number): void {
@@ -282,8 +281,11 @@ function recoverOne(transaction: Transaction, row: OrphanRow, at: number): void 
 }
 
 /** Stores log lines and numbers them. Lines of a deleted task are dropped. */
-export function writeLog({ database }: Transaction, lines: readonly LogEntry[]): undefined {
-  for (const { task, at, attempt, level, late, message, fields } of lines) {
+export function writeLog(
+  { database }: Transaction,
+  { logs }: Omit<WriteOf<'log'>, 'kind'>,
+): undefined {
+  for (const { task, at, attempt, level, late, message, fields } of logs) {
     const n = database.value<number | undefined>(
       'UPDATE task SET log_lines = log_lines + 1 WHERE rowid = ? RETURNING log_lines',
       task,
@@ -302,14 +304,12 @@ export function writeLog({ database }: Transaction, lines: readonly LogEntry[]):
       fields,
     );
   }
-  return undefined;
 }
 
 /** Stores the progress of attempts, if the process still owns them. */
 export function writeProgress(
   { database, counters }: Transaction,
-  owner: string,
-  entries: readonly ProgressEntry[],
+  { owner, entries }: Omit<WriteOf<'progress'>, 'kind'>,
 ): undefined {
   for (const { task, attempt, value, text } of entries) {
     database.run(
@@ -323,5 +323,4 @@ export function writeProgress(
       attempt,
     );
   }
-  return undefined;
 }

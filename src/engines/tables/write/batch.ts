@@ -43,116 +43,104 @@ interface By {
 }
 
 /** A command to tasks, by id. */
-interface OnTasks<K> {
-  kind: K;
+interface OnTasks {
   ids: readonly string[];
   at: number;
 }
 
 /**
- * All changes to the database. A write consists of JSON values, so that it can be sent to the
- * writing thread.
+ * All changes to the database, by kind. A write consists of JSON values, so that it can be sent to
+ * the writing thread.
  */
-export type Write =
-  | { kind: 'enqueue'; tasks: readonly PackedTask[] }
+interface Writes {
+  enqueue: { tasks: readonly PackedTask[] };
   /**
    * `again`: the write was submitted before, and that submission may have been stored although it
    * was reported as failed.
    */
-  | ({
-      kind: 'finish';
-      result: AttemptResult;
-      logs?: readonly LogEntry[];
-      progress?: ProgressEntry;
-      again?: boolean;
-    } & Held)
+  finish: {
+    result: AttemptResult;
+    logs?: readonly LogEntry[];
+    progress?: ProgressEntry;
+    again?: boolean;
+  } & Held;
   /** Ends a cancelled attempt whose handler did not end in time. */
-  | ({ kind: 'abandon' } & Held)
-  | { kind: 'log'; logs: readonly LogEntry[] }
-  | { kind: 'progress'; owner: string; entries: readonly ProgressEntry[] }
+  abandon: Held;
+  log: { logs: readonly LogEntry[] };
+  progress: { owner: string; entries: readonly ProgressEntry[] };
   /** `delays`: the delay of each task in milliseconds. */
-  | (OnTasks<'retry'> & { delays?: readonly number[] })
-  | OnTasks<'cancel'>
-  | OnTasks<'delete'>
-  | OnTasks<'run'>
+  retry: OnTasks & { delays?: readonly number[] };
+  cancel: OnTasks;
+  delete: OnTasks;
+  run: OnTasks;
   /** `newIds`: the id of each new task. */
-  | {
-      kind: 'rerun';
-      ids: readonly string[];
-      newIds: readonly string[];
-      args: string | undefined;
-      at: number;
-    }
+  rerun: OnTasks & { newIds: readonly string[]; args: string | undefined };
   /** Takes over the tasks of a process that has died or is about to stop. */
-  | { kind: 'recover'; owner: string; at: number }
+  recover: { owner: string; at: number };
   /**
    * Returns tasks to the queue after the answer to their claim was lost. The process knows only the
    * attempts in `held`.
    */
-  | {
-      kind: 'handBack';
-      owner: string;
-      held: readonly (readonly [rowid: number, attempt: number])[];
-      at: number;
-    }
+  handBack: {
+    owner: string;
+    held: readonly (readonly [rowid: number, attempt: number])[];
+    at: number;
+  };
   /** Adds a process to the list, or removes it if only its owner id is given. */
-  | { kind: 'register'; worker: { owner: string } | WorkerRow }
-  | ({ kind: 'pauseQueue'; queue: string; paused: boolean } & By)
+  register: { worker: { owner: string } | WorkerRow };
+  pauseQueue: { queue: string; paused: boolean } & By;
   /** `template`: the task from which each run is created. */
-  | {
-      kind: 'plan';
-      name: string;
-      task: string;
-      rule: string;
-      template: PackedTask;
-      nextAt: number | null;
-      at: number;
-    }
+  plan: { name: string; task: string; rule: string; template: PackedTask; nextAt: number | null };
   /** Moves the next run from `dueAt` to `nextAt`. */
-  | { kind: 'restartInterval'; name: string; rule: string; dueAt: number; nextAt: number }
-  | { kind: 'restartDelays'; delays: readonly Delay[]; at: number }
+  restartInterval: { name: string; rule: string; dueAt: number; nextAt: number };
+  restartDelays: { delays: readonly Delay[]; at: number };
   /** `skip`: the run was missed and is not caught up. */
-  | {
-      kind: 'fire';
-      name: string;
-      dueAt: number;
-      nextAt: number | null;
-      overlap: boolean;
-      skip: boolean;
-      newId: string;
-      at: number;
-    }
-  | { kind: 'runSchedule'; name: string; newId: string; at: number }
-  | ({ kind: 'pauseSchedule'; name: string; paused: boolean } & By)
-  | { kind: 'removeSchedule'; name: string; at: number }
+  fire: {
+    name: string;
+    dueAt: number;
+    nextAt: number | null;
+    overlap: boolean;
+    skip: boolean;
+    newId: string;
+    at: number;
+  };
+  runSchedule: { name: string; newId: string; at: number };
+  pauseSchedule: { name: string; paused: boolean } & By;
+  removeSchedule: { name: string; at: number };
   /**
    * Deletes tasks that ended before a time, and the oldest ended tasks if there are more than
    * `keep`.
    */
-  | { kind: 'prune'; endedBefore: number | null; keep: number | null; limit: number; at: number }
-  | { kind: 'makeSearchable'; limit: number }
+  prune: { endedBefore: number | null; keep: number | null; limit: number };
+  makeSearchable: { limit: number };
   /**
    * Drops rollups of minutes and of hours that are older than these times, in Unix milliseconds.
    */
-  | { kind: 'dropStatistics'; minutesBefore: number; hoursBefore: number; limit: number }
+  dropStatistics: { minutesBefore: number; hoursBefore: number; limit: number };
   /** Drops unneeded partitions among those with an id after this one. */
-  | { kind: 'dropPartitions'; after: number; limit: number }
-  | { kind: 'dropExpired'; limit: number; at: number }
-  | { kind: 'set'; key: string; value: string; expiresAt: number; at: number }
-  | { kind: 'increment'; key: string; expiresAt: number; at: number }
+  dropPartitions: { after: number; limit: number };
+  dropExpired: { limit: number; at: number };
+  set: { key: string; value: string; expiresAt: number; at: number };
+  increment: { key: string; expiresAt: number; at: number };
   /** `before` and `value` are JSON text, or null for no value. */
-  | {
-      kind: 'replace';
-      key: string;
-      before: string | null;
-      value: string | null;
-      expiresAt: number;
-      at: number;
-    }
-  | { kind: 'append'; log: string; entry: string; expiresAt: number; at: number };
+  replace: {
+    key: string;
+    before: string | null;
+    value: string | null;
+    expiresAt: number;
+    at: number;
+  };
+  append: { log: string; entry: string; expiresAt: number; at: number };
+}
+
+/** The name of a kind of write. */
+export type Kind = keyof Writes;
+
+/** A write of any kind. */
+export type Write = { [K in Kind]: { kind: K } & Writes[K] }[Kind];
 
 /** The write of one kind. */
-export type WriteOf<K extends Write['kind']> = Extract<Write, { kind: K }>;
+export type WriteOf<K extends Kind> = Extract<Write, { kind: K }>;
 
 /** The answer to each kind of write. */
 export interface Written {
@@ -238,9 +226,7 @@ export interface WriteFailure {
 }
 
 /** The result of one write of a batch. */
-export type WriteOutcome =
-  | { ok: true; value: Written[Write['kind']] }
-  | { ok: false; error: WriteFailure };
+export type WriteOutcome = { ok: true; value: Written[Kind] } | { ok: false; error: WriteFailure };
 
 /** The result of a batch. */
 export interface BatchResult {

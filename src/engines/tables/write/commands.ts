@@ -8,30 +8,6 @@ import type { WriteOf } from './batch.js';
 import { newTask } from './packed-tasks.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
 
-/** Applies a command to each task, and returns the result for each. */
-export function command(
-  transaction: Transaction,
-  write: WriteOf<'retry' | 'cancel' | 'delete' | 'run'>,
-): CommandResult[] {
-  const { kind, ids, at } = write;
-  if (kind === 'retry')
-    return ids.map((id, n) =>
-      onTask(transaction, id, (row) => retry(transaction, row, at, write.delays?.[n] ?? 0)),
-    );
-  const act = { cancel, delete: remove, run: runNow }[kind];
-  return ids.map((id) => onTask(transaction, id, (row) => act(transaction, row, at)));
-}
-
-/** Creates a new task from each ended task. The two tasks refer to each other. */
-export function rerun(
-  transaction: Transaction,
-  { ids, newIds, args, at }: WriteOf<'rerun'>,
-): CommandResult[] {
-  return ids.map((id, index) =>
-    onTask(transaction, id, (row) => copy(transaction, row, newIds[index] ?? '', args, at)),
-  );
-}
-
 /** A task to which a command is applied. */
 interface CommandRow extends DeletedTask {
   name: string;
@@ -39,44 +15,42 @@ interface CommandRow extends DeletedTask {
 }
 
 /**
- * Applies an action to a task. `act` returns the row after the action, or `undefined` if the state
- * of the task does not allow it.
+ * Makes the function that applies a command to each of its tasks and returns the result for each.
+ * `act` returns the row of a task after the command, or `undefined` if the state of the task does
+ * not allow the command. `n` is the position of the task in the list.
  */
-function onTask(
-  { database }: Transaction,
-  id: string,
-  act: (row: CommandRow) => SummaryRow | undefined,
-): CommandResult {
-  const row = database.get<CommandRow>(
-    `SELECT rowid, id, partition, status, searchable, fingerprint, idempotency_key,
-      (SELECT name FROM partition WHERE partition.id = task.partition) AS name
-      FROM task WHERE id = ?`,
-    idBytes(id),
-  );
-  if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
-  const after = act(row);
-  return after
-    ? { id, ok: true, task: toSummary(after) }
-    : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(row) };
+function onTasks<W extends { ids: readonly string[] }>(
+  act: (transaction: Transaction, row: CommandRow, write: W, n: number) => SummaryRow | undefined,
+) {
+  return (transaction: Transaction, write: W): CommandResult[] =>
+    write.ids.map((id, n) => {
+      const row = transaction.database.get<CommandRow>(
+        `SELECT rowid, id, partition, status, searchable, fingerprint, idempotency_key,
+          (SELECT name FROM partition WHERE partition.id = task.partition) AS name
+          FROM task WHERE id = ?`,
+        idBytes(id),
+      );
+      if (!row) return { id, ok: false, code: 'TASK_NOT_FOUND' };
+      const after = act(transaction, row, write, n);
+      return after
+        ? { id, ok: true, task: toSummary(after) }
+        : { id, ok: false, code: 'TASK_STATE_CONFLICT', status: statusOf(row) };
+    });
 }
 
 /** Starts a new series of attempts. The earlier attempts stay in the history. */
-function retry(
-  transaction: Transaction,
-  row: CommandRow,
-  at: number,
-  delay: number,
-): SummaryRow | undefined {
+export const retry = onTasks<WriteOf<'retry'>>((transaction, row, { at, delays }, n) => {
+  const { database, counters } = transaction;
   const status = statusOf(row);
   if (!canRetry(status) || !holdsKey(transaction, row, at)) return undefined;
-  if (row.searchable === 1)
-    transaction.database.run('DELETE FROM failure WHERE rowid = ?', row.rowid);
-  transaction.database.run(
+  if (row.searchable === 1) database.run('DELETE FROM failure WHERE rowid = ?', row.rowid);
+  const delay = delays?.[n] ?? 0;
+  database.run(
     `UPDATE task SET status = ${stateCode.pending}, rev = ?, run_at = ?, ready_at = ?,
       waits_from = ?,
       ended_at = NULL, duration = NULL, interrupts = 0, searchable = NULL,
        deadline_at = deadline_at - run_at + ?, max_attempts = attempt + attempts WHERE rowid = ?`,
-    transaction.counters.nextRev(),
+    counters.nextRev(),
     at + delay,
     delay > 0 ? at + delay : null,
     at,
@@ -85,11 +59,11 @@ function retry(
   );
   move(transaction, row.partition, status, 'pending');
   if (row.fingerprint !== null) {
-    transaction.counters.countFailed(row.fingerprint, status, -1);
-    transaction.counters.countFailed(row.fingerprint, 'pending', 1);
+    counters.countFailed(row.fingerprint, status, -1);
+    counters.countFailed(row.fingerprint, 'pending', 1);
   }
   return summaryRow(transaction, row.rowid);
-}
+});
 
 /**
  * Returns whether a task still holds its idempotency key. If the task was cancelled and no other
@@ -117,7 +91,8 @@ function holdsKey(
   return true;
 }
 
-function cancel(transaction: Transaction, row: CommandRow, at: number): SummaryRow | undefined {
+/** Ends pending tasks as cancelled, and requests the cancellation of running ones. */
+export const cancel = onTasks<WriteOf<'cancel'>>((transaction, row, { at }) => {
   const status = statusOf(row);
   if (!canCancel(status)) return undefined;
   const { database, counters } = transaction;
@@ -140,9 +115,10 @@ function cancel(transaction: Transaction, row: CommandRow, at: number): SummaryR
     end(transaction, { ...row, started_at: null }, 'pending', 'cancelled', at);
   }
   return summaryRow(transaction, row.rowid);
-}
+});
 
-function runNow(transaction: Transaction, row: CommandRow, at: number): SummaryRow | undefined {
+/** Makes pending tasks ready now. */
+export const run = onTasks<WriteOf<'run'>>((transaction, row, { at }) => {
   if (statusOf(row) !== 'pending') return undefined;
   const { database, counters } = transaction;
   database.run(
@@ -153,14 +129,15 @@ function runNow(transaction: Transaction, row: CommandRow, at: number): SummaryR
   );
   counters.ready.changed(row.partition);
   return summaryRow(transaction, row.rowid);
-}
+});
 
-function remove(transaction: Transaction, row: CommandRow): SummaryRow | undefined {
+/** Deletes ended tasks. */
+export const remove = onTasks<WriteOf<'delete'>>((transaction, row) => {
   if (!isEnded(statusOf(row))) return undefined;
   const last = summaryRow(transaction, row.rowid);
   deleteTask(transaction, row);
   return last;
-}
+});
 
 /** What the deletion of a task needs. */
 export interface DeletedTask {
@@ -192,15 +169,11 @@ export function deleteTask({ database, counters }: Transaction, row: DeletedTask
   counters.count(partition, statusOf(row), -1);
 }
 
-function copy(
-  transaction: Transaction,
-  row: CommandRow,
-  newId: string,
-  args: string | undefined,
-  at: number,
-): SummaryRow | undefined {
+/** Creates a new task from each ended task. The two tasks refer to each other. */
+export const rerun = onTasks<WriteOf<'rerun'>>((transaction, row, { newIds, args, at }, n) => {
   if (!isEnded(statusOf(row))) return undefined;
   const { database, counters, inserter } = transaction;
+  const newId = newIds[n] ?? '';
   const task = database.value<string>(
     `SELECT ${newTask.sql} FROM task JOIN partition ON partition.id = task.partition
      WHERE rowid = ?4`,
@@ -219,4 +192,4 @@ function copy(
     transaction,
     database.value('SELECT rowid FROM task WHERE id = ?', idBytes(newId)),
   );
-}
+});

@@ -36,7 +36,6 @@ export function register(
     database.run('DELETE FROM worker WHERE owner = ?', worker.owner);
   }
   noteUndefined(database, at);
-  return undefined;
 }
 
 /**

@@ -17,5 +17,4 @@ export function restartDelays(
     at,
     JSON.stringify(delays),
   );
-  return undefined;
 }

@@ -33,7 +33,6 @@ export function plan(
     JSON.stringify(template),
     kept,
   );
-  return undefined;
 }
 
 /**
@@ -51,7 +50,6 @@ export function restartInterval(
     rule,
     dueAt,
   );
-  return undefined;
 }
 
 /**

@@ -14,7 +14,6 @@ export function set(
   { key, value, expiresAt, at }: WriteOf<'set'>,
 ): undefined {
   put(transaction, key, value, expiresAt, at);
-  return undefined;
 }
 
 export function increment(
@@ -95,5 +94,4 @@ export function append(
     at,
     last - maxLogEntries,
   );
-  return undefined;
 }

@@ -3,6 +3,7 @@ import { abandon, finish, handBack, recover, writeLog, writeProgress } from './a
 import type {
   Batch,
   BatchResult,
+  Kind,
   Write,
   WriteFailure,
   WriteOf,
@@ -10,7 +11,7 @@ import type {
   Written,
 } from './batch.js';
 import { claim } from './claim.js';
-import { command, rerun } from './commands.js';
+import { cancel, remove, rerun, retry, run } from './commands.js';
 import { Counters } from './counters.js';
 import { Failures } from './failures.js';
 import { Inserter } from './insert.js';
@@ -130,71 +131,48 @@ export class Writer {
     });
   }
 
-  #write(write: Write, at: number): Written[Write['kind']] {
-    const transaction = this.#transaction;
+  #write<K extends Kind>(write: WriteOf<K> & { kind: K }, at: number): Written[K] {
     // Any other write may refer to the gathered tasks, so they are stored first.
-    if (write.kind !== 'enqueue') transaction.inserter.flush();
-    switch (write.kind) {
-      case 'enqueue':
-        return transaction.inserter.add(write.tasks, at);
-      case 'finish':
-        return finish(transaction, write);
-      case 'abandon':
-        return abandon(transaction, write);
-      case 'log':
-        return writeLog(transaction, write.logs);
-      case 'progress':
-        return writeProgress(transaction, write.owner, write.entries);
-      case 'retry':
-      case 'cancel':
-      case 'delete':
-      case 'run':
-        return command(transaction, write);
-      case 'rerun':
-        return rerun(transaction, write);
-      case 'recover':
-        return recover(transaction, write);
-      case 'handBack':
-        return handBack(transaction, write);
-      case 'register':
-        return register(transaction, write, at);
-      case 'pauseQueue':
-        return pauseQueue(transaction, write);
-      case 'plan':
-        return plan(transaction, write);
-      case 'restartInterval':
-        return restartInterval(transaction, write);
-      case 'restartDelays':
-        return restartDelays(transaction, write);
-      case 'fire':
-        return fire(transaction, write);
-      case 'runSchedule':
-        return runSchedule(transaction, write);
-      case 'pauseSchedule':
-        return pauseSchedule(transaction, write);
-      case 'removeSchedule':
-        return removeSchedule(transaction, write);
-      case 'prune':
-        return prune(transaction, write);
-      case 'makeSearchable':
-        return makeSearchable(transaction, write, at);
-      case 'dropStatistics':
-        return dropStatistics(transaction, write);
-      case 'dropPartitions':
-        return dropPartitions(transaction, write);
-      case 'dropExpired':
-        return dropExpired(transaction, write);
-      case 'set':
-        return set(transaction, write);
-      case 'increment':
-        return increment(transaction, write);
-      case 'replace':
-        return replace(transaction, write);
-      case 'append':
-        return append(transaction, write);
-    }
+    if (write.kind !== 'enqueue') this.#transaction.inserter.flush();
+    return handlers[write.kind](this.#transaction, write, at);
   }
 }
+
+/** The function that applies each kind of write. */
+const handlers: {
+  [K in Kind]: (transaction: Transaction, write: WriteOf<K>, at: number) => Written[K];
+} = {
+  enqueue: ({ inserter }, { tasks }, at) => inserter.add(tasks, at),
+  finish,
+  abandon,
+  log: writeLog,
+  progress: writeProgress,
+  retry,
+  cancel,
+  delete: remove,
+  run,
+  rerun,
+  recover,
+  handBack,
+  register,
+  pauseQueue,
+  plan,
+  restartInterval,
+  restartDelays,
+  fire,
+  runSchedule,
+  pauseSchedule,
+  removeSchedule,
+  prune,
+  makeSearchable,
+  dropStatistics,
+  dropPartitions,
+  dropExpired,
+  set,
+  increment,
+  replace,
+  append,
+};
 
 /** SQLITE_BUSY: the lock was not released within the timeout. */
 const busy = 5;

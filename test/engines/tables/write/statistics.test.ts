@@ -83,11 +83,7 @@ class Real {
 
   prune(endedBefore: number): void {
     for (let left = 100; left > 0; left--)
-      if (
-        this.write<'prune'>({ kind: 'prune', endedBefore, keep: null, limit: 50, at: this.now }) <
-        50
-      )
-        return;
+      if (this.write<'prune'>({ kind: 'prune', endedBefore, keep: null, limit: 50 }) < 50) return;
   }
 
   /** Drops statistics of more than a number of days, as the maintenance of a process does. */
