@@ -25,15 +25,15 @@ export class Notifier {
   }
 
   /** Resolves at the next notification, or when the signal aborts. */
-  wait(signal: AbortSignal): Promise<void> {
-    if (this.#closed || signal.aborted) return Promise.resolve();
+  wait(signal?: AbortSignal): Promise<void> {
+    if (this.#closed || signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const wake = (): void => {
-        signal.removeEventListener('abort', wake);
+        signal?.removeEventListener('abort', wake);
         this.#waiting.delete(wake);
         resolve();
       };
-      signal.addEventListener('abort', wake, { once: true });
+      signal?.addEventListener('abort', wake, { once: true });
       this.#waiting.add(wake);
     });
   }

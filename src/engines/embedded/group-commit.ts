@@ -46,7 +46,7 @@ interface GroupCommitDeps {
    * Returns the write that returns tasks to the queue after the answer to their claim was lost, or
    * `undefined` if that is not possible.
    */
-  handBack?(): WriteOf<'handBack'> | undefined;
+  handBack(): WriteOf<'handBack'> | undefined;
   /** Maximum number of characters of a batch with more than one write. Default 16 million. */
   batchWeight?: number;
 }
@@ -62,220 +62,160 @@ const resultsAtOnce = 64;
  */
 const usualWeight = 16_000_000;
 
+/** Writes and claims in batches. */
+export type GroupCommit = ReturnType<typeof createGroupCommit>;
+
 /**
- * Gathers the writes of one turn of the event loop, with a claim, into a batch that is one commit.
- * A hundred callers thus share a single sync of the disk.
+ * Creates the part that gathers the writes of one turn of the event loop, with a claim, into a
+ * batch that is one commit. A hundred callers thus share a single sync of the disk.
  * - If the sync takes most of a commit, one batch is open at a time, and the next one gathers
  *   meanwhile.
  * - If it does not, two batches are open, so that this thread handles the results of one while the
  *   other is written.
  * - A batch has a maximum weight. Further writes wait for the next batch.
- * - `#reserved` counts the tasks that open batches may still claim, so that no more tasks are
+ * - `reserved` counts the tasks that open batches may still claim, so that no more tasks are
  *   claimed than slots are free.
  * - If the answer to a claim was lost, `handBack` returns the unknown tasks to the queue before the
  *   next claim.
  */
-export class GroupCommit {
-  readonly #deps: GroupCommitDeps;
-  readonly #batchWeight: number;
-  #pending: Pending[] = [];
-  #wanted = false;
-  #scheduled = false;
-  readonly #underWay = new Set<Promise<void>>();
+export function createGroupCommit(deps: GroupCommitDeps) {
+  const { port, clock, wanted, onClaimed, onDue, onClaimFailed, onCommitted, handBack } = deps;
+  const { batchWeight = usualWeight } = deps;
+  const pending: Pending[] = [];
+  let claimWanted = false;
+  let scheduled = false;
+  const underWay = new Set<Promise<void>>();
   /** Whether the sync took most of the time of the last commit. */
-  #diskBound = true;
+  let diskBound = true;
   /** Number of tasks that open batches may claim, or have claimed without starting them yet. */
-  #reserved = 0;
+  let reserved = 0;
   /** Whether the answer to a claim was lost. The claim may have been committed. */
-  #unsure = false;
-  #closed = false;
+  let unsure = false;
+  let closed = false;
 
-  constructor({ batchWeight = usualWeight, ...deps }: GroupCommitDeps) {
-    this.#deps = deps;
-    this.#batchWeight = batchWeight;
-  }
+  const nextTurn = (): Promise<void> => new Promise((resolve) => clock.nextTurn(resolve));
 
-  /** Adds a write to the next batch. Resolves when it is durable. */
-  submit<K extends Kind>(write: WriteOf<K> & { kind: K }): Promise<Written[K]> {
-    if (this.#closed)
-      return Promise.reject(
-        new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'),
-      );
-    return new Promise((resolve, reject) => {
-      const settle = (outcome: WriteOutcome): void => {
-        if (outcome.ok) resolve(outcome.value as Written[K]);
-        else reject(writeError(outcome.error));
-      };
-      this.#pending.push({ write, weight: weightOf(write), settle, fail: reject });
-      this.#schedule();
-    });
-  }
-
-  /** Claims tasks with the next commit, if slots are free. */
-  wake(): void {
-    if (this.#closed) return;
-    this.#wanted = true;
-    this.#schedule();
-  }
-
-  /** Waits for the open batches. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#underWay);
-  }
-
-  /** Waits until no batch is open and no batch is scheduled. */
-  async idle(): Promise<void> {
-    while (this.#underWay.size > 0 || this.#scheduled) {
-      await Promise.all(this.#underWay);
-      await this.#nextTurn();
-    }
-  }
-
-  /** Waits for all submitted writes, and refuses further ones. */
-  async close(): Promise<void> {
-    while (this.#underWay.size > 0 || this.#pending.length > 0) {
-      await Promise.all(this.#underWay);
-      if (this.#pending.length > 0) await this.#nextTurn();
-    }
-    this.#closed = true;
-  }
-
-  #nextTurn(): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.nextTurn(resolve));
-  }
-
-  #schedule(): void {
+  const schedule = (): void => {
     // If the result of a claim is unknown, no other batch may be open until that is resolved.
-    const most = this.#diskBound || this.#unsure ? 1 : 2;
-    if (this.#scheduled || this.#underWay.size >= most) return;
-    this.#scheduled = true;
-    const begin = (): void => {
-      this.#scheduled = false;
-      this.#begin();
-    };
-    this.#deps.clock.nextTurn(begin);
-  }
+    const most = diskBound || unsure ? 1 : 2;
+    if (scheduled || underWay.size >= most) return;
+    scheduled = true;
+    clock.nextTurn(() => {
+      scheduled = false;
+      begin();
+    });
+  };
 
-  #begin(): void {
-    const limited = this.#reserved > 0;
-    const claim = this.#claim();
+  const begin = (): void => {
+    const limited = reserved > 0;
+    const claim = claimNow();
     // Slots that an open batch may fill are not available to this batch. They may be free later.
-    this.#wanted &&= limited && !claim;
-    if (this.#pending.length === 0 && !claim) return;
-    const batch = this.#take();
-    if (claim) this.#reserved += claim.limit;
-    const flushed = this.#flush(batch, claim, limited)
+    claimWanted &&= limited && !claim;
+    if (pending.length === 0 && !claim) return;
+    const batch = take();
+    if (claim) reserved += claim.limit;
+    const flushed = flush(batch, claim, limited)
       // The batch was answered, but its answer could not be handled.
-      .catch((error) => this.#deps.onClaimFailed(error))
+      .catch(onClaimFailed)
       .finally(() => {
-        this.#underWay.delete(flushed);
-        if (this.#pending.length > 0 || this.#wanted) this.#schedule();
+        underWay.delete(flushed);
+        if (pending.length > 0 || claimWanted) schedule();
       });
-    this.#underWay.add(flushed);
-    if (this.#pending.length > 0) this.#schedule();
-  }
+    underWay.add(flushed);
+    if (pending.length > 0) schedule();
+  };
 
-  #claim(): Claim | undefined {
+  const claimNow = (): Claim | undefined => {
     try {
-      return this.#deps.claim(this.#reserved);
+      return deps.claim(reserved);
     } catch (error) {
-      this.#deps.onClaimFailed(error);
+      onClaimFailed(error);
       return undefined;
     }
-  }
+  };
 
   /** Takes the first gathered writes, up to the maximum weight of a batch. */
-  #take(): Pending[] {
+  const take = (): Pending[] => {
     let weight = 0;
-    const over = this.#pending.findIndex((each, index) => {
+    const over = pending.findIndex((each, index) => {
       weight += each.weight;
-      return index > 0 && weight > this.#batchWeight;
+      return index > 0 && weight > batchWeight;
     });
-    const batch = over < 0 ? this.#pending : this.#pending.slice(0, over);
-    this.#pending = over < 0 ? [] : this.#pending.slice(over);
-    const handBack = this.#unsure && this.#underWay.size === 0 && this.#deps.handBack?.();
-    if (!handBack) return batch;
+    const batch = pending.splice(0, over < 0 ? pending.length : over);
+    const write = unsure && underWay.size === 0 && handBack();
+    if (!write) return batch;
     // It comes first, so that the claim of this batch may take the same tasks.
-    this.#unsure = false;
+    unsure = false;
     const fail = (): void => {
-      this.#unsure = true;
+      unsure = true;
     };
     const settle = ({ ok }: WriteOutcome): void => {
       if (!ok) fail();
     };
-    return [{ write: handBack, weight: 0, settle, fail }, ...batch];
-  }
+    return [{ write, weight: 0, settle, fail }, ...batch];
+  };
 
-  async #flush(
+  const flush = async (
     batch: readonly Pending[],
     claim: Claim | undefined,
     limited: boolean,
-  ): Promise<void> {
-    const { port, clock, wanted, onDue, onClaimFailed, onCommitted } = this.#deps;
+  ): Promise<void> => {
     const limit = claim?.limit ?? 0;
     let answer: Promise<BatchResult>;
     let result: BatchResult;
     try {
-      answer = port.apply({
-        writes: batch.map(({ write }) => write),
-        claim,
-        at: clock.now(),
-        wanted: wanted(),
-      });
+      const writes = batch.map(({ write }) => write);
+      answer = port.apply({ writes, claim, at: clock.now(), wanted: wanted() });
     } catch (error) {
-      if (batch.length + (claim ? 1 : 0) > 1) return this.#flushEach(batch, claim, limited);
+      if (batch.length + (claim ? 1 : 0) > 1) return flushEach(batch, claim, limited);
       answer = Promise.reject(error);
     }
     try {
       result = await answer;
     } catch (error) {
-      this.#reserved -= limit;
+      reserved -= limit;
       // The batch may have been stored although it failed, with tasks that no claim has seen.
-      if (limited) this.#wanted = true;
+      if (limited) claimWanted = true;
       if (claim) {
-        this.#unsure = true;
+        unsure = true;
         onClaimFailed(error);
       }
       for (const { fail } of batch) fail(error);
       return;
     }
-    this.#reserved -= limit - result.claimed.length;
-    if (result.more || (limited && result.claimed.length === limit)) this.#wanted = true;
-    this.#diskBound = result.diskBound;
+    reserved -= limit - result.claimed.length;
+    if (result.more || (limited && result.claimed.length === limit)) claimWanted = true;
+    ({ diskBound } = result);
     // Called before all callers are notified, because the next batch may be answered before that.
     if (result.claimError) onClaimFailed(writeError(result.claimError));
     else if (claim) onDue(result.nextDue);
-    await this.#deliver(batch, result);
+    await deliver(batch, result);
     onCommitted();
-  }
+  };
 
   /**
    * Sends the writes of a batch one by one, after the batch could not be sent. Only the writes that
    * cannot be sent alone fail.
    */
-  async #flushEach(
-    batch: readonly Pending[],
-    claim: Claim | undefined,
-    limited: boolean,
-  ): Promise<void> {
-    for (const each of batch) await this.#flush([each], undefined, false);
-    if (claim) await this.#flush([], claim, limited);
-  }
+  const flushEach = async (...[batch, claim, limited]: Parameters<typeof flush>): Promise<void> => {
+    for (const each of batch) await flush([each], undefined, false);
+    if (claim) await flush([], claim, limited);
+  };
 
   /**
    * Starts the claimed tasks and notifies the callers. If there are many, this takes two turns of
    * the event loop. The first callers can then submit their next writes before the second turn.
    */
-  async #deliver(
+  const deliver = async (
     batch: readonly Pending[],
     { claimed, outcomes, begun, expired }: BatchResult,
-  ): Promise<void> {
-    const parts = !this.#diskBound && claimed.length + outcomes.length > resultsAtOnce ? 2 : 1;
+  ): Promise<void> => {
+    const parts = !diskBound && claimed.length + outcomes.length > resultsAtOnce ? 2 : 1;
     for (let part = 0; part < parts; part++) {
       const of = (length: number, end: number): number => Math.floor((length * end) / parts);
       const some = claimed.slice(of(claimed.length, part), of(claimed.length, part + 1));
-      this.#reserved -= some.length;
-      this.#deps.onClaimed(
+      reserved -= some.length;
+      onClaimed(
         part === 0 ? { claimed: some, begun, expired } : { claimed: some, begun: [], expired: [] },
       );
       for (let index = of(batch.length, part); index < of(batch.length, part + 1); index++)
@@ -283,10 +223,57 @@ export class GroupCommit {
       if (part + 1 === parts) return;
       // Scheduled before the turn that notifies the rest, so that the writes that follow from the
       // first part are sent by then.
-      this.#schedule();
-      await this.#nextTurn();
+      schedule();
+      await nextTurn();
     }
-  }
+  };
+
+  return {
+    /** Adds a write to the next batch. Resolves when it is durable. */
+    submit<K extends Kind>(write: WriteOf<K> & { kind: K }): Promise<Written[K]> {
+      if (closed)
+        return Promise.reject(
+          new TaskflowError('ENGINE_UNAVAILABLE', 'the task manager has stopped'),
+        );
+      return new Promise((resolve, reject) => {
+        const settle = (outcome: WriteOutcome): void => {
+          if (outcome.ok) resolve(outcome.value as Written[K]);
+          else reject(writeError(outcome.error));
+        };
+        pending.push({ write, weight: weightOf(write), settle, fail: reject });
+        schedule();
+      });
+    },
+
+    /** Claims tasks with the next commit, if slots are free. */
+    wake(): void {
+      if (closed) return;
+      claimWanted = true;
+      schedule();
+    },
+
+    /** Waits for the open batches. */
+    async settled(): Promise<void> {
+      await Promise.all(underWay);
+    },
+
+    /** Waits until no batch is open and no batch is scheduled. */
+    async idle(): Promise<void> {
+      while (underWay.size > 0 || scheduled) {
+        await Promise.all(underWay);
+        await nextTurn();
+      }
+    },
+
+    /** Waits for all submitted writes, and refuses further ones. */
+    async close(): Promise<void> {
+      while (underWay.size > 0 || pending.length > 0) {
+        await Promise.all(underWay);
+        if (pending.length > 0) await nextTurn();
+      }
+      closed = true;
+    },
+  };
 }
 
 const done: WriteOutcome = { ok: true, value: undefined };

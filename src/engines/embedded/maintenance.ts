@@ -1,11 +1,9 @@
 import { Background } from '../../background.js';
-import type { Logger } from '../../options.js';
 import { startOf } from '../ended-stats.js';
 import { statsOption } from '../stats-option.js';
-import type { Reader } from '../tables/read/reader.js';
-import type { Clock, Timer } from './clock.js';
-import type { GroupCommit } from './group-commit.js';
+import type { Timer } from './clock.js';
 import { restartFutureDelays } from './run/clock-set-back.js';
+import type { Shared, Tables } from './shared.js';
 
 /** How long ended tasks and their statistics are kept. */
 export interface Retention {
@@ -28,138 +26,110 @@ const intervals = { search: 1000, delays: 1000, prune: 60_000, partitions: 3_600
  */
 const steps = { search: 100, prune: 100, statistics: 500, expired: 500, partitions: 100, pause: 5 };
 
-interface MaintenanceDeps {
-  clock: Clock;
-  logger: Logger;
+interface MaintenanceDeps extends Pick<Shared, 'clock' | 'logger' | 'wake'> {
   retention: Retention;
-  /** Called when delayed tasks may be due earlier than before. */
-  dueEarlier?(): void;
-}
-
-interface Storage {
-  reader: Reader;
-  commits: GroupCommit;
 }
 
 /**
- * Runs the maintenance of a database: repeated jobs, each in small steps. A job reads whether there
- * is work, submits one short write, pauses so that other writes can run, and repeats this until
- * nothing is left. The writes are in `tables/write/maintenance.ts` and `statistics.ts`.
+ * Creates the maintenance of a database: repeated jobs, each in small steps. A job reads whether
+ * there is work, submits one short write, pauses so that other writes can run, and repeats this
+ * until nothing is left. The writes are in `tables/write/maintenance.ts` and `statistics.ts`.
  */
-export class Maintenance {
-  readonly #deps: MaintenanceDeps;
-  #timers: Timer[] = [];
-  #stopped = false;
+export function createMaintenance({ clock, logger, retention, wake }: MaintenanceDeps) {
+  const { age, count, statistics = statsOption('stats') } = retention;
+  const timers: Timer[] = [];
+  let stopped = false;
   /** When partitions are checked again, in Unix milliseconds. */
-  #nextPartitions = 0;
-
-  constructor(deps: MaintenanceDeps) {
-    this.#deps = deps;
-  }
-
-  start(storage: Storage): void {
-    this.#repeat(intervals.search, () => this.#makeSearchable(storage));
-    this.#repeat(intervals.delays, () => this.#restartDelays(storage));
-    const { age, count } = this.#deps.retention;
-    if (age !== undefined || count !== undefined)
-      this.#repeat(intervals.prune, () => this.#prune(storage));
-    this.#repeat(intervals.prune, () => this.#dropExpired(storage));
-    this.#repeat(intervals.prune, () => this.#dropStatistics(storage));
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    for (const timer of this.#timers) timer.clear();
-  }
+  let nextPartitions = 0;
 
   /** Runs a job at an interval, but never twice at the same time. */
-  #repeat(milliseconds: number, work: () => Promise<void>): void {
-    const job = new Background(this.#deps.logger, 'the maintenance of the task database');
+  const repeat = (milliseconds: number, work: () => Promise<void>): void => {
+    const job = new Background(logger, 'the maintenance of the task database');
     let busy = false;
     const turn = async (): Promise<void> => {
-      if (busy || this.#stopped) return;
+      if (busy || stopped) return;
       busy = true;
       try {
         await work();
         job.worked();
       } catch (err) {
-        if (!this.#stopped) job.failed(err);
+        if (!stopped) job.failed(err);
       } finally {
         busy = false;
       }
     };
-    this.#timers.push(this.#deps.clock.every(milliseconds, () => void turn()));
+    timers.push(clock.every(milliseconds, () => void turn()));
     void turn();
-  }
+  };
 
-  #pause(): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.after(steps.pause, resolve));
-  }
-
-  async #makeSearchable({ reader, commits }: Storage): Promise<void> {
-    while (!this.#stopped && reader.hasUnsearchable()) {
-      await commits.submit({ kind: 'makeSearchable', limit: steps.search });
-      await this.#pause();
+  /** Repeats a write while there is work for it, with a pause after each. */
+  const inSteps = async (hasWork: () => boolean, write: () => Promise<unknown>): Promise<void> => {
+    while (!stopped && hasWork()) {
+      await write();
+      await new Promise<void>((resolve) => clock.after(steps.pause, resolve));
     }
-  }
+  };
 
-  async #restartDelays(storage: Storage): Promise<void> {
-    if (await restartFutureDelays({ ...storage, clock: this.#deps.clock }))
-      this.#deps.dueEarlier?.();
-  }
-
-  async #prune({ commits }: Storage): Promise<void> {
-    const { age, count } = this.#deps.retention;
-    let deleted = steps.prune;
-    while (!this.#stopped && deleted === steps.prune) {
-      const endedBefore = age === undefined ? null : this.#deps.clock.now() - age;
-      deleted = await commits.submit({
-        kind: 'prune',
-        endedBefore,
-        keep: count ?? null,
-        limit: steps.prune,
-      });
-      await this.#pause();
-    }
-  }
-
-  async #dropExpired({ reader, commits }: Storage): Promise<void> {
-    while (!this.#stopped && reader.hasExpired(this.#deps.clock.now())) {
-      await commits.submit({
-        kind: 'dropExpired',
-        limit: steps.expired,
-        at: this.#deps.clock.now(),
-      });
-      await this.#pause();
-    }
-  }
+  const prune = ({ commits }: Tables): Promise<void> => {
+    const limit = steps.prune;
+    let deleted = limit;
+    return inSteps(
+      () => deleted === limit,
+      async () => {
+        const endedBefore = age === undefined ? null : clock.now() - age;
+        deleted = await commits.submit({ kind: 'prune', endedBefore, keep: count ?? null, limit });
+      },
+    );
+  };
 
   /**
    * Drops old rollups. From time to time it also drops partitions without tasks and recent rollups.
    */
-  async #dropStatistics({ reader, commits }: Storage): Promise<void> {
-    const { minutes, hours } = this.#deps.retention.statistics ?? statsOption('stats');
-    const before = {
-      minutesBefore: startOf('hour', this.#deps.clock.now() - minutes),
-      hoursBefore: startOf('day', this.#deps.clock.now() - hours),
-    };
-    while (!this.#stopped && reader.hasOldStatistics(before.minutesBefore, before.hoursBefore)) {
-      await commits.submit({
-        kind: 'dropStatistics',
-        ...before,
-        limit: steps.statistics,
+  const dropStatistics = async ({ reader, commits }: Tables): Promise<void> => {
+    const minutesBefore = startOf('hour', clock.now() - statistics.minutes);
+    const hoursBefore = startOf('day', clock.now() - statistics.hours);
+    const limit = steps.statistics;
+    await inSteps(
+      () => reader.hasOldStatistics(minutesBefore, hoursBefore),
+      () => commits.submit({ kind: 'dropStatistics', minutesBefore, hoursBefore, limit }),
+    );
+    if (clock.now() < nextPartitions || !reader.hasDroppedHours()) return;
+    nextPartitions = clock.now() + intervals.partitions;
+    let after: number | null = 0;
+    await inSteps(
+      () => after !== null,
+      async () => {
+        const limit = steps.partitions;
+        after = await commits.submit({ kind: 'dropPartitions', after: after ?? 0, limit });
+      },
+    );
+  };
+
+  return {
+    start(tables: Tables): void {
+      const { reader, commits } = tables;
+      repeat(intervals.search, () =>
+        inSteps(
+          () => reader.hasUnsearchable(),
+          () => commits.submit({ kind: 'makeSearchable', limit: steps.search }),
+        ),
+      );
+      repeat(intervals.delays, async () => {
+        if (await restartFutureDelays(tables, clock)) wake();
       });
-      await this.#pause();
-    }
-    if (this.#deps.clock.now() < this.#nextPartitions || !reader.hasDroppedHours()) return;
-    this.#nextPartitions = this.#deps.clock.now() + intervals.partitions;
-    for (let after: number | null = 0; after !== null && !this.#stopped; ) {
-      after = await commits.submit({
-        kind: 'dropPartitions',
-        after,
-        limit: steps.partitions,
-      });
-      await this.#pause();
-    }
-  }
+      if (age !== undefined || count !== undefined) repeat(intervals.prune, () => prune(tables));
+      repeat(intervals.prune, () =>
+        inSteps(
+          () => reader.hasExpired(clock.now()),
+          () => commits.submit({ kind: 'dropExpired', limit: steps.expired, at: clock.now() }),
+        ),
+      );
+      repeat(intervals.prune, () => dropStatistics(tables));
+    },
+
+    stop(): void {
+      stopped = true;
+      for (const timer of timers) timer.clear();
+    },
+  };
 }

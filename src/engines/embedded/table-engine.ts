@@ -17,17 +17,18 @@ import { forReading } from '../tables/schema/database.js';
 import { packTasks } from '../tables/write/packed-tasks.js';
 import { describeWorker } from '../this-process.js';
 import { type Clock, systemClock, type Timer } from './clock.js';
-import { Commands } from './commands.js';
-import { GroupCommit } from './group-commit.js';
-import { Maintenance, type Retention } from './maintenance.js';
-import { ProcessList } from './processes.js';
-import { Recovery } from './recovery.js';
-import { ClaimTimer } from './run/claim-timer.js';
-import { Executor } from './run/executor.js';
-import { ScheduleTimers } from './run/schedule-timers.js';
+import { createControl } from './commands.js';
+import { createGroupCommit } from './group-commit.js';
+import { createMaintenance, type Retention } from './maintenance.js';
+import { createProcessList, type ProcessList } from './processes.js';
+import { takeOver } from './recovery.js';
+import { createClaimTimer } from './run/claim-timer.js';
+import { createExecutor, type Executor } from './run/executor.js';
+import { createScheduleTimers } from './run/schedule-timers.js';
+import type { Shared, Tables } from './shared.js';
 import type { OpenTables, StorageBackend } from './storage-backend.js';
 import { embeddedStore } from './store.js';
-import { Transitions } from './transitions.js';
+import { createTransitions } from './transitions.js';
 
 /** Options of a {@link TableEngine}. */
 export interface TableEngineOptions {
@@ -41,23 +42,10 @@ export interface TableEngineOptions {
 /** Milliseconds between two checks for dead processes, and between two heartbeats. */
 const recoveryInterval = 1000;
 
-/** The dependencies that most parts share. */
-interface Shared {
-  /** The id of this process. */
-  owner: string;
-  clock: Clock;
-  logger: Logger;
-  transitions: Transitions;
-  /** Checks for tasks to run. */
-  wake(): void;
-}
-
 /** The parts that exist while the tables are open. */
-interface Opened extends OpenTables {
-  reader: Reader;
-  commits: GroupCommit;
+interface Opened extends OpenTables, Tables {
   processes: ProcessList;
-  commands: Commands;
+  control: TaskEngine['control'];
 }
 
 /*
@@ -66,11 +54,11 @@ interface Opened extends OpenTables {
  *   memory.
  * - Every change is a write that goes through `GroupCommit`, which gathers writes and claims into
  *   transactions. `Reader` reads on a separate connection.
- * - `Executor` claims tasks and runs them. `ClaimTimer` wakes it when a delayed task is due.
+ * - `Executor` claims tasks and runs them. The claim timer wakes it when a delayed task is due.
  *   `ScheduleTimers` creates the tasks of schedules.
- * - `ProcessList` registers the processes that use a file. `Recovery` takes over the tasks of dead
+ * - `ProcessList` registers the processes that use a file. `takeOver` takes over the tasks of dead
  *   processes.
- * - `Commands` runs the commands of operators, `Maintenance` deletes old data, and `Transitions`
+ * - `control` runs the commands of operators, the maintenance deletes old data, and `Transitions`
  *   notifies the app.
  * - This class opens and closes the parts in an order in which no task is lost, and delegates each
  *   call to one of them.
@@ -90,9 +78,9 @@ export class TableEngine implements TaskEngine {
   readonly #timers = new Set<Timer>();
   /** Notifies after each commit of this or another process. */
   readonly #changed = new Notifier();
-  readonly #scheduler: ScheduleTimers;
-  readonly #maintenance: Maintenance;
-  readonly #claims: ClaimTimer;
+  readonly #scheduler: ReturnType<typeof createScheduleTimers>;
+  readonly #maintenance: ReturnType<typeof createMaintenance>;
+  readonly #claims: ReturnType<typeof createClaimTimer>;
   #opening: Promise<Opened> | undefined;
   #starting: Promise<void> | undefined;
   /** Set once the tables are open. Timers use it until the stop has finished. */
@@ -103,17 +91,14 @@ export class TableEngine implements TaskEngine {
   #stopped = false;
 
   constructor({ storage, logger, retention, clock = systemClock }: TableEngineOptions) {
+    const transitions = createTransitions(logger);
     const wake = (): void => this.#wake();
-    const transitions = new Transitions(logger);
     this.#shared = { owner: randomUUID(), clock, logger, transitions, wake };
     this.#storage = storage;
     this.promises = storage.promises;
-    this.#maintenance = new Maintenance({ logger, clock, retention, dueEarlier: wake });
-    this.#claims = new ClaimTimer({ logger, clock, look: wake });
-    this.#scheduler = new ScheduleTimers({
-      ...this.#shared,
-      made: (row) => transitions.ofRows([row]),
-    });
+    this.#maintenance = createMaintenance({ ...this.#shared, retention });
+    this.#claims = createClaimTimer(this.#shared);
+    this.#scheduler = createScheduleTimers(this.#shared);
     this.store = embeddedStore(async () => ({
       ...(await this.#openChecked()),
       changed: this.#changed,
@@ -134,23 +119,27 @@ export class TableEngine implements TaskEngine {
 
   async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
     const opened = await this.#open();
-    const { port, commits, processes } = opened;
-    await this.#storage.owners?.take(this.#shared.owner);
-    await this.#watchProcesses(opened, () => {
-      const self = describeWorker(this.#shared.owner, runner?.concurrency ?? 0, {
-        tasks,
-        schedules: this.#scheduler.names(),
-      });
-      processes.add({ ...self, startedAt: this.#shared.clock.now() });
-    });
+    const { port, processes } = opened;
+    const { owner, clock } = this.#shared;
+    const { owners } = this.#storage;
+    const lookForDead = async (): Promise<void> => {
+      if (owners && !this.#stopped) await takeOver({ ...this.#shared, ...opened, owners });
+    };
+    await owners?.take(owner);
+    await lookForDead();
+    const schedules = this.#scheduler.names();
+    const self = describeWorker(owner, runner?.concurrency ?? 0, { tasks, schedules });
+    processes.add({ ...self, startedAt: clock.now() });
+    if (owners) {
+      this.#every('looking for dead processes', lookForDead);
+      this.#every('the heartbeat of this process', () => owners.sign(owner));
+    }
     this.#maintenance.start(opened);
     if (!runner) return;
     port.hold(true);
-    this.#executor = new Executor({
-      ...this.#shared,
-      runner,
-      commits,
-      stuckChanged: (stuck) => processes.update(stuck),
+    this.#executor = createExecutor({
+      ...{ ...this.#shared, ...opened, runner },
+      stuckChanged: processes.update,
     });
     if (this.#stopping) throw hasStopped();
     this.startClaiming(this.#executor);
@@ -160,28 +149,6 @@ export class TableEngine implements TaskEngine {
   /** Starts to claim tasks. */
   protected startClaiming(executor: Executor): void {
     executor.start();
-  }
-
-  /**
-   * Takes over the tasks of dead processes, registers this process, and then keeps checking for
-   * dead processes.
-   */
-  async #watchProcesses(
-    { reader, commits, processes }: Opened,
-    register: () => void,
-  ): Promise<void> {
-    const { owners } = this.#storage;
-    if (!owners) {
-      register();
-      return;
-    }
-    const recovery = new Recovery({ ...this.#shared, owners, reader, commits, processes });
-    await recovery.look();
-    register();
-    this.#every('looking for dead processes', async () => {
-      if (!this.#stopped) await recovery.look();
-    });
-    this.#every('the heartbeat of this process', () => owners.sign(this.#shared.owner));
   }
 
   #every(job: string, work: () => void | Promise<void>): void {
@@ -269,7 +236,7 @@ export class TableEngine implements TaskEngine {
   }
 
   async control(command: Command, by: CommandBy): Promise<Outcome> {
-    return (await this.#openChecked()).commands.control(command, by);
+    return (await this.#openChecked()).control(command, by);
   }
 
   /**
@@ -302,25 +269,25 @@ export class TableEngine implements TaskEngine {
     const tables = await this.#storage.open(() => this.#lookForChanges());
     const database = forReading(tables.database);
     const reader = new Reader(database);
-    const { owner, clock, logger, transitions, wake } = this.#shared;
-    const commits = new GroupCommit({
+    const { owner, clock, logger, transitions } = this.#shared;
+    const commits = createGroupCommit({
       port: tables.port,
       clock,
       claim: (reserved) => this.#executor?.claim(reserved),
-      wanted: () => transitions.wanted(),
+      wanted: transitions.wanted,
       onClaimed: (result) => this.#executor?.begin(result),
-      onDue: (nextDue) => this.#claims.claimed(nextDue),
-      onClaimFailed: (error) => this.#claims.failed(error),
+      onDue: this.#claims.claimed,
+      onClaimFailed: this.#claims.failed,
       onCommitted: () => this.#changed.notify(),
       handBack: () => this.#executor?.handBack(),
     });
-    const processes = new ProcessList({ database, commits, logger });
-    const commands = new Commands({
-      ...{ reader, commits, transitions, clock, wake },
+    const control = createControl({
+      ...{ ...this.#shared, reader, commits },
       cancelRunning: () => this.#executor?.cancel(reader.toCancel(owner)),
-      schedulesChanged: () => this.#scheduler.refresh(),
+      schedulesChanged: this.#scheduler.refresh,
     });
-    this.#opened = { ...tables, database, reader, commits, processes, commands };
+    const processes = createProcessList({ database, commits, logger });
+    this.#opened = { ...tables, database, reader, commits, processes, control };
     return this.#opened;
   }
 
@@ -338,7 +305,7 @@ export class TableEngine implements TaskEngine {
   #lookForChanges(): void {
     this.#changed.notify();
     this.#executor?.cancel(this.#opened?.reader.toCancel(this.#shared.owner) ?? []);
-    if (!this.#executor?.isStarted) return;
+    if (!this.#executor?.isStarted()) return;
     this.#scheduler.refresh();
     this.#wake();
   }

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../src/engines/embedded/clock.js';
-import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
+import { createGroupCommit } from '../../../src/engines/embedded/group-commit.js';
 import { type ClaimedRow, claimedTask } from '../../../src/engines/tables/schema/claimed-task.js';
 import type { Batch, BatchResult } from '../../../src/engines/tables/write/batch.js';
 
@@ -26,7 +26,7 @@ function fakeDisk({ slots = 0, batchWeight = 16_000_000 } = {}) {
   let atOnce: Partial<BatchResult> | undefined;
   /** The parts of the engine that throw. */
   const broken = { claim: false, begin: false };
-  const commits = new GroupCommit({
+  const commits = createGroupCommit({
     clock: systemClock,
     port: {
       apply: (batch) =>

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../src/engines/embedded/clock.js';
-import { GroupCommit } from '../../../src/engines/embedded/group-commit.js';
+import { createGroupCommit } from '../../../src/engines/embedded/group-commit.js';
 import { threadPort, type WritePort } from '../../../src/engines/embedded/write-port.js';
 import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import type { Batch } from '../../../src/engines/tables/write/batch.js';
@@ -65,7 +65,7 @@ describe('the writer thread', () => {
 
   it('rejects only the one write of a commit that cannot be sent', async () => {
     port = await threadPort(path, { logger });
-    const commits = new GroupCommit({
+    const commits = createGroupCommit({
       clock: systemClock,
       port,
       claim: () => undefined,
@@ -74,6 +74,7 @@ describe('the writer thread', () => {
       onDue: () => {},
       onClaimFailed: () => {},
       onCommitted: () => {},
+      handBack: () => undefined,
     });
     const writes = [set('a', 'x'), set('b', 1n), set('c', 'x')].map((write) =>
       commits.submit(write),

@@ -1,6 +1,5 @@
-import type { Delay } from '../../tables/read/future-delays.js';
 import type { Clock } from '../clock.js';
-import type { GroupCommit } from '../group-commit.js';
+import type { Tables } from '../shared.js';
 
 /**
  * If a stored time is more than this many milliseconds in the future, the clock counts as set back.
@@ -9,12 +8,6 @@ import type { GroupCommit } from '../group-commit.js';
 export const clockTolerance = 1000;
 /** Maximum number of delays in one commit. */
 const delaysAtOnce = 1_000;
-
-interface Storage {
-  reader: { futureDelays(after: number, limit: number): Delay[] };
-  commits: Pick<GroupCommit, 'submit'>;
-  clock: Clock;
-}
 
 /**
  * Restarts the delays that begin more than {@link clockTolerance} in the future. A delay begins
@@ -25,7 +18,10 @@ interface Storage {
  * wait for a lock on the file. It then restarts only delays that have not changed since they were
  * read.
  */
-export async function restartFutureDelays({ reader, commits, clock }: Storage): Promise<boolean> {
+export async function restartFutureDelays(
+  { reader, commits }: Tables,
+  clock: Clock,
+): Promise<boolean> {
   for (let found = false; ; found = true) {
     const at = clock.now();
     const delays = reader.futureDelays(at + clockTolerance, delaysAtOnce);

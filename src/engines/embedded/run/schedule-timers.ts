@@ -1,32 +1,15 @@
 import { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
-import type { Logger } from '../../../options.js';
 import type { Schedule } from '../../../tasks/new-task.js';
-import type { Reader } from '../../tables/read/reader.js';
-import type { SummaryRow } from '../../tables/schema/summaries.js';
 import { packTask } from '../../tables/write/packed-tasks.js';
-import type { Clock, Timer } from '../clock.js';
-import type { GroupCommit } from '../group-commit.js';
+import type { Timer } from '../clock.js';
+import type { Shared, Tables } from '../shared.js';
 import { clockTolerance } from './clock-set-back.js';
 
 /** If a run is later than this many milliseconds, it counts as missed. */
 const missedAfter = 60_000;
 /** Milliseconds before storing a run is tried again. */
 const retryDelay = 1000;
-
-interface Deps {
-  clock: Clock;
-  logger: Logger;
-  /** Called with the row of a created task. */
-  made(row: SummaryRow): void;
-  /** Called when there is a task to run. */
-  wake(): void;
-}
-
-interface Storage {
-  reader: Reader;
-  commits: GroupCommit;
-}
 
 interface Entry {
   schedule: Schedule;
@@ -38,195 +21,142 @@ interface Entry {
   stored?: boolean;
 }
 
+/** The timers of the schedules that this process defines. */
+export type ScheduleTimers = ReturnType<typeof createScheduleTimers>;
+
 /**
- * Fires schedules. The database holds the next run of each schedule. Every process that defines the
- * schedule waits for that time. The first process creates the task and plans the next run in one
- * commit, so each run happens once.
+ * Creates the part that fires schedules. The database holds the next run of each schedule. Every
+ * process that defines the schedule waits for that time. The first process creates the task and
+ * plans the next run in one commit, so each run happens once.
  */
-export class ScheduleTimers {
-  readonly #deps: Deps;
-  readonly #entries = new Map<string, Entry>();
-  readonly #planning: Background;
-  #storage: Storage | undefined;
+export function createScheduleTimers({ clock, logger, transitions, wake }: Omit<Shared, 'owner'>) {
+  const entries = new Map<string, Entry>();
+  const planning = new Background(logger, 'storing schedules');
+  let tables: Tables | undefined;
 
-  constructor(deps: Deps) {
-    this.#deps = deps;
-    this.#planning = new Background(deps.logger, 'storing schedules');
-  }
+  /** Tries again after a delay. */
+  const later = (again: () => Promise<void>, background?: 'background'): Timer =>
+    clock.after(retryDelay, () => void (tables && again()), background);
 
-  add(schedule: Schedule): void {
-    this.#entries.set(schedule.name, {
-      schedule,
-      firing: new Background(this.#deps.logger, 'storing a scheduled task'),
-    });
-    if (this.#storage) runInEmptyContext(() => this.#plan([schedule]));
-  }
+  const plan = async (planned: readonly Entry[]): Promise<void> => {
+    if (planned.length === 0) return;
+    try {
+      const at = clock.now();
+      await Promise.all(planned.map((entry) => storePlan(entry, at)));
+      refresh();
+      planning.worked();
+    } catch (err) {
+      if (!tables) return;
+      planning.failed(err);
+      later(() => plan(planned), 'background');
+    }
+  };
 
-  /** Returns the names of the schedules that this process defines. */
-  names(): string[] {
-    return [...this.#entries.keys()];
-  }
-
-  start(storage: Storage): void {
-    this.#storage = storage;
-    this.#plan([...this.#entries.values()].map(({ schedule }) => schedule));
-  }
-
-  stop(): void {
-    this.#storage = undefined;
-    for (const entry of this.#entries.values()) entry.timer?.clear();
-  }
+  const storePlan = async (entry: Entry, at: number): Promise<void> => {
+    const { name, task, rule, next, prepare } = entry.schedule;
+    const template = packTask(prepare());
+    const nextAt = next(at) ?? null;
+    if (!tables) return;
+    await tables.commits.submit({ kind: 'plan', name, task, rule, template, nextAt });
+    // Set before the next read, so that a row that is deleted in the meantime counts as missing.
+    entry.stored = true;
+  };
 
   /** Reads the next runs again, because other processes may have changed them. */
-  refresh(): void {
-    if (!this.#storage || this.#entries.size === 0) return;
-    const unplanned: Schedule[] = [];
-    const missing = new Set([...this.#entries.values()].filter(({ stored }) => stored));
-    for (const row of this.#storage.reader.schedules()) {
-      const entry = this.#entries.get(row.name);
+  const refresh = (): void => {
+    if (!tables || entries.size === 0) return;
+    const unplanned: Entry[] = [];
+    const missing = new Set([...entries.values()].filter(({ stored }) => stored));
+    for (const row of tables.reader.schedules()) {
+      const entry = entries.get(row.name);
       if (!entry) continue;
       missing.delete(entry);
       entry.stored = true;
-      if (row.paused_at !== null) this.#wait(entry, undefined);
-      else if (row.next_at !== null) this.#wait(entry, row.next_at);
-      else if (entry.schedule.next(this.#deps.clock.now()) !== undefined)
-        unplanned.push(entry.schedule);
+      if (row.paused_at !== null) wait(entry, undefined);
+      else if (row.next_at !== null) wait(entry, row.next_at);
+      else if (entry.schedule.next(clock.now()) !== undefined) unplanned.push(entry);
     }
     for (const entry of missing) {
       // The API keeps schedules that a process defines, so something else has deleted this row.
       entry.stored = false;
-      this.#wait(entry, undefined);
-      unplanned.push(entry.schedule);
+      wait(entry, undefined);
+      unplanned.push(entry);
     }
-    if (unplanned.length > 0) this.#plan(unplanned);
-  }
+    void plan(unplanned);
+  };
 
-  #plan(schedules: readonly Schedule[]): void {
-    if (schedules.length === 0) return;
-    this.#storePlans(schedules)
-      .then(() => this.refresh())
-      .then(() => this.#planning.worked())
-      .catch((err) =>
-        this.#later(
-          () => this.#planning.failed(err),
-          () => this.#plan(schedules),
-        ),
-      );
-  }
-
-  async #storePlans(schedules: readonly Schedule[]): Promise<void> {
-    const commits = this.#storage?.commits;
-    const at = this.#deps.clock.now();
-    await Promise.all(
-      schedules.map(async ({ name, task, rule, next, prepare }) => {
-        const template = packTask(prepare());
-        await commits?.submit({
-          kind: 'plan',
-          name,
-          task,
-          rule,
-          template,
-          nextAt: next(at) ?? null,
-        });
-        // Set before the next read, so that a row that is deleted in the meantime counts as
-        // missing.
-        const entry = this.#entries.get(name);
-        if (commits && entry) entry.stored = true;
-      }),
-    );
-  }
-
-  #wait(entry: Entry, at: number | undefined): void {
+  const wait = (entry: Entry, at: number | undefined): void => {
     if (entry.at === at && entry.timer) return;
     entry.timer?.clear();
     entry.at = at;
     entry.timer = undefined;
-    if (at === undefined || !this.#storage) return;
-    entry.timer = this.#deps.clock.at(
+    if (at === undefined || !tables) return;
+    entry.timer = clock.at(
       at,
-      () => this.#fire(entry, at),
-      () => this.#restartIfSetBack(entry, at),
+      () => void fire(entry, at),
+      () => restartIfSetBack(entry, at),
     );
-  }
+  };
 
   /**
-   * Restarts an interval if the clock was set back. Only then is the next run further away than the
-   * interval.
+   * Restarts an interval if the clock was set back, so that it does not pause for the length of the
+   * jump. Only then is the next run further away than the interval. If the restart fails, the next
+   * check of the timer tries again.
    */
-  #restartIfSetBack(entry: Entry, dueAt: number): void {
-    const { interval } = entry.schedule;
-    if (interval !== undefined && dueAt - this.#deps.clock.now() > interval + clockTolerance)
-      this.#restart(entry, { dueAt, interval });
-  }
-
-  /**
-   * Restarts an interval, so that it does not pause for the length of the jump. If that fails, the
-   * next check of the timer tries again.
-   */
-  #restart(
-    { schedule: { name, rule } }: Entry,
-    { dueAt, interval }: { dueAt: number; interval: number },
-  ): void {
-    this.#planning.run(async () => {
-      const nextAt = this.#deps.clock.now() + interval;
-      await this.#storage?.commits.submit({
-        kind: 'restartInterval',
-        name,
-        rule,
-        dueAt,
-        nextAt,
-      });
-      this.refresh();
+  const restartIfSetBack = ({ schedule: { name, rule, interval } }: Entry, dueAt: number): void => {
+    if (interval === undefined || dueAt - clock.now() <= interval + clockTolerance) return;
+    planning.run(async () => {
+      const nextAt = clock.now() + interval;
+      await tables?.commits.submit({ kind: 'restartInterval', name, rule, dueAt, nextAt });
+      refresh();
     });
-  }
+  };
 
-  #fire(entry: Entry, dueAt: number): void {
-    this.#storeRun(entry.schedule, dueAt)
-      .then((row) => {
-        // If the stored run was read in the meantime, the timer already waits for the next run.
-        if (entry.at === dueAt) entry.timer = undefined;
-        entry.firing.worked();
-        this.refresh();
-        if (!row) return;
-        this.#deps.made(row);
-        this.#deps.wake();
-      })
-      .catch((err) => {
-        const note = (): void => entry.firing.failed(err, { schedule: entry.schedule.name });
-        this.#later(note, () => this.#fire(entry, dueAt), entry);
-      });
-  }
+  const fire = async (entry: Entry, dueAt: number): Promise<void> => {
+    const { name, overlap, catchUp, next } = entry.schedule;
+    try {
+      const at = clock.now();
+      const skip = at - dueAt > missedAfter && !catchUp;
+      // If several runs were missed, this run stands for all of them.
+      const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
+      const run = { name, dueAt, nextAt, overlap, skip, newId: clock.newTaskId(), at };
+      const row = await tables?.commits.submit({ kind: 'fire', ...run });
+      // If the stored run was read in the meantime, the timer already waits for the next run.
+      if (entry.at === dueAt) entry.timer = undefined;
+      entry.firing.worked();
+      refresh();
+      if (!row) return;
+      transitions.ofRows([row]);
+      wake();
+    } catch (err) {
+      if (!tables) return;
+      entry.firing.failed(err, { schedule: name });
+      entry.timer = later(() => fire(entry, dueAt));
+    }
+  };
 
-  async #storeRun(
-    { name, overlap, catchUp, next }: Schedule,
-    dueAt: number,
-  ): Promise<SummaryRow | undefined> {
-    const { clock } = this.#deps;
-    const at = clock.now();
-    const skip = at - dueAt > missedAfter && !catchUp;
-    // If several runs were missed, this run stands for all of them.
-    const nextAt = next(Math.max(dueAt, at), dueAt) ?? null;
-    return this.#storage?.commits.submit({
-      kind: 'fire',
-      name,
-      dueAt,
-      nextAt,
-      overlap,
-      skip,
-      newId: clock.newTaskId(),
-      at,
-    });
-  }
+  return {
+    refresh,
 
-  /** Logs a failure, and tries again after a delay. */
-  #later(note: () => void, again: () => void, entry?: Entry): void {
-    if (!this.#storage) return;
-    note();
-    const timer = this.#deps.clock.after(
-      retryDelay,
-      () => this.#storage && again(),
-      entry ? undefined : 'background',
-    );
-    if (entry) entry.timer = timer;
-  }
+    add(schedule: Schedule): void {
+      const entry = { schedule, firing: new Background(logger, 'storing a scheduled task') };
+      entries.set(schedule.name, entry);
+      if (tables) void runInEmptyContext(() => plan([entry]));
+    },
+
+    /** Returns the names of the schedules that this process defines. */
+    names(): string[] {
+      return [...entries.keys()];
+    },
+
+    start(opened: Tables): void {
+      tables = opened;
+      void plan([...entries.values()]);
+    },
+
+    stop(): void {
+      tables = undefined;
+      for (const { timer } of entries.values()) timer?.clear();
+    },
+  };
 }

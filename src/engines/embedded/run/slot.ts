@@ -15,6 +15,12 @@ export interface AttemptKey {
   attempt: number;
 }
 
+/** The last output of an attempt, which is not stored yet. */
+export interface LeftToWrite {
+  logs: readonly LogEntry[];
+  progress: ProgressEntry | undefined;
+}
+
 /** The callbacks of a slot. */
 export interface SlotEvents {
   /** Called when there are log lines or progress to write. */

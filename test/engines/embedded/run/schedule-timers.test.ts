@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../../src/engines/embedded/clock.js';
 import type { GroupCommit } from '../../../../src/engines/embedded/group-commit.js';
-import { ScheduleTimers } from '../../../../src/engines/embedded/run/schedule-timers.js';
+import {
+  createScheduleTimers,
+  type ScheduleTimers,
+} from '../../../../src/engines/embedded/run/schedule-timers.js';
+import { createTransitions } from '../../../../src/engines/embedded/transitions.js';
 import { Reader } from '../../../../src/engines/tables/read/reader.js';
 import { type Database, openDatabase } from '../../../../src/engines/tables/schema/database.js';
 import { layOut } from '../../../../src/engines/tables/schema/layout.js';
@@ -95,10 +99,10 @@ describe('schedules', () => {
       if (outcome && !outcome.ok) throw new Error(outcome.error.message);
       return outcome?.value;
     };
-    const made = new ScheduleTimers({
+    const made = createScheduleTimers({
       clock: systemClock,
       logger: log.logger,
-      made: () => {},
+      transitions: createTransitions(log.logger),
       wake: () => {},
     });
     timers.push(made);

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../../src/engines/embedded/clock.js';
-import { Slots } from '../../../../src/engines/embedded/run/slots.js';
+import { createSlots } from '../../../../src/engines/embedded/run/slots.js';
 import type {
   AttemptIo,
   AttemptResult,
@@ -27,11 +27,13 @@ describe('the slots of a process', () => {
     };
     const runner = { concurrency: 10, cancelGrace: () => 0.01, run } as unknown as TaskRunner;
     const abandoned: number[] = [];
-    const slots = new Slots({
+    const slots = createSlots({
       runner,
       clock: systemClock,
-      finished: async () => 'reported',
-      abandoned: async ({ rowid }) => abandoned.push(rowid) > 0,
+      ends: {
+        record: async () => 'reported',
+        abandon: async ({ rowid }) => abandoned.push(rowid) > 0,
+      },
       logged: () => {},
       freed: () => {},
       stuckChanged: () => {},
