@@ -132,6 +132,11 @@ export function isReported(error: unknown): boolean {
   return error instanceof TaskflowError && error.reported;
 }
 
+/** Returns the message of an error, or of any other value that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** The fields of an error in a log line. */
 export interface LoggedError {
   /** Name of the error's class. */

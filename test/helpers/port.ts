@@ -33,7 +33,7 @@ export function engineWithCommits(
           const { port, database } = await memoryPort();
           return { port: wrapped(port), database, close: () => port.close() };
         }
-        const port = await threadPort(path, { logger: loggerOption('logger', logger ?? false) });
+        const port = await threadPort(path, loggerOption('logger', logger ?? false));
         const database = await openDatabase(path);
         prepareConnection(database);
         return {

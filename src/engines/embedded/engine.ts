@@ -13,10 +13,10 @@ import {
 } from '../tables/schema/database.js';
 import { copyFileOnThread } from './backup.js';
 import { enqueueInTransaction } from './enqueue-in.js';
-import { FileWatch } from './file-watch.js';
+import { type FileWatch, watchFile } from './file-watch.js';
 import type { Retention } from './maintenance.js';
 import { memoryBackend } from './memory-backend.js';
-import { OwnerLocks } from './owner-lock.js';
+import { ownerLocks } from './owner-lock.js';
 import { filePromises } from './promises.js';
 import type { OpenTables, StorageBackend } from './storage-backend.js';
 import { TableEngine } from './table-engine.js';
@@ -42,34 +42,23 @@ const longestTimer = 2 ** 31 - 1;
 
 /*
  * A file is opened twice. A separate thread writes it (`threadPort`), so that a slow disk never
- * blocks the app, and this thread reads it. `FileWatch` detects that the file was moved or deleted,
- * `changePoll` detects commits, and `OwnerLocks` detects dead processes. A database in memory has a
+ * blocks the app, and this thread reads it. `watchFile` detects that the file was moved or deleted,
+ * `changePoll` detects commits, and `ownerLocks` detects dead processes. A database in memory has a
  * single connection and none of these parts.
  */
 
 /** The engine of one file on one host: SQLite in WAL mode, with any number of processes. */
 export class EmbeddedEngine extends TableEngine {
-  constructor({ database, logger, pollInterval, retention }: EmbeddedOptions) {
-    super({
-      storage:
-        database === inMemory
-          ? memoryBackend
-          : fileBackend({ path: database, pollInterval, logger }),
-      logger,
-      retention,
-    });
+  constructor(options: EmbeddedOptions) {
+    const storage = options.database === inMemory ? memoryBackend : fileBackend(options);
+    super({ ...options, storage });
   }
 }
 
-interface FileOptions {
-  path: string;
-  /** Seconds. */
-  pollInterval: number;
-  logger: Logger;
-}
+type FileOptions = Omit<EmbeddedOptions, 'retention'>;
 
 function fileBackend(options: FileOptions): StorageBackend {
-  const { path, pollInterval } = options;
+  const { database: path, pollInterval } = options;
   let Connection: ConnectionClass | undefined;
   let tables: OpenTables | undefined;
   return {
@@ -80,26 +69,26 @@ function fileBackend(options: FileOptions): StorageBackend {
       tables = await openFile(options, changed);
       return tables;
     },
-    owners: new OwnerLocks(path),
+    owners: ownerLocks(path),
     enqueueIn(connection, tasks) {
       tables?.check?.();
       return enqueueInTransaction({ path, Connection }, connection, tasks);
     },
     async backup({ check }, to) {
       check?.();
-      await copyFileOnThread(path, to);
+      await copyFileOnThread({ from: path, to });
     },
   };
 }
 
 async function openFile(
-  { path, pollInterval, logger }: FileOptions,
+  { database: path, pollInterval, logger }: FileOptions,
   changed: () => void,
 ): Promise<OpenTables> {
   await checkFile(path);
-  const port = await threadPort(path, { logger });
+  const port = await threadPort(path, logger);
   try {
-    const watch = new FileWatch(path, logger);
+    const watch = watchFile(path, logger);
     const database = await openDatabase(path);
     prepareConnection(database);
     const timers = [
@@ -107,7 +96,7 @@ async function openFile(
         changePoll({ database, watch, logger, changed }),
         Math.min(pollInterval * 1000, longestTimer),
       ),
-      setInterval(() => watch.isPresent(), watchInterval),
+      setInterval(watch.isPresent, watchInterval),
     ];
     for (const timer of timers) timer.unref();
     return {
@@ -125,7 +114,7 @@ async function openFile(
         },
       },
       database,
-      check: () => watch.check(),
+      check: watch.check,
       async close() {
         for (const timer of timers) clearInterval(timer);
         database.close();

@@ -7,6 +7,7 @@ import {
   type ConnectionClass,
   type Database,
   layoutVersion,
+  rollBack,
   statementsOf,
 } from '../tables/schema/database.js';
 import { Counters } from '../tables/write/counters.js';
@@ -63,17 +64,8 @@ export function enqueueInTransaction(
     database.exec('RELEASE koa_taskflow');
     return deduplicated ?? tasks.map(({ id }) => id);
   } catch (error) {
-    undo(database);
+    rollBack(database, 'ROLLBACK TO koa_taskflow; RELEASE koa_taskflow');
     throw error;
-  }
-}
-
-function undo(database: Database): void {
-  try {
-    database.exec('ROLLBACK TO koa_taskflow; RELEASE koa_taskflow');
-  } catch {
-    // After some errors, such as a full disk, SQLite has already ended the transaction together
-    // with the savepoint.
   }
 }
 
@@ -93,10 +85,10 @@ function checkConnection(path: string, connection: AppConnection, database: Data
   if (!connection.isOpen) refuse('this connection is closed');
   if (!connection.isTransaction)
     refuse('no transaction is open on this connection; begin one with BEGIN IMMEDIATE');
-  const main = database
-    .all<{ name: string; file: string | null }>('PRAGMA database_list')
-    .find(({ name }) => name === 'main');
-  if (!main?.file || !isSameFile(main.file, path))
+  const file = database.value<string | null>(
+    "SELECT file FROM pragma_database_list WHERE name = 'main'",
+  );
+  if (!file || !isSameFile(file, path))
     refuse(`this connection is to another file; the task database is '${path}'`);
   if (database.value('PRAGMA user_version') !== layoutVersion)
     refuse('the task database has the layout of another version of koa-taskflow');

@@ -1,6 +1,6 @@
+import type { Owners } from './owner-lock.js';
 import type { ProcessList } from './processes.js';
 import type { Shared, Tables } from './shared.js';
-import type { Owners } from './storage-backend.js';
 
 interface RecoveryDeps extends Shared, Tables {
   owners: Owners;

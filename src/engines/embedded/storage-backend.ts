@@ -2,6 +2,7 @@ import type { AppConnection } from '../../tasks/engine.js';
 import type { NewTask } from '../../tasks/new-task.js';
 import type { EnginePromises } from '../../tasks/promises.js';
 import type { Database } from '../tables/schema/database.js';
+import type { Owners } from './owner-lock.js';
 import type { WritePort } from './write-port.js';
 
 /** The open tables. */
@@ -12,20 +13,6 @@ export interface OpenTables {
   /** Throws if the file is no longer the one that was opened. */
   check?(): void;
   close(): Promise<void>;
-}
-
-/** Detects dead processes. */
-export interface Owners {
-  /** Marks this process as alive until `release`. */
-  take(owner: string): Promise<void>;
-  isAlive(owner: string): Promise<boolean>;
-  /** Records a heartbeat of this process. */
-  sign(owner: string): void | Promise<void>;
-  /** Returns the seconds since the last heartbeat of a process. */
-  lastSign(owner: string, now: number): number;
-  /** Removes the data of a dead process. */
-  forget(owner: string): void;
-  release(owner: string): Promise<void> | void;
 }
 
 /** The storage of the tables, and how the processes that use it detect each other. */

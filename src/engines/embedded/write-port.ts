@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { Background } from '../../background.js';
 import { TaskflowError } from '../../errors.js';
 import type { Logger } from '../../options.js';
@@ -14,7 +14,7 @@ import { layOut } from '../tables/schema/layout.js';
 import type { Batch, BatchResult } from '../tables/write/batch.js';
 import { Writer } from '../tables/write/writer.js';
 import { packed, weightOf } from './batch-weight.js';
-import { guardThread } from './thread-guard.js';
+import { startThread } from './thread-guard.js';
 
 /**
  * Applies batches. For a file, a separate thread writes them, so that a slow disk never blocks the
@@ -30,11 +30,10 @@ export interface WritePort {
 /**
  * Messages from the writing thread. A result that is too large for one string is sent as an object.
  */
-export type FromThread =
-  | { ready: true }
-  | { failed: string }
-  | { result: string | BatchResult }
-  | { unanswered: string };
+export type FromThread = { ready: true } | { failed: string } | Answer;
+
+/** The answer to a batch. */
+type Answer = { result: string | BatchResult } | { unanswered: string };
 
 const threadFile = packageFile('dist/engines/embedded/write-thread.js');
 
@@ -50,150 +49,120 @@ interface Waiting {
 }
 
 /**
- * Opens the file on a separate thread. Rejects with ENGINE_UNAVAILABLE if the file cannot be used.
+ * Opens the file on a separate thread, which answers batches in order. If the thread ends, it is
+ * restarted. Batches without an answer may or may not have been stored. Batches that are sent
+ * before the new thread is ready are rejected.
+ *
+ * @throws TaskflowError ENGINE_UNAVAILABLE if the file cannot be used.
  */
-export async function threadPort(path: string, { logger }: { logger: Logger }): Promise<WritePort> {
-  const port = new ThreadPort(path, logger);
-  await port.start();
-  return {
-    apply: (batch) => port.apply(batch),
-    hold: (busy) => port.hold(busy),
-    close: () => port.close(),
-  };
-}
-
-/**
- * Sends batches to a thread, which answers them in order. If the thread ends, it is restarted.
- * Batches without an answer may or may not have been stored. Batches that are sent before the new
- * thread is ready are rejected.
- */
-class ThreadPort implements WritePort {
-  readonly #path: string;
-  readonly #state: Background;
-  #thread: Worker | undefined;
+export async function threadPort(path: string, logger: Logger): Promise<WritePort> {
+  const state = new Background(logger, 'the thread that writes the task database');
+  let current: Worker | undefined;
   /** The callers whose batches have no answer yet, in the order of sending. */
-  #waiting: Waiting[] = [];
-  #starting: Promise<void> | undefined;
-  #restart: NodeJS.Timeout | undefined;
-  #held = false;
-  #closed = false;
+  const waiting: Waiting[] = [];
+  let restart: NodeJS.Timeout | undefined;
+  let held = false;
+  let isClosed = false;
 
-  constructor(path: string, logger: Logger) {
-    this.#path = path;
-    this.#state = new Background(logger, 'the thread that writes the task database');
-  }
-
-  start(): Promise<void> {
-    this.#starting = new Promise((resolve, reject) => {
-      const { shared, release } = guardThread();
-      // The thread does not inherit the flags of the process, because a loader or an --input-type
-      // of the app must not apply to this file.
-      const thread = new Worker(threadFile, {
-        workerData: { path: this.#path, guard: shared },
-        execArgv: [],
-      });
+  const start = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const thread = startThread(threadFile, { path });
       let cause: unknown;
       thread.on('message', (message: FromThread) => {
-        if ('failed' in message) reject(unusable(this.#path, message.failed));
+        if ('failed' in message) reject(unusable(path, message.failed));
         else if ('ready' in message) {
-          this.#thread = thread;
-          this.#keepAlive();
+          current = thread;
+          keepAlive();
           resolve();
-        } else this.#answered(message);
+        } else answered(message);
       });
       // An answer that cannot be read still answers its batch.
-      thread.on('messageerror', (error) => this.#answered({ unanswered: error.message }));
+      thread.on('messageerror', (error) => answered({ unanswered: error.message }));
       // The event `exit` follows.
       thread.on('error', (error) => {
         cause = error;
       });
       thread.on('exit', () => {
-        release();
-        reject(unusable(this.#path, 'the thread that writes it ended', cause));
-        if (this.#thread === thread) this.#ended(cause);
+        reject(unusable(path, 'the thread that writes it ended', cause));
+        if (current === thread) hasEnded(cause);
       });
     });
-    return this.#starting;
-  }
 
-  // Not async: if a batch cannot be sent, this throws before a caller waits for the answer.
-  apply(batch: Batch): Promise<BatchResult> {
-    const thread = this.#thread;
-    if (!thread)
-      return Promise.reject(
-        this.#closed ? closed() : unanswered('is being started again', { maybeDone: false }),
-      );
-    thread.postMessage(
-      packed(
-        batch,
-        batch.writes.reduce((sum, write) => sum + weightOf(write), 0),
-      ),
-    );
-    thread.ref();
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-    });
-  }
-
-  hold(busy: boolean): void {
-    this.#held = busy;
-    this.#keepAlive();
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#restart);
-    await this.#starting?.catch(() => undefined);
-    const thread = this.#thread;
-    if (!thread) return;
-    thread.ref();
-    const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
-    thread.postMessage('close');
-    await ended;
-  }
-
-  #answered(message: Exclude<FromThread, { ready: true } | { failed: string }>): void {
-    const first = this.#waiting.shift();
-    this.#keepAlive();
+  const answered = (message: Answer): void => {
+    const first = waiting.shift();
+    keepAlive();
     if ('unanswered' in message) {
       const why =
         `the thread that writes the task database gave no answer (${message.unanswered}). ` +
         `${unknown}`;
       first?.reject(new TaskflowError('ENGINE_UNAVAILABLE', why, { maybeDone: true }));
-    } else
-      first?.resolve(
-        typeof message.result === 'string'
-          ? (JSON.parse(message.result) as BatchResult)
-          : message.result,
-      );
-  }
+    } else {
+      const { result } = message;
+      first?.resolve(typeof result === 'string' ? JSON.parse(result) : result);
+    }
+  };
 
-  #ended(cause: unknown): void {
-    this.#thread = undefined;
-    const waiting = this.#waiting.splice(0);
-    const error = this.#closed ? closed() : unanswered('ended', { maybeDone: true, cause });
-    for (const { reject } of waiting) reject(error);
-    if (this.#closed) return;
-    this.#state.failed(cause ?? new Error('it ended without an error'));
-    this.#restartIn(restartDelay.first);
-  }
+  const hasEnded = (cause: unknown): void => {
+    current = undefined;
+    const error = isClosed ? closed() : unanswered('ended', { maybeDone: true, cause });
+    for (const { reject } of waiting.splice(0)) reject(error);
+    if (isClosed) return;
+    state.failed(cause ?? new Error('it ended without an error'));
+    restartIn(restartDelay.first);
+  };
 
-  #restartIn(delay: number): void {
-    this.#restart = setTimeout(() => {
-      this.start().then(
-        () => this.#state.worked(),
+  const restartIn = (delay: number): void => {
+    restart = setTimeout(() => {
+      starting = start();
+      starting.then(
+        () => state.worked(),
         () => {
-          if (!this.#closed) this.#restartIn(Math.min(delay * 2, restartDelay.most));
+          if (!isClosed) restartIn(Math.min(delay * 2, restartDelay.most));
         },
       );
     }, delay);
-    if (!this.#held) this.#restart.unref();
-  }
+    if (!held) restart.unref();
+  };
 
-  #keepAlive(): void {
-    if (this.#held || this.#waiting.length > 0) this.#thread?.ref();
-    else this.#thread?.unref();
-  }
+  const keepAlive = (): void => {
+    if (held || waiting.length > 0) current?.ref();
+    else current?.unref();
+  };
+
+  let starting = start();
+  await starting;
+  return {
+    // Not async: if a batch cannot be sent, this throws before a caller waits for the answer.
+    apply(batch) {
+      if (!current)
+        return Promise.reject(
+          isClosed ? closed() : unanswered('is being started again', { maybeDone: false }),
+        );
+      const weight = batch.writes.reduce((sum, write) => sum + weightOf(write), 0);
+      current.postMessage(packed(batch, weight));
+      current.ref();
+      return new Promise((resolve, reject) => {
+        waiting.push({ resolve, reject });
+      });
+    },
+
+    hold(busy) {
+      held = busy;
+      keepAlive();
+    },
+
+    async close() {
+      isClosed = true;
+      clearTimeout(restart);
+      await starting.catch(() => undefined);
+      const thread = current;
+      if (!thread) return;
+      thread.ref();
+      const ended = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+      thread.postMessage('close');
+      await ended;
+    },
+  };
 }
 
 const unknown = 'It is not known whether this was stored.';

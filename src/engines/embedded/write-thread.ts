@@ -1,6 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { messageOf } from '../../errors.js';
 import { claimedTask } from '../tables/schema/claimed-task.js';
 import {
+  busy,
   type Database,
   openDatabase,
   prepareConnection,
@@ -10,7 +12,7 @@ import { layOut } from '../tables/schema/layout.js';
 import type { Batch } from '../tables/write/batch.js';
 import { Writer } from '../tables/write/writer.js';
 import { packed } from './batch-weight.js';
-import { ThreadGuard } from './thread-guard.js';
+import { createGuard, type Guarded, type ThreadGuard } from './thread-guard.js';
 import type { FromThread } from './write-port.js';
 
 /**
@@ -30,8 +32,7 @@ function whenFree(guard: ThreadGuard, work: () => void): void {
       guard.run(work);
       return;
     } catch (error) {
-      // 5: SQLITE_BUSY.
-      if (sqliteCode(error) !== 5 || Date.now() > end) throw error;
+      if (sqliteCode(error) !== busy || Date.now() > end) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lockedFor.step);
     }
   }
@@ -43,18 +44,15 @@ function whenFree(guard: ThreadGuard, work: () => void): void {
  */
 function resultOf(writer: Writer, message: string | Batch): FromThread {
   try {
-    const result = writer.apply(
-      typeof message === 'string' ? (JSON.parse(message) as Batch) : message,
+    const result = writer.apply(typeof message === 'string' ? JSON.parse(message) : message);
+    const weight = result.claimed.reduce(
+      (sum, row) => sum + claimedTask.unpack(row).args.length,
+      0,
     );
-    return {
-      result: packed(
-        result,
-        result.claimed.reduce((sum, row) => sum + claimedTask.unpack(row).args.length, 0),
-      ),
-    };
+    return { result: packed(result, weight) };
   } catch (error) {
     // Each batch needs an answer. Otherwise it would receive the answer to the next batch.
-    return { unanswered: error instanceof Error ? error.message : String(error) };
+    return { unanswered: messageOf(error) };
   }
 }
 
@@ -74,14 +72,9 @@ function close(database: Database): void {
 }
 
 /** Runs the only thread of its process that writes the database. */
-async function main({
-  path,
-  guard: shared,
-}: {
-  path: string;
-  guard: SharedArrayBuffer;
-}): Promise<void> {
-  const guard = new ThreadGuard(shared);
+async function main(data: Guarded<{ path: string }>): Promise<void> {
+  const { path } = data;
+  const guard = createGuard(data.guard);
   const answer = (message: FromThread): void => parentPort?.postMessage(message);
   try {
     const database = await guard.runAsync(() => openDatabase(path));
@@ -96,9 +89,9 @@ async function main({
     });
     answer({ ready: true });
   } catch (error) {
-    answer({ failed: error instanceof Error ? error.message : String(error) });
+    answer({ failed: messageOf(error) });
     parentPort?.close();
   }
 }
 
-void main(workerData as { path: string; guard: SharedArrayBuffer });
+void main(workerData);

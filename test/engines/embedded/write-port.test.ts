@@ -55,7 +55,7 @@ describe('the writer thread', () => {
   });
 
   it('answers the batches after a batch that cannot be sent', async () => {
-    const opened = await threadPort(path, { logger });
+    const opened = await threadPort(path, logger);
     port = opened;
     expect(() => opened.apply(batch(set('a', 1n)))).toThrow(TypeError);
     expect((await opened.apply(batch(set('b', 'x'), set('c', 'x')))).outcomes).toHaveLength(2);
@@ -64,7 +64,7 @@ describe('the writer thread', () => {
   });
 
   it('rejects only the one write of a commit that cannot be sent', async () => {
-    port = await threadPort(path, { logger });
+    port = await threadPort(path, logger);
     const commits = createGroupCommit({
       clock: systemClock,
       port,
@@ -88,7 +88,7 @@ describe('the writer thread', () => {
   });
 
   it('stores a commit that is too long for JSON', async () => {
-    port = await threadPort(path, { logger });
+    port = await threadPort(path, logger);
     const { outcomes } = await port.apply(
       batch(set('large', 'x'.repeat(70_000_000)), set('small', 'x')),
     );
@@ -97,7 +97,7 @@ describe('the writer thread', () => {
   });
 
   it('can be closed while it is not running', async () => {
-    const opened = await threadPort(path, { logger });
+    const opened = await threadPort(path, logger);
     await opened.close();
     await expect(opened.apply(batch(set('a', 'x')))).rejects.toMatchObject({
       code: 'ENGINE_UNAVAILABLE',

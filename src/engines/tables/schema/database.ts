@@ -128,10 +128,10 @@ export function forReading(database: Database): Database {
   };
 }
 
-/** Rolls back a failed transaction. */
-export function rollBack(database: Database): void {
+/** Rolls back a failed transaction, or with another `sql` a savepoint. */
+export function rollBack(database: Database, sql = 'ROLLBACK'): void {
   try {
-    database.exec('ROLLBACK');
+    database.exec(sql);
   } catch {
     // After some errors, such as a full disk, SQLite has already rolled back.
   }
@@ -144,6 +144,9 @@ export function rollBack(database: Database): void {
 function isSqliteError(error: unknown): boolean {
   return (error as { code?: unknown }).code === 'ERR_SQLITE_ERROR';
 }
+
+/** SQLITE_BUSY: the error number of a lock that was not released within the timeout. */
+export const busy = 5;
 
 /** Returns the error number of a SQLite error, or `undefined` if it has none. */
 export function sqliteCode(error: unknown): number | undefined {

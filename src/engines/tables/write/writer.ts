@@ -1,4 +1,5 @@
-import { type Database, rollBack, sqliteCode } from '../schema/database.js';
+import { messageOf } from '../../../errors.js';
+import { busy, type Database, rollBack, sqliteCode } from '../schema/database.js';
 import { abandon, finish, handBack, recover, writeLog, writeProgress } from './attempts.js';
 import type {
   Batch,
@@ -174,9 +175,6 @@ const handlers: {
   append,
 };
 
-/** SQLITE_BUSY: the lock was not released within the timeout. */
-const busy = 5;
-
 type Finish = WriteOf<'finish'>;
 
 /**
@@ -195,7 +193,7 @@ function failure(error: unknown): WriteOutcome {
 
 function failureOf(error: unknown): WriteFailure {
   return {
-    message: error instanceof Error ? error.message : String(error),
+    message: messageOf(error),
     errcode: sqliteCode(error),
   };
 }
