@@ -1,104 +1,82 @@
-import type { TaskPage, TaskQuery } from '../../../tasks/engine-queries.js';
 import { taskStatuses } from '../../../tasks/types.js';
-import type { Database } from '../schema/database.js';
 import { stateCode } from '../schema/states.js';
 import type { ListPlan } from './list-plan.js';
-import { type Condition, countedTo, paramsOf, type Source, whereOf } from './sources.js';
+import { type Condition, countedTo, isIn, paramsOf, type Source, whereOf } from './sources.js';
 
-/** Counts the tasks of a list, without reading more of them than a total needs. */
-export class ListCount {
-  readonly #database: Database;
-  readonly #query: TaskQuery;
-  readonly #plan: ListPlan;
+/** A number of tasks. `more`: there may be more than `n`. */
+export interface Counted {
+  n: number;
+  more: boolean;
+}
 
-  constructor(database: Database, query: TaskQuery, plan: ListPlan) {
-    this.#database = database;
-    this.#query = query;
-    this.#plan = plan;
-  }
+/**
+ * Counts the tasks of a list, without reading more of them than a total needs. Up to 10,000, and if
+ * counters answer the query, `n` is exact. Otherwise it is a lower bound, because counting all
+ * tasks would take too long.
+ */
+export function countList(plan: ListPlan): Counted {
+  const { database, query, span, partitions } = plan;
+  const { status, tags = [], fingerprint, schedule, text, from, to } = query;
 
-  /** Returns the total of a list, up to 10,000. */
-  total(): Pick<TaskPage, 'total' | 'totalRelation'> {
-    const { n, more } = this.count();
-    return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
-  }
+  const fromCounters = (): number => {
+    const ids = partitions && new Set(partitions.map(({ id }) => id));
+    return plan
+      .taskCounts()
+      .filter(({ state }) => !status || status.includes(state))
+      .filter(({ partition }) => !ids || ids.has(partition))
+      .reduce((sum, { n }) => sum + n, 0);
+  };
 
-  /**
-   * Counts the tasks. `more`: there may be more than `n`, because counting them all would take too
-   * long.
-   */
-  count(): { n: number; more: boolean } {
-    const { tags = [], fingerprint, schedule, text, from, to } = this.#query;
-    const simple =
-      tags.length === 0 && [schedule, text, from, to].every((each) => each === undefined);
-    if (simple && fingerprint === undefined) return { n: this.#tallied(), more: false };
-    if (simple && fingerprint !== undefined && !this.#plan.partitions)
-      return { n: this.#ofKind(fingerprint), more: false };
-    const { n, more } = this.#counted();
-    return { n, more: more || n > countedTo };
-  }
-
-  #tallied(): number {
-    const { status } = this.#query;
-    const partitions = this.#plan.partitions && new Set(this.#plan.partitions.map(({ id }) => id));
-    let total = 0;
-    for (const { state, partition, n } of this.#plan.taskCounts())
-      if ((!status || status.includes(state)) && (!partitions || partitions.has(partition)))
-        total += n;
-    return total;
-  }
-
-  #ofKind(fingerprint: string): number {
-    const states = (this.#query.status ?? taskStatuses).map((each) => stateCode[each]);
-    return this.#database.value<number>(
-      `SELECT coalesce(sum(n), 0) FROM failure_count WHERE fingerprint = ?
-        AND status IN (SELECT value FROM json_each(?))`,
-      fingerprint,
-      JSON.stringify(states),
+  const ofFingerprint = (): number => {
+    const states = (status ?? taskStatuses).map((each) => stateCode[each]);
+    const { sql, params } = isIn('status', states);
+    return database.value(
+      `SELECT coalesce(sum(n), 0) FROM failure_count WHERE fingerprint = ? AND ${sql}`,
+      fingerprint ?? null,
+      ...params,
     );
-  }
+  };
 
-  #counted(): { n: number; more: boolean } {
-    const { sources, rest } = this.#plan.sources();
+  const countRows = ({ sql, params }: Condition): number =>
+    database.value(`SELECT count(*) FROM (${sql})`, ...params);
+
+  const countOf = (source: Source): number =>
+    source.n !== undefined && !span.bounded
+      ? source.n
+      : countRows(span.numbers(source, countedTo + 1));
+
+  const counted = (): Counted => {
+    const { sources, rest } = plan.sources();
     if (rest.length === 0) {
       // First each scan is counted alone, because that transfers no row ids to this thread. The row
       // ids are only needed if several scans have rows, which may be the same tasks.
-      const counts = sources.map((source) => this.#countOf(source));
+      const counts = sources.map(countOf);
       const most = Math.max(0, ...counts);
       if (most > countedTo || counts.filter((n) => n > 0).length < 2)
-        return { n: most, more: false };
+        return { n: most, more: most > countedTo };
     }
     const seen = new Set<number>();
     let more = false;
     for (const source of sources) {
       const inner =
         rest.length === 0
-          ? this.#plan.span.numbers(source, countedTo + 1)
-          : this.#plan.span.select(source, undefined, countedTo + 1);
-      const text = this.#database.value<string>(
+          ? span.numbers(source, countedTo + 1)
+          : span.select(source, undefined, countedTo + 1);
+      const text = database.value<string>(
         `SELECT json_group_array(rowid) FROM (${inner.sql}) AS candidate ${whereOf(rest)}`,
         ...inner.params,
         ...paramsOf(rest),
       );
       const found: number[] = JSON.parse(text);
       for (const rowid of found) seen.add(rowid);
-      if (rest.length > 0 && found.length <= countedTo)
-        more ||= this.#reaches(source, countedTo + 1);
+      // The scan may have further rows that match.
+      if (rest.length > 0 && found.length <= countedTo) more ||= countRows(inner) > countedTo;
     }
-    return { n: seen.size, more };
-  }
+    return { n: seen.size, more: more || seen.size > countedTo };
+  };
 
-  #countOf(source: Source): number {
-    if (source.n !== undefined && !this.#plan.span.bounded) return source.n;
-    return this.#countRows(this.#plan.span.numbers(source, countedTo + 1));
-  }
-
-  /** Returns whether a scan has at least this many rows. */
-  #reaches(source: Source, rows: number): boolean {
-    return this.#countRows(this.#plan.span.select(source, undefined, rows)) === rows;
-  }
-
-  #countRows({ sql, params }: Condition): number {
-    return this.#database.value(`SELECT count(*) FROM (${sql})`, ...params);
-  }
+  if (tags.length > 0 || [schedule, text, from, to].some((each) => each !== undefined))
+    return counted();
+  if (fingerprint === undefined) return { n: fromCounters(), more: false };
+  return partitions ? counted() : { n: ofFingerprint(), more: false };
 }

@@ -2,14 +2,21 @@ import type { TaskFilter, TaskPage, TaskQuery } from '../../../tasks/engine-quer
 import type { TaskSummary } from '../../../tasks/types.js';
 import type { Database } from '../schema/database.js';
 import { summariesOfRowids, toSummaries } from '../schema/summaries.js';
-import { ListCount } from './list-count.js';
-import { type Candidate, ListPlan, readCandidates, window } from './list-plan.js';
+import { type Counted, countList } from './list-count.js';
+import {
+  type Candidate,
+  type ListPlan,
+  planList,
+  readCandidates,
+  type Scans,
+  window,
+} from './list-plan.js';
 import { invalidPosition, type Position, readPosition, writePosition } from './position.js';
-import { type Condition, paramsOf, type Source, whereOf } from './sources.js';
+import { type Condition, countedTo, paramsOf, type Source, whereOf } from './sources.js';
 
 /*
  * A list is merged from index scans. Each scan (`Source`) returns the row id, id and sort value of
- * candidates in the order of one index. `ListPlan` chooses the scans, `ListCount` counts their
+ * candidates in the order of one index. `planList` chooses the scans, `countList` counts their
  * rows, and this file merges them into pages. Only the tasks of the page are read in full.
  *
  * No index answers the remaining conditions, the residual filter (`rest`). It is applied to a
@@ -21,23 +28,21 @@ const uncounted = { total: 0, totalRelation: 'gte' } as const;
 
 /** Returns one page of a list. */
 export function listTasks(database: Database, query: TaskQuery): TaskPage {
-  const plan = new ListPlan(database, query);
-  const { found, next } = new Listing(database, query, plan).page();
+  const plan = planList(database, query);
+  const { found, next } = pageOf(plan);
   const items = summariesOf(database, found.slice(0, query.limit));
-  return {
-    items,
-    next,
-    ...(query.counted === false ? uncounted : new ListCount(database, query, plan).total()),
-  };
+  return { items, next, ...(query.counted === false ? uncounted : totalOf(plan)) };
 }
 
-/**
- * Counts the tasks of a filter. Up to 10,000, and if counters answer the filter, `n` is exact.
- * Otherwise it is a lower bound.
- */
-export function countTasks(database: Database, filter: TaskFilter): { n: number; more: boolean } {
-  const query = { ...filter, limit: 1 };
-  return new ListCount(database, query, new ListPlan(database, query)).count();
+/** Returns the total of a list, up to 10,000. */
+function totalOf(plan: ListPlan): Pick<TaskPage, 'total' | 'totalRelation'> {
+  const { n, more } = countList(plan);
+  return { total: Math.min(n, countedTo), totalRelation: more || n > countedTo ? 'gte' : 'eq' };
+}
+
+/** Counts the tasks of a filter. */
+export function countTasks(database: Database, filter: TaskFilter): Counted {
+  return countList(planList(database, { ...filter, limit: 1 }));
 }
 
 /** Returns the summaries of candidates in their order, with one query. */
@@ -47,115 +52,83 @@ function summariesOf(database: Database, candidates: readonly Candidate[]): Task
   return candidates.flatMap(({ rowid }) => byRowid.get(rowid) ?? []);
 }
 
-class Listing {
-  readonly #database: Database;
-  readonly #query: TaskQuery;
-  readonly #plan: ListPlan;
-
-  constructor(database: Database, query: TaskQuery, plan: ListPlan) {
-    this.#database = database;
-    this.#query = query;
-    this.#plan = plan;
+/** Returns the candidates of a page, one more if there is one, and the start of the next page. */
+function pageOf(plan: ListPlan): { found: Candidate[]; next: string | null } {
+  const { limit, after, sort = 'createdAt' } = plan.query;
+  const start = after === undefined ? undefined : readPosition(after, sort);
+  const groups = plan.groups();
+  const first = start ? groups.findIndex(({ key }) => key === start.group) : 0;
+  if (first === -1) throw invalidPosition();
+  const found: Candidate[] = [];
+  /** The group of the last candidate on this page. */
+  let group: string | undefined;
+  for (const { key, ...scans } of groups.slice(first)) {
+    const position = start?.group === key ? start : undefined;
+    const { rows, end } = merge(plan, scans, limit + 1 - found.length, position);
+    found.push(...rows);
+    const last = found[limit - 1];
+    if (last) group ??= key;
+    if (found.length > limit && last)
+      return { found, next: writePosition(sort, last, group ?? key) };
+    if (end) return { found, next: writePosition(sort, end, key) };
   }
+  return { found, next: null };
+}
 
-  /** Returns the candidates of a page, one more if there is one, and the start of the next page. */
-  page(): { found: Candidate[]; next: string | null } {
-    const { limit, after, sort = 'createdAt' } = this.#query;
-    const start = after === undefined ? undefined : readPosition(after, sort);
-    const groups = this.#plan.groups();
-    const first = start ? groups.findIndex(({ key }) => key === start.group) : 0;
-    if (first === -1) throw invalidPosition();
-    const found: Candidate[] = [];
-    /** The group of the last candidate on this page. */
-    let group: string | undefined;
-    for (const { key, sources, rest } of groups.slice(first)) {
-      const { rows, end } = this.#merge(
-        sources,
-        rest,
-        limit + 1 - found.length,
-        start?.group === key ? start : undefined,
-      );
-      found.push(...rows);
-      const last = found[limit - 1];
-      if (last) group ??= key;
-      if (found.length > limit && last)
-        return { found, next: writePosition(sort, last, group ?? key) };
-      if (end) return { found, next: writePosition(sort, end, key) };
-    }
-    return { found, next: null };
-  }
+/** The rows of some scans. `end` is the candidate at which a scan reached the scan limit, if any. */
+interface Rows {
+  rows: Candidate[];
+  end?: Candidate | undefined;
+}
 
-  /**
-   * Returns the first rows of all scans in order. `end` is the candidate at which a scan reached
-   * the scan limit, if one did.
-   */
-  #merge(
-    sources: readonly Source[],
-    rest: readonly Condition[],
-    wanted: number,
-    after: Position | undefined,
-  ): { rows: Candidate[]; end: Candidate | undefined } {
-    if (rest.length === 0 && this.#query.text === undefined)
-      return { rows: this.#takeMerged(sources, wanted, after), end: undefined };
-    let end: Candidate | undefined;
-    const rows: Candidate[] = [];
-    for (const source of sources) {
-      const taken =
-        rest.length === 0
-          ? readCandidates(this.#database, this.#plan.span.select(source, after, wanted))
-          : this.#takeSome(source, rest, wanted, after);
-      rows.push(...('rows' in taken ? taken.rows : taken));
-      if ('end' in taken && taken.end && (!end || this.#compare(taken.end, end) < 0))
-        end = taken.end;
-    }
-    rows.sort((a, b) => this.#compare(a, b));
-    const once =
-      sources.length === 1
-        ? rows
-        : rows.filter((row, index) => row.rowid !== rows[index - 1]?.rowid);
-    // One scan stopped at `end`, so it may have further rows that belong before the rows after
-    // `end`.
-    const certain = end ? once.filter((row) => this.#compare(row, end as Candidate) <= 0) : once;
-    return { rows: certain.slice(0, wanted), end };
-  }
-
-  /**
-   * Reads the candidates of scans that share no task with one statement, because SQLite merges them
-   * faster than this thread.
-   */
-  #takeMerged(
-    sources: readonly Source[],
-    wanted: number,
-    after: Position | undefined,
-  ): Candidate[] {
-    const [first] = sources;
-    if (!first) return [];
-    if (sources.length === 1)
-      return readCandidates(this.#database, this.#plan.span.select(first, after, wanted));
-    return readCandidates(this.#database, this.#plan.span.selectMerged(sources, after, wanted));
-  }
-
-  #takeSome(
-    source: Source,
-    rest: readonly Condition[],
-    wanted: number,
-    after: Position | undefined,
-  ): { rows: Candidate[]; end: Candidate | undefined } {
-    const inner = this.#plan.span.select(source, after, window);
-    const rows = readCandidates(this.#database, {
-      sql: `SELECT rowid, id, value FROM (${inner.sql}) AS candidate ${whereOf(rest)} LIMIT ?`,
-      params: [...inner.params, ...paramsOf(rest), wanted],
-    });
-    if (rows.length >= wanted) return { rows, end: undefined };
-    const [last] = readCandidates(this.#database, {
-      sql: `${inner.sql} OFFSET ${window - 1}`,
-      params: [...inner.params.slice(0, -1), 1],
-    });
-    return { rows, end: last };
-  }
-
-  #compare(a: Candidate, b: Candidate): number {
+/** Returns the first rows of all scans in order. */
+function merge(
+  plan: ListPlan,
+  { sources, rest }: Scans,
+  wanted: number,
+  after: Position | undefined,
+): Rows {
+  const { database, query, span, descending } = plan;
+  // The scans share no task, and SQLite merges them faster than this thread.
+  if (rest.length === 0 && query.text === undefined)
+    return {
+      rows:
+        sources.length === 0
+          ? []
+          : readCandidates(database, span.selectMerged(sources, after, wanted)),
+    };
+  const compare = (a: Candidate, b: Candidate): number => {
     const order = (a.value ?? 0) - (b.value ?? 0) || (a.id < b.id ? -1 : Number(a.id > b.id));
-    return this.#plan.descending ? -order : order;
-  }
+    return descending ? -order : order;
+  };
+  const parts = sources.map((source) => takeSome(plan, source, rest, wanted, after));
+  const [end] = parts.flatMap((part) => part.end ?? []).sort(compare);
+  const rows = parts.flatMap((part) => part.rows).sort(compare);
+  // The scan that stopped at `end` may have further rows that belong before the rows after `end`.
+  const certain = rows.filter(
+    (row, index) => row.rowid !== rows[index - 1]?.rowid && (!end || compare(row, end) <= 0),
+  );
+  return { rows: certain.slice(0, wanted), end };
+}
+
+function takeSome(
+  { database, span }: ListPlan,
+  source: Source,
+  rest: readonly Condition[],
+  wanted: number,
+  after: Position | undefined,
+): Rows {
+  if (rest.length === 0)
+    return { rows: readCandidates(database, span.select(source, after, wanted)) };
+  const inner = span.select(source, after, window);
+  const rows = readCandidates(database, {
+    sql: `SELECT rowid, id, value FROM (${inner.sql}) AS candidate ${whereOf(rest)} LIMIT ?`,
+    params: [...inner.params, ...paramsOf(rest), wanted],
+  });
+  if (rows.length >= wanted) return { rows };
+  const [end] = readCandidates(database, {
+    sql: `${inner.sql} OFFSET ${window - 1}`,
+    params: [...inner.params.slice(0, -1), 1],
+  });
+  return { rows, end };
 }

@@ -1,3 +1,4 @@
+import type { TaskFilter } from '../../../tasks/engine-queries.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { Database, SqlValue } from '../schema/database.js';
 import { isNotRunning, stateCode } from '../schema/states.js';
@@ -54,7 +55,7 @@ export function statusSource(state: TaskStatus): Source {
 }
 
 /** Scans the tasks of a partition in a state. */
-export function partitionSource(state: TaskStatus, { id }: Partition): Source {
+export function partitionSource(state: TaskStatus, id: number): Source {
   return state === 'running'
     ? scan('task_running', `status = ${stateCode.running} AND partition = ?`, id)
     : scan(
@@ -67,44 +68,41 @@ export function partitionSource(state: TaskStatus, { id }: Partition): Source {
 /** The number up to which totals are counted exactly. */
 export const countedTo = 10_000;
 
+/** Returns the condition on the table `tag` that selects a tag. */
+function whereTag({ key, value }: Tag): Condition {
+  return value === undefined
+    ? { sql: 'tag.key = ?', params: [key] }
+    : { sql: 'tag.key = ? AND tag.value = ?', params: [key, value] };
+}
+
 /**
  * Scans the tasks with a tag, with their number. If only the key is given, at most {@link
  * countedTo} + 1 values of the key are added up.
  */
 export function countedTag(database: Database, tag: Tag): Source {
-  const { key, value } = tag;
-  const n =
-    value === undefined
-      ? database.value<number | null>(
-          'SELECT sum(n) FROM (SELECT n FROM tag_count WHERE key = ? LIMIT ?)',
-          key,
-          countedTo + 1,
-        )
-      : database.value<number | undefined>(
-          'SELECT n FROM tag_count WHERE key = ? AND value = ?',
-          key,
-          value,
-        );
-  return { ...tagSource(tag), n: n ?? 0 };
-}
-
-/** Scans the tasks with a tag. */
-function tagSource({ key, value }: Tag): Source {
-  const from = 'tag JOIN task ON task.id = tag.id';
-  if (value === undefined) return { from, where: 'tag.key = ?', params: [key], id: 'tag.id' };
-  return { from, where: 'tag.key = ? AND tag.value = ?', params: [key, value], id: 'tag.id' };
+  const { sql: where, params } = whereTag(tag);
+  const n = database.value<number | null>(
+    `SELECT sum(n) FROM (SELECT n FROM tag_count AS tag WHERE ${where} LIMIT ?)`,
+    ...params,
+    countedTo + 1,
+  );
+  return { from: 'tag JOIN task ON task.id = tag.id', where, params, id: 'tag.id', n: n ?? 0 };
 }
 
 /** Returns the condition that a candidate has a tag. */
-export function tagCondition({ key, value }: Tag): Condition {
-  if (value === undefined)
-    return {
-      sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.id = candidate.id)',
-      params: [key],
-    };
+export function tagCondition(tag: Tag): Condition {
+  const { sql, params } = whereTag(tag);
   return {
-    sql: 'EXISTS (SELECT 1 FROM tag WHERE tag.key = ? AND tag.value = ? AND tag.id = candidate.id)',
-    params: [key, value],
+    sql: `EXISTS (SELECT 1 FROM tag WHERE ${sql} AND tag.id = candidate.id)`,
+    params,
+  };
+}
+
+/** Returns the condition that a column has one of some values. */
+export function isIn(column: string, values: readonly (string | number)[]): Condition {
+  return {
+    sql: `${column} IN (SELECT value FROM json_each(?))`,
+    params: [JSON.stringify(values)],
   };
 }
 
@@ -129,136 +127,129 @@ const firstMoment = 0;
 const lastMoment = 2 ** 48 - 1;
 
 /** The key range of a list and its direction. Turns an index scan into SQL. */
-export class Span {
-  readonly #database: Database;
-  readonly #descending: boolean;
-  readonly bounds: readonly [Uint8Array, Uint8Array];
-  readonly bounded: boolean;
+export type Span = ReturnType<typeof createSpan>;
 
-  /** Limits the list to tasks created at or after `from` and before `to`, in Unix milliseconds. */
-  constructor(database: Database, descending: boolean, from = firstMoment, to = lastMoment) {
-    this.#database = database;
-    this.#descending = descending;
-    this.bounds = [firstId(from), firstId(to)];
-    this.bounded = from > firstMoment || to < lastMoment;
-  }
+/**
+ * Creates the {@link Span} of a list, which is limited to tasks created at or after `from` and
+ * before `to`, in Unix milliseconds.
+ */
+export function createSpan(
+  database: Database,
+  descending: boolean,
+  { from = firstMoment, to = lastMoment }: Pick<TaskFilter, 'from' | 'to'>,
+) {
+  const bounds = [firstId(from), firstId(to)] as const;
+  const bounded = from > firstMoment || to < lastMoment;
+  const direction = descending ? 'DESC' : 'ASC';
+  const compare = descending ? '<' : '>';
 
-  /** Returns the SQL of one scan: its candidates in order, after a position. */
-  select(source: Source, after: Position | undefined, limit: number): Condition {
-    if (source.match !== undefined) return this.#selectMatches(source.match, after, limit);
-    const { sql, params } = this.#unordered(source, after);
-    return { sql: `${sql} ${this.#order(source)} LIMIT ?`, params: [...params, limit] };
-  }
+  const unordered = (
+    { from, where, params, id = 'task.id', value }: Source,
+    after: Position | undefined,
+  ): Condition => {
+    const [low, high] = bounds;
+    const select =
+      `SELECT task.rowid, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, ` +
+      `fingerprint, schedule FROM ${from} WHERE ${where}`;
+    if (value)
+      return after
+        ? {
+            sql: `${select} AND (${value}, ${id}) ${compare} (?, ?)`,
+            params: [...params, after.value, bytesOf(after.id)],
+          }
+        : { sql: select, params };
+    const start = after && bytesOf(after.id);
+    const [least, most] = descending ? [undefined, start] : [start, undefined];
+    return {
+      sql: `${select} AND ${id} ${least ? '>' : '>='} ? AND ${id} < ?`,
+      params: [...params, least ?? low, most && Buffer.compare(most, high) < 0 ? most : high],
+    };
+  };
 
   /**
    * Returns the SQL that merges several scans that share no task. SQLite reads the rows of each in
    * index order, and no more than it needs.
    */
-  selectMerged(sources: readonly Source[], after: Position | undefined, limit: number): Condition {
-    const parts = sources.map((source) => this.#unordered(source, after));
-    const order = sources[0] ? this.#order(sources[0]) : '';
+  const selectMerged = (
+    sources: readonly Source[],
+    after: Position | undefined,
+    limit: number,
+  ): Condition => {
+    const parts = sources.map((source) => unordered(source, after));
+    const order = sources[0]?.value ? `value ${direction}, id ${direction}` : `id ${direction}`;
     return {
-      sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ${order} LIMIT ?`,
+      sql: `${parts.map(({ sql }) => sql).join(' UNION ALL ')} ORDER BY ${order} LIMIT ?`,
       params: [...paramsOf(parts), limit],
     };
-  }
-
-  #order({ value }: Source): string {
-    const direction = this.#descending ? 'DESC' : 'ASC';
-    return value ? `ORDER BY value ${direction}, id ${direction}` : `ORDER BY id ${direction}`;
-  }
-
-  #unordered(
-    { from, where, params, id = 'task.id', value }: Source,
-    after: Position | undefined,
-  ): Condition {
-    const [low, high] = this.bounds;
-    const compare = this.#descending ? '<' : '>';
-    const columns =
-      `task.rowid, ${id} AS id, ${value ?? 'NULL'} AS value, partition, status, fingerprint, ` +
-      'schedule';
-    if (value) {
-      const bound = after ? `AND (${value}, ${id}) ${compare} (?, ?)` : '';
-      return {
-        sql: `SELECT ${columns} FROM ${from} WHERE ${where} ${bound}`,
-        params: [...params, ...(after ? [after.value, bytesOf(after.id)] : [])],
-      };
-    }
-    const start = after && bytesOf(after.id);
-    const least = !this.#descending && start ? `${id} > ?` : `${id} >= ?`;
-    return {
-      sql: `SELECT ${columns} FROM ${from} WHERE ${where} AND ${least} AND ${id} < ?`,
-      params: [
-        ...params,
-        !this.#descending && start ? start : low,
-        this.#descending && start && Buffer.compare(start, high) < 0 ? start : high,
-      ],
-    };
-  }
+  };
 
   /**
    * Scans the word index, which is in the order of row ids. That is nearly the order of ids, so
    * this reads a few more rows than requested and sorts them by id.
    */
-  #selectMatches(match: string, after: Position | undefined, limit: number): Condition {
-    const direction = this.#descending ? 'DESC' : 'ASC';
-    const compare = this.#descending ? '<' : '>';
+  const selectMatches = (match: string, after: Position | undefined, limit: number): Condition => {
+    const start = after && bytesOf(after.id);
     const nearest =
-      after &&
-      this.#database.value<number | undefined>(
-        'SELECT rowid FROM task WHERE id = ?',
-        bytesOf(after.id),
-      );
-    const rowid = nearest
-      ? nearest + (this.#descending ? disorder : -disorder)
-      : this.#descending
-        ? Number.MAX_SAFE_INTEGER
-        : 0;
+      start && database.value<number | undefined>('SELECT rowid FROM task WHERE id = ?', start);
+    const first = descending ? Number.MAX_SAFE_INTEGER : 0;
     return {
       sql: `SELECT task.rowid, task.id AS id, NULL AS value, partition, status, fingerprint,
           schedule
         FROM (SELECT rowid FROM failure WHERE failure MATCH ? AND rowid ${compare} ?
           ORDER BY rowid ${direction} LIMIT ?) AS found
         JOIN task ON task.rowid = found.rowid WHERE task.id >= ?
-          AND task.id < ? ${after ? `AND task.id ${compare} ?` : ''}
+          AND task.id < ? ${start ? `AND task.id ${compare} ?` : ''}
         ORDER BY task.id ${direction} LIMIT ?`,
       params: [
         match,
-        rowid,
+        nearest ? nearest + (descending ? disorder : -disorder) : first,
         limit + 2 * disorder,
-        ...this.bounds,
-        ...(after ? [bytesOf(after.id)] : []),
+        ...bounds,
+        ...(start ? [start] : []),
         limit,
       ],
     };
-  }
+  };
 
-  /**
-   * Returns SQL for the row ids of a scan, without their order. It reads the tasks themselves only
-   * if it has to.
-   */
-  numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
-    if (match !== undefined) {
-      if (!this.bounded)
-        return {
-          sql: 'SELECT rowid FROM failure WHERE failure MATCH ? LIMIT ?',
-          params: [match, limit],
-        };
+  return {
+    bounds,
+    bounded,
+    selectMerged,
+
+    /** Returns the SQL of one scan: its candidates in order, after a position. */
+    select(source: Source, after: Position | undefined, limit: number): Condition {
+      return source.match === undefined
+        ? selectMerged([source], after, limit)
+        : selectMatches(source.match, after, limit);
+    },
+
+    /**
+     * Returns SQL for the row ids of a scan, without their order. It reads the tasks themselves
+     * only if it has to.
+     */
+    numbers({ from, where, params, id = 'task.id', match }: Source, limit: number): Condition {
+      if (match !== undefined)
+        return bounded
+          ? {
+              sql: `SELECT task.rowid AS rowid FROM failure JOIN task ON task.rowid = failure.rowid
+                WHERE failure MATCH ? AND task.id >= ? AND task.id < ? LIMIT ?`,
+              params: [match, ...bounds, limit],
+            }
+          : {
+              sql: 'SELECT rowid FROM failure WHERE failure MATCH ? LIMIT ?',
+              params: [match, limit],
+            };
+      const [rowid, table] =
+        id === 'task.id'
+          ? ['task.rowid', from]
+          : ['(SELECT rowid FROM task WHERE task.id = tag.id)', 'tag'];
       return {
-        sql: `SELECT task.rowid AS rowid FROM failure JOIN task ON task.rowid = failure.rowid
-          WHERE failure MATCH ? AND task.id >= ? AND task.id < ? LIMIT ?`,
-        params: [match, ...this.bounds, limit],
+        sql: `SELECT ${rowid} AS rowid FROM ${table}
+          WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
+        params: [...params, ...bounds, limit],
       };
-    }
-    const rowid =
-      id === 'task.id' ? 'task.rowid' : '(SELECT rowid FROM task WHERE task.id = tag.id)';
-    const table = id === 'task.id' ? from : 'tag';
-    return {
-      sql: `SELECT ${rowid} AS rowid FROM ${table}
-        WHERE ${where} AND ${id} >= ? AND ${id} < ? LIMIT ?`,
-      params: [...params, ...this.bounds, limit],
-    };
-  }
+    },
+  };
 }
 
 function bytesOf(hex: string): Uint8Array {
