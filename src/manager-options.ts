@@ -1,4 +1,4 @@
-import { EmbeddedEngine } from './engines/embedded/engine.js';
+import { createEmbeddedEngine } from './engines/embedded/engine.js';
 import { statsOption } from './engines/stats-option.js';
 import {
   flag,
@@ -152,7 +152,7 @@ function embeddedEngine({
   stats,
   ...settings
 }: SettingsOf<typeof managerOptions>): TaskEngine {
-  return new EmbeddedEngine({
+  return createEmbeddedEngine({
     ...settings,
     retention: {
       age: retentionDays === undefined ? undefined : retentionDays * 86_400_000,

@@ -1,13 +1,10 @@
 import { memoryBackend } from '../engines/embedded/memory-backend.js';
 import type { Executor } from '../engines/embedded/run/executor.js';
 import type { StorageBackend } from '../engines/embedded/storage-backend.js';
-import { TableEngine } from '../engines/embedded/table-engine.js';
+import { createTableEngine } from '../engines/embedded/table-engine.js';
 import { booleanOption, type Logger, loggerOption, numberOption, wrongKind } from '../options.js';
 import { optionsObject } from '../options-object.js';
-import type { Command, CommandBy, Outcome } from '../tasks/commands.js';
-import type { AppDescription, TaskEngine } from '../tasks/engine.js';
-import type { NewTask } from '../tasks/new-task.js';
-import type { TaskRunner } from '../tasks/task-runner.js';
+import type { TaskEngine } from '../tasks/engine.js';
 import { TestClock } from './test-clock.js';
 
 /** Options of {@link testEngine}. */
@@ -57,7 +54,7 @@ export function testEngine(options?: TestEngineOptions): TestEngine {
   ]);
   if (now !== undefined && !(now instanceof Date && !Number.isNaN(now.getTime())))
     throw wrongKind('now', now, 'a valid Date');
-  return new InlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
+  return inlineEngine(now?.getTime() ?? Date.now(), booleanOption('inline', inline, true));
 }
 
 /** In-memory storage that keeps no process alive. */
@@ -74,93 +71,78 @@ const storage: StorageBackend = {
  * The embedded engine in memory, with a clock that a test moves. It claims a single task, and only
  * when `run` asks for one.
  */
-class InlineEngine extends TableEngine implements TestEngine {
-  readonly clock: TestClock;
-  readonly #inline: boolean;
-  readonly #failures: Failures;
-  #executor: Executor | undefined;
-  #running: Promise<void> | undefined;
+function inlineEngine(now: number, inline: boolean): TestEngine {
+  const clock = new TestClock(now);
+  const failures = new Failures();
+  let executor: Executor | undefined;
+  let running: Promise<void> | undefined;
+  const { idle, ...engine } = createTableEngine({
+    storage,
+    clock,
+    logger: failures.logger,
+    retention: { age: undefined, count: undefined },
+    startClaiming: (given) => {
+      executor = given;
+    },
+  });
 
-  constructor(now: number, inline: boolean) {
-    const clock = new TestClock(now);
-    const failures = new Failures();
-    super({
-      storage,
-      clock,
-      logger: failures.logger,
-      retention: { age: undefined, count: undefined },
-    });
-    this.clock = clock;
-    this.#inline = inline;
-    this.#failures = failures;
-  }
-
-  get time(): Date {
-    return new Date(this.clock.now());
-  }
-
-  protected override startClaiming(executor: Executor): void {
-    this.#executor = executor;
-  }
-
-  override async start(runner: TaskRunner | undefined, app?: AppDescription): Promise<void> {
-    await super.start(runner, app);
-    await this.#runInline();
-  }
-
-  override async stop({ timeout }: { timeout: number }): Promise<void> {
-    this.#failures.stop();
-    // Between two runs, only handlers of abandoned attempts are still running.
-    await super.stop({ timeout: this.#running ? timeout : 0 });
-  }
-
-  override async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    const ids = await super.enqueue(tasks);
-    await this.#runInline();
-    return ids;
-  }
-
-  override async control(command: Command, by: CommandBy): Promise<Outcome> {
-    const outcome = await super.control(command, by);
-    await this.#runInline();
-    return outcome;
-  }
-
-  async #runInline(): Promise<void> {
-    if (this.#inline) await this.run();
-  }
+  const runAll = async (): Promise<void> => {
+    clock.turnTo(clock.now());
+    await idle();
+    while (await executor?.runOne());
+    executor?.flush();
+    await idle();
+  };
 
   /** If a handler enqueues tasks, the run that called the handler also runs them. */
-  async run(): Promise<void> {
-    if (this.#running) return;
-    this.#running = this.#runAll();
+  const run = async (): Promise<void> => {
+    if (running) return;
+    running = runAll();
     try {
-      await this.#running;
+      await running;
     } finally {
-      this.#running = undefined;
+      running = undefined;
     }
-    this.#failures.throwFirst();
-  }
+    failures.throwFirst();
+  };
 
-  async #runAll(): Promise<void> {
-    this.clock.turnTo(this.clock.now());
-    await this.idle();
-    while (await this.#executor?.runOne());
-    this.#executor?.flush();
-    await this.idle();
-  }
+  /** Runs the tasks that are due after a call, if the engine is `inline`. */
+  const thenRun = async <T>(call: Promise<T>): Promise<T> => {
+    const answer = await call;
+    if (inline) await run();
+    return answer;
+  };
 
-  async advance(seconds: number): Promise<void> {
-    const target =
-      this.clock.now() +
-      numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
-    await this.run();
-    for (let at = this.clock.next(); at !== undefined && at <= target; at = this.clock.next()) {
-      this.clock.turnTo(at);
-      await this.run();
-    }
-    this.clock.turnTo(target);
-  }
+  return {
+    ...engine,
+    clock,
+    run,
+
+    get time() {
+      return new Date(clock.now());
+    },
+
+    start: (runner, app) => thenRun(engine.start(runner, app)),
+    enqueue: (tasks) => thenRun(engine.enqueue(tasks)),
+    control: (command, by) => thenRun(engine.control(command, by)),
+
+    async stop({ timeout }) {
+      failures.stop();
+      // Between two runs, only handlers of abandoned attempts are still running.
+      await engine.stop({ timeout: running ? timeout : 0 });
+    },
+
+    async advance(seconds) {
+      const target =
+        clock.now() + numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
+      await run();
+      for (let at = clock.next(); at !== undefined && at <= target; at = clock.next()) {
+        clock.turnTo(at);
+        await run();
+      }
+      clock.turnTo(target);
+    },
+  };
 }
 
 /** Keeps the first error that an engine logs, so that the next `run` rejects with it. */

@@ -1,5 +1,5 @@
 import { memoryPromises } from '../../src/engines/embedded/promises.js';
-import { TableEngine } from '../../src/engines/embedded/table-engine.js';
+import { createTableEngine, type TableEngine } from '../../src/engines/embedded/table-engine.js';
 import { memoryPort, threadPort, type WritePort } from '../../src/engines/embedded/write-port.js';
 import { openDatabase, prepareConnection } from '../../src/engines/tables/schema/database.js';
 import type { Batch, BatchResult } from '../../src/engines/tables/write/batch.js';
@@ -24,7 +24,7 @@ export function engineWithCommits(
     hold: (busy) => port.hold(busy),
     close: () => port.close(),
   });
-  return new TableEngine({
+  return createTableEngine({
     storage: {
       engine: 'embedded',
       promises: memoryPromises,

@@ -1,5 +1,6 @@
 import { Background } from '../../background.js';
 import type { Logger } from '../../options.js';
+import type { TaskEngine } from '../../tasks/engine.js';
 import { checkFile } from '../tables/schema/check-file.js';
 import {
   type ConnectionClass,
@@ -19,7 +20,7 @@ import { memoryBackend } from './memory-backend.js';
 import { ownerLocks } from './owner-lock.js';
 import { filePromises } from './promises.js';
 import type { OpenTables, StorageBackend } from './storage-backend.js';
-import { TableEngine } from './table-engine.js';
+import { createTableEngine } from './table-engine.js';
 import { threadPort } from './write-port.js';
 
 /** Options of the embedded engine. `TaskManager` has checked them. */
@@ -47,12 +48,12 @@ const longestTimer = 2 ** 31 - 1;
  * single connection and none of these parts.
  */
 
-/** The engine of one file on one host: SQLite in WAL mode, with any number of processes. */
-export class EmbeddedEngine extends TableEngine {
-  constructor(options: EmbeddedOptions) {
-    const storage = options.database === inMemory ? memoryBackend : fileBackend(options);
-    super({ ...options, storage });
-  }
+/**
+ * Creates the engine of one file on one host: SQLite in WAL mode, with any number of processes.
+ */
+export function createEmbeddedEngine(options: EmbeddedOptions): TaskEngine {
+  const storage = options.database === inMemory ? memoryBackend : fileBackend(options);
+  return createTableEngine({ ...options, storage });
 }
 
 type FileOptions = Omit<EmbeddedOptions, 'retention'>;

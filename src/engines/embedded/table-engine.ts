@@ -4,12 +4,8 @@ import { runInEmptyContext } from '../../empty-context.js';
 import { TaskflowError } from '../../errors.js';
 import { Notifier } from '../../notifier.js';
 import type { Logger } from '../../options.js';
-import type { SharedStore } from '../../store/shared-store.js';
-import { allActions, type Command, type CommandBy, type Outcome } from '../../tasks/commands.js';
-import type { AppDescription, TaskEngine, TransitionObserver } from '../../tasks/engine.js';
-import type { Aggregates, LogQuery, TaskPage, TaskQuery } from '../../tasks/engine-queries.js';
-import type { NewTask, Schedule } from '../../tasks/new-task.js';
-import type { EnginePromises } from '../../tasks/promises.js';
+import { allActions } from '../../tasks/commands.js';
+import type { AppDescription, TaskEngine } from '../../tasks/engine.js';
 import type { TaskRunner } from '../../tasks/task-runner.js';
 import { aggregate } from '../tables/read/aggregates.js';
 import { Reader } from '../tables/read/reader.js';
@@ -30,13 +26,21 @@ import type { OpenTables, StorageBackend } from './storage-backend.js';
 import { embeddedStore } from './store.js';
 import { createTransitions } from './transitions.js';
 
-/** Options of a {@link TableEngine}. */
+/** Options of {@link createTableEngine}. */
 export interface TableEngineOptions {
   storage: StorageBackend;
   logger: Logger;
   retention: Retention;
   /** The clock. Default: the clock of the process. */
   clock?: Clock;
+  /** Starts to claim tasks. Default: whenever slots are free. */
+  startClaiming?(executor: Executor): void;
+}
+
+/** An engine whose tables are in one database. */
+export interface TableEngine extends TaskEngine {
+  /** Resolves when all current writes are stored, together with the writes that they cause. */
+  idle(): Promise<void>;
 }
 
 /** Milliseconds between two checks for dead processes, and between two heartbeats. */
@@ -60,184 +64,104 @@ interface Opened extends OpenTables, Tables {
  *   processes.
  * - `control` runs the commands of operators, the maintenance deletes old data, and `Transitions`
  *   notifies the app.
- * - This class opens and closes the parts in an order in which no task is lost, and delegates each
+ * - The engine opens and closes the parts in an order in which no task is lost, and delegates each
  *   call to one of them.
  */
 
 /**
- * Runs the tasks of tables that are written in batches. Several processes may have the tables open.
+ * Creates an engine that runs the tasks of tables that are written in batches. Several processes
+ * may have the tables open.
  */
-export class TableEngine implements TaskEngine {
-  readonly can = allActions;
-  readonly promises: EnginePromises;
-  readonly store: SharedStore;
-  readonly enqueueIn?: NonNullable<TaskEngine['enqueueIn']>;
-  readonly backup?: NonNullable<TaskEngine['backup']>;
-  readonly #storage: StorageBackend;
-  readonly #shared: Shared;
-  readonly #timers = new Set<Timer>();
+export function createTableEngine({
+  storage,
+  logger,
+  retention,
+  clock = systemClock,
+  startClaiming = (given) => given.start(),
+}: TableEngineOptions): TableEngine {
+  const owner = randomUUID();
+  const transitions = createTransitions(logger);
+  /** Checks for tasks to run, if this process runs any. */
+  const wake = (): void => {
+    if (!stopped) opened?.commits.wake();
+  };
+  const shared: Shared = { owner, clock, logger, transitions, wake };
+  const maintenance = createMaintenance({ ...shared, retention });
+  const claims = createClaimTimer(shared);
+  const scheduler = createScheduleTimers(shared);
+  const timers: Timer[] = [];
   /** Notifies after each commit of this or another process. */
-  readonly #changed = new Notifier();
-  readonly #scheduler: ReturnType<typeof createScheduleTimers>;
-  readonly #maintenance: ReturnType<typeof createMaintenance>;
-  readonly #claims: ReturnType<typeof createClaimTimer>;
-  #opening: Promise<Opened> | undefined;
-  #starting: Promise<void> | undefined;
+  const changed = new Notifier();
+  const { owners, enqueueIn, backup } = storage;
+  let opening: Promise<Opened> | undefined;
+  let starting: Promise<void> | undefined;
   /** Set once the tables are open. Timers use it until the stop has finished. */
-  #opened: Opened | undefined;
-  #executor: Executor | undefined;
-  #stopping: Promise<void> | undefined;
+  let opened: Opened | undefined;
+  let executor: Executor | undefined;
+  let stopping: Promise<void> | undefined;
   /** Whether the drain has finished. Nothing is read or written after that. */
-  #stopped = false;
+  let stopped = false;
 
-  constructor({ storage, logger, retention, clock = systemClock }: TableEngineOptions) {
-    const transitions = createTransitions(logger);
-    const wake = (): void => this.#wake();
-    this.#shared = { owner: randomUUID(), clock, logger, transitions, wake };
-    this.#storage = storage;
-    this.promises = storage.promises;
-    this.#maintenance = createMaintenance({ ...this.#shared, retention });
-    this.#claims = createClaimTimer(this.#shared);
-    this.#scheduler = createScheduleTimers(this.#shared);
-    this.store = embeddedStore(async () => ({
-      ...(await this.#openChecked()),
-      changed: this.#changed,
-    }));
-    const { enqueueIn, backup } = storage;
-    if (enqueueIn) this.enqueueIn = enqueueIn;
-    if (backup) this.backup = async (path) => backup(await this.#open(), path);
-  }
-
-  observe(observer: TransitionObserver): void {
-    this.#shared.transitions.observe(observer);
-  }
-
-  start(runner: TaskRunner | undefined, app: AppDescription = { tasks: [] }): Promise<void> {
-    this.#starting = runInEmptyContext(() => this.#start(runner, app));
-    return this.#starting;
-  }
-
-  async #start(runner: TaskRunner | undefined, { tasks }: AppDescription): Promise<void> {
-    const opened = await this.#open();
-    const { port, processes } = opened;
-    const { owner, clock } = this.#shared;
-    const { owners } = this.#storage;
+  const start = async (
+    runner: TaskRunner | undefined,
+    { tasks }: AppDescription,
+  ): Promise<void> => {
+    const parts = await open();
+    const { port, processes } = parts;
     const lookForDead = async (): Promise<void> => {
-      if (owners && !this.#stopped) await takeOver({ ...this.#shared, ...opened, owners });
+      if (owners && !stopped) await takeOver({ ...shared, ...parts, owners });
     };
     await owners?.take(owner);
     await lookForDead();
-    const schedules = this.#scheduler.names();
+    const schedules = scheduler.names();
     const self = describeWorker(owner, runner?.concurrency ?? 0, { tasks, schedules });
     processes.add({ ...self, startedAt: clock.now() });
     if (owners) {
-      this.#every('looking for dead processes', lookForDead);
-      this.#every('the heartbeat of this process', () => owners.sign(owner));
+      repeat('looking for dead processes', lookForDead);
+      repeat('the heartbeat of this process', () => owners.sign(owner));
     }
-    this.#maintenance.start(opened);
+    maintenance.start(parts);
     if (!runner) return;
     port.hold(true);
-    this.#executor = createExecutor({
-      ...{ ...this.#shared, ...opened, runner },
-      stuckChanged: processes.update,
-    });
-    if (this.#stopping) throw hasStopped();
-    this.startClaiming(this.#executor);
-    this.#scheduler.start(opened);
-  }
+    executor = createExecutor({ ...shared, ...parts, runner, stuckChanged: processes.update });
+    if (stopping) throw hasStopped();
+    startClaiming(executor);
+    scheduler.start(parts);
+  };
 
-  /** Starts to claim tasks. */
-  protected startClaiming(executor: Executor): void {
-    executor.start();
-  }
-
-  #every(job: string, work: () => void | Promise<void>): void {
-    const background = new Background(this.#shared.logger, job);
-    this.#timers.add(this.#shared.clock.every(recoveryInterval, () => background.run(work)));
-  }
-
-  stop({ timeout }: { timeout: number }): Promise<void> {
-    this.#stopping ??= this.#stop(timeout);
-    return this.#stopping;
-  }
+  const repeat = (job: string, work: () => Promise<void>): void => {
+    const background = new Background(logger, job);
+    timers.push(clock.every(recoveryInterval, () => background.run(work)));
+  };
 
   /**
    * Stops the engine. Claims and schedules stop immediately. Running handlers can still enqueue,
    * read and send commands until the drain has finished.
    */
-  async #stop(timeout: number): Promise<void> {
+  const stop = async (timeout: number): Promise<void> => {
     // Opening and starting create timers. They can only be cleared once all of them exist.
-    await this.#starting?.catch(() => undefined);
-    await this.#opening?.catch(() => undefined);
-    this.#executor?.stopClaiming();
-    this.#scheduler.stop();
-    this.#maintenance.stop();
-    this.#claims.stop();
-    const drained = (await this.#executor?.drain(timeout)) ?? true;
-    this.#stopped = true;
-    for (const timer of this.#timers) timer.clear();
-    this.#changed.close();
-    if (this.#opened) await this.#close(this.#opened, drained);
-  }
+    await starting?.catch(() => undefined);
+    await opening?.catch(() => undefined);
+    executor?.stopClaiming();
+    scheduler.stop();
+    maintenance.stop();
+    claims.stop();
+    const drained = (await executor?.drain(timeout)) ?? true;
+    stopped = true;
+    for (const timer of timers) timer.clear();
+    changed.close();
+    if (opened) await close(opened, drained);
+  };
 
-  async #close({ port, commits, processes, close }: Opened, drained: boolean): Promise<void> {
-    this.#executor?.close();
+  const close = async (parts: Opened, drained: boolean): Promise<void> => {
+    executor?.close();
     // If the drain timed out, returning the tasks has already removed this process from the list.
-    if (this.#starting && drained) processes.remove(this.#shared.owner);
-    await commits.close();
-    port.hold(false);
-    await close();
-    await this.#storage.owners?.release(this.#shared.owner);
-  }
-
-  async enqueue(tasks: readonly NewTask[]): Promise<readonly string[]> {
-    if (tasks.length === 0) return [];
-    const { commits } = this.#opened ?? (await this.#open());
-    if (this.#stopped) throw hasStopped();
-    const ids = await commits.submit({ kind: 'enqueue', tasks: packTasks(tasks) });
-    this.#shared.transitions.ofNew(tasks, ids);
-    return ids ?? tasks.map(({ id }) => id);
-  }
-
-  schedule(schedule: Schedule): void {
-    this.#scheduler.add(schedule);
-    if (!this.#stopped) this.#opened?.processes.update({ schedules: this.#scheduler.names() });
-  }
-
-  async find(query: TaskQuery): Promise<TaskPage> {
-    return (await this.#openChecked()).reader.find(query);
-  }
-
-  async get(...[id, options]: Parameters<TaskEngine['get']>): ReturnType<TaskEngine['get']> {
-    return (await this.#openChecked()).reader.get(id, options?.logLines);
-  }
-
-  async logs(id: string, query: LogQuery): ReturnType<TaskEngine['logs']> {
-    return (await this.#openChecked()).reader.logs(id, query);
-  }
-
-  async aggregate<K extends keyof Aggregates>(
-    kind: K,
-    ...query: Aggregates[K]['query']
-  ): Promise<Aggregates[K]['answer']> {
-    const { database, reader } = await this.#openChecked();
-    const now = this.#shared.clock.now();
-    const lastSign = (owner: string): number => this.#storage.owners?.lastSign(owner, now) ?? 0;
-    return aggregate({ database, reader, now, lastSign }, kind, query);
-  }
-
-  async describe(): ReturnType<TaskEngine['describe']> {
-    return { ...(await this.#openChecked()).reader.describe(), engine: this.#storage.engine };
-  }
-
-  async *watch(after: number, signal: AbortSignal): ReturnType<TaskEngine['watch']> {
-    const { reader } = await this.#open();
-    yield* reader.watch(after, this.#changed, signal);
-  }
-
-  async control(command: Command, by: CommandBy): Promise<Outcome> {
-    return (await this.#openChecked()).control(command, by);
-  }
+    if (starting && drained) parts.processes.remove(owner);
+    await parts.commits.close();
+    parts.port.hold(false);
+    await parts.close();
+    owners?.release(owner);
+  };
 
   /**
    * Opens the tables.
@@ -245,70 +169,130 @@ export class TableEngine implements TaskEngine {
    * @throws TaskflowError ENGINE_UNAVAILABLE if the tables cannot be used, or if the file was
    * replaced after it was opened.
    */
-  async #openChecked(): Promise<Opened> {
-    const opened = await this.#open();
-    opened.check?.();
-    return opened;
-  }
+  const openChecked = async (): Promise<Opened> => {
+    const parts = await open();
+    parts.check?.();
+    return parts;
+  };
 
-  #open(): Promise<Opened> {
-    if (this.#stopped || (this.#stopping && !this.#opening)) return Promise.reject(hasStopped());
-    if (this.#opened) return Promise.resolve(this.#opened);
+  const open = (): Promise<Opened> => {
+    if (stopped || (stopping && !opening)) return Promise.reject(hasStopped());
+    if (opened) return Promise.resolve(opened);
     // The tables stay open after the request that first needed them.
-    this.#opening ??= runInEmptyContext(() =>
-      this.#connect().catch((error) => {
+    opening ??= runInEmptyContext(() =>
+      connect().catch((error) => {
         // A file that cannot be used now may become usable later.
-        this.#opening = undefined;
+        opening = undefined;
         throw error;
       }),
     );
-    return this.#opening;
-  }
+    return opening;
+  };
 
-  async #connect(): Promise<Opened> {
-    const tables = await this.#storage.open(() => this.#lookForChanges());
+  const connect = async (): Promise<Opened> => {
+    const tables = await storage.open(lookForChanges);
     const database = forReading(tables.database);
     const reader = new Reader(database);
-    const { owner, clock, logger, transitions } = this.#shared;
     const commits = createGroupCommit({
       port: tables.port,
       clock,
-      claim: (reserved) => this.#executor?.claim(reserved),
+      claim: (reserved) => executor?.claim(reserved),
       wanted: transitions.wanted,
-      onClaimed: (result) => this.#executor?.begin(result),
-      onDue: this.#claims.claimed,
-      onClaimFailed: this.#claims.failed,
-      onCommitted: () => this.#changed.notify(),
-      handBack: () => this.#executor?.handBack(),
+      onClaimed: (result) => executor?.begin(result),
+      onDue: claims.claimed,
+      onClaimFailed: claims.failed,
+      onCommitted: () => changed.notify(),
+      handBack: () => executor?.handBack(),
     });
     const control = createControl({
-      ...{ ...this.#shared, reader, commits },
-      cancelRunning: () => this.#executor?.cancel(reader.toCancel(owner)),
-      schedulesChanged: this.#scheduler.refresh,
+      ...shared,
+      reader,
+      commits,
+      cancelRunning: () => executor?.cancel(reader.toCancel(owner)),
+      schedulesChanged: scheduler.refresh,
     });
     const processes = createProcessList({ database, commits, logger });
-    this.#opened = { ...tables, database, reader, commits, processes, control };
-    return this.#opened;
-  }
-
-  /** Resolves when all current writes are stored, together with the writes that they cause. */
-  protected async idle(): Promise<void> {
-    await this.#opened?.commits.idle();
-  }
-
-  /** Checks for tasks to run, if this process runs any. */
-  #wake(): void {
-    if (!this.#stopped) this.#opened?.commits.wake();
-  }
+    opened = { ...tables, database, reader, commits, processes, control };
+    return opened;
+  };
 
   /** Handles commits of other processes: tasks to run, tasks to cancel and changes to show. */
-  #lookForChanges(): void {
-    this.#changed.notify();
-    this.#executor?.cancel(this.#opened?.reader.toCancel(this.#shared.owner) ?? []);
-    if (!this.#executor?.isStarted()) return;
-    this.#scheduler.refresh();
-    this.#wake();
-  }
+  const lookForChanges = (): void => {
+    changed.notify();
+    executor?.cancel(opened?.reader.toCancel(owner) ?? []);
+    if (!executor?.isStarted()) return;
+    scheduler.refresh();
+    wake();
+  };
+
+  return {
+    can: allActions,
+    promises: storage.promises,
+    store: embeddedStore(async () => ({ ...(await openChecked()), changed })),
+    observe: transitions.observe,
+    ...(enqueueIn && { enqueueIn }),
+    ...(backup && { backup: async (path) => backup(await open(), path) }),
+
+    start(runner, app = { tasks: [] }) {
+      starting = runInEmptyContext(() => start(runner, app));
+      return starting;
+    },
+
+    stop({ timeout }) {
+      stopping ??= stop(timeout);
+      return stopping;
+    },
+
+    async enqueue(tasks) {
+      if (tasks.length === 0) return [];
+      const { commits } = opened ?? (await open());
+      if (stopped) throw hasStopped();
+      const ids = await commits.submit({ kind: 'enqueue', tasks: packTasks(tasks) });
+      transitions.ofNew(tasks, ids);
+      return ids ?? tasks.map(({ id }) => id);
+    },
+
+    schedule(schedule) {
+      scheduler.add(schedule);
+      if (!stopped) opened?.processes.update({ schedules: scheduler.names() });
+    },
+
+    async find(query) {
+      return (await openChecked()).reader.find(query);
+    },
+
+    async get(id, options) {
+      return (await openChecked()).reader.get(id, options?.logLines);
+    },
+
+    async logs(id, query) {
+      return (await openChecked()).reader.logs(id, query);
+    },
+
+    async aggregate(kind, ...query) {
+      const { database, reader } = await openChecked();
+      const now = clock.now();
+      const lastSign = (process: string): number => owners?.lastSign(process, now) ?? 0;
+      return aggregate({ database, reader, now, lastSign }, kind, query);
+    },
+
+    async describe() {
+      return { ...(await openChecked()).reader.describe(), engine: storage.engine };
+    },
+
+    async *watch(after, signal) {
+      const { reader } = await open();
+      yield* reader.watch(after, changed, signal);
+    },
+
+    async control(command, by) {
+      return (await openChecked()).control(command, by);
+    },
+
+    async idle() {
+      await opened?.commits.idle();
+    },
+  };
 }
 
 function hasStopped(): TaskflowError {

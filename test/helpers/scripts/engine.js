@@ -1,28 +1,22 @@
 // Opens engines for another process, which calls them with messages.
 
-/**
- * The built files, which the compiler does not need to be there.
- * @param {string} path
- */
+/** The built files, which the compiler does not need to be there. @param {string} path */
 const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));
-/** @typedef {import('../../../src/engines/embedded/engine.js').EmbeddedEngine} EmbeddedEngine */
-const { EmbeddedEngine } = /** @type {typeof import('../../../src/engines/embedded/engine.js')} */ (
-  await built('engines/embedded/engine.js')
-);
+/** @typedef {import('../../../src/tasks/engine.js').TaskEngine} TaskEngine */
+const { createEmbeddedEngine } =
+  /** @type {typeof import('../../../src/engines/embedded/engine.js')} */ (
+    await built('engines/embedded/engine.js')
+  );
 const { loggerOption } = /** @type {typeof import('../../../src/options.js')} */ (
   await built('options.js')
 );
 
-/** @type {Map<number, EmbeddedEngine>} */
+/** @type {Map<number, TaskEngine>} */
 const engines = new Map();
 /** @type {Map<number, AbortController>} */
 const watches = new Map();
 
-/**
- * @param {number} call
- * @param {EmbeddedEngine} engine
- * @param {number} after
- */
+/** @param {number} call @param {TaskEngine} engine @param {number} after */
 async function watch(call, engine, after) {
   const controller = new AbortController();
   watches.set(call, controller);
@@ -34,7 +28,7 @@ async function watch(call, engine, after) {
 /** @param {{ call: number, engine: number, method: string, args: any[] }} message */
 async function answer({ call, engine: key, method, args }) {
   if (method === 'open') {
-    const engine = new EmbeddedEngine({
+    const engine = createEmbeddedEngine({
       logger: loggerOption('logger', false),
       retention: { age: undefined, count: undefined },
       ...args[0],
