@@ -123,23 +123,38 @@ async function targetsOf(
   deps: BulkDeps,
   filter: TaskFilter & { status: TaskStatus[] },
 ): Promise<Targets> {
-  const oldest = filter.status.length > 0 ? await deps.oldest?.(filter, maxByFilter) : undefined;
+  const isPossible = filter.status.length > 0;
+  const oldest = isPossible ? await deps.oldest?.(filter, maxByFilter) : undefined;
   if (oldest) return { ids: oldest.ids, found: { count: oldest.count, relation: 'eq' } };
-  const { tasks, isLimited } = await find(deps, filter);
-  const some = tasks.slice(0, maxByFilter);
-  const targets = { ids: some.map(({ id }) => id), tasks: some };
-  if (tasks.length <= maxByFilter) {
-    const count = tasks.length;
-    return isLimited
-      ? { ...targets, found: { count, relation: 'gte' }, scope: 'window' }
-      : { ...targets, found: { count, relation: 'eq' } };
+  // The oldest tasks, at least one more than a command changes if there are that many.
+  const tasks: TaskSummary[] = [];
+  let isLimited = false;
+  let after: string | undefined;
+  while (isPossible && tasks.length <= maxByFilter) {
+    const page = await deps.find({
+      ...filter,
+      order: 'ascending',
+      limit: 500,
+      counted: false,
+      after,
+    });
+    tasks.push(...page.items);
+    isLimited = page.limited ?? false;
+    if (page.next === null) break;
+    after = page.next;
+    await wait(0);
   }
-  const { n, more, limited = false } = await deps.count(filter);
-  const found = {
-    count: Math.max(n, maxByFilter),
-    relation: more || limited ? ('gte' as const) : ('eq' as const),
+  const some = tasks.slice(0, maxByFilter);
+  const { n, more, limited } =
+    tasks.length > maxByFilter
+      ? await deps.count(filter)
+      : { n: tasks.length, more: isLimited, limited: isLimited };
+  return {
+    ids: some.map(({ id }) => id),
+    tasks: some,
+    found: { count: Math.max(n, some.length), relation: more || limited ? 'gte' : 'eq' },
+    ...(limited && { scope: 'window' }),
   };
-  return limited ? { ...targets, found, scope: 'window' } : { ...targets, found };
 }
 
 /** All conditions that an engine knows. */
@@ -165,32 +180,6 @@ function statesOf(deps: BulkDeps, { action, filter }: TasksCommand): TaskStatus[
   return taskStatuses.filter(
     (status) => deps.allowed(action, status) && (!filter?.status || filter.status.includes(status)),
   );
-}
-
-/**
- * Returns the oldest tasks of a filter, at least one more than a command changes if there are that
- * many. `isLimited`: the engine searched only the newest tasks.
- */
-async function find(
-  deps: BulkDeps,
-  filter: TaskFilter & { status: TaskStatus[] },
-): Promise<{ tasks: TaskSummary[]; isLimited: boolean }> {
-  const tasks: TaskSummary[] = [];
-  let isLimited = false;
-  let after: string | undefined;
-  while (filter.status.length > 0 && tasks.length <= maxByFilter) {
-    const {
-      items,
-      next,
-      limited = false,
-    } = await deps.find({ ...filter, order: 'ascending', limit: 500, counted: false, after });
-    tasks.push(...items);
-    isLimited = limited;
-    if (next === null) break;
-    after = next;
-    await wait(0);
-  }
-  return { tasks, isLimited };
 }
 
 /**

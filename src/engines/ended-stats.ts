@@ -61,17 +61,22 @@ export function addStats(into: EndedStats, other: EndedStats): void {
   into.total += other.total;
 }
 
+/** Returns the buckets with their numbers of attempts, the shortest durations first. */
+export function bucketsOf({ buckets }: EndedStats): [bucket: number, n: number][] {
+  return Object.entries(buckets)
+    .map(([bucket, n]): [number, number] => [Number(bucket), n])
+    .sort(([a], [b]) => a - b);
+}
+
 /**
  * Returns the duration in milliseconds that a share (0 to 1) of the attempts did not exceed, or
  * null if none ran.
  */
-export function percentile({ ran, min, max, buckets }: EndedStats, share: number): number | null {
+export function percentile(stats: EndedStats, share: number): number | null {
+  const { ran, min, max } = stats;
   if (ran === 0) return null;
   let left = Math.ceil(ran * share);
-  const ordered = Object.entries(buckets)
-    .map(([bucket, n]) => [Number(bucket), n] as const)
-    .sort(([a], [b]) => a - b);
-  for (const [bucket, n] of ordered) {
+  for (const [bucket, n] of bucketsOf(stats)) {
     left -= n;
     if (left <= 0) return Math.min(max, Math.max(min, 2 ** ((bucket + 0.5) / perDoubling) - 1));
   }

@@ -1,7 +1,19 @@
 import type { DurationHistogram } from '../tasks/engine-queries.js';
-import { noCounts } from '../tasks/no-stats.js';
-import type { Counts, Durations, Metrics, TaskStatus } from '../tasks/types.js';
-import { addStats, bucketOf, type EndedStats, emptyStats, percentile } from './ended-stats.js';
+import {
+  type Counts,
+  type Durations,
+  type Metrics,
+  type TaskStatus,
+  taskStatuses,
+} from '../tasks/types.js';
+import {
+  addStats,
+  bucketOf,
+  bucketsOf,
+  type EndedStats,
+  emptyStats,
+  percentile,
+} from './ended-stats.js';
 
 /** A rollup: statistics of the tasks of one name and queue that ended in one unit of time. */
 export interface Summed {
@@ -42,16 +54,14 @@ interface MetricsInput {
 
 /** Returns the metrics of a time range, or of all time, from rollups and current counts. */
 export function metricsOf({ sums, live, points, step, ranged, noQueue }: MetricsInput): Metrics {
-  const stats = (group: Group): Pick<Metrics, 'counts' | 'successRate' | 'durations'> =>
-    statsOf(group, ranged);
   const total = groupBy(() => '', sums, live).get('') ?? noGroup();
   const grouped = (key: 'name' | 'queue'): Metrics['functions'] =>
     [...groupBy((row) => row[key], sums, live)]
       .filter(([name]) => name !== noQueue)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, group]) => ({ name, ...stats(group) }));
+      .map(([name, group]) => ({ name, ...statsOf(group, ranged) }));
   return {
-    ...stats(total),
+    ...statsOf(total, ranged),
     functions: grouped('name'),
     queues: grouped('queue'),
     series: step === undefined ? [] : seriesOf(points, step),
@@ -67,13 +77,16 @@ export function histogramsOf(
   return [...groupBy(({ name }) => name, sums, [])]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, { stats }]) => {
-      const buckets = Object.entries(stats.buckets).map(
-        ([bucket, n]) => [Number(bucket), n] as const,
-      );
+      const buckets = bucketsOf(stats);
       const within = (bucket: number): number =>
         buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
       return { name, counts: last.map(within), count: stats.ran, sum: stats.total / 1000 };
     });
+}
+
+/** Returns counts of 0 for every state. */
+export function noCounts(): Counts {
+  return Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
 }
 
 function noGroup(): Group {
@@ -140,13 +153,15 @@ export function successRate({ success, failed, interrupted }: Counts): number | 
 
 function durationsOf(stats: EndedStats): Durations {
   const { ran, total, min, max } = stats;
+  const ifRan = (ms: number): number | null => inSeconds(ran === 0 ? null : ms);
+  const within = (share: number): number | null => inSeconds(percentile(stats, share));
   return {
-    avg: inSeconds(ran === 0 ? null : total / ran),
-    min: inSeconds(ran === 0 ? null : min),
-    max: inSeconds(ran === 0 ? null : max),
-    p50: inSeconds(percentile(stats, 0.5)),
-    p95: inSeconds(percentile(stats, 0.95)),
-    p99: inSeconds(percentile(stats, 0.99)),
+    avg: ifRan(total / ran),
+    min: ifRan(min),
+    max: ifRan(max),
+    p50: within(0.5),
+    p95: within(0.95),
+    p99: within(0.99),
   };
 }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { futureDelays } from '../../../src/engines/tables/read/future-delays.js';
+import { Reader } from '../../../src/engines/tables/read/reader.js';
 import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
@@ -188,7 +188,7 @@ describe('the embedded engine', () => {
     await tasks.start();
     const id = await noop.with({ runIn: 60 }).enqueue();
     const file = await openDatabase(folder.file('tasks.db'));
-    const read = futureDelays(file, 0, 10);
+    const read = new Reader(file).futureDelays(0, 10);
     expect(read).toHaveLength(1);
     const at = Date.now();
     const writer = new Writer(file);

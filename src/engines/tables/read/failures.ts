@@ -20,35 +20,30 @@ export function readFailures(
       : (/^(\d{1,16})\.([0-9a-f]{16})$/.exec(after) ?? []);
   if (at === '') throw invalidPosition();
   const rows = database.all<FailureRow>(
-    `SELECT fingerprint, partition.name, error_name, error_message, n, first_at, last_at, last_id,
-       (SELECT n FROM failure_count WHERE failure_count.fingerprint = failure_group.fingerprint
-         AND status = ${stateCode.failed}) AS failed
+    `SELECT fingerprint, partition.name, error_name AS errorName, error_message AS errorMessage,
+       n AS count, coalesce((SELECT n FROM failure_count
+         WHERE failure_count.fingerprint = failure_group.fingerprint
+         AND status = ${stateCode.failed}), 0) AS failed, first_at AS first, last_at AS last,
+       last_id AS lastTaskId
      FROM failure_group JOIN partition ON partition.id = failure_group.partition
-       WHERE (last_at, fingerprint) < (?, ?) AND last_at >= ? AND (? IS NULL OR partition.name = ?)
-     ORDER BY last_at DESC, fingerprint DESC LIMIT ?`,
+       WHERE (last_at, fingerprint) < (?1, ?2) AND last_at >= ?3 AND (?4 IS NULL OR partition.name = ?4)
+     ORDER BY last_at DESC, fingerprint DESC LIMIT ?5`,
     Number(at),
     fingerprint,
     from,
     name ?? null,
-    name ?? null,
     limit + 1,
   );
-  const trends = readTrends(
-    database,
-    rows.map(({ fingerprint }) => fingerprint),
-    now,
-  );
+  const trends = readTrends(database, rows, now);
   const items = rows.slice(0, limit).map((row) => toFailureGroup(row, trends(row.fingerprint)));
   const last = rows[limit - 1];
-  return {
-    items,
-    next: rows.length > limit && last ? `${last.last_at}.${last.fingerprint}` : null,
-  };
+  const next = rows.length > limit && last ? `${last.last}.${last.fingerprint}` : null;
+  return { items, next };
 }
 
 function readTrends(
   database: Database,
-  fingerprints: readonly string[],
+  groups: readonly FailureRow[],
   now: number,
 ): (fingerprint: string) => number[] {
   const first = Math.floor(now / hour) - trendHours + 1;
@@ -57,7 +52,7 @@ function readTrends(
       .all<{ fingerprint: string; hour: number; n: number }>(
         `SELECT fingerprint, hour, n FROM failure_hour WHERE fingerprint IN (SELECT value
           FROM json_each(?)) AND hour >= ?`,
-        JSON.stringify(fingerprints),
+        JSON.stringify(groups.map(({ fingerprint }) => fingerprint)),
         first,
       )
       .map(({ fingerprint, hour: at, n }) => [`${fingerprint} ${at}`, n]),

@@ -75,7 +75,7 @@ function pageOf(plan: ListPlan): { found: Candidate[]; next: string | null } {
   return { found, next: null };
 }
 
-/** The rows of some scans. `end` is the candidate at which a scan reached the scan limit, if any. */
+/** The rows of some scans. `end`: the candidate at which a scan reached the scan limit, if any. */
 interface Rows {
   rows: Candidate[];
   end?: Candidate | undefined;

@@ -9,17 +9,19 @@ import {
   type ProcessRow,
   type ScheduleRow,
   toPause,
+  toProcess,
   toScheduleState,
-  toWorker,
 } from '../schema/rows.js';
 import { stateCode } from '../schema/states.js';
 import { type SummaryRow, summaryColumns, toSummary } from '../schema/summaries.js';
-import { hasExpired } from './expired.js';
-import { type Delay, futureDelays } from './future-delays.js';
 import { countTasks, listTasks } from './listing.js';
 import { countedTo } from './sources.js';
-import { hasOldStatistics, keptFrom, noQueue } from './statistics.js';
+import { keptFrom, noQueue } from './statistics.js';
 import { readDetail, readLogs } from './task-detail.js';
+import { lastTombstone } from './tombstones.js';
+
+/** A delay: the row id of its task, and its start in Unix milliseconds. */
+export type Delay = readonly [rowid: number, waitsFrom: number];
 
 /** Maximum number of rows in one change event. */
 const rowsOfChange = 500;
@@ -111,20 +113,16 @@ export class Reader {
   }
 
   #queues(): EngineDescription['queues'] {
-    const paused = new Map(
-      this.#database.all<PauseRow>('SELECT * FROM paused').map((row) => [row.queue, toPause(row)]),
-    );
     return this.#database
-      .all<{ queue: string }>(
-        `SELECT queue FROM partition WHERE queue <> ? UNION SELECT queue FROM paused
-          ORDER BY queue`,
+      .all<PauseRow | (Omit<PauseRow, 'at'> & { at: null })>(
+        `SELECT queue, at, paused_by, reason FROM (SELECT queue FROM partition WHERE queue <> ?
+           UNION SELECT queue FROM paused) LEFT JOIN paused USING (queue) ORDER BY queue`,
         noQueue,
       )
-      .map(({ queue: name }) => ({
-        name,
-        paused: paused.has(name),
-        pause: paused.get(name) ?? null,
-      }));
+      .map((row) => {
+        const pause = row.at === null ? null : toPause(row);
+        return { name: row.queue, paused: pause !== null, pause };
+      });
   }
 
   /** Returns for each queue since when its oldest ready task has been ready. */
@@ -162,15 +160,11 @@ export class Reader {
     const dropped =
       this.#beyond('task', after, rows.length) + this.#beyond('tombstone', after, gone.length);
     rows.reverse();
-    const revs = {
-      upserts: rows.map((row) => row.rev),
-      removed: gone.map((row) => row.rev),
-    };
     return {
       rev,
       upserts: rows.map(toSummary),
       removed: gone.map((row) => idOf(row.id)),
-      revs,
+      revs: { upserts: rows.map((row) => row.rev), removed: gone.map((row) => row.rev) },
       dropped,
     };
   }
@@ -205,7 +199,15 @@ export class Reader {
 
   /** Returns delays that begin after a time, the latest first. */
   futureDelays(after: number, limit: number): Delay[] {
-    return futureDelays(this.#database, after, limit);
+    return this.#database
+      .all<{ rowid: number; from: number }>(
+        `SELECT rowid, waits_from AS "from" FROM task WHERE ready_at IS NOT NULL
+           AND waits_from IS NOT NULL AND waits_from > ?
+         ORDER BY waits_from DESC LIMIT ?`,
+        after,
+        limit,
+      )
+      .map(({ rowid, from }) => [rowid, from]);
   }
 
   /** Returns whether there are failures that are not in the word index yet. */
@@ -215,7 +217,11 @@ export class Reader {
 
   /** Returns whether there are rollups of minutes or hours that are older than the given times. */
   hasOldStatistics(minutesBefore: number, hoursBefore: number): boolean {
-    return hasOldStatistics(this.#database, minutesBefore, hoursBefore);
+    const sql = 'SELECT 1 FROM rollup WHERE level = ? AND at < ? LIMIT 1';
+    return (
+      this.#database.get(sql, 'minute', minutesBefore) !== undefined ||
+      this.#database.get(sql, 'hour', hoursBefore) !== undefined
+    );
   }
 
   /** Returns whether rollups of hours were ever dropped. No partition is dropped before that. */
@@ -223,9 +229,14 @@ export class Reader {
     return keptFrom(this.#database, 'hour') > 0;
   }
 
-  /** Returns whether any stored item has expired. */
+  /** Returns whether a `dropExpired` write would drop anything. */
   hasExpired(at: number): boolean {
-    return hasExpired(this.#database, at);
+    const database = this.#database;
+    return (
+      database.get('SELECT 1 FROM idempotency WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
+      database.get('SELECT 1 FROM shared WHERE expires_at <= ? LIMIT 1', at) !== undefined ||
+      lastTombstone(database) !== undefined
+    );
   }
 
   /** Returns the owners of running tasks, and the processes on the list. */
@@ -246,12 +257,13 @@ export class Reader {
   workers(lastSign: (owner: string) => number): ProcessInfo[] {
     return this.#database
       .all<ProcessRow>(
-        `SELECT owner, host, pid, version, slots, started_at, stuck, stuck_attempts,
+        `SELECT owner AS id, host, pid, version, slots,
            (SELECT count(*) FROM task WHERE status = ${stateCode.running}
-             AND task.owner = worker.owner) AS running
+             AND task.owner = worker.owner) AS running,
+           stuck, stuck_attempts AS stuckAttempts, started_at AS startedAt
          FROM worker ORDER BY started_at, owner`,
       )
-      .map((row) => toWorker(row, lastSign(row.owner)));
+      .map((row) => toProcess(row, lastSign(row.id)));
   }
 
   /** Returns the running attempts of an owner for which a cancellation was requested. */

@@ -31,19 +31,6 @@ export function keptFrom(database: Database, level: 'minute' | 'hour' | 'day'): 
   );
 }
 
-/** Returns whether there are rollups of minutes or hours that are older than the given times. */
-export function hasOldStatistics(
-  database: Database,
-  minutesBefore: number,
-  hoursBefore: number,
-): boolean {
-  const sql = 'SELECT 1 FROM rollup WHERE level = ? AND at < ? LIMIT 1';
-  return (
-    database.get(sql, 'minute', minutesBefore) !== undefined ||
-    database.get(sql, 'hour', hoursBefore) !== undefined
-  );
-}
-
 /** Returns the statistics in a column `stats`. */
 export function readStats(stats: string): EndedStats {
   return JSON.parse(stats);

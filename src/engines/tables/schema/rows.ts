@@ -103,12 +103,9 @@ export function toAttempt(row: AttemptRow): Attempt {
  * Returns the value of the column `error_details`: the code, cause and members of an error as JSON
  * text, or null if it has none of them.
  */
-export function detailsText(error: ErrorDetails | null | undefined): string | null {
-  if (!error) return null;
-  const { code, cause, errors, truncated } = error;
-  if (code === undefined && cause === undefined && errors === undefined && truncated === undefined)
-    return null;
-  return JSON.stringify({ code, cause, errors, truncated });
+export function detailsText({ code, cause, errors, truncated }: ErrorDetails): string | null {
+  const text = JSON.stringify({ code, cause, errors, truncated });
+  return text === '{}' ? null : text;
 }
 
 /**
@@ -144,56 +141,37 @@ export function toLogLine({ n, at, attempt, level, late, message, fields }: LogR
   };
 }
 
-/** A row of the table `worker` together with the number of its running tasks. */
-export interface ProcessRow {
-  owner: string;
-  host: string;
-  pid: number;
-  version: string;
-  slots: number;
-  running: number;
-  stuck: number;
-  stuck_attempts: string;
-  started_at: number;
+/** The columns of a process, with the number of its running tasks. */
+export interface ProcessRow extends Omit<ProcessInfo, 'stuckAttempts' | 'startedAt' | 'lastSign'> {
+  stuckAttempts: string;
+  startedAt: number;
 }
 
 /** Converts a process. `lastSign`: the seconds since its last heartbeat. */
-export function toWorker(row: ProcessRow, lastSign: number): ProcessInfo {
-  const { owner, host, pid, version, slots, running, stuck } = row;
-  return {
-    ...{ id: owner, host, pid, version, slots, running, stuck },
-    stuckAttempts: JSON.parse(row.stuck_attempts),
-    startedAt: time(row.started_at),
-    lastSign,
-  };
+export function toProcess(row: ProcessRow, lastSign: number): ProcessInfo {
+  const stuckAttempts = JSON.parse(row.stuckAttempts);
+  return { ...row, stuckAttempts, startedAt: time(row.startedAt), lastSign };
 }
 
-/**
- * A row of `failure_group` together with the name of its function and its number of failed tasks.
- */
-export interface FailureRow {
-  fingerprint: string;
-  name: string;
-  error_name: string;
-  error_message: string;
-  n: number;
-  failed: number | null;
-  first_at: number;
-  last_at: number;
-  last_id: Uint8Array;
+/** The columns of a failure group, with the name of its function and its number of failed tasks. */
+export interface FailureRow
+  extends Omit<FailureGroup, 'error' | 'first' | 'last' | 'lastTaskId' | 'trend'> {
+  errorName: string;
+  errorMessage: string;
+  first: number;
+  last: number;
+  lastTaskId: Uint8Array;
 }
 
 /** Converts a failure group with its trend. */
 export function toFailureGroup(row: FailureRow, trend: readonly number[]): FailureGroup {
+  const { errorName: name, errorMessage: message, first, last, lastTaskId, ...group } = row;
   return {
-    fingerprint: row.fingerprint,
-    name: row.name,
-    error: { name: row.error_name, message: row.error_message },
-    count: row.n,
-    failed: row.failed ?? 0,
-    first: time(row.first_at),
-    last: time(row.last_at),
-    lastTaskId: idOf(row.last_id),
+    ...group,
+    error: { name, message },
+    first: time(first),
+    last: time(last),
+    lastTaskId: idOf(lastTaskId),
     trend,
   };
 }
@@ -248,16 +226,17 @@ export function schedulePause(row: ScheduleRow): Pause | null {
 /** Converts a row of the table `schedule`. */
 export function toScheduleState(row: ScheduleRow, now: number): ScheduleState {
   const pause = schedulePause(row);
+  const { name, task, rule, skipped } = row;
   return {
-    name: row.name,
-    task: row.task,
-    rule: row.rule,
+    name,
+    task,
+    rule,
     nextRunAt: pause ? null : optionalTime(row.next_at),
     lastRunAt: optionalTime(row.last_at),
     lastTaskId: optionalId(row.last_id),
     paused: pause !== null,
     pause,
-    skipped: row.skipped,
+    skipped,
     undefinedSince: isUndefined(row.undefined_at, now) ? optionalTime(row.undefined_at) : null,
   };
 }

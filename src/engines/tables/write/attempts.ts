@@ -1,6 +1,7 @@
 import type { StoredError } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import { interruptedError } from '../../interrupted-error.js';
+import type { SqlValue } from '../schema/database.js';
 import { detailsText } from '../schema/rows.js';
 import { stateCode, stateOf } from '../schema/states.js';
 import type { SummaryRow } from '../schema/summaries.js';
@@ -125,21 +126,18 @@ export function end(
   const duration = startedAt === null ? null : Math.max(0, at - startedAt);
   database.run(
     `UPDATE task SET status = ?, rev = ?, owner = NULL, cancelling = 0, ready_at = NULL,
-      ended_at = ?, duration = ?, error_name = ?, error_message = ?,
-       fingerprint = ?, stack = ?, error_details = ?, searchable = ?, result = ?, result_omitted = ?
+      ended_at = ?, duration = ?, fingerprint = ?, searchable = ?, result = ?, result_omitted = ?,
+       error_name = ?, error_message = ?, stack = ?, error_details = ?
          WHERE rowid = ?`,
     stateCode[status],
     counters.nextRev(),
     at,
     duration,
-    error?.name ?? null,
-    error?.message ?? null,
     error?.fingerprint || null,
-    error?.stack ?? null,
-    detailsText(error),
     error ? 0 : null,
     result,
     resultOmitted,
+    ...errorValues(error),
     rowid,
   );
   move(transaction, partition, from, status);
@@ -164,7 +162,7 @@ function toPending(
     `UPDATE task SET status = ${stateCode.pending}, rev = ?, owner = NULL, cancelling = 0,
       run_at = ?, ready_at = ?,
       waits_from = ?, interrupts = interrupts + ?, max_attempts = max_attempts + ?,
-       error_name = ?, error_message = ?, fingerprint = ?, stack = ?, error_details = ?
+       fingerprint = ?, error_name = ?, error_message = ?, stack = ?, error_details = ?
          WHERE rowid = ?`,
     transaction.counters.nextRev(),
     runAt,
@@ -172,11 +170,8 @@ function toPending(
     now,
     interrupts,
     interrupts,
-    error.name,
-    error.message,
     error.fingerprint || null,
-    error.stack,
-    detailsText(error),
+    ...errorValues(error),
     rowid,
   );
   move(transaction, partition, 'running', 'pending');
@@ -201,11 +196,15 @@ export function recordAttempt(
     stateCode[status],
     startedAt,
     at,
-    error?.name ?? null,
-    error?.message ?? null,
-    error?.stack ?? null,
-    detailsText(error),
+    ...errorValues(error),
   );
+}
+
+/** Returns the values of the columns error_name, error_message, stack and error_details. */
+function errorValues(error: StoredError | undefined): SqlValue[] {
+  return error
+    ? [error.name, error.message, error.stack, detailsText(error)]
+    : [null, null, null, null];
 }
 
 /** A running task whose process has died or is stopping. */
@@ -226,7 +225,15 @@ export function recover(transaction: Transaction, { owner, at }: WriteOf<'recove
      FROM task WHERE owner = ? AND status = ${stateCode.running} ORDER BY rowid`,
     owner,
   );
-  for (const row of rows) recoverOne(transaction, row, at);
+  for (const row of rows) {
+    const mayRun =
+      row.interrupts < row.max_interrupts && (row.deadline_at === null || row.deadline_at > at);
+    if (row.cancelling === 1) endAttempt(transaction, row, 'cancelled', at);
+    else if (mayRun) {
+      recordAttempt(transaction, row, 'interrupted', at, interruptedError);
+      toPending(transaction, row, at, at, 1, interruptedError);
+    } else endAttempt(transaction, row, 'interrupted', at, interruptedError);
+  }
   register(transaction, { worker: { owner } }, at);
   return rows.map(({ rowid }) => summaryRow(transaction, rowid));
 }
@@ -263,21 +270,6 @@ export function handBack(
       move(transaction, row.partition, 'running', 'pending');
     }
   }
-}
-
-function recoverOne(transaction: Transaction, row: OrphanRow, at: number): void {
-  if (row.cancelling === 1) {
-    endAttempt(transaction, row, 'cancelled', at);
-    return;
-  }
-  const mayRun =
-    row.interrupts < row.max_interrupts && (row.deadline_at === null || row.deadline_at > at);
-  if (!mayRun) {
-    endAttempt(transaction, row, 'interrupted', at, interruptedError);
-    return;
-  }
-  recordAttempt(transaction, row, 'interrupted', at, interruptedError);
-  toPending(transaction, row, at, at, 1, interruptedError);
 }
 
 /** Stores log lines and numbers them. Lines of a deleted task are dropped. */

@@ -2,7 +2,7 @@ import type { CommandResult } from '../../../tasks/commands.js';
 import type { AttemptResult, NewLogLine, StoredEnd } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
 import type { WorkerRow } from '../../this-process.js';
-import type { Delay } from '../read/future-delays.js';
+import type { Delay } from '../read/reader.js';
 import type { ClaimedRow } from '../schema/claimed-task.js';
 import { stateOf } from '../schema/states.js';
 import type { SummaryRow } from '../schema/summaries.js';

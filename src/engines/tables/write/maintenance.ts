@@ -1,5 +1,5 @@
-import { lastTombstone } from '../read/expired.js';
 import { trendHours } from '../read/failures.js';
+import { lastTombstone } from '../read/tombstones.js';
 import { compareEnds, type EndedRow } from '../schema/rows.js';
 import { hasEnded, stateCode } from '../schema/states.js';
 import type { WriteOf } from './batch.js';
