@@ -33,82 +33,73 @@ const maxListed = 20;
  */
 const gatherTime = 100;
 
+/** Tracks the attempts that were given up while their handlers still run. */
+export type StuckAttempts = ReturnType<typeof createStuckAttempts>;
+
 /**
- * Tracks the attempts that were given up while their handlers still run. JavaScript cannot stop
- * such a handler, so it keeps its slot, and an operator must be informed.
+ * Creates the {@link StuckAttempts} of a process. JavaScript cannot stop a handler, so the handler
+ * of such an attempt keeps its slot, and an operator must be informed.
  */
-export class StuckAttempts {
-  readonly #deps: StuckAttemptsDeps;
+export function createStuckAttempts({ slots: slotsNow, logger, changed }: StuckAttemptsDeps) {
   /** When each attempt was given up, in Unix milliseconds. */
-  readonly #since = new Map<NamedAttempt, number>();
-  #timer: NodeJS.Timeout | undefined;
-  #closed = false;
+  const stuckSince = new Map<NamedAttempt, number>();
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
 
-  constructor(deps: StuckAttemptsDeps) {
-    this.#deps = deps;
-  }
-
-  /** Adds an attempt that was given up, and warns about it once. */
-  add(attempt: NamedAttempt): void {
-    if (this.#closed || this.#since.has(attempt)) return;
-    this.#since.set(attempt, Date.now());
-    const { logger } = this.#deps;
-    const slots = this.#deps.slots();
-    const counts = { stuck: this.#since.size, slots };
-    logger.warn(
-      { ...fieldsOf(attempt), ...counts },
-      'attempt was given up, but its handler still runs and holds its slot',
-    );
-    if (this.#since.size >= slots)
-      logger.error(
-        counts,
-        'all slots are held by handlers that did not stop, so no task starts here',
-      );
-    this.#changedSoon();
-  }
-
-  /** Removes an attempt whose handler has ended, if it was stuck. */
-  remove(attempt: NamedAttempt): void {
-    const since = this.#since.get(attempt);
-    if (since === undefined) return;
-    this.#since.delete(attempt);
-    if (this.#closed) return;
-    const { logger } = this.#deps;
-    const slots = this.#deps.slots();
-    const fields = {
-      ...fieldsOf(attempt),
-      durationMs: Math.max(0, Date.now() - since),
-      stuck: this.#since.size,
-      slots,
-    };
-    logger.info(fields, 'handler of an attempt that was given up has ended, and its slot is free');
-    this.#changedSoon();
-  }
-
-  /** Stops reporting. */
-  close(): void {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-  }
-
-  #changedSoon(): void {
+  const changedSoon = (): void => {
     const report = (): void => {
-      this.#timer = undefined;
-      this.#deps.changed(this.#list());
+      timer = undefined;
+      const first = [...stuckSince].slice(0, maxListed);
+      const stuckAttempts = first.map(([{ id, name, attempt }, since]) => ({
+        id,
+        name,
+        attempt,
+        since: new Date(since).toISOString(),
+      }));
+      changed({ stuck: stuckSince.size, stuckAttempts });
     };
-    this.#timer ??= runInEmptyContext(() => setTimeout(report, gatherTime).unref());
-  }
+    timer ??= runInEmptyContext(() => setTimeout(report, gatherTime).unref());
+  };
 
-  #list(): Stuck {
-    const first = [...this.#since].slice(0, maxListed);
-    const stuckAttempts = first.map(([{ id, name, attempt }, since]) => ({
-      id,
-      name,
-      attempt,
-      since: new Date(since).toISOString(),
-    }));
-    return { stuck: this.#since.size, stuckAttempts };
-  }
+  return {
+    /** Adds an attempt that was given up, and warns about it once. */
+    add(attempt: NamedAttempt): void {
+      if (closed || stuckSince.has(attempt)) return;
+      stuckSince.set(attempt, Date.now());
+      const slots = slotsNow();
+      const counts = { stuck: stuckSince.size, slots };
+      logger.warn(
+        { ...fieldsOf(attempt), ...counts },
+        'attempt was given up, but its handler still runs and holds its slot',
+      );
+      if (stuckSince.size >= slots)
+        logger.error(
+          counts,
+          'all slots are held by handlers that did not stop, so no task starts here',
+        );
+      changedSoon();
+    },
+
+    /** Removes an attempt whose handler has ended, if it was stuck. */
+    remove(attempt: NamedAttempt): void {
+      const since = stuckSince.get(attempt);
+      if (since === undefined) return;
+      stuckSince.delete(attempt);
+      if (closed) return;
+      const durationMs = Math.max(0, Date.now() - since);
+      logger.info(
+        { ...fieldsOf(attempt), durationMs, stuck: stuckSince.size, slots: slotsNow() },
+        'handler of an attempt that was given up has ended, and its slot is free',
+      );
+      changedSoon();
+    },
+
+    /** Stops reporting. */
+    close(): void {
+      closed = true;
+      clearTimeout(timer);
+    },
+  };
 }
 
 function fieldsOf({ id, name, attempt }: NamedAttempt): object {

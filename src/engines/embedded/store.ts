@@ -1,12 +1,11 @@
+import type { SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import type { Notifier } from '../../notifier.js';
-import type { LogPage, SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import type { Database } from '../tables/schema/database.js';
-import type { GroupCommit } from './group-commit.js';
+import type { Tables } from './shared.js';
 
 /** The parts of the open engine that the store uses. */
-export interface StoreDeps {
+interface StoreDeps extends Tables {
   database: Database;
-  commits: Pick<GroupCommit, 'submit'>;
   changed: Notifier;
 }
 
@@ -57,52 +56,30 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
       return text === undefined ? undefined : parse(text);
     },
     async set(key, value, ttl) {
-      const { commits } = await open();
-      await commits.submit({
-        kind: 'set',
-        key,
-        value: JSON.stringify(value),
-        ...timesOf(ttl),
-      });
+      const text = JSON.stringify(value);
+      await (await open()).commits.submit({ kind: 'set', key, value: text, ...timesOf(ttl) });
     },
     async increment(key, ttl) {
-      const { commits } = await open();
-      return commits.submit({
-        kind: 'increment',
-        key,
-        ...timesOf(ttl),
-      });
+      return (await open()).commits.submit({ kind: 'increment', key, ...timesOf(ttl) });
     },
     async replace(key, before, value, ttl) {
       const { commits } = await open();
       const textOf = (json: StoreValue | undefined): string | null =>
         json === undefined ? null : JSON.stringify(json);
-      const [was, is] = [textOf(before), textOf(value)];
-      return commits.submit({
-        kind: 'replace',
-        key,
-        before: was,
-        value: is,
-        ...timesOf(ttl),
-      });
+      const texts = { before: textOf(before), value: textOf(value) };
+      return commits.submit({ kind: 'replace', key, ...texts, ...timesOf(ttl) });
     },
     async append(log, entry, ttl) {
-      const { commits } = await open();
-      await commits.submit({
-        kind: 'append',
-        log,
-        entry: JSON.stringify(entry),
-        ...timesOf(ttl),
-      });
+      const text = JSON.stringify(entry);
+      await (await open()).commits.submit({ kind: 'append', log, entry: text, ...timesOf(ttl) });
     },
-    async page(log, cursor, limit = 50): Promise<LogPage> {
+    async page(log, cursor, limit = 50) {
       const { database } = await open();
-      const before = cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor);
       const rows = database.all<{ n: number; entry: string }>(
         `SELECT n, entry FROM shared_log WHERE log = ? AND n < ? AND expires_at > ? ORDER BY n DESC
           LIMIT ?`,
         log,
-        before,
+        cursor === undefined ? Number.MAX_SAFE_INTEGER : Number(cursor),
         Date.now(),
         limit + 1,
       );
@@ -117,13 +94,11 @@ export function embeddedStore(open: () => Promise<StoreDeps>): SharedStore {
       return listed(database, prefix, after, limit);
     },
     async *watch(prefix, signal, { list = true } = {}) {
-      const { database, changed } = await open();
-      const latest = (): number =>
-        database.value<number>("SELECT value FROM meta WHERE key = 'rev'");
-      let rev = latest();
+      const { database, reader, changed } = await open();
+      let rev = reader.rev();
       yield list ? listed(database, prefix, undefined, -1) : [];
       while (!signal.aborted && !changed.closed) {
-        const now = latest();
+        const now = reader.rev();
         const rows =
           now === rev
             ? []

@@ -3,7 +3,7 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { TaskRunner } from '../../../tasks/task-runner.js';
 import { deadlineError } from '../../deadline-error.js';
-import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
+import { createStuckAttempts, type Stuck, type StuckAttempts } from '../../stuck-attempts.js';
 import { TurnoverMap } from '../../turnover.js';
 import { untilClosed } from '../connection/closing.js';
 import { RedisWork } from '../connection/connections.js';
@@ -79,7 +79,7 @@ export class Executor {
       changes,
       backend: (queue) => this.#workers.get(queue)?.worker.getBackend(),
     });
-    this.#stuck = new StuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
+    this.#stuck = createStuckAttempts({ slots: () => this.slots, logger, changed: stuckChanged });
     deps.redis.on('ready', this.#reconnected);
   }
 

@@ -1,9 +1,9 @@
-import { Notifier } from '../../../notifier.js';
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
 import type { AttemptResult, TaskRunner } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { type Stuck, StuckAttempts } from '../../stuck-attempts.js';
+import { Notifier } from '../../../notifier.js';
+import { createStuckAttempts, type Stuck } from '../../stuck-attempts.js';
 import { type Claimed, toClaimed } from '../../tables/schema/claimed-task.js';
 import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
 import type { Clock } from '../clock.js';
@@ -58,7 +58,7 @@ export function createSlots(deps: SlotsDeps) {
   const unwritten = new Set<Slot>();
   /** Lines that could not be written yet. */
   const leftLogs: LogEntry[] = [];
-  const stuck = new StuckAttempts({
+  const stuck = createStuckAttempts({
     slots: () => runner.concurrency,
     logger,
     changed: stuckChanged,

@@ -21,28 +21,22 @@ export function readStatsSnapshot(database: Database, now: number): StatsSnapsho
   ))
     counts[stateOf(status)] = n;
   const minute = startOf('minute', now);
-  const ended = new Map(
-    database
-      .all<{ at: number; n: number }>(
-        `SELECT at, sum((SELECT sum(value) FROM json_each(stats, '$.ended'))) AS n FROM rollup
-         WHERE level = 'minute' AND at >= ? AND at <= ? GROUP BY at`,
-        minute - levels.minute,
-        minute,
-      )
-      .map(({ at, n }) => [at, n]),
-  );
   // The share of the previous minute that lies within the past sixty seconds. All tasks of the
   // current minute count in full.
   const share = 1 - (now - minute) / levels.minute;
-  const perMinute = Math.round(
-    (ended.get(minute - levels.minute) ?? 0) * share + (ended.get(minute) ?? 0),
+  const perMinute = database.value<number | null>(
+    `SELECT sum(iif(at = ?1, 1, ?2) * (SELECT sum(value) FROM json_each(stats, '$.ended')))
+     FROM rollup WHERE level = 'minute' AND at >= ?3 AND at <= ?1`,
+    minute,
+    share,
+    minute - levels.minute,
   );
   return {
     counts,
     successRate: successRate(counts),
     running: counts.running,
     pending: counts.pending,
-    perMinute,
+    perMinute: Math.round(perMinute ?? 0),
     paused: readPaused(database),
   };
 }

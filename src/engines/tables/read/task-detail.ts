@@ -13,7 +13,6 @@ import {
 } from '../schema/rows.js';
 import { stateOf } from '../schema/states.js';
 import { type SummaryRow, summaryColumns, toSummary } from '../schema/summaries.js';
-import { type Condition, paramsOf, whereOf } from './sources.js';
 
 /** A number greater than that of any log line. */
 const lastNumber = Number.MAX_SAFE_INTEGER;
@@ -84,30 +83,21 @@ function attemptsOf(database: Database, task: DetailRow): TaskDetail['attempts']
 export function readLogs(
   database: Database,
   id: string,
-  { after = 0, before, attempt, level, text, limit = 10_000 }: LogQuery,
+  { after = 0, before, attempt, level = 'trace', text, limit = 10_000 }: LogQuery,
 ): LogLine[] {
-  const conditions: Condition[] = [
-    { sql: 'task = (SELECT rowid FROM task WHERE id = ?) AND n > ?', params: [idBytes(id), after] },
-  ];
-  if (before !== undefined) conditions.push({ sql: 'n < ?', params: [before] });
-  if (attempt !== undefined) conditions.push({ sql: 'attempt = ?', params: [attempt] });
-  if (level !== undefined)
-    conditions.push({
-      sql: 'level IN (SELECT value FROM json_each(?))',
-      params: [JSON.stringify(logLevels.slice(logLevels.indexOf(level)))],
-    });
-  if (text !== undefined) {
-    const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
-    conditions.push({
-      sql: "(message LIKE ? ESCAPE '\\' OR fields LIKE ? ESCAPE '\\')",
-      params: [like, like],
-    });
-  }
   const lines = database
     .all<LogRow>(
       `SELECT n, at, attempt, level, late, message, fields FROM log
-        ${whereOf(conditions)} ORDER BY ${before === undefined ? 'n' : 'n DESC'} LIMIT ?`,
-      ...paramsOf(conditions),
+       WHERE task = (SELECT rowid FROM task WHERE id = ?1) AND n > ?2 AND n < ?3
+         AND (?4 IS NULL OR attempt = ?4) AND level IN (SELECT value FROM json_each(?5))
+         AND (?6 IS NULL OR message LIKE ?6 ESCAPE '\\' OR fields LIKE ?6 ESCAPE '\\')
+       ORDER BY ${before === undefined ? 'n' : 'n DESC'} LIMIT ?7`,
+      idBytes(id),
+      after,
+      before ?? lastNumber,
+      attempt ?? null,
+      JSON.stringify(logLevels.slice(logLevels.indexOf(level))),
+      text === undefined ? null : `%${text.replace(/[\\%_]/g, '\\$&')}%`,
       limit,
     )
     .map(toLogLine);

@@ -19,19 +19,17 @@ export function plan(
   { database }: Transaction,
   { name, task, rule, template, nextAt }: WriteOf<'plan'>,
 ): undefined {
-  const planned = scheduleOf(database, name);
-  const kept = (planned?.rule === rule ? planned.next_at : null) ?? nextAt;
   database.run(
     `INSERT INTO schedule (name, task, rule, template, next_at) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE
        SET task = excluded.task, rule = excluded.rule, template = excluded.template,
-       next_at = excluded.next_at,
+       next_at = coalesce(iif(rule = excluded.rule, next_at, NULL), excluded.next_at),
        undefined_at = NULL`,
     name,
     task,
     rule,
     JSON.stringify(template),
-    kept,
+    nextAt,
   );
 }
 
@@ -150,19 +148,22 @@ export function pauseSchedule(
   { database }: Transaction,
   { name, paused, by, reason, at }: WriteOf<'pauseSchedule'>,
 ): boolean {
-  const schedule = scheduleOf(database, name);
-  if (!schedule) return false;
-  if (paused && schedule.paused_at === null)
+  if (paused)
     database.run(
-      'UPDATE schedule SET paused_at = ?, paused_by = ?, pause_reason = ? WHERE name = ?',
+      `UPDATE schedule SET paused_at = ?, paused_by = ?, pause_reason = ? WHERE name = ?
+        AND paused_at IS NULL`,
       at,
       by,
       reason ?? null,
       name,
     );
-  else if (!paused && schedule.paused_at !== null)
-    database.run('UPDATE schedule SET paused_at = NULL, next_at = NULL WHERE name = ?', name);
-  return true;
+  else
+    database.run(
+      `UPDATE schedule SET paused_at = NULL, next_at = NULL WHERE name = ?
+        AND paused_at IS NOT NULL`,
+      name,
+    );
+  return scheduleOf(database, name) !== undefined;
 }
 
 /** Removes a schedule that no process defines any more. The tasks that it created are kept. */
