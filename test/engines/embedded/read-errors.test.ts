@@ -98,7 +98,7 @@ describe('a manager', () => {
   });
 
   it('takes over the tasks of a dead process even if another lock is unreadable', async () => {
-    const add = (owner: string): void =>
+    const add = (owner: string): number =>
       file.run(
         `INSERT INTO worker (owner, host, pid, version, slots, started_at)
           VALUES (?, 'here', 1, '0.1.0', 1, 1)`,

@@ -26,7 +26,8 @@ export function readFailures(
          AND status = ${stateCode.failed}), 0) AS failed, first_at AS first, last_at AS last,
        last_id AS lastTaskId
      FROM failure_group JOIN partition ON partition.id = failure_group.partition
-       WHERE (last_at, fingerprint) < (?1, ?2) AND last_at >= ?3 AND (?4 IS NULL OR partition.name = ?4)
+       WHERE (last_at, fingerprint) < (?1, ?2) AND last_at >= ?3
+         AND (?4 IS NULL OR partition.name = ?4)
      ORDER BY last_at DESC, fingerprint DESC LIMIT ?5`,
     Number(at),
     fingerprint,

@@ -13,7 +13,8 @@ export type SqlValue = string | number | null | Uint8Array;
  */
 export interface Database {
   exec(sql: string): void;
-  run(sql: string, ...values: SqlValue[]): void;
+  /** Returns the number of changed rows. */
+  run(sql: string, ...values: SqlValue[]): number;
   /** Returns the first row, if there is one. */
   get<Row = Record<string, SqlValue>>(sql: string, ...values: SqlValue[]): Row | undefined;
   /** Returns the first column of the first row. It is `undefined` if there is no row. */
@@ -94,7 +95,7 @@ export function statementsOf(
   prepare: (sql: string) => StatementSyncInstance,
 ): Pick<Database, 'run' | 'get' | 'value' | 'all'> {
   return {
-    run: (sql, ...values) => void prepare(sql).run(...values),
+    run: (sql, ...values) => Number(prepare(sql).run(...values).changes),
     get: (sql, ...values) => prepare(sql).get(...values),
     value: (sql, ...values) => Object.values(prepare(sql).get(...values) ?? {})[0] as never,
     all: (sql, ...values) => prepare(sql).all(...values),

@@ -132,19 +132,17 @@ export function dropExpired(
   { limit, at }: WriteOf<'dropExpired'>,
 ): number {
   const { database } = transaction;
-  database.run(
+  const keys = database.run(
     `DELETE FROM idempotency WHERE (name, key) IN (SELECT name, key FROM idempotency
       WHERE expires_at <= ? LIMIT ?)`,
     at,
     limit,
   );
-  const keys = database.value<number>('SELECT changes()');
-  database.run(
+  const values = database.run(
     'DELETE FROM shared WHERE key IN (SELECT key FROM shared WHERE expires_at <= ? LIMIT ?)',
     at,
     limit,
   );
-  const values = database.value<number>('SELECT changes()');
   trimTombstones(transaction);
   return keys + values;
 }

@@ -90,7 +90,7 @@ export function readyTasks(
   limit: number,
 ): Ready[] {
   const { database, counters } = transaction;
-  const room = new Room(transaction, names);
+  const room = createRoom(transaction, names);
   if (counters.ready.unstored().length > maxUnstored) counters.ready.write();
   const unstored = counters.ready.unstored();
   const known = readyPartitions(database, { room, limit, without: new Set(unstored) }).map(
@@ -100,45 +100,43 @@ export function readyTasks(
 }
 
 /** Tracks how many more tasks of each name may start. */
-class Room {
-  readonly #transaction: Transaction;
-  readonly #names: ReadonlyMap<string, number | undefined>;
-  readonly #left = new Map<string, number>();
-  #running: ReadonlyMap<string, number> | undefined;
+type Room = ReturnType<typeof createRoom>;
 
-  constructor(transaction: Transaction, names: Claim['names']) {
-    this.#transaction = transaction;
-    this.#names = new Map(names);
-  }
+/** Creates the {@link Room} of a claim. */
+function createRoom(transaction: Transaction, names: Claim['names']) {
+  const limits = new Map(names);
+  const known = new Map<string, number>();
+  let running: ReadonlyMap<string, number> | undefined;
+
+  const roomOf = (name: string): number => {
+    if (!limits.has(name)) return 0;
+    // Messages to the writing thread are JSON, in which a missing limit becomes null.
+    const most = limits.get(name) ?? undefined;
+    if (most === undefined) return Number.POSITIVE_INFINITY;
+    running ??= runningByName(transaction);
+    return most - (running.get(name) ?? 0);
+  };
 
   /** Returns how many more tasks of a name may start: 0 if this process does not run it. */
-  left(name: string): number {
-    const known = this.#left.get(name);
-    if (known !== undefined) return known;
-    const left = this.#names.has(name) ? this.#of(name) : 0;
-    this.#left.set(name, left);
-    return left;
-  }
+  const left = (name: string): number => {
+    const room = known.get(name) ?? roomOf(name);
+    known.set(name, room);
+    return room;
+  };
 
-  /** Uses room for one task. Returns whether there was room. */
-  take(name: string): boolean {
-    const left = this.left(name);
-    this.#left.set(name, left - 1);
-    return left > 0;
-  }
+  return {
+    left,
 
-  #of(name: string): number {
-    // Messages to the writing thread are JSON, in which a missing limit becomes null.
-    const most = this.#names.get(name) ?? undefined;
-    if (most === undefined) return Number.POSITIVE_INFINITY;
-    this.#running ??= runningByName(this.#transaction);
-    return most - (this.#running.get(name) ?? 0);
-  }
+    /** Uses room for one task. Returns whether there was room. */
+    take(name: string): boolean {
+      const room = left(name);
+      known.set(name, room - 1);
+      return room > 0;
+    },
 
-  /** Returns the names for which another task may start. */
-  names(): string[] {
-    return [...this.#names.keys()].filter((name) => this.left(name) > 0);
-  }
+    /** Returns the names for which another task may start. */
+    names: () => [...limits.keys()].filter((name) => left(name) > 0),
+  };
 }
 
 /**

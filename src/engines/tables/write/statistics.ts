@@ -28,7 +28,7 @@ function drop(
   before: number,
   limit: number,
 ): number {
-  database.run(
+  const dropped = database.run(
     `DELETE FROM rollup WHERE level = ?1 AND (at, partition) IN (
        SELECT at, partition FROM rollup WHERE level = ?1 AND at < ?2 ORDER BY at, partition
          LIMIT ?3)`,
@@ -36,7 +36,6 @@ function drop(
     before,
     limit,
   );
-  const dropped = database.value<number>('SELECT changes()');
   if (dropped > 0)
     database.run('UPDATE meta SET value = max(value, ?) WHERE key = ?', before, keptSince[level]);
   return dropped;
