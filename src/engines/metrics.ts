@@ -1,11 +1,6 @@
 import type { DurationHistogram } from '../tasks/engine-queries.js';
-import {
-  type Counts,
-  type Durations,
-  type Metrics,
-  type TaskStatus,
-  taskStatuses,
-} from '../tasks/types.js';
+import { noCounts } from '../tasks/no-stats.js';
+import type { Counts, Durations, Metrics, TaskStatus } from '../tasks/types.js';
 import {
   addStats,
   bucketOf,
@@ -82,11 +77,6 @@ export function histogramsOf(
         buckets.reduce((sum, [each, n]) => (each <= bucket ? sum + n : sum), 0);
       return { name, counts: last.map(within), count: stats.ran, sum: stats.total / 1000 };
     });
-}
-
-/** Returns counts of 0 for every state. */
-export function noCounts(): Counts {
-  return Object.fromEntries(taskStatuses.map((status) => [status, 0])) as Counts;
 }
 
 function noGroup(): Group {

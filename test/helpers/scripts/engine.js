@@ -1,6 +1,9 @@
 // Opens engines for another process, which calls them with messages.
 
-/** The built files, which the compiler does not need to be there. @param {string} path */
+/**
+ * The built files, which the compiler does not need to be there.
+ * @param {string} path
+ */
 const built = (path) => import(String(new URL(`../../../dist/${path}`, import.meta.url)));
 /** @typedef {import('../../../src/tasks/engine.js').TaskEngine} TaskEngine */
 const { createEmbeddedEngine } =
@@ -16,7 +19,11 @@ const engines = new Map();
 /** @type {Map<number, AbortController>} */
 const watches = new Map();
 
-/** @param {number} call @param {TaskEngine} engine @param {number} after */
+/**
+ * @param {number} call
+ * @param {TaskEngine} engine
+ * @param {number} after
+ */
 async function watch(call, engine, after) {
   const controller = new AbortController();
   watches.set(call, controller);
