@@ -126,12 +126,9 @@ const disorder = 100;
 const firstMoment = 0;
 const lastMoment = 2 ** 48 - 1;
 
-/** The key range of a list and its direction. Turns an index scan into SQL. */
-export type Span = ReturnType<typeof createSpan>;
-
 /**
- * Creates the {@link Span} of a list, which is limited to tasks created at or after `from` and
- * before `to`, in Unix milliseconds.
+ * Creates the key range of a list and its direction, which turns an index scan into SQL. The list
+ * is limited to tasks created at or after `from` and before `to`, in Unix milliseconds.
  */
 export function createSpan(
   database: Database,
