@@ -23,7 +23,7 @@ export function createControl({
   cancelRunning,
   schedulesChanged,
 }: CommandsDeps): TaskEngine['control'] {
-  const toTasks = (
+  const toTasks = async (
     command: Exclude<Command, { queue: string } | { schedule: string }>,
     by: CommandBy,
   ): Promise<Outcome> => {
@@ -31,9 +31,7 @@ export function createControl({
     if (command.action === 'rerun') {
       const { ids, args } = command;
       const newIds = ids.map(() => clock.newTaskId());
-      return commits
-        .submit({ kind: 'rerun', ids, newIds, args, at })
-        .then((results) => ({ results }));
+      return { results: await commits.submit({ kind: 'rerun', ids, newIds, args, at }) };
     }
     return commandTasks(
       {

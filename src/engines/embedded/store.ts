@@ -1,5 +1,5 @@
-import type { SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import type { Notifier } from '../../notifier.js';
+import type { SharedStore, StoreEntry, StoreValue } from '../../store/shared-store.js';
 import type { Database } from '../tables/schema/database.js';
 import type { Tables } from './shared.js';
 

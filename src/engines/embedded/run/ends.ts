@@ -1,7 +1,7 @@
 import { Background } from '../../../background.js';
 import { isReported } from '../../../errors.js';
-import type { AttemptResult, StoredEnd } from '../../../tasks/task-runner.js';
 import { Notifier } from '../../../notifier.js';
+import type { AttemptResult, StoredEnd } from '../../../tasks/task-runner.js';
 import { storedEnd } from '../../tables/write/batch.js';
 import type { GroupCommit } from '../group-commit.js';
 import type { Shared } from '../shared.js';

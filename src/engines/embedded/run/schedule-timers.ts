@@ -34,9 +34,13 @@ export function createScheduleTimers({ clock, logger, transitions, wake }: Omit<
   const planning = new Background(logger, 'storing schedules');
   let tables: Tables | undefined;
 
-  /** Tries again after a delay. */
-  const later = (again: () => Promise<void>, background?: 'background'): Timer =>
-    clock.after(retryDelay, () => void (tables && again()), background);
+  /** Tries again after a delay, unless the timers have been stopped by then. */
+  const later = (again: () => Promise<void>, background?: 'background'): Timer => {
+    const retry = (): void => {
+      if (tables) void again();
+    };
+    return clock.after(retryDelay, retry, background);
+  };
 
   const plan = async (planned: readonly Entry[]): Promise<void> => {
     if (planned.length === 0) return;

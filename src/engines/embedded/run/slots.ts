@@ -1,8 +1,8 @@
+import { Notifier } from '../../../notifier.js';
 import type { Logger } from '../../../options.js';
 import { thrownForLog } from '../../../tasks/describe-error.js';
 import type { AttemptResult, TaskRunner } from '../../../tasks/task-runner.js';
 import type { TaskStatus } from '../../../tasks/types.js';
-import { Notifier } from '../../../notifier.js';
 import { createStuckAttempts, type Stuck } from '../../stuck-attempts.js';
 import { type Claimed, toClaimed } from '../../tables/schema/claimed-task.js';
 import type { LogEntry, ProgressEntry } from '../../tables/write/batch.js';
