@@ -336,6 +336,25 @@ const by = { actor: 'test' };
     },
   );
 
+  it('is retried with all others, and runs, although its options are unreadable', async () => {
+    let isBroken = true;
+    const part = tasks.task('part', () => {
+      if (isBroken) throw new Error('broken');
+    });
+    await tasks.start();
+    const texts = ['{broken', 'null', '5', '', '[]', '"x"', '{"attempts":1}'];
+    const ids = await part.enqueueMany(texts.map(() => []));
+    const counts = async (): Promise<Record<string, number>> =>
+      (await tasks.aggregate('statsSnapshot')).counts;
+    await waitFor(async () => (await counts()).failed === ids.length);
+    for (const [n, opts] of texts.entries())
+      await forEach.client.hset(`{koa-taskflow}:default:${ids[n]}`, { opts });
+    isBroken = false;
+    const { results } = await tasks.control({ action: 'retry', filter: 'all' }, by);
+    expect(results.filter(({ ok }) => ok)).toHaveLength(ids.length);
+    await waitFor(async () => (await counts()).success === ids.length);
+  });
+
   it('is shown although its times and limits are invalid', async () => {
     const { id } = await queue.add('odd', {}, { delay: 3_600_000 });
     const key = `{koa-taskflow}:default:${id}`;

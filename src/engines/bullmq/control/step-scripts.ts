@@ -126,7 +126,8 @@ local created, text, deduplication, ended, marker =
 -- Another program may have stored options of any form. They are all read before the first write,
 -- because Redis does not undo the writes of a script that fails.
 local function tableOf(value) return type(value) == 'table' and value or {} end
-local opts = tableOf(cjson.decode(text or '{}'))
+local isJson, stored = pcall(cjson.decode, text or '{}')
+local opts = tableOf(isJson and stored)
 local since, ttl = tonumber(created) or now, tonumber(tableOf(opts['de'])['ttl']) or 0
 local deadline = tonumber(tableOf(opts['taskflow'])['deadline'])
 local allowed = deadline and deadline - since - (tonumber(opts['delay']) or 0)
@@ -138,6 +139,8 @@ if deduplication then
 end
 redis.call('ZREM', prefix .. 'failed', id)
 take()
+-- BullMQ's worker cannot fetch a job whose options it cannot read.
+if opts ~= stored then redis.call('HSET', job, 'opts', '{}') end
 -- The parent in a flow waits for this job again, as after a retry of BullMQ.
 local parent = redis.call('HGET', job, 'parentKey')
 if parent and redis.call('EXISTS', parent) == 1 and

@@ -6,6 +6,7 @@ import { RedisWork } from '../connection/connections.js';
 import { EngineConnection } from '../connection/engine-connection.js';
 import { send } from '../connection/pipelines.js';
 import { withinTime } from '../connection/redis-connection.js';
+import { attemptLimit } from '../jobs/job-view.js';
 import { jobFields, type TaskJob } from '../jobs/task-job.js';
 import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import { jobOfRow } from '../read/stored-jobs.js';
@@ -159,7 +160,9 @@ export class CrashRecovery {
       await backend.moveJobFromActiveToWait(id, token);
       return;
     }
-    const failed = { id, opts: job.json.opts ?? {} } as MinimalJob;
+    // BullMQ's script would fail half-way without a limit of attempts.
+    const opts = { ...job.json.opts, attempts: attemptLimit(job.json.opts?.attempts) };
+    const failed = { id, opts } as MinimalJob;
     const reason = end.error?.message ?? cancelReason;
     await backend.moveToFailed(failed, reason, this.#deps.kept, token, false);
   }

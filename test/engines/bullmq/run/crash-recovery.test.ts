@@ -57,4 +57,26 @@ const processes = useJobProcesses();
     expect(said(next, 'began')).toEqual([again]);
     expect(await keyed.enqueue(1)).not.toBe(cancelled);
   });
+
+  it.each(['{broken', 'null', '{"attempts":null}'])(
+    'has a task ended even if its options are %s',
+    async (opts) => {
+      const { logger, lines } = recordingLogger();
+      const tasks = processes.manager(logger);
+      const redis = processes.client();
+      const id = await tasks.define('once').enqueue();
+      await redis.hset(`{jobs}:default:${id}`, { opts });
+      // A worker has taken it and died.
+      await redis.lmove('{jobs}:default:wait', '{jobs}:default:active', 'RIGHT', 'LEFT');
+      redis.disconnect();
+      await tasks.start({ run: false });
+      await inState(tasks, id, 'interrupted');
+      await eventually(async () => {
+        const { counts } = await tasks.aggregate('metrics', { from: '-5m' });
+        expect(counts).toMatchObject({ interrupted: 1, failed: 0 });
+      });
+      expect(lines.filter(({ level }) => Number(level) >= 50)).toEqual([]);
+      expect(lines).toContainEqual(expect.objectContaining({ taskId: id, status: 'interrupted' }));
+    },
+  );
 });
