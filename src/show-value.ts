@@ -81,7 +81,8 @@ export function quote(value: unknown): string {
 export function safeText(value: string): string {
   const end = value.lastIndexOf('@') + 1;
   const text = value.slice(0, end).replace(/:(\/*).*@/s, ':$1***@') + value.slice(end);
-  const shown = text.length > 80 ? `${text.slice(0, 79)}…` : text;
+  // The dot matches a whole code point, so no surrogate pair is cut.
+  const shown = text.replace(/^(.{79}).{2,}$/su, '$1…');
   return shown.replace(/(:\/\/.*?\?).+/s, '$1***');
 }
 

@@ -49,6 +49,27 @@ describe('a TaskManager', () => {
   afterEach(() => tasks.stop());
 
   const command = (value: unknown, who: unknown = by) => [value, who] as const;
+  it.each([
+    { id: 'a', count: 4096, fits: true },
+    { id: 'a', count: 4097, fits: false },
+    { id: '😀', count: 1024, fits: true },
+    { id: '😀', count: 1025, fits: false },
+  ])('measures an id in bytes: $count times $id', async ({ id, count, fits }) => {
+    const long = id.repeat(count);
+    for (const call of [
+      () => tasks.get(long),
+      () => tasks.logs(long),
+      () => tasks.control({ action: 'cancel', ids: [long] }, by),
+    ]) {
+      const error = await call().then(
+        () => undefined,
+        (thrown: Error) => thrown.message,
+      );
+      if (fits) expect(error).toBeUndefined();
+      else expect(error).toMatch(/must be the id of a task: a string of 1 to 4,096 bytes$/);
+    }
+  });
+
   const refusedCommands: [name: string, call: readonly [command: unknown, by: unknown]][] = [
     ['nothing', command(undefined)],
     ['null', command(null)],

@@ -1,7 +1,7 @@
-import { numberOption, outOfRange, stringOption, wrongKind, wrongType } from '../options.js';
+import { numberOption, outOfRange, wrongKind, wrongType } from '../options.js';
 import type { EngineReader } from './engine.js';
 import type { Aggregates as EngineAggregates } from './engine-queries.js';
-import { maxNameBytes } from './names.js';
+import { fitsName, maxNameBytes } from './names.js';
 import {
   readDetailQuery,
   readFailureQuery,
@@ -17,9 +17,10 @@ import type { Aggregates, TaskReader } from './source.js';
  */
 function idArgument(id: unknown): string {
   const max = maxNameBytes.toLocaleString('en');
-  const accepted = `the id of a task: a string of 1 to ${max} characters`;
-  if (id === undefined) throw wrongType('id', id, accepted);
-  return stringOption('id', id, '', { accepted, maxLength: maxNameBytes });
+  const accepted = `the id of a task: a string of 1 to ${max} bytes`;
+  if (typeof id !== 'string') throw wrongType('id', id, accepted);
+  if (id === '' || !fitsName(id)) throw outOfRange('id', id, accepted);
+  return id;
 }
 
 const kinds: readonly (keyof Aggregates)[] = [

@@ -11,11 +11,15 @@ export const nameAccepted = `a string of 1 to ${most} bytes without NUL characte
 
 const encoder = new TextEncoder();
 
+/** Whether a text takes no more bytes than an id or a name may have. */
+export function fitsName(text: string): boolean {
+  return encoder.encode(text).length <= maxNameBytes;
+}
+
 /**
  * Returns whether a text can be an id or a name. Text with half a surrogate pair cannot be encoded
  * in UTF-8.
  */
 export function isName(text: string): boolean {
-  if (text.length === 0 || text.length > maxNameBytes || /[\0\p{Cs}]/u.test(text)) return false;
-  return encoder.encode(text).length <= maxNameBytes;
+  return text.length > 0 && fitsName(text) && !/[\0\p{Cs}]/u.test(text);
 }

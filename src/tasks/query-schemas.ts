@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
 import { grouped, quote } from '../show-value.js';
-import { isName, maxNameBytes, nameAccepted } from './names.js';
+import { fitsName, isName, maxNameBytes, nameAccepted } from './names.js';
 import { isTaskId } from './task-id.js';
 import { readTime } from './time-text.js';
 import { logLevels, type TaskStatus, taskStatuses } from './types.js';
@@ -210,12 +210,15 @@ export const failureQuery = strict({
   cursor,
 }).partial();
 
-const anId = 'must be the id of a task';
+const anId = `must be the id of a task: a string of 1 to ${grouped(maxNameBytes)} bytes`;
 
 /** Returns the schema of a list of task ids. */
 export const ids = (min: number, max: number) =>
   z
-    .array(z.string(anId).min(1).max(maxNameBytes), 'must be a list of ids of tasks')
+    .array(
+      z.string(anId).min(1).max(maxNameBytes).refine(fitsName),
+      'must be a list of ids of tasks',
+    )
     .min(min, 'must have at least one id')
     .max(max, `must have at most ${grouped(max)} ids`);
 

@@ -5,6 +5,7 @@ import { hasBody, readBody } from '../http/body.js';
 import { toTaskflowError } from '../http/problem.js';
 import { type Route, record } from '../http/routes.js';
 import type { CommandBy, Outcome } from '../tasks/commands.js';
+import { storableText } from '../tasks/describe-error.js';
 import type { Command } from '../tasks/source.js';
 import { readFields } from './read-input.js';
 import {
@@ -117,7 +118,7 @@ export function actionRow<
 
 function nameOf(actor: Actor | undefined): string {
   // The name that the app's own login returns may be of any length, and hold any character.
-  return actor?.name.slice(0, 256).replaceAll('\0', '\ufffd') || 'anonymous';
+  return storableText(actor?.name ?? '', 256) || 'anonymous';
 }
 
 /** Reads a body. An absent one has no members. */

@@ -218,6 +218,11 @@ describe('the message about an option', () => {
   it.each<[string, () => string | undefined, RegExp]>([
     ['a bigint', () => message({ retries: 3n }), /is a bigint;/],
     ['a symbol', () => message({ retries: Symbol('x') }), /is a symbol;/],
+    [
+      'a value that is shortened at an emoji',
+      () => message({ queue: `${'q'.repeat(78)}${'😀'.repeat(100)}` }),
+      /q😀…"; /,
+    ],
     ['a value that is shortened', () => message({ queue: 'q'.repeat(200) }), /q…"; .*has 200$/],
     [
       'a large number',
