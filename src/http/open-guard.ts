@@ -5,7 +5,8 @@ import type { Logger } from '../options.js';
 import { type Access, isOpen } from './access.js';
 import { refuseForeignHost } from './host.js';
 
-let warned = false;
+/** The accesses whose warning has been logged. The middlewares of one `taskAdmin` share theirs. */
+const warned = new WeakSet<Access>();
 
 /**
  * Returns the check that protects an app without a login, or `undefined` if there is a login. The
@@ -19,8 +20,8 @@ export function openGuard(
 ): ((ctx: Context) => void) | undefined {
   if (!isOpen(access)) return undefined;
   return (ctx) => {
-    if (!warned && listensBeyondLoopback(ctx)) {
-      warned = true;
+    if (!warned.has(access) && listensBeyondLoopback(ctx)) {
+      warned.add(access);
       logger.warn(
         'the task dashboard has no login and is open to everyone who can reach this address; ' +
           'configure auth, or listen on 127.0.0.1',

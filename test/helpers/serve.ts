@@ -8,10 +8,10 @@ export interface Served {
   close(): Promise<void>;
 }
 
-/** Starts a real server on a free port of the loopback interface. */
-export async function serve(app: Koa): Promise<Served> {
+/** Starts a real server on a free port, of the loopback interface by default. */
+export async function serve(app: Koa, address = '127.0.0.1'): Promise<Served> {
   const server = createServer(app.callback());
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
