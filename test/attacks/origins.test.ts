@@ -5,6 +5,7 @@ import { createAuth } from '../../src/auth/create-auth.js';
 import type { Actor } from '../../src/http/access.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { ask, logIn, postJson } from '../helpers/client.js';
+import { closeAfterEach } from '../helpers/closing.js';
 import { password } from '../helpers/passwords.js';
 import { requestText, sendRaw } from '../helpers/raw.js';
 import { origins } from './corpus.js';
@@ -21,6 +22,7 @@ beforeAll(async () => {
   session = await logIn(app.base);
 });
 afterAll(() => Promise.all([app.close(), open.close()]));
+const keep = closeAfterEach();
 
 const code = (text: string): string | undefined => /"code":"([A-Z_]+)"/.exec(text)?.[1];
 const headersOf = (site: string | null, origin: string | null): Record<string, string> => ({
@@ -261,7 +263,7 @@ describe('a login of the app behind a proxy that adds a Bearer header', () => {
         ? { name: 'ann', roles: ['admin'], ...(ambient !== undefined && { ambient }) }
         : undefined;
   const statusesOf = async (options: TaskAdminOptions): Promise<number[]> => {
-    const own = await serveAdmin(options);
+    const own = keep(await serveAdmin(options));
     const post = `${own.base}/${own.taskId}/retry`;
     const statuses = [
       (await ask(post, { method: 'POST', headers: foreign })).status,
@@ -271,7 +273,6 @@ describe('a login of the app behind a proxy that adds a Bearer header', () => {
       (await ask(own.base, { headers: foreign })).status,
       (await ask(post, { method: 'POST', headers: bearer })).status,
     ];
-    await own.close();
     return statuses;
   };
 
@@ -284,10 +285,9 @@ describe('a login of the app behind a proxy that adds a Bearer header', () => {
   });
 
   it('accepts cross-site requests if who() returns ambient: false', async () => {
-    const own = await serveAdmin({ auth: { who: who(false) } });
+    const own = keep(await serveAdmin({ auth: { who: who(false) } }));
     const post = await ask(`${own.base}/${own.taskId}/retry`, { method: 'POST', headers: foreign });
     const read = await ask(own.base, { headers: foreign });
-    await own.close();
     expect([post.status, read.status]).toEqual([202, 200]);
   });
 });
@@ -358,11 +358,13 @@ describe('a Host header of a dashboard without a login', () => {
     const outer = new Koa();
     outer.use(taskAdmin(open.tasks, { logger: false }));
     const server = createServer(outer.callback());
+    keep({ close: () => new Promise((resolve) => server.close(resolve)) });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
     const client = connect(
       `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`,
     );
+    keep({ close: async () => client.destroy() });
     const statusOf = (headers: Record<string, string>): Promise<unknown> =>
       new Promise((resolve) => {
         const stream = client.request({ ':path': '/tasks', ...headers });
@@ -376,8 +378,6 @@ describe('a Host header of a dashboard without a login', () => {
       await statusOf({ ':authority': 'localhost', host: 'localhost' }),
     ];
     expect(answers).toEqual([200, 421, 400, 200]);
-    client.close();
-    await new Promise((resolve) => server.close(resolve));
   });
 
   it('is not replaced by X-Forwarded-Host without app.proxy, and is logged', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { ask, logIn } from '../helpers/client.js';
+import { closeAfterEach } from '../helpers/closing.js';
 import { quickest } from '../helpers/quickest.js';
 import { type RawAnswer, requestText, sendRaw } from '../helpers/raw.js';
 import { promptly } from '../helpers/wait.js';
@@ -13,6 +14,7 @@ beforeAll(async () => {
   mounted = await serveAdmin({}, { mounted: '/shop' });
 });
 afterAll(() => Promise.all([app.close(), mounted.close()]));
+const keep = closeAfterEach();
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND'];
 const overrides: Record<string, string>[] = [
@@ -183,14 +185,13 @@ describe('a request body', () => {
       400,
     ],
   ])('of %s gets the right status', async (_case, body, status) => {
-    const fresh = await serveAdmin();
+    const fresh = keep(await serveAdmin());
     const bytes = Buffer.from(body);
     const answer = await sendRaw(fresh.url, [
       head(bytes.length, '/tasks/auth/login').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'),
       bytes,
     ]);
     expect([answer.status, bytes.length > 0]).toEqual([status, true]);
-    await fresh.close();
   });
 
   it.each<[string, string, number]>([
@@ -232,11 +233,11 @@ describe('a request body', () => {
       );
       return socket;
     });
+    keep({ close: async () => sockets.forEach((socket) => void socket.destroy()) });
     await new Promise((resolve) => setTimeout(resolve, 200));
     const took = await quickest(500, async () =>
       expect((await ask(`${app.base}/health`)).status).toBe(200),
     );
     expect(took).toBeLessThan(500);
-    for (const socket of sockets) socket.destroy();
   });
 });

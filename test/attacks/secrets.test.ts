@@ -8,6 +8,7 @@ import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { staticUser } from '../../src/auth/strategies/static-user.js';
 import { TaskManager } from '../../src/manager.js';
 import { ask, postForm, postJson } from '../helpers/client.js';
+import { closeAfterEach } from '../helpers/closing.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
 import { type Served, serve } from '../helpers/serve.js';
@@ -89,6 +90,7 @@ beforeAll(async () => {
   served = await serve(app);
   login = `${served.url}/tasks/auth/login`;
 });
+const keep = closeAfterEach();
 afterAll(async () => {
   await served.close();
   await tasks.stop({ timeout: 0 });
@@ -287,7 +289,7 @@ describe('a logger that throws', () => {
         throttle: { floor: 0 },
       }),
     );
-    const other = await serve(app);
+    const other = keep(await serve(app));
     expect(
       (await postJson(`${other.url}/other/auth/login`, { username: 'admin', password: 'x' }))
         .status,
@@ -295,6 +297,5 @@ describe('a logger that throws', () => {
     expect(
       (await postJson(`${other.url}/other/auth/login`, { username: 'admin', password })).status,
     ).toBe(200);
-    await other.close();
   });
 });

@@ -3,6 +3,7 @@ import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { ask, logIn, postJson } from '../helpers/client.js';
+import { closeAfterEach } from '../helpers/closing.js';
 import { password, secretKey } from '../helpers/passwords.js';
 import { requestText, sendRaw } from '../helpers/raw.js';
 
@@ -13,6 +14,7 @@ beforeAll(async () => {
   good = (await logIn(app.base)).cookie.slice('taskflow_token='.length);
 });
 afterAll(() => app.close());
+const keep = closeAfterEach();
 
 const encode = (value: unknown): string =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
@@ -347,7 +349,7 @@ describe('a token', () => {
   });
 
   it('of one mount is rejected by another mount with the same key', async () => {
-    const other = await serveAdmin({ path: '/admin' });
+    const other = keep(await serveAdmin({ path: '/admin' }));
     const theirs = (await logIn(other.base)).cookie.split('=')[1] ?? '';
     const statuses = await Promise.all(
       [app.base, other.base].flatMap((base) =>
@@ -358,7 +360,6 @@ describe('a token', () => {
       ),
     );
     expect(statuses).toEqual([200, 401, 401, 200]);
-    await other.close();
   });
 
   it('opens no stream if it is forged', async () => {
