@@ -1,3 +1,4 @@
+import { isPlainObject } from '../plain-object.js';
 import { kindOf, quote } from '../show-value.js';
 import { isName, nameAccepted } from '../tasks/names.js';
 
@@ -24,15 +25,15 @@ export function segment(name: string, value: unknown): string {
 }
 
 /**
- * Returns the members of an object. A Map, a promise or an AbortSignal has no members of its own,
- * so the request would lack all its values.
+ * Returns the members of an object. A Map or a promise has no members of its own, and an object can
+ * inherit members from a class or from an object of defaults. The request would lack these values.
  *
  * @throws TypeError with code INVALID_INPUT for anything but a plain object.
  */
 export function membersOf(name: string, value: unknown): [key: string, value: unknown][] {
-  const isObject = Object.prototype.toString.call(value) === '[object Object]';
-  if (!isObject) throw invalid(`${name} is ${kindOf(value)}; it must be an object`);
-  return Object.entries(value as object);
+  if (!isPlainObject(value))
+    throw invalid(`${name} is ${kindOf(value)}; it must be a plain object`);
+  return Object.entries(value);
 }
 
 /** @throws TypeError with code INVALID_INPUT if an object has another key than the known ones. */

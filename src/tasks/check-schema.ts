@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { rangeError, typeError } from '../options.js';
+import { isPlainObject } from '../plain-object.js';
 import { grouped, quote } from '../show-value.js';
 
 /**
@@ -119,16 +120,6 @@ export function plainCopy(
   return copy;
 }
 
-/**
- * Returns whether a value is a plain object of any realm: its prototype is null or has no prototype
- * itself.
- */
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
-}
-
 const tooLong = Symbol('too long');
 
 function copyOf(value: unknown): unknown {
@@ -137,6 +128,14 @@ function copyOf(value: unknown): unknown {
   return length > maxItems
     ? tooLong
     : Array.from({ length }, (_, index) => value[index] as unknown);
+}
+
+/**
+ * Returns checked values with every member of their schema. An absent member is `undefined`, so
+ * that a polluted `Object.prototype` sets it neither here nor in a copy.
+ */
+export function withAbsent<T extends object>({ shape }: { shape: object }, values: T): T {
+  return { ...Object.fromEntries(Object.keys(shape).map((key) => [key, undefined])), ...values };
 }
 
 /** Removes members that are `undefined`, because they count as absent. */

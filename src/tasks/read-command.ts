@@ -1,6 +1,7 @@
 import { outOfRange, rangeError, typeError, wrongType } from '../options.js';
+import { ownMembers } from '../plain-object.js';
 import { encodeArguments } from './arguments.js';
-import { checkArgument, plainCopy, refuseUndefined } from './check-schema.js';
+import { checkArgument, plainCopy, refuseUndefined, withAbsent } from './check-schema.js';
 import { type Action, type Command, type CommandBy, targets } from './commands.js';
 import type { TaskFilter } from './engine-queries.js';
 import type * as Queries from './query-schemas.js';
@@ -41,9 +42,9 @@ export async function readCommand(
     given.filter = plainCopy('command.filter', given.filter, filterAccepted, ['from', 'to']);
     refuseUndefined('command.filter', given.filter as Given);
   }
-  const checked = checkArgument('command', schemas.commands[action], given) as Given & {
-    action: Action;
-  };
+  const checked = ownMembers(
+    checkArgument('command', schemas.commands[action], given) as Given & { action: Action },
+  );
   oneTarget(action, checked);
   const who = readBy(schemas, by);
   const toTasks = checked.filter !== undefined || (checked.ids !== undefined && action !== 'rerun');
@@ -52,7 +53,7 @@ export async function readCommand(
       `by.${who.dryRun === true ? 'dryRun' : 'expect'} works only with cancel, delete, retry ` +
         `and run of tasks, not with this '${action}'`,
     );
-  return [commandOf(checked, now), who];
+  return [commandOf(schemas, checked, now), who];
 }
 
 /**
@@ -97,26 +98,30 @@ function readBy({ commandBy }: typeof Queries, by: unknown): CommandBy {
   // Only `reason` may be undefined. An undefined `dryRun` or `expect` would remove a safeguard.
   refuseUndefined('by', rest);
   if (reason === undefined) delete given.reason;
-  return checkArgument('by', commandBy, given) as CommandBy;
+  return withAbsent(commandBy, checkArgument('by', commandBy, given) as CommandBy);
 }
 
 /** Returns the checked command in the form that an engine takes. */
-function commandOf(checked: Given & { action: Action }, now: number): Command {
+function commandOf(
+  { conditions }: typeof Queries,
+  checked: Given & { action: Action },
+  now: number,
+): Command {
   const { ids, filter, args, ...rest } = checked;
-  return {
+  const chosen = filter === 'all' ? {} : (filter as object);
+  return ownMembers({
     ...rest,
     ...(ids !== undefined && { ids: [...new Set(ids as string[])] }),
     ...(filter !== undefined && {
-      filter: commandFilter(filter as 'all' | Parameters<typeof filterOf>[0], now),
+      filter: commandFilter(withAbsent(conditions, chosen), now),
     }),
     ...(args !== undefined && {
       args: encodeArguments('rerun', args as readonly unknown[], maxArgumentBytes),
     }),
-  } as Command;
+  }) as Command;
 }
 
-function commandFilter(filter: 'all' | Parameters<typeof filterOf>[0], now: number): TaskFilter {
-  if (filter === 'all') return {};
+function commandFilter(filter: Parameters<typeof filterOf>[0], now: number): TaskFilter {
   const words = filter.q?.match(/[\p{L}\p{N}]+/gu)?.length ?? 0;
   if (words > maxWords)
     throw rangeError(`command.filter.q has ${words} words; a command takes at most ${maxWords}`);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { runInEmptyContext } from '../empty-context.js';
 import { rangeError, typeError } from '../options.js';
-import { checkArgument, plainCopy, withoutUndefined } from './check-schema.js';
+import { checkArgument, plainCopy, withAbsent, withoutUndefined } from './check-schema.js';
 import { type Cursors, cursorsOf } from './cursor.js';
 import type {
   FailureQuery,
@@ -41,11 +41,10 @@ async function read<K extends Schema>(
 ): Promise<z.output<(typeof Queries)[K]>> {
   const schemas = await loadQueries();
   const accepted = `an object such as ${examples[schema]}`;
-  const copy =
-    query === undefined
-      ? {}
-      : withoutUndefined(plainCopy('query', query, accepted, ['from', 'to']));
-  return checkArgument('query', schemas[schema], copy) as z.output<(typeof Queries)[K]>;
+  const given = query === undefined ? {} : query;
+  const copy = withoutUndefined(plainCopy('query', given, accepted, ['from', 'to']));
+  const checked = checkArgument('query', schemas[schema], copy) as z.output<(typeof Queries)[K]>;
+  return withAbsent(schemas[schema], checked);
 }
 
 /** A query in the form that an engine takes, and the cursors of its list. */
@@ -138,7 +137,7 @@ function checkRange({ from, to, step, series }: MetricsRange, now: number): void
 
 /** Reads the query of `get`. */
 export async function readDetailQuery(query: unknown): Promise<{ logLines?: number | undefined }> {
-  if (query === undefined) return {};
+  if (query === undefined) return { logLines: undefined };
   return { logLines: (await read('detailQuery', query)).logs };
 }
 

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
 import { runInEmptyContext } from '../empty-context.js';
 import { TaskflowError } from '../errors.js';
+import { isPlainObject, ownMembers } from '../plain-object.js';
 import { quote } from '../show-value.js';
 import { flawOf, memberAt } from '../tasks/check-schema.js';
 import type * as Schemas from './schemas.js';
@@ -27,7 +28,7 @@ export async function readQuery<N extends keyof typeof Schemas>(
   const schemas = await loadSchemas();
   const schema = schemas[name];
   const given = new URLSearchParams(querystring);
-  const values: Record<string, unknown> = {};
+  const values: Record<string, unknown> = Object.create(null);
   const { shape }: Shape = schema;
   for (const key of new Set(given.keys())) {
     if (!Object.hasOwn(shape, key))
@@ -52,7 +53,16 @@ export async function readFields<N extends keyof typeof Schemas>(
   const unknown = Object.keys(fields).find((key) => !Object.hasOwn(schema.shape, key));
   if (unknown !== undefined)
     throw invalid(`Unknown member ${quote(unknown)} in the body.${allowedNames(unknown, schema)}`);
-  return check(schema, fields, (path) => memberAt(fields, path).name || 'The body');
+  // The conditions of a command are an object too.
+  const own = Object.entries(fields).map(([key, value]) => [
+    key,
+    isPlainObject(value) ? ownMembers(value) : value,
+  ]);
+  return check(
+    schema,
+    ownMembers(Object.fromEntries(own)),
+    (path) => memberAt(fields, path).name || 'The body',
+  );
 }
 
 /** Returns the names that are allowed instead of an unknown one. A route may take only a body. */
@@ -93,7 +103,7 @@ function check<S extends Shape>(
   nameOf: (path: readonly PropertyKey[]) => string,
 ): z.output<S> {
   const { success, data, error } = schema.safeParse(values);
-  if (success) return data;
+  if (success) return ownMembers(data);
   const { path, message } = flawOf(error);
   throw invalid(`${nameOf(path)} ${message}.`);
 }

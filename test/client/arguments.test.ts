@@ -105,6 +105,11 @@ describe('the client', () => {
     ['a deletion before an invalid Date', (of) => of.deleteHistory(new Date('x'))],
     ['a query with an invalid Date', (of) => of.list({ from: new Date('x') })],
     ['a query in a Map', (of) => of.list(new Map([['name', 'x']]) as never)],
+    ['an inherited query', (of) => of.list(Object.create({ name: 'x' }) as never)],
+    [
+      'a body that inherits its filter',
+      (of) => of.bulk(Object.create({ action: 'delete', filter: 'all' }) as never),
+    ],
     ['a query that is not awaited', (of) => of.list(Promise.resolve({}) as never)],
     ['a signal in place of the query', (of) => of.list(new AbortController().signal as never)],
     [
