@@ -44,6 +44,20 @@ export async function runScript(
   }
 }
 
+/**
+ * Repeats a call of a script of BullMQ while Redis lacks the script. ioredis sends the text of such
+ * a script only once, and Redis may drop it again.
+ */
+export async function untilScriptRuns<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!hasCode(error, 'NOSCRIPT')) throw error;
+    }
+  }
+}
+
 /** A transaction of ioredis. BullMQ's type declares only a part of it. */
 export type ScriptTransaction = IRedisTransaction & ChainableCommander;
 

@@ -2,7 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { KeepJobs, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { backendArguments, EngineConnection } from '../connection/engine-connection.js';
-import { type RedisScript, runScript, type ScriptValue } from '../connection/redis-script.js';
+import {
+  type RedisScript,
+  runScript,
+  type ScriptValue,
+  untilScriptRuns,
+} from '../connection/redis-script.js';
 import { keptEntries } from '../jobs/change-notes.js';
 import { type JobRef, keyOf } from '../jobs/job-ids.js';
 import type { JobState } from '../jobs/job-view.js';
@@ -127,7 +132,7 @@ export class JobSteps {
   /** Pauses or resumes a queue of BullMQ. */
   async setPaused(queue: string, isPaused: boolean): Promise<void> {
     await this.#connection.client;
-    await this.#backend(queue).pause(isPaused);
+    await untilScriptRuns(() => this.#backend(queue).pause(isPaused));
   }
 
   async #step(place: JobRef, step: Step): Promise<StepAnswer> {

@@ -2,7 +2,7 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
-import { hasCode } from '../connection/redis-errors.js';
+import { untilScriptRuns } from '../connection/redis-script.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { jobProgress } from '../jobs/job-view.js';
 import type { Attempt, Progress } from './attempt.js';
@@ -55,16 +55,9 @@ export class HandlerOutput {
   }
 
   async #writeProgress(backend: TaskBackend, attempt: Attempt, progress: Progress): Promise<void> {
-    for (let newest = progress; ; newest = attempt.lastProgress ?? newest) {
-      try {
-        await backend.updateProgress(attempt.id, jobProgress(newest));
-        break;
-      } catch (error) {
-        // ioredis sends the text of a script that Redis lacks only once, and Redis may drop it
-        // again.
-        if (!hasCode(error, 'NOSCRIPT')) throw error;
-      }
-    }
+    await untilScriptRuns(() =>
+      backend.updateProgress(attempt.id, jobProgress(attempt.lastProgress ?? progress)),
+    );
     this.#deps.changes.soon({ queue: attempt.queue, jobId: attempt.id, state: 'changed' });
   }
 

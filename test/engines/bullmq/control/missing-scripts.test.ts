@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import type { TaskManager } from '../../../../src/manager.js';
 import { taskContext } from '../../../../src/tasks/context.js';
 import { type Cutter, cuttable } from '../../../helpers/cutter.js';
+import { type Flushing, flushing } from '../../../helpers/flushing.js';
 import { inState, useJobProcesses } from '../../../helpers/job-processes.js';
 import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis } from '../../../helpers/redis.js';
@@ -143,6 +144,30 @@ beforeEach(async () => {
     await other.control({ action: 'cancel', ids: [id] }, by);
     await inState(other, id, 'cancelled');
     expect(await redis.exists('{jobs}:~cancelling')).toBe(0);
+  });
+});
+
+(hasRedis ? describe : describe.skip)('if Redis loses all scripts before each call', () => {
+  let proxy: Flushing;
+  afterEach(() => proxy.close());
+
+  it('many pauses at once take full effect', async () => {
+    proxy = await flushing(processes.redis.port);
+    const manager = processes.manager(false, 'jobs', proxy.port);
+    const noop = manager.define('noop');
+    const queues = Array.from({ length: 8 }, (_, n) => `q${n}`);
+    for (const queue of queues) await noop.with({ queue }).enqueue();
+    for (const [action, paused] of [
+      ['pause', 1],
+      ['resume', 0],
+    ] as const) {
+      await Promise.all(queues.map((queue) => manager.control({ action, queue }, by)));
+      for (const queue of queues)
+        expect([
+          await redis.hexists('{jobs}:~pauses', queue),
+          await redis.hexists(`{jobs}:${queue}:meta`, 'paused'),
+        ]).toEqual([paused, paused]);
+    }
   });
 });
 

@@ -1,23 +1,24 @@
 import { describe, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
 import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { taskLog, taskProgress } from '../../../../src/tasks/context.js';
+import { flushing } from '../../../helpers/flushing.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { gate, sleep, waitFor } from '../../../helpers/wait.js';
 
 (hasRedis ? describe : describe.skip)('the log lines and the progress of a handler', () => {
   const forEach = new RedisForEach();
 
-  function manager(): TaskManager {
-    const engine = bullmqEngine({ connection: forEach.redis.connection, logger: false });
+  async function manager(): Promise<TaskManager> {
+    const { port } = forEach.keep(await flushing(forEach.redis.port));
+    const engine = bullmqEngine({ connection: { host: '127.0.0.1', port }, logger: false });
     const tasks = new TaskManager({ engine, logger: false });
     forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
     return tasks;
   }
 
   it('are stored although Redis drops its scripts again and again', async () => {
-    const tasks = manager();
+    const tasks = await manager();
     const { passed, open } = gate();
     const chatty = tasks.task('chatty', async () => {
       for (let n = 1; n <= 20; n++) {
@@ -30,12 +31,6 @@ import { gate, sleep, waitFor } from '../../../helpers/wait.js';
     });
     await tasks.start();
     const ids = await chatty.enqueueMany(Array.from({ length: 10 }, () => []));
-    let isOver = false;
-    const flushing = [1, 2, 3].map(async () => {
-      const client = new Redis(forEach.redis.connection);
-      while (!isOver) await client.script('FLUSH');
-      client.disconnect();
-    });
     const written = async (id: string): Promise<unknown> => [
       (await tasks.get(id))?.progress,
       (await tasks.logs(id, {})).map(({ message }) => message),
@@ -48,9 +43,7 @@ import { gate, sleep, waitFor } from '../../../helpers/wait.js';
           20,
         );
     } finally {
-      isOver = true;
       open();
-      await Promise.all(flushing);
     }
     for (const id of ids) expect(await written(id)).toEqual([0.5, all]);
   });
