@@ -127,8 +127,9 @@ describe.each(engines)('the times of a task on %s', (_name, optionsOf) => {
         throw new Error('no');
       };
       const [first, second] = [managerOf(options()), managerOf(options())];
-      // The first process stops before the second attempt is due, also on a slow machine.
-      const settings = { retries: 1, delay: 3, deadline: 3.2 };
+      // On a slow machine, too, the first attempt fails early enough for a second one before the
+      // deadline, and the first process stops before that one is due.
+      const settings = { retries: 1, delay: 3, deadline: 5.5 };
       const work = first.task('work', handler, settings);
       await first.start();
       const id = await work.enqueue();
