@@ -43,7 +43,7 @@ interface By {
 }
 
 /** A command to tasks, by id. */
-interface OnTasks {
+export interface OnTasks {
   ids: readonly string[];
   at: number;
 }

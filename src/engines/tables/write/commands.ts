@@ -4,7 +4,7 @@ import { idBytes, idOf, tagsOf } from '../schema/rows.js';
 import { stateCode } from '../schema/states.js';
 import { type SummaryRow, toSummary } from '../schema/summaries.js';
 import { end } from './attempts.js';
-import type { WriteOf } from './batch.js';
+import type { OnTasks, WriteOf } from './batch.js';
 import { newTask } from './packed-tasks.js';
 import { move, statusOf, summaryRow, type Transaction } from './transaction.js';
 
@@ -19,7 +19,7 @@ interface CommandRow extends DeletedTask {
  * `act` returns the row of a task after the command, or `undefined` if the state of the task does
  * not allow the command. `n` is the position of the task in the list.
  */
-function onTasks<W extends { ids: readonly string[] }>(
+function onTasks<W extends OnTasks>(
   act: (transaction: Transaction, row: CommandRow, write: W, n: number) => SummaryRow | undefined,
 ) {
   return (transaction: Transaction, write: W): CommandResult[] =>
