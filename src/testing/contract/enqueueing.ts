@@ -91,6 +91,26 @@ export function describeEnqueueing({ runner, manager, ended: endedOf }: Suite): 
     });
   });
 
+  it('keeps who paused a queue first, when and why, until it is resumed', async () => {
+    const pauseOf = async (queue: string) =>
+      (await tasks.describe()).queues.find(({ name }) => name === queue)?.pause;
+    const noop = tasks.task('noop', () => 1);
+    await noop.with({ queue: 'bulk' }).enqueue();
+    // The other queue never had a task.
+    for (const queue of ['bulk', 'other']) {
+      await tasks.control({ action: 'pause', queue }, { actor: 'first', reason: 'upgrade' });
+      const first = await pauseOf(queue);
+      expect(first).toMatchObject({ by: 'first', reason: 'upgrade' });
+      await sleep(0.01);
+      await tasks.control({ action: 'pause', queue }, { actor: 'second' });
+      expect(await pauseOf(queue)).toEqual(first);
+      await tasks.control({ action: 'resume', queue }, by);
+      await tasks.control({ action: 'pause', queue }, { actor: 'second' });
+      expect(await pauseOf(queue)).toMatchObject({ by: 'second', reason: null });
+      await tasks.control({ action: 'resume', queue }, by);
+    }
+  });
+
   it('starts a delayed task at once on the run command', async () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();

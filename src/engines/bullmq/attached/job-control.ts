@@ -117,13 +117,15 @@ export class JobControl {
   }
 
   async #pause(name: string, paused: boolean, by: CommandBy): Promise<Outcome> {
-    const queue = this.#queues.get(name)?.queue;
-    if (!queue) return { results: [], known: false };
+    const reads = this.#queues.get(name);
+    if (!reads) return { results: [], known: false };
+    const { queue } = reads;
+    const wasPaused = paused && (await this.#pauses.isPaused(reads));
     await this.#changing(() => (paused ? queue.pause() : queue.resume()));
     // The events from before this pause are read first: one of them may say that the queue was
     // resumed, which would clear the record of this pause.
     if (paused) await this.#model.revs();
-    if (paused) this.#pauses.paused(name, by.actor, by.reason);
+    if (paused) this.#pauses.paused(name, by, wasPaused);
     return { results: [], known: true };
   }
 

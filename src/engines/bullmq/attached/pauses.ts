@@ -1,5 +1,7 @@
+import type { CommandBy } from '../../../tasks/commands.js';
 import type { Pause, QueueState } from '../../../tasks/queue-state.js';
 import type { QueueReads } from '../queues/queue-reads.js';
+import { pauseBy } from '../stored-pause.js';
 
 /**
  * Knows which attached queues are paused, according to BullMQ, and who paused them, if it was this
@@ -13,9 +15,16 @@ export class AttachedPauses {
     this.#queues = queues;
   }
 
-  /** Records who paused a queue. */
-  paused(queue: string, by: string, reason: string | undefined): void {
-    this.#known.set(queue, { by, at: new Date().toISOString(), reason: reason ?? null });
+  /** Returns whether a queue is paused now, according to BullMQ. */
+  async isPaused(reads: QueueReads): Promise<boolean> {
+    const [paused] = await reads.ask([['hexists', reads.queue.toKey('meta'), 'paused']]);
+    return paused === 1;
+  }
+
+  /** Records who paused a queue. If a user had paused it before, that pause is kept. */
+  paused(queue: string, by: CommandBy, wasPaused: boolean): void {
+    if (wasPaused && this.#known.get(queue)?.by) return;
+    this.#known.set(queue, pauseBy(by));
   }
 
   /** Records that a queue was resumed. */
@@ -32,10 +41,9 @@ export class AttachedPauses {
   }
 
   async #stateOf(name: string, reads: QueueReads): Promise<QueueState> {
-    const [paused] = await reads.ask([['hexists', reads.queue.toKey('meta'), 'paused']]);
-    if (paused !== 1) return { name, paused: false, pause: null };
+    if (!(await this.isPaused(reads))) return { name, paused: false, pause: null };
     // Another program paused the queue.
-    if (!this.#known.has(name)) this.paused(name, '', undefined);
+    if (!this.#known.has(name)) this.paused(name, { actor: '' }, false);
     return { name, paused: true, pause: this.#known.get(name) ?? null };
   }
 }

@@ -32,7 +32,7 @@ export async function controlQueue(
 
 /**
  * Stores a pause first: a queue that joins the label at the same time is either in a list that is
- * read next, or is paused when it is added.
+ * read next, or is paused when it is added. If the label is already paused, its first pause stays.
  */
 async function storePause(
   { redis, keys, catalog }: CommandDeps,
@@ -40,9 +40,10 @@ async function storePause(
   by: CommandBy,
 ): Promise<void> {
   await catalog.refresh();
-  const limit = catalog.ofLabel(label).length > 0 ? '' : maxPausedQueues;
-  const args = [label, JSON.stringify(pauseBy(by)), limit];
-  if ((await runScript(redis, store, [keys.pauses], args)) === 0) throw tooManyPauses(label);
+  const metas = catalog.ofLabel(label).map(({ queue }) => keys.ofQueue(queue, 'meta'));
+  const args = [label, JSON.stringify(pauseBy(by)), metas.length > 0 ? '' : maxPausedQueues];
+  const stored = await runScript(redis, store, [keys.pauses, ...metas], args);
+  if (stored === 0) throw tooManyPauses(label);
 }
 
 async function setAll(
@@ -81,12 +82,23 @@ export async function queueStates({ redis, keys, catalog }: StoredQueues): Promi
 }
 
 /**
- * Stores a pause. Returns 0 if the limit refuses it. KEYS: the hash of pauses. ARGV: the label, its
- * pause, and if the label has no queue, how many pauses there may be before this one.
+ * Stores a pause, or keeps the one that the label has. Another program may have resumed a queue of
+ * the label since. The stored pause has then ended, and the new one replaces it. Returns 0 if the
+ * limit refuses the pause. KEYS: the hash of pauses, BullMQ's settings of each queue of the label.
+ * ARGV: the label, its pause, and if the label has no queue, how many pauses there may be before
+ * this one.
  */
 const store = redisScript(`
-if ARGV[3] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
-  if #redis.call('HGETALL', KEYS[1]) / 2 >= tonumber(ARGV[3]) then return 0 end
+local function isPaused()
+  for n = 2, #KEYS do
+    if redis.call('HEXISTS', KEYS[n], 'paused') == 0 then return false end
+  end
+  return true
+end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+  if isPaused() then return 1 end
+elseif ARGV[3] ~= '' and #redis.call('HGETALL', KEYS[1]) / 2 >= tonumber(ARGV[3]) then
+  return 0
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1

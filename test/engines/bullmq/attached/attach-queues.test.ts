@@ -266,6 +266,29 @@ const by = { actor: 'ada' };
     });
   });
 
+  it('keeps who paused a queue first, when and why, until it is resumed', async () => {
+    attach();
+    const pause = (actor: string, reason?: string) =>
+      tasks.control({ action: 'pause', queue: queue.name }, { actor, reason });
+    const pauseOf = async () => (await tasks.describe()).queues[0]?.pause;
+    await pause('ada', 'upgrade');
+    const first = await pauseOf();
+    expect(first).toMatchObject({ by: 'ada', reason: 'upgrade' });
+    await sleep(0.01);
+    await pause('bob');
+    expect(await pauseOf()).toEqual(first);
+    // Another program resumes the queue, and another one pauses it.
+    await queue.resume();
+    await pause('bob');
+    expect(await pauseOf()).toMatchObject({ by: 'bob', reason: null });
+    await queue.resume();
+    await waitFor(async () => (await tasks.describe()).queues[0]?.paused === false);
+    await queue.pause();
+    expect((await pauseOf())?.by).toBe('');
+    await pause('eve');
+    expect((await pauseOf())?.by).toBe('eve');
+  });
+
   it('reruns an ended job as a new job with other data', async () => {
     attach();
     const id = await add('send', { to: 'a@x.org' }, { jobId: 'order-7', attempts: 3 });

@@ -789,6 +789,24 @@ describe('a paused queue', () => {
     ]);
   });
 
+  it('has the new pause if it was resumed elsewhere before, in part or as a whole', async () => {
+    const tasks = manager();
+    await tasks.define('plain').enqueue();
+    await tasks.define('limited', { concurrency: 1 }).enqueue();
+    const pause = (actor: string) =>
+      tasks.control({ action: 'pause', queue: 'default' }, { actor });
+    const pausedBy = async () => (await tasks.describe()).queues[0]?.pause?.by;
+    await pause('first');
+    await plainQueue().resume();
+    await pause('second');
+    expect(await pausedBy()).toBe('second');
+    await redis.hdel(`{${prefix}}:default/limited:meta`, 'paused');
+    await pause('third');
+    expect(await pausedBy()).toBe('third');
+    await pause('fourth');
+    expect(await pausedBy()).toBe('third');
+  });
+
   it('also stops a queue that joins it during the command', async () => {
     const [web, other] = [manager(), manager()];
     await web.define('plain').enqueue();
