@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { KeepJobs, RedisConnection } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { Command } from '../../../tasks/commands.js';
 import { backendArguments, EngineConnection } from '../connection/engine-connection.js';
 import {
   type RedisScript,
@@ -27,19 +28,20 @@ export interface StepAnswer {
   state: JobState | 'gone';
   /** The job after the command, or before it was removed. */
   job: TaskJob | undefined;
-  /** What the job belongs to, if that prevented the command or if the command was `look`. */
+  /** What else than its state prevented the command, or could prevent one if this was `look`. */
   bond?: Bond | undefined;
 }
 
 /**
- * What a job belongs to:
+ * What can prevent a command to a job apart from its state:
  * - `scheduler`: it is the next run of a BullMQ job scheduler
  * - `parent`: it has a parent in a flow
  * - `children`: it has children in a flow
  * - `duplicate`: another job has its deduplication id now
  * - `unfinished`: it has children in a flow that have not succeeded
+ * - `locked`: a worker holds its lock although it has ended
  */
-export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate' | 'unfinished';
+export type Bond = 'scheduler' | 'parent' | 'children' | 'duplicate' | 'unfinished' | 'locked';
 
 interface JobStepsDeps {
   redis: Redis;
@@ -119,9 +121,9 @@ export class JobSteps {
     return this.#step(place, { script: 'rerun', given: rerunId });
   }
 
-  /** Returns the state of a job, and what it belongs to. */
-  look(place: JobRef): Promise<StepAnswer> {
-    return this.#step(place, { script: 'look' });
+  /** Returns the state of a job, and what else could prevent a command. */
+  look(place: JobRef, action: Command['action']): Promise<StepAnswer> {
+    return this.#step(place, { script: 'look', given: action });
   }
 
   /** Removes the request to cancel a job, if the job has ended. */
@@ -210,6 +212,6 @@ function answerOf(
     done: verdict !== verdicts.refused && !isLocked,
     state: state as StepAnswer['state'],
     job: listedJob(jobId, row),
-    bond: (bond as Bond) || undefined,
+    bond: isLocked ? 'locked' : (bond as Bond) || undefined,
   };
 }

@@ -63,7 +63,7 @@ function prepare(
   const { redis, keys, steps } = deps;
   const look = async (place: JobRef): Promise<StepAnswer & { data: string | null }> => {
     const key = keys.ofQueue(place.queue, place.jobId);
-    const [answer, data] = await Promise.all([steps.look(place), redis.hget(key, 'data')]);
+    const [answer, data] = await Promise.all([steps.look(place, 'rerun'), redis.hget(key, 'data')]);
     return { ...answer, data };
   };
   return stepEach(deps, ids, look, ({ id, place, state, job, data }): Rerun | CommandResult => {

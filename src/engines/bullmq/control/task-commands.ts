@@ -26,11 +26,12 @@ interface JobCommand {
   after?(before: JobState): JobState;
 }
 
-/** Whether the action is refused because of what the job belongs to. */
+/** Whether something else than the state of the job forbids the action. */
 function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer): boolean {
   if (action === 'retry') return bond === 'duplicate' || bond === 'unfinished';
   if (action === 'run') return state === 'waiting-children';
-  return action === 'delete' ? bond === 'scheduler' : state !== 'active' && bond !== undefined;
+  if (action === 'delete') return bond === 'scheduler' || bond === 'locked';
+  return state !== 'active' && bond !== undefined;
 }
 
 const ofFlow = 'This job is part of a BullMQ flow. The flow would wait for it forever.';
@@ -40,6 +41,7 @@ const bonds: Record<Bond, string> = {
   children: ofFlow,
   duplicate: 'A newer task has the same idempotencyKey.',
   unfinished: 'A child of this job in its BullMQ flow has not succeeded. Retry the child first.',
+  locked: 'A worker still holds the task. Try again later.',
 };
 
 function conflict({ id, job, state }: SteppedJob, bond?: Bond): CommandResult {
@@ -146,7 +148,7 @@ async function preview(
   const results: CommandResult[] = [];
   for (let from = 0; from < ids.length; from += readAtOnce) {
     const some = ids.slice(from, from + readAtOnce);
-    const look = (place: JobRef): Promise<StepAnswer> => steps.look(place);
+    const look = (place: JobRef): Promise<StepAnswer> => steps.look(place, action);
     const seen = await ask(() => stepEach(deps, some, look, (job) => previewed(action, job)));
     results.push(...seen);
   }

@@ -521,13 +521,28 @@ describe('a deletion that BullMQ refuses', () => {
     return id;
   }
 
-  it('is reported as a conflict if another program holds the lock of the job', async () => {
+  it('is reported as a conflict if a worker holds the lock of the job, also before', async () => {
     const tasks = manager();
     const id = await cancelledTask(tasks);
     await redis.set(`{${prefix}}:default:${id}:lock`, 'another', 'PX', 60_000);
-    const { results } = await tasks.control({ action: 'delete', ids: [id] }, by);
-    expect(results).toMatchObject([{ id, ok: false, code: 'TASK_STATE_CONFLICT' }]);
+    const command = { action: 'delete', ids: [id] } as const;
+    const detail = 'A worker still holds the task. Try again later.';
+    for (const dryRun of [true, false])
+      expect((await tasks.control(command, { ...by, dryRun })).results).toEqual([
+        { id, ok: false, code: 'TASK_STATE_CONFLICT', status: 'cancelled', detail },
+      ]);
+    const cancelled = { status: ['cancelled'] } as const;
+    expect(await tasks.control({ action: 'delete', filter: cancelled }, by)).toMatchObject({
+      results: [],
+      found: { count: 0 },
+    });
     expect(await statusOf(tasks, id)).toBe('cancelled');
+    // The lock forbids no other command.
+    expect(
+      (await tasks.control({ action: 'retry', ids: [id] }, { ...by, dryRun: true })).results,
+    ).toMatchObject([{ id, ok: true }]);
+    await redis.del(`{${prefix}}:default:${id}:lock`);
+    expect((await tasks.control(command, by)).results).toMatchObject([{ id, ok: true }]);
   });
 
   it('rejects with the code that Redis gave', async () => {
