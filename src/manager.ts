@@ -292,8 +292,8 @@ export class TaskManager implements TaskSource {
   /**
    * Runs a command on tasks, a queue or a schedule. Only `filter: 'all'` selects every task.
    *
-   * A command that throws has changed nothing. A queue can be paused before its first task, so
-   * every queue name is valid.
+   * A command that throws has changed nothing, unless the error has `maybeDone`. A queue can be
+   * paused before its first task, so every queue name is valid.
    *
    * @throws TypeError or RangeError with code INVALID_INPUT if the command is not valid: an unknown
    * key, a value that is `undefined`, neither or both of `ids` and `filter`, or no actor.

@@ -3,7 +3,7 @@ import type { Pause } from '../../tasks/queue-state.js';
 import { storedObject } from './connection/stored-object.js';
 import { isoTime } from './jobs/job-view.js';
 
-/** Returns the pause that a user makes now. */
+/** Returns a new pause by a user, as it is stored. */
 export function pauseBy({ actor, reason }: CommandBy): Pause {
   return { by: actor, at: new Date().toISOString(), reason: reason ?? null };
 }

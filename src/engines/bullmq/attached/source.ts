@@ -198,7 +198,7 @@ export function attachedQueues(queues: ReadonlyMap<string, QueueReads>): KnownQu
   return {
     all: () => [...entries.values()],
     get: (queue) => entries.get(queue),
-    ofLabel: (label) =>
+    covered: (label) =>
       [...entries.values()].filter(({ queue }) => label === undefined || queue === label),
     refresh: async () => undefined,
   };

@@ -20,7 +20,7 @@ interface Closing {
   timeout?: number;
   /**
    * Whether nothing is to be written, so that the workers can be abandoned if Redis is unreachable.
-   * Default: always.
+   * Default: they always can.
    */
   isIdle?(): boolean;
 }

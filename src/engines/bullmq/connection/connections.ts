@@ -13,7 +13,7 @@ import {
   RedisTimeout,
   unsent,
 } from './redis-connection.js';
-import { hasCode, isAnswer, isError, isPassing } from './redis-errors.js';
+import { hasCode, isAnswer, isDeniedInScript, isError, isPassing } from './redis-errors.js';
 
 /** The two connections of an engine that do not wait for jobs. */
 interface Connections {
@@ -116,12 +116,13 @@ export async function untilRepeatable(redis: Redis, error: unknown): Promise<voi
 
 /**
  * Returns whether an error proves that a command had no effect: it was never sent, or Redis refused
- * it. Any other error of a script does not prove it, because Redis does not undo what a script did
- * before it failed.
+ * it. An error in the middle of a script does not prove it, because Redis does not undo what the
+ * script did before. A missing permission can be such an error.
  */
 export function hadNoEffect(error: unknown): boolean {
   const isUnsent = isError(error) && error.message === unsent;
-  return isUnsent || isPassing(error) || hasCode(error, 'NOSCRIPT', 'EXECABORT');
+  const isRefused = isPassing(error) && !isDeniedInScript(error);
+  return isUnsent || isRefused || hasCode(error, 'NOSCRIPT', 'EXECABORT');
 }
 
 /** Messages of ioredis about a command whose connection was lost or missing. */

@@ -30,7 +30,7 @@ export const commanding: Effect = {
 };
 
 /**
- * How far a call is. A call that has an effect reports it, so that its error can say whether
+ * How far a call has got. A call that has an effect reports it, so that its error can say whether
  * anything may have been done.
  */
 export class CallProgress {
@@ -65,7 +65,7 @@ export type Ask = <T>(call: (progress: CallProgress) => Promise<T>, effect?: Eff
 /**
  * Waits for all steps of a call.
  *
- * @throws the error of one that failed. It is not an error without effect if there is another.
+ * @throws the error of a failed step, preferably of one that may have had an effect.
  */
 export async function allSteps<T>(steps: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(steps);

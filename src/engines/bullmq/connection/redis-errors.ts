@@ -54,6 +54,13 @@ export function isPassing(error: unknown): boolean {
   return hasCode(error, ...passing);
 }
 
+const deniedInScript = /The user executing the script can't |NOPERM ACL failure in script/;
+
+/** Returns whether a script failed at a command that the user must not run. */
+export function isDeniedInScript(error: unknown): boolean {
+  return isError(error) && isAnswer(error) && deniedInScript.test(error.message);
+}
+
 /**
  * Returns the code of an error, which is the first word of its message. If a command fails in a
  * script, Redis 6 puts the position in the script before it, and some codes begin with `-`:

@@ -30,7 +30,7 @@ export async function oldestTasks(
   const { catalog, marked } = source;
   const { queue, status = taskStatuses } = filter;
   await catalog.refresh();
-  const entries = catalog.ofLabel(queue);
+  const entries = catalog.covered(queue);
   // It drops the markers that no longer hold, so that the sets below have only the others.
   await Promise.all(entries.map((entry) => marked.count(entry.queue)));
   const found = await Promise.all(entries.map((entry) => idsOf(source, entry, status, limit)));

@@ -51,9 +51,8 @@ export function partsOf(key: string): JobRef {
 const latest = 253_402_300_799_999;
 
 /**
- * Returns the UUIDv7 under which a window stores a job, or of the run of a schedule. The same key
- * always gets the same UUIDv7, and they are in the order of creation. `createdAt`: Unix
- * milliseconds.
+ * Returns the UUIDv7 of a job in a window, or of the task of a scheduled run. The same key always
+ * gets the same UUIDv7, and they are in the order of creation. `createdAt`: Unix milliseconds.
  */
 export function idOfJob(key: string, createdAt: number): string {
   const time = Math.max(0, Math.min(latest, Math.floor(createdAt)))

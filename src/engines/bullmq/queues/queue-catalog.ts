@@ -66,12 +66,14 @@ export class QueueCatalog {
     return this.#entries.get(queue);
   }
 
-  /**
-   * Returns the queue of a label, and those of its tasks with a concurrency of their own. Without a
-   * label, returns all queues.
-   */
-  ofLabel(label: string | undefined): CatalogEntry[] {
-    return this.all().filter((entry) => label === undefined || entry.label === label);
+  /** Returns the queue of a label, and those of its tasks with a concurrency of their own. */
+  ofLabel(label: string): CatalogEntry[] {
+    return this.all().filter((entry) => entry.label === label);
+  }
+
+  /** Returns the queues that a query covers: those of its label, or all if it has none. */
+  covered(label: string | undefined): CatalogEntry[] {
+    return label === undefined ? this.all() : this.ofLabel(label);
   }
 
   /** Reads the list from Redis. A known queue that the list lacks stays known. */
@@ -104,7 +106,7 @@ export class QueueCatalog {
       : undefined;
   }
 
-  /** Returns the queue of a task. Adds it to the list, or changes it there, if the task must. */
+  /** Returns the queue of a task. Adds or changes it in the list if needed. */
   async route(task: TaskRoute): Promise<CatalogEntry> {
     const same = this.known(task);
     if (same) return same;

@@ -116,7 +116,7 @@ async function readLive(source: CountedQueues, window: WindowModel): Promise<Liv
   const inWindow = await window.live();
   const live: Live[] = [...inWindow];
   for (const queue of new Set(source.catalog.all().map(({ label }) => label))) {
-    const counts = await readCounts(source, source.catalog.ofLabel(queue));
+    const counts = await readCounts(source, source.catalog.covered(queue));
     for (const each of inWindow) if (each.queue === queue) counts[each.status] -= each.n;
     for (const status of taskStatuses)
       if (counts[status] !== 0) live.push({ name: beyondWindow, queue, status, n: counts[status] });

@@ -7,11 +7,11 @@ import type { CatalogEntry, QueueCatalog } from '../queues/queue-catalog.js';
 import type { JobHint } from './job-hint.js';
 
 /** The queues that are shown. */
-export interface KnownQueues extends Pick<QueueCatalog, 'all' | 'get' | 'ofLabel'> {
+export interface KnownQueues extends Pick<QueueCatalog, 'all' | 'get' | 'covered'> {
   refresh(): Promise<unknown>;
 }
 
-/** A key of a queue: BullMQ's name of a set, the id of a job, or the jobs with a marker. */
+/** A key of a queue: BullMQ's name of a set or list, the id of a job, or the jobs with a marker. */
 export type QueueKey = string | { marker: Marker };
 
 /** A command of Redis about one key of a queue. */

@@ -5,7 +5,7 @@ import { hasEnded, stateCode } from '../../tables/schema/states.js';
 import type { JobRef } from '../jobs/job-ids.js';
 import { codes, type EndedGroup } from './groups.js';
 
-/** An ended job, and when it ended in Unix milliseconds, which is its score in BullMQ's sets. */
+/** An ended job. `score`: when it ended, in Unix milliseconds, as in BullMQ's sets. */
 export interface EndedJob extends JobRef {
   score: number;
 }

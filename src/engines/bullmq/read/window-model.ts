@@ -187,7 +187,7 @@ export class WindowModel {
     await this.#upToDate();
     const { catalog, fillTimes } = this.#deps;
     if (isEndedList(query) && !this.#isWhole(query)) {
-      const page = await endedPage(this.#deps, catalog.ofLabel(query.queue), query);
+      const page = await endedPage(this.#deps, catalog.covered(query.queue), query);
       return { ...page, total: await this.#countOf(query), totalRelation: 'eq' };
     }
     const after =
@@ -227,7 +227,7 @@ export class WindowModel {
 
   /** Counts the tasks by state, of one queue or of all. */
   counts({ queue }: Pick<TaskFilter, 'queue'>): Promise<Counts> {
-    return this.#deps.countTasks(this.#deps.catalog.ofLabel(queue), this.#deps);
+    return this.#deps.countTasks(this.#deps.catalog.covered(queue), this.#deps);
   }
 
   /** Counts tasks. `more`: there may be more. `limited`: only the window was searched. */
@@ -276,7 +276,7 @@ export class WindowModel {
 
   /** Whether the window has all tasks that a filter can find. */
   #isWhole({ queue: label, status = taskStatuses }: TaskFilter): boolean {
-    const entries = this.#deps.catalog.ofLabel(label);
+    const entries = this.#deps.catalog.covered(label);
     return status
       .map(groupOf)
       .every((group) => entries.every(({ queue }) => this.#feed.isWhole(queue, group)));

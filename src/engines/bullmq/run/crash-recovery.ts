@@ -160,7 +160,7 @@ export class CrashRecovery {
       await backend.moveJobFromActiveToWait(id, token);
       return;
     }
-    // BullMQ's script would fail half-way without a limit of attempts.
+    // BullMQ's script would fail halfway without a limit of attempts.
     const opts = { ...job.json.opts, attempts: attemptLimit(job.json.opts?.attempts) };
     const failed = { id, opts } as MinimalJob;
     const reason = end.error?.message ?? cancelReason;

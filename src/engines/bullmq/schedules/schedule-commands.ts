@@ -9,8 +9,10 @@ export async function controlSchedule(
   by: CommandBy,
   changed: () => void,
 ): Promise<Outcome> {
-  if (action !== 'run')
-    return { results: [], known: await scheduler[action](schedule, changed, by) };
+  if (action === 'pause')
+    return { results: [], known: await scheduler.pause(schedule, changed, by) };
+  if (action === 'resume') return { results: [], known: await scheduler.resume(schedule, changed) };
+  if (action === 'remove') return { results: [], known: await scheduler.remove(schedule, changed) };
   const task = await scheduler.run(schedule, changed);
   return task
     ? { results: [{ id: task.id, ok: true, task: pendingSummary(task) }], known: true }

@@ -121,10 +121,11 @@ export class Scheduler {
     const { name, rule } = schedule;
     const before = await this.#records.define(schedule);
     const stored = await this.#records.get(name);
-    if (!stored || stored.runs.pause) return;
-    const { next } = stored.runs;
+    if (stored?.runs.pause) return;
+    const next = stored?.runs.next;
     const isSame = before === rule;
-    if (next !== undefined) return this.#takeOver(stored, schedule, isSame ? next : undefined);
+    if (stored && next !== undefined)
+      return this.#takeOver(stored, schedule, isSame ? next : undefined);
     // A scheduler whose rule is the same keeps its next time, which may have passed while no
     // process ran.
     if (isSame && (await this.#ticks().getJobScheduler(schedulerId(name)))?.next) return;

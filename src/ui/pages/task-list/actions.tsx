@@ -20,8 +20,8 @@ export async function retryTask(task: TaskSummary): Promise<void> {
     title: `Run ${task.name} again?`,
     body: () => (
       <p>
-        This task stopped half-way when its process ended. It may already have done part of its
-        work. Run it again?
+        This task stopped halfway when its process ended. It may already have done part of its work.
+        Run it again?
       </p>
     ),
     button: () => 'Run again',

@@ -89,7 +89,7 @@ export async function actOnSelected(
         )}
         {action === 'retry' && interrupted > 0 && (
           <p>
-            {whole(interrupted)} stopped half-way. They may already have done part of their work.
+            {whole(interrupted)} stopped halfway. They may already have done part of their work.
           </p>
         )}
       </>

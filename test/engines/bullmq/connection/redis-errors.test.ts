@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { hadNoEffect } from '../../../../src/engines/bullmq/connection/connections.js';
 import { hasCode, type RedisCode } from '../../../../src/engines/bullmq/connection/redis-errors.js';
 
 const sha = '6b1bf486c81ceb7edf3c093f4c48582e38c0e791';
@@ -50,8 +51,14 @@ describe('the code of an error of Redis', () => {
       `ERR ${denied} run this command or subcommand script: ${sha}, on @user_script:1.`,
       `${failed} @user_script: 1: ${denied} access at least one of the keys mentioned`,
       "NOPERM ACL failure in script: User app has no permissions to run the 'set' command",
-    ])
+    ]) {
       expect([wording, hasCode(reply(wording), 'NOPERM')]).toEqual([wording, true]);
+      // The script may have changed something before this command.
+      expect([wording, hadNoEffect(reply(wording))]).toEqual([wording, false]);
+    }
+    expect(hadNoEffect(reply("NOPERM User app has no permissions to run the 'set' command"))).toBe(
+      true,
+    );
   });
 
   it('is not found in the text of another error, or in an error that Redis did not answer', () => {

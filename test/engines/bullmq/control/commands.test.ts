@@ -15,6 +15,7 @@ import { JobEngine } from '../../../../src/engines/bullmq/job-engine.js';
 import { Attempt } from '../../../../src/engines/bullmq/run/attempt.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { loggerOption } from '../../../../src/options.js';
+import type { Command as EngineCommand } from '../../../../src/tasks/commands.js';
 import { gate } from '../../../../src/testing/wait.js';
 import { failedWhile } from '../../../helpers/marked.js';
 import { RedisServer } from '../../../helpers/redis.js';
@@ -45,8 +46,8 @@ afterEach(async () => {
   await Promise.all(closing.splice(0).map((close) => close()));
 });
 
-function manager({ concurrency = 10, lockDuration = 20_000 } = {}): TaskManager {
-  const engine = new JobEngine({
+function jobEngine(lockDuration = 20_000): JobEngine {
+  return new JobEngine({
     connection: server.connection,
     prefix,
     logger: loggerOption('logger', false),
@@ -54,6 +55,17 @@ function manager({ concurrency = 10, lockDuration = 20_000 } = {}): TaskManager 
     kept: { age: 604_800, count: 100_000 },
     statistics: { minutes: 604_800_000, hours: 34_560_000_000 },
   });
+}
+
+function manager({
+  concurrency = 10,
+  lockDuration,
+  engine = jobEngine(lockDuration),
+}: {
+  concurrency?: number;
+  lockDuration?: number;
+  engine?: JobEngine;
+} = {}): TaskManager {
   const made = new TaskManager({ engine, concurrency, logger: false });
   closing.push(() => made.stop({ timeout: 0.1 }));
   return made;
@@ -69,6 +81,16 @@ function plainQueue(name = 'default'): Queue {
 async function statusOf(tasks: TaskManager, id: string): Promise<string | undefined> {
   return (await tasks.get(id))?.status;
 }
+
+describe('a command that does not name its queue', () => {
+  it('pauses none, although the engine is called without the checks of a manager', async () => {
+    const engine = jobEngine();
+    await manager({ engine }).define('work').enqueue();
+    const pause = { action: 'pause', queue: undefined } as unknown as EngineCommand;
+    await engine.control(pause, { actor: 'test' }).catch(() => undefined);
+    expect(await plainQueue().isPaused()).toBe(false);
+  });
+});
 
 describe('a request to cancel a waiting task', () => {
   it('makes it a failed job for a plain BullMQ queue, in whichever set it waits', async () => {
