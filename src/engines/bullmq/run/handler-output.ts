@@ -2,6 +2,8 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
+import { plainError } from '../connection/redis-connection.js';
+import { isPassing } from '../connection/redis-errors.js';
 import { untilScriptRuns } from '../connection/redis-script.js';
 import type { ChangeNotes } from '../jobs/change-notes.js';
 import { jobProgress } from '../jobs/job-view.js';
@@ -23,6 +25,8 @@ export class HandlerOutput {
   readonly #deps: OutputDeps;
   readonly #writing: Background;
   readonly #unwritten = new Set<Attempt>();
+  /** Lines that were dropped since Redis began to refuse writes. */
+  #dropped: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: OutputDeps) {
@@ -47,11 +51,34 @@ export class HandlerOutput {
     if (!backend || (lines.length === 0 && !progress)) return;
     this.#writing.run(async () => {
       const texts = lines.map((line) => JSON.stringify({ ...line, attempt: attempt.attempt }));
-      await Promise.all([
-        backend.addLines(attempt.id, texts),
-        progress && this.#writeProgress(backend, attempt, progress),
-      ]);
+      try {
+        await Promise.all([
+          backend.addLines(attempt.id, texts),
+          progress && this.#writeProgress(backend, attempt, progress),
+        ]);
+      } catch (error) {
+        if (isPassing(error)) this.#refused(error, lines.length);
+        throw error;
+      }
+      this.#stored();
     });
+  }
+
+  /** Notes that Redis refused a write. It is not repeated, because Redis may be full for long. */
+  #refused(error: unknown, lines: number): void {
+    if (this.#dropped === undefined)
+      this.#deps.logger.warn(
+        { lines, err: plainError(error) },
+        'Redis refuses log lines and progress of tasks, so they are dropped',
+      );
+    this.#dropped = (this.#dropped ?? 0) + lines;
+  }
+
+  #stored(): void {
+    const lines = this.#dropped;
+    if (lines === undefined) return;
+    this.#dropped = undefined;
+    this.#deps.logger.info({ lines }, 'Redis stores log lines and progress of tasks again');
   }
 
   async #writeProgress(backend: TaskBackend, attempt: Attempt, progress: Progress): Promise<void> {

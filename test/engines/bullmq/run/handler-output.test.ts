@@ -3,6 +3,7 @@ import { bullmqEngine } from '../../../../src/engines/bullmq/engine.js';
 import { TaskManager } from '../../../../src/manager.js';
 import { taskLog, taskProgress } from '../../../../src/tasks/context.js';
 import { flushing } from '../../../helpers/flushing.js';
+import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis, RedisForEach } from '../../../helpers/redis.js';
 import { gate, sleep, waitFor } from '../../../helpers/wait.js';
 
@@ -46,5 +47,53 @@ import { gate, sleep, waitFor } from '../../../helpers/wait.js';
       open();
     }
     for (const id of ids) expect(await written(id)).toEqual([0.5, all]);
+  });
+
+  it('are dropped while Redis refuses them, which is logged once with their number', async () => {
+    const { client, redis } = forEach;
+    const log = recordingLogger();
+    const connection = { host: '127.0.0.1', port: redis.port };
+    const engine = bullmqEngine({ connection, logger: log.logger });
+    const tasks = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    const [full, ended] = [gate(), gate()];
+    const about = () => log.lines.filter(({ msg }) => /log lines and progress/.test(String(msg)));
+    const chatty = tasks.task('chatty', async () => {
+      taskLog('before');
+      await full.passed;
+      for (const progress of [0.1, 0.2]) {
+        taskLog('lost');
+        taskProgress(progress);
+        // Longer than the time for which output is gathered.
+        await sleep(0.2);
+      }
+      await waitFor(() => about().length > 0, 20);
+      await client.config('SET', 'maxmemory', '0');
+      taskLog('after');
+      await ended.passed;
+    });
+    await tasks.start();
+    const id = await chatty.enqueue();
+    const written = async () => (await tasks.logs(id, {})).map(({ message }) => message);
+    await waitFor(async () => (await written()).length === 1, 20);
+    try {
+      await client.config('SET', 'maxmemory', '1');
+      full.open();
+      await waitFor(() => about().length === 2, 20);
+    } finally {
+      await client.config('SET', 'maxmemory', '0');
+      ended.open();
+    }
+    expect(about()).toMatchObject([
+      {
+        level: 40,
+        lines: 1,
+        err: { message: expect.stringMatching(/OOM/) },
+        msg: 'Redis refuses log lines and progress of tasks, so they are dropped',
+      },
+      { level: 30, lines: 2, msg: 'Redis stores log lines and progress of tasks again' },
+    ]);
+    await waitFor(async () => (await written()).length === 2, 20);
+    expect(await written()).toEqual(['before', 'after']);
   });
 });
