@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Context } from 'koa';
 import { type ErrorCode, TaskflowError } from '../errors.js';
 import type { Logger } from '../options.js';
@@ -33,8 +33,23 @@ export function errorForClient(error: unknown): TaskflowError | undefined {
   const isRefusal =
     typeof status === 'number' && status >= 400 && status < 500 && status in STATUS_CODES;
   if (expose !== true || !isRefusal) return undefined;
-  const options = { status, headers: headers ?? undefined, cause: error };
+  const options = { status, headers: sendable(headers ?? {}), cause: error };
   return new TaskflowError(codes[status] ?? 'REFUSED_BY_APP', error.message, options);
+}
+
+/** Returns the headers that Node can send. A wrong one must not replace the answer by another. */
+function sendable(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name, value]) => {
+      try {
+        validateHeaderName(name);
+        validateHeaderValue(name, value);
+        return true;
+      } catch {
+        return false;
+      }
+    }),
+  );
 }
 
 /** The members of an error that Koa answers with, as the package http-errors sets them. */

@@ -133,8 +133,9 @@ function inlineEngine(now: number, inline: boolean): TestEngine {
     },
 
     async advance(seconds) {
-      const target =
-        clock.now() + numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' }) * 1000;
+      const by = numberOption('seconds of advance()', seconds, 0, { unit: 'seconds' });
+      // Times are whole milliseconds, but 1.005 * 1000 is not.
+      const target = clock.now() + Math.round(by * 1000);
       await run();
       for (let at = clock.next(); at !== undefined && at <= target; at = clock.next()) {
         clock.turnTo(at);

@@ -1,5 +1,10 @@
 import { runInEmptyContext } from '../empty-context.js';
-import { Notifier } from '../notifier.js';
+
+interface Listener<E> {
+  /** Events that the reader has not taken yet. */
+  waiting: E[];
+  wake: () => void;
+}
 
 /** Events that a reader may be behind before it is disconnected. */
 const maxBehind = 1000;
@@ -9,11 +14,10 @@ const maxBehind = 1000;
  * source runs while there is a reader.
  */
 export class Broadcast<E> {
-  /** For each reader, the events that it has not taken yet. */
-  readonly #readers = new Set<E[]>();
-  readonly #news = new Notifier();
+  readonly #listeners = new Set<Listener<E>>();
   readonly #begin: (broadcast: Broadcast<E>) => () => void;
   #stop: (() => void) | undefined;
+  #ended = false;
 
   /**
    * `begin` is called for the first reader. The function that it returns is called after the last.
@@ -23,28 +27,34 @@ export class Broadcast<E> {
   }
 
   get hasReaders(): boolean {
-    return this.#readers.size > 0;
+    return this.#listeners.size > 0;
   }
 
   async *subscribe(signal: AbortSignal): AsyncGenerator<E> {
-    const waiting: E[] = [];
-    this.#readers.add(waiting);
+    const listener: Listener<E> = { waiting: [], wake: () => {} };
+    const wake = (): void => listener.wake();
+    this.#listeners.add(listener);
+    signal.addEventListener('abort', wake);
     try {
       // The source serves all readers, so it runs in an empty context.
-      if (!this.#news.closed) this.#stop ??= runInEmptyContext(() => this.#begin(this));
+      if (!this.#ended) this.#stop ??= runInEmptyContext(() => this.#begin(this));
       while (!signal.aborted) {
-        const event = waiting.shift();
+        const event = listener.waiting.shift();
         if (event !== undefined) yield event;
-        else if (this.#news.closed || !this.#readers.has(waiting)) return;
-        else await this.#news.wait(signal);
+        else if (this.#ended || !this.#listeners.has(listener)) return;
+        else
+          await new Promise<void>((resolve) => {
+            listener.wake = resolve;
+          });
       }
     } finally {
-      this.#leave(waiting);
+      signal.removeEventListener('abort', wake);
+      this.#leave(listener);
     }
   }
 
-  #leave(waiting: E[]): void {
-    this.#readers.delete(waiting);
+  #leave(listener: Listener<E>): void {
+    this.#listeners.delete(listener);
     if (this.hasReaders) return;
     const stop = this.#stop;
     this.#stop = undefined;
@@ -52,18 +62,19 @@ export class Broadcast<E> {
   }
 
   send(event: E): void {
-    for (const waiting of this.#readers) {
-      waiting.push(event);
+    for (const listener of this.#listeners) {
+      listener.waiting.push(event);
       // The reader's own generator stops the source if it was the last reader. The sender must not
       // get an error of that.
-      if (waiting.length > maxBehind) this.#readers.delete(waiting);
+      if (listener.waiting.length > maxBehind) this.#listeners.delete(listener);
+      listener.wake();
     }
-    this.#news.notify();
   }
 
   /** There will be no more events. */
   end(): void {
-    this.#news.close();
+    this.#ended = true;
+    for (const { wake } of this.#listeners) wake();
   }
 }
 

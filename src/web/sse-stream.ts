@@ -111,8 +111,9 @@ export function sseStream<E extends StreamEvent>(
           logger.error({ err: thrownForLog(err) }, 'an abort listener of a stream failed'),
         ),
       };
-      const ended = access.ended?.(ctx);
       const events = eventsFor(client);
+      // An error of `ended` can be answered only before the headers are sent.
+      const ended = ctx.method === 'HEAD' ? undefined : access.ended?.(ctx);
       begin(ctx);
       if (ctx.method === 'HEAD') return;
       open.add(key, ctx.res);

@@ -67,6 +67,14 @@ describe('an error that the login of the app throws', () => {
     expect(answer.headers.get('Content-Type')).toMatch('application/problem+json');
   });
 
+  it('leaves out headers that cannot be sent', async () => {
+    const headers = { 'X-Line': 'two\nlines', 'X-None': undefined, 'no name': '1', 'X-Good': '1' };
+    await serveOwn({ who: exposed(403, 'No', { headers }) });
+    const answer = await ask(app.base);
+    expect([answer.status, answer.headers.get('X-Good')]).toEqual([403, '1']);
+    expect(answer.headers.get('Content-Type')).toMatch('application/problem+json');
+  });
+
   it.each<[string, () => never]>([
     ['a plain error', failing(new Error('secret host'))],
     ['not exposed', exposed(403, 'secret host', { expose: false })],

@@ -131,6 +131,15 @@ describe('testEngine', () => {
     await own.stop();
   });
 
+  it('keeps whole milliseconds if its clock is turned by a fraction of a second', async () => {
+    const note = tasks.task('note', () => {});
+    await tasks.start();
+    // 1.005 * 1000 is 1004.9999999999999.
+    await engine.advance(1.005);
+    const id = await note.enqueue();
+    expect((await tasks.get(id))?.createdAt).toBe('2030-01-01T00:00:01.005Z');
+  });
+
   it('works while the global timers are replaced', async () => {
     jest.useFakeTimers();
     try {
