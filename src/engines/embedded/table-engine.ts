@@ -102,7 +102,7 @@ export function createTableEngine({
   /** Whether the drain has finished. Nothing is read or written after that. */
   let stopped = false;
 
-  const start = async (
+  const startParts = async (
     runner: TaskRunner | undefined,
     { tasks }: AppDescription,
   ): Promise<void> => {
@@ -138,7 +138,7 @@ export function createTableEngine({
    * Stops the engine. Claims and schedules stop immediately. Running handlers can still enqueue,
    * read and send commands until the drain has finished.
    */
-  const stop = async (timeout: number): Promise<void> => {
+  const stopParts = async (timeout: number): Promise<void> => {
     // Opening and starting create timers. They can only be cleared once all of them exist.
     await starting?.catch(() => undefined);
     await opening?.catch(() => undefined);
@@ -234,12 +234,12 @@ export function createTableEngine({
     ...(backup && { backup: async (path) => backup(await open(), path) }),
 
     start(runner, app = { tasks: [] }) {
-      starting = runInEmptyContext(() => start(runner, app));
+      starting = runInEmptyContext(() => startParts(runner, app));
       return starting;
     },
 
     stop({ timeout }) {
-      stopping ??= stop(timeout);
+      stopping ??= stopParts(timeout);
       return stopping;
     },
 
