@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { Broadcast } from '../../src/web/broadcast.js';
 
-afterEach(() => jest.restoreAllMocks());
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 
 describe('a broadcast', () => {
   it('listens to the signal of a reader once, however many events there are', async () => {

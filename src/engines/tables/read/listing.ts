@@ -89,7 +89,7 @@ function merge(
   after: Position | undefined,
 ): Rows {
   const { database, query, span, descending } = plan;
-  // The scans share no task, and SQLite merges them faster than this thread.
+  // Without a text, the scans share no task, and SQLite merges them faster than this thread.
   if (rest.length === 0 && query.text === undefined)
     return {
       rows:
