@@ -1,3 +1,5 @@
+import { grouped } from './show-value.js';
+
 /**
  * Every code of an error that this package throws or answers with. Codes are API: they may be
  * added, but never renamed.
@@ -176,4 +178,13 @@ export function loggedError(error: LoggedError): object {
   });
   if (errors) Object.defineProperty(logged, 'errors', { value: errors.map(loggedError) });
   return logged;
+}
+
+/** Returns the error of a command that finds another number of tasks than the caller expects. */
+export function countChanged(count: number, expected: number): TaskflowError {
+  const [now, before] = [grouped(count), grouped(expected)];
+  return new TaskflowError(
+    'COUNT_CHANGED',
+    `The number of matching tasks is now ${now}, not ${before}. Nothing was done.`,
+  );
 }

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { partlyDone, TaskflowError } from '../errors.js';
+import { countChanged, partlyDone } from '../errors.js';
 import { typeError } from '../options.js';
 import {
   type Command,
@@ -220,11 +220,4 @@ async function carryOut(
     if (from + step.tasks < ids.length) await wait(step.pause);
   }
   return results;
-}
-
-function countChanged(count: number, expected: number): TaskflowError {
-  return new TaskflowError(
-    'COUNT_CHANGED',
-    `The number of matching tasks is now ${count}, not ${expected}. Nothing was done.`,
-  );
 }

@@ -1,4 +1,5 @@
 import { numberOption, outOfRange, wrongKind, wrongType } from '../options.js';
+import { grouped } from '../show-value.js';
 import type { EngineReader } from './engine.js';
 import type { Aggregates as EngineAggregates } from './engine-queries.js';
 import { fitsName, maxNameBytes } from './names.js';
@@ -16,7 +17,7 @@ import type { Aggregates, TaskReader } from './source.js';
  * error.
  */
 function idArgument(id: unknown): string {
-  const max = maxNameBytes.toLocaleString('en');
+  const max = grouped(maxNameBytes);
   const accepted = `the id of a task: a string of 1 to ${max} bytes`;
   if (typeof id !== 'string') throw wrongType('id', id, accepted);
   if (id === '' || !fitsName(id)) throw outOfRange('id', id, accepted);

@@ -1,3 +1,5 @@
+import { grouped } from '../show-value.js';
+
 /**
  * Maximum number of bytes of an id or a name in UTF-8. Names that are defined with this package are
  * shorter, but BullMQ does not limit ids or the names of queues and jobs. In a URL each byte takes
@@ -5,7 +7,7 @@
  */
 export const maxNameBytes = 4096;
 
-const most = maxNameBytes.toLocaleString('en');
+const most = grouped(maxNameBytes);
 /** Describes valid ids and names, for error messages. */
 export const nameAccepted = `a string of 1 to ${most} bytes without NUL characters`;
 

@@ -1,4 +1,4 @@
-import { TaskflowError } from '../errors.js';
+import { countChanged, TaskflowError } from '../errors.js';
 import { type CommandResult, maxByFilter, type Outcome } from '../tasks/commands.js';
 import type { Command, CommandFilter, TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
@@ -180,10 +180,7 @@ async function runBulk(
   { command, count, scope, dryRun, expect, detail }: Bulk,
 ): Promise<Done<'bulkAnswer'>> {
   if (count !== undefined && expect !== undefined && count !== expect)
-    throw new TaskflowError(
-      'COUNT_CHANGED',
-      `The number of matching tasks is now ${count}, not ${expect}. Nothing was done.`,
-    );
+    throw countChanged(count, expect);
   const outcome = await control(commander, command, {
     dryRun,
     ...(count === undefined && expect !== undefined && { expect }),

@@ -1,4 +1,5 @@
 import { TaskflowError } from '../../errors.js';
+import { grouped } from '../../show-value.js';
 import type { Level } from '../ended-stats.js';
 
 /**
@@ -81,8 +82,8 @@ export function queueName(label: string, task?: string): string {
     const start = `${name.slice(0, 50)}…`;
     throw new TaskflowError(
       'INVALID_INPUT',
-      `the name of the queue '${start}' is too long: it has ${name.length} characters in ` +
-        `BullMQ, and the limit is ${longestName}`,
+      `the name of the queue '${start}' is too long: it has ${grouped(name.length)} characters ` +
+        `in BullMQ, and the limit is ${grouped(longestName)}`,
     );
   }
   return name;

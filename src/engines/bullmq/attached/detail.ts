@@ -1,4 +1,5 @@
 import type { JobJson } from 'bullmq';
+import { grouped } from '../../../show-value.js';
 import type { LogQuery } from '../../../tasks/engine-queries.js';
 import type { Attempt, LogLine, TaskDetail, TaskSummary } from '../../../tasks/types.js';
 import { partsOf } from '../jobs/job-ids.js';
@@ -71,7 +72,7 @@ function beyondWindow(task: TaskSummary): TaskDetail {
 }
 
 function tooLong(what: string, bytes: number): string {
-  return `${what} of the job has ${bytes} bytes; at most 2 MiB are shown`;
+  return `${what} of the job has ${grouped(bytes)} bytes; at most 2 MiB are shown`;
 }
 
 function parsed({ text }: JobPart): unknown {

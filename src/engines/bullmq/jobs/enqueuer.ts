@@ -1,5 +1,6 @@
 import type { JobJson, RedisClient } from 'bullmq';
 import { TaskflowError } from '../../../errors.js';
+import { grouped } from '../../../show-value.js';
 import type { NewTask } from '../../../tasks/new-task.js';
 import { hasCode } from '../connection/redis-errors.js';
 import { transact } from '../connection/redis-script.js';
@@ -110,6 +111,6 @@ function checkSize(tasks: readonly NewTask[]): void {
   throw new TaskflowError(
     'INVALID_INPUT',
     'on Redis, one call can store at most 10,000 tasks with 16 MiB of arguments; this one has ' +
-      `${tasks.length.toLocaleString('en')} tasks with ${mebibytes} MiB. Use several calls.`,
+      `${grouped(tasks.length)} tasks with ${mebibytes} MiB. Use several calls.`,
   );
 }
