@@ -180,7 +180,7 @@ export function loggedError(error: LoggedError): object {
   return logged;
 }
 
-/** Returns the error of a command that finds another number of tasks than the caller expects. */
+/** Returns the error of a command that finds a different number of tasks than expected. */
 export function countChanged(count: number, expected: number): TaskflowError {
   const [now, before] = [grouped(count), grouped(expected)];
   return new TaskflowError(

@@ -37,7 +37,10 @@ export function errorForClient(error: unknown): TaskflowError | undefined {
   return new TaskflowError(codes[status] ?? 'REFUSED_BY_APP', error.message, options);
 }
 
-/** Returns the headers that Node can send. A wrong one must not replace the answer by another. */
+/**
+ * Returns the headers that Node can send. Setting an invalid one would throw, and the client would
+ * get a different answer.
+ */
 function sendable(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(headers).filter(([name, value]) => {

@@ -126,7 +126,7 @@ export interface TaskSummary {
   progress: number | null;
   /** The text that the handler reported with the progress, such as `1,200 of 3,000 rows`. */
   progressText?: string;
-  /** The last error; null if there is none. A new attempt and a cancellation clear it. */
+  /** The error of the last attempt that failed. A new attempt or a cancellation sets it to null. */
   error: { name: string; message: string } | null;
   /** The fingerprint of the failure group of the error; null if `error` is null. */
   fingerprint: string | null;

@@ -89,6 +89,7 @@ export function sseStream<E extends StreamEvent>(
   const eventsFor = sourceFor(source);
 
   const answer = async (ctx: Context): Promise<void> => {
+    const controller = new AbortController();
     try {
       const actor = await whoIs(ctx, access);
       if (!actor) throw unauthenticated(ctx);
@@ -103,7 +104,6 @@ export function sseStream<E extends StreamEvent>(
         ? clientAddress(ctx)
         : JSON.stringify([actor.strategy, actor.name]);
       open.check(key);
-      const controller = new AbortController();
       const client = {
         lastEventId: ctx.get('Last-Event-ID') || undefined,
         query: new URLSearchParams(ctx.querystring),
@@ -115,10 +115,12 @@ export function sseStream<E extends StreamEvent>(
       // An error of `ended` can be answered only before the headers are sent.
       const ended = ctx.method === 'HEAD' ? undefined : access.ended?.(ctx);
       begin(ctx);
-      if (ctx.method === 'HEAD') return;
+      if (ctx.method === 'HEAD') return controller.abort();
       open.add(key, ctx.res);
       void pump(ctx.res, events, controller, ended, logger);
     } catch (error) {
+      // The source may have subscribed to something already.
+      controller.abort();
       sendError(ctx, error, 'json', logger);
     }
   };

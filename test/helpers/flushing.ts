@@ -1,51 +1,35 @@
-import { type AddressInfo, createServer, connect as open, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
+import { type Relay, relay } from './relay.js';
 
-/** A connection to Redis that drops all scripts of Redis before each call by a hash. */
-export interface Flushing {
-  port: number;
-  close(): Promise<void>;
-}
-
-export async function flushing(target: number): Promise<Flushing> {
+/** Opens a port of Redis at which it loses all scripts before each call of a script by its hash. */
+export async function flushing(target: number): Promise<Relay> {
   const admin = new Redis(target, '127.0.0.1');
-  const sockets = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = open(target, '127.0.0.1');
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        sockets.delete(socket);
-        near.destroy();
-        far.destroy();
+  const { close, ...rest } = await relay(
+    () => target,
+    (near, far) => {
+      far.pipe(near);
+      let unread = Buffer.alloc(0);
+      let sent = Promise.resolve();
+      near.on('data', (chunk) => {
+        unread = Buffer.concat([unread, chunk]);
+        for (let next = firstCommand(unread); next; next = firstCommand(unread)) {
+          const { name, length } = next;
+          const command = unread.subarray(0, length);
+          unread = unread.subarray(length);
+          sent = sent.then(async () => {
+            if (name === 'evalsha') await admin.script('FLUSH');
+            far.write(command);
+          });
+        }
       });
-    }
-    far.pipe(near);
-    let unread = Buffer.alloc(0);
-    let sent = Promise.resolve();
-    near.on('data', (chunk) => {
-      unread = Buffer.concat([unread, chunk]);
-      for (let next = firstCommand(unread); next; next = firstCommand(unread)) {
-        const { name, length } = next;
-        const command = unread.subarray(0, length);
-        unread = unread.subarray(length);
-        sent = sent.then(async () => {
-          if (name === 'evalsha') await admin.script('FLUSH');
-          far.write(command);
-        });
-      }
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    },
+  );
   return {
-    port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-        admin.disconnect();
-      }),
+    ...rest,
+    close: () => {
+      admin.disconnect();
+      return close();
+    },
   };
 }
 

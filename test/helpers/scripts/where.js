@@ -1,8 +1,8 @@
 import { bullmqEngine } from 'koa-taskflow/bullmq';
 
 /**
- * Returns the options for the tasks of a script, in a file or on a Redis server.
- * @param {string} place
+ * Returns the options of the TaskManager of a script.
+ * @param {string} place The path of a database file, or a redis:// URL.
  */
 export function where(place) {
   return place.startsWith('redis:')

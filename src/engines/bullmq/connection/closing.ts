@@ -20,7 +20,7 @@ interface Closing {
   timeout?: number;
   /**
    * Whether nothing is to be written, so that the workers can be abandoned if Redis is unreachable.
-   * Default: they always can.
+   * Default: they can always be abandoned.
    */
   isIdle?(): boolean;
 }

@@ -28,12 +28,14 @@ export interface StepAnswer {
   state: JobState | 'gone';
   /** The job after the command, or before it was removed. */
   job: TaskJob | undefined;
-  /** What else than its state prevented the command, or could prevent one if this was `look`. */
+  /**
+   * What prevented the command, apart from the state of the job. For `look`: what could prevent it.
+   */
   bond?: Bond | undefined;
 }
 
 /**
- * What can prevent a command to a job apart from its state:
+ * What can prevent a command on a job, apart from the job's state:
  * - `scheduler`: it is the next run of a BullMQ job scheduler
  * - `parent`: it has a parent in a flow
  * - `children`: it has children in a flow

@@ -1,3 +1,4 @@
+import { wrongType } from '../../../options.js';
 import type { Command, CommandBy, Outcome } from '../../../tasks/commands.js';
 import type { QueueState } from '../../../tasks/queue-state.js';
 import { maxPausedQueues, tooManyPauses } from '../../paused-queues.js';
@@ -20,6 +21,8 @@ export async function controlQueue(
   { action, queue: label }: Extract<Command, { queue: string }>,
   by: CommandBy,
 ): Promise<Outcome> {
+  // A JavaScript caller that uses an engine directly is not protected by types.
+  if (typeof label !== 'string') throw wrongType('queue', label, 'the name of a queue');
   await deps.ask(async ({ sending, changed }) => {
     sending();
     if (action === 'pause') await storePause(deps, label, by);

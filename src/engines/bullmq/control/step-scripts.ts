@@ -5,7 +5,7 @@ import { cancelledPrefix } from '../jobs/task-job.js';
  * of the job allows the command, and writes the data that BullMQ has no place for. It answers one
  * of these:
  * - `{0, state}` if the state forbids the command
- * - `{0, state, bond}` if something else than the state forbids it: see `Bond`
+ * - `{0, state, bond}` if something other than the state forbids it: see `Bond`
  * - `{1, state before}` if BullMQ's step must follow
  * - `{2, state}` if BullMQ has nothing to do: the process that runs the job does the rest, or the
  *   job is already as the command wants it
@@ -188,8 +188,8 @@ return {1, state}
 `;
 
 /**
- * Returns the state of a job and what it belongs to, and changes nothing. Given: the command that
- * may follow. BullMQ removes no job whose lock a worker holds.
+ * Returns the state of a job and what could prevent the command. Changes nothing. Given: the
+ * command that may follow. BullMQ removes no job whose lock a worker holds.
  */
 const look = `
 if given == 'delete' and redis.call('EXISTS', job .. ':lock') == 1 then

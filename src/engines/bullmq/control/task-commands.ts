@@ -26,7 +26,7 @@ interface JobCommand {
   after?(before: JobState): JobState;
 }
 
-/** Whether something else than the state of the job forbids the action. */
+/** Whether something other than the state of the job forbids the action. */
 function isForbidden(action: TasksCommand['action'], { state, bond }: StepAnswer): boolean {
   if (action === 'retry') return bond === 'duplicate' || bond === 'unfinished';
   if (action === 'run') return state === 'waiting-children';

@@ -83,6 +83,7 @@ function toWorker(
   }: Instance,
   now: number,
 ): ProcessInfo {
+  // An entry in Redis may have other members, so each one is named.
   return {
     id: owner,
     host,

@@ -40,7 +40,7 @@ export interface BackendDeps extends WorkerDeps {
  */
 export abstract class EndingBackend extends WaitingBackend {
   protected readonly deps: BackendDeps;
-  /** How attempts end, by job. Set just before BullMQ is told that the attempt is over. */
+  /** How attempts end, by job. An entry is added just before BullMQ ends the job. */
   protected readonly ends = new TurnoverMap<string, EndNotes>();
   protected readonly fetched = new FetchedJobs();
   protected readonly missing: MissingLocks;

@@ -2,6 +2,7 @@ import type { Background } from '../../../background.js';
 import { runInEmptyContext } from '../../../empty-context.js';
 import type { Logger } from '../../../options.js';
 import { RedisWork } from '../connection/connections.js';
+import { allSteps } from '../connection/redis-calls.js';
 import { plainError } from '../connection/redis-connection.js';
 import { isPassing } from '../connection/redis-errors.js';
 import { untilScriptRuns } from '../connection/redis-script.js';
@@ -51,13 +52,17 @@ export class HandlerOutput {
     if (!backend || (lines.length === 0 && !progress)) return;
     this.#writing.run(async () => {
       const texts = lines.map((line) => JSON.stringify({ ...line, attempt: attempt.attempt }));
+      let unwritten = lines.length;
+      const adding = backend.addLines(attempt.id, texts).then(() => {
+        unwritten = 0;
+      });
       try {
-        await Promise.all([
-          backend.addLines(attempt.id, texts),
-          progress && this.#writeProgress(backend, attempt, progress),
+        await allSteps([
+          adding,
+          ...(progress ? [this.#writeProgress(backend, attempt, progress)] : []),
         ]);
       } catch (error) {
-        if (isPassing(error)) this.#refused(error, lines.length);
+        if (isPassing(error)) this.#refused(error, unwritten);
         throw error;
       }
       this.#stored();

@@ -87,7 +87,7 @@ describe('a command that does not name its queue', () => {
     const engine = jobEngine();
     await manager({ engine }).define('work').enqueue();
     const pause = { action: 'pause', queue: undefined } as unknown as EngineCommand;
-    await engine.control(pause, { actor: 'test' }).catch(() => undefined);
+    await expect(engine.control(pause, { actor: 'test' })).rejects.toThrow('queue');
     expect(await plainQueue().isPaused()).toBe(false);
   });
 });
@@ -543,7 +543,7 @@ describe('a deletion that BullMQ refuses', () => {
     return id;
   }
 
-  it('is reported as a conflict if a worker holds the lock of the job, also before', async () => {
+  it('is reported as a conflict if a worker holds its lock, also in a dry run', async () => {
     const tasks = manager();
     const id = await cancelledTask(tasks);
     await redis.set(`{${prefix}}:default:${id}:lock`, 'another', 'PX', 60_000);

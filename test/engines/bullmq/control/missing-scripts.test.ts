@@ -3,10 +3,11 @@ import { Redis } from 'ioredis';
 import type { TaskManager } from '../../../../src/manager.js';
 import { taskContext } from '../../../../src/tasks/context.js';
 import { type Cutter, cuttable } from '../../../helpers/cutter.js';
-import { type Flushing, flushing } from '../../../helpers/flushing.js';
+import { flushing } from '../../../helpers/flushing.js';
 import { inState, useJobProcesses } from '../../../helpers/job-processes.js';
 import { recordingLogger } from '../../../helpers/logs.js';
 import { hasRedis } from '../../../helpers/redis.js';
+import type { Relay } from '../../../helpers/relay.js';
 import { gate, waitFor } from '../../../helpers/wait.js';
 
 const by = { actor: 'test' };
@@ -148,7 +149,7 @@ beforeEach(async () => {
 });
 
 (hasRedis ? describe : describe.skip)('if Redis loses all scripts before each call', () => {
-  let proxy: Flushing;
+  let proxy: Relay;
   afterEach(() => proxy.close());
 
   it('many pauses at once take full effect', async () => {
