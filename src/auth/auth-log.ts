@@ -9,15 +9,6 @@ import type { Session } from './sessions/session.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import type { BucketName } from './throttle/throttle.js';
 
-/** Why a login failed. Only the log shows it: the response is the same for all reasons. */
-export type FailReason =
-  | 'bad_credentials'
-  | 'unknown_strategy'
-  | 'malformed'
-  | 'strategy_error'
-  | 'timeout'
-  | 'user_changed';
-
 /** Why a session ended. */
 type EndReason =
   | 'logout'
@@ -41,14 +32,10 @@ export interface AuthLog {
   ): void;
   /**
    * Logs a failed login. A name that no strategy knows is logged as a hash, because users sometimes
-   * type their password into the name field.
+   * type their password into the name field. The reason is one of the list in
+   * docs/what-is-logged.md, or the one that the strategy gave. Only the log shows it.
    */
-  fail(
-    request: RequestInfo,
-    reason: FailReason,
-    username: string | undefined,
-    attempt: number,
-  ): void;
+  fail(request: RequestInfo, reason: string, username: string | undefined, attempt: number): void;
   throttled(
     request: RequestInfo,
     bucket: BucketName,

@@ -1,9 +1,10 @@
 import { TaskflowError } from '../errors.js';
 import { networkOf } from '../http/client-address.js';
-import type { AuthLog, FailReason } from './auth-log.js';
+import type { AuthLog } from './auth-log.js';
 import type { LoginAttempt } from './login-attempt.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
 import type { StrategyRegistry } from './strategies/registry.js';
+import { isPasswordStrategy } from './strategies/strategy.js';
 import type { AttemptGroup, FamiliarPlaces } from './throttle/familiar-places.js';
 import type { OnThrottled, Throttle } from './throttle/throttle.js';
 import { type Verified, type VerifyDeps, verifyLogin } from './verify-login.js';
@@ -42,7 +43,7 @@ export interface AuthenticateDeps {
 
 /** The failure of a group in which no strategy accepted the user. */
 interface Failure {
-  reason: FailReason;
+  reason: string;
   /** Number of consecutive failures, including this one. */
   attempt: number;
 }
@@ -115,8 +116,8 @@ async function tryGroup(
   const { username, password, request } = attempt;
   const onThrottled = logThrottled(log, request, username);
   const counted = await throttle.enter({ username, address: request.ip, familiar }, onThrottled);
-  const isKnown = strategies.some((name) => registry.get(name));
-  let reason: FailReason = isKnown ? 'bad_credentials' : 'unknown_strategy';
+  const isKnown = strategies.some((name) => isPasswordStrategy(registry.get(name)));
+  let reason: string = isKnown ? 'bad_credentials' : 'unknown_strategy';
   const context = {
     ip: request.ip,
     requestId: request.requestId,
@@ -125,6 +126,9 @@ async function tryGroup(
       const isTimeout = error instanceof Error && error.name === 'TimeoutError';
       reason = isTimeout ? 'timeout' : 'strategy_error';
       log.strategyError(request, name, error, durationMs, [password, username]);
+    },
+    onRejected(_strategy: string, why: string) {
+      reason = why;
     },
     onChanged() {
       reason = 'user_changed';

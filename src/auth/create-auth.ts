@@ -22,6 +22,7 @@ import { sessionList } from './sessions/session-list.js';
 import { SessionOpener } from './sessions/session-opener.js';
 import { createTokens } from './sessions/tokens.js';
 import { signInRoutes } from './sign-in-routes.js';
+import { attachStrategies } from './strategies/attach.js';
 import { passwordWarningsOf } from './strategies/configured-user.js';
 import { knownUsers } from './strategies/known-users.js';
 import type { StrategyRegistry } from './strategies/registry.js';
@@ -162,6 +163,14 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const own = sessionParts(checked, { keysFor, log, prefix, now });
   const { tokens, users, revocations, sessions, ownStore, reader, open, devices } = own;
   announce(checked, tokens.keyIds);
+  attachStrategies({
+    ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now },
+    async endSessions(strategy, { username, sessionId }) {
+      await revocations.ready();
+      if (sessionId === undefined) return revocations.endAll(strategy, username);
+      await revocations.end(sessionId, new Date(now() + tokenExpiry * 1000));
+    },
+  });
 
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
   // Without a store of the app, failures are counted in a separate memory store. A flood of

@@ -25,13 +25,27 @@ export {
   type RegistryOptions,
   StrategyRegistry,
 } from './strategies/registry.js';
+export type { RolesRule, RolesTable } from './strategies/roles.js';
 export type { Strategies } from './strategies/short-forms.js';
 export { staticUser } from './strategies/static-user.js';
 export type {
   AuthContext,
   AuthStrategy,
+  EndedSession,
+  EndedUser,
   FindUserContext,
   KnownUser,
+  RedirectAttempt,
+  RedirectStrategy,
+  RedirectVerdict,
+  Rejected,
+  RejectedPage,
+  RequestStrategy,
+  Strategy,
+  StrategyExtras,
+  StrategyKind,
+  StrategyParts,
+  StrategyStore,
   Verdict,
 } from './strategies/strategy.js';
 export type { ThrottleOptions } from './throttle/limits.js';

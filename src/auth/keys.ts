@@ -9,7 +9,8 @@ export type KeyUse =
   | 'device cookie'
   | 'session version'
   | 'throttle'
-  | 'store owner';
+  | 'store owner'
+  | 'strategy data';
 
 /** Derives a separate key for each use from each secret key, newest first. */
 export function deriveKeys(secretKeys: readonly string[], use: KeyUse): readonly Buffer[] {

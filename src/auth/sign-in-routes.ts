@@ -192,7 +192,13 @@ function pageOf(
   { title, logo, mount, registry }: PageDeps,
   more: Partial<LoginPage>,
 ): LoginPage {
-  return { title, logo, prefix: mount.outside(ctx), strategies: registry.names(), ...more };
+  return {
+    title,
+    logo,
+    prefix: mount.outside(ctx),
+    strategies: registry.names('password'),
+    ...more,
+  };
 }
 
 async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {

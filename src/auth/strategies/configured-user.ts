@@ -8,6 +8,7 @@ import {
   isUserName,
   type KnownUser,
   rolesOption,
+  type Strategy,
   type Verdict,
 } from './strategy.js';
 
@@ -35,13 +36,13 @@ export interface User {
   known?: KnownUser;
 }
 
-const weak = new WeakMap<AuthStrategy, readonly string[]>();
+const weak = new WeakMap<Strategy, readonly string[]>();
 
 /**
  * Returns the warnings about the configured passwords and hashes of a strategy. Each names its
  * user.
  */
-export function passwordWarningsOf(strategy: AuthStrategy): readonly string[] {
+export function passwordWarningsOf(strategy: Strategy): readonly string[] {
   return weak.get(strategy) ?? [];
 }
 

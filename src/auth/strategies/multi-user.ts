@@ -43,6 +43,7 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
   const costliest = passwords.reduce((one, other) => (other.cost > one.cost ? other : one));
 
   return withWarnings(users, {
+    local: true,
     async authenticate_user(username, password, context): Promise<Verdict> {
       const user = users.get(username);
       const same = await checks.matches(user?.password ?? costliest, password, context);

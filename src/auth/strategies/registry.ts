@@ -1,5 +1,4 @@
 import { runInEmptyContext } from '../../empty-context.js';
-import type { Role } from '../../http/access.js';
 import { numberOption, rangeError, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { kindOf } from '../../show-value.js';
@@ -7,12 +6,14 @@ import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-q
 import {
   type AuthContext,
   type AuthStrategy,
-  isRoleList,
-  isStrategy,
-  isUserName,
+  isPasswordStrategy,
   type KnownUser,
+  kindsOf,
+  type Strategy,
+  type StrategyKind,
 } from './strategy.js';
 import { StrategyCalls } from './strategy-calls.js';
+import { type Accepted, readVerdict } from './verdict.js';
 
 /** The credentials of a login. */
 export interface Credentials {
@@ -25,10 +26,8 @@ export interface Credentials {
 }
 
 /** A signed-in user: name and strategy together identify the user. */
-export interface Authenticated {
-  username: string;
+export interface Authenticated extends Accepted {
   strategy: string;
-  roles: readonly Role[];
 }
 
 /** The data of a login attempt that strategies receive, and a callback for strategies that fail. */
@@ -37,6 +36,8 @@ export interface AttemptContext extends Omit<AuthContext, 'signal'> {
   hashes?: HashLimits | undefined;
   /** Called if a strategy throws, rejects, returns an invalid verdict or exceeds its time limit. */
   onError?(strategy: string, error: unknown, durationMs: number): void;
+  /** Called if a strategy rejects the user and gives a reason. */
+  onRejected?(strategy: string, reason: string): void;
 }
 
 /** Options of a {@link StrategyRegistry}. */
@@ -48,12 +49,13 @@ export interface RegistryOptions {
   timeLimit?: number | undefined;
 }
 
-const full: readonly Role[] = ['admin'];
-
-/** Named strategies. A login tries them in the order of their registration. */
+/**
+ * Named strategies of all kinds. A login with a password asks the local password strategies first,
+ * then the others, each in the order of their registration.
+ */
 export class StrategyRegistry {
-  readonly #strategies = new Map<string, AuthStrategy>();
-  readonly #calls = new WeakMap<AuthStrategy, StrategyCalls>();
+  readonly #strategies = new Map<string, Strategy>();
+  readonly #calls = new WeakMap<Strategy, StrategyCalls>();
   readonly #timeLimit: number;
 
   constructor(options?: RegistryOptions) {
@@ -75,10 +77,10 @@ export class StrategyRegistry {
   /**
    * Adds a strategy. Its name may contain letters, digits, `_`, `.` and `-`.
    *
-   * @throws TypeError if the name is not valid or the object is not a strategy. RangeError if the
-   * name is already registered.
+   * @throws TypeError if the name is not valid, or the object is not a strategy of exactly one
+   * kind. RangeError if the name is already registered.
    */
-  register(name: string, strategy: AuthStrategy): this {
+  register(name: string, strategy: Strategy): this {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
       throw wrongType(
         'name of a strategy',
@@ -86,14 +88,7 @@ export class StrategyRegistry {
         "up to 64 letters, digits, '_', '.' or '-', with a letter or digit first",
       );
     }
-    if (!isStrategy(strategy)) {
-      const kind = kindOf(strategy);
-      const found = kind === 'an object' ? 'an object without the method authenticate_user' : kind;
-      throw typeError(
-        `strategy '${name}' is ${found}; ` +
-          "it must be a strategy, such as staticUser('admin', password)",
-      );
-    }
+    checkKind(name, strategy);
     if (this.#strategies.has(name))
       throw rangeError(`a strategy named '${name}' is already registered; use another name`);
     this.#strategies.set(name, strategy);
@@ -101,13 +96,23 @@ export class StrategyRegistry {
   }
 
   /** Returns the strategy with this name, or `undefined`. */
-  get(name: string): AuthStrategy | undefined {
+  get(name: string): Strategy | undefined {
     return this.#strategies.get(name);
   }
 
-  /** Returns the names of all strategies in the order of their registration. */
-  names(): string[] {
-    return [...this.#strategies.keys()];
+  /**
+   * Returns the names of all strategies, or of those of one kind, in the order of their
+   * registration. Of the password strategies, the local ones come first.
+   */
+  names(kind?: StrategyKind): string[] {
+    const all = [...this.#strategies];
+    if (kind === undefined) return all.map(([name]) => name);
+    const found = all.filter(([, strategy]) => kindsOf(strategy)[0] === kind);
+    const isLocal = ([, strategy]: [string, Strategy]): boolean =>
+      isPasswordStrategy(strategy) && strategy.local === true;
+    return [...found.filter(isLocal), ...found.filter((each) => !isLocal(each))].map(
+      ([name]) => name,
+    );
   }
 
   /**
@@ -118,14 +123,16 @@ export class StrategyRegistry {
     { username, password, strategy }: Credentials,
     context: AttemptContext,
   ): Promise<Authenticated | undefined> {
-    const names = strategy === undefined ? this.names() : [strategy];
+    const names = strategy === undefined ? this.names('password') : [strategy];
     for (const name of names) {
       const candidate = this.#strategies.get(name);
-      if (!candidate) continue;
+      if (!isPasswordStrategy(candidate)) continue;
       const started = performance.now();
       try {
-        const found = await this.#ask(candidate, username, password, context);
-        if (found) return { ...found, strategy: name };
+        const verdict = await this.#ask(candidate, username, password, context);
+        const read = readVerdict(verdict, username);
+        if (read.user) return { ...read.user, strategy: name };
+        if (read.reason !== undefined) context.onRejected?.(name, read.reason);
       } catch (error) {
         if (error instanceof HashQueueFull) throw error;
         context.onError?.(name, error, Math.round(performance.now() - started));
@@ -155,7 +162,7 @@ export class StrategyRegistry {
    * requests of the user share its answer.
    */
   find(
-    strategy: AuthStrategy,
+    strategy: Strategy,
     username: string,
   ): KnownUser | undefined | Promise<KnownUser | undefined> {
     return runInEmptyContext(() => this.#callsOf(strategy).find(username));
@@ -166,46 +173,36 @@ export class StrategyRegistry {
     username: string,
     password: string,
     { ip, requestId, hashes }: AttemptContext,
-  ): Promise<Omit<Authenticated, 'strategy'> | undefined> {
-    const verdict: unknown = await this.#callsOf(strategy).run((signal) => {
+  ): Promise<unknown> {
+    return this.#callsOf(strategy).run<unknown>((signal) => {
       const context: AuthContext = { signal, ip, requestId };
       if (hashes) limitHashes(context, hashes);
       return strategy.authenticate_user(username, password, context);
     });
-    return readVerdict(verdict, username);
   }
 
-  #callsOf(strategy: AuthStrategy): StrategyCalls {
+  #callsOf(strategy: Strategy): StrategyCalls {
     const calls = this.#calls.get(strategy) ?? new StrategyCalls(strategy, this.#timeLimit);
     this.#calls.set(strategy, calls);
     return calls;
   }
 }
 
-/**
- * Returns the accepted user for `true` and `{ ok: true }`, and `undefined` for `false`. Throws for
- * any other verdict.
- */
-function readVerdict(verdict: unknown, typed: string): Omit<Authenticated, 'strategy'> | undefined {
-  if (verdict === false) return undefined;
-  if (verdict === true) return { username: typed, roles: full };
-  if (
-    typeof verdict !== 'object' ||
-    verdict === null ||
-    (verdict as { ok?: unknown }).ok !== true
-  ) {
-    throw new TypeError('the strategy returned neither true, false nor an object with ok: true');
-  }
-  const { username = typed, roles = full } = verdict as { username?: unknown; roles?: unknown };
-  if (!isUserName(username))
-    throw new TypeError(
-      'the strategy returned a username that is not 1 to 256 printable characters',
+/** What the error messages call the methods of a strategy. */
+const accepted =
+  "it must be a strategy, such as staticUser('admin', password), with the method " +
+  'authenticate_user, the methods begin and complete, or the method authenticate_request';
+
+/** Throws unless a value is a strategy of exactly one kind. */
+function checkKind(name: string, strategy: unknown): void {
+  const kinds = kindsOf(strategy);
+  if (kinds.length > 1)
+    throw typeError(
+      `strategy '${name}' has the methods of ${kinds.length} kinds of strategies ` +
+        `(${kinds.join(', ')}); register one strategy for each kind`,
     );
-  // The list is copied before the check, so that a later change by the strategy has no effect.
-  const copy: unknown = Array.isArray(roles) ? [...(roles as unknown[])] : roles;
-  if (!isRoleList(copy))
-    throw new TypeError(
-      'the strategy returned roles that are not a list of at most 32 names of 64 characters',
-    );
-  return { username, roles: copy };
+  if (kinds.length === 1) return;
+  const kind = kindOf(strategy);
+  const found = kind === 'an object' ? 'an object without the methods of a strategy' : kind;
+  throw typeError(`strategy '${name}' is ${found}; ${accepted}`);
 }

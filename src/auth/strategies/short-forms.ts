@@ -4,19 +4,19 @@ import type { UserEntry } from './configured-user.js';
 import { usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';
 import { staticUser } from './static-user.js';
-import { type AuthStrategy, isStrategy } from './strategy.js';
+import { type AuthStrategy, isStrategy, type Strategy } from './strategy.js';
 
 /** The forms of the option `strategies`: a registry, one strategy, one user, or a list of users. */
 export type Strategies =
   | StrategyRegistry
-  | AuthStrategy
+  | Strategy
   | readonly [username: string, password: string | undefined]
   | readonly UserEntry[];
 
 /** The accepted forms, for error messages. */
 const forms =
   "one user (['admin', password]), a list of users ([['alice', password], ['bob', password]]), " +
-  'a strategy (an object with authenticate_user), or a StrategyRegistry';
+  'a strategy (such as an object with authenticate_user), or a StrategyRegistry';
 
 /**
  * Returns a registry for any of the forms. A single strategy, one user or a list of users is

@@ -26,6 +26,7 @@ export function staticUser(
   const expectedName = digest(username);
 
   return withWarnings(new Map([[username, user]]), {
+    local: true,
     async authenticate_user(givenName, givenPassword, context): Promise<Verdict> {
       const sameName = timingSafeEqual(digest(givenName), expectedName);
       const samePassword = await user.password.matches(givenPassword, { context });

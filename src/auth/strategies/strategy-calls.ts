@@ -1,6 +1,6 @@
 import { catchListenerErrors } from '../../caught-listeners.js';
 import { withTimeLimit } from '../time-limit.js';
-import { type AuthStrategy, type FindUserContext, isThenable, type KnownUser } from './strategy.js';
+import { type FindUserContext, isThenable, type KnownUser, type Strategy } from './strategy.js';
 
 /**
  * Maximum number of hanging calls of one function of a strategy, which are calls that exceeded
@@ -20,7 +20,7 @@ type Found = KnownUser | undefined;
  * of simultaneous calls is limited.
  */
 export class StrategyCalls {
-  readonly #strategy: AuthStrategy;
+  readonly #strategy: Strategy;
   readonly #timeLimit: number;
   readonly #waiting = new Set<() => void>();
   /**
@@ -31,7 +31,7 @@ export class StrategyCalls {
   readonly #finds = new HangingCalls('find_user');
   #finding = 0;
 
-  constructor(strategy: AuthStrategy, timeLimit: number) {
+  constructor(strategy: Strategy, timeLimit: number) {
     this.#strategy = strategy;
     this.#timeLimit = timeLimit;
   }

@@ -1,9 +1,15 @@
+import type { Context } from 'koa';
 import type { Role } from '../../http/access.js';
 import { wrongType } from '../../options.js';
+import type { SharedStore } from '../../store/shared-store.js';
 
-/** The answer of a strategy. Only `true` or an object with `ok: true` accepts the user. */
+/**
+ * The answer of a strategy. Only `true` or an object with `ok: true` accepts the user. A strategy
+ * that cannot tell whether the user is right must throw instead.
+ */
 export type Verdict =
   | boolean
+  | Rejected
   | {
       ok: true;
       /**
@@ -19,6 +25,16 @@ export type Verdict =
        */
       roles?: readonly Role[];
     };
+
+/** A verdict that rejects the user and gives the reason. */
+export interface Rejected {
+  ok: false;
+  /**
+   * Why the user was rejected, for the log: 1 to 32 lower-case letters and `_`, such as `locked`.
+   * Any other text is logged as `other`. The login page shows the same text for all reasons.
+   */
+  reason?: string;
+}
 
 /** The data of an attempt that a strategy receives in addition to the credentials. */
 export interface AuthContext {
@@ -50,17 +66,49 @@ export interface KnownUser {
   roles?: readonly Role[] | undefined;
 }
 
-/** A strategy that checks a username and a password against a list, a database or a directory. */
-export interface AuthStrategy {
+/** What a strategy gets from the login that uses it. */
+export interface StrategyParts {
+  /** The name under which the strategy is registered. */
+  readonly name: string;
+  /** The path of the login. */
+  readonly path: string;
   /**
-   * Checks the credentials exactly as the user typed them. May return the verdict or a thenable of
-   * it. If it throws or rejects, the error is logged and the login is rejected.
+   * The store of the login, limited to keys of this strategy. All processes of the login share it.
    */
-  authenticate_user(
-    username: string,
-    password: string,
-    context: AuthContext,
-  ): Verdict | PromiseLike<Verdict>;
+  readonly store: StrategyStore;
+  /** Encrypts a text for the store. Only a login with the same `secretKey` can decrypt it. */
+  encrypt(text: string): string;
+  /**
+   * Decrypts a text that {@link encrypt} returned. Returns `undefined` if it was changed or was
+   * encrypted with another key.
+   */
+  decrypt(text: string): string | undefined;
+  /**
+   * Ends one session or all sessions of a user of this strategy, in all processes. Resolves when
+   * the store has recorded it.
+   */
+  endSessions(user: EndedUser): Promise<void>;
+  /** Returns the present time in Unix milliseconds. */
+  now(): number;
+}
+
+/** The part of a {@link SharedStore} that a strategy may use. */
+export type StrategyStore = Pick<
+  SharedStore,
+  'get' | 'set' | 'replace' | 'increment' | 'list' | 'watch'
+>;
+
+/** What strategies of all kinds may have. */
+export interface StrategyExtras {
+  /** The name of the strategy on the login page. Default: the name of its registration. */
+  readonly label?: string | undefined;
+  /**
+   * Resolves if the server that the strategy asks answers, and rejects with the reason otherwise. A
+   * strategy that asks no server has no such method.
+   */
+  check?(signal: AbortSignal): PromiseLike<void>;
+  /** Called once, by the login that uses the strategy. */
+  attach?(parts: StrategyParts): void;
   /**
    * Returns the state of a user, or `undefined` if there is no such user. May return a thenable.
    * Optional. The name is the canonical name, or a name that a user typed. A login calls this
@@ -73,6 +121,117 @@ export interface AuthStrategy {
   ): KnownUser | undefined | PromiseLike<KnownUser | undefined>;
 }
 
+/** A strategy that checks a username and a password against a list, a database or a directory. */
+export interface AuthStrategy extends StrategyExtras {
+  /**
+   * Checks the credentials exactly as the user typed them. May return the verdict or a thenable of
+   * it. If it throws or rejects, the error is logged and the login is rejected.
+   */
+  authenticate_user(
+    username: string,
+    password: string,
+    context: AuthContext,
+  ): Verdict | PromiseLike<Verdict>;
+  /**
+   * Whether the strategy answers without another server. If a login names no strategy, the local
+   * ones are asked first, so that a directory that does not answer delays only its own users.
+   * Default `false`.
+   */
+  readonly local?: boolean | undefined;
+}
+
+/** One attempt to sign in at a provider: from the redirect to the provider until the callback. */
+export interface RedirectAttempt extends AuthContext {
+  /** The URL of the callback. It must be registered at the provider exactly as it is here. */
+  readonly redirectUri: string;
+  /** The parameter `state`: a random text that the provider must return unchanged. */
+  readonly state: string;
+  /**
+   * Texts that `begin` stores for `complete`, such as a nonce: at most 512 bytes as JSON. The
+   * browser keeps them in an encrypted cookie.
+   */
+  readonly data: Record<string, string>;
+  /** The id of the session that opens if the attempt succeeds. */
+  readonly sessionId: string;
+}
+
+/** Why a provider's user was rejected, if the page may say so. Each has a fixed text. */
+export type RejectedPage = 'no_role' | 'no_name' | 'too_many_groups' | 'name_taken' | 'unavailable';
+
+/** The answer of a {@link RedirectStrategy}. */
+export type RedirectVerdict =
+  | Verdict
+  | (Rejected & {
+      /** The text that the page shows. Default: that the sign-in failed. */
+      page?: RejectedPage;
+      /** The name that the provider gave, for the page and the log. */
+      username?: string;
+    });
+
+/** A strategy that sends the browser to a provider, which authenticates the user. */
+export interface RedirectStrategy extends StrategyExtras {
+  /**
+   * Returns the URL of the provider to which the browser is sent. Throws or rejects if the provider
+   * does not answer.
+   */
+  begin(ctx: Context, attempt: RedirectAttempt): string | PromiseLike<string>;
+  /** Checks the callback of the provider. The suite has already checked `state`. */
+  complete(ctx: Context, attempt: RedirectAttempt): RedirectVerdict | PromiseLike<RedirectVerdict>;
+  /**
+   * Returns the URL at which the user signs out at the provider. Called when the session has ended
+   * here. Returns `undefined` if the provider has no such page.
+   */
+  logoutUrl?(session: EndedSession): string | undefined | PromiseLike<string | undefined>;
+  /**
+   * Reads a message in which the provider says that sessions have ended (back-channel logout).
+   * Returns the users whose sessions end, or `undefined` if the message is not valid.
+   */
+  sessionsEnded?(
+    form: Readonly<Record<string, string>>,
+    context: AuthContext,
+  ): readonly EndedUser[] | undefined | PromiseLike<readonly EndedUser[] | undefined>;
+}
+
+/** A session that has ended here, for {@link RedirectStrategy.logoutUrl}. */
+export interface EndedSession {
+  readonly id: string;
+  readonly username: string;
+  /** The URL to which the provider may send the browser afterwards. */
+  readonly returnTo: string;
+}
+
+/** Whose sessions end: one session, or all sessions of a user. */
+export interface EndedUser {
+  readonly username: string;
+  /** The id of the only session that ends. Default: all sessions of the user end. */
+  readonly sessionId?: string | undefined;
+}
+
+/**
+ * A strategy that identifies the user of each request, such as by a header that a proxy adds or by
+ * an API token. It opens no session and sets no cookie.
+ */
+export interface RequestStrategy extends StrategyExtras {
+  /**
+   * Identifies the user of a request. Returns `undefined` if the request has no proof for this
+   * strategy. Then the next strategy is asked, and finally the session cookie decides. Any other
+   * verdict decides, `false` included. If it throws or rejects, the request is answered with 503.
+   */
+  authenticate_request(
+    ctx: Context,
+    context: AuthContext,
+  ): Verdict | undefined | PromiseLike<Verdict | undefined>;
+  /**
+   * Whether a browser or a proxy adds the proof by itself. Requests that another site made the
+   * browser send are then refused, as with a cookie. `false` only for a proof that a script must
+   * add, such as an `Authorization` header.
+   */
+  readonly ambient: boolean;
+}
+
+/** A strategy of any kind. */
+export type Strategy = AuthStrategy | RedirectStrategy | RequestStrategy;
+
 /**
  * Whether a value is a thenable. Not every thenable is a Promise: query builders have their own.
  */
@@ -84,13 +243,33 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
-/** Whether a value is a strategy. */
-export function isStrategy(value: unknown): value is AuthStrategy {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof (value as { authenticate_user?: unknown }).authenticate_user === 'function'
+/** The kinds of strategies. Each has its own methods. */
+export type StrategyKind = 'password' | 'redirect' | 'request';
+
+/** The methods by which a strategy of each kind is recognized. */
+const methodsOf: Readonly<Record<StrategyKind, readonly string[]>> = {
+  password: ['authenticate_user'],
+  redirect: ['begin', 'complete'],
+  request: ['authenticate_request'],
+};
+
+/** Returns the kinds whose methods a value has. A strategy has exactly one kind. */
+export function kindsOf(value: unknown): readonly StrategyKind[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const methods = value as Record<string, unknown>;
+  return (Object.keys(methodsOf) as StrategyKind[]).filter((kind) =>
+    methodsOf[kind].every((method) => typeof methods[method] === 'function'),
   );
+}
+
+/** Whether a value is a strategy. */
+export function isStrategy(value: unknown): value is Strategy {
+  return kindsOf(value).length === 1;
+}
+
+/** Whether a strategy checks a username and a password. */
+export function isPasswordStrategy(strategy: Strategy | undefined): strategy is AuthStrategy {
+  return strategy !== undefined && kindsOf(strategy)[0] === 'password';
 }
 
 /** Matches 1 to 256 characters without control characters and lone surrogates. */

@@ -152,7 +152,8 @@ export function familiarPlaces({
 
   return {
     async groupsOf(attempt) {
-      const names = attempt.strategy === undefined ? registry.names() : [attempt.strategy];
+      const names =
+        attempt.strategy === undefined ? registry.names('password') : [attempt.strategy];
       const found = await Promise.all(names.map((name) => familiarOf(name, attempt)));
       const familiar = names.flatMap((name, n) =>
         found[n] ? [{ strategies: [name], familiar: found[n] }] : [],

@@ -1,6 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
-import type { AuthStrategy, Verdict } from '../../../src/auth/strategies/strategy.js';
+import type {
+  AuthStrategy,
+  RedirectStrategy,
+  RequestStrategy,
+  Strategy,
+  Verdict,
+} from '../../../src/auth/strategies/strategy.js';
 
 const context = { ip: '127.0.0.1', requestId: 'r' };
 const credentials = { username: 'alice', password: 'secret' };
@@ -12,6 +18,8 @@ const throwing = (error: unknown): AuthStrategy => ({
     throw error;
   },
 });
+const redirecting: RedirectStrategy = { begin: () => 'https://id.example', complete: () => true };
+const requesting: RequestStrategy = { authenticate_request: () => undefined, ambient: true };
 
 describe('StrategyRegistry', () => {
   it.each([
@@ -115,6 +123,79 @@ describe('StrategyRegistry', () => {
     const registry = new StrategyRegistry().register('a', answering(true));
     expect(() => registry.register('a', answering(true))).toThrow(RangeError);
     expect(() => registry.register('b', {} as AuthStrategy)).toThrow(/authenticate_user/);
+  });
+
+  it('lists strategies by kind, of password strategies the local ones first', () => {
+    const registry = new StrategyRegistry()
+      .register('okta', redirecting)
+      .register('ldap', answering(true))
+      .register('proxy', requesting)
+      .register('static', { ...answering(true), local: true });
+    expect(registry.names()).toEqual(['okta', 'ldap', 'proxy', 'static']);
+    expect(registry.names('password')).toEqual(['static', 'ldap']);
+    expect(registry.names('redirect')).toEqual(['okta']);
+    expect(registry.names('request')).toEqual(['proxy']);
+  });
+
+  it('asks local strategies before others', async () => {
+    const registry = new StrategyRegistry()
+      .register('ldap', answering(true))
+      .register('static', { ...answering(true), local: true });
+    expect(await registry.authenticate(credentials, context)).toMatchObject({
+      strategy: 'static',
+    });
+  });
+
+  it.each([
+    ['a redirecting strategy', redirecting, 'redirect'],
+    ['a request strategy', requesting, 'request'],
+  ])('never asks %s for a password', async (_case, strategy, kind) => {
+    const registry = new StrategyRegistry().register('other', strategy as Strategy);
+    expect(registry.names(kind as 'redirect')).toEqual(['other']);
+    expect(await registry.authenticate(credentials, context)).toBeUndefined();
+    expect(
+      await registry.authenticate({ ...credentials, strategy: 'other' }, context),
+    ).toBeUndefined();
+  });
+
+  it.each([
+    ['password and redirect', { ...answering(true), begin: () => '/', complete: () => true }],
+    ['password and request', { ...answering(true), authenticate_request: () => true }],
+    ['redirect and request', { ...redirecting, ...requesting }],
+  ])('rejects an object with the methods of the kinds %s', (kinds, strategy) => {
+    const [one = '', other = ''] = kinds.split(' and ');
+    expect(() => new StrategyRegistry().register('a', strategy as Strategy)).toThrow(
+      `the methods of 2 kinds of strategies (${one}, ${other})`,
+    );
+  });
+
+  it('rejects a redirecting strategy without `complete`', () => {
+    expect(() => new StrategyRegistry().register('a', { begin: () => '/' } as never)).toThrow(
+      /without the methods of a strategy/,
+    );
+  });
+
+  it.each([
+    ['locked', 'locked'],
+    ['name_taken', 'name_taken'],
+    ['password=hunter2', 'other'],
+    ['x'.repeat(33), 'other'],
+    ['', 'other'],
+    [7, 'other'],
+  ])('reports the reason %j of a rejection as %s', async (reason, reported) => {
+    const onRejected = jest.fn();
+    const registry = new StrategyRegistry().register('team', answering({ ok: false, reason }));
+    expect(await registry.authenticate(credentials, { ...context, onRejected })).toBeUndefined();
+    expect(onRejected).toHaveBeenCalledWith('team', reported);
+  });
+
+  it('reports no reason for `false` and for `{ ok: false }`', async () => {
+    const onRejected = jest.fn();
+    const registry = new StrategyRegistry()
+      .register('a', answering(false))
+      .register('b', answering({ ok: false }));
+    expect(await registry.authenticate(credentials, { ...context, onRejected })).toBeUndefined();
+    expect(onRejected).not.toHaveBeenCalled();
   });
 });
 

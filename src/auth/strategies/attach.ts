@@ -1,0 +1,65 @@
+import { typeError } from '../../options.js';
+import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
+import { createCipher } from '../cipher.js';
+import type { StrategyRegistry } from './registry.js';
+import type { EndedUser, Strategy, StrategyStore } from './strategy.js';
+
+/** What a login gives to its strategies. */
+interface AttachDeps {
+  registry: StrategyRegistry;
+  path: string;
+  store: SharedStore;
+  /** Prefix of all keys of the login in the store. */
+  prefix: string;
+  /** The keys for the data of strategies, newest first. */
+  keys: readonly Buffer[];
+  endSessions(strategy: string, user: EndedUser): Promise<void>;
+  now: () => number;
+}
+
+const attached = new WeakSet<Strategy>();
+
+/**
+ * Gives each strategy that has `attach` its parts.
+ *
+ * @throws TypeError if a strategy is already used by another login: its data would be mixed.
+ */
+export function attachStrategies(deps: AttachDeps): void {
+  const { registry, path, store, prefix, keys, now } = deps;
+  for (const name of registry.names()) {
+    const strategy = registry.get(name);
+    if (!strategy?.attach) continue;
+    if (attached.has(strategy))
+      throw typeError(
+        `strategy '${name}' is already used by another login; create one strategy for each login`,
+      );
+    attached.add(strategy);
+    const { encrypt, decrypt } = createCipher(keys, `${path} ${name}`);
+    strategy.attach({
+      ...{ name, path, encrypt, decrypt, now },
+      store: storeBelow(store, `${prefix}strategy:${name}:`),
+      endSessions: (user) => deps.endSessions(name, user),
+    });
+  }
+}
+
+/** Limits a store to the keys below a prefix. The caller sees the keys without it. */
+function storeBelow(store: SharedStore, prefix: string): StrategyStore {
+  const without = (entries: readonly StoreEntry[]): readonly StoreEntry[] =>
+    entries.map((entry) => ({ ...entry, key: entry.key.slice(prefix.length) }));
+  return {
+    get: (key) => store.get(prefix + key),
+    set: (key, value, ttl) => store.set(prefix + key, value, ttl),
+    replace: (key, before, value, ttl, droppable) =>
+      store.replace(prefix + key, before, value, ttl, droppable),
+    increment: (key, ttl) => store.increment(prefix + key, ttl),
+    list: async (below, after, limit) =>
+      without(
+        await store.list(prefix + below, after === undefined ? after : prefix + after, limit),
+      ),
+    async *watch(below, signal, options) {
+      for await (const entries of store.watch(prefix + below, signal, options))
+        yield without(entries);
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import type { Role } from '../../http/access.js';
+import { typeError, wrongType } from '../../options.js';
+import { optionsObject } from '../../options-object.js';
+import { isRoleList, isThenable, isUserName, rolesOption } from './strategy.js';
+
+/** A table that gives a user roles by a list of texts that the source has, such as groups. */
+export interface RolesTable {
+  /**
+   * What the source calls the list, such as `groups`. Each strategy documents its names and its
+   * default.
+   */
+  from?: string | undefined;
+  /** The roles for each text. A user gets the roles of all matching rows. */
+  map: Readonly<Record<string, Role | readonly Role[]>>;
+  /**
+   * The roles of a user without a matching row; `false` rejects the login. Default `false`.
+   */
+  otherwise?: false | readonly Role[] | undefined;
+}
+
+/**
+ * How a strategy gives roles: the same ones to each user, by a table, or by a function that returns
+ * the roles, or `false` to reject the login.
+ */
+export type RolesRule<User> =
+  | readonly Role[]
+  | RolesTable
+  | ((user: User) => readonly Role[] | false | PromiseLike<readonly Role[] | false>);
+
+/** What a strategy knows about a user. */
+interface RoleSource<User> {
+  /** The argument of a function. */
+  user: User;
+  /** Returns the texts of a list by the name in `from`. */
+  listOf(from: string): readonly string[];
+}
+
+/** Returns the roles of a user, or `false` if no role lets the user in. */
+export type RolesOf<User> = (source: RoleSource<User>) => Promise<readonly Role[] | false>;
+
+interface RuleOptions {
+  /** The value of `from` if a table has none. Without it, a table must have one. */
+  from?: string;
+  /** Returns the form of a text by which rows are compared. Default: the text itself. */
+  normalize?(text: string): string;
+}
+
+/**
+ * Reads the option `roles` of a strategy.
+ *
+ * @throws TypeError if it is neither a list of roles, a table nor a function.
+ */
+export function rolesRule<User>(
+  option: string,
+  rule: RolesRule<User> | undefined,
+  { from: defaultFrom, normalize = (text) => text }: RuleOptions = {},
+): RolesOf<User> {
+  if (typeof rule === 'function') return async ({ user }) => checked(await rule(user));
+  if (rule === undefined || Array.isArray(rule)) {
+    const roles = rolesOption(option, rule) ?? [];
+    return async () => roles;
+  }
+  const table = optionsObject<RolesTable>(
+    option,
+    rule as RolesTable,
+    ['from', 'map', 'otherwise'],
+    true,
+  );
+  const { from = defaultFrom, map, otherwise = false } = table;
+  if (typeof from !== 'string' || from === '')
+    throw wrongType(`${option}.from`, from, "the name of a list, such as 'groups'");
+  if (typeof map !== 'object' || map === null || Array.isArray(map))
+    throw wrongType(`${option}.map`, map, "a table such as { sre: 'operator' }");
+  const rows = new Map<string, readonly Role[]>();
+  for (const [text, roles] of Object.entries(map)) {
+    const row = rolesOption(`${option}.map['${text}']`, isUserName(roles) ? [roles] : roles);
+    rows.set(normalize(text), row ?? []);
+  }
+  if (rows.size < Object.keys(map).length)
+    throw typeError(`${option}.map has two rows for the same text`);
+  const rest = otherwise === false ? false : rolesOption(`${option}.otherwise`, otherwise);
+  return async ({ listOf }) => {
+    const found = listOf(from).flatMap((text) => {
+      const row = rows.get(normalize(text));
+      return row ? [row] : [];
+    });
+    return found.length === 0 ? (rest ?? false) : [...new Set(found.flat())];
+  };
+}
+
+function checked(roles: unknown): readonly Role[] | false {
+  if (roles === false) return false;
+  if (!isRoleList(roles) || isThenable(roles))
+    throw new TypeError('the function roles must return a list of at most 32 role names, or false');
+  return [...roles];
+}
