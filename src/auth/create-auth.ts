@@ -164,7 +164,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const { tokens, users, revocations, sessions, ownStore, reader, open, devices } = own;
   announce(checked, tokens.keyIds);
   attachStrategies({
-    ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now },
+    ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now, logger },
     async endSessions(strategy, { username, sessionId }) {
       await revocations.ready();
       if (sessionId === undefined) return revocations.endAll(strategy, username);

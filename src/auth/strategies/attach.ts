@@ -1,4 +1,4 @@
-import { typeError } from '../../options.js';
+import { type Logger, typeError } from '../../options.js';
 import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
 import { createCipher } from '../cipher.js';
 import type { StrategyRegistry } from './registry.js';
@@ -14,6 +14,7 @@ interface AttachDeps {
   /** The keys for the data of strategies, newest first. */
   keys: readonly Buffer[];
   endSessions(strategy: string, user: EndedUser): Promise<void>;
+  logger: Logger;
   now: () => number;
 }
 
@@ -39,8 +40,23 @@ export function attachStrategies(deps: AttachDeps): void {
       ...{ name, path, encrypt, decrypt, now },
       store: storeBelow(store, `${prefix}strategy:${name}:`),
       endSessions: (user) => deps.endSessions(name, user),
+      logger: withFields(deps.logger, { strategy: name, mount: path }),
     });
   }
+}
+
+/** Returns a logger that adds fields to each line. */
+function withFields(logger: Logger, fields: object): Logger {
+  const call =
+    (level: keyof Logger) =>
+    (more: object, message?: string): void =>
+      logger[level]({ ...fields, ...more }, message);
+  return {
+    debug: call('debug'),
+    info: call('info'),
+    warn: call('warn'),
+    error: call('error'),
+  } as Logger;
 }
 
 /** Limits a store to the keys below a prefix. The caller sees the keys without it. */

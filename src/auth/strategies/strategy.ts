@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import type { Role } from '../../http/access.js';
-import { wrongType } from '../../options.js';
+import { type Logger, wrongType } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 
 /**
@@ -88,6 +88,8 @@ export interface StrategyParts {
    * the store has recorded it.
    */
   endSessions(user: EndedUser): Promise<void>;
+  /** The logger of the login. Its lines name the strategy and the path of the login. */
+  readonly logger: Logger;
   /** Returns the present time in Unix milliseconds. */
   now(): number;
 }

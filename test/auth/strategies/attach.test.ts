@@ -1,14 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
+import type { AuthOptions } from '../../../src/auth/auth-options.js';
 import { createAuth } from '../../../src/auth/create-auth.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import type { AuthStrategy, StrategyParts } from '../../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
+import { recordingLogger } from '../../helpers/logs.js';
 import { secretKey } from '../../helpers/passwords.js';
 
 const nothing = { authenticate_user: () => false };
 
 /** Creates a login with strategies of these names. Returns the parts that each of them got. */
-function attachAll(names: readonly string[], options: { secretKey?: string } = {}) {
+function attachAll(names: readonly string[], options: Partial<AuthOptions> = {}) {
   const store = memoryStore();
   const parts = new Map<string, StrategyParts>();
   const registry = new StrategyRegistry();
@@ -27,6 +29,13 @@ describe('the parts of a strategy', () => {
   it('name the strategy and the login', () => {
     const { partsOf } = attachAll(['ldap']);
     expect(partsOf('ldap')).toMatchObject({ name: 'ldap', path: '/tasks' });
+  });
+
+  it('contain a logger whose lines name the strategy and the login', () => {
+    const { logger, lines } = recordingLogger();
+    attachAll(['ldap'], { logger }).partsOf('ldap').logger.warn({ line: 7 }, 'refused');
+    const expected = { strategy: 'ldap', mount: '/tasks', line: 7, msg: 'refused' };
+    expect(lines.at(-1)).toMatchObject(expected);
   });
 
   it('contain a store that is separate from those of other strategies', async () => {
