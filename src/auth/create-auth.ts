@@ -165,6 +165,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   announce(checked, tokens.keyIds);
   attachStrategies({
     ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now, logger },
+    ...{ storeLasts: !checked.hasOwnStore, tokenExpiry },
     async endSessions(strategy, { username, sessionId }) {
       await revocations.ready();
       if (sessionId === undefined) return revocations.endAll(strategy, username);

@@ -9,6 +9,8 @@ interface AttachDeps {
   registry: StrategyRegistry;
   path: string;
   store: SharedStore;
+  storeLasts: boolean;
+  tokenExpiry: number;
   /** Prefix of all keys of the login in the store. */
   prefix: string;
   /** The keys for the data of strategies, newest first. */
@@ -26,7 +28,7 @@ const attached = new WeakSet<Strategy>();
  * @throws TypeError if a strategy is already used by another login: its data would be mixed.
  */
 export function attachStrategies(deps: AttachDeps): void {
-  const { registry, path, store, prefix, keys, now } = deps;
+  const { registry, path, store, storeLasts, tokenExpiry, prefix, keys, now } = deps;
   for (const name of registry.names()) {
     const strategy = registry.get(name);
     if (!strategy?.attach) continue;
@@ -37,7 +39,7 @@ export function attachStrategies(deps: AttachDeps): void {
     attached.add(strategy);
     const { encrypt, decrypt } = createCipher(keys, `${path} ${name}`);
     strategy.attach({
-      ...{ name, path, encrypt, decrypt, now },
+      ...{ name, path, encrypt, decrypt, now, storeLasts, tokenExpiry },
       store: storeBelow(store, `${prefix}strategy:${name}:`),
       endSessions: (user) => deps.endSessions(name, user),
       logger: withFields(deps.logger, { strategy: name, mount: path }),

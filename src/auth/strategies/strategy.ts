@@ -76,6 +76,10 @@ export interface StrategyParts {
    * The store of the login, limited to keys of this strategy. All processes of the login share it.
    */
   readonly store: StrategyStore;
+  /** Whether the store keeps its entries when this process ends. */
+  readonly storeLasts: boolean;
+  /** Seconds that a session of the login lasts. */
+  readonly tokenExpiry: number;
   /** Encrypts a text for the store. Only a login with the same `secretKey` can decrypt it. */
   encrypt(text: string): string;
   /**

@@ -31,6 +31,17 @@ describe('the parts of a strategy', () => {
     expect(partsOf('ldap')).toMatchObject({ name: 'ldap', path: '/tasks' });
   });
 
+  it('say how long sessions last, and whether the store outlives the process', () => {
+    expect(attachAll(['ldap']).partsOf('ldap')).toMatchObject({
+      storeLasts: true,
+      tokenExpiry: 86_400,
+    });
+    const given: StrategyParts[] = [];
+    const strategy: AuthStrategy = { ...nothing, attach: (parts) => void given.push(parts) };
+    createAuth({ strategies: strategy, secretKey, tokenExpiry: 60, logger: false });
+    expect(given).toMatchObject([{ storeLasts: false, tokenExpiry: 60 }]);
+  });
+
   it('contain a logger whose lines name the strategy and the login', () => {
     const { logger, lines } = recordingLogger();
     attachAll(['ldap'], { logger }).partsOf('ldap').logger.warn({ line: 7 }, 'refused');
