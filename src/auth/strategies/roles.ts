@@ -1,5 +1,5 @@
 import type { Role } from '../../http/access.js';
-import { typeError, wrongType } from '../../options.js';
+import { outOfRange, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { isRoleList, isThenable, isUserName, rolesOption } from './strategy.js';
 
@@ -35,12 +35,19 @@ interface RoleSource<User> {
   listOf(from: string): readonly string[];
 }
 
-/** Returns the roles of a user, or `false` if no role lets the user in. */
-export type RolesOf<User> = (source: RoleSource<User>) => Promise<readonly Role[] | false>;
+type Roles = readonly Role[] | false;
+
+/**
+ * Returns the roles of a user, or `false` if no role lets the user in. Returns a promise only if
+ * the rule is a function that returns a thenable.
+ */
+export type RolesOf<User> = (source: RoleSource<User>) => Roles | Promise<Roles>;
 
 interface RuleOptions {
   /** The value of `from` if a table has none. Without it, a table must have one. */
   from?: string;
+  /** The names that `from` accepts, if the strategy knows all of them. Default: any name. */
+  lists?: readonly string[];
   /** Returns the form of a text by which rows are compared. Default: the text itself. */
   normalize?(text: string): string;
 }
@@ -48,17 +55,22 @@ interface RuleOptions {
 /**
  * Reads the option `roles` of a strategy.
  *
- * @throws TypeError if it is neither a list of roles, a table nor a function.
+ * @throws TypeError if it is neither a list of roles, a table nor a function. RangeError if a table
+ * reads a list that the strategy does not have.
  */
 export function rolesRule<User>(
   option: string,
   rule: RolesRule<User> | undefined,
-  { from: defaultFrom, normalize = (text) => text }: RuleOptions = {},
+  { from: defaultFrom, lists, normalize = (text) => text }: RuleOptions = {},
 ): RolesOf<User> {
-  if (typeof rule === 'function') return async ({ user }) => checked(await rule(user));
+  if (typeof rule === 'function')
+    return ({ user }) => {
+      const roles = rule(user);
+      return isThenable(roles) ? Promise.resolve(roles).then(checked) : checked(roles);
+    };
   if (rule === undefined || Array.isArray(rule)) {
     const roles = rolesOption(option, rule) ?? [];
-    return async () => roles;
+    return () => roles;
   }
   const table = optionsObject<RolesTable>(
     option,
@@ -69,6 +81,8 @@ export function rolesRule<User>(
   const { from = defaultFrom, map, otherwise = false } = table;
   if (typeof from !== 'string' || from === '')
     throw wrongType(`${option}.from`, from, "the name of a list, such as 'groups'");
+  if (lists && !lists.includes(from))
+    throw outOfRange(`${option}.from`, from, `one of: ${lists.join(', ')}`);
   if (typeof map !== 'object' || map === null || Array.isArray(map))
     throw wrongType(`${option}.map`, map, "a table such as { sre: 'operator' }");
   const rows = new Map<string, readonly Role[]>();
@@ -79,7 +93,7 @@ export function rolesRule<User>(
   if (rows.size < Object.keys(map).length)
     throw typeError(`${option}.map has two rows for the same text`);
   const rest = otherwise === false ? false : rolesOption(`${option}.otherwise`, otherwise);
-  return async ({ listOf }) => {
+  return ({ listOf }) => {
     const found = listOf(from).flatMap((text) => {
       const row = rows.get(normalize(text));
       return row ? [row] : [];

@@ -32,11 +32,18 @@ describe('rolesRule', () => {
     expect(await rolesOf({ map: {} }, ['constructor', '__proto__'])).toBe(false);
   });
 
+  it('answers without a promise unless a function returns one', () => {
+    expect(rolesOf(['viewer'])).toEqual(['viewer']);
+    expect(rolesOf({ map: { sre: 'operator' } }, ['sre'])).toEqual(['operator']);
+    expect(rolesOf(() => ['viewer'])).toEqual(['viewer']);
+  });
+
   it('asks a function, which may return a promise or false', async () => {
     expect(await rolesOf(({ groups }) => [...groups], ['viewer'])).toEqual(['viewer']);
     expect(await rolesOf(() => Promise.resolve(false as const))).toBe(false);
-    await expect(rolesOf(() => 'admin' as never)).rejects.toThrow(TypeError);
-    await expect(rolesOf(() => undefined as never)).rejects.toThrow(TypeError);
+    expect(() => rolesOf(() => 'admin' as never)).toThrow(TypeError);
+    await expect(rolesOf(() => Promise.resolve('admin' as never))).rejects.toThrow(TypeError);
+    expect(() => rolesOf(() => undefined as never)).toThrow(TypeError);
   });
 
   it.each([
@@ -52,6 +59,12 @@ describe('rolesRule', () => {
     expect(() => rolesRule('roles', rule as never, { from: 'groups', normalize: lower })).toThrow(
       message,
     );
+  });
+
+  it('refuses a list that the strategy does not have', () => {
+    const lists = ['username'];
+    expect(() => rolesRule('roles', { from: 'groups', map: {} }, { lists })).toThrow(RangeError);
+    expect(() => rolesRule('roles', { from: 'username', map: {} }, { lists })).not.toThrow();
   });
 
   it('needs the name of the list if the strategy has no default', () => {
