@@ -50,6 +50,8 @@ export interface AuthLog {
     durationMs: number,
     secrets: readonly string[],
   ): void;
+  /** Logs that a request strategy rejected a request and gave the reason. */
+  rejected(request: RequestInfo, strategy: string, reason: string): void;
   /** Logs that a user or an administrator ended a session. */
   ended(
     request: RequestInfo,
@@ -190,6 +192,19 @@ export function authLog({
           { ...fields, stack: redacted(String(error.stack), hidden) },
           'stack trace of a failed login strategy',
         );
+    },
+    rejected(request, strategy, reason) {
+      logger.warn(
+        {
+          event: 'authn_request_rejected',
+          owasp: 'authn_login_fail',
+          strategy,
+          reason,
+          ...request,
+          mount,
+        },
+        'request rejected by a strategy',
+      );
     },
     ended(request, by, { username, strategy, id }, reason) {
       const session = id === undefined ? {} : { sessionId: id.slice(0, 8) };

@@ -17,6 +17,7 @@ import { deviceCookies } from './sessions/device-cookies.js';
 import { endSignals } from './sessions/end-signal.js';
 import { idleRenewal } from './sessions/idle-timeout.js';
 import { OpenSessions } from './sessions/open-sessions.js';
+import { requestIdentities } from './sessions/request-identity.js';
 import { followRevocations } from './sessions/revocations.js';
 import { sessionList } from './sessions/session-list.js';
 import { SessionOpener } from './sessions/session-opener.js';
@@ -78,7 +79,8 @@ export function createAuth(options: AuthOptions): Auth {
       const session = await reader.of(ctx);
       if (!session) return undefined;
       const { username: name, roles, strategy } = session;
-      return { name, roles, strategy, ambient: reader.isAmbient(ctx) };
+      const hasSession = reader.identityOf(ctx) === undefined;
+      return { name, roles, strategy, ambient: reader.isAmbient(ctx), hasSession };
     },
     loginUrl(ctx) {
       const next = nextOf(ctx);
@@ -135,7 +137,16 @@ function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }
       ? undefined
       : idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout });
   const shared = { tokens, revocations, log };
-  const reader = new SessionReader({ ...shared, cookie, users, sessions, ownStore, renew });
+  const requests = requestIdentities(registry, { users, log });
+  const reader = new SessionReader({
+    ...shared,
+    cookie,
+    users,
+    sessions,
+    ownStore,
+    renew,
+    requests,
+  });
   const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
   const device = { cookie: cookies.device, keys: keysFor('device cookie'), audience, now };
   return {
@@ -145,6 +156,7 @@ function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }
     sessions,
     ownStore,
     reader,
+    requests,
     open,
     devices: deviceCookies(device),
   };
@@ -161,7 +173,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const prefix = `auth:${mount.path}:`;
   const now = Date.now;
   const own = sessionParts(checked, { keysFor, log, prefix, now });
-  const { tokens, users, revocations, sessions, ownStore, reader, open, devices } = own;
+  const { tokens, users, revocations, sessions, ownStore, reader, requests, open, devices } = own;
   announce(checked, tokens.keyIds);
   attachStrategies({
     ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now, logger },
@@ -231,6 +243,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     cookieName: (ctx: Context): string => cookies.session.nameFor(ctx),
     endSignal: endSignals({
       reader,
+      requests,
       tokens,
       revocations,
       users,

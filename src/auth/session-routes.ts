@@ -10,6 +10,7 @@ import { answerOf, inQuery, type LoginRoute, sessionPageSchema, sessionSchema } 
 import { requestInfo } from './request-info.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { OpenSessions, Subject } from './sessions/open-sessions.js';
+import type { RequestIdentity } from './sessions/request-identity.js';
 import type { Revocations } from './sessions/revocations.js';
 import type { Session } from './sessions/session.js';
 import type { SessionRecord } from './sessions/session-list.js';
@@ -24,10 +25,10 @@ import { isUserName } from './strategies/strategy.js';
  */
 
 export interface SessionRoutesDeps {
-  reader: Pick<SessionReader, 'of'>;
+  reader: Pick<SessionReader, 'of' | 'identityOf'>;
   registry: Registry;
   open: OpenSessions;
-  revocations: Pick<Revocations, 'endAll'>;
+  revocations: Pick<Revocations, 'endAll' | 'ready'>;
   log: Pick<AuthLog, 'ended'>;
   /** Removes the session from the browser. The login page then does not say that it expired. */
   forget(ctx: Context): void;
@@ -40,6 +41,8 @@ interface SessionRequest {
   ctx: Context;
   /** The session of the request. */
   own: Session;
+  /** What a request strategy decided. The user then has no session in the list. */
+  identity: RequestIdentity | undefined;
   params: Readonly<Record<string, string>>;
 }
 
@@ -52,7 +55,8 @@ export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
     handler: async (ctx, { params }) => {
       const own = await deps.reader.of(ctx);
       if (!own) throw new TaskflowError('UNAUTHENTICATED', 'This request needs a session.');
-      return handle({ ctx, own, params }, deps);
+      await deps.revocations.ready();
+      return handle({ ctx, own, identity: deps.reader.identityOf(ctx), params }, deps);
     },
   });
   return [
@@ -77,7 +81,7 @@ export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
         answers: {
           200: answerOf('The sessions, the most recently used first', sessionPageSchema),
         },
-        errors: invalid,
+        errors: refused,
       },
     },
     {
@@ -89,7 +93,7 @@ export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
         summary: 'Signs a user out everywhere',
         query: ofUser,
         answers: ended,
-        errors: invalid,
+        errors: refused,
       },
     },
     {
@@ -101,7 +105,7 @@ export function sessionRoutes(deps: SessionRoutesDeps): LoginRoute[] {
         summary: 'Ends one session',
         query: ofUser,
         answers: ended,
-        errors: { ...invalid, 404: 'There is no such session' },
+        errors: { ...refused, 404: 'There is no such session' },
       },
     },
   ];
@@ -122,7 +126,10 @@ const ofPage = [
   inQuery('cursor', 'The nextCursor of the previous page'),
 ];
 const ended = { 204: 'Done' };
-const invalid = { 400: 'The request is not valid' };
+const refused = {
+  400: 'The request is not valid',
+  403: 'The request came from another site, or the user may not do this or has no sessions',
+};
 
 function showSession({ ctx, own }: SessionRequest): void {
   const { username, strategy, roles, issuedAt, expiresAt } = own;
@@ -130,12 +137,13 @@ function showSession({ ctx, own }: SessionRequest): void {
 }
 
 async function listSessions(
-  { ctx, own }: SessionRequest,
+  request: SessionRequest,
   { registry, open: sessions }: SessionRoutesDeps,
 ): Promise<void> {
+  const { ctx, own } = request;
   const query = queryOf(ctx, ofPage);
   const { limit, isAfter } = pageOf(query);
-  const open = (await sessions.of(subjectOf(query, registry, own))).filter(isAfter);
+  const open = (await sessions.of(subjectOf(query, registry, request))).filter(isAfter);
   const shown = open.slice(0, limit);
   const last = shown.at(-1);
   ctx.body = {
@@ -179,10 +187,12 @@ function pageOf(query: URLSearchParams): {
 }
 
 async function endOne(
-  { ctx, own, params: { id = '' } }: SessionRequest,
+  request: SessionRequest,
   { registry, open, log, forget }: SessionRoutesDeps,
 ): Promise<void> {
-  const subject = subjectOf(queryOf(ctx, ofUser), registry, own);
+  const { ctx, own, params } = request;
+  const { id = '' } = params;
+  const subject = subjectOf(queryOf(ctx, ofUser), registry, request);
   const found = await findOpen(open, namesOf(subject, registry), { ...subject, id });
   if (!found) throw new TaskflowError('NOT_FOUND', 'There is no such session; it may have ended.');
   await open.end(found);
@@ -204,16 +214,17 @@ async function findOpen(
 }
 
 async function endAll(
-  { ctx, own }: SessionRequest,
+  request: SessionRequest,
   { registry, open, revocations, log, forget }: SessionRoutesDeps,
 ): Promise<void> {
-  const subject = subjectOf(queryOf(ctx, ofUser), registry, own);
+  const { ctx, own, identity } = request;
+  const subject = subjectOf(queryOf(ctx, ofUser), registry, request);
   const { username } = subject;
   for (const strategy of namesOf(subject, registry)) {
     await revocations.endAll(strategy, username);
     log.ended(requestInfo(ctx), own, { username, strategy }, 'logout_all');
   }
-  if (open.hasEnded(own)) forget(ctx);
+  if (!identity && open.hasEnded(own)) forget(ctx);
   ctx.status = 204;
 }
 
@@ -243,15 +254,27 @@ function queryOf(ctx: Context, parameters: typeof ofUser): URLSearchParams {
 
 /**
  * Returns the user whose sessions the query requests: the signed-in user, or any user if an
- * administrator asks.
+ * administrator asks. Throws if the user has no sessions, because a proxy or a token identifies
+ * each request. A token may do nothing with the sessions of others either.
  */
-function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Subject {
+function subjectOf(
+  query: URLSearchParams,
+  registry: Registry,
+  { own, identity }: Pick<SessionRequest, 'own' | 'identity'>,
+): Subject {
+  if (identity && !identity.strategy.ambient)
+    throw new TaskflowError(
+      'FORBIDDEN',
+      `Requests that '${own.strategy}' identifies cannot list or end sessions. Sign in to do this.`,
+    );
   const username = query.get('username');
   // If the strategy is missing, the name of the signed-in user means that user, and not a user with
   // the same name in another strategy.
   const strategy = query.get('strategy') ?? (username === own.username ? own.strategy : undefined);
-  if (!query.has('username') && !query.has('strategy'))
+  if (!query.has('username') && !query.has('strategy')) {
+    if (identity) throw noSessions(own);
     return { username: own.username, strategy: own.strategy };
+  }
   if (!isUserName(username))
     throw new TaskflowError(
       'INVALID_INPUT',
@@ -265,6 +288,14 @@ function subjectOf(query: URLSearchParams, registry: Registry, own: Session): Su
       `strategy must be one of ${registry.names().join(', ')}.`,
     );
   const isOwn = username === own.username && strategy === own.strategy;
+  if (isOwn && identity) throw noSessions(own);
   if (!isOwn && !hasRole(own.roles, 'admin')) throw forbidden('admin');
   return { username, strategy };
+}
+
+function noSessions({ strategy }: Session): TaskflowError {
+  return new TaskflowError(
+    'FORBIDDEN',
+    `You have no sessions here, because '${strategy}' identifies each of your requests.`,
+  );
 }

@@ -34,11 +34,12 @@ export function loginsOf(ctx: Context): readonly SeenBy[] {
 
 /**
  * Reads the session of a request into `ctx.state.session`. The token comes from `Authorization:
- * Bearer` if that contains a token of this login, valid or not. Otherwise, it comes from the
- * cookie. Anonymous requests pass: put {@link requireAuth} after it for routes that need a session.
- * With several logins in one app, `ctx.state.session` is the session of the last `sessionToken`,
- * until a {@link requireAuth} that names its login replaces it. If the store or the strategy cannot
- * say whether a session is still valid, the answer is 503, except for the login and logout routes.
+ * Bearer` if that contains a token of this login, valid or not. Otherwise, a strategy that
+ * identifies requests may decide, and finally the cookie. Anonymous requests pass: put
+ * {@link requireAuth} after it for routes that need a session. With several logins in one app,
+ * `ctx.state.session` is the session of the last `sessionToken`, until a {@link requireAuth} that
+ * names its login replaces it. If the store or a strategy cannot say which user the request comes
+ * from, the answer is 503, except for the login and logout routes.
  *
  * @example
  * ```ts

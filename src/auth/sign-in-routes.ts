@@ -15,6 +15,7 @@ import { type LoginForm, readForm } from './login-form.js';
 import { type LoginPage, sendLoginPage } from './login-page.js';
 import { isSafeNext } from './next.js';
 import { answerOf, credentialsSchema, inQuery, type LoginRoute, tokenSchema } from './openapi.js';
+import { signOutAtProxy } from './proxy-sign-out.js';
 import { requestInfo } from './request-info.js';
 import type { Cookies } from './sessions/cookies.js';
 import type { SessionReader } from './sessions/current-session.js';
@@ -35,7 +36,7 @@ import type { Throttle } from './throttle/throttle.js';
 /** The parts that the login routes use. */
 export interface SignInDeps {
   mount: Mount;
-  reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf' | 'openOf'>;
+  reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf' | 'openOf' | 'identityOf'>;
   registry: Pick<StrategyRegistry, 'names'>;
   tokens: Pick<Tokens, 'read' | 'isCurrent' | 'versionOf' | 'signOutOf'>;
   cookies: Cookies;
@@ -292,6 +293,7 @@ async function logOut(ctx: Context, deps: SignInDeps, status: 302 | 303): Promis
   }
   // A Bearer token does not prove that a script sent the request: a proxy may have added it.
   const isScript = (hasBearer(ctx) && !isNavigation(ctx)) || ctx.accepts('html', 'json') === 'json';
+  if (await signOutAtProxy(ctx, reader, { status, isScript })) return;
   if (ctx.method === 'POST' && isScript) {
     ctx.status = 204;
     return;

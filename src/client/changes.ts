@@ -49,9 +49,11 @@ export async function* followChanges(
   let delay = retryDelay.first;
   while (!signal?.aborted) {
     let cause: unknown;
+    let asked = false;
     try {
       for await (const event of open(id)) {
         id = event.id ?? id;
+        asked = event.event === 'reconnect';
         const change = changeOf(event, id);
         if (change) yield change;
         delay = retryDelay.first;
@@ -65,7 +67,8 @@ export async function* followChanges(
     const least = cause instanceof ProblemError ? (cause.retryAfter ?? 0) : 0;
     // Random, so that not all clients reconnect at once when a server has restarted.
     const retryIn = Math.max(least, delay * (0.75 + Math.random() / 2));
-    yield { type: 'lost', retryIn, cause, id };
+    // If the server asked for a reconnect to identify the user again, the connection is not lost.
+    if (!asked) yield { type: 'lost', retryIn, cause, id };
     await Promise.race([wait(retryIn), gone]);
     delay = Math.min(delay * 2, retryDelay.last);
   }

@@ -24,6 +24,12 @@ export interface Actor {
    * name.
    */
   strategy?: string | undefined;
+  /**
+   * Whether the user has a session that a sign-out can end. `false` if something else identifies
+   * each request, such as a header that a proxy adds. The dashboard then has no sign-in form, and a
+   * link to `logoutUrl` instead of the sign-out form. Default `true`.
+   */
+  hasSession?: boolean | undefined;
 }
 
 /** An event of the audit log. */
@@ -95,7 +101,7 @@ export interface Access {
   /**
    * Returns a signal that aborts when the session of the user ends. Its reason is `'expired'` or
    * `'revoked'`. With any other reason, streams end without an event about the session, and clients
-   * reconnect.
+   * reconnect. With `'reconnect'`, they show no lost connection meanwhile.
    */
   ended?(ctx: Context): AbortSignal;
   /**

@@ -38,9 +38,14 @@ export interface DashboardFacts {
   /** What the engine can do. */
   can: readonly string[];
   version: string;
-  /** Where users sign in and out; null if the login is not a page of this suite. */
+  /**
+   * Where users sign in and out; null if the login is not a page of this suite. `loginUrl` is also
+   * null if the user has no session: a proxy decides who is signed in.
+   */
   loginUrl: string | null;
   logoutUrl: string | null;
+  /** Whether the user has a session that a sign-out can end. */
+  hasSession: boolean;
   /** Whether there is an audit to show. */
   audited: boolean;
   /** Number of the last change when the page was made. The stream resumes after it. */
@@ -118,6 +123,7 @@ async function showDashboard(
     isOverview(ctx) ? readOverview(tasks).catch(unavailable) : null,
     firstList(ctx, tasks).catch(unavailable),
   ]);
+  const hasSession = actor?.hasSession !== false;
   const facts: DashboardFacts = {
     user: isOpen(access) ? null : (actor?.name ?? null),
     strategy: actor?.strategy ?? null,
@@ -129,8 +135,9 @@ async function showDashboard(
     can: [...tasks.can],
     version,
     // The page can only send the form of this suite, not that of an app's own login.
-    loginUrl: access.logoutUrl ? `${mount.outside(ctx)}/auth/login` : null,
+    loginUrl: access.logoutUrl && hasSession ? `${mount.outside(ctx)}/auth/login` : null,
     logoutUrl: access.logoutUrl?.(ctx) ?? null,
+    hasSession,
     audited: access.audit !== undefined,
     lastEventId,
     overview,

@@ -70,8 +70,9 @@ const maxStall = 30_000;
 
 /**
  * Streams events to browsers (`text/event-stream`, as EventSource reads it). With `access`, each
- * stream requires a session, and ends with it after a last event `session`. If a client does not
- * read, no events are taken from the source for it.
+ * stream requires a session, and ends with it after a last event `session`. The stream of a user
+ * whom a proxy identifies ends after a minute with an event `reconnect`, so that the proxy decides
+ * again. If a client does not read, no events are taken from the source for it.
  *
  * @example
  * ```ts
@@ -185,6 +186,8 @@ async function pump(
     // client learns it when it reconnects.
     if (!sending && (reason === 'revoked' || reason === 'expired'))
       res.end(eventText({ event: 'session', data: { reason } }));
+    else if (!sending && reason === 'reconnect')
+      res.end(eventText({ event: 'reconnect', data: {} }));
     else res.end();
     controller.abort();
   });

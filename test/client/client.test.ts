@@ -243,6 +243,33 @@ describe('the changes of a client', () => {
     await following;
   });
 
+  it('reconnect without a lost connection if the server asks for it', async () => {
+    const ends: AbortController[] = [];
+    const app = new Koa();
+    app.silent = true;
+    const auth = {
+      who: () => ({ name: 'alice', roles: [] }),
+      ended(): AbortSignal {
+        const controller = new AbortController();
+        ends.push(controller);
+        return controller.signal;
+      },
+    };
+    app.use(taskAdmin(tasks, { logger: false, auth }));
+    const asking = await serve(app);
+    client = createClient(`${asking.url}/tasks`);
+    const following = follow();
+    await waitFor(() => of('hello').length === 1);
+    ends[0]?.abort('reconnect');
+    await waitFor(() => of('hello').length === 2);
+    expect(of('lost')).toEqual([]);
+    expect(waits).toEqual([expect.any(Number)]);
+    expect(waits[0]).toBeLessThan(1.3);
+    controller.abort();
+    await following;
+    await asking.close();
+  });
+
   it('wait longer after each failed attempt, up to 30 seconds', async () => {
     const following = follow();
     await waitFor(() => of('hello').length === 1);

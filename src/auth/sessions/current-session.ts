@@ -5,6 +5,7 @@ import type { AuthLog } from '../auth-log.js';
 import { type RequestInfo, requestInfo } from '../request-info.js';
 import type { KnownUsers } from '../strategies/known-users.js';
 import type { Cookie } from './cookies.js';
+import type { RequestIdentities, RequestIdentity } from './request-identity.js';
 import type { Revocations } from './revocations.js';
 import type { Session } from './session.js';
 import type { SessionList } from './session-list.js';
@@ -13,7 +14,8 @@ import type { Tokens } from './tokens.js';
 /*
  * Finds the session of a request in these steps. A request has no session if one of them fails:
  *
- * 1. Tokens: a Bearer token of this login decides alone. Otherwise, all values of the cookie are
+ * 1. A Bearer token of this login decides alone. Otherwise, the request strategies are asked. If
+ *    one of them decides, the steps below are left out. Otherwise, all values of the cookie are
  *    read.
  * 2. `Tokens` checks the signature, the shape and the time. `Revocations` checks whether the
  *    session was ended.
@@ -31,12 +33,21 @@ interface ReadBefore {
   reader: SessionReader;
   session: Found | Promise<Found>;
   ambient: boolean;
+  /** What a request strategy decided. The session is then not one of a token. */
+  identity: RequestIdentity | undefined;
   /** The sessions that other logins read from the same request. */
   others: ReadBefore | undefined;
 }
 
 /** If the app has one login, each request has one entry, and no search is needed. */
 const read = perRequest<ReadBefore>('session');
+
+/** A Bearer value that decides alone, and the strategy whose token it is. */
+interface Bearer {
+  value: string;
+  /** `undefined` for a token of this login and for an empty value. */
+  owner: ReturnType<RequestIdentities['ownerOf']>;
+}
 
 interface ReaderDeps {
   tokens: Pick<Tokens, 'read' | 'isOurs' | 'isCurrent' | 'versionOf' | 'signOutOf'>;
@@ -52,6 +63,8 @@ interface ReaderDeps {
   ownStore: () => Promise<void> | undefined;
   /** Gives an active session a new token if it is due. Absent without an idle timeout. */
   renew: ((ctx: Context, session: Session) => Session) | undefined;
+  /** Absent without a request strategy. */
+  requests: RequestIdentities | undefined;
 }
 
 /** Reads the sessions of requests for one login. */
@@ -64,19 +77,19 @@ export class SessionReader {
 
   /**
    * Returns the session of a request if it is valid, was not ended, and its user is unchanged.
-   * Returns a promise only until the store has first answered, or if `find_user` of the strategy
-   * returns one. A promise for each request would cost as much as all other steps.
+   * Returns a promise only until the store has first answered, or if a strategy returns one. A
+   * promise for each request would cost as much as all other steps.
    *
    * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) if the server cannot know whether
-   * the session is still valid.
+   * the session is still valid, or if a request strategy fails.
    */
   of(ctx: Context): Found | Promise<Found> {
     const before = this.#before(ctx);
     if (before) return before.session;
-    const bearer = this.#bearerOf(ctx);
-    const session = this.#find(ctx, bearer);
-    read.set(ctx, { reader: this, session, ambient: bearer === undefined, others: read.get(ctx) });
-    return session;
+    const entry = this.#entry(ctx);
+    entry.session = this.#find(ctx, entry);
+    read.set(ctx, entry);
+    return entry.session;
   }
 
   /**
@@ -88,9 +101,14 @@ export class SessionReader {
     return this.#before(ctx)?.ambient !== false;
   }
 
+  /** Returns what a request strategy decided, once {@link of} has answered. */
+  identityOf(ctx: Context): RequestIdentity | undefined {
+    return this.#before(ctx)?.identity;
+  }
+
   /** Replaces the session of a request for all later readers. */
   replace(ctx: Context, session: Session): void {
-    read.set(ctx, { reader: this, session, ambient: true, others: read.get(ctx) });
+    read.set(ctx, { ...this.#entry(ctx), session });
   }
 
   /** Returns the session tokens of a request, which are not checked yet. */
@@ -110,6 +128,11 @@ export class SessionReader {
     return carried.filter((session) => !revocations.has(session, checks.signOutOf(session)));
   }
 
+  #entry(ctx: Context): ReadBefore {
+    const others = read.get(ctx);
+    return { reader: this, session: undefined, ambient: true, identity: undefined, others };
+  }
+
   #before(ctx: Context): ReadBefore | undefined {
     let found = read.get(ctx);
     while (found && found.reader !== this) found = found.others;
@@ -118,21 +141,40 @@ export class SessionReader {
 
   /**
    * Returns the Bearer value that decides alone, valid or not (RFC 6750 section 2.1): a token of
-   * this login, or an empty value. Any other token is for another service, such as the ID token
-   * that a proxy adds. It must not hide the cookie.
+   * this login or of a request strategy, or an empty value. Any other token is for another service,
+   * such as the ID token that a proxy adds. It must not hide the cookie.
    */
-  #bearerOf(ctx: Context): string | undefined {
+  #bearerOf(ctx: Context): Bearer | undefined {
     const found = /^bearer(?:[ \t]+(.*))?$/i.exec(ctx.get('Authorization'));
     if (!found) return undefined;
+    const { requests, tokens } = this.#deps;
     const value = found[1] ?? '';
-    return value === '' || this.#deps.tokens.isOurs(value) ? value : undefined;
+    if (value === '' || tokens.isOurs(value)) return { value, owner: undefined };
+    const owner = requests?.ownerOf(value);
+    return owner && { value, owner };
   }
 
-  #tokensOf(ctx: Context, bearer: string | undefined): readonly string[] {
-    return bearer === undefined ? this.#deps.cookie.read(ctx) : [bearer];
+  #tokensOf(ctx: Context, bearer: Bearer | undefined): readonly string[] {
+    return bearer ? [bearer.value] : this.#deps.cookie.read(ctx);
   }
 
-  #find(ctx: Context, bearer: string | undefined): Found | Promise<Found> {
+  #find(ctx: Context, entry: ReadBefore): Found | Promise<Found> {
+    const { requests } = this.#deps;
+    const bearer = this.#bearerOf(ctx);
+    entry.ambient = bearer === undefined;
+    if (!requests || (bearer && !bearer.owner)) return this.#fromTokens(ctx, bearer);
+    const decide = (answer: RequestIdentity | false | undefined): Found | Promise<Found> => {
+      if (answer === undefined) return this.#fromTokens(ctx, bearer);
+      if (answer === false) return undefined;
+      entry.identity = answer;
+      entry.ambient = answer.strategy.ambient;
+      return answer.session;
+    };
+    const answer = requests.of(ctx, bearer?.owner);
+    return answer instanceof Promise ? answer.then(decide) : decide(answer);
+  }
+
+  #fromTokens(ctx: Context, bearer: Bearer | undefined): Found | Promise<Found> {
     const { log, ownStore, revocations } = this.#deps;
     const candidates = this.#currentOf(this.#tokensOf(ctx, bearer), (session) =>
       log.reused(requestInfo(ctx), session, 'expired'),

@@ -7,6 +7,11 @@ import { forwardClock } from '../forward-clock.js';
 import { requestInfo } from '../request-info.js';
 import type { KnownUsers } from '../strategies/known-users.js';
 import type { SessionReader } from './current-session.js';
+import {
+  identityLifetime,
+  type RequestIdentities,
+  type RequestIdentity,
+} from './request-identity.js';
 import type { Revocations } from './revocations.js';
 import type { Session } from './session.js';
 import type { SessionList } from './session-list.js';
@@ -17,6 +22,10 @@ import type { Tokens } from './tokens.js';
  * for a revocation, a timer for the expiry, and an interval that checks whether the user is
  * unchanged. The first one aborts the signal and stops the others. If the request closes first, all
  * watchers stop and the signal never aborts.
+ *
+ * A user who was identified by a request strategy has no session that could end. The stream of such
+ * a user ends so that the client reconnects, and the strategy decides again: after a sign-out
+ * everywhere, and after a minute or when the strategy no longer identifies the same user.
  */
 
 /**
@@ -26,12 +35,14 @@ const longestTimer = 2 ** 31 - 1;
 /** Milliseconds between two checks of whether the user of a stream is unchanged. */
 const checkInterval = 5000;
 
-type End = (reason: 'expired' | 'revoked' | 'unavailable') => void;
+type End = (reason: 'expired' | 'revoked' | 'unavailable' | 'reconnect') => void;
 
 interface EndSignalDeps {
-  reader: Pick<SessionReader, 'of'>;
+  reader: Pick<SessionReader, 'of' | 'identityOf'>;
+  /** Absent without a request strategy. */
+  requests: Pick<RequestIdentities, 'isSame'> | undefined;
   tokens: Pick<Tokens, 'versionOf' | 'signOutOf'>;
-  revocations: Pick<Revocations, 'ready' | 'has' | 'onEnded'>;
+  revocations: Pick<Revocations, 'ready' | 'has' | 'onEnded' | 'knownSignOut'>;
   users: Pick<KnownUsers, 'unchanged'>;
   sessions: Pick<SessionList, 'expiryOf'>;
   log: Pick<AuthLog, 'found'>;
@@ -46,9 +57,11 @@ interface EndSignalDeps {
  * - `'expired'`: the session has expired.
  * - `'revoked'`: the session was ended before, or its user has changed.
  * - `'unavailable'`: the server cannot know any longer whether the session is valid.
+ * - `'reconnect'`: the user must be identified again, by a new request.
  */
 export function endSignals({
   reader,
+  requests,
   tokens,
   revocations,
   users,
@@ -60,6 +73,8 @@ export function endSignals({
   const watch = async (ctx: Context, stops: (() => void)[], end: End): Promise<void> => {
     const session = await reader.of(ctx);
     if (!session) return end('revoked');
+    const identity = reader.identityOf(ctx);
+    if (identity) return watchIdentity(ctx, identity, stops, () => end('reconnect'));
     const signOut = tokens.signOutOf(session);
     stops.push(revocations.onEnded(session, signOut, () => end('revoked')));
     // The session may have been ended after it was read and before the listener was added.
@@ -78,9 +93,26 @@ export function endSignals({
     stops.push(atExpiry(session, newerExpiry, end), whenUserChanges(isSameUser, onChanged));
   };
 
+  const watchIdentity = async (
+    ctx: Context,
+    identity: RequestIdentity,
+    stops: (() => void)[],
+    reconnect: () => void,
+  ): Promise<void> => {
+    const { session, strategy } = identity;
+    await revocations.ready();
+    const signOut = revocations.knownSignOut(session.strategy, session.username);
+    stops.push(revocations.onEnded(session, signOut, reconnect));
+    if (strategy.ambient || !requests) {
+      const timer = setTimeout(reconnect, identityLifetime).unref();
+      stops.push(() => clearTimeout(timer));
+    } else stops.push(whenUserChanges(() => requests.isSame(ctx, identity), reconnect));
+  };
+
   return function endSignal(ctx: Context): AbortSignal {
     const controller = new AbortController();
     const stops: (() => void)[] = [];
+    let closed = false;
     const stopAll = (): void => {
       for (const stop of stops.splice(0)) stop();
     };
@@ -88,10 +120,16 @@ export function endSignals({
       stopAll();
       controller.abort(reason);
     };
-    ctx.res.once('close', stopAll);
+    ctx.res.once('close', () => {
+      closed = true;
+      stopAll();
+    });
     // If the store cannot say whether the session is valid, the stream ends. A request would fail
-    // too.
-    watch(ctx, stops, end).catch(() => end('unavailable'));
+    // too. The request may have closed before the watchers were added.
+    watch(ctx, stops, end).then(
+      () => closed && stopAll(),
+      () => end('unavailable'),
+    );
     return catchListenerErrors(controller.signal, (err) =>
       logger.error({ err: errorFields(err) }, 'a listener of the end of a session failed'),
     );

@@ -45,6 +45,8 @@ export interface Revocations {
    * for `tokenExpiry` if that is longer.
    */
   lastSignOut(strategy: string, username: string): Promise<number>;
+  /** Returns the last sign-out everywhere of a user that this process knows, or 0. */
+  knownSignOut(strategy: string, username: string): number;
   /**
    * Calls the listener when any process ends the session. Returns a function that stops listening.
    */
@@ -206,6 +208,7 @@ export function followRevocations({
     end: (id, expiresAt) => end(id, expiresAt.getTime()),
     endAll: (strategy, username) => endAll(keyOf.user(strategy, username)),
     lastSignOut: (strategy, username) => lastSignOut(keyOf.user(strategy, username)),
+    knownSignOut: (strategy, username) => revoked.get(keyOf.user(strategy, username))?.upTo ?? 0,
     onEnded(session, signOut, listener) {
       const keys = [keyOf.id(session.id), keyOf.user(session.strategy, session.username)];
       const call = (): void => {

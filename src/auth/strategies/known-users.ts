@@ -27,6 +27,11 @@ export interface KnownUsers {
    */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
   /**
+   * Returns a user as `find_user` describes it, or `undefined` if there is no such user. An
+   * asynchronous answer is cached. Throws or rejects with the error of the strategy.
+   */
+  find(strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined>;
+  /**
    * Whether a user still exists with the same version and roles. Throws or rejects with
    * STORE_UNAVAILABLE if the strategy fails.
    */
@@ -131,6 +136,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
         tag: tagsOf(strategy, username, found)[0] ?? '',
       };
     },
+    find: ask,
     unchanged({ strategy, username }, version) {
       const candidate = registry.get(strategy);
       if (!candidate?.find_user) return candidate !== undefined && version === '';

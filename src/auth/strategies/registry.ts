@@ -1,3 +1,4 @@
+import type { Context } from 'koa';
 import { runInEmptyContext } from '../../empty-context.js';
 import { numberOption, rangeError, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
@@ -9,6 +10,7 @@ import {
   isPasswordStrategy,
   type KnownUser,
   kindsOf,
+  type RequestStrategy,
   type Strategy,
   type StrategyKind,
 } from './strategy.js';
@@ -168,6 +170,15 @@ export class StrategyRegistry {
     return runInEmptyContext(() => this.#callsOf(strategy).find(username));
   }
 
+  /**
+   * Returns the verdict of `authenticate_request`: a value if the strategy returns a value,
+   * otherwise a promise. Throws or rejects if the strategy fails, exceeds its time limit, or has
+   * too many hanging calls.
+   */
+  identify(strategy: RequestStrategy, ctx: Context): unknown {
+    return this.#callsOf(strategy).identify(strategy, ctx);
+  }
+
   async #ask(
     strategy: AuthStrategy,
     username: string,
@@ -201,6 +212,11 @@ function checkKind(name: string, strategy: unknown): void {
       `strategy '${name}' has the methods of ${kinds.length} kinds of strategies ` +
         `(${kinds.join(', ')}); register one strategy for each kind`,
     );
+  if (kinds[0] === 'request') {
+    const { ambient } = strategy as Partial<RequestStrategy>;
+    if (typeof ambient !== 'boolean')
+      throw wrongType(`ambient of strategy '${name}'`, ambient, 'true or false');
+  }
   if (kinds.length === 1) return;
   const kind = kindOf(strategy);
   const found = kind === 'an object' ? 'an object without the methods of a strategy' : kind;

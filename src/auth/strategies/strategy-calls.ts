@@ -1,6 +1,16 @@
+import type { Context } from 'koa';
 import { catchListenerErrors } from '../../caught-listeners.js';
+import { clientAddress } from '../../http/client-address.js';
+import { requestId } from '../../http/request-id.js';
 import { withTimeLimit } from '../time-limit.js';
-import { type FindUserContext, isThenable, type KnownUser, type Strategy } from './strategy.js';
+import {
+  type AuthContext,
+  type FindUserContext,
+  isThenable,
+  type KnownUser,
+  type RequestStrategy,
+  type Strategy,
+} from './strategy.js';
 
 /**
  * Maximum number of hanging calls of one function of a strategy, which are calls that exceeded
@@ -29,6 +39,7 @@ export class StrategyCalls {
    */
   readonly #checks = new HangingCalls('authenticate_user');
   readonly #finds = new HangingCalls('find_user');
+  readonly #identifies = new HangingCalls('authenticate_request');
   #finding = 0;
 
   constructor(strategy: Strategy, timeLimit: number) {
@@ -70,10 +81,23 @@ export class StrategyCalls {
       next?.();
     };
     asking.then(ended, ended);
+    return this.#limited(asking, context, this.#finds);
+  }
+
+  /** Calls `authenticate_request`. Returns a promise only if the strategy returns one. */
+  identify(strategy: RequestStrategy, ctx: Context): unknown {
+    this.#identifies.refuseIfMany();
+    const context = new RequestContext(ctx);
+    const verdict = strategy.authenticate_request(ctx, context);
+    if (!isThenable(verdict)) return verdict;
+    return this.#limited(Promise.resolve(verdict), context, this.#identifies);
+  }
+
+  #limited<T>(asking: Promise<T>, context: LazyContext, hanging: HangingCalls): Promise<T> {
     return withTimeLimit(this.#timeLimit, (signal) => {
       signal.addEventListener('abort', () => {
         context.abort(signal.reason);
-        this.#finds.count(asking);
+        hanging.count(asking);
       });
       return asking;
     });
@@ -147,7 +171,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
-/** Creates its signal on demand, because most calls of `find_user` return at once and need none. */
+/** Creates its signal on demand, because most calls return at once and need none. */
 class LazyContext implements FindUserContext {
   #controller: AbortController | undefined;
 
@@ -160,5 +184,23 @@ class LazyContext implements FindUserContext {
     // The strategy may read the signal after the abort.
     this.#controller ??= new AbortController();
     this.#controller.abort(reason);
+  }
+}
+
+/** Reads its members from the request on demand, because most strategies need none of them. */
+class RequestContext extends LazyContext implements AuthContext {
+  readonly #ctx: Context;
+
+  constructor(ctx: Context) {
+    super();
+    this.#ctx = ctx;
+  }
+
+  get ip(): string {
+    return clientAddress(this.#ctx);
+  }
+
+  get requestId(): string {
+    return requestId(this.#ctx);
   }
 }

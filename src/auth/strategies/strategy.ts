@@ -20,8 +20,8 @@ export type Verdict =
       username?: string;
       /**
        * Roles of the session, at most 32 with at most 64 characters each. Default: `['admin']`,
-       * which is full access. With `[]`, the user may only read. Roles that `find_user` returns
-       * take precedence.
+       * which is full access; for `authenticate_request`, `[]`. With `[]`, the user may only read.
+       * Roles that `find_user` returns take precedence.
        */
       roles?: readonly Role[];
     };
@@ -215,13 +215,18 @@ export interface EndedUser {
 
 /**
  * A strategy that identifies the user of each request, such as by a header that a proxy adds or by
- * an API token. It opens no session and sets no cookie.
+ * an API token. It opens no session and sets no cookie. Register it before `createAuth` is called.
  */
 export interface RequestStrategy extends StrategyExtras {
   /**
    * Identifies the user of a request. Returns `undefined` if the request has no proof for this
    * strategy. Then the next strategy is asked, and finally the session cookie decides. Any other
-   * verdict decides, `false` included. If it throws or rejects, the request is answered with 503.
+   * verdict decides, `false` included: the request is then anonymous, whatever its cookie says. A
+   * verdict that accepts the user must have `username`. If the method throws or rejects, the
+   * request is answered with 503. If it returns no thenable, requests wait for no promise.
+   *
+   * If `ambient` is `false`, it is called again every five seconds while a stream of the request is
+   * open. The stream ends when the user or the roles are no longer the same.
    */
   authenticate_request(
     ctx: Context,
@@ -229,10 +234,21 @@ export interface RequestStrategy extends StrategyExtras {
   ): Verdict | undefined | PromiseLike<Verdict | undefined>;
   /**
    * Whether a browser or a proxy adds the proof by itself. Requests that another site made the
-   * browser send are then refused, as with a cookie. `false` only for a proof that a script must
+   * browser send are then refused, as with a cookie, and a stream ends after 60 seconds, so that
+   * the proxy decides again when the client reconnects. `false` only for a proof that a script must
    * add, such as an `Authorization` header.
    */
   readonly ambient: boolean;
+  /**
+   * Whether the value of `Authorization: Bearer` is a token of this strategy, valid or not, such as
+   * by its prefix. Such a value decides alone: neither another strategy nor the cookie is asked.
+   */
+  ownsBearer?(value: string): boolean;
+  /**
+   * The URL at which users sign out. The sign-out of this suite leads there, because it cannot end
+   * what identifies the requests. Without it, the sign-out answers that the proxy decides.
+   */
+  readonly logoutUrl?: string | undefined;
 }
 
 /** A strategy of any kind. */
@@ -271,6 +287,11 @@ export function kindsOf(value: unknown): readonly StrategyKind[] {
 /** Whether a value is a strategy. */
 export function isStrategy(value: unknown): value is Strategy {
   return kindsOf(value).length === 1;
+}
+
+/** Whether a strategy identifies the user of each request. */
+export function isRequestStrategy(strategy: Strategy | undefined): strategy is RequestStrategy {
+  return strategy !== undefined && kindsOf(strategy)[0] === 'request';
 }
 
 /** Whether a strategy checks a username and a password. */

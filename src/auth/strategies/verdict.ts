@@ -18,13 +18,17 @@ const full: readonly Role[] = ['admin'];
 
 /**
  * Checks a verdict. `false` and `{ ok: false }` reject the user. `typed` is the name of the user if
- * the verdict names none.
+ * the verdict names none, and `defaultRoles` are the roles if it has none.
  *
  * @throws TypeError for any other value than a verdict.
  */
-export function readVerdict(verdict: unknown, typed: string | undefined): CheckedVerdict {
+export function readVerdict(
+  verdict: unknown,
+  typed: string | undefined,
+  defaultRoles: readonly Role[] = full,
+): CheckedVerdict {
   if (verdict === false) return { user: undefined };
-  if (verdict === true) return accepted({}, typed);
+  if (verdict === true) return accepted({}, typed, defaultRoles);
   const { ok, reason } = (verdict ?? {}) as { ok?: unknown; reason?: unknown };
   if (typeof verdict === 'object' && ok === false)
     return { user: undefined, ...(reason !== undefined && { reason: reasonOf(reason) }) };
@@ -32,7 +36,7 @@ export function readVerdict(verdict: unknown, typed: string | undefined): Checke
     throw new TypeError(
       'the strategy returned neither true, false nor an object with ok: true or ok: false',
     );
-  return accepted(verdict as { username?: unknown; roles?: unknown }, typed);
+  return accepted(verdict as { username?: unknown; roles?: unknown }, typed, defaultRoles);
 }
 
 /** Returns the reason as the log shows it. Free text could hold a secret. */
@@ -41,9 +45,11 @@ function reasonOf(reason: unknown): string {
 }
 
 function accepted(
-  { username, roles = full }: { username?: unknown; roles?: unknown },
+  verdict: { username?: unknown; roles?: unknown },
   typed: string | undefined,
+  defaultRoles: readonly Role[],
 ): CheckedVerdict {
+  const { username, roles = defaultRoles } = verdict;
   const name = username ?? typed;
   if (!isUserName(name))
     throw new TypeError(

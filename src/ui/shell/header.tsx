@@ -74,13 +74,24 @@ export function Header() {
           {ownName}
         </span>
       )}
-      {bootstrap.logoutUrl !== null && (
-        <form method="post" action={bootstrap.logoutUrl}>
-          <button type="submit" class="quiet">
-            Sign out
-          </button>
-        </form>
-      )}
+      {bootstrap.logoutUrl !== null && <SignOut url={bootstrap.logoutUrl} />}
     </header>
+  );
+}
+
+/** Signs the user out. Without a session, leads to the proxy that decides who is signed in. */
+function SignOut({ url }: { url: string }) {
+  if (!bootstrap.hasSession)
+    return (
+      <a class="button quiet" href={url}>
+        Sign out
+      </a>
+    );
+  return (
+    <form method="post" action={url}>
+      <button type="submit" class="quiet">
+        Sign out
+      </button>
+    </form>
   );
 }
