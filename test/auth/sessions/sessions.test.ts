@@ -557,7 +557,7 @@ describe('a changed user', () => {
     };
     const strategies = new StrategyRegistry()
       .register('directory', database(row))
-      .register('static', multiUser(users));
+      .register('static', multiUser(users.slice(1)));
     const url = await start({ strategies });
     const login = `${url}/tasks/auth/login`;
     const [first, second] = [await as(url), await as(url)];
