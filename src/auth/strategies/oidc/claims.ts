@@ -1,0 +1,109 @@
+import type { Role } from '../../../http/access.js';
+import { type RolesRule, type RolesTable, rolesRule } from '../roles.js';
+import { isUserName } from '../strategy.js';
+import type { OidcUser } from './options.js';
+
+/** The claims of a user. */
+export type Claims = Readonly<Record<string, unknown>>;
+
+/** What the claims of a user say. */
+type Reading =
+  | { ok: true; username: string; roles: readonly Role[] }
+  | { ok: false; reason: 'no_name' | 'too_many_groups' | 'no_role'; username?: string };
+
+/** Reads the name and the roles of users from their claims. */
+export interface ClaimsReader {
+  /** Whether the userinfo endpoint may have claims that these lack. */
+  needsMore(claims: Claims): boolean;
+  read(claims: Claims): Promise<Reading>;
+  /** Returns the claims of a later answer. Claims that it lacks keep their last value. */
+  merge(before: Claims, now: Claims): Claims;
+}
+
+interface ReaderOptions {
+  /** The claim with the name. */
+  username: string | undefined;
+  roles: RolesRule<OidcUser>;
+}
+
+/**
+ * Makes the reader of claims.
+ *
+ * @throws TypeError if `roles` is wrong.
+ */
+export function claimsReader({ username: nameClaim, roles }: ReaderOptions): ClaimsReader {
+  const rolesOf = rolesRule<OidcUser>('roles', roles, { from: 'groups' });
+  const from = isTable(roles) ? (roles.from ?? 'groups') : undefined;
+  const names = nameClaim === undefined ? ['preferred_username', 'email', 'sub'] : [nameClaim];
+  const needed = [...names.slice(0, 1), ...(from === undefined ? [] : [from])];
+
+  return {
+    needsMore: (claims) =>
+      typeof roles === 'function' || needed.some((name) => valueAt(claims, name) === undefined),
+    merge(before, now) {
+      const kept = { ...before };
+      // The flag belongs to the address that came with it.
+      if (Object.hasOwn(now, 'email')) delete kept.email_verified;
+      if (from !== undefined && isElsewhere(now, from)) delete kept[from];
+      return { ...kept, ...now };
+    },
+    async read(all) {
+      const claims = withoutUnverified(all);
+      const username = names.map((name) => valueAt(claims, name)).find(isUserName);
+      if (username === undefined) return { ok: false, reason: 'no_name' };
+      if (from !== undefined && isElsewhere(claims, from))
+        return { ok: false, reason: 'too_many_groups', username };
+      const found = await rolesOf({
+        user: { username, claims },
+        listOf: (claim) => textsOf(valueAt(claims, claim)),
+      });
+      if (found === false) return { ok: false, reason: 'no_role', username };
+      return { ok: true, username, roles: found };
+    },
+  };
+}
+
+function isTable(roles: RolesRule<OidcUser>): roles is RolesTable {
+  return typeof roles === 'object' && !Array.isArray(roles);
+}
+
+/** Returns the claims without an address that the provider has not verified. */
+function withoutUnverified(claims: Claims): Claims {
+  const { email, ...others } = claims;
+  const { email_verified: verified } = others;
+  return verified === true || verified === 'true' ? { ...others, email } : others;
+}
+
+/**
+ * Whether the provider left out a list because it is too long. Entra ID does so with more than 200
+ * groups. It then says where the list could be read.
+ */
+function isElsewhere(claims: Claims, name: string): boolean {
+  if (valueAt(claims, name) !== undefined) return false;
+  const { _claim_names: elsewhere, hasgroups } = claims;
+  if (name === 'groups' && (hasgroups === true || hasgroups === 'true')) return true;
+  return isObject(elsewhere) && Object.hasOwn(elsewhere, name);
+}
+
+/**
+ * Returns a claim by its name. If there is no such claim, the dots in the name separate the names
+ * of nested claims, as in `realm_access.roles`.
+ */
+function valueAt(claims: Claims, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  let value: unknown = claims;
+  for (const part of name.split('.')) {
+    if (!isObject(value) || !Object.hasOwn(value, part)) return undefined;
+    value = value[part];
+  }
+  return value;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function textsOf(value: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return list.filter((text) => typeof text === 'string');
+}

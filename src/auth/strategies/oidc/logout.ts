@@ -1,0 +1,122 @@
+import type { JWTPayload } from 'jose';
+import type { AuthContext, EndedSession, EndedUser, StrategyParts } from '../strategy.js';
+import { keyOf } from './keys.js';
+import { loadJose } from './packages.js';
+import type { Provider, ProviderConnection } from './provider.js';
+import { clockTolerance } from './provider-errors.js';
+import type { Records } from './records.js';
+
+/*
+ * Logout in both directions: the URL at which the browser signs out at the provider, and the
+ * messages in which the provider says that sessions have ended (OpenID Connect Back-Channel Logout
+ * 1.0).
+ */
+
+interface LogoutDeps {
+  clientId: string;
+  /** Whether a sign-out here also signs out at the provider. */
+  logout: boolean;
+  connection: ProviderConnection;
+  records: Records;
+  /** Returns the name that a user has here. */
+  nameOf(iss: string, sub: string): Promise<string | undefined>;
+  parts: Pick<StrategyParts, 'store' | 'logger' | 'now'>;
+}
+
+/** Characters of an ID token that a URL can hold. Servers limit URLs to some kilobytes. */
+const maxHint = 2048;
+/** Seconds after which a message of the provider is refused. */
+const maxAge = 300;
+/** The only algorithms that are accepted: those with a public key. */
+const algorithms = [
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+];
+const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout';
+
+/** The logout of a strategy. */
+export class Logout {
+  readonly #deps: LogoutDeps;
+  readonly #keys = new WeakMap<Provider, ReturnType<typeof keysOf>>();
+
+  constructor(deps: LogoutDeps) {
+    this.#deps = deps;
+  }
+
+  /** Returns the URL at which the user signs out at the provider, or `undefined`. */
+  async urlFor({ id, username, returnTo }: EndedSession): Promise<string | undefined> {
+    const { connection, records, logout } = this.#deps;
+    const hint = await records.takeSession(username, id);
+    if (!logout) return undefined;
+    const provider = await connection.get().catch(() => undefined);
+    if (provider?.metadata.end_session_endpoint === undefined) return undefined;
+    const { client, config } = provider;
+    return client.buildEndSessionUrl(config, {
+      post_logout_redirect_uri: returnTo,
+      ...(hint !== undefined && hint.length <= maxHint && { id_token_hint: hint }),
+    }).href;
+  }
+
+  /** Returns the users whose sessions a message ends, or `undefined` if it is not valid. */
+  async sessionsEnded(
+    { logout_token: token }: Readonly<Record<string, string>>,
+    { requestId }: AuthContext,
+  ): Promise<readonly EndedUser[] | undefined> {
+    const { parts } = this.#deps;
+    if (token === undefined) return undefined;
+    try {
+      return await this.#read(token);
+    } catch (error) {
+      const { JOSEError, JWKSTimeout, ...others } = (await loadJose()).errors;
+      const isUnknown = error instanceof JWKSTimeout || error instanceof others.JWKSInvalid;
+      if (!(error instanceof JOSEError) || isUnknown || error.code === 'ERR_JOSE_GENERIC')
+        throw error;
+      parts.logger.warn({ requestId, reason: error.code }, 'a logout token was refused');
+      return undefined;
+    }
+  }
+
+  async #read(token: string): Promise<readonly EndedUser[]> {
+    const { clientId, connection, parts, records, nameOf } = this.#deps;
+    const { errors, jwtVerify } = await loadJose();
+    const provider = await connection.get();
+    const keys = this.#keys.get(provider) ?? keysOf(provider);
+    this.#keys.set(provider, keys);
+    const { payload, protectedHeader } = await jwtVerify(token, await keys, {
+      ...{ issuer: provider.issuer, audience: clientId, algorithms, clockTolerance },
+      ...{ maxTokenAge: maxAge, requiredClaims: ['iat', 'jti'] },
+      currentDate: new Date(parts.now()),
+    });
+    const wrong = wrongPart(protectedHeader.typ, payload);
+    if (wrong !== undefined) throw new errors.JWTInvalid(wrong);
+    const { jti, sid, sub } = payload;
+    const used = `jti:${keyOf(provider.issuer, String(jti))}`;
+    if (!(await parts.store.replace(used, undefined, true, 2 * (maxAge + clockTolerance))))
+      throw new errors.JWTInvalid('the token was used before');
+    const sessions = typeof sid === 'string' ? await records.sessionsOf(provider.issuer, sid) : [];
+    if (sessions.length > 0) return sessions;
+    const username = sub === undefined ? undefined : await nameOf(provider.issuer, sub);
+    return username === undefined ? [] : [{ username }];
+  }
+}
+
+/** Returns the first part of a logout token that is wrong. */
+function wrongPart(typ: string | undefined, payload: JWTPayload): string | undefined {
+  const { events, sid, sub } = payload;
+  if (typ !== undefined && typ.toLowerCase() !== 'logout+jwt') return 'typ';
+  if (typeof payload.jti !== 'string') return 'jti';
+  if ('nonce' in payload) return 'nonce';
+  const event = (events as Record<string, unknown> | null | undefined)?.[logoutEvent];
+  if (typeof event !== 'object' || event === null) return 'events';
+  if (typeof sid !== 'string' && typeof sub !== 'string') return 'sid and sub';
+  return undefined;
+}
+
+/** Returns the keys of the provider. They are read again for an unknown key, once a minute. */
+async function keysOf({ metadata, fetch }: Provider) {
+  const { createRemoteJWKSet, customFetch } = await loadJose();
+  return createRemoteJWKSet(new URL(String(metadata.jwks_uri)), {
+    ...{ cooldownDuration: 60_000, cacheMaxAge: 600_000 },
+    [customFetch]: fetch,
+  });
+}

@@ -1,0 +1,192 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { memoryStore } from '../../../../src/store/memory-store.js';
+import { TestProvider } from '../../../helpers/oidc-provider.js';
+import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
+import { everyStore } from '../../../helpers/stores.js';
+
+let provider: TestProvider;
+beforeAll(async () => {
+  provider = await TestProvider.start({ redirectUri });
+});
+afterEach(async () => {
+  provider.reset();
+  provider.givesRefreshTokens = true;
+});
+afterAll(async () => provider.close());
+
+const { signal } = new AbortController();
+let users = 0;
+
+/** Signs in as a new user. The clock of the strategy can be moved. */
+async function signedIn(account: Record<string, unknown> = { groups: ['staff'] }) {
+  users += 1;
+  const login = `user-${users}`;
+  provider.accounts.set(login, { preferred_username: login, ...account });
+  const clock = { ahead: 0 };
+  const now = (): number => Date.now() + clock.ahead * 1000;
+  const store = memoryStore();
+  const attached = attachOidc(provider, {}, { store, now });
+  const { sessionId } = await attached.signIn(login);
+  return { ...attached, ...{ login, clock, now, store, sessionId } };
+}
+
+const find = async ({ strategy }: Pick<AttachedOidc, 'strategy'>, login: string) =>
+  strategy.find_user?.(login, { signal });
+
+const groupsOf = (login: string, groups: readonly string[]): void => {
+  provider.accounts.set(login, { preferred_username: login, groups });
+};
+
+describe('the roles of a signed-in user', () => {
+  it('are asked for again after `refresh` seconds', async () => {
+    const user = await signedIn();
+    const { login, clock } = user;
+    const before = provider.count('/token');
+    const first = await find(user, login);
+    expect(first).toMatchObject({ roles: ['viewer'] });
+    groupsOf(login, ['sre']);
+    clock.ahead = 299;
+    expect(await find(user, login)).toEqual(first);
+    expect(provider.count('/token')).toBe(before);
+    clock.ahead = 301;
+    expect(await find(user, login)).toEqual({ ...first, roles: ['operator'] });
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+    expect(provider.count('/token')).toBe(before + 1);
+    clock.ahead = 602;
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+    expect(provider.count('/token')).toBe(before + 2);
+  });
+
+  it('end the sessions of a user who has none any more', async () => {
+    const user = await signedIn();
+    groupsOf(user.login, []);
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toBeUndefined();
+    expect(await find(user, user.login)).toBeUndefined();
+  });
+
+  it('hold if an answer lacks the claim', async () => {
+    const user = await signedIn();
+    provider.change('/token', ({ id_token: _, ...answer }) => answer);
+    provider.change('/me', ({ sub }) => ({ sub }));
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+  });
+
+  it('end the sessions of a user whose groups no longer fit into a token', async () => {
+    const user = await signedIn();
+    provider.accounts.set(user.login, { preferred_username: user.login, hasgroups: true });
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toBeUndefined();
+  });
+
+  it('end the sessions of a user who was renamed', async () => {
+    const user = await signedIn();
+    provider.accounts.set(user.login, { preferred_username: 'renamed', groups: ['staff'] });
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toBeUndefined();
+  });
+
+  it('are those of the login if there is no refresh token', async () => {
+    provider.givesRefreshTokens = false;
+    const user = await signedIn();
+    groupsOf(user.login, ['sre']);
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+    await user.signIn(user.login);
+    expect(await find(user, user.login)).toMatchObject({ roles: ['operator'] });
+    const warnings = user.log.lines.filter(({ msg }) => String(msg).includes('offline_access'));
+    expect(warnings).toHaveLength(1);
+  });
+
+  it('do not change if the tokens are those of another user', async () => {
+    const user = await signedIn();
+    provider.change('/token', ({ id_token: _, ...answer }) => answer);
+    provider.change('/me', () => ({ sub: 'other', groups: ['sre'] }));
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+    expect(user.log.events('authn_strategy_error')).toHaveLength(1);
+  });
+
+  it('hold while the provider is down, which is logged once', async () => {
+    const user = await signedIn();
+    await provider.close();
+    for (const ahead of [301, 400, 3000, 7200]) {
+      user.clock.ahead = ahead;
+      expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+    }
+    await provider.resume();
+    groupsOf(user.login, ['sre']);
+    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+    user.clock.ahead = 7240;
+    expect(await find(user, user.login)).toMatchObject({ roles: ['operator'] });
+    const lines = user.log.lines.map(({ msg }) => msg).filter((msg) => /asking/.test(String(msg)));
+    expect(lines).toEqual([
+      'asking the provider about signed-in users failed',
+      'asking the provider about signed-in users works again',
+    ]);
+  });
+
+  it('do not depend on the lifetime of the access token', async () => {
+    provider.change('/token', ({ expires_in: _, ...answer }) => answer);
+    const user = await signedIn();
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+    expect(user.log.events('authn_strategy_error')).toEqual([]);
+  });
+});
+
+describe('a session whose refresh token the provider refuses', () => {
+  it('ends, and the other sessions of the user do not', async () => {
+    const user = await signedIn();
+    const tokens: string[] = [];
+    provider.change('/token', (answer) => {
+      tokens.push(String(answer.refresh_token));
+      return answer;
+    });
+    const { sessionId: second } = await user.signIn(user.login);
+    await user.signIn(user.login);
+    provider.reset();
+    provider.revoke(tokens[0] ?? '');
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
+    expect(user.ended).toEqual([{ username: user.login, sessionId: second }]);
+  });
+
+  it('ends with all others when the provider has deleted the user', async () => {
+    const user = await signedIn();
+    const { sessionId } = await user.signIn(user.login);
+    provider.accounts.delete(user.login);
+    user.clock.ahead = 301;
+    expect(await find(user, user.login)).toBeUndefined();
+    expect(user.ended.map((each) => each.sessionId).sort()).toEqual(
+      [user.sessionId, sessionId].sort(),
+    );
+  });
+});
+
+describe.each(everyStore)('two processes with one store (%s)', (_name, open) => {
+  it('use a refresh token once, although the provider rotates it', async () => {
+    const { one, two, close } = await open();
+    const login = `shared-${_name}`;
+    groupsOf(login, ['staff']);
+    let ahead = 0;
+    const now = (): number => Date.now() + ahead * 1000;
+    const [first, second] = [one, two].map((store) => attachOidc(provider, {}, { store, now }));
+    if (!first || !second) throw new Error('two processes');
+    await first.signIn(login);
+    for (const round of [1, 2, 3]) {
+      const before = provider.count('/token');
+      groupsOf(login, [round % 2 === 0 ? 'staff' : 'sre']);
+      ahead = 301 * round;
+      const all = Array.from({ length: 50 }, () => [find(first, login), find(second, login)]);
+      for (const found of await Promise.all(all.flat())) expect(found).toBeDefined();
+      expect(provider.count('/token')).toBe(before + 1);
+      expect(await find(second, login)).toMatchObject({
+        roles: [round % 2 === 0 ? 'viewer' : 'operator'],
+      });
+    }
+    expect([...first.ended, ...second.ended]).toEqual([]);
+    await close();
+  });
+});
