@@ -1,6 +1,5 @@
 import * as crypto from 'node:crypto';
-import { createRequire } from 'node:module';
-import { packageFile } from '../../package-files.js';
+import { optionalPackage } from '../../optional-package.js';
 
 /** The parameters for deriving a key from a password. */
 export type Recipe =
@@ -95,7 +94,7 @@ function nodeArgon2(): Argon2 | undefined {
 }
 
 function packageArgon2(): Argon2 {
-  const { hashRaw } = optional<{
+  const { hashRaw } = optionalPackage<{
     hashRaw(password: string, options: object): Promise<Uint8Array>;
   }>(
     '@node-rs/argon2',
@@ -119,18 +118,8 @@ function packageArgon2(): Argon2 {
 
 /** Returns bcrypt of the optional package. It also runs on the threads of libuv. */
 export function bcrypt(): { verify(password: string, hash: string): Promise<boolean> } {
-  return optional(
+  return optionalPackage(
     '@node-rs/bcrypt',
     'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt',
   );
-}
-
-const require = createRequire(packageFile('package.json'));
-
-function optional<T>(name: string, missing: string): T {
-  try {
-    return require(name) as T;
-  } catch (cause) {
-    throw new Error(missing, { cause });
-  }
 }
