@@ -1,0 +1,95 @@
+import { createHash } from 'node:crypto';
+import type { Entry } from 'ldapts';
+import { codeOf } from './connection.js';
+import { keyOfName } from './names.js';
+
+/** What the directory knows about a user. */
+export interface LdapUser {
+  /** The name of the session, as the directory writes it. */
+  readonly username: string;
+  /** The DN of the entry of the user. */
+  readonly dn: string;
+  /** The DNs of the groups of the user, as the directory writes them. */
+  readonly groups: readonly string[];
+}
+
+/** Why the directory refuses an account whatever its password is. */
+type AccountReason = 'disabled' | 'locked' | 'expired';
+
+/** The attributes that {@link stateOf} and {@link versionOf} read. */
+export const accountAttributes = [
+  ...['userAccountControl', 'nsAccountLock', 'pwdAccountLockedTime'],
+  ...['pwdLastSet', 'pwdChangedTime'],
+  ...['entryUUID', 'nsUniqueId', 'objectGUID'],
+];
+
+/** Returns the values of an attribute as texts. The case of its name has no meaning. */
+export function valuesOf(entry: Entry, attribute: string): string[] {
+  const name = attribute.toLowerCase();
+  const [, values = []] = Object.entries(entry).find(([key]) => key.toLowerCase() === name) ?? [];
+  return [values]
+    .flat()
+    .map((value) => (typeof value === 'string' ? value : value.toString('hex')));
+}
+
+/** Returns the reason for which an entry is not allowed to sign in, if it has one. */
+export function stateOf(entry: Entry): AccountReason | undefined {
+  const [flags = '0'] = valuesOf(entry, 'userAccountControl');
+  const [isLocked = ''] = valuesOf(entry, 'nsAccountLock');
+  // ACCOUNTDISABLE of Active Directory.
+  if ((Number(flags) & 2) !== 0 || isLocked.toLowerCase() === 'true') return 'disabled';
+  return valuesOf(entry, 'pwdAccountLockedTime').length > 0 ? 'locked' : undefined;
+}
+
+/**
+ * Returns a text that changes when the entry is another account, when its password changes, and
+ * when its groups change. Binds change `modifyTimestamp` on some servers, so that does not count.
+ */
+export function versionOf(entry: Entry, groups: readonly string[]): string {
+  const ids = ['entryUUID', 'nsUniqueId', 'objectGUID'].flatMap((name) => valuesOf(entry, name));
+  const changes = ['pwdLastSet', 'pwdChangedTime'].map((name) => valuesOf(entry, name));
+  const state = [ids.length > 0 ? ids : keyOfName(entry.dn), changes, groups.map(keyOfName).sort()];
+  return createHash('sha256').update(JSON.stringify(state)).digest('base64url');
+}
+
+/** The codes with which Active Directory says why it refused a bind. */
+const activeDirectoryReasons: Readonly<Record<string, AccountReason>> = {
+  '532': 'expired',
+  '533': 'disabled',
+  '701': 'expired',
+  '773': 'expired',
+  '775': 'locked',
+};
+
+/** A login that is rejected. Without a reason, the name or the password is wrong. */
+export interface Refused {
+  reason: AccountReason | 'ambiguous' | undefined;
+}
+
+/**
+ * Returns why a bind of a user was refused.
+ *
+ * @throws the error itself if the server did not refuse the password or the account.
+ */
+export function refusedBy(error: unknown, entry: Entry | undefined): Refused {
+  const { message } = error as { message: string };
+  const state = entry && stateOf(entry);
+  switch (codeOf(error)) {
+    case 49: {
+      const [, code = ''] = /\bdata ([0-9a-f]+)\b/.exec(message) ?? [];
+      return { reason: activeDirectoryReasons[code] ?? state };
+    }
+    // No such entry, or an entry without a password.
+    case 32:
+    case 48:
+      return { reason: state };
+    // 389 Directory Server answers so for an inactive account and for too many wrong passwords.
+    case 53:
+      if (state === undefined && !/inactivated/i.test(message)) throw error;
+      return { reason: state ?? 'disabled' };
+    case 19:
+      return { reason: 'locked' };
+    default:
+      throw error;
+  }
+}

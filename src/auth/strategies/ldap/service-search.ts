@@ -1,0 +1,81 @@
+import { randomUUID } from 'node:crypto';
+import { type Refused, stateOf, valuesOf } from './account.js';
+import { type Connection, codeOf, messageOf } from './connection.js';
+import { bindUser, elsewhere, type Found, findEntry, type Search } from './entries.js';
+import { fillFilter } from './names.js';
+import type { LdapSettings, SearchSettings } from './options.js';
+
+/*
+ * Signs users in with a service account: it finds the entry of a user, and a bind with the DN of
+ * the entry checks the password.
+ */
+
+/** The parts of the settings that a search uses. */
+interface Settings extends Pick<LdapSettings, 'attributes'> {
+  search: SearchSettings;
+}
+
+/** Binds as the service account. */
+export async function bindService(
+  connection: Connection,
+  { bindDN, password }: SearchSettings,
+): Promise<void> {
+  try {
+    await connection.bind(bindDN, password);
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+    throw new Error(`search.bindDN or search.password is wrong: ${messageOf(error)}`);
+  }
+}
+
+/** Checks the password of a user. The connection is then bound as this user. */
+export async function signInBySearch(
+  connection: Connection,
+  settings: Settings,
+  { username, password }: { username: string; password: string },
+): Promise<Found | Refused> {
+  const { entry, isAmbiguous, isElsewhere } = await search(connection, settings, username);
+  if (!entry) {
+    // An unknown name takes as long as a wrong password.
+    const dn = `cn=${randomUUID()},${settings.search.base}`;
+    await connection.bind(dn, password).catch((error: unknown) => {
+      if (codeOf(error) === undefined) throw error;
+    });
+    if (isElsewhere) throw new Error(elsewhere);
+    return { reason: isAmbiguous ? 'ambiguous' : undefined };
+  }
+  const refused = await bindUser(connection, { dn: entry.dn, password, entry });
+  if (refused) return refused;
+  // A lock that has expired may still be in the entry that was read before.
+  if (stateOf(entry) === 'disabled') return { reason: 'disabled' };
+  return { entry, username: nameOf(entry, settings) };
+}
+
+/** Finds a user who may sign in. */
+export async function findBySearch(
+  connection: Connection,
+  settings: Settings,
+  username: string,
+): Promise<Found | undefined> {
+  const { entry } = await search(connection, settings, username);
+  if (!entry || stateOf(entry) !== undefined) return undefined;
+  return { entry, username: nameOf(entry, settings) };
+}
+
+async function search(
+  connection: Connection,
+  { search: settings, attributes }: Settings,
+  username: string,
+): Promise<Search> {
+  await bindService(connection, settings);
+  const filter = fillFilter(settings.filter, { username });
+  return findEntry(connection, settings.base, { filter, attributes });
+}
+
+/** Returns the name of the session. The order of several values has no meaning in LDAP. */
+function nameOf(entry: Found['entry'], { search: { username } }: Settings): string {
+  const [name] = valuesOf(entry, username).sort();
+  if (name === undefined)
+    throw new Error(`the entry of the user has no ${username}; set another search.username`);
+  return name;
+}

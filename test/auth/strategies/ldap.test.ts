@@ -1,0 +1,297 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Attribute, Change, Client } from 'ldapts';
+import { type LdapOptions, type LdapUser, ldap } from '../../../src/auth/strategies/ldap/ldap.js';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import { credentials, textOf } from '../../attacks/corpus.js';
+import { type Answer, postJson } from '../../helpers/client.js';
+import { closeAfterEach } from '../../helpers/closing.js';
+import { attempt, entries, searchAt, service } from '../../helpers/directory.js';
+import { serveLogin } from '../../helpers/login-app.js';
+import { hasSlapd, Slapd, suffix } from '../../helpers/slapd.js';
+
+const keep = closeAfterEach();
+const describeLdap = hasSlapd ? describe : describe.skip;
+const people = `ou=people,${suffix}`;
+const groupsBase = `ou=groups,${suffix}`;
+const sre = `cn=sre,${groupsBase}`;
+
+let slapd: Slapd;
+beforeAll(async () => {
+  slapd = await Slapd.start({ entries });
+});
+afterAll(() => slapd?.remove());
+
+const signIn = (options: Partial<LdapOptions>, name: string, password = `${name}-secret`) =>
+  ldap(searchAt(slapd.url, options)).authenticate_user(name, password, attempt());
+const search = (filter: string, more: object = {}) => ({
+  search: { base: people, filter, ...service, ...more },
+});
+const find = (options: Partial<LdapOptions>, name: string) =>
+  ldap(searchAt(slapd.url, options)).find_user?.(name, attempt());
+const replace = (dn: string, type: string, ...values: string[]) =>
+  slapd.modify(
+    dn,
+    new Change({ operation: 'replace', modification: new Attribute({ type, values }) }),
+  );
+const direct = (): LdapOptions => ({ url: slapd.url, bindDN: `uid={username},${people}` });
+
+/** Returns the groups that a function gets as the groups of a user. */
+async function groupsOf(name: string, groups?: LdapOptions['groups'], more = {}) {
+  let user: LdapUser | undefined;
+  const roles = (found: LdapUser) => {
+    user = found;
+    return ['viewer'];
+  };
+  await signIn({ roles, groups, ...more }, name);
+  return user?.groups.toSorted();
+}
+
+describeLdap('a password', () => {
+  it.each(['search', 'bindDN'])('is checked by a bind with %s', async (how) => {
+    const strategy = ldap(how === 'search' ? searchAt(slapd.url) : direct());
+    const verdictOf = (name: string, password: string) =>
+      strategy.authenticate_user(name, password, attempt());
+    expect(await verdictOf('ann', 'ann-secret')).toEqual({ ok: true, username: 'ann', roles: [] });
+    expect(await verdictOf('ann', 'bob-secret')).toBe(false);
+    expect(await verdictOf('ghost', 'ann-secret')).toBe(false);
+  });
+
+  it.each(['search', 'bindDN'])(
+    'is rejected before any bind if it is empty, with %s',
+    async (how) => {
+      const client = new Client({ url: slapd.url });
+      await client.bind(`uid=ann,${people}`, '');
+      await client.unbind();
+      const strategy = ldap(how === 'search' ? searchAt(slapd.url) : direct());
+      expect(await strategy.authenticate_user('ann', '', attempt())).toBe(false);
+      expect(await strategy.authenticate_user('', 'ann-secret', attempt())).toBe(false);
+    },
+  );
+
+  it.each([
+    ...credentials.usernames.map(textOf),
+    ...['$1', '$&', '\\', ',', '+', '"', '<', '>', ';', '=', '#', '\0', ' ann', 'ann,ou=x'],
+    ...['a*', 'ann)(uid=*', 'ann+sn=ann', 'ann\\2c', `ann,${people}`, '{username}', '{dn}'],
+  ])('is rejected for a name that only looks like that of a user: %j', async (name) => {
+    for (const strategy of [ldap(searchAt(slapd.url)), ldap(direct())]) {
+      const verdict = await strategy.authenticate_user(name, 'ann-secret', attempt());
+      const isAnn = name.trim().toLowerCase() === 'ann';
+      expect(verdict).toEqual(isAnn ? { ok: true, username: 'ann', roles: [] } : false);
+    }
+  });
+
+  it.each([
+    ...['$1', '$&', '\\', ',', '+', '"', '<', '>', ';', '=', '#', 'ann,ou=x', '*', '(a)'],
+    ...['\u00e9\u00df\u043f', '\ud83d\ude00', '#1', 'a b', '\\2c', '{username}', '__proto__'],
+  ])('is accepted for a user whose name has special characters: %s', async (name) => {
+    const bytes = [...Buffer.from(name)].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`);
+    const dn = `uid=${bytes.join('')},${people}`;
+    await slapd.asRoot((client) =>
+      client.add(dn, { objectClass: 'inetOrgPerson', cn: 'x', sn: 'x', userPassword: 'secret' }),
+    );
+    const accepted = { ok: true, username: name, roles: [] };
+    expect(await signIn({}, name, 'secret')).toEqual(accepted);
+    expect(await ldap(direct()).authenticate_user(name, 'secret', attempt())).toEqual(accepted);
+    await slapd.asRoot((client) => client.del(dn));
+  });
+
+  it('is rejected if several entries match', async () => {
+    const rejected = { ok: false, reason: 'ambiguous' };
+    const mail = search('(|(uid={username})(mail={username}))', { username: 'uid' });
+    expect(await signIn(mail, 'shared@corp.example', 'bob-secret')).toEqual(rejected);
+    const small = { bindDN: `cn=small,${suffix}`, password: 'small-secret' };
+    const limited = search('(|(uid={username})(mail={username}))', { username: 'uid', ...small });
+    expect(await signIn(limited, 'shared@corp.example', 'bob-secret')).toEqual(rejected);
+    expect(await signIn(limited, 'bob')).toMatchObject({ ok: true });
+    expect(await find(limited, 'shared@corp.example')).toBeUndefined();
+  });
+
+  it('cannot be checked if the server knows only references, which are not followed', async () => {
+    const elsewhere = search('(uid={username})', { base: `ou=elsewhere,${suffix}` });
+    await expect(signIn(elsewhere, 'ann')).rejects.toThrow('use port 3268 or a narrower base');
+    expect(await find(elsewhere, 'ann')).toBeUndefined();
+    const all = search('(uid={username})', { base: suffix });
+    expect(await signIn(all, 'ann')).toMatchObject({ ok: true });
+    const missing = search('(uid={username})', {
+      base: `ou=below,ou=other,ou=elsewhere,${suffix}`,
+    });
+    await expect(signIn(missing, 'ann')).rejects.toThrow('use port 3268 or a narrower base');
+  });
+
+  it('cannot be checked if the service account is refused', async () => {
+    const wrong = searchAt(slapd.url, search('(uid={username})', { password: 'not-the-password' }));
+    const strategy = ldap(wrong);
+    const failed = strategy.authenticate_user('ann', 'ann-secret', attempt());
+    await expect(failed).rejects.toThrow(
+      `${slapd.url}: search.bindDN or search.password is wrong: InvalidCredentialsError`,
+    );
+    await expect(failed).rejects.not.toThrow('not-the-password');
+    await expect(strategy.check?.(attempt().signal)).rejects.toThrow('search.password is wrong');
+    await expect(strategy.find_user?.('ann', attempt())).rejects.toThrow('search.password');
+  });
+});
+
+describeLdap('the name of the session', () => {
+  it('is the one of the directory, however the user typed it', async () => {
+    const mail = search('(|(uid={username})(mail={username}))', { username: 'UID' });
+    for (const typed of ['ann', 'ANN', 'Ann@Corp.example'])
+      expect(await signIn(mail, typed, 'ann-secret')).toMatchObject({ username: 'ann' });
+    const account = search('(samaccountname={username})');
+    expect(await signIn(account, 'ann')).toMatchObject({ username: 'Ann' });
+    expect(await ldap(direct()).authenticate_user('ANN', 'ann-secret', attempt())).toMatchObject({
+      username: 'ann',
+    });
+  });
+
+  it('must be in the entry', async () => {
+    const mail = search('(|(uid={username})(mail={username}))', { username: 'mail' });
+    await expect(signIn(mail, 'teddy')).rejects.toThrow(
+      'the entry of the user has no mail; set another search.username',
+    );
+  });
+
+  it('counts as one user for the limits and the log', async () => {
+    const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
+    const app = keep(await serveLogin({ strategies }));
+    const post = (username: string, password: string) =>
+      postJson(app.login, { username, password, strategy: 'ldap' });
+    const right = await post('ANN', 'ann-secret');
+    expect([right.status, right.json]).toMatchObject([200, { username: 'ann' }]);
+    for (const name of ['ann', 'Ann', 'aNN', 'anN']) await post(name, 'wrong');
+    const failures = app.log.events('authn_login_fail').map(({ attempt: number }) => number);
+    expect(failures).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describeLdap('the roles', () => {
+  it('are none by default, and those of a list for each user', async () => {
+    expect(await signIn({}, 'ann')).toMatchObject({ roles: [] });
+    expect(await signIn({ roles: ['operator'] }, 'ann')).toMatchObject({ roles: ['operator'] });
+  });
+
+  it.each([
+    sre,
+    'CN=SRE, OU=Groups , DC=Example,dc=com',
+    'cn=\\73re,ou=groups,dc=example,dc=com',
+    'sre',
+    'SRE',
+  ])('are those of the row for a group, written as %s', async (row) => {
+    const map = { [row]: 'operator', other: 'admin' };
+    expect(await signIn({ roles: { map } }, 'ann')).toMatchObject({ roles: ['operator'] });
+    const groups = { base: groupsBase };
+    expect(await signIn({ groups, roles: { map } }, 'ann')).toMatchObject({ roles: ['operator'] });
+    expect(await signIn({ roles: { map } }, 'bob')).toEqual({ ok: false, reason: 'no_role' });
+    expect(await signIn({ roles: { map } }, 'ann', 'wrong')).toBe(false);
+  });
+
+  it('come from a function of the user', async () => {
+    const users: LdapUser[] = [];
+    const roles = (user: LdapUser) => users.push(user) > 1 && ['viewer'];
+    expect(await signIn({ roles }, 'ann')).toEqual({ ok: false, reason: 'no_role' });
+    expect(await signIn({ roles }, 'ann')).toMatchObject({ roles: ['viewer'] });
+    expect(users[0]).toEqual({ username: 'ann', dn: `uid=ann,${people}`, groups: [sre] });
+  });
+
+  it('are read with the rights of the user if there is no service account', async () => {
+    const strategy = ldap({ ...direct(), roles: { map: { sre: 'operator' } } });
+    expect(await strategy.authenticate_user('ann', 'ann-secret', attempt())).toMatchObject({
+      roles: ['operator'],
+    });
+  });
+});
+
+describeLdap('the groups', () => {
+  const [staff, loop] = ['staff', 'loop'].map((name) => `cn=${name},${groupsBase}`);
+
+  it('include those of a user whose DN has a comma and parentheses', async () => {
+    const byName = search('(uid={username})');
+    expect(await groupsOf('teddy', undefined, byName)).toEqual([sre]);
+    expect(await groupsOf('teddy', { base: groupsBase }, byName)).toEqual([sre]);
+  });
+
+  it('include those that contain a group, if nested, and end at a loop', async () => {
+    expect(await groupsOf('ann', { base: groupsBase })).toEqual([sre]);
+    expect(await groupsOf('ann', { base: groupsBase, nested: true })).toEqual([loop, sre, staff]);
+  });
+
+  it('are followed to ten levels', async () => {
+    const dn = (level: number): string => `cn=level${level},${groupsBase}`;
+    const objectClass = 'groupOfNames';
+    await slapd.asRoot(async (client) => {
+      await client.add(dn(1), { objectClass, member: `uid=eve,${people}` });
+      for (let level = 2; level <= 12; level += 1)
+        await client.add(dn(level), { objectClass, member: dn(level - 1) });
+    });
+    const found = await groupsOf('eve', { base: groupsBase, nested: true });
+    expect(found).toEqual(Array.from({ length: 10 }, (_, n) => dn(n + 1)).sort());
+  });
+
+  it('may be found by the name of the user', async () => {
+    const filter =
+      '(&(objectClass=groupOfNames)(member=uid={username},ou=people,dc=example,dc=com))';
+    expect(await groupsOf('ann', { base: groupsBase, filter })).toEqual([sre]);
+  });
+});
+
+describeLdap('an account', () => {
+  it.each([
+    ['userAccountControl', '514', 'disabled'],
+    ['nsAccountLock', 'TRUE', 'disabled'],
+    ['pwdAccountLockedTime', '000001010000Z', 'locked'],
+  ])('with %s is rejected with a reason for the log alone', async (attribute, value, reason) => {
+    const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
+    const app = keep(await serveLogin({ strategies }));
+    const body = { username: 'bob', password: 'bob-secret' };
+    const wrong = await postJson(app.login, { ...body, password: 'wrong' });
+    await replace('uid=bob,ou=people', attribute, value);
+    expect(await signIn({}, 'bob')).toEqual({ ok: false, reason });
+    expect(await find({}, 'bob')).toBeUndefined();
+    const rejected = await postJson(app.login, body);
+    const shown = ({ json }: Answer) => ({ ...(json as object), requestId: '' });
+    expect([rejected.status, shown(rejected)]).toEqual([wrong.status, shown(wrong)]);
+    expect(app.log.events('authn_login_fail').at(-1)).toMatchObject({ reason });
+    await replace('uid=bob,ou=people', attribute);
+    expect(await signIn({}, 'bob')).toMatchObject({ ok: true });
+    expect(await find({}, 'bob')).toMatchObject({ roles: [] });
+  });
+
+  it('is found without a password only by a service account', async () => {
+    expect('find_user' in ldap(direct())).toBe(false);
+    expect(await find({}, 'ann')).toMatchObject({ roles: [] });
+    expect(await find({}, 'ghost')).toBeUndefined();
+    expect(await find({}, '')).toBeUndefined();
+    expect(await find({ roles: { map: { other: 'admin' } } }, 'ann')).toBeUndefined();
+  });
+
+  it('has another version after a change of the password or of the groups', async () => {
+    const options = { roles: () => ['viewer'] };
+    const versionOf = async () => (await find(options, 'ann'))?.version;
+    const first = await versionOf();
+    expect(await signIn(options, 'ann')).toMatchObject({ ok: true });
+    expect(await versionOf()).toBe(first);
+    await replace('uid=ann,ou=people', 'description', 'changed');
+    expect(await versionOf()).toBe(first);
+    await replace('uid=ann,ou=people', 'pwdLastSet', '133000000000000000');
+    const second = await versionOf();
+    expect(second).not.toBe(first);
+    const members = entries['cn=staff,ou=groups'].member;
+    await replace('cn=staff,ou=groups', 'member', ...members, `uid=ann,${people}`);
+    const third = await versionOf();
+    expect(third).not.toBe(second);
+    await replace('cn=staff,ou=groups', 'member', ...members);
+    await replace('uid=ann,ou=people', 'userPassword', 'ann-secret');
+    expect(await versionOf()).not.toBe(second);
+  });
+
+  it('is another one if a new entry gets the name', async () => {
+    const entry = { objectClass: 'inetOrgPerson', cn: 'x', sn: 'x' };
+    const again = (): Promise<void> =>
+      slapd.asRoot((client) => client.add(`uid=kim,${people}`, entry));
+    await again();
+    const first = await find({}, 'kim');
+    await slapd.asRoot((client) => client.del(`uid=kim,${people}`));
+    expect(await find({}, 'kim')).toBeUndefined();
+    await again();
+    expect((await find({}, 'kim'))?.version).not.toBe(first?.version);
+  });
+});
