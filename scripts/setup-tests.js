@@ -1,8 +1,8 @@
-// Installs the programs that the tests need and that npm does not install: Chromium, nginx, openssl
-// and Redis. As root on Debian, it uses apt. Otherwise, Playwright downloads Chromium. Each program
-// that is still missing is printed on its own line.
+// Installs the programs that the tests need and that npm does not install: Chromium, nginx,
+// openssl, Redis and slapd. As root on Debian, it uses apt. Otherwise, Playwright downloads
+// Chromium. Each program that is still missing is printed on its own line.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { hasChromium, hasShell } from './chromium.js';
 
@@ -24,6 +24,7 @@ const programs = [
     package: 'redis-server',
     hint: 'or leave out the tests of queues of BullMQ',
   },
+  { name: 'slapd', package: 'slapd', hint: 'or leave out the tests of LDAP' },
 ];
 const missing = () => programs.filter(({ name }) => !onPath(name));
 
@@ -39,9 +40,19 @@ const run = (command, args) => {
   });
   return status === 0;
 };
+/** With this file, apt starts no service that it installs: each test starts its own. */
+const policy = '/usr/sbin/policy-rc.d';
+
 /** @param {string[]} packages */
-const install = (packages) =>
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
+const install = (packages) => {
+  const hasPolicy = existsSync(policy);
+  if (!hasPolicy) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages]);
+  } finally {
+    if (!hasPolicy) rmSync(policy);
+  }
+};
 
 if (
   (missing().length > 0 || !hasShell()) &&
