@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
+import { openBeside } from '../helpers/beside.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type Child, startProcess } from '../helpers/process.js';
 import { sleep, waitFor } from '../helpers/wait.js';
@@ -78,7 +78,7 @@ describe('a database that is locked by another program', () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     await noop.enqueue();
-    const other = await openDatabase(folder.file('tasks.db'));
+    const other = await openBeside(folder.file('tasks.db'));
     other.exec('BEGIN IMMEDIATE');
     const enqueued = Promise.all(Array.from({ length: 20 }, () => noop.enqueue()));
     let [longest, last] = [0, performance.now()];

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import Koa from 'koa';
-import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
 import type { TaskStatus } from '../../src/tasks/types.js';
 import { sseStream } from '../../src/web/sse-stream.js';
 import { taskEvents } from '../../src/web/task-events.js';
+import { openBeside } from '../helpers/beside.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type Child, startScript } from '../helpers/process.js';
 import { serve } from '../helpers/serve.js';
@@ -61,7 +61,7 @@ describe('a group of processes on one file', () => {
     const { counts } = await tasks.aggregate('metrics', {});
     expect(counts.success + counts.interrupted).toBe((await tasks.find({ limit: 1 })).total);
     expect(counts.interrupted).toBeLessThanOrEqual(20);
-    const file = await openDatabase(database);
+    const file = await openBeside(database);
     expect(file.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
     expectSums(file);
     file.close();

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
 import { timeOfTaskId } from '../../src/tasks/task-id.js';
+import { openBeside } from '../helpers/beside.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { type Child, startScript } from '../helpers/process.js';
 import { expectSums } from '../helpers/sums.js';
@@ -85,7 +85,7 @@ describe('three processes that are killed repeatedly', () => {
     expect(slots.length).toBeGreaterThan(kills / 4);
     expect(slots.length).toBe(new Set(slots).size);
 
-    const file = await openDatabase(database);
+    const file = await openBeside(database);
     expect(file.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' });
     expectSums(file);
     file.close();

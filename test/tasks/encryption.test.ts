@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../src/manager.js';
 import { createCipher } from '../../src/tasks/encryption.js';
+import { openBeside } from '../helpers/beside.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { waitFor } from '../helpers/wait.js';
 
@@ -52,7 +52,7 @@ describe('encryptionKeys', () => {
     await waitFor(async () => (await first.get(id))?.status === 'success');
     const waiting = await echo.with({ runIn: 0.2 }).enqueue('rosebud');
     await first.stop();
-    const file = await openDatabase(database);
+    const file = await openBeside(database);
     const texts = file
       .all('SELECT args, result FROM task')
       .flatMap(({ args, result }) => [String(args), String(result)]);

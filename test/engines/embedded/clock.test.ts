@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Reader } from '../../../src/engines/tables/read/reader.js';
-import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskContext } from '../../../src/tasks/context.js';
 import type { ScheduleState } from '../../../src/tasks/queue-state.js';
+import { openBeside } from '../../helpers/beside.js';
 import { quickTimers, turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { sleep, waitFor } from '../../helpers/wait.js';
@@ -187,7 +187,7 @@ describe('the embedded engine', () => {
     const noop = tasks.task('noop', () => 1);
     await tasks.start();
     const id = await noop.with({ runIn: 60 }).enqueue();
-    const file = await openDatabase(folder.file('tasks.db'));
+    const file = await openBeside(folder.file('tasks.db'));
     const read = new Reader(file).futureDelays(0, 10);
     expect(read).toHaveLength(1);
     const at = Date.now();

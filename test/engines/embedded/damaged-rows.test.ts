@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../src/manager.js';
+import { openBeside } from '../../helpers/beside.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { waitFor } from '../../helpers/wait.js';
@@ -25,7 +25,7 @@ describe('a task with a damaged row', () => {
       .with({ tags: { kind: 'test' } });
     // One claim takes both tasks, and the damaged one comes first.
     ids = [await work.enqueue('damaged'), await work.enqueue('intact')];
-    const file = await openDatabase(folder.file('tasks.db'));
+    const file = await openBeside(folder.file('tasks.db'));
     file.run(`UPDATE task SET tags = '{"kind"' WHERE rowid = (SELECT min(rowid) FROM task)`);
     file.close();
   });

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { Writer } from '../../../src/engines/tables/write/writer.js';
 import { TaskManager } from '../../../src/manager.js';
 import { taskLog } from '../../../src/tasks/context.js';
+import { openBeside } from '../../helpers/beside.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { expectSums } from '../../helpers/sums.js';
 import { waitFor } from '../../helpers/wait.js';
@@ -32,7 +32,7 @@ describe('retention', () => {
     await tasks.stop();
   };
   const rows = async (): Promise<Record<string, unknown>> => {
-    const file = await openDatabase(database);
+    const file = await openBeside(database);
     const count = (table: string): unknown => file.get(`SELECT count(*) AS n FROM ${table}`)?.n;
     const counts = Object.fromEntries(
       ['task', 'attempt', 'log', 'tag', 'failure', 'failure_group', 'tombstone'].map((table) => [
@@ -90,7 +90,7 @@ describe('retention', () => {
 
   it('keeps 10,000 failure groups without a task, and all groups with a task', async () => {
     await fill(3);
-    const file = await openDatabase(database);
+    const file = await openBeside(database);
     file.exec(`INSERT INTO failure_group WITH RECURSIVE each (n) AS (SELECT 1 UNION ALL SELECT n + 1
       FROM each WHERE n < 10400)
       SELECT printf('%016x', n), 1, 'Error', 'x', 1, n, n, x'00' FROM each`);

@@ -1,7 +1,8 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Database, openDatabase } from '../../../src/engines/tables/schema/database.js';
+import type { Database } from '../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../src/manager.js';
+import { openBeside } from '../../helpers/beside.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { waitFor } from '../../helpers/wait.js';
 
@@ -19,7 +20,7 @@ describe('a manager', () => {
     tasks = new TaskManager({ database: path, logger: false, pollInterval: 60 });
     tasks.task('noop', () => 1);
     await tasks.find();
-    file = await openDatabase(path);
+    file = await openBeside(path);
   });
   afterEach(async () => {
     file.close();

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import Koa from 'koa';
 import { taskAdmin } from '../../../src/admin.js';
 import { createClient } from '../../../src/client/client.js';
-import { openDatabase } from '../../../src/engines/tables/schema/database.js';
 import { TaskManager } from '../../../src/manager.js';
+import { openBeside } from '../../helpers/beside.js';
 import { turnableClock } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { serve } from '../../helpers/serve.js';
@@ -93,7 +93,7 @@ describe('a schedule', () => {
 
   it('counts as defined even if the process could not store that at once', async () => {
     const worker = await started([]);
-    const file = await openDatabase(folder.file('tasks.db'));
+    const file = await openBeside(folder.file('tasks.db'));
     await waitFor(() => file.get('SELECT 1 FROM worker'));
     file.exec(
       `CREATE TRIGGER full BEFORE INSERT ON worker BEGIN SELECT RAISE(ABORT, 'no room'); END`,
@@ -118,7 +118,7 @@ describe('a schedule', () => {
     });
     await task.enqueue();
     await begun.passed;
-    const file = await openDatabase(folder.file('tasks.db'));
+    const file = await openBeside(folder.file('tasks.db'));
     file.exec('DELETE FROM worker');
     await waitFor(() => file.get('SELECT 1 FROM worker'));
     file.close();
@@ -128,7 +128,7 @@ describe('a schedule', () => {
   it('is planned again if its row is deleted while a process defines it', async () => {
     const worker = await started(['nightly']);
     await waitFor(() => find(worker, 'nightly'));
-    const file = await openDatabase(folder.file('tasks.db'));
+    const file = await openBeside(folder.file('tasks.db'));
     file.exec('DELETE FROM schedule');
     file.close();
     await waitFor(async () => (await find(worker, 'nightly'))?.nextRunAt);
