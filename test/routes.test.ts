@@ -31,10 +31,14 @@ const routes: readonly Route[] = middlewares.flatMap((middleware) => routesOf(mi
 /** The complete list of routes that need no session. */
 const publicRoutes = [
   'GET /auth/assets/:file',
+  'GET /auth/callback/:strategy',
   'GET /auth/login',
   'GET /auth/logout',
+  'GET /auth/signed-out',
+  'GET /auth/start/:strategy',
   'GET /dashboard/assets/:file',
   'GET /health',
+  'POST /auth/ended/:strategy',
   'POST /auth/login',
   'POST /auth/logout',
 ];
@@ -199,6 +203,10 @@ const headerTable: readonly (readonly [
   ['PUT', '/auth/login', 'anonymous', 405, page],
   ['GET', '/auth/logout', 'anonymous', 302, plain],
   ['POST', '/auth/logout', 'anonymous', 303, plain],
+  ['GET', '/auth/signed-out', 'anonymous', 200, page],
+  ['GET', '/auth/start/:strategy', 'anonymous', 404, page],
+  ['GET', '/auth/callback/:strategy', 'anonymous', 404, page],
+  ['POST', '/auth/ended/:strategy', 'anonymous', 404, plain],
   ['GET', '/auth/session', 'anonymous', 401, plain],
   ['GET', '/auth/session', 'admin', 200, plain],
   ['GET', '/auth/sessions', 'anonymous', 401, plain],

@@ -112,6 +112,6 @@ server.listen(port, '127.0.0.1', () => {
   const address = server.address();
   const bound = typeof address === 'object' && address ? address.port : port;
   console.log(
-    `\n  Dashboard  http://127.0.0.1:${bound}/tasks/dashboard\n  Username   admin\n  Password   ${process.env.ADMIN_PASSWORD ? '(from ADMIN_PASSWORD)' : password}\n\n  Stop with Ctrl+C\n`,
+    `\n  Dashboard  http://127.0.0.1:${bound}/tasks/dashboard\n  User name  admin\n  Password   ${process.env.ADMIN_PASSWORD ? '(from ADMIN_PASSWORD)' : password}\n\n  Stop with Ctrl+C\n`,
   );
 });

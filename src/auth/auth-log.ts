@@ -7,7 +7,11 @@ import { macOf } from './keys.js';
 import type { RequestInfo } from './request-info.js';
 import type { Session } from './sessions/session.js';
 import type { StrategyRegistry } from './strategies/registry.js';
+import type { EndedUser } from './strategies/strategy.js';
 import type { BucketName } from './throttle/throttle.js';
+
+/** How the user proved the login: with a password, at a provider, or to the app's own code. */
+export type LoginVia = 'form' | 'json' | 'redirect' | 'app';
 
 /** Why a session ended. */
 type EndReason =
@@ -28,7 +32,7 @@ export interface AuthLog {
   success(
     request: RequestInfo,
     session: Session,
-    login: { via: 'form' | 'json'; durationMs: number; failures: number },
+    login: { via: LoginVia; durationMs: number; failures: number },
   ): void;
   /**
    * Logs a failed login. A name that no strategy knows is logged as a hash, because users sometimes
@@ -59,6 +63,8 @@ export interface AuthLog {
     ended: { username: string; strategy: string; id?: string },
     reason: EndReason,
   ): void;
+  /** Logs that a provider ended a session, or all sessions of a user. */
+  endedBy(request: RequestInfo, strategy: string, ended: EndedUser): void;
   /** Logs that the server found a session to have ended. */
   found(request: RequestInfo, session: Session, reason: EndReason): void;
   renewed(request: RequestInfo, session: Session): void;
@@ -229,6 +235,25 @@ export function authLog({
         actor: by.username,
         strategy: by.strategy,
         outcome: 'done',
+        detail: { username, strategy, ...session },
+      });
+    },
+    endedBy(request, strategy, { username, sessionId }) {
+      const session = sessionId === undefined ? {} : { sessionId: sessionId.slice(0, 8) };
+      logger.info(
+        {
+          event: 'session_expired',
+          reason: 'provider',
+          ...{ username, strategy },
+          ...session,
+          ...request,
+          mount,
+        },
+        'session ended',
+      );
+      const action = sessionId === undefined ? 'end_all_sessions' : 'end_session';
+      row(request, {
+        ...{ action, actor: strategy, strategy, outcome: 'done' },
         detail: { username, strategy, ...session },
       });
     },

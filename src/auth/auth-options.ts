@@ -6,6 +6,7 @@ import {
   checkSeconds,
   loggerOption,
   logoOption,
+  outOfRange,
   pathOption,
   stringOption,
   typeError,
@@ -17,6 +18,7 @@ import { kindOf } from '../show-value.js';
 import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { retentionOption } from './audit-trail.js';
+import { type LoginMessages, messageOptions } from './messages.js';
 import { isSafeNext } from './next.js';
 import {
   type CookieOptions,
@@ -26,7 +28,7 @@ import {
 } from './sessions/cookies.js';
 import { StrategyRegistry } from './strategies/registry.js';
 import { resolveStrategies, type Strategies } from './strategies/short-forms.js';
-import { isStrategy } from './strategies/strategy.js';
+import { isRedirectStrategy, isStrategy } from './strategies/strategy.js';
 import { type ThrottleLimits, throttleOption } from './throttle/limits.js';
 import { limitedStore } from './time-limit.js';
 
@@ -103,6 +105,28 @@ const loginOptions = optionSet({
     pattern: /^(https?:\/\/[^\s?#]+|\/(?!\/)[!-~]*)$/,
     accepted: 'a path or an http(s) URL without a query',
   }),
+  /**
+   * The URL of the app as browsers see it, such as `https://app.example`, without the path of the
+   * login. A provider sends browsers back below it. Default: the URL of each request.
+   */
+  publicUrl: text({
+    maxLength: 1024,
+    pattern: /^https?:\/\/[^\s/?#@]+(\/[A-Za-z0-9._~-]+)*$/,
+    accepted: "an http(s) URL without a query and a final slash, such as 'https://app.example'",
+  }),
+  /**
+   * The name of a redirecting strategy. A login then begins at its provider at once. The page with
+   * all ways to sign in is still at `auth/login?form`. Default: the page comes first.
+   */
+  autoStart: text({ maxLength: 64 }),
+  /** Texts of the login page that replace the English ones. */
+  messages: (name, value: LoginMessages | undefined) => messageOptions.nested(name, value),
+  /** A path of this app, or an http(s) URL, to which the page links for a forgotten password. */
+  passwordHelp: text({
+    maxLength: 2048,
+    pattern: /^(https?:\/\/[!-~]+|\/(?!\/)[!-~]*)$/,
+    accepted: 'a path of this app or an http(s) URL',
+  }),
   /** The app's pino logger, or `false` to log nothing. */
   logger: loggerOption,
 });
@@ -134,7 +158,14 @@ export interface CheckedAuthOptions extends Readonly<SettingsOf<typeof loginOpti
 export function authOptions(options: AuthOptions): CheckedAuthOptions {
   refuseStrategies(options);
   const settings = loginOptions.read(options, { where: 'createAuth' });
-  const { secretKey } = settings;
+  const { secretKey, autoStart, strategies } = settings;
+  if (autoStart !== undefined && !isRedirectStrategy(strategies.get(autoStart)))
+    throw outOfRange(
+      'autoStart',
+      autoStart,
+      'the name of a strategy that sends the browser to a provider' +
+        listed(strategies.names('redirect')),
+    );
   const mount = mountAt(settings.path);
   return {
     ...settings,
@@ -147,6 +178,10 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
     limits: settings.throttle,
     retentionDays: settings.auditRetentionDays,
   };
+}
+
+function listed(names: readonly string[]): string {
+  return names.length === 0 ? ', but none is registered' : ` (${names.join(', ')})`;
 }
 
 /**

@@ -2,8 +2,10 @@ import type { Context } from 'koa';
 import type { Access } from '../http/access.js';
 import type { Mount } from '../http/mount.js';
 import { type Logger, wrongKind } from '../options.js';
+import type { SignedInUser } from './app-sign-in.js';
 import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
+import type { Session } from './sessions/session.js';
 
 /*
  * `createAuth` makes an Auth. `sessionToken`, `requireAuth` and `loginRoutes` receive only that
@@ -20,6 +22,19 @@ export interface Auth extends Access {
   loginUrl(ctx: Context): string;
   logoutUrl(ctx: Context): string;
   ended(ctx: Context): AbortSignal;
+  /**
+   * Opens a session for a user whom the app's own code has authenticated, such as by a link or by a
+   * certificate. Sets the cookies of the response, ends the sessions that the request carried, and
+   * resolves to the session. Call it only when the proof is complete: it checks none.
+   *
+   * @throws TypeError or RangeError (rejects) if the strategy is not registered, or the name or the
+   * roles are not valid. TaskflowError STORE_UNAVAILABLE if the store does not answer.
+   * @example
+   * ```ts
+   * await auth.signIn(ctx, { strategy: 'staff', username: 'ann', roles: ['viewer'] });
+   * ```
+   */
+  signIn(ctx: Context, user: SignedInUser): Promise<Session>;
   /**
    * Ends all sessions of a user in all processes that share the store. Also ends their streams and
    * logins in progress. Call it after a password change that `find_user` does not report.

@@ -1,33 +1,31 @@
 import type { Context } from 'koa';
-import { outOfRange, wrongType } from '../options.js';
 import { memoryStore } from '../store/memory-store.js';
+import { appSignIn, checkUser } from './app-sign-in.js';
 import { type AuditTrail, auditTrail } from './audit-trail.js';
 import { type Auth, type AuthInternals, keepInternals } from './auth.js';
-import { type AuthLog, authLog } from './auth-log.js';
+import { authLog } from './auth-log.js';
 import { type AuthOptions, authOptions, type CheckedAuthOptions } from './auth-options.js';
 import { createAuthenticate } from './authenticate.js';
-import { deriveKeys, type KeyUse, macOf } from './keys.js';
+import { createCipher } from './cipher.js';
+import { deriveKeys, type KeyUse } from './keys.js';
 import { createLogIn } from './login.js';
+import { loginPages } from './login-pages.js';
 import { nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { proxyAdvice } from './proxy-advice.js';
+import { redirectAttempts } from './redirects/attempts.js';
+import { providers as providersOf } from './redirects/providers.js';
+import { publicUrls } from './redirects/public-url.js';
+import { redirectRoutes } from './redirects/redirect-routes.js';
+import { sessionParts } from './session-parts.js';
 import { sessionRoutes } from './session-routes.js';
-import { SessionReader } from './sessions/current-session.js';
-import { deviceCookies } from './sessions/device-cookies.js';
 import { endSignals } from './sessions/end-signal.js';
-import { idleRenewal } from './sessions/idle-timeout.js';
-import { OpenSessions } from './sessions/open-sessions.js';
-import { requestIdentities } from './sessions/request-identity.js';
-import { followRevocations } from './sessions/revocations.js';
-import { sessionList } from './sessions/session-list.js';
 import { SessionOpener } from './sessions/session-opener.js';
-import { createTokens } from './sessions/tokens.js';
+import { createSignIn } from './sign-in.js';
 import { signInRoutes } from './sign-in-routes.js';
 import { attachStrategies } from './strategies/attach.js';
 import { passwordWarningsOf } from './strategies/configured-user.js';
-import { knownUsers } from './strategies/known-users.js';
-import type { StrategyRegistry } from './strategies/registry.js';
-import { isUserName } from './strategies/strategy.js';
+import type { EndedUser } from './strategies/strategy.js';
 import { bucketsIn } from './throttle/buckets.js';
 import { familiarPlaces } from './throttle/familiar-places.js';
 import { defaultQueue } from './throttle/limits.js';
@@ -67,7 +65,7 @@ export function createAuth(options: AuthOptions): Auth {
   const trail = auditTrail({ store, path: mount.path, retentionDays, logger });
   const loginPage = (ctx: Context): string =>
     checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
-  const { reader, ownStore, revocations, cookieName, endSignal, internals } = assemble(
+  const { reader, ownStore, revocations, cookieName, endSignal, signIn, internals } = assemble(
     checked,
     trail,
     assetsBeside(loginPage),
@@ -93,9 +91,10 @@ export function createAuth(options: AuthOptions): Auth {
     cookieName,
     usable: async () => ownStore(),
     ended: endSignal,
+    signIn,
     ...trail,
     async signOutEverywhere(strategy, username) {
-      checkUser(registry, strategy, username);
+      checkUser('signOutEverywhere', registry, strategy, username);
       await revocations.ready();
       await revocations.endAll(strategy, username);
     },
@@ -105,62 +104,6 @@ export function createAuth(options: AuthOptions): Auth {
 
 /** Maximum number of failure counts in memory, if the app has no store. */
 const throttleKeys = 10_000;
-
-interface SessionContext {
-  keysFor: (use: KeyUse) => readonly Buffer[];
-  log: AuthLog;
-  /** Prefix of all keys of this login in the store. */
-  prefix: string;
-  /** Returns the present time in Unix milliseconds. */
-  now: () => number;
-}
-
-/** Creates the parts that read, open and end sessions. */
-function sessionParts(checked: CheckedAuthOptions, { keysFor, log, prefix, now }: SessionContext) {
-  const { mount, registry, cookies, secretKeys, store } = checked;
-  const { tokenExpiry, idleTimeout, maxSessions } = checked;
-  const cookie = cookies.session;
-  const audience = mount.path;
-  const tokens = createTokens({ secretKeys, audience, tokenExpiry, idleTimeout, now });
-  const users = knownUsers(registry, keysFor('session version'));
-  const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
-  const sessions = sessionList(store, `${prefix}session:`, now);
-  // A random key does not identify the app, so it makes no claim on the store.
-  const keys = checked.hasRandomKey ? [] : keysFor('store owner');
-  const claimed = store.claim?.(
-    mount.path,
-    keys.map((key) => macOf(key, mount.path)),
-  );
-  const ownStore = claimed ?? (() => undefined);
-  const renew =
-    idleTimeout === undefined
-      ? undefined
-      : idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout });
-  const shared = { tokens, revocations, log };
-  const requests = requestIdentities(registry, { users, log });
-  const reader = new SessionReader({
-    ...shared,
-    cookie,
-    users,
-    sessions,
-    ownStore,
-    renew,
-    requests,
-  });
-  const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
-  const device = { cookie: cookies.device, keys: keysFor('device cookie'), audience, now };
-  return {
-    tokens,
-    users,
-    revocations,
-    sessions,
-    ownStore,
-    reader,
-    requests,
-    open,
-    devices: deviceCookies(device),
-  };
-}
 
 /** Creates all parts of a login. Returns those that its methods and middlewares use. */
 function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthInternals['assets']) {
@@ -175,14 +118,17 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const own = sessionParts(checked, { keysFor, log, prefix, now });
   const { tokens, users, revocations, sessions, ownStore, reader, requests, open, devices } = own;
   announce(checked, tokens.keyIds);
+  const endSessions = async (
+    strategy: string,
+    { username, sessionId }: EndedUser,
+  ): Promise<void> => {
+    await revocations.ready();
+    if (sessionId === undefined) return revocations.endAll(strategy, username);
+    await revocations.end(sessionId, new Date(now() + tokenExpiry * 1000));
+  };
   attachStrategies({
     ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now, logger },
-    ...{ storeLasts: !checked.hasOwnStore, tokenExpiry },
-    async endSessions(strategy, { username, sessionId }) {
-      await revocations.ready();
-      if (sessionId === undefined) return revocations.endAll(strategy, username);
-      await revocations.end(sessionId, new Date(now() + tokenExpiry * 1000));
-    },
+    ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions },
   });
 
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
@@ -206,9 +152,11 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     tokenExpiry,
     idleTimeout,
   };
+  const opener = new SessionOpener(opens);
+  const signIn = createSignIn({ registry, users, revocations, opener, log });
   const logIn = createLogIn({
     authenticate: createAuthenticate(checks),
-    opener: new SessionOpener(opens),
+    opener,
     familiar,
     log,
     floor: limits ? limits.floor : 0,
@@ -218,12 +166,24 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     cookies.session.clear(ctx);
     devices.signedOut(ctx);
   };
-  const { home, title, logo } = checked;
+  const { home, title, logo, messages, passwordHelp, autoStart, publicUrl } = checked;
+  const cipher = createCipher(keysFor('attempt'), mount.path);
+  const attemptPrefix = `${prefix}attempt:`;
+  const attempts = redirectAttempts({ cookies, cipher, store, prefix: attemptPrefix, now });
+  const providers = providersOf({
+    ...{ registry, log },
+    urlOf: publicUrls({ mount, publicUrl, logger }),
+  });
+  const pages = loginPages({ title, logo, messages, passwordHelp, mount, registry, devices });
+  const common = { mount, reader, tokens, cookies, devices, throttle, log, pages, home, ownStore };
+  const isStrict = checked.cookie.sameSite === 'strict';
   const routes: AuthInternals['routes'] = () => [
     ...signInRoutes({
-      ...{ mount, reader, registry, tokens, cookies, devices, revocations, throttle, log, logIn },
-      ...{ tokenExpiry, home, title, logo, ownStore, adviseOnProxy },
+      ...common,
+      ...{ registry, revocations, logIn, tokenExpiry, adviseOnProxy },
+      ...{ attempts, providers, cipher, autoStart },
     }),
+    ...redirectRoutes({ ...common, providers, attempts, signIn, endSessions, isStrict }),
     ...sessionRoutes({ reader, registry, open, revocations, log, forget }),
   ];
   const internals = {
@@ -240,6 +200,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     ownStore,
     revocations,
     internals,
+    signIn: appSignIn({ registry, reader, cookies, devices, tokens, signIn, ownStore }),
     cookieName: (ctx: Context): string => cookies.session.nameFor(ctx),
     endSignal: endSignals({
       reader,
@@ -277,27 +238,6 @@ function announce(
         'a configured password is weak or looks wrong; create a hash with: npx koa-taskflow hash',
       );
   }
-}
-
-/**
- * Rejects a strategy or a name that cannot belong to a user. With a misspelt strategy, the call
- * would seem to succeed without signing anyone out.
- */
-function checkUser(registry: StrategyRegistry, strategy: unknown, username: unknown): void {
-  const names = registry.names();
-  const accepted =
-    `the name of a strategy (${names.join(', ')}), ` +
-    'as in signOutEverywhere(strategy, username)';
-  if (typeof strategy !== 'string')
-    throw wrongType('strategy of signOutEverywhere', strategy, accepted);
-  if (!registry.get(strategy))
-    throw outOfRange('strategy of signOutEverywhere', strategy, accepted);
-  if (!isUserName(username))
-    throw wrongType(
-      'username of signOutEverywhere',
-      username,
-      'a string of 1 to 256 printable characters',
-    );
 }
 
 /**

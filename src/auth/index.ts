@@ -8,10 +8,12 @@ export type {
   StoreValue,
   WatchOptions,
 } from '../store/shared-store.js';
+export type { SignedInUser } from './app-sign-in.js';
 export type { Auth } from './auth.js';
 export type { AuthOptions } from './auth-options.js';
 export { createAuth } from './create-auth.js';
 export { loginRoutes } from './login-routes.js';
+export type { LoginMessages } from './messages.js';
 export { type RequireAuthOptions, requireAuth } from './require-auth.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { CookieOptions } from './sessions/cookies.js';

@@ -10,7 +10,8 @@ export type KeyUse =
   | 'session version'
   | 'throttle'
   | 'store owner'
-  | 'strategy data';
+  | 'strategy data'
+  | 'attempt';
 
 /** Derives a separate key for each use from each secret key, newest first. */
 export function deriveKeys(secretKeys: readonly string[], use: KeyUse): readonly Buffer[] {

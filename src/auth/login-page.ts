@@ -1,16 +1,36 @@
 import type { Context } from 'koa';
 import { builtAssets } from '../http/assets.js';
 import { escapeHtml, sendPage } from '../http/page.js';
+import { filled, type Messages } from './messages.js';
 
-/** The content of the login page. */
-export interface LoginPage {
+/** A way to sign in. */
+export interface Method {
+  /** The name of its strategy. */
+  name: string;
+  /** What the page calls it. */
+  label: string;
+}
+
+/** What every page of a login has. */
+export interface Frame {
   title: string;
   /** URL of an image that replaces the default logo. */
-  logo?: string | undefined;
+  logo: string | undefined;
   /** Prefix of the mount as the browser sees it. */
   prefix: string;
-  /** Names of the strategies to choose from. */
-  strategies: readonly string[];
+  messages: Messages;
+}
+
+/** The content of the login page. */
+export interface LoginPage extends Frame {
+  /** The password strategies to choose from. Without one, there is no form. */
+  passwords: readonly Method[];
+  /** The strategies that send the browser to a provider. */
+  providers: readonly Method[];
+  /** The strategy with which this browser last signed in. */
+  lastUsed?: string | undefined;
+  /** Address of a page that helps with a forgotten password. */
+  passwordHelp?: string | undefined;
   next?: string | undefined;
   /** The name that the user typed before. */
   username?: string | undefined;
@@ -21,12 +41,84 @@ export interface LoginPage {
   retryAfter?: string | undefined;
   /** Information that is not an error. */
   notice?: string | undefined;
+  /** A link below the message. */
+  link?: Link | undefined;
 }
 
-/** Sends the login page, a form that also works without JavaScript. */
+interface Link {
+  href: string;
+  text: string;
+}
+
+/** Sends the login page: a form and links that also work without JavaScript. */
 export function sendLoginPage(ctx: Context, page: LoginPage): void {
-  const assets = `${page.prefix}/auth/assets`;
+  const { messages, providers, passwords, lastUsed } = page;
+  const form = passwords.length > 0 ? formOf(page) : '';
+  const links = providers.map((provider) => providerLink(page, provider)).join('\n');
+  const or = form && links ? `<p class="or">${escapeHtml(messages.or)}</p>` : '';
+  const isProviderFirst = providers.some(({ name }) => name === lastUsed);
+  const parts = isProviderFirst ? [links, or, form] : [form, or, links];
+  sendFrame(ctx, page, {
+    title: `${page.message ? `${messages.error}: ` : ''}${messages.signIn} · ${page.title}`,
+    script: form !== '',
+    content: [messagesOf(page), ...parts].filter((part) => part !== '').join('\n'),
+  });
+}
+
+/** A page without a form: a text, and an address to which the browser continues. */
+export interface NoticePage extends Frame {
+  heading: string;
+  text: string | undefined;
+  link: Link;
+  /** Whether the browser opens the link by itself. */
+  isAutomatic: boolean;
+}
+
+/** Sends a page with one text and one link. */
+export function sendNoticePage(ctx: Context, page: NoticePage): void {
+  const { heading, text, link, isAutomatic } = page;
+  sendFrame(ctx, page, {
+    title: `${heading} · ${page.title}`,
+    head: isAutomatic
+      ? `<meta http-equiv="refresh" content="0; url=${escapeHtml(link.href)}">`
+      : '',
+    content:
+      (text === undefined ? '' : `<p role="status">${escapeHtml(text)}</p>\n`) + linkOf(link),
+  });
+}
+
+interface FrameContent {
+  title: string;
+  head?: string;
+  script?: boolean;
+  content: string;
+}
+
+function sendFrame(
+  ctx: Context,
+  { prefix, title: site, logo, messages }: Frame,
+  { title, head = '', script = false, content }: FrameContent,
+): void {
   const { file } = builtAssets();
+  const asset = (name: Parameters<typeof file>[0]): string =>
+    escapeHtml(`${prefix}/auth/assets/${file(name)}`);
+  sendPage(ctx, {
+    title,
+    language: messages.language,
+    head:
+      `<link rel="icon" href="${asset('icon.svg')}">` +
+      `<link rel="stylesheet" href="${asset('login.css')}">${head}` +
+      (script ? `<script type="module" src="${asset('login.js')}"></script>` : ''),
+    body: `<main>
+<h1><img src="${logo === undefined ? asset('icon.svg') : escapeHtml(logo)}" alt=""
+  width="28" height="28"> ${escapeHtml(site)}</h1>
+${content}
+</main>`,
+  });
+}
+
+function formOf(page: LoginPage): string {
+  const { messages, prefix, passwordHelp } = page;
   // If the name is already filled in, the password gets the focus.
   const focus = page.username ? 'password' : 'username';
   const autofocus = (field: string): string => (field === focus ? ' autofocus' : '');
@@ -34,37 +126,30 @@ export function sendLoginPage(ctx: Context, page: LoginPage): void {
   // a new page.
   const described = (field: string): string =>
     page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '';
-  const asset = (name: Parameters<typeof file>[0]): string => escapeHtml(`${assets}/${file(name)}`);
-  sendPage(ctx, {
-    title: `${page.message ? 'Error: ' : ''}Sign in · ${page.title}`,
-    head:
-      `<link rel="icon" href="${asset('icon.svg')}">` +
-      `<link rel="stylesheet" href="${asset('login.css')}">` +
-      `<script type="module" src="${asset('login.js')}"></script>`,
-    body: `<main>
-<h1><img src="${page.logo === undefined ? asset('icon.svg') : escapeHtml(page.logo)}" alt=""
-  width="28" height="28"> ${escapeHtml(page.title)}</h1>
-<form method="post" action="${escapeHtml(`${page.prefix}/auth/login`)}">
-${messages(page)}
-<label for="username">Username</label>
+  const help =
+    passwordHelp === undefined
+      ? ''
+      : `<p class="help">${linkOf({ href: passwordHelp, text: messages.passwordHelp })}</p>\n`;
+  return `<form method="post" action="${escapeHtml(`${prefix}/auth/login`)}">
+<label for="username">${escapeHtml(messages.username)}</label>
 <input id="username" name="username" value="${escapeHtml(page.username ?? '')}"
   autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck="false"
   maxlength="256" required${autofocus('username')}${described('username')}>
-<label for="password">Password</label>
+<label for="password">${escapeHtml(messages.password)}</label>
 <input id="password" name="password" type="password" autocomplete="current-password"
   maxlength="1024" required${autofocus('password')}${described('password')}>
-${strategyChoice(page)}${nextField(page)}<button type="submit">Sign in</button>
-</form>
-</main>`,
-  });
+${strategyChoice(page)}${nextField(page)}\
+<button type="submit">${escapeHtml(messages.signIn)}</button>
+${help}</form>`;
 }
 
-function messages({ message, notice, retryAfter }: LoginPage): string {
+function messagesOf({ message, notice, retryAfter, link }: LoginPage): string {
   const wait = retryAfter ? ` data-retry-after="${escapeHtml(retryAfter)}"` : '';
   const error = message
     ? `<p id="message" class="error" role="alert"${wait}>${escapeHtml(message)}</p>`
     : '';
-  return error + (notice ? `<p class="notice" role="status">${escapeHtml(notice)}</p>` : '');
+  const info = notice ? `<p class="notice" role="status">${escapeHtml(notice)}</p>` : '';
+  return error + info + (link ? `<p>${linkOf(link)}</p>` : '');
 }
 
 function nextField({ next }: LoginPage): string {
@@ -73,13 +158,30 @@ function nextField({ next }: LoginPage): string {
     : `<input type="hidden" name="next" value="${escapeHtml(next)}">\n`;
 }
 
-function strategyChoice({ strategies, strategy }: LoginPage): string {
-  if (strategies.length < 2) return '';
-  const options = strategies
-    .map((name) => `<option${name === strategy ? ' selected' : ''}>${escapeHtml(name)}</option>`)
+function strategyChoice({ passwords, strategy, lastUsed, messages }: LoginPage): string {
+  if (passwords.length < 2) return '';
+  const chosen = strategy ?? lastUsed;
+  const options = passwords
+    .map(
+      ({ name, label }) =>
+        `<option value="${escapeHtml(name)}"${name === chosen ? ' selected' : ''}>` +
+        `${escapeHtml(label)}</option>`,
+    )
     .join('');
   return (
-    '<label for="strategy">Sign in with</label>\n' +
-    `<select id="strategy" name="strategy"><option value="">any</option>${options}</select>\n`
+    `<label for="strategy">${escapeHtml(messages.strategy)}</label>\n` +
+    `<select id="strategy" name="strategy"><option value="">` +
+    `${escapeHtml(messages.anyStrategy)}</option>${options}</select>\n`
   );
+}
+
+function providerLink({ prefix, next, messages }: LoginPage, { name, label }: Method): string {
+  const query = next === undefined ? '' : `?next=${encodeURIComponent(next)}`;
+  const href = `${prefix}/auth/start/${encodeURIComponent(name)}${query}`;
+  const text = filled(messages.signInWith, { method: label });
+  return `<a class="provider" href="${escapeHtml(href)}">${escapeHtml(text)}</a>`;
+}
+
+function linkOf({ href, text }: Link): string {
+  return `<a href="${escapeHtml(href)}">${escapeHtml(text)}</a>`;
 }

@@ -13,7 +13,8 @@ export function isSafeNext(next: unknown): next is string {
   const [path = ''] = next.split(/[?#]/, 1);
   if (/%(?![0-9a-f]{2})/i.test(path) || /%([01][0-9a-f]|25|2e|2f|5c|7f)/i.test(path)) return false;
   if (path.split('/').some((part) => part === '.' || part === '..')) return false;
-  if (/\/auth\/log(in|out)\/?$/.test(path)) return false;
+  if (/\/auth\/(log(in|out)|signed-out|(start|callback|ended|step)(\/[^/]*)?)\/?$/.test(path))
+    return false;
   const url = URL.canParse(next, origin) ? new URL(next, origin) : undefined;
   return url?.origin === origin && url.username === '' && url.password === '';
 }

@@ -74,6 +74,8 @@ export const credentialsSchema = object(
   ['strategy', 'next'],
 );
 
+export const endedSchema = object({ logout_token: text });
+
 /** Describes a query parameter. */
 export const inQuery = (name: string, description: string, schema: object = text) => ({
   name,

@@ -3,38 +3,34 @@ import { TaskflowError } from '../errors.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { RequestIdentity } from './sessions/request-identity.js';
 
-/** How a sign-out is answered. */
-interface SignOutAnswer {
-  status: 302 | 303;
-  /** Whether a script sent the request. It gets no redirect. */
-  isScript: boolean;
+/** Where the user of a proxy signs out. */
+interface ProxySignOut {
+  strategy: string;
+  url: string;
 }
 
 /**
- * Answers the sign-out of a user whom a request strategy identifies: the next request would be
- * signed in again. Redirects to the `logoutUrl` of the strategy. Returns `false` for all other
- * requests.
+ * Returns where a user signs out whom a request strategy identifies: the next request would be
+ * signed in again. Resolves to `undefined` for all other requests.
  *
- * @throws TaskflowError FORBIDDEN (rejects) if the strategy has no such URL.
+ * @throws TaskflowError FORBIDDEN (rejects) if the strategy has no such URL, or if a script asks.
  */
 export async function signOutAtProxy(
   ctx: Context,
   reader: Pick<SessionReader, 'of' | 'identityOf'>,
-  { status, isScript }: SignOutAnswer,
-): Promise<boolean> {
+  isScript: boolean,
+): Promise<ProxySignOut | undefined> {
   try {
     await reader.of(ctx);
   } catch {
     // A sign-out works although the store or a strategy does not answer.
-    return false;
+    return undefined;
   }
   const identity = reader.identityOf(ctx);
-  if (!identity) return false;
+  if (!identity) return undefined;
   const { logoutUrl } = identity.strategy;
   if (logoutUrl === undefined || isScript) throw new TaskflowError('FORBIDDEN', whyNot(identity));
-  ctx.redirect(logoutUrl);
-  ctx.status = status;
-  return true;
+  return { strategy: identity.session.strategy, url: logoutUrl };
 }
 
 function whyNot({ session, strategy }: RequestIdentity): string {

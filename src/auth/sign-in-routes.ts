@@ -1,56 +1,48 @@
 import type { Context } from 'koa';
-import { TaskflowError } from '../errors.js';
+import type { TaskflowError } from '../errors.js';
 import { builtAssets } from '../http/assets.js';
-import { hasBearer } from '../http/auth-errors.js';
 import { isOfType } from '../http/body.js';
-import type { Mount } from '../http/mount.js';
-import { isNavigation } from '../http/navigation.js';
 import { toTaskflowError } from '../http/problem.js';
 import type { Route } from '../http/routes.js';
-import { isSafeMethod } from '../http/same-origin.js';
 import type { AuthLog } from './auth-log.js';
 import type { LogIn } from './login.js';
 import type { LoginAttempt } from './login-attempt.js';
 import { type LoginForm, readForm } from './login-form.js';
-import { type LoginPage, sendLoginPage } from './login-page.js';
+import { type LogoutDeps, logOut, showSignedOut } from './logout.js';
+import { filled, type Messages } from './messages.js';
 import { isSafeNext } from './next.js';
 import { answerOf, credentialsSchema, inQuery, type LoginRoute, tokenSchema } from './openapi.js';
-import { signOutAtProxy } from './proxy-sign-out.js';
+import type { Attempts } from './redirects/attempts.js';
 import { requestInfo } from './request-info.js';
 import type { Cookies } from './sessions/cookies.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { Devices } from './sessions/device-cookies.js';
-import type { Revocations } from './sessions/revocations.js';
-import { endOf } from './sessions/session.js';
+import { setSession } from './sessions/set-session.js';
 import type { Tokens } from './sessions/tokens.js';
 import type { StrategyRegistry } from './strategies/registry.js';
-import { nameId } from './throttle/familiar-places.js';
 import type { Throttle } from './throttle/throttle.js';
 
 /*
- * The routes of the login page, the login, the logout and their style. A login is read into a
- * `LoginAttempt` here. `logIn` (`login.ts`) checks it and opens a session, without the Koa context.
- * Then the cookies and the page are written here. A logout ends every session of the request.
+ * The routes of the login page, the login with a password, the logout and their style. A login is
+ * read into a `LoginAttempt` here. `logIn` (`login.ts`) checks it and opens a session, without the
+ * Koa context. Then the cookies and the page are written here.
  */
 
 /** The parts that the login routes use. */
-export interface SignInDeps {
-  mount: Mount;
+export interface SignInDeps extends LogoutDeps {
   reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf' | 'openOf' | 'identityOf'>;
   registry: Pick<StrategyRegistry, 'names'>;
   tokens: Pick<Tokens, 'read' | 'isCurrent' | 'versionOf' | 'signOutOf'>;
   cookies: Cookies;
   devices: Devices;
-  revocations: Pick<Revocations, 'end'>;
+  attempts: Pick<Attempts, 'isAnyOpen'>;
   throttle: Pick<Throttle, 'malformed'>;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'ended'>;
   logIn: LogIn;
-  /** Seconds that a session lasts from its login. */
-  tokenExpiry: number;
   /** Path to which a login redirects if no page was requested. */
   home: string;
-  title: string;
-  logo: string | undefined;
+  /** The strategy at whose provider a login begins without a page. */
+  autoStart: string | undefined;
   /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
   ownStore: () => Promise<void> | undefined;
   /** Checks a request for signs of a proxy that the app is not configured for. */
@@ -82,10 +74,13 @@ export function signInRoutes(deps: SignInDeps): LoginRoute[] {
       operation: {
         id: 'showLogin',
         summary: 'The login page',
-        query: [inQuery('next', 'The path to redirect to after the login')],
+        query: [
+          inQuery('next', 'The path to redirect to after the login'),
+          inQuery('form', 'Shows the page in any case, without going to a provider at once'),
+        ],
         answers: {
           200: answerOf('The page', undefined, 'text/html'),
-          302: 'The user is signed in already',
+          302: 'The user is signed in already, or the login continues at a provider',
         },
         errors: { 400: 'The request is not valid' },
       },
@@ -142,6 +137,19 @@ export function signInRoutes(deps: SignInDeps): LoginRoute[] {
       },
     },
     {
+      ...open(async (ctx) => showSignedOut(ctx, deps)),
+      method: 'GET',
+      path: '/auth/signed-out',
+      errors: 'page',
+      head: false,
+      operation: {
+        id: 'showSignedOut',
+        summary: 'Says that the user is signed out, and continues to the provider',
+        answers: { 200: answerOf('The page', undefined, 'text/html') },
+        errors: { 405: 'Only GET is allowed' },
+      },
+    },
+    {
       method: 'GET',
       path: '/auth/assets/:file',
       requiredRole: 'public',
@@ -156,21 +164,24 @@ const foreign = 'The request came from another site';
 /** Milliseconds for which the login page says that a session has expired. */
 const noticePeriod = 86_400_000;
 
-type NoticeDeps = Pick<SignInDeps, 'cookies' | 'tokens' | 'devices'>;
+type NoticeDeps = Pick<SignInDeps, 'cookies' | 'tokens' | 'devices' | 'pages'>;
 
 /** Returns the notice of the login page for a user whose session is over. */
-function noticeFor(ctx: Context, { cookies, tokens, devices }: NoticeDeps): string | undefined {
+function noticeFor(
+  ctx: Context,
+  { cookies, tokens, devices, pages }: NoticeDeps,
+): string | undefined {
   const sessions = cookies.session.read(ctx).flatMap((token) => tokens.read(token) ?? []);
-  if (sessions.some((session) => tokens.isCurrent(session)))
-    return 'Your session was ended. Sign in again to continue.';
+  if (sessions.some((session) => tokens.isCurrent(session))) return pages.messages.sessionEnded;
   // Browsers drop the cookie of a session when it expires. The device cookie still has the time.
   const past = Date.now() - (devices.read(ctx)?.sessionEnd ?? 0);
   const expired = sessions.length > 0 || (past >= 0 && past < noticePeriod);
-  return expired ? 'Your session has expired. Sign in again to continue.' : undefined;
+  return expired ? pages.messages.sessionExpired : undefined;
 }
 
 async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
-  const { next } = ctx.query;
+  const { pages, attempts, autoStart, registry } = deps;
+  const { next, form } = ctx.query;
   const wanted = isSafeNext(next) ? next : undefined;
   let notice: string | undefined;
   try {
@@ -179,27 +190,18 @@ async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
   } catch {
     // If the strategy of a session does not answer, the user may sign in with another strategy.
   }
-  sendLoginPage(ctx, pageOf(ctx, deps, { next: wanted, notice }));
+  const isAutomatic = autoStart !== undefined && form === undefined && notice === undefined;
+  if (isAutomatic && ctx.method === 'GET' && !attempts.isAnyOpen(ctx)) {
+    const query = wanted === undefined ? '' : `?next=${encodeURIComponent(wanted)}`;
+    return ctx.redirect(`${deps.mount.outside(ctx)}/auth/start/${autoStart}${query}`);
+  }
+  if (form !== undefined && registry.names('password').length === 0)
+    notice ??= pages.messages.noForm;
+  pages.login(ctx, { next: wanted, notice });
 }
 
 function homeOf(ctx: Context, { mount, home }: Pick<SignInDeps, 'mount' | 'home'>): string {
   return mount.base(ctx) + home;
-}
-
-type PageDeps = Pick<SignInDeps, 'title' | 'logo' | 'mount' | 'registry'>;
-
-function pageOf(
-  ctx: Context,
-  { title, logo, mount, registry }: PageDeps,
-  more: Partial<LoginPage>,
-): LoginPage {
-  return {
-    title,
-    logo,
-    prefix: mount.outside(ctx),
-    strategies: registry.names('password'),
-    ...more,
-  };
 }
 
 async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {
@@ -215,17 +217,7 @@ async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {
       ctx.body = { token, tokenType: 'Bearer', username, expiresAt };
       return;
     }
-    const { cookies, devices, tokens } = deps;
-    cookies.session.write(ctx, token, (session.expiresAt.getTime() - Date.now()) / 1000);
-    devices.mark(ctx, {
-      strategy: session.strategy,
-      nameId: nameId(form.username),
-      username: session.username,
-      version: tokens.versionOf(session),
-      loginAt: session.authenticatedAt.getTime(),
-      signOut: tokens.signOutOf(session),
-      sessionEnd: session.expiresAt.getTime(),
-    });
+    setSession(ctx, { session, token }, form.username, deps);
     ctx.redirect(form.next ?? homeOf(ctx, deps));
     ctx.status = 303;
   } catch (thrown) {
@@ -234,8 +226,17 @@ async function logInByRequest(ctx: Context, deps: SignInDeps): Promise<void> {
     ctx.status = error.status;
     ctx.set(error.headers);
     const retryAfter = error.headers['Retry-After'];
-    sendLoginPage(ctx, pageOf(ctx, deps, { ...form, message: error.message, retryAfter }));
+    deps.pages.login(ctx, { ...form, message: messageOf(error, deps.pages.messages), retryAfter });
   }
+}
+
+/** Returns the text of the login page for an error of a login. */
+function messageOf({ code, message, headers }: TaskflowError, messages: Messages): string {
+  if (code === 'INVALID_CREDENTIALS') return messages.wrongCredentials;
+  const seconds = headers['Retry-After'];
+  if (code === 'THROTTLED' && messages.tooManyAttempts !== undefined && seconds !== undefined)
+    return filled(messages.tooManyAttempts, { seconds });
+  return message;
 }
 
 type AttemptDeps = Pick<SignInDeps, 'cookies' | 'devices' | 'reader'>;
@@ -256,48 +257,4 @@ function attemptOf(
     tokens: reader.tokensOf(ctx),
     cookieName: cookies.session.nameFor(ctx),
   };
-}
-
-/** Headers that browsers send when they fetch a page before the user opens it. */
-const prefetchHeaders = ['Sec-Purpose', 'Purpose', 'X-Purpose', 'X-Moz'];
-
-/**
- * Refuses a logout that the user did not request. A link can sign out with GET, but other sites,
- * prefetching, images, frames and scripts must not.
- */
-function refuseUnwantedLogout(ctx: Context): void {
-  const [site, destination] = [ctx.get('Sec-Fetch-Site'), ctx.get('Sec-Fetch-Dest')];
-  // The route table has already checked the origin of a POST, and accepted trusted origins.
-  const isForeign =
-    isSafeMethod(ctx.method) && site !== '' && site !== 'same-origin' && site !== 'none';
-  const isPart = destination !== '' && destination !== 'document' && destination !== 'empty';
-  const isEarly = prefetchHeaders.some((name) => /prefetch|preview|prerender/i.test(ctx.get(name)));
-  if (isForeign || isPart || isEarly)
-    throw new TaskflowError(
-      'CROSS_ORIGIN',
-      'You can sign out only from a page of this site that is open in your browser.',
-    );
-}
-
-async function logOut(ctx: Context, deps: SignInDeps, status: 302 | 303): Promise<void> {
-  const { reader, cookies, devices, revocations, log, tokenExpiry } = deps;
-  refuseUnwantedLogout(ctx);
-  cookies.session.clear(ctx);
-  devices.signedOut(ctx);
-  const request = requestInfo(ctx);
-  // A request with two valid sessions counts as anonymous. Both sessions end, because each would be
-  // valid alone in a copied cookie.
-  for (const session of await reader.openOf(reader.tokensOf(ctx), request)) {
-    await revocations.end(session.id, endOf(session, tokenExpiry));
-    log.ended(request, session, session, 'logout');
-  }
-  // A Bearer token does not prove that a script sent the request: a proxy may have added it.
-  const isScript = (hasBearer(ctx) && !isNavigation(ctx)) || ctx.accepts('html', 'json') === 'json';
-  if (await signOutAtProxy(ctx, reader, { status, isScript })) return;
-  if (ctx.method === 'POST' && isScript) {
-    ctx.status = 204;
-    return;
-  }
-  ctx.redirect(`${deps.mount.outside(ctx)}/auth/login`);
-  ctx.status = status;
 }

@@ -28,6 +28,8 @@ export function jsonForHtml(value: unknown): string {
 /** The parts of a page. */
 export interface PageContent {
   title: string;
+  /** The language of the texts. Default `en`. */
+  language?: string;
   /** Markup for `<head>`, already escaped. */
   head: string;
   /** Markup of the body, already escaped. */
@@ -35,12 +37,12 @@ export interface PageContent {
 }
 
 /** Answers with a complete page in the user's theme, and the headers that every page has. */
-export function sendPage(ctx: Context, { title, head, body }: PageContent): void {
+export function sendPage(ctx: Context, { title, language = 'en', head, body }: PageContent): void {
   const theme = chosenTheme(ctx);
   pageHeaders(ctx);
   ctx.type = 'text/html; charset=utf-8';
   ctx.body = `<!doctype html>
-<html lang="en"${theme ? ` data-theme="${theme}"` : ''}>
+<html lang="${escapeHtml(language)}"${theme ? ` data-theme="${theme}"` : ''}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

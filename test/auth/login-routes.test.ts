@@ -104,7 +104,7 @@ describe('the login page', () => {
   });
 
   it('lists the strategies if there are several', async () => {
-    expect((await ask(login)).text).toContain('<option>team</option>');
+    expect((await ask(login)).text).toContain('<option value="team">team</option>');
   });
 });
 

@@ -58,6 +58,12 @@ export interface Cookies {
   session: Cookie;
   /** Says that this browser has logged in before. Outlives sessions. */
   device: Cookie;
+  /** The cookie of one attempt to sign in at a provider. */
+  attempt(id: string): Cookie;
+  /** Returns the ids of the attempts whose cookies a request has. */
+  attemptIds(ctx: Context): readonly string[];
+  /** Where a logout continues: the address at which the user signs out at the provider. */
+  logout: Cookie;
 }
 
 /** Bytes of name and value that every browser keeps (RFC 6265bis section 5.6). */
@@ -77,12 +83,13 @@ export function loginCookies(
     );
 
   const isSecure = (ctx: Context): boolean => (secure === 'auto' ? ctx.secure : secure);
-  const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>
-    `${cookieName}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; ` +
-    `SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}` +
-    (domain === undefined ? '' : `; Domain=${domain}`);
 
-  const named = (bareName: string): Cookie => {
+  const named = (bareName: string, attributes: Attributes): Cookie => {
+    const { sameSite, domain } = attributes;
+    const line = (cookieName: string, value: string, maxAge: number, isSecurely: boolean): string =>
+      `${cookieName}=${value}; Path=/; Max-Age=${maxAge}; HttpOnly; ` +
+      `SameSite=${sameSiteNames[sameSite]}${isSecurely ? '; Secure' : ''}` +
+      (domain === undefined ? '' : `; Domain=${domain}`);
     const fullName = (isSecurely: boolean): string =>
       isSecurely && domain === undefined ? `__Host-${bareName}` : bareName;
     return {
@@ -104,7 +111,29 @@ export function loginCookies(
       },
     };
   };
-  return { session: named(name), device: named(`${name}_device`) };
+  const shared = { sameSite, domain };
+  // A provider sends the browser back from another site, so these cookies cannot be Strict.
+  const own = { sameSite: 'lax', domain: undefined } as const;
+  const attemptName = `${name}_attempt_`;
+  return {
+    session: named(name, shared),
+    device: named(`${name}_device`, shared),
+    attempt: (id) => named(attemptName + id, own),
+    attemptIds(ctx) {
+      const fullName = isSecure(ctx) ? `__Host-${attemptName}` : attemptName;
+      const names = ctx.get('Cookie').matchAll(/(?:^|;)\s*([^=;\s]+)=/g);
+      const ids = [...names].flatMap(([, found = '']) =>
+        found.startsWith(fullName) ? [found.slice(fullName.length)] : [],
+      );
+      return [...new Set(ids)].filter((id) => /^[\w-]{8}$/.test(id));
+    },
+    logout: named(`${name}_logout`, own),
+  };
+}
+
+interface Attributes {
+  sameSite: SameSite;
+  domain: string | undefined;
 }
 
 function defaultName(path: string): string {

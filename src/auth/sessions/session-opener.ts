@@ -32,6 +32,12 @@ export interface OpenedSession {
  */
 const reserved = 64;
 
+/** What a login takes from its request. */
+export interface Opening extends Pick<LoginAttempt, 'request' | 'tokens' | 'cookieName'> {
+  /** The id of the new session. Default: a random one. */
+  sessionId?: string | undefined;
+}
+
 interface OpenerDeps {
   tokens: Pick<Tokens, 'sign' | 'signOutOf'>;
   reader: Pick<SessionReader, 'openOf'>;
@@ -59,14 +65,14 @@ export class SessionOpener {
    *
    * @throws TaskflowError FORBIDDEN (rejects) if browsers would drop the cookie of the session.
    */
-  async open(attempt: LoginAttempt, user: Verified, attempts: number): Promise<OpenedSession> {
+  async open(opening: Opening, user: Verified, attempts: number): Promise<OpenedSession> {
     const { tokens, reader, revocations, list, open, tokenExpiry } = this.#deps;
-    const { request } = attempt;
-    const opened = this.#create(user);
+    const { request } = opening;
+    const opened = this.#create(user, opening.sessionId);
     const { session, token } = opened;
-    const bytes = attempt.cookieName.length + token.length + reserved;
-    if (bytes > maxCookieBytes) throw this.#oversized(attempt, session, { bytes, attempts });
-    const before = await reader.openOf(attempt.tokens, request);
+    const bytes = opening.cookieName.length + token.length + reserved;
+    if (bytes > maxCookieBytes) throw this.#oversized(opening, session, { bytes, attempts });
+    const before = await reader.openOf(opening.tokens, request);
     // If this process does not know the ended sessions, it would not accept the new session either.
     await revocations.ready();
     await Promise.all(before.map((each) => revocations.end(each.id, endOf(each, tokenExpiry))));
@@ -75,18 +81,14 @@ export class SessionOpener {
     return opened;
   }
 
-  #create({
-    version,
-    signOut,
-    authenticatedAt,
-    username,
-    strategy,
-    roles,
-  }: Verified): OpenedSession {
+  #create(
+    { version, signOut, authenticatedAt, username, strategy, roles }: Verified,
+    id = randomBytes(16).toString('base64url'),
+  ): OpenedSession {
     const { tokens, tokenExpiry, idleTimeout = tokenExpiry } = this.#deps;
     const seconds = Math.min(tokenExpiry, idleTimeout);
     const session: Session = {
-      id: randomBytes(16).toString('base64url'),
+      id,
       username,
       strategy,
       roles,
@@ -102,7 +104,7 @@ export class SessionOpener {
    * but the next page would ask the user to sign in again. The same limit applies to Bearer tokens.
    */
   #oversized(
-    { request }: LoginAttempt,
+    { request }: Opening,
     { strategy, username }: Session,
     { bytes, attempts }: { bytes: number; attempts: number },
   ): TaskflowError {

@@ -179,6 +179,14 @@ export class StrategyRegistry {
     return this.#callsOf(strategy).identify(strategy, ctx);
   }
 
+  /**
+   * Calls a method of a strategy that signs users in. Rejects if the call fails, exceeds the time
+   * limit, or if too many calls hang.
+   */
+  call<T>(strategy: Strategy, ask: (signal: AbortSignal) => T | PromiseLike<T>): Promise<T> {
+    return this.#callsOf(strategy).run(ask);
+  }
+
   async #ask(
     strategy: AuthStrategy,
     username: string,

@@ -8,6 +8,7 @@ import {
   type FindUserContext,
   isThenable,
   type KnownUser,
+  methodsOf,
   type RequestStrategy,
   type Strategy,
 } from './strategy.js';
@@ -34,10 +35,10 @@ export class StrategyCalls {
   readonly #timeLimit: number;
   readonly #waiting = new Set<() => void>();
   /**
-   * Hanging calls of `authenticate_user` are counted separately from those of `find_user`, so that
-   * hanging logins do not affect signed-in users.
+   * Hanging calls of the methods that sign users in are counted separately from those of
+   * `find_user`, so that hanging logins do not affect signed-in users.
    */
-  readonly #checks = new HangingCalls('authenticate_user');
+  readonly #checks: HangingCalls;
   readonly #finds = new HangingCalls('find_user');
   readonly #identifies = new HangingCalls('authenticate_request');
   #finding = 0;
@@ -45,11 +46,12 @@ export class StrategyCalls {
   constructor(strategy: Strategy, timeLimit: number) {
     this.#strategy = strategy;
     this.#timeLimit = timeLimit;
+    this.#checks = new HangingCalls(methodsOf(strategy));
   }
 
   /**
-   * Runs a call of `authenticate_user`. Rejects if it exceeds the time limit, or if too many calls
-   * hang.
+   * Runs a call of a method that signs users in. Rejects if it exceeds the time limit, or if too
+   * many calls hang.
    */
   async run<T>(call: (signal: AbortSignal) => T | PromiseLike<T>): Promise<T> {
     this.#checks.refuseIfMany();

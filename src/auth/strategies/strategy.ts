@@ -153,7 +153,7 @@ export interface RedirectAttempt extends AuthContext {
   /** The parameter `state`: a random text that the provider must return unchanged. */
   readonly state: string;
   /**
-   * Texts that `begin` stores for `complete`, such as a nonce: at most 512 bytes as JSON. The
+   * Texts that `begin` stores here for `complete`, such as a nonce: at most 512 bytes as JSON. The
    * browser keeps them in an encrypted cookie.
    */
   readonly data: Record<string, string>;
@@ -184,8 +184,8 @@ export interface RedirectStrategy extends StrategyExtras {
   /** Checks the callback of the provider. The suite has already checked `state`. */
   complete(ctx: Context, attempt: RedirectAttempt): RedirectVerdict | PromiseLike<RedirectVerdict>;
   /**
-   * Returns the URL at which the user signs out at the provider. Called when the session has ended
-   * here. Returns `undefined` if the provider has no such page.
+   * Returns the URL at which the user signs out at the provider, at most 2800 characters. Called
+   * when the session has ended here. Returns `undefined` if the provider has no such page.
    */
   logoutUrl?(session: EndedSession): string | undefined | PromiseLike<string | undefined>;
   /**
@@ -269,7 +269,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 export type StrategyKind = 'password' | 'redirect' | 'request';
 
 /** The methods by which a strategy of each kind is recognized. */
-const methodsOf: Readonly<Record<StrategyKind, readonly string[]>> = {
+const methodsByKind: Readonly<Record<StrategyKind, readonly string[]>> = {
   password: ['authenticate_user'],
   redirect: ['begin', 'complete'],
   request: ['authenticate_request'],
@@ -279,9 +279,15 @@ const methodsOf: Readonly<Record<StrategyKind, readonly string[]>> = {
 export function kindsOf(value: unknown): readonly StrategyKind[] {
   if (typeof value !== 'object' || value === null) return [];
   const methods = value as Record<string, unknown>;
-  return (Object.keys(methodsOf) as StrategyKind[]).filter((kind) =>
-    methodsOf[kind].every((method) => typeof methods[method] === 'function'),
+  return (Object.keys(methodsByKind) as StrategyKind[]).filter((kind) =>
+    methodsByKind[kind].every((method) => typeof methods[method] === 'function'),
   );
+}
+
+/** Returns the names of the methods by which a strategy signs users in, for error messages. */
+export function methodsOf(strategy: Strategy): string {
+  const [kind] = kindsOf(strategy);
+  return kind ? methodsByKind[kind].join(' and ') : '';
 }
 
 /** Whether a value is a strategy. */
@@ -297,6 +303,11 @@ export function isRequestStrategy(strategy: Strategy | undefined): strategy is R
 /** Whether a strategy checks a username and a password. */
 export function isPasswordStrategy(strategy: Strategy | undefined): strategy is AuthStrategy {
   return strategy !== undefined && kindsOf(strategy)[0] === 'password';
+}
+
+/** Whether a strategy sends the browser to a provider. */
+export function isRedirectStrategy(strategy: Strategy | undefined): strategy is RedirectStrategy {
+  return strategy !== undefined && kindsOf(strategy)[0] === 'redirect';
 }
 
 /** Matches 1 to 256 characters without control characters and lone surrogates. */

@@ -1,5 +1,5 @@
 import type { Role } from '../../http/access.js';
-import { isRoleList, isUserName } from './strategy.js';
+import { isRoleList, isUserName, type RejectedPage } from './strategy.js';
 
 /** A user whom a strategy accepted. */
 export interface Accepted {
@@ -11,8 +11,16 @@ export interface Accepted {
 export interface CheckedVerdict {
   user: Accepted | undefined;
   /** Why the user was rejected, if the strategy said it. */
-  reason?: string;
+  reason?: string | undefined;
+  /** The text that the page shows. Only the verdict of a redirecting strategy has it. */
+  page?: RejectedPage | undefined;
+  /** The name of the rejected user, if the provider gave one. */
+  username?: string | undefined;
 }
+
+const pages: ReadonlySet<unknown> = new Set<RejectedPage>([
+  ...(['no_role', 'no_name', 'too_many_groups', 'name_taken', 'unavailable'] as const),
+]);
 
 const full: readonly Role[] = ['admin'];
 
@@ -29,14 +37,23 @@ export function readVerdict(
 ): CheckedVerdict {
   if (verdict === false) return { user: undefined };
   if (verdict === true) return accepted({}, typed, defaultRoles);
-  const { ok, reason } = (verdict ?? {}) as { ok?: unknown; reason?: unknown };
+  const { ok, reason, page, username } = (verdict ?? {}) as Partial<Record<string, unknown>>;
   if (typeof verdict === 'object' && ok === false)
-    return { user: undefined, ...(reason !== undefined && { reason: reasonOf(reason) }) };
+    return {
+      user: undefined,
+      reason: reason === undefined ? undefined : reasonOf(reason),
+      page: isPage(page) ? page : undefined,
+      username: isUserName(username) ? username : undefined,
+    };
   if (typeof verdict !== 'object' || ok !== true)
     throw new TypeError(
       'the strategy returned neither true, false nor an object with ok: true or ok: false',
     );
   return accepted(verdict as { username?: unknown; roles?: unknown }, typed, defaultRoles);
+}
+
+function isPage(page: unknown): page is RejectedPage {
+  return pages.has(page);
 }
 
 /** Returns the reason as the log shows it. Free text could hold a secret. */

@@ -72,7 +72,7 @@ export function SignIn() {
             </p>
           )}
           <label class="field">
-            Username
+            User name
             <input
               name="username"
               autocomplete="username"

@@ -387,7 +387,7 @@ describe('the identity of a request', () => {
   });
 
   it.each([
-    ['leads to logoutUrl', '/oauth2/sign_out', [302, '/oauth2/sign_out']],
+    ['leads to logoutUrl by a page', '/oauth2/sign_out', [302, '/tasks/auth/signed-out']],
     ['says that the proxy decides', undefined, [403, null]],
   ] as const)('has no logout: the sign-out ends the cookie and %s', async (_, logoutUrl, seen) => {
     const app = await start({ proxy: header(undefined, { logoutUrl }) });

@@ -1,0 +1,89 @@
+import { type Named, type OptionsOf, optionSet, type SettingsOf, text } from '../option-set.js';
+
+const line = (text_: string) => text({ default: text_, maxLength: 500 });
+
+/** The texts of the login page. `{method}`, `{user}` and `{seconds}` stand for values. */
+export const messageOptions = optionSet({
+  /** The language of the texts, as in the attribute `lang`. */
+  language: text({
+    default: 'en',
+    pattern: /^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$/,
+    accepted: "a language tag, such as 'de' or 'pt-BR'",
+  }),
+  /** The heading of the browser's tab and the label of the button. */
+  signIn: line('Sign in'),
+  /** The label of the field. */
+  username: line('User name'),
+  /** The label of the field. */
+  password: line('Password'),
+  /** The label of the list of password strategies. */
+  strategy: line('Sign in with'),
+  /** The first item of the list of password strategies. */
+  anyStrategy: line('any'),
+  /** The link to a provider. */
+  signInWith: line('Sign in with {method}'),
+  /** Stands between the form and the links to providers. */
+  or: line('or'),
+  /** The link to `passwordHelp`. */
+  passwordHelp: line('Forgot your password?'),
+  /** Stands before an error in the title of the page. */
+  error: line('Error'),
+  /** A session was ended. */
+  sessionEnded: line('Your session was ended. Sign in again to continue.'),
+  /** A session has expired. */
+  sessionExpired: line('Your session has expired. Sign in again to continue.'),
+  /** Wrong name or password, or any other reason to reject a login with a password. */
+  wrongCredentials: line('Invalid username or password.'),
+  /** Too many attempts. Default: an English text, with `{seconds}` rounded up to minutes. */
+  tooManyAttempts: text({ maxLength: 500 }),
+  /** The form was requested, but no strategy checks a password. */
+  noForm: line('There is no sign-in with a password here.'),
+  /** The provider rejected the sign-in, or its answer was not valid. */
+  rejected: line('You could not be signed in with {method}. Try again.'),
+  /** A callback without its attempt. */
+  noAttempt: line(
+    'This sign-in was begun in another browser, took longer than 10 minutes, or was already ' +
+      'used. Try again.',
+  ),
+  /** The provider does not answer. */
+  unavailable: line(
+    '{method} is not available now. Try again later, or use another way to sign in.',
+  ),
+  /** No role lets the user in. */
+  noRole: line(
+    'You are signed in with {method} as {user}, but this account is not allowed here. Ask an ' +
+      'administrator of this site, or sign in with another account.',
+  ),
+  /** The account has no name. */
+  noName: line('Your account of {method} has no usable name. Ask an administrator of this site.'),
+  /** The provider left out the groups, because there are too many. */
+  tooManyGroups: line(
+    'Your account of {method} has more groups than the sign-in can carry. Ask an administrator ' +
+      'of this site to assign groups to the application, or to use app roles.',
+  ),
+  /** The name belongs to another account of the provider. */
+  nameTaken: line(
+    'The name {user} belongs to another account of {method}. Ask an administrator of this site.',
+  ),
+  /** The link by which a user leaves the provider. */
+  leave: line('Sign out of {method}'),
+  /** The heading after a sign-out. */
+  signedOut: line('You are signed out'),
+  /** After a sign-out, while the browser continues to the provider. */
+  leaving: line('You are signed out here. Continue to sign out of {method}.'),
+  /** After a sign-out, if the provider offers none. */
+  stillSignedIn: line('You may still be signed in with {method}.'),
+  /** The link to the page to which a login continues. */
+  goOn: line('Continue'),
+});
+
+/** Texts of the login page that replace the English ones. */
+export interface LoginMessages extends OptionsOf<typeof messageOptions>, Named {}
+
+/** All texts of the login page. */
+export type Messages = SettingsOf<typeof messageOptions>;
+
+/** Returns a text with its values. */
+export function filled(message: string, values: Readonly<Record<string, string>>): string {
+  return message.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
+}

@@ -1,0 +1,137 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Context } from 'koa';
+import type { SharedStore } from '../../store/shared-store.js';
+import type { Cipher } from '../cipher.js';
+import type { Cookies } from '../sessions/cookies.js';
+import { clockSkew } from '../sessions/tokens.js';
+
+/*
+ * An attempt to sign in at a provider begins with a redirect to the provider and ends with its
+ * callback. In between, only the browser keeps it, in an encrypted cookie. So strangers cannot fill
+ * the store with attempts. The name of the cookie has the first characters of `state`, so that
+ * attempts in several tabs do not replace each other. The store is written only when a callback
+ * brings the cookie that belongs to its `state`: it then records that the attempt was used.
+ */
+
+/** An attempt to sign in at a provider. */
+export interface Attempt {
+  /** The strategy that began it. */
+  readonly strategy: string;
+  readonly state: string;
+  /** What the strategy stored. */
+  readonly data: Record<string, string>;
+  /** The id of the session that opens if the attempt succeeds. */
+  readonly sessionId: string;
+  /** The path to which the login redirects. */
+  readonly next: string | undefined;
+  /** When the attempt began; Unix milliseconds. */
+  readonly beganAt: number;
+}
+
+/** The attempts to sign in at providers. */
+export interface Attempts {
+  /** Returns a new attempt, which is not stored yet. */
+  create(strategy: string, next: string | undefined): Attempt;
+  /**
+   * Stores an attempt in the browser and removes the oldest ones beyond the limit.
+   *
+   * @throws RangeError if the strategy stored too much data.
+   */
+  keep(ctx: Context, attempt: Attempt): void;
+  /**
+   * Returns the attempt of a callback and removes it from the browser. Returns `undefined` if the
+   * browser has no such attempt, or if it is too old or of another strategy.
+   */
+  take(ctx: Context, strategy: string, state: string): Attempt | undefined;
+  /** Records the use of an attempt. Resolves to `false` if it was used before. */
+  use(attempt: Attempt): Promise<boolean>;
+  /** Whether the browser has an attempt that can still succeed. */
+  isAnyOpen(ctx: Context): boolean;
+}
+
+/** Milliseconds that the user has for signing in at the provider. */
+const lifetime = 600_000;
+/** Maximum number of attempts that a browser keeps. */
+const maxAttempts = 3;
+/** Maximum bytes of a cookie. Proxies often limit all headers together to 8 KiB. */
+const maxBytes = 1200;
+/** Maximum length of `next`. A login with a longer one redirects to the home page. */
+const maxNext = 512;
+
+interface AttemptsDeps {
+  cookies: Pick<Cookies, 'attempt' | 'attemptIds'>;
+  cipher: Cipher;
+  store: Pick<SharedStore, 'replace'>;
+  /** Prefix of the keys of used attempts in the store. */
+  prefix: string;
+  now: () => number;
+}
+
+/** The members of an attempt as they are in the cookie. */
+type Fields = [
+  strategy: string,
+  state: string,
+  sessionId: string,
+  beganAt: number,
+  data: Record<string, string>,
+  next?: string,
+];
+
+/** Makes the attempts of a login. */
+export function redirectAttempts({ cookies, cipher, store, prefix, now }: AttemptsDeps): Attempts {
+  const read = (ctx: Context, id: string): Attempt | undefined => {
+    for (const value of cookies.attempt(id).read(ctx)) {
+      const text = cipher.decrypt(value);
+      if (text === undefined) continue;
+      const [strategy, state, sessionId, beganAt, data, next] = JSON.parse(text) as Fields;
+      const age = now() - beganAt;
+      if (idOf(state) === id && age > -clockSkew * 1000 && age < lifetime)
+        return { strategy, state, sessionId, beganAt, data, next };
+    }
+    return undefined;
+  };
+  const write = ({ strategy, state, sessionId, beganAt, data, next }: Attempt): string => {
+    const fields: Fields = [strategy, state, sessionId, beganAt, data];
+    const whole = next === undefined ? fields : [...fields, next];
+    const value = cipher.encrypt(JSON.stringify(whole));
+    if (value.length <= maxBytes || next === undefined) return value;
+    return cipher.encrypt(JSON.stringify(fields));
+  };
+
+  return {
+    create: (strategy, next) => ({
+      strategy,
+      state: randomBytes(32).toString('base64url'),
+      data: {},
+      sessionId: randomBytes(16).toString('base64url'),
+      next: next !== undefined && next.length <= maxNext ? next : undefined,
+      beganAt: now(),
+    }),
+    keep(ctx, attempt) {
+      const value = write(attempt);
+      if (value.length > maxBytes)
+        throw new RangeError('begin stored more than 512 bytes in attempt.data');
+      const ages = cookies
+        .attemptIds(ctx)
+        .map((id) => ({ id, beganAt: read(ctx, id)?.beganAt ?? 0 }))
+        .sort((one, other) => other.beganAt - one.beganAt);
+      for (const { id } of ages.slice(maxAttempts - 1)) cookies.attempt(id).clear(ctx);
+      cookies.attempt(idOf(attempt.state)).write(ctx, value, lifetime / 1000);
+    },
+    take(ctx, strategy, state) {
+      const attempt = read(ctx, idOf(state));
+      if (!attempt || attempt.state !== state || attempt.strategy !== strategy) return undefined;
+      cookies.attempt(idOf(state)).clear(ctx);
+      return attempt;
+    },
+    use({ state }) {
+      const key = createHash('sha256').update(state).digest('base64url');
+      return store.replace(prefix + key, undefined, true, (2 * lifetime) / 1000);
+    },
+    isAnyOpen: (ctx) => cookies.attemptIds(ctx).some((id) => read(ctx, id) !== undefined),
+  };
+}
+
+function idOf(state: string): string {
+  return state.slice(0, 8);
+}

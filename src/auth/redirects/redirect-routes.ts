@@ -1,0 +1,306 @@
+import type { Context } from 'koa';
+import { TaskflowError } from '../../errors.js';
+import { readBody } from '../../http/body.js';
+import type { Mount } from '../../http/mount.js';
+import type { AuthLog } from '../auth-log.js';
+import { logThrottled } from '../authenticate.js';
+import type { LoginPages } from '../login-pages.js';
+import { filled, type Messages } from '../messages.js';
+import { isSafeNext } from '../next.js';
+import { endedSchema, inQuery, type LoginRoute } from '../openapi.js';
+import { requestInfo } from '../request-info.js';
+import type { Cookies } from '../sessions/cookies.js';
+import type { SessionReader } from '../sessions/current-session.js';
+import type { OpenedSession } from '../sessions/session-opener.js';
+import { type SetSessionDeps, setSession } from '../sessions/set-session.js';
+import type { SignIn } from '../sign-in.js';
+import type { EndedUser, RejectedPage } from '../strategies/strategy.js';
+import { type CheckedVerdict, readVerdict } from '../strategies/verdict.js';
+import type { Throttle } from '../throttle/throttle.js';
+import type { Attempt, Attempts } from './attempts.js';
+import type { Providers } from './providers.js';
+
+/*
+ * A sign-in at a provider takes these steps:
+ *
+ * 1. `auth/start/:strategy` creates an attempt, asks the strategy for the URL of the provider
+ *    (`begin`), keeps the attempt in the browser, and redirects to the provider.
+ * 2. The provider redirects back to `auth/callback/:strategy`. The attempt of the browser must have
+ *    the same `state`, and is used once.
+ * 3. The strategy checks the callback (`complete`), and `signIn` opens the session.
+ *
+ * The provider may later say that sessions have ended: `auth/ended/:strategy`.
+ */
+
+/** The parts that the routes of providers use. */
+export interface RedirectDeps extends SetSessionDeps {
+  mount: Mount;
+  cookies: Cookies;
+  reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf'>;
+  providers: Providers;
+  attempts: Attempts;
+  pages: LoginPages;
+  signIn: SignIn;
+  endSessions(strategy: string, user: EndedUser): Promise<void>;
+  throttle: Pick<Throttle, 'malformed'>;
+  log: Pick<AuthLog, 'fail' | 'throttled' | 'strategyError' | 'endedBy'>;
+  /** Path to which a login redirects if no page was requested. */
+  home: string;
+  /** Whether browsers send the session cookie only to requests of this site. */
+  isStrict: boolean;
+  /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
+  ownStore: () => Promise<void> | undefined;
+}
+
+/** Maximum size in bytes of a message of a provider. */
+const bodyLimit = 16 * 1024;
+
+const atProvider = {
+  requiredRole: 'public',
+  head: false,
+} as const;
+
+/** Returns the rows of the routes that providers and their users open. */
+export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
+  const handled =
+    (handle: (ctx: Context, strategy: string, deps: RedirectDeps) => Promise<void>) =>
+    async (ctx: Context, { params }: { params: Readonly<Record<string, string>> }) => {
+      const { strategy = '' } = params;
+      if (!deps.providers.has(strategy))
+        throw new TaskflowError('NOT_FOUND', 'There is no such way to sign in.');
+      await deps.ownStore();
+      await handle(ctx, strategy, deps);
+    };
+  const unknown = 'There is no such strategy';
+  return [
+    {
+      ...atProvider,
+      method: 'GET',
+      path: '/auth/start/:strategy',
+      errors: 'page',
+      handler: handled(start),
+      operation: {
+        id: 'startSignIn',
+        summary: 'Redirects to the provider of a strategy',
+        query: [inQuery('next', 'The path to redirect to after the login')],
+        answers: { 302: 'The provider' },
+        errors: { 404: unknown, 503: 'The provider does not answer' },
+      },
+    },
+    {
+      ...atProvider,
+      method: 'GET',
+      path: '/auth/callback/:strategy',
+      errors: 'page',
+      handler: handled(callback),
+      operation: {
+        id: 'completeSignIn',
+        summary: 'The address to which a provider sends the browser back',
+        query: [
+          inQuery('state', 'The text that the redirect to the provider contained'),
+          inQuery('code', 'The code of the provider'),
+        ],
+        answers: { 303: 'The session cookie and the redirect' },
+        errors: {
+          400: 'The browser has no such attempt',
+          401: 'The provider rejected the user',
+          403: 'The account is not allowed here',
+          404: unknown,
+          429: 'Too many attempts; see Retry-After',
+          503: 'The provider or the store does not answer',
+        },
+      },
+    },
+    {
+      ...atProvider,
+      method: 'POST',
+      path: '/auth/ended/:strategy',
+      takesBody: true,
+      handler: handled(ended),
+      operation: {
+        id: 'endSessionsByProvider',
+        summary: 'Ends the sessions that a provider names (back-channel logout)',
+        body: endedSchema,
+        answers: { 200: 'The sessions have ended' },
+        errors: {
+          400: 'The message is not valid',
+          404: unknown,
+          413: 'The body is larger than 16 KiB',
+          415: 'The body is not a form',
+          429: 'Too many messages that are not valid',
+          503: 'The keys of the provider or the store cannot be read',
+        },
+      },
+    },
+  ];
+}
+
+async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
+  const { attempts, providers, log } = deps;
+  const { next } = ctx.query;
+  const attempt = attempts.create(strategy, isSafeNext(next) ? next : undefined);
+  const url = await providers.begin(ctx, attempt);
+  if (url === undefined) return unavailable(ctx, strategy, deps);
+  try {
+    attempts.keep(ctx, attempt);
+  } catch (error) {
+    log.strategyError(requestInfo(ctx), strategy, error, 0, []);
+    return unavailable(ctx, strategy, deps);
+  }
+  ctx.redirect(url);
+}
+
+function unavailable(ctx: Context, strategy: string, { pages }: RedirectDeps): void {
+  const { messages, labelOf } = pages;
+  ctx.status = 503;
+  pages.login(ctx, { message: filled(messages.unavailable, { method: labelOf(strategy) }) });
+}
+
+async function callback(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
+  const { attempts, providers } = deps;
+  const { state } = ctx.query;
+  const attempt = typeof state === 'string' ? attempts.take(ctx, strategy, state) : undefined;
+  if (!attempt || !(await attempts.use(attempt))) return withoutAttempt(ctx, deps);
+  const answer = await providers.complete(ctx, attempt);
+  let checked: CheckedVerdict | undefined;
+  try {
+    checked = answer && readVerdict(answer.verdict, undefined);
+  } catch (error) {
+    deps.log.strategyError(requestInfo(ctx), strategy, error, 0, []);
+  }
+  if (!checked) {
+    await failed(ctx, 'strategy_error', undefined, deps);
+    return unavailable(ctx, strategy, deps);
+  }
+  if (!checked.user) return rejected(ctx, attempt, checked, deps);
+  await open(ctx, attempt, checked.user, deps);
+}
+
+/** Opens the session of a user whom the provider has authenticated. */
+async function open(
+  ctx: Context,
+  attempt: Attempt,
+  user: NonNullable<CheckedVerdict['user']>,
+  deps: RedirectDeps,
+): Promise<void> {
+  const { cookies, reader, signIn, mount, home, isStrict, pages, log } = deps;
+  const { strategy, sessionId, beganAt } = attempt;
+  const opening = {
+    request: requestInfo(ctx),
+    tokens: reader.tokensOf(ctx),
+    cookieName: cookies.session.nameFor(ctx),
+    sessionId,
+  };
+  let opened: OpenedSession | undefined;
+  try {
+    opened = await signIn(opening, { ...user, strategy }, { via: 'redirect', beganAt });
+  } catch (error) {
+    // An error of the suite says what is wrong. Any other error is one of the strategy.
+    if (error instanceof TaskflowError) throw error;
+    log.strategyError(opening.request, strategy, error, 0, []);
+    await failed(ctx, 'strategy_error', user.username, deps);
+    return unavailable(ctx, strategy, deps);
+  }
+  if (!opened) return rejected(ctx, attempt, { user: undefined, reason: 'user_changed' }, deps);
+  reader.replace(ctx, opened.session);
+  setSession(ctx, opened, user.username, deps);
+  const target = attempt.next ?? mount.base(ctx) + home;
+  if (!isStrict) {
+    ctx.redirect(target);
+    ctx.status = 303;
+    return;
+  }
+  // Browsers do not send a Strict cookie along a redirect that began at the provider. A navigation
+  // that begins at a page of this site sends it.
+  const { goOn } = pages.messages;
+  pages.notice(ctx, {
+    heading: goOn,
+    text: undefined,
+    link: { href: target, text: goOn },
+    isAutomatic: true,
+  });
+}
+
+/** Answers a callback whose attempt the browser does not have, or that was used before. */
+async function withoutAttempt(ctx: Context, deps: RedirectDeps): Promise<void> {
+  const { reader, pages, mount, home } = deps;
+  const session = await Promise.resolve(reader.of(ctx)).catch(() => undefined);
+  if (session) {
+    ctx.redirect(mount.base(ctx) + home);
+    ctx.status = 303;
+    return;
+  }
+  await failed(ctx, 'no_attempt', undefined, deps);
+  ctx.status = 400;
+  pages.login(ctx, { message: pages.messages.noAttempt });
+}
+
+/** The texts that a strategy may ask for when it rejects a user. */
+const texts = {
+  no_role: 'noRole',
+  no_name: 'noName',
+  too_many_groups: 'tooManyGroups',
+  name_taken: 'nameTaken',
+  unavailable: 'unavailable',
+} as const satisfies Record<RejectedPage, keyof Messages>;
+
+async function rejected(
+  ctx: Context,
+  { strategy, sessionId }: Attempt,
+  { reason = 'bad_credentials', page, username }: CheckedVerdict,
+  deps: RedirectDeps,
+): Promise<void> {
+  const { pages, providers } = deps;
+  await failed(ctx, reason, username, deps);
+  if (page === 'unavailable') return unavailable(ctx, strategy, deps);
+  const method = pages.labelOf(strategy);
+  const message = pages.messages[page === undefined ? 'rejected' : texts[page]];
+  ctx.status = page === undefined ? 401 : 403;
+  const leave =
+    page === undefined
+      ? undefined
+      : await providers.leave(ctx, { id: sessionId, username: username ?? '', strategy });
+  pages.login(ctx, {
+    message: filled(message, { method, user: username ?? '?' }),
+    link:
+      leave === undefined
+        ? undefined
+        : { href: leave, text: filled(pages.messages.leave, { method }) },
+  });
+}
+
+/** Logs and counts a failed callback. Rejects if the address has too many of them. */
+async function failed(
+  ctx: Context,
+  reason: string,
+  username: string | undefined,
+  { log, throttle }: Pick<RedirectDeps, 'log' | 'throttle'>,
+): Promise<void> {
+  const request = requestInfo(ctx);
+  log.fail(request, reason, username, 1);
+  await throttle.malformed(request.ip, logThrottled(log, request, username));
+}
+
+async function ended(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
+  const { providers, endSessions, throttle, log } = deps;
+  const request = requestInfo(ctx);
+  const { fields } = await readBody(ctx, { types: ['form'], limit: bodyLimit });
+  const form = Object.fromEntries(
+    Object.entries(fields).filter(
+      (entry): entry is [string, string] => typeof entry[1] === 'string',
+    ),
+  );
+  const users = await providers.ended(ctx, strategy, form);
+  if (users === undefined)
+    throw new TaskflowError('STORE_UNAVAILABLE', 'The message cannot be checked now.');
+  if (users === 'invalid') {
+    await throttle.malformed(request.ip, logThrottled(log, request, undefined));
+    throw new TaskflowError('INVALID_INPUT', 'The message is not valid.');
+  }
+  for (const user of users) {
+    await endSessions(strategy, user);
+    log.endedBy(request, strategy, user);
+  }
+  ctx.status = 200;
+  ctx.body = '';
+}

@@ -1,0 +1,583 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import type { AuthOptions } from '../../../src/auth/auth-options.js';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import { staticUser } from '../../../src/auth/strategies/static-user.js';
+import type { EndedSession, RedirectAttempt } from '../../../src/auth/strategies/strategy.js';
+import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { type Answer, ask, postForm } from '../../helpers/client.js';
+import { turnableClock } from '../../helpers/clock.js';
+import { Jar } from '../../helpers/jar.js';
+import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
+import { cheapHash, password } from '../../helpers/passwords.js';
+import { type TestProvider, testProvider } from '../../helpers/provider.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const apps: LoginApp[] = [];
+afterEach(async () => {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+  await Promise.all(apps.splice(0).map((app) => app.close()));
+});
+
+interface Started {
+  app: LoginApp;
+  provider: TestProvider;
+}
+
+async function start(
+  provider: TestProvider = testProvider(),
+  options: Partial<AuthOptions> = {},
+  koa?: Parameters<typeof serveLogin>[1],
+): Promise<Started> {
+  const strategies = new StrategyRegistry()
+    .register('okta', provider)
+    .register('static', staticUser('admin', cheapHash(password)));
+  const app = await serveLogin({ strategies, home: '/home', ...options }, koa);
+  apps.push(app);
+  return { app, provider };
+}
+
+/** Begins an attempt and returns its `state`. */
+async function begin(jar: Jar, app: LoginApp, next?: string): Promise<string> {
+  const query = next === undefined ? '' : `?next=${encodeURIComponent(next)}`;
+  const answer = await jar.ask(`${app.base}/auth/start/okta${query}`);
+  expect(answer.status).toBe(302);
+  const url = new URL(answer.headers.get('Location') ?? '');
+  expect(url.origin).toBe('https://id.example');
+  return url.searchParams.get('state') ?? '';
+}
+
+const finish = (jar: Jar, app: LoginApp, state: string, code = 'right'): Promise<Answer> =>
+  jar.ask(`${app.base}/auth/callback/okta?${new URLSearchParams({ state, code })}`);
+
+const nameOf = async (jar: Jar, app: LoginApp): Promise<unknown> =>
+  ((await jar.ask(app.url)).json as { name: unknown }).name;
+
+const codeOf = ({ json }: Answer): unknown => (json as { code?: string } | undefined)?.code;
+
+describe('a sign-in at a provider', () => {
+  it('opens a session and continues to the requested page', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    const state = await begin(jar, app, '/reports?page=2');
+    expect(jar.named('taskflow_token_attempt_')).toEqual([
+      `taskflow_token_attempt_${state.slice(0, 8)}`,
+    ]);
+    const answer = await finish(jar, app, state);
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/reports?page=2']);
+    expect(jar.named('taskflow_token_attempt_')).toEqual([]);
+    expect((await jar.ask(`${app.base}/auth/session`)).json).toMatchObject({
+      username: 'ann',
+      strategy: 'okta',
+      roles: ['viewer'],
+    });
+    await waitFor(() =>
+      app.log.lines.find(({ event, via }) => event === 'authn_login_success' && via === 'redirect'),
+    );
+  });
+
+  it('keeps the attempt in an encrypted cookie of ten minutes', async () => {
+    const { app } = await start();
+    const { headers } = await ask(`${app.base}/auth/start/okta`);
+    const [cookie = ''] = headers.getSetCookie();
+    expect(cookie).toMatch(/; Path=\/; Max-Age=600; HttpOnly; SameSite=Lax$/);
+    expect(headers.get('Cache-Control')).toBe('no-store');
+    expect(Buffer.from(cookie, 'base64url').toString('latin1')).not.toContain('verifier');
+  });
+
+  it('ends the session that the request carried', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    const before = jar.copy();
+    await finish(jar, app, await begin(jar, app));
+    expect(await nameOf(jar, app)).toBe('ann');
+    expect(await nameOf(before, app)).toBeNull();
+  });
+
+  it('finishes attempts of three tabs in any order', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    const states = [
+      await begin(jar, app, '/1'),
+      await begin(jar, app, '/2'),
+      await begin(jar, app, '/3'),
+    ];
+    for (const n of [1, 2, 0])
+      expect((await finish(jar, app, states[n] ?? '')).headers.get('Location')).toBe(`/${n + 1}`);
+  });
+
+  it('keeps at most three attempts, each within 1.2 KB', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    let last = '';
+    for (let n = 0; n < 50; n++) last = await begin(jar, app, `/${'x'.repeat(511)}`);
+    const names = jar.named('taskflow_token_attempt_');
+    expect(names).toHaveLength(3);
+    for (const name of names) expect(jar.cookies.get(name)?.length).toBeLessThanOrEqual(1200);
+    expect((await finish(jar, app, last)).status).toBe(303);
+  });
+
+  it.each([`/${'x'.repeat(512)}`, 'https://evil.example/', '//evil.example', '/tasks/auth/logout'])(
+    'continues to the home page instead of %.40s',
+    async (next) => {
+      const { app } = await start();
+      const jar = new Jar();
+      const answer = await finish(jar, app, await begin(jar, app, next));
+      expect(answer.headers.get('Location')).toBe('/home');
+    },
+  );
+
+  it('continues by a page if the session cookie is Strict', async () => {
+    const { app } = await start(testProvider(), { cookie: { sameSite: 'strict' } });
+    const jar = new Jar();
+    const state = await begin(jar, app, '/reports');
+    const answer = await finish(jar, app, state);
+    expect(answer.status).toBe(200);
+    expect(answer.text).toContain('<meta http-equiv="refresh" content="0; url=/reports">');
+    expect(await nameOf(jar, app)).toBe('ann');
+  });
+});
+
+describe('a callback', () => {
+  it('is accepted once, by one of two processes', async () => {
+    const store = memoryStore();
+    const [{ app }, { app: other }] = [
+      await start(testProvider(), { store }),
+      await start(testProvider(), { store }),
+    ];
+    const jar = new Jar();
+    const state = await begin(jar, app);
+    const [one, two] = [jar.copy(), jar.copy()];
+    const answers = await Promise.all([finish(one, app, state), finish(two, other, state)]);
+    expect(answers.map(({ status }) => status).sort()).toEqual([303, 400]);
+  });
+
+  it('without its attempt shows the login page with the reason', async () => {
+    const { app } = await start();
+    const answer = await finish(new Jar(), app, await begin(new Jar(), app));
+    expect(answer.status).toBe(400);
+    expect(answer.text).toContain('begun in another browser');
+    expect(answer.text).toContain('Sign in with Okta');
+    expect(answer.headers.getSetCookie()).toEqual([]);
+  });
+
+  it('without its attempt redirects home if there is a session', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    const state = await begin(jar, app);
+    const late = jar.copy();
+    await finish(jar, app, state);
+    for (const [name, value] of jar.cookies) late.cookies.set(name, value);
+    late.cookies.delete(`taskflow_token_attempt_${state.slice(0, 8)}`);
+    const answer = await finish(late, app, state);
+    expect([answer.status, answer.headers.get('Location')]).toEqual([303, '/home']);
+  });
+
+  it.each([
+    ['another state', (state: string) => `${state.slice(0, 8)}${'x'.repeat(35)}`],
+    ['a longer state', (state: string) => `${state}x`],
+    ['no state', () => ''],
+  ])('with %s is refused', async (_case, change) => {
+    const { app } = await start();
+    const jar = new Jar();
+    const answer = await finish(jar, app, change(await begin(jar, app)));
+    expect(answer.status).toBe(400);
+    expect(await nameOf(jar, app)).toBeNull();
+  });
+
+  it('of another strategy is refused', async () => {
+    const strategies = new StrategyRegistry()
+      .register('okta', testProvider())
+      .register('entra', testProvider());
+    const { app } = await start(testProvider(), { strategies });
+    const jar = new Jar();
+    const state = await begin(jar, app);
+    const query = new URLSearchParams({ state, code: 'right' });
+    expect((await jar.ask(`${app.base}/auth/callback/entra?${query}`)).status).toBe(400);
+  });
+
+  it('with an attempt of more than ten minutes is refused', async () => {
+    const clock = turnableClock();
+    const { app } = await start();
+    const jar = new Jar();
+    const [early, late] = [await begin(jar, app), await begin(jar, app)];
+    clock.pass(590);
+    expect((await finish(jar, app, early)).status).toBe(303);
+    clock.pass(20);
+    expect((await finish(new Jar(), app, late)).status).toBe(400);
+    expect((await finish(jar, app, late)).headers.get('Location')).toBe('/home');
+  });
+
+  it('with a changed cookie is refused', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    const state = await begin(jar, app);
+    const [name = ''] = jar.named('taskflow_token_attempt_');
+    const value = jar.cookies.get(name) ?? '';
+    jar.cookies.set(
+      name,
+      `${value.slice(0, 20)}${value[20] === 'A' ? 'B' : 'A'}${value.slice(21)}`,
+    );
+    expect((await finish(jar, app, state)).status).toBe(400);
+  });
+
+  it('of a stranger writes nothing to the store', async () => {
+    const store = memoryStore();
+    const replace = jest.spyOn(store, 'replace');
+    const { app } = await start(testProvider(), { store, throttle: false });
+    for (let n = 0; n < 20; n++) {
+      const jar = new Jar();
+      jar.cookies.set(`taskflow_token_attempt_${'x'.repeat(8)}`, 'x'.repeat(600));
+      expect((await finish(jar, app, 'x'.repeat(43))).status).toBe(400);
+    }
+    expect(replace.mock.calls.filter(([key]) => key.includes(':attempt:'))).toEqual([]);
+  });
+
+  it('that fails counts in the limit of the address', async () => {
+    const { app } = await start();
+    const statuses = [];
+    for (let n = 0; n < 32; n++)
+      statuses.push((await finish(new Jar(), app, 'x'.repeat(43))).status);
+    expect(statuses.slice(0, 30)).toEqual(Array(30).fill(400));
+    expect(statuses.slice(30)).toEqual([429, 429]);
+  });
+});
+
+describe('a provider that rejects the user', () => {
+  it('leaves the user on the login page with 401', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    const answer = await finish(jar, app, await begin(jar, app), 'wrong');
+    expect(answer.status).toBe(401);
+    expect(answer.text).toContain('You could not be signed in with Okta');
+    expect(await nameOf(jar, app)).toBeNull();
+    await waitFor(() => app.log.lines.find(({ reason }) => reason === 'bad_credentials'));
+  });
+
+  it.each([
+    ['no_role', 'signed in with Okta as bob, but this account is not allowed here'],
+    ['no_name', 'Your account of Okta has no usable name'],
+    ['too_many_groups', 'more groups than the sign-in can carry'],
+    ['name_taken', 'The name bob belongs to another account of Okta'],
+  ] as const)('may show the text for %s with 403', async (page, text) => {
+    const verdict = { ok: false, reason: page, page, username: 'bob' } as const;
+    const { app } = await start(
+      testProvider({ verdict, logoutUrl: () => 'https://id.example/logout?a=1&b=2' }),
+    );
+    const jar = new Jar();
+    const answer = await finish(jar, app, await begin(jar, app));
+    expect(answer.status).toBe(403);
+    expect(answer.text).toContain(text);
+    expect(answer.text).toContain('href="https://id.example/logout?a=1&amp;b=2"');
+    expect(jar.named('taskflow_token')).toEqual([]);
+    await waitFor(() => app.log.lines.find(({ reason }) => reason === page));
+  });
+
+  it('shows no text of the provider', async () => {
+    const verdict = { ok: false, page: '<b>owned</b>', username: '<i>bob</i>' } as never;
+    const { app } = await start(testProvider({ verdict }));
+    const jar = new Jar();
+    const answer = await finish(jar, app, await begin(jar, app));
+    expect(answer.status).toBe(401);
+    expect(answer.text).not.toMatch(/owned|<i>/);
+  });
+});
+
+describe('a provider that fails', () => {
+  it.each([
+    ['begin throws', () => testProvider({ begin: () => Promise.reject(new Error('down')) })],
+    ['begin returns no URL', () => testProvider({ begin: () => 'javascript:alert(1)' })],
+    [
+      'begin stores too much',
+      () =>
+        testProvider({
+          begin: (_ctx, { data }) => {
+            data.more = 'x'.repeat(2000);
+            return 'https://id.example/';
+          },
+        }),
+    ],
+  ])('answers 503 with the login page: %s', async (_case, make) => {
+    const { app } = await start(make());
+    const answer = await ask(`${app.base}/auth/start/okta`);
+    expect(answer.status).toBe(503);
+    expect(answer.text).toContain('Okta is not available now');
+    expect(answer.text).toContain('id="password"');
+    expect(answer.headers.getSetCookie()).toEqual([]);
+    const failures = app.log.lines.filter(({ msg }) => msg === 'login strategy failed');
+    expect(failures).toHaveLength(1);
+  });
+
+  it.each([
+    ['throws', () => Promise.reject(new Error('down'))],
+    ['returns an invalid verdict', () => 'yes' as never],
+    ['returns true, but no name', () => true],
+  ])('answers 503 if complete %s', async (_case, complete) => {
+    const { app } = await start(testProvider({ complete }));
+    const jar = new Jar();
+    const answer = await finish(jar, app, await begin(jar, app));
+    expect(answer.status).toBe(503);
+    expect(await nameOf(jar, app)).toBeNull();
+    await waitFor(() => app.log.lines.find(({ reason }) => reason === 'strategy_error'));
+  });
+
+  it('answers 503 if find_user does not know the user or throws', async () => {
+    for (const find_user of [() => undefined, () => Promise.reject(new Error('down'))]) {
+      const { app } = await start(testProvider({ find_user }));
+      const jar = new Jar();
+      expect((await finish(jar, app, await begin(jar, app))).status).toBe(503);
+      expect(jar.named('taskflow_token')).toEqual([]);
+    }
+  });
+
+  it('has no route for an unknown strategy or one that checks passwords', async () => {
+    const { app } = await start();
+    for (const name of ['other', 'static', '__proto__', 'constructor'])
+      for (const route of ['start', 'callback'])
+        expect((await ask(`${app.base}/auth/${route}/${name}`)).status).toBe(404);
+  });
+});
+
+describe('the user of a provider', () => {
+  it('has the roles that find_user returns', async () => {
+    const find_user = () => ({ version: '1', roles: ['operator'] });
+    const { app } = await start(testProvider({ find_user }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    expect((await jar.ask(`${app.base}/auth/session`)).json).toMatchObject({
+      roles: ['operator'],
+    });
+  });
+
+  it('is signed out when find_user reports another version', async () => {
+    const user = { version: '1' };
+    const { app } = await start(testProvider({ find_user: () => ({ ...user }) }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    expect(await nameOf(jar, app)).toBe('ann');
+    user.version = '2';
+    expect(await nameOf(jar, app)).toBeNull();
+  });
+
+  it('is signed out everywhere, attempts in progress included', async () => {
+    const { app } = await start();
+    const [jar, tab] = [new Jar(), new Jar()];
+    await finish(jar, app, await begin(jar, app));
+    const state = await begin(tab, app);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await app.auth.signOutEverywhere('okta', 'ann');
+    expect(await nameOf(jar, app)).toBeNull();
+    expect((await finish(tab, app, state)).status).toBe(401);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect((await finish(tab, app, await begin(tab, app))).status).toBe(303);
+    expect(await nameOf(tab, app)).toBe('ann');
+  });
+});
+
+describe('the callback URL', () => {
+  const uriOf = async (
+    options: Partial<AuthOptions>,
+    koa: { proxy?: boolean },
+    headers: Record<string, string>,
+  ): Promise<[string | undefined, LoginApp]> => {
+    const { app, provider } = await start(testProvider(), options, koa);
+    await ask(`${app.base}/auth/start/okta`, { headers });
+    await ask(`${app.base}/auth/start/okta`, { headers });
+    expect(new Set(provider.redirectUris).size).toBe(1);
+    return [provider.redirectUris[0], app];
+  };
+  const proxied = {
+    'X-Forwarded-Proto': 'https',
+    'X-Forwarded-Host': 'jobs.example',
+    'X-Forwarded-Prefix': '/ops',
+  };
+
+  it('is below the option publicUrl', async () => {
+    const [uri] = await uriOf({ publicUrl: 'https://app.example/ops', path: '/t' }, {}, proxied);
+    expect(uri).toBe('https://app.example/ops/t/auth/callback/okta');
+  });
+
+  it('comes from the headers of a trusted proxy', async () => {
+    const [uri, app] = await uriOf({}, { proxy: true }, proxied);
+    expect(uri).toBe('https://jobs.example/ops/tasks/auth/callback/okta');
+    expect(app.log.lines.filter(({ msg }) => String(msg).includes('publicUrl'))).toEqual([]);
+  });
+
+  it('never comes from the header Origin or from an untrusted proxy', async () => {
+    const headers = { ...proxied, Origin: 'https://evil.example' };
+    const [uri, app] = await uriOf({}, {}, headers);
+    expect(uri).toBe(`${app.url}/tasks/auth/callback/okta`);
+  });
+
+  it('with plain HTTP of another host is logged once as a warning', async () => {
+    const headers = { 'X-Forwarded-Host': 'jobs.example' };
+    const [uri, app] = await uriOf({}, { proxy: true }, headers);
+    expect(uri).toBe('http://jobs.example/tasks/auth/callback/okta');
+    const warnings = app.log.lines.filter(({ msg }) => String(msg).includes('publicUrl'));
+    expect(warnings).toMatchObject([{ level: 40, url: uri }]);
+  });
+
+  it.each(['app.example', 'https://app.example/', 'ftp://app.example', 'https://a@b.example'])(
+    'cannot be below %s',
+    async (publicUrl) => {
+      await expect(start(testProvider(), { publicUrl })).rejects.toThrow(/publicUrl/);
+    },
+  );
+});
+
+describe('a logout', () => {
+  const signedIn = async (provider: TestProvider): Promise<{ app: LoginApp; jar: Jar }> => {
+    const { app } = await start(provider);
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    return { app, jar };
+  };
+  const logOut = (jar: Jar, app: LoginApp): Promise<Answer> =>
+    jar.ask(`${app.base}/auth/logout`, {
+      method: 'POST',
+      body: new URLSearchParams(),
+      headers: { Accept: 'text/html' },
+    });
+
+  it('continues to the provider, with an address that is in no URL here', async () => {
+    const logoutUrl = jest.fn(
+      (_session: EndedSession) => 'https://id.example/logout?id_token_hint=secret',
+    );
+    const { app, jar } = await signedIn(testProvider({ logoutUrl }));
+    const answer = await logOut(jar, app);
+    expect([answer.status, answer.headers.get('Location')]).toEqual([
+      303,
+      '/tasks/auth/signed-out',
+    ]);
+    expect(await nameOf(jar, app)).toBeNull();
+    expect(logoutUrl).toHaveBeenCalledWith({
+      id: expect.any(String),
+      username: 'ann',
+      returnTo: `${app.base}/auth/signed-out`,
+    });
+    const page = await jar.ask(`${app.base}/auth/signed-out`);
+    expect(page.text).toContain(
+      '<meta http-equiv="refresh" content="0; url=https://id.example/logout?id_token_hint=secret">',
+    );
+    expect(jar.named('taskflow_token_logout')).toEqual([]);
+    const back = await jar.ask(`${app.base}/auth/signed-out`);
+    expect(back.text).toContain('You are signed out');
+    expect(back.text).not.toContain('http-equiv');
+    expect(back.text).toContain('href="/tasks/auth/login?form"');
+  });
+
+  it.each([
+    ['has no page for it', () => undefined],
+    ['fails', () => Promise.reject(new Error('down'))],
+    ['returns a wrong address', () => 'javascript:alert(1)'],
+    ['returns a long address', () => `https://id.example/${'x'.repeat(2800)}`],
+  ])('says that the user may still be signed in if the provider %s', async (_case, logoutUrl) => {
+    const { app, jar } = await signedIn(testProvider({ logoutUrl }));
+    expect((await logOut(jar, app)).status).toBe(303);
+    const page = await jar.ask(`${app.base}/auth/signed-out`);
+    expect(page.text).toContain('You may still be signed in with Okta.');
+    expect(page.text).not.toContain('http-equiv');
+    expect(await nameOf(jar, app)).toBeNull();
+  });
+
+  it('of a script answers 204', async () => {
+    const { app, jar } = await signedIn(testProvider());
+    const answer = await jar.ask(`${app.base}/auth/logout`, {
+      method: 'POST',
+      headers: { Accept: 'application/json' },
+    });
+    expect(answer.status).toBe(204);
+  });
+
+  it('of a user with a password leads to the login page', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    await jar.ask(app.login, {
+      method: 'POST',
+      body: new URLSearchParams({ username: 'admin', password }),
+    });
+    expect((await logOut(jar, app)).headers.get('Location')).toBe('/tasks/auth/login');
+  });
+});
+
+describe('a message of a provider that sessions have ended', () => {
+  const ending: TestProvider['sessionsEnded'] = ({ logout_token: token, ...others }) => {
+    if (token === 'down') throw new Error('no keys');
+    if (token === 'all') return [{ username: 'ann' }];
+    if (token?.startsWith('id:')) return [{ username: 'ann', sessionId: token.slice(3) }];
+    return Object.keys(others).length > 0 ? [] : undefined;
+  };
+  const send = (app: LoginApp, token: string): Promise<Answer> =>
+    postForm(`${app.base}/auth/ended/okta`, { logout_token: token });
+
+  it('ends all sessions of the user in all processes', async () => {
+    const store: SharedStore = memoryStore();
+    const provider = (): TestProvider => testProvider({ sessionsEnded: ending });
+    const { app } = await start(provider(), { store });
+    const { app: other } = await start(provider(), { store });
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    expect(await nameOf(jar, other)).toBe('ann');
+    const answer = await send(app, 'all');
+    expect([answer.status, answer.text]).toEqual([200, '']);
+    expect(answer.headers.get('Cache-Control')).toBe('no-store');
+    expect(await nameOf(jar, app)).toBeNull();
+    await waitFor(async () => (await nameOf(jar, other)) === null);
+    expect(app.log.lines.find(({ reason }) => reason === 'provider')).toMatchObject({
+      event: 'session_expired',
+      username: 'ann',
+      strategy: 'okta',
+    });
+  });
+
+  it('ends one session by the id that the attempt had', async () => {
+    const ids: string[] = [];
+    const { app } = await start(
+      testProvider({
+        sessionsEnded: ending,
+        complete: (_ctx: unknown, { sessionId }: RedirectAttempt) => {
+          ids.push(sessionId);
+          return { ok: true, username: 'ann' };
+        },
+      }),
+    );
+    const [jar, other] = [new Jar(), new Jar()];
+    await finish(jar, app, await begin(jar, app));
+    await finish(other, app, await begin(other, app));
+    expect((await send(app, `id:${ids[0]}`)).status).toBe(200);
+    expect([await nameOf(jar, app), await nameOf(other, app)]).toEqual([null, 'ann']);
+  });
+
+  it.each([
+    ['invalid', 'wrong', 400, 'INVALID_INPUT'],
+    ['one that cannot be checked', 'down', 503, 'STORE_UNAVAILABLE'],
+  ])('that is %s gets an error', async (_case, token, status, code) => {
+    const { app } = await start(testProvider({ sessionsEnded: ending }));
+    const answer = await send(app, token);
+    expect([answer.status, codeOf(answer)]).toEqual([status, code]);
+  });
+
+  it('gets 400 if the strategy reads no such messages', async () => {
+    const { app } = await start();
+    expect((await send(app, 'all')).status).toBe(400);
+  });
+
+  it('is refused as GET, as JSON, and above 16 KiB', async () => {
+    const { app } = await start(testProvider({ sessionsEnded: ending }));
+    const url = `${app.base}/auth/ended/okta`;
+    expect((await ask(url)).status).toBe(405);
+    expect((await send(app, 'x'.repeat(17_000))).status).toBe(413);
+    const json = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{}' };
+    expect((await ask(url, json)).status).toBe(415);
+    expect((await postForm(`${app.base}/auth/ended/static`, {})).status).toBe(404);
+  });
+
+  it('is refused with 429 after many invalid ones from an address', async () => {
+    const { app } = await start(testProvider({ sessionsEnded: ending }));
+    let status = 400;
+    for (let n = 0; n < 40 && status === 400; n++) status = (await send(app, 'wrong')).status;
+    expect(status).toBe(429);
+  });
+});
