@@ -12,7 +12,7 @@ export interface Method {
 }
 
 /** What every page of a login has. */
-export interface Frame {
+interface Frame {
   title: string;
   /** URL of an image that replaces the default logo. */
   logo: string | undefined;
