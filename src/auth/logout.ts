@@ -19,9 +19,9 @@ import { endOf, type Session } from './sessions/session.js';
 
 /*
  * A logout ends every session of the request. If the user signed in at a provider or a proxy, the
- * browser continues to `auth/signed-out`, and from there to the provider. A redirect of the form itself
- * would not do: the policy of the page (`form-action 'self'`) makes browsers block it. The address
- * of the provider is in an encrypted cookie, so that it is in no URL and no log.
+ * browser continues to `auth/signed-out`, and from there to the provider. A redirect of the form
+ * itself would not do: the policy of the page (`form-action 'self'`) makes browsers block it. The
+ * address of the provider is in an encrypted cookie, so that it is in no URL and no log.
  */
 
 /** The parts that a logout uses. */
@@ -90,7 +90,7 @@ export async function logOut(ctx: Context, deps: LogoutDeps, status: 302 | 303):
   ctx.status = status;
 }
 
-/** Returns where the user of a session signs out at the provider; `url` is absent without a page. */
+/** Returns where the user signs out at the provider; `url` is absent if it has no page for it. */
 async function providerOf(
   ctx: Context,
   ended: readonly Session[],
