@@ -169,9 +169,10 @@ export function fileOption<D extends string | undefined>(
   option: string,
   value: unknown,
   fallback: D,
+  example = 'tasks.db',
 ): string | D {
   const accepted =
-    "the path of a file, such as 'tasks.db'; for a file: URL pass fileURLToPath(url), which " +
+    `the path of a file, such as '${example}'; for a file: URL pass fileURLToPath(url), which ` +
     'node:url exports';
   if (value instanceof URL) throw wrongType(option, value.href, accepted);
   return stringOption(option, value, fallback, {

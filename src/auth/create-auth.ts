@@ -24,7 +24,7 @@ import { SessionOpener } from './sessions/session-opener.js';
 import { createSignIn } from './sign-in.js';
 import { signInRoutes } from './sign-in-routes.js';
 import { attachStrategies } from './strategies/attach.js';
-import { passwordWarningsOf } from './strategies/configured-user.js';
+import { passwordWarningsOf, weakPassword } from './strategies/configured-user.js';
 import type { EndedUser } from './strategies/strategy.js';
 import { bucketsIn } from './throttle/buckets.js';
 import { familiarPlaces } from './throttle/familiar-places.js';
@@ -129,6 +129,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   attachStrategies({
     ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now, logger },
     ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions },
+    usersChanged: users.changed,
   });
 
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
@@ -233,10 +234,7 @@ function announce(
   for (const name of strategies) {
     const strategy = registry.get(name);
     for (const weakness of strategy ? passwordWarningsOf(strategy) : [])
-      logger.warn(
-        { event: 'sys_startup', mount, strategy: name, weakness },
-        'a configured password is weak or looks wrong; create a hash with: npx koa-taskflow hash',
-      );
+      logger.warn({ event: 'sys_startup', mount, strategy: name, weakness }, weakPassword);
   }
 }
 

@@ -15,6 +15,7 @@ export { createAuth } from './create-auth.js';
 export { loginRoutes } from './login-routes.js';
 export type { LoginMessages } from './messages.js';
 export { type RequireAuthOptions, requireAuth } from './require-auth.js';
+export { type Secret, type SecretFile, type SecretFunction, secretFile } from './secrets/secret.js';
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { CookieOptions } from './sessions/cookies.js';
 export type { Session } from './sessions/session.js';

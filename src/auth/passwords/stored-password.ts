@@ -18,9 +18,10 @@ export interface StoredPassword {
   matches(password: string, options?: CheckOptions): Promise<boolean>;
   /**
    * Returns a text that changes with the password and is the same after a restart. Returns a
-   * promise while a plain password is being hashed.
+   * promise while a plain password is being hashed. If `isUrgent` is `true`, that hash is moved
+   * before other waiting hashes.
    */
-  version(): string | Promise<string>;
+  version(isUrgent?: boolean): string | Promise<string>;
   /** Approximate milliseconds of a check. */
   readonly cost: number;
   /** The same text for passwords whose checks take the same work. */
@@ -113,7 +114,10 @@ function hashedHere(username: string, password: string): StoredPassword {
     cost,
     format,
     weakness: shape && `it has the shape of ${shape}, and is taken for the password itself`,
-    version: () => version ?? stored.then(() => version ?? ''),
+    version(isUrgent = false) {
+      if (isUrgent) queued.prioritize();
+      return version ?? stored.then(() => version ?? '');
+    },
     async matches(typed, options) {
       if (options?.context !== 'background') queued.prioritize();
       const hash = await stored;

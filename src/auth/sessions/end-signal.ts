@@ -19,9 +19,9 @@ import type { Tokens } from './tokens.js';
 
 /*
  * A stream must end when its session ends. Three watchers wait for the end of a session: a callback
- * for a revocation, a timer for the expiry, and an interval that checks whether the user is
- * unchanged. The first one aborts the signal and stops the others. If the request closes first, all
- * watchers stop and the signal never aborts.
+ * for a revocation, a timer for the expiry, and a check of whether the user is unchanged, which
+ * runs at an interval and when a strategy reports a change. The first one aborts the signal and
+ * stops the others. If the request closes first, all watchers stop and the signal never aborts.
  *
  * A user who was identified by a request strategy has no session that could end. The stream of such
  * a user ends so that the client reconnects, and the strategy decides again: after a sign-out
@@ -43,7 +43,7 @@ interface EndSignalDeps {
   requests: Pick<RequestIdentities, 'isSame'> | undefined;
   tokens: Pick<Tokens, 'versionOf' | 'signOutOf'>;
   revocations: Pick<Revocations, 'ready' | 'has' | 'onEnded' | 'knownSignOut'>;
-  users: Pick<KnownUsers, 'unchanged'>;
+  users: Pick<KnownUsers, 'unchanged' | 'onChanged'>;
   sessions: Pick<SessionList, 'expiryOf'>;
   log: Pick<AuthLog, 'found'>;
   logger: Logger;
@@ -90,7 +90,10 @@ export function endSignals({
       if (reason === 'revoked') log.found(requestInfo(ctx), session, 'user_changed');
       end(reason);
     };
-    stops.push(atExpiry(session, newerExpiry, end), whenUserChanges(isSameUser, onChanged));
+    stops.push(
+      atExpiry(session, newerExpiry, end),
+      whenUserChanges(isSameUser, users.onChanged, onChanged),
+    );
   };
 
   const watchIdentity = async (
@@ -106,7 +109,10 @@ export function endSignals({
     if (strategy.ambient || !requests) {
       const timer = setTimeout(reconnect, identityLifetime).unref();
       stops.push(() => clearTimeout(timer));
-    } else stops.push(whenUserChanges(() => requests.isSame(ctx, identity), reconnect));
+    } else {
+      const isSame = (): Promise<boolean> => requests.isSame(ctx, identity);
+      stops.push(whenUserChanges(isSame, users.onChanged, reconnect));
+    }
   };
 
   return function endSignal(ctx: Context): AbortSignal {
@@ -154,7 +160,11 @@ function atExpiry(session: Session, newerExpiry: () => Promise<number>, end: End
   return () => clearTimeout(timer);
 }
 
-function whenUserChanges(isSameUser: () => Promise<boolean>, end: End): () => void {
+function whenUserChanges(
+  isSameUser: () => Promise<boolean>,
+  onChanged: KnownUsers['onChanged'],
+  end: End,
+): () => void {
   const check = (): void => {
     isSameUser().then(
       (same) => {
@@ -164,5 +174,9 @@ function whenUserChanges(isSameUser: () => Promise<boolean>, end: End): () => vo
     );
   };
   const timer = setInterval(check, checkInterval).unref();
-  return () => clearInterval(timer);
+  const stop = onChanged(check);
+  return () => {
+    clearInterval(timer);
+    stop();
+  };
 }

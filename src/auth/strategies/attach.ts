@@ -16,6 +16,7 @@ interface AttachDeps {
   /** The keys for the data of strategies, newest first. */
   keys: readonly Buffer[];
   endSessions(strategy: string, user: EndedUser): Promise<void>;
+  usersChanged(): void;
   logger: Logger;
   now: () => number;
 }
@@ -42,6 +43,7 @@ export function attachStrategies(deps: AttachDeps): void {
       ...{ name, path, encrypt, decrypt, now, storeLasts, tokenExpiry },
       store: storeBelow(store, `${prefix}strategy:${name}:`),
       endSessions: (user) => deps.endSessions(name, user),
+      usersChanged: deps.usersChanged,
       logger: withFields(deps.logger, { strategy: name, mount: path }),
     });
   }

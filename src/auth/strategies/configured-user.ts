@@ -1,14 +1,17 @@
 import type { Role } from '../../http/access.js';
 import { wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
-import { wrongSecretType } from '../../secret-options.js';
+import { wrongSecret, wrongSecretType } from '../../secret-options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
+import { type FollowedSecret, followSecret } from '../secrets/followed-secret.js';
+import type { Secret } from '../secrets/secret.js';
 import {
   type AuthStrategy,
   isUserName,
   type KnownUser,
   rolesOption,
   type Strategy,
+  type StrategyParts,
   type Verdict,
 } from './strategy.js';
 
@@ -21,30 +24,44 @@ export interface UserOptions {
   roles?: readonly Role[] | undefined;
 }
 
-/** A user: name, password (plain text or a PHC hash string), options. */
+/**
+ * A user: name, password (plain text or a PHC hash string, or a file or function that has it),
+ * options.
+ */
 export type UserEntry = readonly [
   username: string,
-  password: string | undefined,
+  password: Secret | undefined,
   options?: UserOptions,
 ];
 
 /** A configured user whose entry was checked. */
 export interface User {
-  password: StoredPassword;
+  password: FollowedSecret<StoredPassword>;
   roles: readonly Role[] | undefined;
-  /** The result of `find_user`, once the password is hashed. */
-  known?: KnownUser;
+  /** The result of `find_user` for each password that the user has had. */
+  known: WeakMap<StoredPassword, KnownUser>;
 }
 
-const weak = new WeakMap<Strategy, readonly string[]>();
+type Users = ReadonlyMap<string, User>;
+
+const configured = new WeakMap<Strategy, Users>();
 
 /**
- * Returns the warnings about the configured passwords and hashes of a strategy. Each names its
- * user.
+ * Returns the warnings about the present passwords and hashes of a strategy. Each names its user.
  */
 export function passwordWarningsOf(strategy: Strategy): readonly string[] {
-  return weak.get(strategy) ?? [];
+  return [...(configured.get(strategy) ?? [])].flatMap(([name, { password }]) =>
+    password.value ? weaknessOf(name, password.value) : [],
+  );
 }
+
+function weaknessOf(username: string, { weakness }: StoredPassword): readonly string[] {
+  return weakness === undefined ? [] : [`user '${username}': ${weakness}`];
+}
+
+/** Text of the log line about a warning of {@link passwordWarningsOf}. */
+export const weakPassword =
+  'a configured password is weak or looks wrong; create a hash with: npx koa-taskflow hash';
 
 /** Returns the verdict that accepts a user. */
 export function verdictOf({ roles }: User): Verdict {
@@ -56,25 +73,53 @@ export function verdictOf({ roles }: User): Verdict {
  * same object, because every request of a session needs it.
  */
 export function knownUser(user: User | undefined): KnownUser | undefined | Promise<KnownUser> {
-  if (!user || user.known) return user?.known;
+  const password = user?.password.get();
+  if (!user || !password) return undefined;
+  return password instanceof Promise
+    ? password.then((first) => knownWith(user, first))
+    : knownWith(user, password);
+}
+
+function knownWith(
+  { roles, known }: User,
+  password: StoredPassword,
+): KnownUser | Promise<KnownUser> {
+  const found = known.get(password);
+  if (found) return found;
   const keep = (version: string): KnownUser => {
-    user.known = Object.freeze({ version, roles: user.roles && Object.freeze(user.roles) });
-    return user.known;
+    const state = Object.freeze({ version, roles: roles && Object.freeze(roles) });
+    known.set(password, state);
+    return state;
   };
-  const version = user.password.version();
+  const version = password.version();
   return typeof version === 'string' ? keep(version) : version.then(keep);
 }
 
-/** Stores the warnings about the passwords of a strategy for {@link passwordWarningsOf}. */
-export function withWarnings(
-  users: ReadonlyMap<string, User>,
-  strategy: AuthStrategy,
-): AuthStrategy {
-  const warnings = [...users].flatMap(([name, { password }]) =>
-    password.weakness ? [`user '${name}': ${password.weakness}`] : [],
-  );
-  weak.set(strategy, warnings);
-  return strategy;
+/**
+ * Keeps the users of a strategy for {@link passwordWarningsOf}. If a password of theirs can change,
+ * the strategy tells its login about each change.
+ */
+export function withUsers(users: Users, strategy: AuthStrategy): AuthStrategy {
+  const followed = [...users].filter(([, { password }]) => password.isFollowed);
+  const whole: AuthStrategy =
+    followed.length === 0
+      ? strategy
+      : { ...strategy, attach: (parts) => tellAboutChanges(followed, parts) };
+  configured.set(whole, users);
+  return whole;
+}
+
+function tellAboutChanges(
+  users: readonly (readonly [string, User])[],
+  { logger, usersChanged }: StrategyParts,
+): void {
+  for (const [name, { password }] of users) {
+    password.logTo(logger);
+    password.onChange((changed) => {
+      usersChanged();
+      for (const weakness of weaknessOf(name, changed)) logger.warn({ weakness }, weakPassword);
+    });
+  }
 }
 
 /** Checks a user entry of a configuration. */
@@ -95,8 +140,18 @@ export function readUser(entry: unknown, name: string): User {
     options as UserOptions | undefined,
     ['roles'],
   );
+  const option = `password of '${username}'`;
   return {
-    password: storePassword(username, password),
     roles: rolesOption(`roles of '${username}'`, roles),
+    password: followSecret(password, {
+      option,
+      read(text, isFollowed) {
+        if (isFollowed && /[\0\r\n]/.test(text))
+          throw wrongSecret(option, 'a single line of text', TypeError);
+        return storePassword(username, text);
+      },
+      prepare: (changed) => changed.version(true),
+    }),
+    known: new WeakMap(),
   };
 }

@@ -39,6 +39,10 @@ export interface KnownUsers {
     user: Pick<Session, 'strategy' | 'username'>,
     version: string,
   ): boolean | Promise<boolean>;
+  /** Drops the cached answers and calls the listeners, because users may have changed. */
+  changed(): void;
+  /** Calls the listener for each call of `changed`. Returns a function that stops this. */
+  onChanged(listener: () => void): () => void;
 }
 
 /** Milliseconds for which an asynchronous answer is cached. */
@@ -64,6 +68,8 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
     perf: { now: forwardClock() },
   });
   const versions = new LRUCache<string, Versions>({ max: remembered });
+  const listeners = new Set<() => void>();
+  let changes = 0;
   const idOf = (strategy: string, username: string): string => `${strategy} ${username}`;
 
   /**
@@ -116,6 +122,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
   return {
     async stateOf(strategy, username) {
       const candidate = registry.get(strategy);
+      const before = changes;
       const asked = candidate && registry.find(candidate, username);
       const found = checked(await asked);
       const id = idOf(strategy, username);
@@ -124,7 +131,7 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
         return undefined;
       }
       // Cached only for users that exist. Otherwise, typed names of no user could displace them.
-      if (asked instanceof Promise)
+      if (asked instanceof Promise && changes === before)
         answers.set(
           id,
           runInEmptyContext(() => Promise.resolve(found)),
@@ -148,6 +155,15 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
       } catch (error) {
         return fail(error);
       }
+    },
+    changed() {
+      changes += 1;
+      answers.clear();
+      for (const listener of listeners) listener();
+    },
+    onChanged(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
     },
   };
 }

@@ -1,22 +1,24 @@
 import { rangeError } from '../../options.js';
 import { wrongSecretType } from '../../secret-options.js';
-import { paddedChecks } from '../passwords/padding.js';
+import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
+import type { StoredPassword } from '../passwords/stored-password.js';
 import {
   knownUser,
   readUser,
   type User,
   type UserEntry,
   verdictOf,
-  withWarnings,
+  withUsers,
 } from './configured-user.js';
 import type { AuthStrategy, Verdict } from './strategy.js';
 
 /**
  * Makes a strategy for several users. Plain passwords are hashed in the background. An unknown name
- * takes the same work as a wrong password.
+ * takes the same work as a wrong password. Passwords from files and functions are followed: a
+ * changed password ends the sessions of its user.
  *
- * @throws TypeError if the list is empty, or an entry is not a name, a password and options.
- * RangeError if a name is given twice.
+ * @throws TypeError if the list is empty, an entry is not a name, a password and options, or the
+ * file of a password cannot be read. RangeError if a name is given twice.
  */
 export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
   return usersOf(entries, 'users');
@@ -37,18 +39,41 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
     users.set(entry[0], user);
   }
   const passwords = [...users.values()].map(({ password }) => password);
-  const checks = paddedChecks(passwords);
-  // An unknown name is checked against the costliest hash. The attempt is rejected whatever the
-  // result is.
-  const costliest = passwords.reduce((one, other) => (other.cost > one.cost ? other : one));
+  let checks = checksOf(passwords.flatMap(({ value }) => value ?? []));
+  for (const password of passwords)
+    password.onChange(() => {
+      checks = checksOf(passwords.flatMap(({ value }) => value ?? []));
+    });
 
-  return withWarnings(users, {
+  return withUsers(users, {
     local: true,
     async authenticate_user(username, password, context): Promise<Verdict> {
       const user = users.get(username);
-      const same = await checks.matches(user?.password ?? costliest, password, context);
+      const own = await user?.password.get();
+      // Without any password yet, this waits for the first answer of a function.
+      if (!checks) await passwords[0]?.get();
+      if (!checks) return false;
+      const same = await checks.padded.matches(own ?? checks.costliest, password, context);
       return user && same ? verdictOf(user) : false;
     },
     find_user: (username) => knownUser(users.get(username)),
   });
+}
+
+interface Checks {
+  padded: PaddedChecks;
+  /**
+   * An unknown name is checked against the costliest hash. The attempt is rejected whatever the
+   * result is.
+   */
+  costliest: StoredPassword;
+}
+
+/** Returns the checks of these passwords, or `undefined` if there are none. */
+function checksOf(passwords: readonly StoredPassword[]): Checks | undefined {
+  if (passwords.length === 0) return undefined;
+  return {
+    padded: paddedChecks(passwords),
+    costliest: passwords.reduce((one, other) => (other.cost > one.cost ? other : one)),
+  };
 }

@@ -1,5 +1,6 @@
 import { rangeError, typeError, wrongType } from '../../options.js';
 import { wrongSecretType } from '../../secret-options.js';
+import type { Secret } from '../secrets/secret.js';
 import type { UserEntry } from './configured-user.js';
 import { usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';
@@ -10,7 +11,7 @@ import { type AuthStrategy, isStrategy, type Strategy } from './strategy.js';
 export type Strategies =
   | StrategyRegistry
   | Strategy
-  | readonly [username: string, password: string | undefined]
+  | readonly [username: string, password: Secret | undefined]
   | readonly UserEntry[];
 
 /** The accepted forms, for error messages. */
@@ -48,7 +49,7 @@ function fromList(option: string, list: readonly unknown[], accepted: string): A
   const [first, second] = list;
   if (typeof first === 'string') {
     if (list.length !== 2) throw wrongType(option, list, accepted);
-    return staticUser(first, second as string | undefined);
+    return staticUser(first, second as Secret | undefined);
   }
   if (list.length === 0)
     throw rangeError(

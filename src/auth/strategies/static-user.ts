@@ -1,35 +1,36 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import {
-  knownUser,
-  readUser,
-  type UserOptions,
-  verdictOf,
-  withWarnings,
-} from './configured-user.js';
+import type { Secret } from '../secrets/secret.js';
+import { knownUser, readUser, type UserOptions, verdictOf, withUsers } from './configured-user.js';
 import type { AuthStrategy, Verdict } from './strategy.js';
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
 /**
  * Makes a strategy for one user. It always compares both the name and the password, in constant
- * time.
+ * time. If the password is a file or a function, the strategy follows its changes: a changed
+ * password ends the sessions of the user.
  *
- * @throws TypeError if the password is `undefined` ("password of 'admin' is not set") or not a
- * string.
+ * @throws TypeError if the password is `undefined` ("password of 'admin' is not set"), is neither a
+ * string, a file nor a function, or its file cannot be read.
+ * @example
+ * ```ts
+ * staticUser('admin', secretFile('/run/secrets/admin-password'));
+ * ```
  */
 export function staticUser(
   username: string,
-  password: string | undefined,
+  password: Secret | undefined,
   options?: UserOptions,
 ): AuthStrategy {
   const user = readUser([username, password, options], 'user');
   const expectedName = digest(username);
 
-  return withWarnings(new Map([[username, user]]), {
+  return withUsers(new Map([[username, user]]), {
     local: true,
     async authenticate_user(givenName, givenPassword, context): Promise<Verdict> {
       const sameName = timingSafeEqual(digest(givenName), expectedName);
-      const samePassword = await user.password.matches(givenPassword, { context });
+      const password = await user.password.get();
+      const samePassword = await password.matches(givenPassword, { context });
       return sameName && samePassword ? verdictOf(user) : false;
     },
     find_user: (givenName) => knownUser(givenName === username ? user : undefined),

@@ -92,6 +92,11 @@ export interface StrategyParts {
    * the store has recorded it.
    */
   endSessions(user: EndedUser): Promise<void>;
+  /**
+   * Tells the login that users of this strategy may have changed in this process. It asks
+   * `find_user` again at once for open streams, and for the next request of each session.
+   */
+  usersChanged(): void;
   /** The logger of the login. Its lines name the strategy and the path of the login. */
   readonly logger: Logger;
   /** Returns the present time in Unix milliseconds. */

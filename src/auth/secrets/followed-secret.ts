@@ -1,0 +1,213 @@
+import { runInEmptyContext } from '../../empty-context.js';
+import { type Logger, typeError } from '../../options.js';
+import { wrongSecretType } from '../../secret-options.js';
+import { functionKind } from '../../show-value.js';
+import { type Secret, SecretFile } from './secret.js';
+import { digestOf, fileSource, functionSource, type SecretSource } from './secret-source.js';
+
+/*
+ * A secret from a file or a function is read at start and then again and again, by a timer that
+ * does not keep the process alive. Requests use the last good value and wait only for the first
+ * answer of a function. A state of the secret is logged once: that it cannot be read, that it can
+ * be read again, and that it has changed.
+ */
+
+/** What a secret is read into. The value of a secret that was given as text never changes. */
+export interface FollowedSecret<T> {
+  /** Whether the value may change. */
+  readonly isFollowed: boolean;
+  /**
+   * Milliseconds that may pass until all processes have noticed a change that this process has
+   * noticed.
+   */
+  readonly spread: number;
+  /** The last good value; `undefined` until a function has first answered. */
+  readonly value: T | undefined;
+  /**
+   * Returns the value. Before the first answer of a function, returns a promise of it. The promise
+   * rejects if the function failed.
+   */
+  get(): T | Promise<T>;
+  /** Calls the listener after each change of the value. */
+  onChange(listener: (value: T) => void): void;
+  /** Logs the states of the secret from now on, the present one included if it is a failure. */
+  logTo(logger: Logger): void;
+}
+
+interface SecretUse<T> {
+  /** What the secret is, for messages, such as `password of 'admin'`. */
+  option: string;
+  /**
+   * Makes the value from the text. Throws an error without the text if it is not valid. `isFollowed`
+   * is `false` if the secret was given as text.
+   */
+  read(text: string, isFollowed: boolean): T;
+  /** Resolves when a value that replaces another one can be used. */
+  prepare?(value: T): unknown;
+}
+
+/** Whether a value is a secret that can change. */
+export function isFollowable(secret: unknown): secret is Exclude<Secret, string> {
+  return secret instanceof SecretFile || typeof secret === 'function';
+}
+
+/**
+ * Reads a secret and follows its changes. A value that is neither a file nor a function is passed
+ * to `read`, which refuses everything but text.
+ *
+ * @throws TypeError if a file cannot be read. The errors of `read` for the text or the file. A
+ * function that fails is called again, and the failure is logged.
+ */
+export function followSecret<T>(secret: unknown, use: SecretUse<T>): FollowedSecret<T> {
+  if (!isFollowable(secret)) return fixedSecret(use.read(secret as string, false));
+  if (secret instanceof SecretFile) return new Follower(fileSource(secret), use);
+  const kind = functionKind(secret);
+  if (kind !== 'a function' && kind !== 'an async function')
+    throw wrongSecretType(use.option, secret, 'a function that returns a string');
+  return new Follower(functionSource(secret), use);
+}
+
+/** Returns a value that never changes. */
+export function fixedSecret<T>(value: T): FollowedSecret<T> {
+  return {
+    isFollowed: false,
+    spread: 0,
+    value,
+    get: () => value,
+    onChange: () => {},
+    logTo: () => {},
+  };
+}
+
+/** What the timer of a secret uses. */
+interface Polled {
+  readonly interval: number;
+  poll(): Promise<void>;
+}
+
+class Follower<T> implements FollowedSecret<T>, Polled {
+  readonly isFollowed = true;
+  readonly spread: number;
+  readonly #source: SecretSource;
+  readonly #use: SecretUse<T>;
+  readonly #listeners: ((value: T) => void)[] = [];
+  #logger: Logger | undefined;
+  #value: T | undefined;
+  #digest = '';
+  #fault: string | undefined;
+  #polling: Promise<void> | undefined;
+
+  constructor(source: SecretSource, use: SecretUse<T>) {
+    this.#source = source;
+    this.#use = use;
+    this.spread = Math.max(source.interval, leastSpread);
+    if (source.readNow) this.#readNow(source.readNow);
+    const follower = new WeakRef<Polled>(this);
+    // The timer must not keep the context of a request that creates a login.
+    runInEmptyContext(() => {
+      const first = source.readNow ? Promise.resolve() : this.poll();
+      void first.then(() => pollLater(follower, source.interval));
+    });
+  }
+
+  get value(): T | undefined {
+    return this.#value;
+  }
+
+  get interval(): number {
+    return this.#source.interval;
+  }
+
+  get(): T | Promise<T> {
+    return this.#value ?? this.#firstValue();
+  }
+
+  onChange(listener: (value: T) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  logTo(logger: Logger): void {
+    this.#logger = logger;
+    if (this.#fault !== undefined) this.#logFault();
+  }
+
+  /** Reads the secret again. Never rejects. Calls at the same time share one read. */
+  poll(): Promise<void> {
+    this.#polling ??= this.#poll().finally(() => {
+      this.#polling = undefined;
+    });
+    return this.#polling;
+  }
+
+  #readNow(readNow: () => string): void {
+    let text: string;
+    try {
+      text = readNow();
+    } catch (error) {
+      throw typeError(`${this.#use.option} cannot be read: ${messageOf(error)}`);
+    }
+    this.#value = this.#use.read(text, true);
+    this.#digest = digestOf(text);
+  }
+
+  async #firstValue(): Promise<T> {
+    await this.#polling;
+    if (this.#value === undefined)
+      throw new Error(`${this.#use.option} cannot be read: ${this.#fault}`);
+    return this.#value;
+  }
+
+  async #poll(): Promise<void> {
+    try {
+      const text = await this.#source.poll();
+      if (text === undefined) return;
+      const digest = digestOf(text);
+      if (digest !== this.#digest) await this.#change(text, digest);
+    } catch (error) {
+      const fault = messageOf(error);
+      if (fault === this.#fault) return;
+      this.#fault = fault;
+      this.#logFault();
+      return;
+    }
+    if (this.#fault === undefined) return;
+    this.#fault = undefined;
+    this.#logger?.info({ secret: this.#use.option }, 'a secret can be read again');
+  }
+
+  async #change(text: string, digest: string): Promise<void> {
+    const value = this.#use.read(text, true);
+    await this.#use.prepare?.(value);
+    const isFirst = this.#value === undefined;
+    this.#value = value;
+    this.#digest = digest;
+    if (!isFirst) this.#logger?.info({ secret: this.#use.option }, 'a secret has changed');
+    for (const listener of this.#listeners) listener(value);
+  }
+
+  #logFault(): void {
+    this.#logger?.error(
+      {
+        secret: this.#use.option,
+        reason: this.#fault,
+        inUse: this.#value === undefined ? 'none' : 'the last value',
+      },
+      'a secret cannot be read',
+    );
+  }
+}
+
+/** Milliseconds that are enough for other processes of the host to notice a changed file. */
+const leastSpread = 750;
+
+/** Polls as long as the follower is used. Its login may have been dropped. */
+function pollLater(follower: WeakRef<Polled>, milliseconds: number): void {
+  setTimeout(() => {
+    const found = follower.deref();
+    void found?.poll().then(() => pollLater(follower, found.interval));
+  }, milliseconds).unref();
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : typeof error;
+}
