@@ -27,12 +27,12 @@ interface AppSignInDeps extends SetSessionDeps {
   reader: Pick<SessionReader, 'replace' | 'tokensOf'>;
   cookies: Cookies;
   signIn: SignIn;
-  ownStore: () => Promise<void> | undefined;
+  usable: () => Promise<void> | undefined;
 }
 
 /** Makes the method `signIn` of a login. */
 export function appSignIn(deps: AppSignInDeps) {
-  const { registry, reader, cookies, signIn, ownStore } = deps;
+  const { registry, reader, cookies, signIn, usable } = deps;
   return async function signInUser(ctx: Context, user: SignedInUser): Promise<Session> {
     const { strategy, username, roles } = optionsObject<SignedInUser>('signIn', user, [
       'strategy',
@@ -48,7 +48,7 @@ export function appSignIn(deps: AppSignInDeps) {
     const checked = rolesOption('roles of signIn', roles);
     if (checked === undefined)
       throw wrongType('roles of signIn', roles, "a list of role names, such as ['viewer'] or []");
-    await ownStore();
+    await usable();
     const opening = {
       request: requestInfo(ctx),
       tokens: reader.tokensOf(ctx),

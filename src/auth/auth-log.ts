@@ -81,10 +81,10 @@ interface AuthLogDeps {
   trail: AuditTrail;
   mount: string;
   registry: StrategyRegistry;
-  /** The log removes these texts from every error. */
-  secretKeys: readonly string[];
-  /** Key for the hashes of names that no strategy knows. */
-  hashKey: Buffer | undefined;
+  /** Returns the texts that the log removes from every error. */
+  secretKeys: () => readonly string[];
+  /** Returns keys, the first for the hashes of names that no strategy knows. */
+  hashKeys: () => readonly Buffer[];
 }
 
 /** Makes the log of a login, which writes to the app's logger and to the audit trail. */
@@ -94,7 +94,7 @@ export function authLog({
   mount,
   registry,
   secretKeys,
-  hashKey,
+  hashKeys,
 }: AuthLogDeps): AuthLog {
   const row = (
     { ip, requestId }: RequestInfo,
@@ -112,7 +112,9 @@ export function authLog({
     if (username === undefined) return {};
     if (await registry.knows(username)) return { username: username.slice(0, 256) };
     return {
-      usernameHash: Buffer.from(macOf(hashKey, username), 'base64url').toString('hex').slice(0, 12),
+      usernameHash: Buffer.from(macOf(hashKeys()[0], username), 'base64url')
+        .toString('hex')
+        .slice(0, 12),
       usernameLength: username.length,
     };
   };
@@ -187,7 +189,7 @@ export function authLog({
     strategyError(request, strategy, error, durationMs, secrets) {
       const timeout =
         error instanceof Error && error.name === 'TimeoutError' ? { timeout: true } : {};
-      const hidden = [...secrets, ...secretKeys];
+      const hidden = [...secrets, ...secretKeys()];
       const fields = { event: 'authn_strategy_error', owasp: 'sys_monitor_disabled', strategy };
       logger.error(
         { ...fields, err: errorFields(error, hidden), durationMs, ...timeout, ...request, mount },

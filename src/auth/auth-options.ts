@@ -13,13 +13,14 @@ import {
   wrongKind,
   wrongType,
 } from '../options.js';
-import { secretKeysOption } from '../secret-options.js';
 import { kindOf } from '../show-value.js';
 import { memoryStore } from '../store/memory-store.js';
 import type { SharedStore } from '../store/shared-store.js';
 import { retentionOption } from './audit-trail.js';
 import { type LoginMessages, messageOptions } from './messages.js';
 import { isSafeNext } from './next.js';
+import { fixedSecret } from './secrets/followed-secret.js';
+import { type KeySource, keySourcesOption } from './secrets/key-ring.js';
 import {
   type CookieOptions,
   type Cookies,
@@ -41,10 +42,10 @@ const loginOptions = optionSet({
   },
   /**
    * Signs the session tokens: at least 32 random characters, or a list of such keys, of which the
-   * first signs and all verify. Default: a random key for this process, so that a restart ends all
-   * sessions.
+   * first signs and all verify. A {@link secretFile} or a function may give several keys, one per
+   * line. Default: a random key for this process, so that a restart ends all sessions.
    */
-  secretKey: secretKeysOption,
+  secretKey: keySourcesOption,
   /** Seconds a session lasts from the login. Default 86400. */
   tokenExpiry: seconds({ default: 86_400 }),
   /**
@@ -144,7 +145,7 @@ export interface AuthOptions extends OptionsOf<typeof loginOptions> {
 export interface CheckedAuthOptions extends Readonly<SettingsOf<typeof loginOptions>> {
   readonly mount: Mount;
   readonly registry: StrategyRegistry;
-  readonly secretKeys: readonly string[];
+  readonly keySources: readonly KeySource[];
   /** Whether the key was made for this process, because the app gave none. */
   readonly hasRandomKey: boolean;
   readonly cookies: Cookies;
@@ -171,7 +172,7 @@ export function authOptions(options: AuthOptions): CheckedAuthOptions {
     ...settings,
     mount,
     registry: settings.strategies,
-    secretKeys: secretKey ?? [randomBytes(32).toString('base64url')],
+    keySources: secretKey ?? [fixedSecret([randomBytes(32).toString('base64url')])],
     hasRandomKey: secretKey === undefined,
     cookies: loginCookies(mount.path, settings.cookie),
     hasOwnStore: options.store === undefined,

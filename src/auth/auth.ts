@@ -53,7 +53,7 @@ export interface Auth extends Access {
 export interface AuthInternals {
   readonly reader: SessionReader;
   readonly mount: Mount;
-  /** Ids of the secret keys, newest first. */
+  /** Ids of the present secret keys, the one that signs first. */
   readonly keyIds: readonly string[];
   readonly trustedOrigins: readonly string[];
   readonly logger: Logger;

@@ -12,10 +12,10 @@ const algorithm = 'aes-256-gcm';
 const [nonceBytes, tagBytes] = [12, 16];
 
 /**
- * Makes a cipher with AES-256-GCM. The first key encrypts, and all keys decrypt. A text that was
- * encrypted for one `use` cannot be decrypted for another one.
+ * Makes a cipher with AES-256-GCM. `keysOf` returns the present keys: the first one encrypts, and
+ * all decrypt. A text that was encrypted for one `use` cannot be decrypted for another one.
  */
-export function createCipher(keys: readonly Buffer[], use: string): Cipher {
+export function createCipher(keysOf: () => readonly Buffer[], use: string): Cipher {
   const bound = Buffer.from(use);
   const open = (key: Buffer, encrypted: Buffer): string | undefined => {
     const nonce = encrypted.subarray(0, nonceBytes);
@@ -31,7 +31,7 @@ export function createCipher(keys: readonly Buffer[], use: string): Cipher {
   };
   return {
     encrypt(text) {
-      const [key] = keys;
+      const [key] = keysOf();
       if (!key) throw new Error('a cipher needs a key');
       const nonce = randomBytes(nonceBytes);
       const cipher = createCipheriv(algorithm, key, nonce, { authTagLength: tagBytes });
@@ -42,7 +42,7 @@ export function createCipher(keys: readonly Buffer[], use: string): Cipher {
     decrypt(encrypted) {
       const bytes = Buffer.from(encrypted, 'base64url');
       if (bytes.length < nonceBytes + tagBytes) return undefined;
-      for (const key of keys) {
+      for (const key of keysOf()) {
         const text = open(key, bytes);
         if (text !== undefined) return text;
       }

@@ -7,7 +7,6 @@ import { authLog } from './auth-log.js';
 import { type AuthOptions, authOptions, type CheckedAuthOptions } from './auth-options.js';
 import { createAuthenticate } from './authenticate.js';
 import { createCipher } from './cipher.js';
-import { deriveKeys, type KeyUse } from './keys.js';
 import { createLogIn } from './login.js';
 import { loginPages } from './login-pages.js';
 import { nextOf } from './next.js';
@@ -17,6 +16,7 @@ import { redirectAttempts } from './redirects/attempts.js';
 import { providers as providersOf } from './redirects/providers.js';
 import { publicUrls } from './redirects/public-url.js';
 import { redirectRoutes } from './redirects/redirect-routes.js';
+import { createKeyRing } from './secrets/key-ring.js';
 import { sessionParts } from './session-parts.js';
 import { sessionRoutes } from './session-routes.js';
 import { endSignals } from './sessions/end-signal.js';
@@ -65,7 +65,7 @@ export function createAuth(options: AuthOptions): Auth {
   const trail = auditTrail({ store, path: mount.path, retentionDays, logger });
   const loginPage = (ctx: Context): string =>
     checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
-  const { reader, ownStore, revocations, cookieName, endSignal, signIn, internals } = assemble(
+  const { reader, usable, revocations, cookieName, endSignal, signIn, internals } = assemble(
     checked,
     trail,
     assetsBeside(loginPage),
@@ -73,7 +73,7 @@ export function createAuth(options: AuthOptions): Auth {
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
-      await ownStore();
+      await usable();
       const session = await reader.of(ctx);
       if (!session) return undefined;
       const { username: name, roles, strategy } = session;
@@ -89,7 +89,7 @@ export function createAuth(options: AuthOptions): Auth {
     describe: (path) => loginPaths(internals.routes(), path),
     strategies: () => registry.names(),
     cookieName,
-    usable: async () => ownStore(),
+    usable: async () => usable(),
     ended: endSignal,
     signIn,
     ...trail,
@@ -107,17 +107,20 @@ const throttleKeys = 10_000;
 
 /** Creates all parts of a login. Returns those that its methods and middlewares use. */
 function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthInternals['assets']) {
-  const { mount, registry, cookies, secretKeys, store, limits, logger } = checked;
+  const { mount, registry, cookies, keySources, store, limits, logger } = checked;
   const { tokenExpiry, idleTimeout, trustedOrigins } = checked;
-  const keysFor = (use: KeyUse): readonly Buffer[] => deriveKeys(secretKeys, use);
-  const [hashKey] = keysFor('username hash');
-  const [throttleKey] = keysFor('throttle');
-  const log = authLog({ logger, trail, mount: mount.path, registry, secretKeys, hashKey });
+  const keys = createKeyRing({ sources: keySources, tokenExpiry });
+  const logKeys = { secretKeys: keys.secrets, hashKeys: keys.derived('username hash') };
+  const log = authLog({ logger, trail, mount: mount.path, registry, ...logKeys });
   const prefix = `auth:${mount.path}:`;
   const now = Date.now;
-  const own = sessionParts(checked, { keysFor, log, prefix, now });
-  const { tokens, users, revocations, sessions, ownStore, reader, requests, open, devices } = own;
+  const own = sessionParts(checked, { keys, log, prefix, now });
+  const { tokens, users, revocations, sessions, usable, reader, requests, open, devices } = own;
   announce(checked, tokens.keyIds);
+  for (const source of keySources) source.logTo(logger, { mount: mount.path });
+  keys.onChange(() =>
+    logger.info({ mount: mount.path, keyIds: tokens.keyIds }, 'the secret keys have changed'),
+  );
   const endSessions = async (
     strategy: string,
     { username, sessionId }: EndedUser,
@@ -127,7 +130,8 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     await revocations.end(sessionId, new Date(now() + tokenExpiry * 1000));
   };
   attachStrategies({
-    ...{ registry, path: mount.path, store, prefix, keys: keysFor('strategy data'), now, logger },
+    ...{ registry, path: mount.path, store, prefix, now, logger },
+    keys: keys.derived('strategy data'),
     ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions },
     usersChanged: users.changed,
   });
@@ -138,7 +142,13 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const buckets = checked.hasOwnStore
     ? bucketsIn(memoryStore({ maxKeys: throttleKeys }), '')
     : familiarBuckets;
-  const throttle = createThrottle({ limits, buckets, familiarBuckets, key: throttleKey, now });
+  const throttle = createThrottle({
+    limits,
+    buckets,
+    familiarBuckets,
+    keys: keys.derived('throttle'),
+    now,
+  });
   const networks = `${prefix}networks:`;
   const familiar = familiarPlaces({ store, prefix: networks, registry, users, revocations, now });
   const queue = limits ? limits.queue : defaultQueue;
@@ -168,7 +178,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     devices.signedOut(ctx);
   };
   const { home, title, logo, messages, passwordHelp, autoStart, publicUrl } = checked;
-  const cipher = createCipher(keysFor('attempt'), mount.path);
+  const cipher = createCipher(keys.derived('attempt'), mount.path);
   const attemptPrefix = `${prefix}attempt:`;
   const attempts = redirectAttempts({ cookies, cipher, store, prefix: attemptPrefix, now });
   const providers = providersOf({
@@ -176,7 +186,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     urlOf: publicUrls({ mount, publicUrl, logger }),
   });
   const pages = loginPages({ title, logo, messages, passwordHelp, mount, registry, devices });
-  const common = { mount, reader, tokens, cookies, devices, throttle, log, pages, home, ownStore };
+  const common = { mount, reader, tokens, cookies, devices, throttle, log, pages, home, usable };
   const isStrict = checked.cookie.sameSite === 'strict';
   const routes: AuthInternals['routes'] = () => [
     ...signInRoutes({
@@ -190,7 +200,9 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const internals = {
     reader,
     mount,
-    keyIds: tokens.keyIds,
+    get keyIds() {
+      return tokens.keyIds;
+    },
     trustedOrigins,
     logger,
     assets,
@@ -198,10 +210,10 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   };
   return {
     reader,
-    ownStore,
+    usable,
     revocations,
     internals,
-    signIn: appSignIn({ registry, reader, cookies, devices, tokens, signIn, ownStore }),
+    signIn: appSignIn({ registry, reader, cookies, devices, tokens, signIn, usable }),
     cookieName: (ctx: Context): string => cookies.session.nameFor(ctx),
     endSignal: endSignals({
       reader,

@@ -1,6 +1,7 @@
 import type { AuthLog } from './auth-log.js';
 import type { CheckedAuthOptions } from './auth-options.js';
-import { type KeyUse, macOf } from './keys.js';
+import { macOf } from './keys.js';
+import type { KeyRing } from './secrets/key-ring.js';
 import { SessionReader } from './sessions/current-session.js';
 import { deviceCookies } from './sessions/device-cookies.js';
 import { idleRenewal } from './sessions/idle-timeout.js';
@@ -12,7 +13,7 @@ import { createTokens } from './sessions/tokens.js';
 import { knownUsers } from './strategies/known-users.js';
 
 interface SessionContext {
-  keysFor: (use: KeyUse) => readonly Buffer[];
+  keys: KeyRing;
   log: AuthLog;
   /** Prefix of all keys of this login in the store. */
   prefix: string;
@@ -23,23 +24,19 @@ interface SessionContext {
 /** Creates the parts that read, open and end sessions. */
 export function sessionParts(
   checked: CheckedAuthOptions,
-  { keysFor, log, prefix, now }: SessionContext,
+  { keys, log, prefix, now }: SessionContext,
 ) {
-  const { mount, registry, cookies, secretKeys, store } = checked;
+  const { mount, registry, cookies, store } = checked;
   const { tokenExpiry, idleTimeout, maxSessions } = checked;
   const cookie = cookies.session;
   const audience = mount.path;
+  const secretKeys = keys.secrets;
   const tokens = createTokens({ secretKeys, audience, tokenExpiry, idleTimeout, now });
-  const users = knownUsers(registry, keysFor('session version'));
+  const users = knownUsers(registry, keys.derived('session version'));
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   const sessions = sessionList(store, `${prefix}session:`, now);
-  // A random key does not identify the app, so it makes no claim on the store.
-  const keys = checked.hasRandomKey ? [] : keysFor('store owner');
-  const claimed = store.claim?.(
-    mount.path,
-    keys.map((key) => macOf(key, mount.path)),
-  );
-  const ownStore = claimed ?? (() => undefined);
+  const ownStore = claimStore(checked, keys);
+  const keysReady = keys.ready;
   const renew =
     idleTimeout === undefined
       ? undefined
@@ -48,19 +45,35 @@ export function sessionParts(
   const requests = requestIdentities(registry, { users, log });
   const reader = new SessionReader({
     ...shared,
-    ...{ cookie, users, sessions, ownStore, renew, requests },
+    ...{ keysReady, ownStore, cookie, users, sessions, renew, requests },
   });
   const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
-  const device = { cookie: cookies.device, keys: keysFor('device cookie'), audience, now };
+  const device = { cookie: cookies.device, keys: keys.derived('device cookie'), audience, now };
   return {
     tokens,
     users,
     revocations,
     sessions,
-    ownStore,
+    usable: () => keysReady()?.then(ownStore) ?? ownStore(),
     reader,
     requests,
     open,
     devices: deviceCookies(device),
   };
+}
+
+/** Claims the store of a login for its present keys, and again after each change of the keys. */
+function claimStore(
+  { store, mount: { path }, hasRandomKey }: CheckedAuthOptions,
+  keys: KeyRing,
+): () => Promise<void> | undefined {
+  const owners = keys.derived('store owner');
+  // A random key does not identify the app, so it makes no claim on the store.
+  const claim = () =>
+    store.claim?.(path, hasRandomKey ? [] : owners().map((key) => macOf(key, path)));
+  let check = claim();
+  keys.onChange(() => {
+    check = claim();
+  });
+  return () => check?.();
 }

@@ -43,8 +43,11 @@ export interface SignInDeps extends LogoutDeps {
   home: string;
   /** The strategy at whose provider a login begins without a page. */
   autoStart: string | undefined;
-  /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
-  ownStore: () => Promise<void> | undefined;
+  /**
+   * Rejects if there are no secret keys yet, or if the store belongs to another app. Returns
+   * `undefined` if the login can be used.
+   */
+  usable: () => Promise<void> | undefined;
   /** Checks a request for signs of a proxy that the app is not configured for. */
   adviseOnProxy: (ctx: Context) => void;
 }
@@ -57,7 +60,7 @@ export function signInRoutes(deps: SignInDeps): LoginRoute[] {
     // A logout must not fail because a form or a proxy adds a parameter.
     takesBody: true,
     handler: async (ctx) => {
-      await deps.ownStore();
+      await deps.usable();
       await handle(ctx);
     },
   });

@@ -104,7 +104,7 @@ export interface SharedStore {
    * newest first, or none. If the entries belong to a login without a common key, every method
    * rejects. Returns a function that each request of the login calls. It returns `undefined` if the
    * entries belong to this login, and otherwise a promise that rejects if they belong to another
-   * one. Only for a store that several apps can reach.
+   * one. A login calls it again when its keys change. Only for a store that several apps can reach.
    */
   claim?(path: string, owners: readonly string[]): () => Promise<void> | undefined;
 }

@@ -48,8 +48,11 @@ export interface RedirectDeps extends SetSessionDeps {
   home: string;
   /** Whether browsers send the session cookie only to requests of this site. */
   isStrict: boolean;
-  /** Rejects if the store belongs to another app; `undefined` if it is known to be this login's. */
-  ownStore: () => Promise<void> | undefined;
+  /**
+   * Rejects if there are no secret keys yet, or if the store belongs to another app. Returns
+   * `undefined` if the login can be used.
+   */
+  usable: () => Promise<void> | undefined;
 }
 
 /** Maximum size in bytes of a message of a provider. */
@@ -68,7 +71,7 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
       const { strategy = '' } = params;
       if (!deps.providers.has(strategy))
         throw new TaskflowError('NOT_FOUND', 'There is no such way to sign in.');
-      await deps.ownStore();
+      await deps.usable();
       await handle(ctx, strategy, deps);
     };
   const unknown = 'There is no such strategy';

@@ -30,8 +30,11 @@ export interface FollowedSecret<T> {
   get(): T | Promise<T>;
   /** Calls the listener after each change of the value. */
   onChange(listener: (value: T) => void): void;
-  /** Logs the states of the secret from now on, the present one included if it is a failure. */
-  logTo(logger: Logger): void;
+  /**
+   * Logs the states of the secret from now on, and its present state if it is a failure. Each line
+   * has the fields.
+   */
+  logTo(logger: Logger, fields?: object): void;
 }
 
 interface SecretUse<T> {
@@ -92,6 +95,7 @@ class Follower<T> implements FollowedSecret<T>, Polled {
   readonly #use: SecretUse<T>;
   readonly #listeners: ((value: T) => void)[] = [];
   #logger: Logger | undefined;
+  #fields: object = {};
   #value: T | undefined;
   #digest = '';
   #fault: string | undefined;
@@ -126,8 +130,9 @@ class Follower<T> implements FollowedSecret<T>, Polled {
     this.#listeners.push(listener);
   }
 
-  logTo(logger: Logger): void {
+  logTo(logger: Logger, fields: object = {}): void {
     this.#logger = logger;
+    this.#fields = { ...fields, secret: this.#use.option };
     if (this.#fault !== undefined) this.#logFault();
   }
 
@@ -172,7 +177,7 @@ class Follower<T> implements FollowedSecret<T>, Polled {
     }
     if (this.#fault === undefined) return;
     this.#fault = undefined;
-    this.#logger?.info({ secret: this.#use.option }, 'a secret can be read again');
+    this.#logger?.info(this.#fields, 'a secret can be read again');
   }
 
   async #change(text: string, digest: string): Promise<void> {
@@ -181,19 +186,13 @@ class Follower<T> implements FollowedSecret<T>, Polled {
     const isFirst = this.#value === undefined;
     this.#value = value;
     this.#digest = digest;
-    if (!isFirst) this.#logger?.info({ secret: this.#use.option }, 'a secret has changed');
+    if (!isFirst) this.#logger?.info(this.#fields, 'a secret has changed');
     for (const listener of this.#listeners) listener(value);
   }
 
   #logFault(): void {
-    this.#logger?.error(
-      {
-        secret: this.#use.option,
-        reason: this.#fault,
-        inUse: this.#value === undefined ? 'none' : 'the last value',
-      },
-      'a secret cannot be read',
-    );
+    const inUse = this.#value === undefined ? 'none' : 'the last value';
+    this.#logger?.error({ ...this.#fields, reason: this.#fault, inUse }, 'a secret cannot be read');
   }
 }
 

@@ -56,6 +56,8 @@ interface ReaderDeps {
   users: Pick<KnownUsers, 'unchanged'>;
   sessions: Pick<SessionList, 'touch'>;
   log: Pick<AuthLog, 'reused' | 'conflict' | 'found'>;
+  /** Rejects if there are no secret keys yet. Returns `undefined` if there are. */
+  keysReady: () => Promise<void> | undefined;
   /**
    * Rejects if the store belongs to another app. Returns `undefined` if it is known to belong to
    * this login.
@@ -77,13 +79,18 @@ export class SessionReader {
 
   /**
    * Returns the session of a request if it is valid, was not ended, and its user is unchanged.
-   * Returns a promise only until the store has first answered, or if a strategy returns one. A
-   * promise for each request would cost as much as all other steps.
+   * Returns a promise only until the secret keys are known and the store has first answered, or if
+   * a strategy returns one. A promise for each request would cost as much as all other steps.
    *
    * @throws TaskflowError STORE_UNAVAILABLE (or rejects with it) if the server cannot know whether
    * the session is still valid, or if a request strategy fails.
    */
   of(ctx: Context): Found | Promise<Found> {
+    const waiting = this.#deps.keysReady();
+    return waiting ? waiting.then(() => this.#read(ctx)) : this.#read(ctx);
+  }
+
+  #read(ctx: Context): Found | Promise<Found> {
     const before = this.#before(ctx);
     if (before) return before.session;
     const entry = this.#entry(ctx);

@@ -60,8 +60,8 @@ interface DeviceCookie extends Device {
 
 interface DeviceDeps {
   cookie: Cookie;
-  /** The first key signs. All keys verify. */
-  keys: readonly Buffer[];
+  /** Returns the keys: the first one signs, and all verify. */
+  keys: () => readonly Buffer[];
   /** The path of the login. A cookie is invalid for a login with the same key and another path. */
   audience: string;
   now: () => number;
@@ -73,7 +73,7 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     const [, text, signature] = /^([\w-]{1,2048})\.([\w-]{43})$/.exec(value) ?? [];
     if (text === undefined || signature === undefined) return undefined;
     if (
-      !keys.some((key) =>
+      !keys().some((key) =>
         timingSafeEqual(Buffer.from(signature), Buffer.from(macOf(key, audience, text))),
       )
     )
@@ -96,7 +96,7 @@ export function deviceCookies({ cookie, keys, audience, now }: DeviceDeps): Devi
     const text = Buffer.from(JSON.stringify(fields)).toString('base64url');
     cookie.write(
       ctx,
-      `${text}.${macOf(keys[0], audience, text)}`,
+      `${text}.${macOf(keys()[0], audience, text)}`,
       device.expires - Math.floor(now() / 1000),
     );
   };

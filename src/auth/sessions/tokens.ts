@@ -6,7 +6,6 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { outOfRange } from '../../options.js';
 import { isRoleList, isUserName } from '../strategies/strategy.js';
 import type { Session } from './session.js';
 
@@ -27,6 +26,7 @@ interface Extra {
 const extras = new WeakMap<Session, Extra>();
 
 interface SigningKey {
+  id: string;
   key: KeyObject;
   /** The encoded header of all tokens that this key signs. */
   header: string;
@@ -59,13 +59,23 @@ export interface Tokens {
   signOutOf(session: Session): number;
   /** Whether a session is valid at present: neither expired nor from the future. */
   isCurrent(session: Session): boolean;
-  /** The ids of the keys, 8 characters each, newest first. */
+  /** The ids of the present keys, 8 characters each, the one that signs first. */
   readonly keyIds: readonly string[];
 }
 
+/** The keys of one list of secrets. */
+interface TokenKeys {
+  secrets: readonly string[];
+  all: readonly SigningKey[];
+  byHeader: ReadonlyMap<string, KeyObject>;
+}
+
 interface TokensOptions {
-  /** The first key signs. All keys verify. */
-  secretKeys: readonly string[];
+  /**
+   * Returns the secret keys: the first one signs, and all verify. Returns the same list until the
+   * keys change.
+   */
+  secretKeys: () => readonly string[];
   /** The path of the login. Tokens of other paths are invalid. */
   audience: string;
   /** Maximum number of seconds that a session lasts, whatever its token says. */
@@ -86,18 +96,25 @@ export function createTokens({
   idleTimeout = Number.POSITIVE_INFINITY,
   now,
 }: TokensOptions): Tokens {
-  const keys = secretKeys.map(signingKey);
-  const [first] = keys;
-  if (!first) throw outOfRange('secretKey', secretKeys, 'a list with at least one key');
-  // The header is compared as text and never parsed, so that no header field can select an
-  // algorithm or a key (RFC 8725 section 3.1).
-  const byHeader = new Map(keys.map((each) => [each.header, each.key]));
   const verified = new LRUCache<string, Session>({ max: remembered });
+  let last: TokenKeys | undefined;
+  const keys = (): TokenKeys => {
+    const secrets = secretKeys();
+    if (last?.secrets === secrets) return last;
+    // A token may be of a key that no longer verifies.
+    verified.clear();
+    const all = secrets.map(signingKey);
+    // The header is compared as text and never parsed, so that no header field can select an
+    // algorithm or a key (RFC 8725 section 3.1).
+    const byHeader = new Map(all.map((each) => [each.header, each.key]));
+    last = { secrets, all, byHeader };
+    return last;
+  };
 
   const check = (token: string): Session | undefined => {
     if (token.length > maxBytes) return undefined;
     const [, header, payload, signature] = /^([\w-]+)\.([\w-]+)\.([\w-]{43})$/.exec(token) ?? [];
-    const key = header === undefined ? undefined : byHeader.get(header);
+    const key = header === undefined ? undefined : keys().byHeader.get(header);
     if (!key || payload === undefined || signature === undefined) return undefined;
     if (!timingSafeEqual(Buffer.from(signature), Buffer.from(mac(key, `${header}.${payload}`))))
       return undefined;
@@ -105,19 +122,22 @@ export function createTokens({
   };
 
   return {
-    keyIds: keys.map(
-      ({ header }) =>
-        (JSON.parse(Buffer.from(header, 'base64url').toString()) as { kid: string }).kid,
-    ),
-    isOurs: (text) => byHeader.has(text.split('.', 1)[0] ?? ''),
+    get keyIds() {
+      return keys().all.map(({ id }) => id);
+    },
+    isOurs: (text) => keys().byHeader.has(text.split('.', 1)[0] ?? ''),
     versionOf: (session) => extras.get(session)?.version ?? '',
     signOutOf: (session) => extras.get(session)?.signOut ?? 0,
     sign(session, version, signOut = 0) {
+      const [first] = keys().all;
+      if (!first) throw new Error('there is no secret key yet');
       extras.set(session, { version, signOut });
       const payload = encode(claimsOf(session, audience, { version, signOut }));
       return `${first.header}.${payload}.${mac(first.key, `${first.header}.${payload}`)}`;
     },
     read(token) {
+      // If the keys have changed, this forgets the verified tokens.
+      keys();
       let known = verified.get(token);
       if (!known) {
         known = check(token);
@@ -132,6 +152,7 @@ export function createTokens({
 function signingKey(secret: string): SigningKey {
   const kid = createHash('sha256').update('kid').update(secret).digest('base64url').slice(0, 8);
   return {
+    id: kid,
     key: createSecretKey(Buffer.from(secret)),
     header: encode({ alg: 'HS256', typ: 'JWT', kid }),
   };

@@ -13,8 +13,8 @@ interface AttachDeps {
   tokenExpiry: number;
   /** Prefix of all keys of the login in the store. */
   prefix: string;
-  /** The keys for the data of strategies, newest first. */
-  keys: readonly Buffer[];
+  /** Returns the keys for the data of strategies. The first one encrypts. */
+  keys: () => readonly Buffer[];
   endSessions(strategy: string, user: EndedUser): Promise<void>;
   usersChanged(): void;
   logger: Logger;

@@ -49,19 +49,27 @@ export interface KnownUsers {
 const answerLifetime = 30_000;
 const remembered = 10_000;
 
+/** A tag for each key, in their order, so that a change of the keys ends no session. */
+interface Tags {
+  keys: readonly Buffer[];
+  tags: readonly string[];
+}
+
 interface Versions {
   version: string;
   roles: string;
-  /** A tag for each key, newest first, so that a change of the keys ends no session. */
-  tags: readonly string[];
+  tags: Tags;
 }
 
 /**
  * Asks `find_user` for each request. An asynchronous answer is cached for 30 seconds, and requests
  * of the same user share one call. A login never uses the cache, because the answer decides whether
- * the checked password is still valid.
+ * the checked password is still valid. `keysOf` returns the same list until the keys change.
  */
-export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]): KnownUsers {
+export function knownUsers(
+  registry: StrategyRegistry,
+  keysOf: () => readonly Buffer[],
+): KnownUsers {
   const answers = new LRUCache<string, Promise<KnownUser | undefined>>({
     max: remembered,
     ttl: answerLifetime,
@@ -76,22 +84,25 @@ export function knownUsers(registry: StrategyRegistry, keys: readonly Buffer[]):
    * Tags of frozen answers that are the same object each time, such as those of the built-in
    * strategies.
    */
-  const ofAnswer = new WeakMap<KnownUser, readonly string[]>();
+  const ofAnswer = new WeakMap<KnownUser, Tags>();
 
   /** Returns 48 bits per key that change with the user's version and roles and reveal neither. */
   const tagsOf = (strategy: string, username: string, found: KnownUser): readonly string[] => {
+    const keys = keysOf();
     const known = ofAnswer.get(found);
-    if (known) return known;
+    if (known?.keys === keys) return known.tags;
     const { version, roles } = found;
     const id = idOf(strategy, username);
     const text = JSON.stringify(roles ?? null);
     const last = versions.get(id);
-    const same = last?.version === version && last.roles === text;
-    const tags = same ? last.tags : keys.map((key) => macOf(key, version, text).slice(0, 8));
+    const same = last?.version === version && last.roles === text && last.tags.keys === keys;
+    const tags = same
+      ? last.tags
+      : { keys, tags: keys.map((key) => macOf(key, version, text).slice(0, 8)) };
     if (!same) versions.set(id, { version, roles: text, tags });
     if (Object.isFrozen(found) && (roles === undefined || Object.isFrozen(roles)))
       ofAnswer.set(found, tags);
-    return tags;
+    return tags.tags;
   };
 
   const ask = (

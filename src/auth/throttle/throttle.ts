@@ -113,8 +113,8 @@ interface ThrottleDeps {
    * displace them. Default: `buckets`.
    */
   familiarBuckets?: Buckets | undefined;
-  /** Key for the hashes of the bucket keys, so that typed names are not stored. */
-  key: Buffer | undefined;
+  /** Returns keys, the first for the hashes of bucket keys, so that typed names are not stored. */
+  keys: () => readonly Buffer[];
   now: () => number;
 }
 
@@ -142,7 +142,7 @@ export function createThrottle({
   limits,
   buckets,
   familiarBuckets = buckets,
-  key,
+  keys,
   now,
 }: ThrottleDeps): Throttle {
   const logged = new LRUCache<string, { until: number; at: number; silent: number }>({ max: 1000 });
@@ -275,7 +275,7 @@ export function createThrottle({
     const bucket = (bucketName: BucketName, rule: BucketRule, ...parts: string[]): Bucket => ({
       name: bucketName,
       table: familiar ? familiarBuckets : buckets,
-      key: macOf(key, bucketName, ...parts),
+      key: macOf(keys()[0], bucketName, ...parts),
       rule,
     });
     if (!familiar) {
@@ -296,7 +296,7 @@ export function createThrottle({
   const addressBucket = (network: string, limit: number): Bucket => ({
     name: 'address',
     table: buckets,
-    key: macOf(key, 'address', network),
+    key: macOf(keys()[0], 'address', network),
     rule: upTo(limit, 600),
   });
 

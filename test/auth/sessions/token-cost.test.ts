@@ -12,8 +12,9 @@ jest.unstable_mockModule('node:crypto', () => ({
 }));
 const { createTokens } = await import('../../../src/auth/sessions/tokens.js');
 
+const secretKeys = [secretKey];
 const tokens = createTokens({
-  secretKeys: [secretKey],
+  secretKeys: () => secretKeys,
   audience: '/tasks',
   tokenExpiry: 3600,
   now: Date.now,

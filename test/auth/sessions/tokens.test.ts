@@ -18,8 +18,10 @@ const session: Session = {
 };
 const otherKey = 'another-secret-key-of-the-tests-0123456789';
 
-function tokensAt(time: number, secretKeys: readonly string[] = [secretKey], audience = '/tasks') {
-  return createTokens({ secretKeys, audience, tokenExpiry: 3600, now: () => time });
+const onlyKey = [secretKey];
+
+function tokensAt(time: number, keys: readonly string[] = onlyKey, audience = '/tasks') {
+  return createTokens({ secretKeys: () => keys, audience, tokenExpiry: 3600, now: () => time });
 }
 
 /** Returns the session of a token that is valid now. */
@@ -175,7 +177,7 @@ describe('session tokens', () => {
   it('are checked against the clock each time', () => {
     let time = now;
     const clocked = createTokens({
-      secretKeys: [secretKey],
+      secretKeys: () => onlyKey,
       audience: '/tasks',
       tokenExpiry: 3600,
       now: () => time,

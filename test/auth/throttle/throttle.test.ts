@@ -30,7 +30,7 @@ function throttleAt(
   const throttle = createThrottle({
     limits: throttleOption('throttle', options),
     buckets: buckets ?? bucketsIn(memoryStore({ now }), ''),
-    key: Buffer.from('key'),
+    keys: () => [Buffer.from('key')],
     now,
   });
   const enter = (username = 'alice', address = '203.0.113.7', familiar?: Familiar) =>

@@ -48,7 +48,7 @@ const keptOwners = 8;
 export class StoreOwners {
   readonly #key: string;
   readonly #setting: string;
-  readonly #claims: Claim[] = [];
+  #claims: readonly Claim[] = [];
   #state: 'unknown' | 'held' | 'refused' = 'unknown';
   #isAllowed = false;
   #checking: Promise<void> | undefined;
@@ -64,9 +64,15 @@ export class StoreOwners {
     return this.#state;
   }
 
-  /** Adds a claim. A login without a key of its own claims nothing. */
+  /**
+   * Adds a claim. If a login has other keys now, its claim replaces the one of its earlier keys. A
+   * login without a key of its own claims nothing.
+   */
   add(claim: Claim): void {
-    if (claim.owners.length > 0) this.#claims.push(claim);
+    const isEarlier = ({ path, owners }: Claim): boolean =>
+      path === claim.path && owners.some((owner) => claim.owners.includes(owner));
+    if (claim.owners.length > 0)
+      this.#claims = [...this.#claims.filter((each) => !isEarlier(each)), claim];
     this.doubt();
   }
 
@@ -102,7 +108,7 @@ export class StoreOwners {
   }
 
   async #claimAll(redis: Redis): Promise<void> {
-    const claims = [...this.#claims];
+    const claims = this.#claims;
     const answers = await Promise.all(
       claims.map(({ path, owners }) =>
         runScript(
@@ -123,7 +129,7 @@ export class StoreOwners {
           `or delete the field '${foreign.path}' of the Redis hash '${this.#key}'`,
       );
     // Claims that were added during the check are not made yet.
-    this.#state = claims.length === this.#claims.length ? 'held' : 'unknown';
+    this.#state = claims === this.#claims ? 'held' : 'unknown';
   }
 }
 
