@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { errorCodes } from '../src/errors.js';
@@ -24,6 +24,8 @@ interface Program {
   names: Set<string>;
   lines: string[];
 }
+
+const someKey = 'abcdefghijklmnopqrstuvwxyz0123456789';
 
 const newProgram = (): Program => ({ imports: new Map(), names: new Set(), lines: [] });
 
@@ -81,6 +83,8 @@ describe('the docs', () => {
     ),
   )('contain code that runs: %s', async (_name, code) => {
     const folder = temporaryFolder();
+    for (const [, name = ''] of code.matchAll(/'\/run\/secrets\/([\w-]+)'/g))
+      writeFileSync(folder.file(name), `${someKey}\n`);
     // Each program uses its own folder, a free port and the shop of this test.
     const placed = code
       .replaceAll('https://shop.example.com/tasks', shop.base)
@@ -88,6 +92,7 @@ describe('the docs', () => {
       .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
       .replaceAll("'tasks.db.moved'", JSON.stringify(folder.file('tasks.db.moved')))
       .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
+      .replaceAll('/run/secrets/', folder.file('/'))
       .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
       .replace('app.listen(3000,', 'app.listen(0,');
     // Most programs are servers, which do not end on their own.
@@ -95,7 +100,10 @@ describe('the docs', () => {
     const env = {
       ADMIN_PASSWORD: 'a',
       ALICE_PASSWORD: 'b',
-      TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789',
+      TASKFLOW_SECRET_KEY: someKey,
+      // The path that the program adds is a fragment, so that `fetch` returns this answer.
+      VAULT_ADDR: 'data:application/json,{"data":{"data":{"password":"a"}}}#',
+      VAULT_TOKEN: 'c',
     };
     const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
     expect([await child.ended, child.lines.filter((line) => /Error/.test(line))]).toEqual([0, []]);
