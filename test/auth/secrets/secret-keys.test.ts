@@ -28,7 +28,7 @@ afterEach(() => {
 });
 
 const start = async (options: Partial<AuthOptions>): Promise<LoginApp> =>
-  keep(await serveLogin({ throttle: false, ...options }));
+  keep(await serveLogin({ throttle: false, maxSessions: 10_000, ...options }));
 const nameAt = async ({ url }: LoginApp, headers: Record<string, string>): Promise<unknown> =>
   ((await ask(url, { headers })).json as { name: unknown }).name;
 /** The header of the token of a new session. Each key has another one. */
