@@ -41,8 +41,8 @@ interface SecretUse<T> {
   /** What the secret is, for messages, such as `password of 'admin'`. */
   option: string;
   /**
-   * Makes the value from the text. Throws an error without the text if it is not valid. `isFollowed`
-   * is `false` if the secret was given as text.
+   * Makes the value from the text. Throws an error without the text if it is not valid. If the
+   * secret was given as text, `isFollowed` is `false`.
    */
   read(text: string, isFollowed: boolean): T;
   /** Resolves when a value that replaces another one can be used. */

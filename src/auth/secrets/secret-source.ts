@@ -6,7 +6,7 @@ import { withTimeLimit } from '../time-limit.js';
 import type { SecretFile, SecretFunction } from './secret.js';
 
 /** Why a secret cannot be read. The message never contains any part of the secret. */
-export class SecretFault extends Error {}
+class SecretFault extends Error {}
 
 /** The place from which a secret is read again and again. */
 export interface SecretSource {
