@@ -25,10 +25,6 @@ export const entries = {
     objectClass: ['organizationalRole', 'simpleSecurityObject'],
     userPassword: 'small-secret',
   },
-  'cn=blind': {
-    objectClass: ['organizationalRole', 'simpleSecurityObject'],
-    userPassword: 'blind-secret',
-  },
   'ou=people': { objectClass: 'organizationalUnit' },
   'ou=groups': { objectClass: 'organizationalUnit' },
   'ou=elsewhere': { objectClass: 'organizationalUnit' },
@@ -47,6 +43,8 @@ export const entries = {
   }),
   'cn=sre,ou=groups': group('uid=ann,ou=people', 'cn=Roosevelt\\, Teddy (TR),ou=people'),
   'cn=staff,ou=groups': group('cn=sre,ou=groups', 'cn=loop,ou=groups'),
+  'ou=hidden': { objectClass: 'organizationalUnit' },
+  'cn=auditors,ou=hidden': group('uid=eve,ou=people'),
   'cn=loop,ou=groups': group('cn=staff,ou=groups'),
 };
 

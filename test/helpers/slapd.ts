@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Change, Client } from 'ldapts';
 import type { Certificate } from './certificates.js';
 import { temporaryFolder } from './folder.js';
@@ -57,7 +58,8 @@ memberof-group-oc groupOfNames
 overlay ppolicy
 ppolicy_default "cn=policy,${suffix}"
 access to attrs=userPassword by self write by anonymous auth by * none
-access to * by dn.exact="cn=blind,${suffix}" none by * read
+access to dn.subtree="ou=hidden,${suffix}" by dn.exact="cn=tasks,${suffix}" read by * none
+access to * by * read
 `;
 
 /** Attributes of an entry by name. */
@@ -156,4 +158,26 @@ async function accepts(port: number): Promise<boolean> {
   } finally {
     socket.destroy();
   }
+}
+
+/** Starts the directory of examples/ldap, as its README.md says. */
+export async function startExampleDirectory() {
+  const folder = temporaryFolder();
+  const example = fileURLToPath(new URL('../../examples/ldap/', import.meta.url));
+  const options = { cwd: folder.path, stdio: 'ignore' } as const;
+  mkdirSync(folder.file('directory.db'));
+  const add = program.replace(/slapd$/, 'slapadd');
+  spawnSync(add, ['-f', `${example}slapd.conf`, '-l', `${example}directory.ldif`], options);
+  const port = await freePort();
+  const url = `ldap://127.0.0.1:${port}`;
+  const server = spawn(program, ['-f', `${example}slapd.conf`, '-h', url, '-d', '0'], options);
+  await waitFor(() => accepts(port));
+  return {
+    url,
+    async remove() {
+      server.kill();
+      await once(server, 'exit');
+      folder.remove();
+    },
+  };
 }

@@ -111,6 +111,18 @@ describe('ldap with Active Directory', () => {
     ]);
   });
 
+  it('follows no group twice if the server cannot follow them', async () => {
+    const groups = { base: `OU=Groups,${base}`, nested: true };
+    const { url, requests } = await serve((request) =>
+      request.name === groups.base ? { entries: [{ dn: `CN=Loop,${groups.base}` }] } : undefined,
+    );
+    const strategy = ldap({ url, search, groups, roles: { map: { loop: 'operator' } } });
+    expect(await strategy.authenticate_user('ann', 'x', attempt())).toMatchObject({
+      roles: ['operator'],
+    });
+    expect(requests.filter(({ name }) => name === groups.base)).toHaveLength(2);
+  });
+
   it('asks for two entries at most and never for pages', async () => {
     const { url, requests } = await serve();
     await ldap({ url, search }).authenticate_user('ann', 'x', attempt());

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { textsOfGroups } from '../../../src/auth/strategies/ldap/groups.js';
 import {
   attributesOfName,
   escapeForDn,
@@ -70,6 +71,13 @@ describe('a DN', () => {
     ['cn=#0403,dc=y', 'cn=\\#0403,dc=y'],
   ])('differs from a similar one: %s and %s', (one, other) => {
     expect(keyOfName(one)).not.toBe(keyOfName(other));
+  });
+
+  it('of a group has no plain name that looks like another DN', () => {
+    expect(textsOfGroups(['cn=sre,dc=y'])).toEqual(['cn=sre,dc=y', 'sre']);
+    const disguised = 'cn=cn\\3dsre\\2cdc\\3dy,ou=own';
+    expect(textsOfGroups([disguised])).toEqual([disguised]);
+    expect(firstValueOf(disguised)).toBe('cn=sre,dc=y');
   });
 
   it('never equals a plain name that is written as its key', () => {

@@ -214,6 +214,15 @@ describeLdap('the groups', () => {
     expect(await groupsOf('ann', { base: groupsBase, nested: true })).toEqual([loop, sre, staff]);
   });
 
+  it('are searched with the rights of the service account, if there is one', async () => {
+    const groups = { base: `ou=hidden,${suffix}` };
+    expect(await groupsOf('eve', groups)).toEqual([`cn=auditors,ou=hidden,${suffix}`]);
+    const strategy = ldap({ ...direct(), groups, roles: { map: { auditors: 'viewer' } } });
+    await expect(strategy.authenticate_user('eve', 'eve-secret', attempt())).rejects.toThrow(
+      'NoSuchObjectError (LDAP result code 32)',
+    );
+  });
+
   it('are followed to ten levels', async () => {
     const dn = (level: number): string => `cn=level${level},${groupsBase}`;
     const objectClass = 'groupOfNames';
