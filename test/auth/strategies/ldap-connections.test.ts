@@ -133,7 +133,7 @@ describeLdap('an encrypted connection', () => {
       const started = performance.now();
       const url = `ldap://127.0.0.1:${dropping.port}`;
       await expect(signIn(url, { startTLS: true, ca: ca.pem, timeout: 20 })).rejects.toThrow(
-        /the server closed the connection|ECONNRESET|disconnected/,
+        /closed|ECONNRESET|disconnected/i,
       );
       expect(performance.now() - started).toBeLessThan(10_000);
       expect(connections).toBe(1);
