@@ -23,8 +23,8 @@ interface LogoutDeps {
   parts: Pick<StrategyParts, 'store' | 'logger' | 'now'>;
 }
 
-/** Characters of an ID token that a URL can hold. Servers limit URLs to some kilobytes. */
-const maxHint = 2048;
+/** Characters of the URL of a logout. The login keeps it in a cookie on the way there. */
+const maxUrl = 2500;
 /** Seconds after which a message of the provider is refused. */
 const maxAge = 300;
 /** The only algorithms that are accepted: those with a public key. */
@@ -51,10 +51,13 @@ export class Logout {
     const provider = await connection.get().catch(() => undefined);
     if (provider?.metadata.end_session_endpoint === undefined) return undefined;
     const { client, config } = provider;
-    return client.buildEndSessionUrl(config, {
-      post_logout_redirect_uri: returnTo,
-      ...(hint !== undefined && hint.length <= maxHint && { id_token_hint: hint }),
+    const query = { post_logout_redirect_uri: returnTo };
+    const url = client.buildEndSessionUrl(config, query).href;
+    const withHint = client.buildEndSessionUrl(config, {
+      ...query,
+      id_token_hint: hint ?? '',
     }).href;
+    return hint === undefined || withHint.length > maxUrl ? url : withHint;
   }
 
   /** Returns the users whose sessions a message ends, or `undefined` if it is not valid. */
