@@ -15,3 +15,16 @@ export function optionalPackage<T>(name: string, missing: string): T {
     throw new Error(missing, { cause });
   }
 }
+
+/**
+ * Checks that an optional peer dependency is installed, without loading it.
+ *
+ * @throws Error with the message `missing`, which says what to install.
+ */
+export function checkPackage(name: string, missing: string): void {
+  try {
+    require.resolve(name);
+  } catch (cause) {
+    throw new Error(missing, { cause });
+  }
+}
