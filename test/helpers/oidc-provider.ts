@@ -59,7 +59,7 @@ export class TestProvider {
 
   private constructor(port: number, options: ProviderOptions) {
     this.port = port;
-    this.#options = options;
+    this.#options = { ...options };
     this.#provider = this.#create();
   }
 
@@ -90,6 +90,12 @@ export class TestProvider {
     server.close();
     server.closeAllConnections();
     await once(server, 'close');
+  }
+
+  /** Changes the metadata of the client. */
+  changeClient(metadata: object): void {
+    this.#options.clientMetadata = { ...this.#options.clientMetadata, ...metadata };
+    this.#provider = this.#create();
   }
 
   /** Signs with a new key from now on. Keeps the old keys, or removes them. */
@@ -200,9 +206,16 @@ export class TestProvider {
       conformIdTokenClaims: false,
       features: {
         devInteractions: { enabled: false },
-        rpInitiatedLogout: { enabled: true },
+        rpInitiatedLogout: {
+          logoutSource(ctx: { body: string }, form: string) {
+            ctx.body = form;
+          },
+        },
         backchannelLogout: { enabled: true },
       },
+      // The dispatcher of oidc-provider sends no message to this host.
+      fetch: (url: string, { dispatcher: _, ...init }: RequestInit & { dispatcher: unknown }) =>
+        fetch(url, init),
       interactions: {
         url: (_ctx: unknown, { uid }: { uid: string }) => `/interaction/${uid}`,
       },
