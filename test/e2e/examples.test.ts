@@ -39,6 +39,7 @@ describe('the example with web and worker processes', () => {
     'bullmq/web.js',
     'existing-bullmq/web.js',
     'ldap/web.js',
+    'oidc/app.js',
     'prices/app.js',
     'quickstart/app.js',
   ])('reports a port in use and ends: %s', async (script) => {

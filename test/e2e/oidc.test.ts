@@ -1,0 +1,69 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { startBrowser } from '../helpers/browser.js';
+import { freePort } from '../helpers/free-port.js';
+import { type Child, startProcess } from '../helpers/process.js';
+import { pageTimeout, waitFor } from '../helpers/wait.js';
+
+describe('the example with a provider', () => {
+  const children: Child[] = [];
+  let browser: Browser;
+  let page: Page;
+  let dashboard: string;
+
+  beforeAll(async () => {
+    const [port, providerPort] = [await freePort(), await freePort()];
+    const env = {
+      PORT: String(port),
+      PROVIDER_PORT: String(providerPort),
+      ISSUER: `http://127.0.0.1:${providerPort}`,
+      DATABASE: ':memory:',
+    };
+    for (const script of ['app.js', 'provider.js'])
+      children.push(startProcess(process.execPath, [`examples/oidc/${script}`], env));
+    const shown = (): string => children.flatMap(({ lines }) => lines).join('\n');
+    dashboard = await waitFor(() => /Dashboard +(http\S+)/.exec(shown())?.[1]);
+    await waitFor(() => /Provider +http/.test(shown()));
+    browser = await startBrowser();
+  });
+  afterEach(async () => page.context().close());
+  afterAll(async () => {
+    await browser.close();
+    for (const { process: child } of children) child.kill('SIGKILL');
+    await Promise.all(children.map(({ ended }) => ended));
+  });
+
+  /** Presses the button of the login page, and signs in at the provider. */
+  async function signIn(name: string): Promise<void> {
+    page = await (await browser.newContext()).newPage();
+    page.setDefaultTimeout(pageTimeout);
+    await page.goto(dashboard);
+    await page.click('text=Sign in with Demo');
+    await page.fill('input[name=login]', name);
+    await page.fill('input[name=password]', 'any');
+    await page.click('button[type=submit]');
+    // The provider asks whether the app may know the user.
+    await page.click('button:has-text("Continue")');
+  }
+
+  it('signs a user in, and out at the provider too', async () => {
+    await signIn('ann');
+    await page.waitForURL(dashboard);
+    await page.click('text=ann');
+    await page.click('text=Sign out');
+    await page.click('button:has-text("Yes, sign me out")');
+    await page.waitForURL(/\/tasks\/auth\/signed-out/);
+    // The session of the provider has ended: it asks for the name again.
+    await page.goto(dashboard);
+    await page.click('text=Sign in with Demo');
+    await page.waitForSelector('input[name=login]');
+  });
+
+  it('refuses a user without a role', async () => {
+    await signIn('kim');
+    await page.waitForURL(/auth\/callback/);
+    expect(await page.textContent('body')).toContain('kim');
+    await page.goto(dashboard);
+    expect(page.url()).toContain('/auth/login');
+  });
+});
