@@ -49,7 +49,7 @@ describe('the package', () => {
       const required = require(${JSON.stringify(name)});
       if (typeof required.createAuth !== 'function') throw new Error('require failed');
       const loaded = [...Object.keys(require.cache), ...process.moduleLoadList];
-      if (loaded.some((path) => /@photostructure|koa-body|formidable|zod/.test(path)))
+      if (loaded.some((path) => /@photostructure|koa-body|formidable|zod|ldapts/.test(path)))
         throw new Error('loaded too much');
     `;
       const child = startProcess(process.execPath, [

@@ -15,7 +15,7 @@ export interface Server {
   readonly host: string;
   readonly startTLS: boolean;
   /** The trusted certificates, and whether that of the server is checked. */
-  readonly tls: Pick<tls.ConnectionOptions, 'ca' | 'rejectUnauthorized'>;
+  readonly tls: Pick<tls.ConnectionOptions, 'secureContext' | 'rejectUnauthorized'>;
 }
 
 /** An open connection. Any error ends it. */

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, rootCertificates } from 'node:tls';
 import {
   flag,
   type Named,
@@ -252,6 +252,8 @@ export function readOptions(options: LdapOptions): LdapSettings {
   if (groups?.nested && !groups.filter.includes('{dn}'))
     throw typeError('groups.nested needs {dn} in groups.filter, to find the groups of a group');
   checkRows(roles);
+  // Reading more than a hundred certificates for each connection would take milliseconds.
+  const secureContext = ca && createSecureContext({ ca: [...rootCertificates, ...ca] });
   const search = account && { ...account, username: nameAttribute(account) };
   return {
     ...rest,
@@ -267,7 +269,7 @@ export function readOptions(options: LdapOptions): LdapSettings {
       url: String(url),
       host: hostOf(url),
       startTLS: startTLS && isPlain(url),
-      tls: { rejectUnauthorized: !insecure, ...(ca && { ca: [...rootCertificates, ...ca] }) },
+      tls: { rejectUnauthorized: !insecure, ...(secureContext && { secureContext }) },
     })),
   };
 }
