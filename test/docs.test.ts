@@ -133,9 +133,11 @@ describe('the docs', () => {
       range('S', 60, 67),
       range('S', 70, 74),
       range('S', 80, 97),
+      range('S', 100, 100),
       range('S', 105, 105),
       range('S', 107, 129),
       range('R', 1, 20),
+      range('R', 50, 57),
     ].flat();
     expect(rows.map(([, number]) => number).sort()).toEqual(wanted.sort());
     const missing = rows.flatMap(([, number, cell = '']) =>

@@ -2,7 +2,7 @@ import type { Context } from 'koa';
 import { TaskflowError } from '../../errors.js';
 import type { Role } from '../../http/access.js';
 import type { AuthLog } from '../auth-log.js';
-import { forwardClock } from '../forward-clock.js';
+import { LogLimit } from '../log-limit.js';
 import { requestInfo } from '../request-info.js';
 import type { KnownUsers } from '../strategies/known-users.js';
 import type { StrategyRegistry } from '../strategies/registry.js';
@@ -31,9 +31,6 @@ type Named = readonly [name: string, strategy: RequestStrategy];
 /** Milliseconds for which the identity of a request is valid. */
 export const identityLifetime = 60_000;
 
-/** Milliseconds between two log lines about the same fault or rejection. */
-const logInterval = 60_000;
-
 const noRoles: readonly Role[] = [];
 
 interface IdentityDeps {
@@ -46,8 +43,7 @@ interface IdentityDeps {
 export class RequestIdentities {
   readonly #deps: IdentityDeps;
   readonly #strategies: readonly Named[];
-  readonly #logged = new Map<string, number>();
-  readonly #clock = forwardClock();
+  readonly #lines = new LogLimit();
 
   constructor(strategies: readonly Named[], deps: IdentityDeps) {
     this.#strategies = strategies;
@@ -117,13 +113,13 @@ export class RequestIdentities {
   }
 
   #reject(name: string, ctx: Context, reason: string | undefined): false {
-    if (reason !== undefined && this.#isDue(`${name} ${reason}`))
+    if (reason !== undefined && this.#lines.isDue(`${name} ${reason}`))
       this.#deps.log.rejected(requestInfo(ctx), name, reason);
     return false;
   }
 
   #fail(name: string, ctx: Context, cause: unknown, started: number): never {
-    if (this.#isDue(name)) {
+    if (this.#lines.isDue(name)) {
       const durationMs = Math.round(performance.now() - started);
       const secrets = ctx
         .get('Authorization')
@@ -136,16 +132,6 @@ export class RequestIdentities {
       detail: 'The user of this request cannot be identified at the moment.',
       reported: true,
     });
-  }
-
-  /** Limits log lines, because each request of a client may cause one. */
-  #isDue(about: string): boolean {
-    const now = this.#clock();
-    if (now - (this.#logged.get(about) ?? Number.NEGATIVE_INFINITY) < logInterval) return false;
-    // Strategies choose the reasons, so their number is limited.
-    if (this.#logged.size >= 1000) this.#logged.clear();
-    this.#logged.set(about, now);
-    return true;
   }
 }
 
