@@ -4,6 +4,8 @@ import Koa from 'koa';
 import { pino } from 'pino';
 import { taskAdmin } from '../../src/admin.js';
 import { createAuth } from '../../src/auth/create-auth.js';
+import { secretFile } from '../../src/auth/secrets/secret.js';
+import { multiUser } from '../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { staticUser } from '../../src/auth/strategies/static-user.js';
 import { TaskManager } from '../../src/manager.js';
@@ -11,6 +13,7 @@ import { ask, postForm, postJson } from '../helpers/client.js';
 import { closeAfterEach } from '../helpers/closing.js';
 import { recordingLogger } from '../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { secretFolder } from '../helpers/secret-folder.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { waitFor } from '../helpers/wait.js';
 
@@ -48,6 +51,16 @@ function leakyError(secret: string): Error {
       response: { text: secret },
     },
   );
+}
+
+/** Returns the error that a function throws, as Node prints it, without its stack. */
+function shownError(make: () => unknown): string {
+  try {
+    make();
+  } catch (error) {
+    return inspect(error, { depth: 5 }).split('\n    at ')[0] ?? '';
+  }
+  throw new Error('the function threw no error');
 }
 
 beforeAll(async () => {
@@ -223,6 +236,51 @@ describe('a secret of the configuration', () => {
     }
   });
 
+  it('does not appear if it comes from a file or a function, in print or in the log', async () => {
+    const folder = secretFolder();
+    const secrets = {
+      password: 'Sentinel-of-a-f1le',
+      key: 'Sentinel-key-of-a-f1le-0123456789-abcdef',
+      fromFunction: 'Sentinel-of-a-functi0n',
+    };
+    const file = secretFile(folder.replace('password', secrets.password));
+    const { logger, text } = recordingLogger();
+    let leaking = false;
+    const ask = async (): Promise<string> => {
+      // The message of this error contains the beginning of the text.
+      if (leaking) return JSON.parse(secrets.fromFunction);
+      return secrets.fromFunction;
+    };
+    const strategy = multiUser([
+      ['admin', file],
+      ['vera', ask],
+    ]);
+    const auth = createAuth({
+      strategies: strategy,
+      secretKey: secretFile(folder.replace('key', secrets.key)),
+      logger,
+    });
+    for (const value of [file, strategy, auth, Object.getOwnPropertyDescriptors(auth)])
+      expect(
+        inspect(value, { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true }) +
+          JSON.stringify(value),
+      ).not.toContain('Sentinel');
+    leaking = true;
+    const failing = createAuth({ strategies: ['vera', ask], logger });
+    // Neither content is valid.
+    folder.replace('password', `Sentinel\n${secrets.password}`);
+    folder.replace('key', 'Sentinel-short-key');
+    await waitFor(() => text().match(/a secret cannot be read/g)?.length === 3);
+    expect(text()).not.toContain('Sentinel');
+    for (const make of [
+      () => staticUser('admin', file),
+      () => createAuth({ strategies: ['a', 'b'], secretKey: secretFile(folder.file('key')) }),
+    ])
+      expect(shownError(make)).not.toContain('Sentinel');
+    expect([failing.path, auth.path]).toEqual(['/tasks', '/tasks']);
+    folder.remove();
+  });
+
   it.each<[string, () => unknown]>([
     [
       'a key that is too short',
@@ -264,11 +322,7 @@ describe('a secret of the configuration', () => {
     ],
   ])('is not in the error about %s', (_case, make) => {
     expect(make).toThrow();
-    try {
-      make();
-    } catch (error) {
-      expect(inspect(error, { depth: 5 }).split('\n    at ')[0]).not.toContain('Sentinel');
-    }
+    expect(shownError(make)).not.toContain('Sentinel');
   });
 });
 

@@ -90,21 +90,26 @@ describe('a password in a file', () => {
     ['changes the link of a folder', (content) => folder.mount({ admin: content })],
   ];
   it.each(ways)('is in use within seconds after a tool %s', async (_case, write) => {
-    write('first-password');
+    write(cheapHash('one'));
     const path = folder.file('admin');
     const app = await start({ strategies: ['admin', secretFile(path)] });
-    const session = await logIn(app.base, 'admin', 'first-password');
-    write('second-password\n');
+    const session = await logIn(app.base, 'admin', 'one');
+    write(`${cheapHash('two')}\n`);
     const changed = performance.now();
-    await waitFor(() => accepts(app, 'second-password'), promptly);
+    await waitFor(async () => (await nameAt(app, session)) === null, promptly);
     expect(performance.now() - changed).toBeLessThan(promptly * 1000);
-    expect([await nameAt(app, session), await accepts(app, 'first-password')]).toEqual([
-      null,
-      false,
-    ]);
-    // Two changes follow each other, so that no answer of the first one is cached.
+    expect([await accepts(app, 'one'), await accepts(app, 'two')]).toEqual([false, true]);
+  });
+
+  it('can be plain text, and changes twice within seconds', async () => {
+    const path = folder.replace('admin', 'first-password\r\n');
+    const app = await start({ strategies: ['admin', secretFile(path)] });
+    // The first answer of find_user comes while the password is hashed. It must not stay cached.
+    const first = await logIn(app.base, 'admin', 'first-password');
+    folder.replace('admin', 'second-password');
+    await waitFor(async () => (await nameAt(app, first)) === null, promptly);
     const second = await logIn(app.base, 'admin', 'second-password');
-    write('third-password');
+    folder.replace('admin', 'third-password');
     await waitFor(async () => (await nameAt(app, second)) === null, promptly);
   });
 
@@ -200,10 +205,10 @@ describe('a password in a file', () => {
       ],
     });
     folder.replace('admin', 'plain-text-is-costlier');
-    await waitFor(() => accepts(app, 'plain-text-is-costlier'), promptly);
+    await waitFor(() => messages(app, 'a secret has changed').length === 1, promptly);
     const shortest = async (username: string): Promise<number> => {
       let least = Number.POSITIVE_INFINITY;
-      for (let attempt = 0; attempt < 3; attempt += 1) {
+      for (let attempt = 0; attempt < 2; attempt += 1) {
         const started = performance.now();
         await accepts(app, 'wrong', username);
         least = Math.min(least, performance.now() - started);
