@@ -14,9 +14,14 @@ import type { StoredPassword } from './stored-password.js';
 export interface PaddedChecks {
   /**
    * Whether the password is the stored one. A failure takes as long as a check of the costliest
-   * hash.
+   * hash. For an unknown name, `stored` is `undefined`: the costliest hash is checked, and the
+   * result is `false`.
    */
-  matches(stored: StoredPassword, password: string, context: AuthContext): Promise<boolean>;
+  matches(
+    stored: StoredPassword | undefined,
+    password: string,
+    context: AuthContext,
+  ): Promise<boolean>;
 }
 
 /** Milliseconds after which the costliest hash is measured again. */
@@ -79,16 +84,18 @@ export function paddedChecks(
   if (isMixed) void measure();
 
   return {
-    async matches(stored, password, context) {
+    async matches(given, password, context) {
+      const stored = given ?? costliest;
       const times: number[] = [];
       const onTime = (ms: number): void => {
         times.push(ms);
         note(stored.format, ms);
       };
-      const same = await stored.matches(password, {
+      const isRight = await stored.matches(password, {
         context,
         onTime: isMixed ? onTime : undefined,
       });
+      const same = isRight && given !== undefined;
       if (same || !isMixed) return same;
       const target = usual();
       const missing = times.reduce((sum, ms) => sum + Math.max(0, target - ms), 0);

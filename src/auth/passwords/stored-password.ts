@@ -4,13 +4,7 @@ import { wrongSecret, wrongSecretType } from '../../secret-options.js';
 import { derive, type Recipe } from './algorithms.js';
 import { doubtfulHashOf, foreignHashOf } from './foreign-hash.js';
 import { queueHash } from './hash-queue.js';
-import {
-  type CheckOptions,
-  derivedHash,
-  memoryOf,
-  type PasswordHash,
-  parseHash,
-} from './password-hash.js';
+import { type CheckOptions, derivedHash, memoryOf, parseHash } from './password-hash.js';
 
 /** A configured password. Its content cannot be enumerated, inspected or serialized. */
 export interface StoredPassword {
@@ -61,9 +55,7 @@ export function storePassword(username: string, password: unknown): StoredPasswo
         'make one: npx koa-taskflow hash',
       TypeError,
     );
-  return password.startsWith('$')
-    ? givenHash(parseHash(option, password), password)
-    : hashedHere(username, password);
+  return password.startsWith('$') ? storeHash(option, password) : hashedHere(username, password);
 }
 
 /**
@@ -74,7 +66,14 @@ function spellingsOf(password: string): ReadonlySet<string> {
   return new Set([password, password.normalize('NFC')]);
 }
 
-function givenHash(hash: PasswordHash, text: string): StoredPassword {
+/**
+ * Stores a hash. Never takes its text for a plain password.
+ *
+ * @throws TypeError if the text is not a hash. RangeError if its cost is too high for a server. The
+ * error never contains the text.
+ */
+export function storeHash(option: string, text: string): StoredPassword {
+  const hash = parseHash(option, text);
   const version = digest(text).toString('base64url');
   return {
     cost: hash.cost,

@@ -53,27 +53,14 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
       // Without any password yet, this waits for the first answer of a function.
       if (!checks) await passwords[0]?.get();
       if (!checks) return false;
-      const same = await checks.padded.matches(own ?? checks.costliest, password, context);
+      const same = await checks.matches(own, password, context);
       return user && same ? verdictOf(user) : false;
     },
     find_user: (username) => knownUser(users.get(username)),
   });
 }
 
-interface Checks {
-  padded: PaddedChecks;
-  /**
-   * An unknown name is checked against the costliest hash. The attempt is rejected whatever the
-   * result is.
-   */
-  costliest: StoredPassword;
-}
-
 /** Returns the checks of these passwords, or `undefined` if there are none. */
-function checksOf(passwords: readonly StoredPassword[]): Checks | undefined {
-  if (passwords.length === 0) return undefined;
-  return {
-    padded: paddedChecks(passwords),
-    costliest: passwords.reduce((one, other) => (other.cost > one.cost ? other : one)),
-  };
+function checksOf(passwords: readonly StoredPassword[]): PaddedChecks | undefined {
+  return passwords.length === 0 ? undefined : paddedChecks(passwords);
 }
