@@ -1,5 +1,5 @@
-// Installs the programs that the tests need and that npm does not install: Chromium, nginx,
-// openssl, Redis and slapd. As root on Debian, it uses apt. Otherwise, Playwright downloads
+// Installs the programs that the tests need and that npm does not install: Chromium, htpasswd,
+// nginx, openssl, Redis and slapd. As root on Debian, it uses apt. Otherwise, Playwright downloads
 // Chromium. Each program that is still missing is printed on its own line.
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,11 @@ const onPath = (name) =>
   );
 
 const programs = [
+  {
+    name: 'htpasswd',
+    package: 'apache2-utils',
+    hint: 'or leave out the tests of htpasswd files',
+  },
   {
     name: 'nginx',
     package: 'nginx-light',

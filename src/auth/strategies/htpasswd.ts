@@ -1,0 +1,111 @@
+import type { Role } from '../../http/access.js';
+import { wrongType } from '../../options.js';
+import { optionsObject } from '../../options-object.js';
+import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
+import { FollowedFile } from './followed-file.js';
+import { type HtpasswdContent, type Problem, parseHtpasswd } from './htpasswd-lines.js';
+import { type RolesRule, rolesRule } from './roles.js';
+import type { AuthStrategy, KnownUser } from './strategy.js';
+
+/** Options of {@link htpasswdFile}. */
+export interface HtpasswdOptions {
+  /**
+   * The roles of the users: the same ones for all, a table from user names to roles, or a function.
+   * Default: `[]`, so that the users may only read. A table must list every user who may sign in,
+   * or have `otherwise`.
+   */
+  roles?: RolesRule<{ readonly username: string }> | undefined;
+}
+
+/** The users of a file, and the checks of their passwords. */
+interface Users extends HtpasswdContent {
+  /** Absent if no user can sign in. */
+  checks: PaddedChecks | undefined;
+}
+
+const renew = 'replace them with: htpasswd -B -C 12';
+
+/** The log line about each problem. */
+const messages: Readonly<Record<Problem, string>> = {
+  format:
+    'hashes of the htpasswd file are neither bcrypt nor argon2id, so their users cannot sign in; ' +
+    renew,
+  damaged: `hashes of the htpasswd file are incomplete, so their users cannot sign in; ${renew}`,
+  costly: `hashes of the htpasswd file cost too much, so their users cannot sign in; ${renew}`,
+  name:
+    'names of the htpasswd file are not 1 to 256 printable characters in UTF-8, so their users ' +
+    'cannot sign in',
+  repeated: 'names of the htpasswd file are repeated; only the first line of each name counts',
+  weak: `hashes of the htpasswd file are weak; ${renew}`,
+};
+
+/**
+ * Makes a strategy for the users of an htpasswd file with bcrypt or argon2id hashes. A change of
+ * the file takes effect within a second. Then the sessions of removed users and of users with a new
+ * hash end. If the file is missing, empty or damaged later, the last valid users stay.
+ *
+ * @throws TypeError if the file is missing, empty or damaged, or an option is wrong. Error if a
+ * package for the hashes is missing.
+ * @example
+ * ```ts
+ * const auth = createAuth({
+ *   strategies: htpasswdFile('/etc/jobs/users.htpasswd', { roles: ['operator'] }),
+ *   secretKey: process.env.TASKFLOW_SECRET_KEY,
+ * });
+ * ```
+ */
+export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrategy {
+  if (typeof path !== 'string' || path === '')
+    throw wrongType('path of htpasswdFile', path, 'the path of a file');
+  const { roles } = optionsObject<HtpasswdOptions>('htpasswdFile', options, ['roles']);
+  const rolesOf = rolesRule('roles', roles, { from: 'username', lists: ['username'] });
+  const find = (username: string) => rolesOf({ user: { username }, listOf: () => [username] });
+  const file = new FollowedFile<Users>({
+    what: 'the htpasswd file',
+    path,
+    parse: readUsers,
+    onRead(found) {
+      const fields = { file: file.path, users: found.users.size };
+      file.logger?.info(fields, 'the htpasswd file was read again');
+      logProblems(found);
+    },
+  });
+
+  function logProblems({ problems }: Users): void {
+    for (const [problem, lines] of problems)
+      file.logger?.warn(
+        { file: file.path, lines: lines.slice(0, 20), count: lines.length },
+        messages[problem],
+      );
+  }
+
+  return {
+    local: true,
+    attach(parts) {
+      file.logger = parts.logger;
+      logProblems(file.current());
+    },
+    async authenticate_user(username, password, context) {
+      const { users, checks } = file.current();
+      const user = users.get(username);
+      const same = await checks?.matches(user?.password, password, context);
+      if (!same) return false;
+      const roles = await find(username);
+      return roles === false ? { ok: false, reason: 'no_role' } : { ok: true, roles };
+    },
+    find_user(username) {
+      const user = file.current().users.get(username);
+      if (!user) return undefined;
+      const known = (roles: readonly Role[] | false): KnownUser | undefined =>
+        roles === false ? undefined : { version: user.hash, roles };
+      const roles = find(username);
+      return roles instanceof Promise ? roles.then(known) : known(roles);
+    },
+  };
+}
+
+function readUsers(content: Buffer): Users {
+  const found = parseHtpasswd(content);
+  const passwords = [...found.users.values()].map(({ password }) => password);
+  return { ...found, checks: passwords.length === 0 ? undefined : paddedChecks(passwords) };
+}
