@@ -12,15 +12,14 @@ export function wrongSecret(
     : rangeError(`${option} must be ${accepted}`);
 }
 
-/**
- * Returns the error for a secret of the wrong type. It names the kind alone: a number in this place
- * may be a password, too.
- */
+/** Returns the error for a secret of the wrong type. It names the kind alone. */
 export function wrongSecretType(option: string, value: unknown, accepted: string): TypeError {
-  return typeError(
-    `${option} is ${typeof value === 'number' ? 'a number' : kindOf(value)}; it must be ` +
-      `${accepted}`,
-  );
+  return typeError(`${option} is ${kindOfSecret(value)}; it must be ${accepted}`);
+}
+
+/** Returns what a value is, without its text. A number may be a password, too. */
+export function kindOfSecret(value: unknown): string {
+  return typeof value === 'number' ? 'a number' : kindOf(value);
 }
 
 /**

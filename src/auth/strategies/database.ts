@@ -1,0 +1,177 @@
+import type { Role } from '../../http/access.js';
+import { wrongKind } from '../../options.js';
+import { optionsObject } from '../../options-object.js';
+import { kindOfSecret } from '../../secret-options.js';
+import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
+import { type StoredPassword, storeHash } from '../passwords/stored-password.js';
+import { type RolesOf, type RolesRule, rolesRule } from './roles.js';
+import {
+  type AuthStrategy,
+  type FindUserContext,
+  isRoleList,
+  isUserName,
+  type Verdict,
+} from './strategy.js';
+
+/** A user of a database. */
+export interface DatabaseUser {
+  /** The hash of the password: bcrypt, or argon2, scrypt or PBKDF2 as a PHC string. */
+  hash: string;
+  /**
+   * The canonical name, if `find` accepts several spellings of it. It must accept this one, too.
+   * Default: the name as typed.
+   */
+  username?: string | undefined;
+  /** The roles of this user. They take precedence over the option `roles`. */
+  roles?: readonly Role[] | undefined;
+}
+
+/**
+ * Finds a user by name: returns the hash of the password, a {@link DatabaseUser}, or `undefined` if
+ * there is no such user. May return a thenable, such as the query of a query builder.
+ */
+export type FindDatabaseUser = (
+  username: string,
+  context: FindUserContext,
+) => DatabaseFound | PromiseLike<DatabaseFound>;
+
+type DatabaseFound = string | DatabaseUser | null | undefined;
+
+/** Options of {@link database}. */
+export interface DatabaseOptions {
+  /**
+   * The roles of users whose {@link DatabaseUser} has none: the same ones for all, a table from
+   * user names to roles, or a function. Default: `[]`, so that the users may only read.
+   */
+  roles?: RolesRule<{ readonly username: string }> | undefined;
+}
+
+/** A checked user. */
+interface Found {
+  username: string;
+  hash: string;
+  password: StoredPassword;
+  roles(): ReturnType<RolesOf<unknown>>;
+}
+
+/**
+ * A hash of no password. It is checked for an unknown name until the first user was found, whose
+ * hash shows what the database has.
+ */
+const dummy = storeHash('dummy', `$scrypt$ln=15,r=8,p=3$${'A'.repeat(22)}$${'A'.repeat(43)}`);
+
+/**
+ * Makes a strategy for the users of your own database. Sessions of a user end within 30 seconds
+ * after `find` returns another hash or other roles, or no user.
+ *
+ * @throws TypeError if `find` is not a function, or an option is wrong.
+ * @example
+ * ```ts
+ * const auth = createAuth({
+ *   strategies: database(async (username) => {
+ *     const [user] = await sql`SELECT password_hash FROM users WHERE name = ${username}`;
+ *     return user?.password_hash;
+ *   }),
+ *   secretKey: process.env.TASKFLOW_SECRET_KEY,
+ * });
+ * ```
+ */
+export function database(find: FindDatabaseUser, options?: DatabaseOptions): AuthStrategy {
+  if (typeof find !== 'function')
+    throw wrongKind('find of database', find, 'a function from a user name to a hash');
+  const { roles } = optionsObject<DatabaseOptions>('database', options, ['roles']);
+  const rolesOf = rolesRule('roles', roles, { from: 'username', lists: ['username'] });
+  const checks = checksOfSeenHashes();
+
+  const ask = async (typed: string, context: FindUserContext): Promise<Found | undefined> => {
+    const found = readFound(await find(typed, context));
+    if (!found) return undefined;
+    const { hash, username = typed, roles: own } = found;
+    const password = readHash(hash);
+    checks.see(password);
+    const roles = () => own ?? rolesOf({ user: { username }, listOf: () => [username] });
+    return { username, hash, password, roles };
+  };
+
+  return {
+    async authenticate_user(typed, password, context): Promise<Verdict> {
+      const user = await ask(typed, context);
+      const same = await checks.matches(user?.password, password, context);
+      if (!user || !same) return false;
+      const given = await user.roles();
+      if (given === false) return { ok: false, reason: 'no_role' };
+      return { ok: true, username: user.username, roles: given };
+    },
+    async find_user(username, context) {
+      const user = await ask(username, context);
+      const given = await user?.roles();
+      return user && given ? { version: user.hash, roles: given } : undefined;
+    },
+  };
+}
+
+/**
+ * Checks passwords so that a failure takes as long as for the costliest hash that was seen. The
+ * database cannot list its hashes.
+ */
+function checksOfSeenHashes(): PaddedChecks & { see(password: StoredPassword): void } {
+  let costliest: StoredPassword | undefined;
+  let isMixed = false;
+  let checks = paddedChecks([dummy]);
+  return {
+    see(password) {
+      const isSame = password.format === costliest?.format;
+      const isCostlier = costliest === undefined || password.cost > costliest.cost;
+      if (isSame || (isMixed && !isCostlier)) return;
+      isMixed = costliest !== undefined;
+      checks = paddedChecks(costliest ? [password, costliest] : [password]);
+      if (isCostlier) costliest = password;
+    },
+    matches: (...args) => checks.matches(...args),
+  };
+}
+
+const members = ['hash', 'username', 'roles'];
+
+/**
+ * Returns what `find` found.
+ *
+ * @throws TypeError if it is neither a hash nor a {@link DatabaseUser}, such as a whole row. The
+ * error never contains a value.
+ */
+function readFound(found: unknown): DatabaseUser | undefined {
+  if (found === undefined || found === null) return undefined;
+  if (typeof found === 'string') return { hash: found };
+  if (typeof found !== 'object' || Array.isArray(found)) throw wrongFound(kindOfSecret(found));
+  const others = Object.keys(found).filter((name) => !members.includes(name));
+  if (others.length > 0) throw wrongFound(`an object with ${others.slice(0, 5).join(', ')}`);
+  const { hash, username, roles } = found as Record<string, unknown>;
+  if (typeof hash !== 'string') throw wrongFound(`an object whose hash is ${kindOfSecret(hash)}`);
+  if (username !== undefined && !isUserName(username))
+    throw wrongFound('a username that is not 1 to 256 printable characters');
+  if (roles !== undefined && !isRoleList(roles))
+    throw wrongFound('roles that are not a list of at most 32 role names');
+  return { hash, username, roles: roles && [...roles] };
+}
+
+function wrongFound(what: string): TypeError {
+  return new TypeError(
+    `find returned ${what}; it must return a hash, { hash, username?, roles? }, or undefined if ` +
+      'there is no such user with a password',
+  );
+}
+
+/**
+ * Reads a hash.
+ *
+ * @throws TypeError if the text is not a hash that can be checked. RangeError if it costs too much.
+ */
+function readHash(hash: string): StoredPassword {
+  try {
+    return storeHash('the hash that find returned', hash);
+  } catch (error) {
+    if (error instanceof TypeError)
+      throw wrongFound('a text that is not a supported hash (bcrypt, argon2, scrypt or PBKDF2)');
+    throw error;
+  }
+}
