@@ -5,6 +5,7 @@ import { startProcess } from './helpers/process.js';
 
 const authNames = [
   'StrategyRegistry',
+  'cached',
   'createAuth',
   'loginRoutes',
   'memoryStore',

@@ -19,6 +19,7 @@ export { type Secret, type SecretFile, type SecretFunction, secretFile } from '.
 export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { CookieOptions } from './sessions/cookies.js';
 export type { Session } from './sessions/session.js';
+export { type CachedOptions, cached } from './strategies/cached.js';
 export type { UserEntry, UserOptions } from './strategies/configured-user.js';
 export { multiUser } from './strategies/multi-user.js';
 export {

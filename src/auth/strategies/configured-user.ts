@@ -63,6 +63,12 @@ function weaknessOf(username: string, { weakness }: StoredPassword): readonly st
 export const weakPassword =
   'a configured password is weak or looks wrong; create a hash with: npx koa-taskflow hash';
 
+/** Gives a strategy the warnings of the strategy that it wraps. */
+export function copyWarnings(from: AuthStrategy, to: AuthStrategy): void {
+  const users = configured.get(from);
+  if (users) configured.set(to, users);
+}
+
 /** Returns the verdict that accepts a user. */
 export function verdictOf({ roles }: User): Verdict {
   return roles ? { ok: true, roles } : true;

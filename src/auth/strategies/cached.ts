@@ -1,0 +1,91 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { numberOption, typeError } from '../../options.js';
+import { optionsObject } from '../../options-object.js';
+import { kindOf } from '../../show-value.js';
+import { forwardClock } from '../forward-clock.js';
+import { copyWarnings } from './configured-user.js';
+import {
+  type AuthContext,
+  type AuthStrategy,
+  isPasswordStrategy,
+  type Verdict,
+} from './strategy.js';
+import { readVerdict } from './verdict.js';
+
+/** Options of {@link cached}. */
+export interface CachedOptions {
+  /** Seconds for which a right password is not checked again: above 0, at most 3600. */
+  seconds: number;
+}
+
+/** Maximum number of right passwords that are remembered at once. */
+const remembered = 10_000;
+
+/**
+ * Wraps a password strategy, so that a right password is not checked again for some seconds. The
+ * strategy is asked again for another password, and after its `find_user` returned another version
+ * or other roles. Without `find_user`, a password that was changed is valid for the rest of these
+ * seconds. The password is not stored, only a digest of it with a random key. Failures are never
+ * remembered.
+ *
+ * @throws TypeError if it is not a password strategy, or `seconds` is not a number. RangeError if
+ * `seconds` is out of range.
+ * @example
+ * ```ts
+ * registry.register('users', cached(database(findUser), { seconds: 60 }));
+ * ```
+ */
+export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStrategy {
+  if (!isPasswordStrategy(strategy))
+    throw typeError(
+      `cached got ${kindOf(strategy)}; it takes a password strategy, which has the method ` +
+        'authenticate_user',
+    );
+  const given = optionsObject<CachedOptions>('cached', options, ['seconds']);
+  const seconds = numberOption('seconds', given.seconds, undefined, {
+    above: true,
+    max: 3600,
+    unit: 'seconds',
+  });
+  if (seconds === undefined) throw typeError('seconds of cached is not set');
+  const accepted = new LRUCache<string, Verdict & object>({
+    max: remembered,
+    ttl: seconds * 1000,
+    perf: { now: forwardClock() },
+  });
+  const key = randomBytes(32);
+
+  /** Returns what identifies the credentials and the state of the user, or `undefined`. */
+  const digestOf = async (
+    username: string,
+    password: string,
+    context: AuthContext,
+  ): Promise<string | undefined> => {
+    const user = await strategy.find_user?.(username, context);
+    if (strategy.find_user && !user) return undefined;
+    const text = JSON.stringify([username, password, user?.version, user?.roles]);
+    return createHmac('sha256', key).update(text).digest('base64url');
+  };
+
+  const wrapper: AuthStrategy = {
+    label: strategy.label,
+    local: strategy.local,
+    ...(strategy.check && { check: strategy.check.bind(strategy) }),
+    ...(strategy.attach && { attach: strategy.attach.bind(strategy) }),
+    ...(strategy.find_user && { find_user: strategy.find_user.bind(strategy) }),
+    async authenticate_user(username, password, context) {
+      // The state is read before the check. If it changes during the check, the digest is not
+      // found again.
+      const digest = await digestOf(username, password, context);
+      const known = digest === undefined ? undefined : accepted.get(digest);
+      if (known) return known;
+      const verdict = await strategy.authenticate_user(username, password, context);
+      const { user } = readVerdict(verdict, username);
+      if (user && digest !== undefined) accepted.set(digest, { ok: true, ...user });
+      return verdict;
+    },
+  };
+  copyWarnings(strategy, wrapper);
+  return wrapper;
+}
