@@ -85,12 +85,16 @@ describe('the docs', () => {
     const folder = temporaryFolder();
     for (const [, name = ''] of code.matchAll(/'\/run\/secrets\/([\w-]+)'/g))
       writeFileSync(folder.file(name), `${someKey}\n`);
+    const hash = '$2y$04$BE7BGUqWiap13TVTrMR9XelWkRszoy2Kw5oUBVye.g9d7HVCrRbpe';
+    writeFileSync(folder.file('users.htpasswd'), `alice:${hash}\n`);
     // Each program uses its own folder, a free port and the shop of this test.
     const placed = code
       .replaceAll('https://shop.example.com/tasks', shop.base)
       .replaceAll('port: 6379', () => `port: ${redis?.port}`)
       .replace('AbortSignal.timeout(60_000)', 'AbortSignal.timeout(300)')
       .replaceAll("'tasks.db.moved'", JSON.stringify(folder.file('tasks.db.moved')))
+      .replaceAll("'users.db'", JSON.stringify(folder.file('users.db')))
+      .replaceAll("'users.htpasswd'", JSON.stringify(folder.file('users.htpasswd')))
       .replaceAll("'tasks.db'", JSON.stringify(folder.file('tasks.db')))
       .replaceAll('/run/secrets/', folder.file('/'))
       .replaceAll('`tasks.db-', () => `\`${folder.file('tasks.db-')}`)
@@ -134,10 +138,10 @@ describe('the docs', () => {
       range('S', 70, 74),
       range('S', 80, 97),
       range('S', 100, 100),
-      range('S', 105, 105),
-      range('S', 107, 129),
+      range('S', 105, 129),
       range('R', 1, 20),
       range('R', 50, 57),
+      range('R', 65, 69),
     ].flat();
     expect(rows.map(([, number]) => number).sort()).toEqual(wanted.sort());
     const missing = rows.flatMap(([, number, cell = '']) =>

@@ -469,3 +469,77 @@ export const origins: readonly (readonly [
   ],
   ['QUERY', 'cross-site', null, 'app.example', 'refuse', 'not in the safe list'],
 ];
+
+/**
+ * Lines of an htpasswd file, each with credentials that it must not accept. `HASH` stands for the
+ * bcrypt hash of `secret`.
+ */
+export const htpasswdLines: readonly (readonly [
+  line: string,
+  username: string,
+  password: string,
+])[] = [
+  ['plain:secret', 'plain', 'secret'],
+  ['shown:HASH', 'shown', 'HASH'],
+  ['dollar:$secret', 'dollar', '$secret'],
+  ['quoted:"HASH"', 'quoted', 'secret'],
+  ['nul:HASH', 'nul', 'secret\u0000'],
+  ['nul:HASH', 'nul\u0000', 'secret'],
+  ['nul2:HASH', 'nul2', 'secret\u0000x'],
+  ['long:HASH', 'long', `secret${' '.repeat(66)}`],
+  ['#comment:HASH', '#comment', 'secret'],
+  [' #indented:HASH', ' #indented', 'secret'],
+  ['a:b:HASH', 'a:b', 'secret'],
+  ['a:b:HASH', 'a', 'secret'],
+  ['a:b:HASH', 'b', 'secret'],
+  ['case:HASH', 'Case', 'secret'],
+  ['blank :HASH', 'blank', 'secret'],
+  [' leading:HASH', 'leading', 'secret'],
+  ['first:!\nfirst:HASH', 'first', 'secret'],
+  ['nfc\u00e9:HASH', 'nfce\u0301', 'secret'],
+  ['replaced\ufffd:HASH', 'replaced\ufffd', 'secret'],
+  ['alert\u0007:HASH', 'alert\u0007', 'secret'],
+  ['\u202eevil:HASH', 'evil', 'secret'],
+  ['__proto__:!', '__proto__', 'secret'],
+  ['empty:', 'empty', ''],
+  ['old:$2x$HASH', 'old', 'secret'],
+  ['cut:$2y$', 'cut', ''],
+  ['none:*', 'none', '*'],
+  ['nobody:HASH', 'constructor', 'secret'],
+];
+
+/**
+ * Values that a function for `database` may return by mistake, each with a password that it must
+ * not accept. The text `HASH` in a value stands for a hash of `secret`.
+ */
+export const foundByMistake: readonly (readonly [found: unknown, password: string])[] = [
+  ['secret', 'secret'],
+  ['HASH', 'HASH'],
+  ['$secret', '$secret'],
+  ['', ''],
+  [' HASH', 'secret'],
+  ['HASH\n', 'secret'],
+  ['"HASH"', 'secret'],
+  [true, 'secret'],
+  [1, '1'],
+  [12345678, '12345678'],
+  [{}, 'secret'],
+  [[], 'secret'],
+  [['HASH'], 'secret'],
+  [[{ hash: 'HASH' }], 'secret'],
+  [{ hash: 'secret' }, 'secret'],
+  [{ hash: '' }, ''],
+  [{ hash: null }, 'null'],
+  [{ hash: ['HASH'] }, 'secret'],
+  [{ hash: { toString: () => 'HASH' } }, 'secret'],
+  [{ id: 1, hash: 'HASH' }, 'secret'],
+  [{ ok: true }, 'secret'],
+  [{ ok: true, username: 'ann', roles: ['admin'] }, 'secret'],
+  [{ hash: 'HASH', password: 'secret' }, 'secret'],
+  [{ hash: 'HASH', username: '' }, 'secret'],
+  [{ hash: 'HASH', username: 'a\nb' }, 'secret'],
+  [{ hash: 'HASH', roles: 'admin' }, 'secret'],
+  [{ hash: 'HASH', roles: [['admin']] }, 'secret'],
+  [new Map([['hash', 'HASH']]), 'secret'],
+  [new Error('HASH'), 'secret'],
+];
