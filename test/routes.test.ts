@@ -137,7 +137,7 @@ describe('every registered route', () => {
       expect(app.log.events('authz_fail').at(-1)).toMatchObject({
         level: 40,
         username: 'vera',
-        required: 'operator',
+        required: route.requiredRole,
         route: route.path,
       });
     }
@@ -213,6 +213,8 @@ const headerTable: readonly (readonly [
   ['GET', '/auth/sessions', 'admin', 200, plain],
   ['DELETE', '/auth/sessions', 'anonymous', 401, plain],
   ['DELETE', '/auth/sessions/:id', 'admin', 404, plain],
+  ['GET', '/auth/strategies', 'admin', 200, plain],
+  ['POST', '/auth/strategies/:name/check', 'admin', 404, plain],
   ['GET', '/auth/assets/:file', 'anonymous', 200, asset],
   ['GET', '/dashboard/assets/:file', 'anonymous', 200, asset],
   ['GET', '/dashboard/assets/none.js', 'anonymous', 404, plain],
@@ -297,6 +299,7 @@ describe('every command without parameters in its body', () => {
   it('refuses a body with members before it does anything', async () => {
     const commands = routes.filter(({ method, takesBody }) => method !== 'GET' && !takesBody);
     expect(commands.map(name)).toEqual([
+      'POST /auth/strategies/:name/check',
       'DELETE /auth/sessions',
       'DELETE /auth/sessions/:id',
       'DELETE /history',

@@ -79,7 +79,7 @@ export function auditedAccess(
   });
   if (access === undefined) return openAccess(trail);
   if (access.record && access.audit) return access;
-  const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName } = access;
+  const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName, health } = access;
   // The methods are bound, so that those of the app's object keep their `this`.
   return {
     record(event) {
@@ -94,6 +94,7 @@ export function auditedAccess(
     ...(usable && { usable: usable.bind(access) }),
     ...(describe && { describe: describe.bind(access) }),
     ...(strategies && { strategies: strategies.bind(access) }),
+    ...(health && { health: health.bind(access) }),
     ...(cookieName && { cookieName: cookieName.bind(access) }),
   };
 }

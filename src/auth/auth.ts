@@ -1,5 +1,5 @@
 import type { Context } from 'koa';
-import type { Access } from '../http/access.js';
+import type { Access, StrategyHealth } from '../http/access.js';
 import type { Mount } from '../http/mount.js';
 import { type Logger, wrongKind } from '../options.js';
 import type { SignedInUser } from './app-sign-in.js';
@@ -22,6 +22,13 @@ export interface Auth extends Access {
   loginUrl(ctx: Context): string;
   logoutUrl(ctx: Context): string;
   ended(ctx: Context): AbortSignal;
+  /**
+   * Returns for each strategy whether it answers, since when, and what it was asked. Calls the
+   * `check` of each strategy whose last answer is older than a minute, one process at a time.
+   *
+   * @throws TaskflowError STORE_UNAVAILABLE (rejects) if the store does not answer.
+   */
+  health(): Promise<readonly StrategyHealth[]>;
   /**
    * Opens a session for a user whom the app's own code has authenticated, such as by a link or by a
    * certificate. Sets the cookies of the response, ends the sessions that the request carried, and

@@ -3,6 +3,7 @@ import { networkOf } from '../http/client-address.js';
 import type { AuthLog } from './auth-log.js';
 import type { LoginAttempt } from './login-attempt.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
+import type { Health } from './strategies/health.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import { isPasswordStrategy } from './strategies/strategy.js';
 import type { AttemptGroup, FamiliarPlaces } from './throttle/familiar-places.js';
@@ -37,6 +38,7 @@ export interface AuthenticateDeps {
   familiar: Pick<FamiliarPlaces, 'groupsOf'>;
   throttle: Pick<Throttle, 'enter' | 'busy'>;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'strategyError'>;
+  health: Pick<Health, 'answered' | 'failed'>;
   /** Number of password checks that may wait. */
   queue: number;
 }
@@ -111,13 +113,14 @@ async function tryGroup(
   deps: AuthenticateDeps,
   { attempt, group, failures }: Trial,
 ): Promise<AuthenticatedLogin | undefined> {
-  const { registry, throttle, log, queue } = deps;
+  const { registry, throttle, log, health, queue } = deps;
   const { familiar, strategies } = group;
   const { username, password, request } = attempt;
   const onThrottled = logThrottled(log, request, username);
   const counted = await throttle.enter({ username, address: request.ip, familiar }, onThrottled);
   const isKnown = strategies.some((name) => isPasswordStrategy(registry.get(name)));
   let reason: string = isKnown ? 'bad_credentials' : 'unknown_strategy';
+  let hasFailed = false;
   const context = {
     ip: request.ip,
     requestId: request.requestId,
@@ -125,6 +128,8 @@ async function tryGroup(
     onError(name: string, error: unknown, durationMs: number) {
       const isTimeout = error instanceof Error && error.name === 'TimeoutError';
       reason = isTimeout ? 'timeout' : 'strategy_error';
+      hasFailed = true;
+      health.failed(name, error);
       log.strategyError(request, name, error, durationMs, [password, username]);
     },
     onRejected(_strategy: string, why: string) {
@@ -138,7 +143,10 @@ async function tryGroup(
   let answered = 0;
   try {
     for (const strategy of strategies) {
+      hasFailed = false;
       user = await verifyLogin(deps, { username, password, strategy }, context);
+      if (!hasFailed && isPasswordStrategy(registry.get(strategy)))
+        health.answered(strategy, user ? 'login' : 'rejected');
       if (user) break;
       answered += 1;
     }

@@ -25,7 +25,9 @@ import { createSignIn } from './sign-in.js';
 import { signInRoutes } from './sign-in-routes.js';
 import { attachStrategies } from './strategies/attach.js';
 import { passwordWarningsOf, weakPassword } from './strategies/configured-user.js';
+import { strategyHealth } from './strategies/health.js';
 import type { EndedUser } from './strategies/strategy.js';
+import { strategyRoutes } from './strategy-routes.js';
 import { bucketsIn } from './throttle/buckets.js';
 import { familiarPlaces } from './throttle/familiar-places.js';
 import { defaultQueue } from './throttle/limits.js';
@@ -65,11 +67,8 @@ export function createAuth(options: AuthOptions): Auth {
   const trail = auditTrail({ store, path: mount.path, retentionDays, logger });
   const loginPage = (ctx: Context): string =>
     checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
-  const { reader, usable, revocations, cookieName, endSignal, signIn, internals } = assemble(
-    checked,
-    trail,
-    assetsBeside(loginPage),
-  );
+  const { reader, usable, revocations, cookieName, endSignal, signIn, health, internals } =
+    assemble(checked, trail, assetsBeside(loginPage));
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
@@ -92,6 +91,7 @@ export function createAuth(options: AuthOptions): Auth {
     usable: async () => usable(),
     ended: endSignal,
     signIn,
+    health,
     ...trail,
     async signOutEverywhere(strategy, username) {
       checkUser('signOutEverywhere', registry, strategy, username);
@@ -151,8 +151,12 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   });
   const networks = `${prefix}networks:`;
   const familiar = familiarPlaces({ store, prefix: networks, registry, users, revocations, now });
+  const health = strategyHealth({
+    ...{ registry, store, logger, now, secretKeys: keys.secrets },
+    ...{ mount: mount.path, prefix: `${prefix}health:` },
+  });
   const queue = limits ? limits.queue : defaultQueue;
-  const checks = { registry, users, revocations, familiar, throttle, log, queue };
+  const checks = { registry, users, revocations, familiar, throttle, log, health, queue };
   const opens = {
     tokens,
     reader,
@@ -182,11 +186,13 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const attemptPrefix = `${prefix}attempt:`;
   const attempts = redirectAttempts({ cookies, cipher, store, prefix: attemptPrefix, now });
   const providers = providersOf({
-    ...{ registry, log },
+    ...{ registry, log, health },
     urlOf: publicUrls({ mount, publicUrl, logger }),
   });
   const pages = loginPages({ title, logo, messages, passwordHelp, mount, registry, devices });
-  const common = { mount, reader, tokens, cookies, devices, throttle, log, pages, home, usable };
+  const common = {
+    ...{ mount, reader, tokens, cookies, devices, throttle, log, pages, home, usable, health },
+  };
   const isStrict = checked.cookie.sameSite === 'strict';
   const routes: AuthInternals['routes'] = () => [
     ...signInRoutes({
@@ -195,6 +201,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
       ...{ attempts, providers, cipher, autoStart },
     }),
     ...redirectRoutes({ ...common, providers, attempts, signIn, endSessions, isStrict }),
+    ...strategyRoutes(health),
     ...sessionRoutes({ reader, registry, open, revocations, log, forget }),
   ];
   const internals = {
@@ -213,6 +220,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     usable,
     revocations,
     internals,
+    health: health.all,
     signIn: appSignIn({ registry, reader, cookies, devices, tokens, signIn, usable }),
     cookieName: (ctx: Context): string => cookies.session.nameFor(ctx),
     endSignal: endSignals({

@@ -1,4 +1,12 @@
-export type { Access, Actor, AuditEvent, AuditQuery, Page, Role } from '../http/access.js';
+export type {
+  Access,
+  Actor,
+  AuditEvent,
+  AuditQuery,
+  Page,
+  Role,
+  StrategyHealth,
+} from '../http/access.js';
 export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
 export type {
   Droppable,

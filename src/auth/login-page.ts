@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import { builtAssets } from '../http/assets.js';
 import { escapeHtml, sendPage } from '../http/page.js';
 import { filled, type Messages } from './messages.js';
+import type { DownStrategy } from './strategies/health.js';
 
 /** A way to sign in. */
 export interface Method {
@@ -27,6 +28,8 @@ export interface LoginPage extends Frame {
   passwords: readonly Method[];
   /** The strategies that send the browser to a provider. */
   providers: readonly Method[];
+  /** The strategies that do not answer. */
+  down?: readonly DownStrategy[] | undefined;
   /** The strategy with which this browser last signed in. */
   lastUsed?: string | undefined;
   /** Address of a page that helps with a forgotten password. */
@@ -143,13 +146,33 @@ ${strategyChoice(page)}${nextField(page)}\
 ${help}</form>`;
 }
 
-function messagesOf({ message, notice, retryAfter, link }: LoginPage): string {
+function messagesOf(page: LoginPage): string {
+  const { message, notice, retryAfter, link } = page;
   const wait = retryAfter ? ` data-retry-after="${escapeHtml(retryAfter)}"` : '';
   const error = message
     ? `<p id="message" class="error" role="alert"${wait}>${escapeHtml(message)}</p>`
     : '';
   const info = notice ? `<p class="notice" role="status">${escapeHtml(notice)}</p>` : '';
-  return error + info + (link ? `<p>${linkOf(link)}</p>` : '');
+  return error + info + notesOf(page) + (link ? `<p>${linkOf(link)}</p>` : '');
+}
+
+/** Says which ways to sign in do not answer, before the user tries them. */
+function notesOf({ down = [], passwords, providers, messages }: LoginPage): string {
+  return [...passwords, ...providers]
+    .flatMap(({ name, label }) => {
+      const since = down.find((each) => each.name === name)?.since;
+      if (!since) return [];
+      const text = filled(messages.notAnswering, { method: label, time: timeOf(since) });
+      return [`<p class="notice" role="status">${escapeHtml(text)}</p>`];
+    })
+    .join('');
+}
+
+/** Returns a time in UTC, without the date if that is today. */
+function timeOf(at: Date): string {
+  const [date = '', time = ''] = at.toISOString().split('T');
+  const isToday = new Date().toISOString().startsWith(date);
+  return `${isToday ? '' : `${date} `}${time.slice(0, 5)} UTC`;
 }
 
 function nextField({ next }: LoginPage): string {

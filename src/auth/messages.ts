@@ -49,6 +49,8 @@ export const messageOptions = optionSet({
   unavailable: line(
     '{method} is not available now. Try again later, or use another way to sign in.',
   ),
+  /** A way to sign in does not answer. `{time}` is in UTC. */
+  notAnswering: line('{method} has not answered since {time}.'),
   /** No role lets the user in. */
   noRole: line(
     'You are signed in with {method} as {user}, but this account is not allowed here. Ask an ' +

@@ -74,6 +74,21 @@ export const credentialsSchema = object(
   ['strategy', 'next'],
 );
 
+const count = { type: 'integer', minimum: 0 };
+export const strategySchema = object({
+  name: text,
+  label: text,
+  kind: { enum: ['password', 'redirect', 'request'] },
+  state: { enum: ['up', 'down', 'unknown'] },
+  since: { type: ['string', 'null'], format: 'date-time' },
+  answeredAt: { type: ['string', 'null'], format: 'date-time' },
+  lastError: { type: ['string', 'null'] },
+  isChecked: { type: 'boolean' },
+  logins: count,
+  rejected: count,
+  errors: count,
+});
+export const strategyListSchema = object({ items: { type: 'array', items: strategySchema } });
 export const endedSchema = object({ logout_token: text });
 
 /** Describes a query parameter. */

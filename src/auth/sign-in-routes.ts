@@ -19,6 +19,7 @@ import type { SessionReader } from './sessions/current-session.js';
 import type { Devices } from './sessions/device-cookies.js';
 import { setSession } from './sessions/set-session.js';
 import type { Tokens } from './sessions/tokens.js';
+import type { Health } from './strategies/health.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import type { Throttle } from './throttle/throttle.js';
 
@@ -36,6 +37,7 @@ export interface SignInDeps extends LogoutDeps {
   cookies: Cookies;
   devices: Devices;
   attempts: Pick<Attempts, 'isAnyOpen'>;
+  health: Pick<Health, 'down'>;
   throttle: Pick<Throttle, 'malformed'>;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'ended'>;
   logIn: LogIn;
@@ -200,7 +202,7 @@ async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
   }
   if (form !== undefined && registry.names('password').length === 0)
     notice ??= pages.messages.noForm;
-  pages.login(ctx, { next: wanted, notice });
+  pages.login(ctx, { next: wanted, notice, down: await deps.health.down() });
 }
 
 function homeOf(ctx: Context, { mount, home }: Pick<SignInDeps, 'mount' | 'home'>): string {

@@ -73,6 +73,32 @@ export interface Page<T> {
   nextCursor: string | null;
 }
 
+/** Whether a strategy of the login answers, and what it was asked. */
+export interface StrategyHealth {
+  /** The name under which it is registered. */
+  name: string;
+  /** What the login page calls it. */
+  label: string;
+  /** Whether it checks passwords, sends the browser to a provider, or identifies each request. */
+  kind: 'password' | 'redirect' | 'request';
+  /** `up` if it last answered, `down` if it last failed, `unknown` if it was not asked yet. */
+  state: 'up' | 'down' | 'unknown';
+  /** When the state began. */
+  since: Date | null;
+  /** When the strategy was last asked. */
+  answeredAt: Date | null;
+  /** What the last failure said, while the state is `down`. */
+  lastError: string | null;
+  /** Whether the strategy has a `check`, so that a failure is found without a login. */
+  isChecked: boolean;
+  /** Users whom it accepted in this process since its start. */
+  logins: number;
+  /** Attempts that it rejected in this process since its start. */
+  rejected: number;
+  /** Calls that failed in this process since its start. */
+  errors: number;
+}
+
 /**
  * The port between the web layer and a login. The web layer calls it. `createAuth` implements it,
  * and so can an app that has its own login. Only `who` is required.
@@ -120,6 +146,11 @@ export interface Access {
    * shows the strategy of every user that has one.
    */
   strategies?(): readonly string[];
+  /**
+   * Returns the health of the strategies, for `GET P/metrics/prometheus`. Calls the checks that are
+   * due.
+   */
+  health?(): Promise<readonly StrategyHealth[]>;
   /** Returns the name of the session cookie, for `GET P/openapi.json`. */
   cookieName?(ctx: Context): string;
   /**

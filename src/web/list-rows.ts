@@ -40,9 +40,11 @@ export const listRows = [
     summary: 'The statistics in the format of Prometheus',
     query: 'noQuery',
     answer: 'prometheusText',
-    handler: ({ ctx, tasks }) => {
+    handler: async ({ ctx, tasks, access }) => {
       ctx.type = prometheusType;
-      return prometheusText(tasks);
+      // The statistics of the tasks do not depend on the store of the login.
+      const strategies = await access.health?.().catch(() => []);
+      return prometheusText(tasks, strategies);
     },
   }),
   readRow('GET /failures', {

@@ -1,3 +1,4 @@
+import type { StrategyHealth } from '../http/access.js';
 import type { DurationHistogram } from '../tasks/engine-queries.js';
 import type { TaskSource } from '../tasks/source.js';
 import { isEnded } from '../tasks/states.js';
@@ -25,7 +26,10 @@ const maxNames = 500;
  * Returns the statistics of the tasks in the format of Prometheus. Series are by function and by
  * queue, never by task, for at most the first 500 functions and queues by name.
  */
-export async function prometheusText(tasks: TaskSource): Promise<string> {
+export async function prometheusText(
+  tasks: TaskSource,
+  strategies: readonly StrategyHealth[] = [],
+): Promise<string> {
   const [now, ever, { queues: states }, workers, histograms] = await Promise.all([
     tasks.aggregate('metrics', { series: false }),
     tasks.aggregate('metrics', { from: new Date(0), series: false }),
@@ -75,7 +79,32 @@ export async function prometheusText(tasks: TaskSource): Promise<string> {
       'Slots held by handlers that did not stop when their attempt was given up.',
       [[{}, totals.stuck]],
     ),
+    ...loginFamilies(strategies),
   ].join('');
+}
+
+/** Returns the families of the login; none if it does not report its health. */
+function loginFamilies(strategies: readonly StrategyHealth[]): string[] {
+  if (strategies.length === 0) return [];
+  const known = strategies.filter(({ state }) => state !== 'unknown');
+  return [
+    family(
+      'login_strategy_up',
+      'gauge',
+      'Whether a strategy of the login last answered.',
+      known.map(({ name, state }) => [{ strategy: name }, Number(state === 'up')]),
+    ),
+    family(
+      'login_attempts_total',
+      'counter',
+      'Logins of this process, by strategy and outcome.',
+      strategies.flatMap(({ name: strategy, logins, rejected, errors }): Sample[] => [
+        [{ strategy, outcome: 'accepted' }, logins],
+        [{ strategy, outcome: 'rejected' }, rejected],
+        [{ strategy, outcome: 'failed' }, errors],
+      ]),
+    ),
+  ];
 }
 
 function first<T extends { name: string }>(items: readonly T[]): readonly T[] {

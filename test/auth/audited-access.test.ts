@@ -33,6 +33,9 @@ class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
   strategies() {
     return [this.#name];
   }
+  health() {
+    return Promise.reject(new Error(`health of ${this.#name}`));
+  }
   cookieName() {
     return `${this.#name}_session`;
   }
@@ -60,6 +63,7 @@ describe('a login of the app without an audit', () => {
       describe: describeRoutes,
       strategies,
       cookieName,
+      health,
       ...rest
     } = access;
     const { record, audit, ...others } = rest;
@@ -81,6 +85,7 @@ describe('a login of the app without an audit', () => {
       'ada_session',
     ]);
     await expect(usable?.()).rejects.toThrow('ada');
+    await expect(health?.()).rejects.toThrow('health of ada');
     expect([typeof record, typeof audit, others]).toEqual(['function', 'function', {}]);
   });
 

@@ -1,6 +1,7 @@
 import type { Context } from 'koa';
 import type { AuthLog } from '../auth-log.js';
 import { type RequestInfo, requestInfo } from '../request-info.js';
+import type { Health } from '../strategies/health.js';
 import type { StrategyRegistry } from '../strategies/registry.js';
 import {
   type AuthContext,
@@ -15,6 +16,7 @@ import type { PublicUrl } from './public-url.js';
 interface ProvidersDeps {
   registry: Pick<StrategyRegistry, 'get' | 'names' | 'call'>;
   log: Pick<AuthLog, 'strategyError'>;
+  health: Pick<Health, 'failed'>;
   urlOf: PublicUrl;
 }
 
@@ -51,7 +53,7 @@ export interface Providers {
 }
 
 /** Makes the functions that call the redirecting strategies of a login. */
-export function providers({ registry, log, urlOf }: ProvidersDeps): Providers {
+export function providers({ registry, log, health, urlOf }: ProvidersDeps): Providers {
   const strategyOf = (name: string) => {
     const strategy = registry.get(name);
     return isRedirectStrategy(strategy) ? strategy : undefined;
@@ -70,6 +72,7 @@ export function providers({ registry, log, urlOf }: ProvidersDeps): Providers {
       return await registry.call(strategy, (signal) => ask({ signal, ip, requestId }));
     } catch (error) {
       log.strategyError(request, name, error, Math.round(performance.now() - started), []);
+      health.failed(name, error);
       return undefined;
     }
   };

@@ -14,6 +14,7 @@ import type { SessionReader } from '../sessions/current-session.js';
 import type { OpenedSession } from '../sessions/session-opener.js';
 import { type SetSessionDeps, setSession } from '../sessions/set-session.js';
 import type { SignIn } from '../sign-in.js';
+import type { Health } from '../strategies/health.js';
 import type { EndedUser, RejectedPage } from '../strategies/strategy.js';
 import { type CheckedVerdict, readVerdict } from '../strategies/verdict.js';
 import type { Throttle } from '../throttle/throttle.js';
@@ -40,6 +41,7 @@ export interface RedirectDeps extends SetSessionDeps {
   providers: Providers;
   attempts: Attempts;
   pages: LoginPages;
+  health: Pick<Health, 'answered'>;
   signIn: SignIn;
   endSessions(strategy: string, user: EndedUser): Promise<void>;
   throttle: Pick<Throttle, 'malformed'>;
@@ -175,6 +177,7 @@ async function callback(ctx: Context, strategy: string, deps: RedirectDeps): Pro
     await failed(ctx, 'strategy_error', undefined, deps);
     return unavailable(ctx, strategy, deps);
   }
+  deps.health.answered(strategy, checked.user ? 'login' : 'rejected');
   if (!checked.user) return rejected(ctx, attempt, checked, deps);
   await open(ctx, attempt, checked.user, deps);
 }

@@ -1,0 +1,170 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import { staticUser } from '../../../src/auth/strategies/static-user.js';
+import type { AuthStrategy } from '../../../src/auth/strategies/strategy.js';
+import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { serveAdmin } from '../../helpers/admin-app.js';
+import { ask, logIn, postJson } from '../../helpers/client.js';
+import { turnableClock } from '../../helpers/clock.js';
+import { Jar } from '../../helpers/jar.js';
+import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
+import { cheapHash, password, secretKey } from '../../helpers/passwords.js';
+import { testProvider } from '../../helpers/provider.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const apps: LoginApp[] = [];
+afterEach(async () => {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+  await Promise.all(apps.splice(0).map((app) => app.close()));
+});
+
+/** A directory that a test can stop. */
+function directory() {
+  const fake = {
+    isUp: true,
+    checks: 0,
+    label: 'Directory',
+    authenticate_user() {
+      if (!fake.isUp) throw new Error(`connection refused with ${secretKey}`);
+      return false;
+    },
+    async check() {
+      fake.checks += 1;
+      if (!fake.isUp) throw new Error('connection refused');
+    },
+  };
+  return fake satisfies AuthStrategy;
+}
+
+async function start(
+  ldap: AuthStrategy = directory(),
+  store: SharedStore = memoryStore(),
+): Promise<LoginApp> {
+  const strategies = new StrategyRegistry({ timeLimit: 1 })
+    .register('static', staticUser('admin', cheapHash(password)))
+    .register('ldap', ldap)
+    .register('okta', testProvider());
+  const app = await serveLogin({ strategies, store, throttle: false });
+  apps.push(app);
+  return app;
+}
+
+const healthOf = async (app: LoginApp, name: string) =>
+  (await app.auth.health()).find((each) => each.name === name);
+const tryToLogIn = (app: LoginApp, strategy: string) =>
+  postJson(app.login, { username: 'ann', password: 'wrong', strategy });
+const states = (app: LoginApp) =>
+  app.log.lines.filter(({ event }) => event === 'authn_strategy_state').map(({ state }) => state);
+
+describe('the health of the strategies', () => {
+  it('is unknown before the first answer, except for those with a check', async () => {
+    const app = await start();
+    expect(await app.auth.health()).toMatchObject([
+      { name: 'static', state: 'unknown', since: null, isChecked: false, kind: 'password' },
+      { name: 'ldap', state: 'up', label: 'Directory', isChecked: true, lastError: null },
+      { name: 'okta', state: 'unknown', kind: 'redirect', label: 'Okta' },
+    ]);
+  });
+
+  it('counts accepted, rejected and failed logins', async () => {
+    const ldap = directory();
+    const app = await start(ldap);
+    await logIn(app.base);
+    await tryToLogIn(app, 'static');
+    await tryToLogIn(app, 'ldap');
+    ldap.isUp = false;
+    await tryToLogIn(app, 'ldap');
+    const jar = new Jar();
+    const { headers } = await jar.ask(`${app.base}/auth/start/okta`);
+    const state = new URL(headers.get('Location') ?? '').searchParams.get('state');
+    await jar.ask(`${app.base}/auth/callback/okta?code=right&state=${state}`);
+    expect(await app.auth.health()).toMatchObject([
+      { name: 'static', logins: 1, rejected: 1, errors: 0, state: 'up' },
+      { name: 'ldap', logins: 0, rejected: 1, errors: 1 },
+      { name: 'okta', logins: 1, rejected: 0, errors: 0, state: 'up' },
+    ]);
+  });
+
+  it('is down in all processes after a failed login, and logged once', async () => {
+    const [ldap, store] = [directory(), memoryStore()];
+    const [app, other] = [await start(ldap, store), await start(ldap, store)];
+    await tryToLogIn(app, 'ldap');
+    await waitFor(async () => (await healthOf(app, 'ldap'))?.state === 'up');
+    ldap.isUp = false;
+    for (const each of [app, other, app]) await tryToLogIn(each, 'ldap');
+    await waitFor(async () => (await healthOf(other, 'ldap'))?.state === 'down');
+    const { lastError } = (await healthOf(other, 'ldap')) ?? {};
+    expect(lastError).toBe('connection refused with [redacted]');
+    expect([...states(app), ...states(other)]).toEqual(['down']);
+    ldap.isUp = true;
+    await tryToLogIn(other, 'ldap');
+    await waitFor(async () => (await healthOf(app, 'ldap'))?.state === 'up');
+    expect([...states(app), ...states(other)].sort()).toEqual(['down', 'up']);
+  });
+
+  it('is checked at most once a minute, by one process', async () => {
+    const clock = turnableClock();
+    const [ldap, store] = [directory(), memoryStore()];
+    const [app, other] = [await start(ldap, store), await start(ldap, store)];
+    for (let n = 0; n < 5; n++) await Promise.all([app.auth.health(), other.auth.health()]);
+    expect(ldap.checks).toBe(1);
+    ldap.isUp = false;
+    clock.pass(61);
+    expect(await healthOf(app, 'ldap')).toMatchObject({
+      state: 'down',
+      lastError: 'connection refused',
+    });
+    expect(ldap.checks).toBe(2);
+    ldap.isUp = true;
+    clock.pass(61);
+    expect(await healthOf(other, 'ldap')).toMatchObject({ state: 'up', lastError: null });
+  });
+
+  it('shows on the login page which method does not answer, and since when', async () => {
+    const ldap = directory();
+    ldap.isUp = false;
+    const app = await start(ldap);
+    await app.auth.health();
+    const { text } = await ask(app.login);
+    expect(text).toMatch(/Directory has not answered since \d\d:\d\d UTC\./);
+    expect(text).toContain('<option value="ldap">');
+  });
+
+  it('does not delay the login page', async () => {
+    const check = (): Promise<void> => new Promise(() => {});
+    const app = await start({ ...directory(), check });
+    expect((await ask(app.login)).status).toBe(200);
+  });
+
+  it('is for administrators at auth/strategies', async () => {
+    const ldap = directory();
+    const app = await start(ldap);
+    expect((await ask(`${app.base}/auth/strategies`)).status).toBe(401);
+    const session = await logIn(app.base);
+    const list = await ask(`${app.base}/auth/strategies`, { headers: session });
+    expect(list.json).toMatchObject({ items: [{ name: 'static' }, { name: 'ldap' }, {}] });
+    ldap.isUp = false;
+    const check = (name: string) =>
+      ask(`${app.base}/auth/strategies/${name}/check`, { method: 'POST', headers: session });
+    expect((await check('ldap')).json).toMatchObject({ name: 'ldap', state: 'down' });
+    expect((await check('none')).status).toBe(404);
+  });
+
+  it('is part of the metrics for Prometheus', async () => {
+    const app = await serveAdmin();
+    const session = await logIn(`${app.url}/tasks`);
+    const metrics = `${app.url}/tasks/metrics/prometheus`;
+    await waitFor(async () => {
+      const { text } = await ask(metrics, { headers: session });
+      return (
+        text.includes('koa_taskflow_login_strategy_up{strategy="default"} 1\n') &&
+        text.includes(
+          'koa_taskflow_login_attempts_total{strategy="default",outcome="accepted"} 1\n',
+        )
+      );
+    });
+    await app.close();
+  });
+});
