@@ -44,13 +44,16 @@ export function loginPages(deps: LoginPagesDeps): LoginPages {
     messages,
     labelOf,
     login(ctx, more) {
+      const [passwords, providers] = [methods('password'), methods('redirect')];
+      const hasNone = passwords.length === 0 && providers.length === 0;
       sendLoginPage(ctx, {
         ...frameOf(ctx, deps),
-        passwords: methods('password'),
-        providers: methods('redirect'),
+        passwords,
+        providers,
         lastUsed: devices.read(ctx)?.strategy,
         passwordHelp,
         ...more,
+        ...(hasNone && { notice: messages.onlyRequests }),
       });
     },
     notice: (ctx, page) => sendNoticePage(ctx, { ...frameOf(ctx, deps), ...page }),
