@@ -69,6 +69,11 @@ describe('the metadata of a provider', () => {
     await expect(beginAt(provider.issuer)).rejects.toThrow(
       `the issuer is "${other}", but "${provider.issuer}" was expected`,
     );
+    const [lower, upper] = ['localhost', 'LOCALHOST'].map(
+      (host) => `http://${host}:${provider.port}`,
+    );
+    provider.change(discovery, (answer) => ({ ...answer, issuer: upper }));
+    await expect(beginAt(String(lower))).rejects.toThrow(`the issuer is "${upper}"`);
     const tenants = `${provider.issuer}/{tenantid}/v2.0`;
     provider.change(discovery, (answer) => ({ ...answer, issuer: tenants }));
     await expect(beginAt(provider.issuer)).rejects.toThrow(tenants);

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { decodeJwt } from 'jose';
 import { memoryStore } from '../../../../src/store/memory-store.js';
 import { TestProvider } from '../../../helpers/oidc-provider.js';
 import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
@@ -101,8 +102,10 @@ describe('the roles of a signed-in user', () => {
 
   it('do not change if the tokens are those of another user', async () => {
     const user = await signedIn();
-    provider.change('/token', ({ id_token: _, ...answer }) => answer);
-    provider.change('/me', () => ({ sub: 'other', groups: ['sre'] }));
+    provider.change('/token', async (answer) => {
+      const claims = { ...decodeJwt(String(answer.id_token)), sub: 'other', groups: ['sre'] };
+      return { ...answer, id_token: await provider.sign(claims) };
+    });
     user.clock.ahead = 301;
     expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
     expect(user.log.events('authn_strategy_error')).toHaveLength(1);
