@@ -11,6 +11,7 @@ const authNames = [
   'memoryStore',
   'multiUser',
   'requireAuth',
+  'secretFile',
   'sessionOf',
   'sessionToken',
   'staticUser',
