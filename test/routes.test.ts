@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Middleware } from 'koa';
 import { createAuth } from '../src/auth/create-auth.js';
 import { loginRoutes } from '../src/auth/login-routes.js';
+import { apiTokens } from '../src/auth/strategies/api-tokens/api-tokens.js';
+import { multiUser } from '../src/auth/strategies/multi-user.js';
+import { StrategyRegistry } from '../src/auth/strategies/registry.js';
 import { builtAssets } from '../src/http/assets.js';
 import { type Route, routesOf } from '../src/http/routes.js';
 import { TaskManager } from '../src/manager.js';
@@ -11,13 +14,16 @@ import { streamRoute } from '../src/web/stream-route.js';
 import { taskRoutes } from '../src/web/task-routes.js';
 import { type AdminApp, serveAdmin } from './helpers/admin-app.js';
 import { logIn } from './helpers/client.js';
-import { secretKey } from './helpers/passwords.js';
+import { cheapHash, password, secretKey } from './helpers/passwords.js';
 import { type RawAnswer, requestText, sendRaw } from './helpers/raw.js';
 
 const tasks = new TaskManager({ database: ':memory:', logger: false });
 const auth = createAuth({
-  strategies: { authenticate_user: () => false },
+  strategies: new StrategyRegistry()
+    .register('nobody', { authenticate_user: () => false })
+    .register('tokens', apiTokens()),
   secretKey,
+  store: tasks.store,
   logger: false,
 });
 const middlewares: Middleware[] = [
@@ -47,7 +53,15 @@ let app: AdminApp;
 let admin: { cookie: string };
 let viewer: { cookie: string };
 beforeAll(async () => {
-  app = await serveAdmin({ throttle: { floor: 0, address: 1000, account: 1000, pair: 1000 } });
+  const users = multiUser([
+    ['admin', cheapHash(password)],
+    ['vera', cheapHash('three'), { roles: ['viewer'] }],
+  ]);
+  app = await serveAdmin({
+    auth: new StrategyRegistry().register('users', users).register('tokens', apiTokens()),
+    secretKey,
+    throttle: { floor: 0, address: 1000, account: 1000, pair: 1000 },
+  });
   admin = await logIn(app.base);
   viewer = await logIn(app.base, 'vera', 'three');
 });
@@ -215,6 +229,11 @@ const headerTable: readonly (readonly [
   ['DELETE', '/auth/sessions/:id', 'admin', 404, plain],
   ['GET', '/auth/strategies', 'admin', 200, plain],
   ['POST', '/auth/strategies/:name/check', 'admin', 404, plain],
+  ['GET', '/auth/tokens', 'admin', 200, plain],
+  ['GET', '/auth/tokens', 'anonymous', 401, plain],
+  ['POST', '/auth/tokens', 'admin', 400, plain],
+  ['POST', '/auth/tokens/:id/rotate', 'admin', 404, plain],
+  ['DELETE', '/auth/tokens/:id', 'admin', 404, plain],
   ['GET', '/auth/assets/:file', 'anonymous', 200, asset],
   ['GET', '/dashboard/assets/:file', 'anonymous', 200, asset],
   ['GET', '/dashboard/assets/none.js', 'anonymous', 404, plain],
@@ -302,6 +321,7 @@ describe('every command without parameters in its body', () => {
       'POST /auth/strategies/:name/check',
       'DELETE /auth/sessions',
       'DELETE /auth/sessions/:id',
+      'DELETE /auth/tokens/:id',
       'DELETE /history',
     ]);
     for (const route of commands) {

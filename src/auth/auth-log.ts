@@ -65,6 +65,11 @@ export interface AuthLog {
   ): void;
   /** Logs that a provider ended a session, or all sessions of a user. */
   endedBy(request: RequestInfo, strategy: string, ended: EndedUser): void;
+  /**
+   * Records that a user created, rotated or revoked an API token. The strategy has already logged
+   * it.
+   */
+  token(request: RequestInfo, by: Session, action: TokenAction, id: string, owner: string): void;
   /** Logs that the server found a session to have ended. */
   found(request: RequestInfo, session: Session, reason: EndReason): void;
   renewed(request: RequestInfo, session: Session): void;
@@ -75,6 +80,9 @@ export interface AuthLog {
    */
   conflict(request: RequestInfo): void;
 }
+
+/** What a user did to an API token. */
+type TokenAction = 'token_created' | 'token_rotated' | 'token_revoked';
 
 interface AuthLogDeps {
   logger: Logger;
@@ -257,6 +265,12 @@ export function authLog({
       row(request, {
         ...{ action, actor: strategy, strategy, outcome: 'done' },
         detail: { username, strategy, ...session },
+      });
+    },
+    token(request, by, action, id, owner) {
+      row(request, {
+        ...{ action, actor: by.username, strategy: by.strategy, outcome: 'done' },
+        detail: { tokenId: id.slice(0, 6), owner },
       });
     },
     found(request, session, reason) {

@@ -6,6 +6,7 @@ import type { SignedInUser } from './app-sign-in.js';
 import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { Session } from './sessions/session.js';
+import type { TokenIssuer } from './strategies/token-issuer.js';
 
 /*
  * `createAuth` makes an Auth. `sessionToken`, `requireAuth` and `loginRoutes` receive only that
@@ -71,6 +72,8 @@ export interface AuthInternals {
   readonly assets: (ctx: Context) => string | undefined;
   /** Returns the rows of the login's routes. */
   readonly routes: () => readonly LoginRoute[];
+  /** The strategy that issues API tokens, if one is registered. */
+  readonly issuer: TokenIssuer | undefined;
 }
 
 const internals = new WeakMap<object, AuthInternals>();

@@ -1,8 +1,10 @@
+import type { Context } from 'koa';
 import { TaskflowError } from '../errors.js';
 import { networkOf } from '../http/client-address.js';
 import type { AuthLog } from './auth-log.js';
 import type { LoginAttempt } from './login-attempt.js';
 import { HashQueueFull } from './passwords/hash-queue.js';
+import { requestInfo } from './request-info.js';
 import type { Health } from './strategies/health.js';
 import type { StrategyRegistry } from './strategies/registry.js';
 import { isPasswordStrategy } from './strategies/strategy.js';
@@ -93,6 +95,16 @@ export function logThrottled(
 ): OnThrottled {
   return (bucket, retryAfter, refused) =>
     log.throttled(request, bucket, retryAfter, refused, username);
+}
+
+/** Counts a wrong API token by its address. Rejects with THROTTLED if there were too many. */
+export async function countWrongToken(
+  ctx: Context,
+  throttle: Pick<Throttle, 'malformed'>,
+  log: Pick<AuthLog, 'throttled'>,
+): Promise<void> {
+  const request = requestInfo(ctx);
+  await throttle.malformed(request.ip, logThrottled(log, request, undefined), 'token');
 }
 
 /**

@@ -5,7 +5,7 @@ import { type AuditTrail, auditTrail } from './audit-trail.js';
 import { type Auth, type AuthInternals, keepInternals } from './auth.js';
 import { authLog } from './auth-log.js';
 import { type AuthOptions, authOptions, type CheckedAuthOptions } from './auth-options.js';
-import { createAuthenticate } from './authenticate.js';
+import { countWrongToken, createAuthenticate } from './authenticate.js';
 import { createCipher } from './cipher.js';
 import { createLogIn } from './login.js';
 import { loginPages } from './login-pages.js';
@@ -26,12 +26,15 @@ import { signInRoutes } from './sign-in-routes.js';
 import { attachStrategies } from './strategies/attach.js';
 import { passwordWarningsOf, weakPassword } from './strategies/configured-user.js';
 import { strategyHealth } from './strategies/health.js';
+import { ownerRoles } from './strategies/owner-roles.js';
 import type { EndedUser } from './strategies/strategy.js';
+import { issuerIn } from './strategies/token-issuer.js';
 import { strategyRoutes } from './strategy-routes.js';
 import { bucketsIn } from './throttle/buckets.js';
 import { familiarPlaces } from './throttle/familiar-places.js';
 import { defaultQueue } from './throttle/limits.js';
 import { createThrottle } from './throttle/throttle.js';
+import { tokenRoutes } from './token-routes.js';
 
 /*
  * Assembles a login. `authOptions` checks the options. This file creates the parts in the order of
@@ -134,6 +137,8 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     keys: keys.derived('strategy data'),
     ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions },
     usersChanged: users.changed,
+    rolesOf: ownerRoles(registry, users),
+    countWrongToken: (ctx) => countWrongToken(ctx, throttle, log),
   });
 
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
@@ -193,6 +198,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const common = {
     ...{ mount, reader, tokens, cookies, devices, throttle, log, pages, home, usable, health },
   };
+  const issuer = issuerIn(registry);
   const isStrict = checked.cookie.sameSite === 'strict';
   const routes: AuthInternals['routes'] = () => [
     ...signInRoutes({
@@ -203,6 +209,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     ...redirectRoutes({ ...common, providers, attempts, signIn, endSessions, isStrict }),
     ...strategyRoutes(health),
     ...sessionRoutes({ reader, registry, open, revocations, log, forget }),
+    ...(issuer ? tokenRoutes({ reader, issuer, log, now }) : []),
   ];
   const internals = {
     reader,
@@ -214,6 +221,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     logger,
     assets,
     routes,
+    issuer,
   };
   return {
     reader,

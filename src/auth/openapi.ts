@@ -89,6 +89,45 @@ export const strategySchema = object({
   errors: count,
 });
 export const strategyListSchema = object({ items: { type: 'array', items: strategySchema } });
+const list = { type: 'array', items: text };
+export const newTokenSchema = object(
+  {
+    name: { ...text, maxLength: 100 },
+    roles: list,
+    expiresIn: { type: 'number', minimum: 60 },
+  },
+  ['roles', 'expiresIn'],
+);
+export const rotationSchema = object(
+  { keepOldFor: { type: 'number', minimum: 0, maximum: 86_400 } },
+  ['keepOldFor'],
+);
+export const createdTokenSchema = object({
+  id: text,
+  name: text,
+  token: text,
+  roles: list,
+  expiresAt: time,
+});
+const orNull = { type: ['string', 'null'] };
+export const tokenListSchema = object({
+  items: {
+    type: 'array',
+    items: object({
+      id: text,
+      name: text,
+      owner: text,
+      roles: list,
+      replacedBy: orNull,
+      ownerChecked: { type: 'boolean' },
+      createdAt: time,
+      expiresAt: time,
+      lastUsedAt: { ...orNull, format: 'date-time' },
+      lastUsedIp: orNull,
+    }),
+  },
+});
+
 export const endedSchema = object({ logout_token: text });
 
 /** Describes a query parameter. */

@@ -37,7 +37,8 @@ export interface AuditEvent {
   /** ISO 8601, UTC. */
   at: string;
   /**
-   * `login`, `logout`, `end_session`, `end_all_sessions`, or the command that changed tasks, such
+   * `login`, `logout`, `end_session`, `end_all_sessions`, `token_created`, `token_rotated`,
+   * `token_revoked`, or the command that changed tasks, such
    * as `retry`.
    */
   action: string;

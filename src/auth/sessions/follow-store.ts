@@ -15,7 +15,7 @@ import { askStore, storeUnavailable } from '../time-limit.js';
 const batchSize = 1000;
 
 interface FollowDeps {
-  store: SharedStore;
+  store: Pick<SharedStore, 'list' | 'watch'>;
   prefix: string;
   /** Receives all entries, each at least once, in any order. */
   take(entries: readonly StoreEntry[]): void;

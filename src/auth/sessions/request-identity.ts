@@ -119,6 +119,7 @@ export class RequestIdentities {
   }
 
   #fail(name: string, ctx: Context, cause: unknown, started: number): never {
+    if (cause instanceof TaskflowError && cause.code === 'THROTTLED') throw cause;
     if (this.#lines.isDue(name)) {
       const durationMs = Math.round(performance.now() - started);
       const secrets = ctx

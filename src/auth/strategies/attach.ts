@@ -2,10 +2,10 @@ import { type Logger, typeError } from '../../options.js';
 import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
 import { createCipher } from '../cipher.js';
 import type { StrategyRegistry } from './registry.js';
-import type { EndedUser, Strategy, StrategyStore } from './strategy.js';
+import type { EndedUser, Strategy, StrategyParts, StrategyStore } from './strategy.js';
 
 /** What a login gives to its strategies. */
-interface AttachDeps {
+interface AttachDeps extends Pick<StrategyParts, 'rolesOf' | 'countWrongToken'> {
   registry: StrategyRegistry;
   path: string;
   store: SharedStore;
@@ -44,6 +44,8 @@ export function attachStrategies(deps: AttachDeps): void {
       store: storeBelow(store, `${prefix}strategy:${name}:`),
       endSessions: (user) => deps.endSessions(name, user),
       usersChanged: deps.usersChanged,
+      rolesOf: deps.rolesOf,
+      countWrongToken: deps.countWrongToken,
       logger: withFields(deps.logger, { strategy: name, mount: path }),
     });
   }

@@ -55,6 +55,11 @@ export function passwordWarningsOf(strategy: Strategy): readonly string[] {
   );
 }
 
+/** Whether the strategy has configured users, of which those without roles have full access. */
+export function isConfigured(strategy: Strategy): boolean {
+  return configured.has(strategy);
+}
+
 function weaknessOf(username: string, { weakness }: StoredPassword): readonly string[] {
   return weakness === undefined ? [] : [`user '${username}': ${weakness}`];
 }

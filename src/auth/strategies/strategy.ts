@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import type { Role } from '../../http/access.js';
 import { type Logger, wrongType } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
+import type { RolesNow } from './roles-now.js';
 
 /**
  * The answer of a strategy. Only `true` or an object with `ok: true` accepts the user. A strategy
@@ -97,6 +98,10 @@ export interface StrategyParts {
    * `find_user` again at once for open streams, and for the next request of each session.
    */
   usersChanged(): void;
+  /** Returns the present roles of a user of another strategy. */
+  rolesOf(strategy: string, username: string): RolesNow | Promise<RolesNow>;
+  /** Counts a wrong token by its address. Rejects with THROTTLED if there were too many. */
+  countWrongToken(ctx: Context): Promise<void>;
   /** The logger of the login. Its lines name the strategy and the path of the login. */
   readonly logger: Logger;
   /** Returns the present time in Unix milliseconds. */

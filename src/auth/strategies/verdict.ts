@@ -22,7 +22,8 @@ const pages: ReadonlySet<unknown> = new Set<RejectedPage>([
   ...(['no_role', 'no_name', 'too_many_groups', 'name_taken', 'unavailable'] as const),
 ]);
 
-const full: readonly Role[] = ['admin'];
+/** The roles of a verdict that names none. */
+export const fullAccess: readonly Role[] = ['admin'];
 
 /**
  * Checks a verdict. `false` and `{ ok: false }` reject the user. `typed` is the name of the user if
@@ -33,7 +34,7 @@ const full: readonly Role[] = ['admin'];
 export function readVerdict(
   verdict: unknown,
   typed: string | undefined,
-  defaultRoles: readonly Role[] = full,
+  defaultRoles: readonly Role[] = fullAccess,
 ): CheckedVerdict {
   if (verdict === false) return { user: undefined };
   if (verdict === true) return accepted({}, typed, defaultRoles);

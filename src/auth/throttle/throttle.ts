@@ -39,6 +39,7 @@ const waiting = { timeout: 5000, perLine: 100, total: 1000 } as const;
 export type BucketName =
   | 'pair'
   | 'address'
+  | 'token'
   | 'account'
   | 'device'
   | 'familiar'
@@ -99,8 +100,11 @@ export interface Throttle {
    * refused. A refused attempt changes no count.
    */
   enter(attempt: Attempt, onThrottled: OnThrottled): Promise<CountedAttempt>;
-  /** Counts a body that is not a valid login, by its address only. */
-  malformed(address: string, onThrottled: OnThrottled): Promise<void>;
+  /**
+   * Counts a body that is not a valid login, by its address only. Wrong API tokens have a bucket of
+   * their own, so that a script with an expired token does not block logins.
+   */
+  malformed(address: string, onThrottled: OnThrottled, bucket?: 'token'): Promise<void>;
   /** Returns the error for an attempt that the full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
@@ -270,7 +274,7 @@ export function createThrottle({
     { pair, account, address: perAddress }: ThrottleLimits,
   ): Bucket[] => {
     const network = networkOf(address);
-    const ofAddress = addressBucket(network, perAddress);
+    const ofAddress = addressBucket(network, perAddress, 'address');
     const hourly = thenOneEach(account, 3600, 30);
     const bucket = (bucketName: BucketName, rule: BucketRule, ...parts: string[]): Bucket => ({
       name: bucketName,
@@ -293,10 +297,10 @@ export function createThrottle({
     return [bucket('device', doubling(pair), ...user, id), shared];
   };
 
-  const addressBucket = (network: string, limit: number): Bucket => ({
-    name: 'address',
+  const addressBucket = (network: string, limit: number, name: BucketName): Bucket => ({
+    name,
     table: buckets,
-    key: macOf(keys()[0], 'address', network),
+    key: macOf(keys()[0], name, network),
     rule: upTo(limit, 600),
   });
 
@@ -316,12 +320,10 @@ export function createThrottle({
         withdrawn: () => end(taken, 'withdrawn'),
       };
     },
-    async malformed(address, onThrottled) {
-      if (limits)
-        await end(
-          await admit([addressBucket(networkOf(address), limits.address)], false, onThrottled),
-          'failed',
-        );
+    async malformed(address, onThrottled, name: BucketName = 'address') {
+      if (!limits) return;
+      const bucket = addressBucket(networkOf(address), limits.address, name);
+      await end(await admit([bucket], false, onThrottled), 'failed');
     },
     busy: (retryAfter, onThrottled) =>
       refuse('queue', 'queue', now() + retryAfter * 1000, onThrottled),

@@ -120,6 +120,8 @@ function attach(options: LdapOptions) {
     ...{ storeLasts: false, tokenExpiry: 60 },
     ...{ encrypt: String, decrypt: String, endSessions: () => Promise.resolve() },
     usersChanged: () => {},
+    rolesOf: () => undefined,
+    countWrongToken: async () => {},
     logger: { debug: log, info: log, warn: log, error: log } as never,
   };
   ldap(options).attach?.(parts);
