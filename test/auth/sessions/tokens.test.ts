@@ -187,6 +187,21 @@ describe('session tokens', () => {
     expect(verify(clocked, good)).toBeUndefined();
   });
 
+  it('are not verified with a key that was dropped, even if they were verified before', () => {
+    let keys: readonly string[] = [otherKey, secretKey];
+    const rotated = createTokens({
+      secretKeys: () => keys,
+      audience: '/tasks',
+      tokenExpiry: 3600,
+      now: () => now,
+    });
+    expect(verify(rotated, good)).toEqual(session);
+    keys = [otherKey];
+    expect(verify(rotated, good)).toBeUndefined();
+    expect(rotated.isOurs(good)).toBe(false);
+    expect(rotated.keyIds).toHaveLength(1);
+  });
+
   it('are signed with the first key and verified with all keys', () => {
     const rotated = tokensAt(now, [otherKey, secretKey]);
     expect(verify(rotated, good)).toEqual(session);

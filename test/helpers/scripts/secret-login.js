@@ -18,8 +18,11 @@ app.use(loginRoutes(auth));
 app.use((ctx) => {
   ctx.body = { name: ctx.state.session?.username ?? null };
 });
-if (mode === 'once') console.log('created');
-else {
+if (mode === 'once') {
+  // The login stays in use, so that its secrets are still followed.
+  Object.assign(globalThis, { auth });
+  console.log('created');
+} else {
   const server = createServer(app.callback());
   server.listen(0, '127.0.0.1', () =>
     console.log(
