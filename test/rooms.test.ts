@@ -38,7 +38,7 @@ const allowed: Record<string, readonly string[]> = {
   'manager.ts': ['manager-options.ts', 'store', 'tasks'],
   'admin.ts': ['auth', 'manager.ts', 'web'],
   'cli.ts': ['auth', 'engines/bullmq'],
-  testing: ['engines', 'engines/embedded', 'manager-options.ts', 'manager.ts', 'tasks'],
+  testing: ['auth', 'engines', 'engines/embedded', 'manager-options.ts', 'manager.ts', 'tasks'],
   'index.ts': ['admin.ts', 'auth', 'engines', 'manager-options.ts', 'manager.ts', 'tasks', 'web'],
 };
 

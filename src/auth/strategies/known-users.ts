@@ -6,7 +6,8 @@ import { macOf } from '../keys.js';
 import type { Session } from '../sessions/session.js';
 import { storeUnavailable } from '../time-limit.js';
 import type { StrategyRegistry } from './registry.js';
-import { isRoleList, type KnownUser } from './strategy.js';
+import type { KnownUser } from './strategy.js';
+import { readKnownUser } from './verdict.js';
 
 /** The state of a user at one time, as `find_user` returned it. */
 export interface UserState {
@@ -120,9 +121,9 @@ export function knownUsers(
   ): KnownUser | undefined | Promise<KnownUser | undefined> => {
     const candidate = registry.get(strategy);
     const found = candidate && registry.find(candidate, username);
-    if (!(found instanceof Promise)) return checked(found);
+    if (!(found instanceof Promise)) return readKnownUser(found);
     const id = idOf(strategy, username);
-    const asking = found.then(checked);
+    const asking = found.then(readKnownUser);
     answers.set(id, asking);
     asking.catch(() => {
       if (answers.peek(id) === asking) answers.delete(id);
@@ -135,7 +136,7 @@ export function knownUsers(
       const candidate = registry.get(strategy);
       const before = changes;
       const asked = candidate && registry.find(candidate, username);
-      const found = checked(await asked);
+      const found = readKnownUser(await asked);
       const id = idOf(strategy, username);
       if (!found) {
         answers.delete(id);
@@ -181,18 +182,4 @@ export function knownUsers(
 
 function fail(cause: unknown): never {
   throw storeUnavailable(cause);
-}
-
-/**
- * Returns the answer. Throws if it has another shape, because it must not look like a deleted user.
- */
-function checked(found: KnownUser | undefined): KnownUser | undefined {
-  if (found === undefined || found === null) return undefined;
-  const { version, roles } = found;
-  if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
-    throw new TypeError(
-      'find_user must return undefined, or { version, roles? } with a string and a list of at ' +
-        'most 32 role names',
-    );
-  return found;
 }

@@ -1,5 +1,5 @@
 import type { Role } from '../../http/access.js';
-import { isRoleList, isUserName, type RejectedPage } from './strategy.js';
+import { isRoleList, isUserName, type KnownUser, type RejectedPage } from './strategy.js';
 
 /** A user whom a strategy accepted. */
 export interface Accepted {
@@ -51,6 +51,23 @@ export function readVerdict(
       'the strategy returned neither true, false nor an object with ok: true or ok: false',
     );
   return accepted(verdict as { username?: unknown; roles?: unknown }, typed, defaultRoles);
+}
+
+/**
+ * Checks the answer of `find_user`, because an answer of another shape must not look like a deleted
+ * user.
+ *
+ * @throws TypeError for any other value than a user, `undefined` or `null`.
+ */
+export function readKnownUser(found: KnownUser | undefined): KnownUser | undefined {
+  if (found === undefined || found === null) return undefined;
+  const { version, roles } = found;
+  if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
+    throw new TypeError(
+      'find_user must return undefined, or { version, roles? } with a string and a list of at ' +
+        'most 32 role names',
+    );
+  return found;
 }
 
 function isPage(page: unknown): page is RejectedPage {
