@@ -45,7 +45,7 @@ export function describeStrategy(
 ): void {
   if (typeof runner.describe !== 'function' || typeof runner.it !== 'function')
     throw new TypeError(
-      'describeStrategy needs the functions describe and it of a test runner; pass { describe, it }',
+      'describeStrategy needs a test runner; pass its functions as { describe, it }',
     );
   const test: DeclareStrategyTest = (behaviour, body) =>
     runner.it(

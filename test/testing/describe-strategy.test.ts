@@ -77,7 +77,7 @@ describe('describeStrategy', () => {
     expect(await failuresOf(checking((name, typed) => when(isRight(name, typed))))).toEqual([]);
   });
 
-  const signing = 'accepts the right password each time, with the name and roles of the user';
+  const signing = 'accepts the right password, with the name and the roles of the user';
   const crossing = 'never mixes up the results of 200 attempts at once';
   const aborting = 'ends or ignores an aborted attempt, and works afterwards';
   const failing = 'throws if its source fails, and neither rejects nor accepts a user';
@@ -266,7 +266,7 @@ describe('describeStrategy', () => {
       await failuresOf(() => ({ ...correct(), user: { username, password: 'short' } }), signing),
     ).toEqual([signing]);
     expect(() => describeStrategy('tested', correct, {} as StrategyTestRunner)).toThrow(
-      'pass { describe, it }',
+      'pass its functions as { describe, it }',
     );
   });
 

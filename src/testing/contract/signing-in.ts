@@ -14,7 +14,7 @@ export function describeSigningIn(test: DeclareStrategyTest): void {
     );
   });
 
-  test('accepts the right password each time, with the name and roles of the user', async (under) => {
+  test('accepts the right password, with the name and the roles of the user', async (under) => {
     const { user, signIn, find } = under;
     for (let n = 0; n < 3; n++) {
       const accepted = await signIn(user.username, user.password);
