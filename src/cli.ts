@@ -7,6 +7,11 @@ import { hashPassword } from './auth/passwords/stored-password.js';
 const usage = `Usage: npx koa-taskflow hash
        npx koa-taskflow move --from tasks.db --to redis://host:6379
                              [--prefix koa-taskflow] [--concurrency report=1]...
+       npx koa-taskflow token create ./auth.js (--owner STRATEGY:USERNAME | --service NAME)
+                             [--name NAME] [--role ROLE]... [--expires-in SECONDS]
+       npx koa-taskflow token list ./auth.js [--owner STRATEGY:USERNAME | --service NAME]
+       npx koa-taskflow token rotate ./auth.js ID [--keep-old-for SECONDS]
+       npx koa-taskflow token revoke ./auth.js ID
 
 hash  Reads a password and prints its hash, which you can put into a configuration file
       instead of the password. At a terminal, hash asks for the password twice and does not
@@ -24,6 +29,9 @@ move  Moves pending tasks, schedules, pauses, the audit log and sessions from a 
       --prefix       The prefix of bullmqEngine. Default: koa-taskflow.
       --concurrency  Name and limit of a task that is defined with concurrency. Give it once
                      for each such task.
+
+token  Creates, lists, rotates and revokes API tokens. It imports the module and uses the login
+       that the module exports as auth. A token without --role may only read.
 `;
 
 /** Asks for a password twice at a terminal, without showing what the user types. */
@@ -113,6 +121,13 @@ function readLimit(text: string): [name: string, limit: number] {
   return [text.slice(0, at), limit];
 }
 
+async function token(args: string[]): Promise<void> {
+  const { tokenCommand } = await import('./auth/token-command.js');
+  const text = await tokenCommand(args);
+  // The module of the app may keep connections open, which would keep the process alive.
+  process.stdout.write(text, () => process.exit());
+}
+
 function counted(n: number, one: string, many: string): string {
   return `${n} ${n === 1 ? one : many}`;
 }
@@ -133,11 +148,16 @@ if (wantsHelp) {
   hash().catch(fail);
 } else if (command === 'move') {
   move(rest).catch(fail);
+} else if (command === 'token') {
+  token(rest).catch((error: unknown) => {
+    fail(error);
+    process.exit();
+  });
 } else {
   // The error does not repeat the arguments, one of which may be a password.
   process.stderr.write(
-    'koa-taskflow: unknown command or argument. The commands are hash, without arguments, and ' +
-      `move.\n\n${usage}`,
+    'koa-taskflow: unknown command or argument. The commands are hash, without arguments, ' +
+      `move and token.\n\n${usage}`,
   );
   process.exitCode = 2;
 }

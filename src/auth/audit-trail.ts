@@ -13,7 +13,7 @@ import { limitedStore } from './time-limit.js';
 
 /** Writes audit events to a store and reads them back: the audit methods of {@link Access}. */
 export interface AuditTrail extends Required<Pick<Access, 'record' | 'audit'>> {
-  record(event: AuditEvent): void;
+  record(event: AuditEvent): Promise<void>;
 }
 
 interface AuditTrailDeps {
@@ -47,7 +47,7 @@ export function auditTrail({ store, path, retentionDays, logger }: AuditTrailDep
         const row = JSON.parse(JSON.stringify(event)) as Record<string, string>;
         return store.append(log, row, retentionDays * 86_400);
       };
-      recordEvent(event, append, logger);
+      return recordEvent(event, append, logger);
     },
     async audit(query) {
       return readTrail(store, log, query);
@@ -83,7 +83,7 @@ export function auditedAccess(
   // The methods are bound, so that those of the app's object keep their `this`.
   return {
     record(event) {
-      trail.record(event);
+      void trail.record(event);
       return access.record?.(event);
     },
     audit: access.audit?.bind(access) ?? trail.audit,

@@ -107,7 +107,7 @@ export function authLog({
   const row = (
     { ip, requestId }: RequestInfo,
     event: Omit<AuditEvent, 'at' | 'ip' | 'requestId'>,
-  ): void => trail.record({ at: new Date().toISOString(), ip, requestId, ...event });
+  ): void => void trail.record({ at: new Date().toISOString(), ip, requestId, ...event });
 
   const refusals = new Background(logger, 'writing refused logins to the log');
   /**

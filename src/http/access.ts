@@ -168,20 +168,21 @@ export interface Access {
 
 /**
  * Calls `write` with an audit event. If it throws or rejects, logs the error: the action that the
- * event describes has already been done or refused.
+ * event describes has already been done or refused. Never rejects. No request waits for it.
  */
-export function recordEvent(
+export async function recordEvent(
   event: AuditEvent,
   write: (event: AuditEvent) => void | Promise<void>,
   logger: Logger,
-): void {
-  const written = async (): Promise<void> => write(event);
-  written().catch((error: unknown) => {
+): Promise<void> {
+  try {
+    await write(event);
+  } catch (error) {
     logger.error(
       { event: 'audit_failed', action: event.action, err: errorFields(error) },
       'an audit row could not be stored',
     );
-  });
+  }
 }
 
 const ladder = ['viewer', 'operator', 'admin'];

@@ -295,7 +295,7 @@ function recordRow(
     action,
     ...event,
   };
-  recordEvent(row, (event) => access.record?.(event), logger);
+  void recordEvent(row, (event) => access.record?.(event), logger);
 }
 
 /**
