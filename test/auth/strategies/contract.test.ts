@@ -1,9 +1,16 @@
+import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { cached } from '../../../src/auth/strategies/cached.js';
+import { database } from '../../../src/auth/strategies/database.js';
+import { htpasswdFile } from '../../../src/auth/strategies/htpasswd.js';
 import { type LdapOptions, ldap } from '../../../src/auth/strategies/ldap/ldap.js';
 import { multiUser } from '../../../src/auth/strategies/multi-user.js';
 import { staticUser } from '../../../src/auth/strategies/static-user.js';
+import type { AuthStrategy } from '../../../src/auth/strategies/strategy.js';
 import { describeStrategy } from '../../../src/testing/index.js';
 import { entries, searchAt } from '../../helpers/directory.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { bcryptLine, hasHtpasswd } from '../../helpers/htpasswd.js';
 import { cheapHash } from '../../helpers/passwords.js';
 import { hasSlapd, Slapd, suffix } from '../../helpers/slapd.js';
 
@@ -30,6 +37,65 @@ describeStrategy(
   }),
   runner,
 );
+
+describeStrategy(
+  'database',
+  () => {
+    const users = new Map([[user.username, cheapHash(user.password)]]);
+    let fails = false;
+    return {
+      strategy: database(async (name) => {
+        if (fails) throw new Error('the database is down');
+        return users.get(name);
+      }),
+      user: { ...user, roles: [] },
+      removeUser: () => void users.delete(user.username),
+      fail() {
+        fails = true;
+      },
+    };
+  },
+  runner,
+);
+
+describeStrategy(
+  'cached',
+  () => {
+    let exists = true;
+    const source = staticUser(user.username, cheapHash(user.password), { roles: ['viewer'] });
+    const inner: AuthStrategy = {
+      authenticate_user: (...args) => exists && source.authenticate_user(...args),
+      find_user: (...args) => (exists ? source.find_user?.(...args) : undefined),
+    };
+    return {
+      strategy: cached(inner, { seconds: 600 }),
+      user: { ...user, roles: ['viewer'] },
+      removeUser() {
+        exists = false;
+      },
+    };
+  },
+  runner,
+);
+
+(hasHtpasswd ? describe : describe.skip)('with a file', () => {
+  describeStrategy(
+    'htpasswdFile',
+    () => {
+      const folder = temporaryFolder();
+      const file = folder.file('users');
+      const alice = bcryptLine('alice', 'alice-secret');
+      writeFileSync(file, `${alice}\n${bcryptLine(user.username, user.password)}\n`);
+      return {
+        strategy: htpasswdFile(file),
+        user: { ...user, roles: [] },
+        removeUser: () => writeFileSync(file, `${alice}\n`),
+        cleanUp: () => folder.remove(),
+      };
+    },
+    runner,
+  );
+});
 
 const describeLdap = hasSlapd ? describe : describe.skip;
 describeLdap('with a directory', () => {
