@@ -91,7 +91,7 @@ describe.each(pairs)('a %s strategy and a %s strategy on one login page', (kind,
     expect((await jar.ask(`${app.base}/auth/session`)).status).toBe(401);
   });
 
-  it('keep their sessions apart in one browser: the last sign-in or the header decides', async () => {
+  it('share one browser: the last sign-in or the header decides', async () => {
     await start();
     const both = { ...(await signIn(kind, name)), ...(await signIn(other, otherName)) };
     expect(await sessionOf(both)).toMatchObject({ strategy: otherName, username: otherName });

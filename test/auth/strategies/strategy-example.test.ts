@@ -17,15 +17,18 @@ interface Seen {
   unknown: unknown;
 }
 
+const page = readFileSync(new URL('../../../docs/write-a-strategy.md', import.meta.url), 'utf8');
+const [, code = ''] = /```js\n([\s\S]*?)```/.exec(page) ?? [];
+const [, contract = ''] = /```ts\n([\s\S]*?)```/.exec(page) ?? [];
+const env = {
+  ADMIN_PASSWORD: 'a',
+  TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789',
+};
+
 describe('the example strategy', () => {
   let seen: Seen;
 
   beforeAll(async () => {
-    const page = readFileSync(
-      new URL('../../../docs/write-a-strategy.md', import.meta.url),
-      'utf8',
-    );
-    const [, code = ''] = /```js\n([\s\S]*?)```/.exec(page) ?? [];
     const program = `${code}
       const context = { signal: new AbortController().signal, ip: '', requestId: '' };
       const timed = async (name, password) => {
@@ -52,10 +55,6 @@ describe('the example strategy', () => {
       const seen = { users: text, answers, known: [version, roles], unknown: missing };
       console.log('SEEN' + JSON.stringify(seen));
       process.exit(0);`;
-    const env = {
-      ADMIN_PASSWORD: 'a',
-      TASKFLOW_SECRET_KEY: 'abcdefghijklmnopqrstuvwxyz0123456789',
-    };
     const child = startProcess(process.execPath, ['--input-type=module', '-e', program], env);
     const line = await waitFor(() => child.lines.find((each) => each.startsWith('SEEN')));
     seen = JSON.parse(line.slice('SEEN'.length)) as Seen;
@@ -77,5 +76,16 @@ describe('the example strategy', () => {
   it('does as much work for an unknown name as for a known one', () => {
     expect(seen.answers.unknown[1]).toBeGreaterThan(seen.answers.wrong[1] / 2);
     expect(seen.answers.wrong[1]).toBeGreaterThan(20);
+  });
+
+  it('passes the contract of strategies, as the page tests it', async () => {
+    const cheap = code.replace('{ N: 2 ** 15, r: 8, p: 3,', '{ N: 2 ** 4, r: 1, p: 1,');
+    expect(cheap).not.toBe(code);
+    const program = cheap + contract;
+    const args = ['--test-reporter=tap', '--input-type=module', '-e', program];
+    const child = startProcess(process.execPath, args, env);
+    expect(await child.ended).toBe(0);
+    expect(child.lines).toContain('# fail 0');
+    expect(child.lines.join()).toContain('never mixes up the results of 200 attempts at once');
   });
 });
