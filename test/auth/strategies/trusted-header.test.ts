@@ -9,6 +9,7 @@ import { requireAuth } from '../../../src/auth/require-auth.js';
 import { sessionToken } from '../../../src/auth/session-token.js';
 import { multiUser } from '../../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import { textOf } from '../../../src/auth/strategies/trusted-header/headers.js';
 import { peersOption } from '../../../src/auth/strategies/trusted-header/peers.js';
 import {
   type TrustedHeaderOptions,
@@ -404,5 +405,14 @@ describe('an option of trustedHeader', () => {
     expect(error?.message).toContain(message);
     expect(error?.message).not.toContain('Canary');
     expect(error).toMatchObject({ code: 'INVALID_INPUT' });
+  });
+});
+
+describe('the text of a header', () => {
+  it('loses blanks at its ends, but no other kind of space', () => {
+    const sent = (text: string): string => Buffer.from(text).toString('latin1');
+    expect(textOf(sent(' \tann '))).toBe('ann');
+    for (const name of ['\u00a0admin', 'admin\u3000', '\ufeffadmin'])
+      expect(textOf(sent(name))).toBe(name);
   });
 });

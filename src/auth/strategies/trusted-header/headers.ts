@@ -37,12 +37,20 @@ export function readHeader({ rawHeaders }: IncomingMessage, name: string): Heade
 }
 
 /**
+ * Returns a text without the blanks of HTTP at its ends. Other kinds of spaces are part of a name:
+ * without them, it could be the name of another user.
+ */
+export function trimmed(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, '');
+}
+
+/**
  * Returns the text of a header value, whose bytes Node reads as Latin-1. Returns `undefined` if
  * they are not valid UTF-8.
  */
 export function textOf(value: string): string | undefined {
   try {
-    return utf8.decode(Buffer.from(value, 'latin1')).trim();
+    return trimmed(utf8.decode(Buffer.from(value, 'latin1')));
   } catch {
     return undefined;
   }

@@ -7,7 +7,7 @@ import { wrongSecret } from '../../../secret-options.js';
 import { LogLimit } from '../../log-limit.js';
 import { type RolesRule, rolesRule } from '../roles.js';
 import { isUserName, type Rejected, type RequestStrategy, type Verdict } from '../strategy.js';
-import { headerOption, readHeader, textOf } from './headers.js';
+import { headerOption, readHeader, textOf, trimmed } from './headers.js';
 import { peersOption } from './peers.js';
 
 /*
@@ -159,7 +159,7 @@ function verdictOf(
   if (typeof list !== 'string') return list;
   const found = list
     .split(groups?.separator ?? ',')
-    .map((name) => name.trim())
+    .map(trimmed)
     .filter((name) => name !== '');
   const user: ProxyUser = { username, groups: found };
   const accept = (given: readonly Role[] | false): Verdict =>
