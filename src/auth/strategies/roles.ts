@@ -87,8 +87,11 @@ export function rolesRule<User>(
     throw wrongType(`${option}.map`, map, "a table such as { sre: 'operator' }");
   const rows = new Map<string, readonly Role[]>();
   for (const [text, roles] of Object.entries(map)) {
-    const row = rolesOption(`${option}.map['${text}']`, isUserName(roles) ? [roles] : roles);
-    rows.set(normalize(text), row ?? []);
+    const name = `${option}.map['${text}']`;
+    const row = rolesOption(name, isUserName(roles) ? [roles] : roles);
+    // A variable of the environment that is not set must not let its users in.
+    if (!row) throw wrongType(name, roles, "a role or a list of roles, such as 'viewer' or []");
+    rows.set(normalize(text), row);
   }
   if (rows.size < Object.keys(map).length)
     throw typeError(`${option}.map has two rows for the same text`);

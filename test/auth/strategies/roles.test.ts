@@ -51,6 +51,7 @@ describe('rolesRule', () => {
     [null, /roles/],
     [{ map: 'sre' }, /roles\.map/],
     [{ map: { sre: 1 } }, /roles\.map\['sre'\]/],
+    [{ map: { sre: undefined } }, /roles\.map\['sre'\]/],
     [{ map: {}, otherwise: true }, /roles\.otherwise/],
     [{ map: {}, from: 1 }, /roles\.from/],
     [{ map: {}, othrewise: [] }, /otherwise/],
