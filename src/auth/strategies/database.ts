@@ -83,8 +83,8 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
   const rolesOf = rolesRule('roles', roles, { from: 'username', lists: ['username'] });
   const checks = checksOfSeenHashes();
 
-  const ask = async (typed: string, context: FindUserContext): Promise<Found | undefined> => {
-    const found = readFound(await find(typed, context));
+  const read = (answer: DatabaseFound, typed: string): Found | undefined => {
+    const found = readFound(answer);
     if (!found) return undefined;
     const { hash, username = typed, roles: own } = found;
     const password = readHash(hash);
@@ -95,7 +95,15 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
 
   return {
     async authenticate_user(typed, password, context): Promise<Verdict> {
-      const user = await ask(typed, context);
+      const found = await find(typed, context);
+      let user: Found | undefined;
+      try {
+        user = read(found, typed);
+      } catch (error) {
+        // Without this check, the time would reveal that the user exists.
+        await checks.matches(undefined, password, context);
+        throw error;
+      }
       const same = await checks.matches(user?.password, password, context);
       if (!user || !same) return false;
       const given = await user.roles();
@@ -103,7 +111,7 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
       return { ok: true, username: user.username, roles: given };
     },
     async find_user(username, context) {
-      const user = await ask(username, context);
+      const user = read(await find(username, context), username);
       const given = await user?.roles();
       return user && given ? { version: user.hash, roles: given } : undefined;
     },
