@@ -141,7 +141,7 @@ async function tryGroup(
       const isTimeout = error instanceof Error && error.name === 'TimeoutError';
       reason = isTimeout ? 'timeout' : 'strategy_error';
       hasFailed = true;
-      health.failed(name, error);
+      health.failed(name, error, [password, username]);
       log.strategyError(request, name, error, durationMs, [password, username]);
     },
     onRejected(_strategy: string, why: string) {

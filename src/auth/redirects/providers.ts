@@ -63,6 +63,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
     request: RequestInfo,
     name: string,
     ask: (context: AuthContext) => T | PromiseLike<T>,
+    secrets: () => readonly string[],
   ): Promise<T | undefined> => {
     const strategy = strategyOf(name);
     if (!strategy) return undefined;
@@ -71,8 +72,9 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
     try {
       return await registry.call(strategy, (signal) => ask({ signal, ip, requestId }));
     } catch (error) {
-      log.strategyError(request, name, error, Math.round(performance.now() - started), []);
-      health.failed(name, error);
+      const hidden = secrets();
+      log.strategyError(request, name, error, Math.round(performance.now() - started), hidden);
+      health.failed(name, error, hidden);
       return undefined;
     }
   };
@@ -85,32 +87,59 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
   return {
     has: (name) => strategyOf(name) !== undefined,
     begin: (ctx, attempt) =>
-      call(requestInfo(ctx), attempt.strategy, async (context) =>
-        webAddress(
-          'begin',
-          await strategyOf(attempt.strategy)?.begin(ctx, attemptFor(ctx, attempt, context)),
-          8192,
-        ),
+      call(
+        requestInfo(ctx),
+        attempt.strategy,
+        async (context) =>
+          webAddress(
+            'begin',
+            await strategyOf(attempt.strategy)?.begin(ctx, attemptFor(ctx, attempt, context)),
+            8192,
+          ),
+        () => secretsOf(ctx, attempt),
       ),
     complete: (ctx, attempt) =>
-      call(requestInfo(ctx), attempt.strategy, async (context) => ({
-        verdict: await strategyOf(attempt.strategy)?.complete(
-          ctx,
-          attemptFor(ctx, attempt, context),
-        ),
-      })),
+      call(
+        requestInfo(ctx),
+        attempt.strategy,
+        async (context) => ({
+          verdict: await strategyOf(attempt.strategy)?.complete(
+            ctx,
+            attemptFor(ctx, attempt, context),
+          ),
+        }),
+        () => secretsOf(ctx, attempt),
+      ),
     leave: (ctx, { id, username, strategy }) =>
-      call(requestInfo(ctx), strategy, async () => {
-        const returnTo = urlOf(ctx, '/auth/signed-out');
-        const url = await strategyOf(strategy)?.logoutUrl?.({ id, username, returnTo });
-        return url === undefined ? undefined : webAddress('logoutUrl', url, maxLogoutUrl);
-      }),
+      call(
+        requestInfo(ctx),
+        strategy,
+        async () => {
+          const returnTo = urlOf(ctx, '/auth/signed-out');
+          const url = await strategyOf(strategy)?.logoutUrl?.({ id, username, returnTo });
+          return url === undefined ? undefined : webAddress('logoutUrl', url, maxLogoutUrl);
+        },
+        () => [],
+      ),
     ended: (ctx, name, form) =>
-      call(requestInfo(ctx), name, async (context) => {
-        const users: unknown = await strategyOf(name)?.sessionsEnded?.(form, context);
-        return users === undefined ? 'invalid' : endedUsers(users);
-      }),
+      call(
+        requestInfo(ctx),
+        name,
+        async (context) => {
+          const users: unknown = await strategyOf(name)?.sessionsEnded?.(form, context);
+          return users === undefined ? 'invalid' : endedUsers(users);
+        },
+        () => Object.values(form),
+      ),
   };
+}
+
+/** Returns the texts of an attempt that no log may contain, such as the code of the provider. */
+function secretsOf(ctx: Context, { state, data }: Attempt): string[] {
+  const texts = [state, ...Object.values(data), ...Object.values(ctx.query).flat()];
+  return texts
+    .filter((text): text is string => typeof text === 'string' && text.length > 3)
+    .sort((one, other) => other.length - one.length);
 }
 
 /** Maximum length of the address of a logout, which a cookie must hold. */

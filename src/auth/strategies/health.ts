@@ -1,5 +1,5 @@
 import type { StrategyHealth } from '../../http/access.js';
-import { errorFields, redacted } from '../../http/error-fields.js';
+import { errorFields } from '../../http/error-fields.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore, StoreValue } from '../../store/shared-store.js';
 import type { StrategyRegistry } from './registry.js';
@@ -16,8 +16,11 @@ import { kindsOf } from './strategy.js';
 export interface Health {
   /** Records that a strategy accepted or rejected a user. */
   answered(strategy: string, outcome: 'login' | 'rejected'): void;
-  /** Records that a strategy failed. */
-  failed(strategy: string, error: unknown): void;
+  /**
+   * Records that a strategy failed. The shown error contains none of the `secrets`, which the
+   * client sent.
+   */
+  failed(strategy: string, error: unknown, secrets: readonly string[]): void;
   /** Returns the health of all strategies. Calls the checks that are due and waits for them. */
   all(): Promise<readonly StrategyHealth[]>;
   /** Calls the check of a strategy now, unless one is running, and returns the health. */
@@ -109,12 +112,12 @@ export function strategyHealth(deps: HealthDeps): Health {
   const note = (name: string, state: State['state'], error?: string): void => {
     set(name, state, error).catch(() => {});
   };
-  const textOf = (error: unknown): string => {
-    const { message, name } = errorFields(error, secretKeys()) as {
-      message?: string;
-      name?: string;
-    };
-    return redacted(message ?? name ?? 'unknown error', secretKeys()).slice(0, 300);
+  const textOf = (error: unknown, secrets: readonly string[] = []): string => {
+    const fields: { message?: string; name?: string } = errorFields(error, [
+      ...secrets,
+      ...secretKeys(),
+    ]);
+    return (fields.message ?? fields.name ?? 'unknown error').slice(0, 300);
   };
 
   /** Calls the check of a strategy, if no process is calling it. */
@@ -153,9 +156,9 @@ export function strategyHealth(deps: HealthDeps): Health {
       countsOf(name)[outcome === 'login' ? 'logins' : 'rejected'] += 1;
       note(name, 'up');
     },
-    failed(name, error) {
+    failed(name, error, secrets) {
       countsOf(name).errors += 1;
-      note(name, 'down', textOf(error));
+      note(name, 'down', textOf(error, secrets));
     },
     all: () =>
       Promise.all(
