@@ -187,7 +187,8 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     devices.signedOut(ctx);
   };
   const { home, title, logo, messages, passwordHelp, autoStart, publicUrl } = checked;
-  const cipher = createCipher(keys.derived('attempt'), mount.path);
+  const cipherFor = (use: string) => createCipher(keys.derived('attempt'), `${mount.path} ${use}`);
+  const cipher = cipherFor('attempt');
   const attemptPrefix = `${prefix}attempt:`;
   const attempts = redirectAttempts({ cookies, cipher, store, prefix: attemptPrefix, now });
   const providers = providersOf({
@@ -204,7 +205,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     ...signInRoutes({
       ...common,
       ...{ registry, revocations, logIn, tokenExpiry, adviseOnProxy },
-      ...{ attempts, providers, cipher, autoStart },
+      ...{ attempts, providers, autoStart, cipher: cipherFor('logout') },
     }),
     ...redirectRoutes({ ...common, providers, attempts, signIn, endSessions, isStrict }),
     ...strategyRoutes(health),

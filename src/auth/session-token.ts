@@ -76,11 +76,12 @@ export function sessionToken(auth: Auth): Middleware {
 }
 
 /**
- * Whether a path is that of the login or the logout, which need no session. Under koa-mount, the
+ * Whether a path is one of the login or the logout, which need no session. Under koa-mount, the
  * path may have a longer prefix.
  */
 function isLoginRoute(path: string, prefix: string): boolean {
-  return ['login', 'logout'].some((route) => path.endsWith(`${prefix}/auth/${route}`));
+  const [, route = ''] = path.split(`${prefix}/auth/`);
+  return /^(login|logout|signed-out|(start|callback|ended)\/[^/]+)$/.test(route);
 }
 
 /**

@@ -126,7 +126,9 @@ export function redirectAttempts({ cookies, cipher, store, prefix, now }: Attemp
     },
     use({ state }) {
       const key = createHash('sha256').update(state).digest('base64url');
-      return store.replace(prefix + key, undefined, true, (2 * lifetime) / 1000);
+      // A full store may drop it: the provider accepts each code once, too.
+      const droppable = { rank: 0, notBefore: 0 };
+      return store.replace(prefix + key, undefined, true, (2 * lifetime) / 1000, droppable);
     },
     isAnyOpen: (ctx) => cookies.attemptIds(ctx).some((id) => read(ctx, id) !== undefined),
   };

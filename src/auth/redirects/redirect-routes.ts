@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import { TaskflowError } from '../../errors.js';
-import { readBody } from '../../http/body.js';
+import type { Role } from '../../http/access.js';
 import type { Mount } from '../../http/mount.js';
 import type { AuthLog } from '../auth-log.js';
 import { logThrottled } from '../authenticate.js';
@@ -11,14 +11,16 @@ import { endedSchema, inQuery, type LoginRoute } from '../openapi.js';
 import { requestInfo } from '../request-info.js';
 import type { Cookies } from '../sessions/cookies.js';
 import type { SessionReader } from '../sessions/current-session.js';
+import type { Session } from '../sessions/session.js';
 import type { OpenedSession } from '../sessions/session-opener.js';
 import { type SetSessionDeps, setSession } from '../sessions/set-session.js';
 import type { SignIn } from '../sign-in.js';
 import type { Health } from '../strategies/health.js';
-import type { EndedUser, RejectedPage } from '../strategies/strategy.js';
+import type { RejectedPage } from '../strategies/strategy.js';
 import { type CheckedVerdict, readVerdict } from '../strategies/verdict.js';
 import type { Throttle } from '../throttle/throttle.js';
 import type { Attempt, Attempts } from './attempts.js';
+import { type EndedDeps, readEnded } from './ended-sessions.js';
 import type { Providers } from './providers.js';
 
 /*
@@ -34,7 +36,7 @@ import type { Providers } from './providers.js';
  */
 
 /** The parts that the routes of providers use. */
-export interface RedirectDeps extends SetSessionDeps {
+export interface RedirectDeps extends SetSessionDeps, EndedDeps {
   mount: Mount;
   cookies: Cookies;
   reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf'>;
@@ -43,8 +45,7 @@ export interface RedirectDeps extends SetSessionDeps {
   pages: LoginPages;
   health: Pick<Health, 'answered'>;
   signIn: SignIn;
-  endSessions(strategy: string, user: EndedUser): Promise<void>;
-  throttle: Pick<Throttle, 'malformed'>;
+  throttle: Pick<Throttle, 'malformed' | 'callback'>;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'strategyError' | 'endedBy'>;
   /** Path to which a login redirects if no page was requested. */
   home: string;
@@ -56,9 +57,6 @@ export interface RedirectDeps extends SetSessionDeps {
    */
   usable: () => Promise<void> | undefined;
 }
-
-/** Maximum size in bytes of a message of a provider. */
-const bodyLimit = 16 * 1024;
 
 const atProvider = {
   requiredRole: 'public',
@@ -121,7 +119,7 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
       method: 'POST',
       path: '/auth/ended/:strategy',
       takesBody: true,
-      handler: handled(ended),
+      handler: handled(readEnded),
       operation: {
         id: 'endSessionsByProvider',
         summary: 'Ends the sessions that a provider names (back-channel logout)',
@@ -143,6 +141,10 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
 async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
   const { attempts, providers, log } = deps;
   const { next } = ctx.query;
+  const site = ctx.get('Sec-Fetch-Site');
+  // A link on another site must not replace the session of a user.
+  if (site !== '' && site !== 'same-origin' && site !== 'none' && (await sessionOf(ctx, deps)))
+    return ctx.redirect(deps.mount.base(ctx) + deps.home);
   const attempt = attempts.create(strategy, isSafeNext(next) ? next : undefined);
   const url = await providers.begin(ctx, attempt);
   if (url === undefined) return unavailable(ctx, strategy, deps);
@@ -155,31 +157,70 @@ async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promis
   ctx.redirect(url);
 }
 
+/** Returns the session of a request. A strategy that does not answer counts as one without it. */
+async function sessionOf(
+  ctx: Context,
+  { reader }: Pick<RedirectDeps, 'reader'>,
+): Promise<Session | undefined> {
+  try {
+    return await reader.of(ctx);
+  } catch {
+    return undefined;
+  }
+}
+
 function unavailable(ctx: Context, strategy: string, { pages }: RedirectDeps): void {
   const { messages, labelOf } = pages;
   ctx.status = 503;
   pages.login(ctx, { message: filled(messages.unavailable, { method: labelOf(strategy) }) });
 }
 
+/** The roles of a user whose provider gives none: the user may only read. */
+const noRoles: readonly Role[] = [];
+
 async function callback(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
-  const { attempts, providers } = deps;
+  const { attempts, throttle, log } = deps;
   const { state } = ctx.query;
   const attempt = typeof state === 'string' ? attempts.take(ctx, strategy, state) : undefined;
-  if (!attempt || !(await attempts.use(attempt))) return withoutAttempt(ctx, deps);
+  if (!attempt) return withoutAttempt(ctx, deps);
+  const request = requestInfo(ctx);
+  const onThrottled = logThrottled(log, request, undefined);
+  const counted = await throttle.callback(request.ip, onThrottled);
+  let isRejected = false;
+  try {
+    isRejected = !(await complete(ctx, attempt, deps));
+  } finally {
+    await (isRejected ? counted.failed() : counted.withdrawn());
+  }
+}
+
+/**
+ * Answers the callback of an attempt. Resolves to `false` if the provider or the attempt did not
+ * prove a user, so that the callback counts.
+ */
+async function complete(ctx: Context, attempt: Attempt, deps: RedirectDeps): Promise<boolean> {
+  const { attempts, providers } = deps;
+  const { strategy } = attempt;
+  if (!(await attempts.use(attempt))) {
+    await withoutAttempt(ctx, deps);
+    return false;
+  }
   const answer = await providers.complete(ctx, attempt);
   let checked: CheckedVerdict | undefined;
   try {
-    checked = answer && readVerdict(answer.verdict, undefined);
+    checked = answer && readVerdict(answer.verdict, undefined, noRoles);
   } catch (error) {
     deps.log.strategyError(requestInfo(ctx), strategy, error, 0, []);
   }
   if (!checked) {
-    await failed(ctx, 'strategy_error', undefined, deps);
-    return unavailable(ctx, strategy, deps);
+    logFailure(ctx, 'strategy_error', undefined, deps);
+    unavailable(ctx, strategy, deps);
+    return true;
   }
   deps.health.answered(strategy, checked.user ? 'login' : 'rejected');
-  if (!checked.user) return rejected(ctx, attempt, checked, deps);
-  await open(ctx, attempt, checked.user, deps);
+  if (checked.user) await open(ctx, attempt, checked.user, deps);
+  else await rejected(ctx, attempt, checked, deps);
+  return checked.user !== undefined;
 }
 
 /** Opens the session of a user whom the provider has authenticated. */
@@ -204,7 +245,7 @@ async function open(
     // An error of the suite says what is wrong. Any other error is one of the strategy.
     if (error instanceof TaskflowError) throw error;
     log.strategyError(opening.request, strategy, error, 0, []);
-    await failed(ctx, 'strategy_error', user.username, deps);
+    logFailure(ctx, 'strategy_error', user.username, deps);
     return unavailable(ctx, strategy, deps);
   }
   if (!opened) return rejected(ctx, attempt, { user: undefined, reason: 'user_changed' }, deps);
@@ -229,14 +270,17 @@ async function open(
 
 /** Answers a callback whose attempt the browser does not have, or that was used before. */
 async function withoutAttempt(ctx: Context, deps: RedirectDeps): Promise<void> {
-  const { reader, pages, mount, home } = deps;
-  const session = await Promise.resolve(reader.of(ctx)).catch(() => undefined);
-  if (session) {
+  const { pages, mount, home, throttle, log } = deps;
+  if (await sessionOf(ctx, deps)) {
     ctx.redirect(mount.base(ctx) + home);
     ctx.status = 303;
     return;
   }
-  await failed(ctx, 'no_attempt', undefined, deps);
+  // Other sites can make browsers send such callbacks. They have a limit of their own, which does
+  // not affect logins.
+  const { ip } = requestInfo(ctx);
+  await throttle.malformed(ip, logThrottled(log, requestInfo(ctx), undefined), 'callback');
+  logFailure(ctx, 'no_attempt', undefined, deps);
   ctx.status = 400;
   pages.login(ctx, { message: pages.messages.noAttempt });
 }
@@ -257,7 +301,7 @@ async function rejected(
   deps: RedirectDeps,
 ): Promise<void> {
   const { pages, providers } = deps;
-  await failed(ctx, reason, username, deps);
+  logFailure(ctx, reason, username, deps);
   if (page === 'unavailable') return unavailable(ctx, strategy, deps);
   const method = pages.labelOf(strategy);
   const message = pages.messages[page === undefined ? 'rejected' : texts[page]];
@@ -275,38 +319,11 @@ async function rejected(
   });
 }
 
-/** Logs and counts a failed callback. Rejects if the address has too many of them. */
-async function failed(
+function logFailure(
   ctx: Context,
   reason: string,
   username: string | undefined,
-  { log, throttle }: Pick<RedirectDeps, 'log' | 'throttle'>,
-): Promise<void> {
-  const request = requestInfo(ctx);
-  log.fail(request, reason, username, 1);
-  await throttle.malformed(request.ip, logThrottled(log, request, username));
-}
-
-async function ended(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
-  const { providers, endSessions, throttle, log } = deps;
-  const request = requestInfo(ctx);
-  const { fields } = await readBody(ctx, { types: ['form'], limit: bodyLimit });
-  const form = Object.fromEntries(
-    Object.entries(fields).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    ),
-  );
-  const users = await providers.ended(ctx, strategy, form);
-  if (users === undefined)
-    throw new TaskflowError('STORE_UNAVAILABLE', 'The message cannot be checked now.');
-  if (users === 'invalid') {
-    await throttle.malformed(request.ip, logThrottled(log, request, undefined));
-    throw new TaskflowError('INVALID_INPUT', 'The message is not valid.');
-  }
-  for (const user of users) {
-    await endSessions(strategy, user);
-    log.endedBy(request, strategy, user);
-  }
-  ctx.status = 200;
-  ctx.body = '';
+  { log }: Pick<RedirectDeps, 'log'>,
+): void {
+  log.fail(requestInfo(ctx), reason, username, 1);
 }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { TaskflowError } from '../../errors.js';
+import type { TaskflowError } from '../../errors.js';
 import { networkOf } from '../../http/client-address.js';
 import { forwardClock } from '../forward-clock.js';
 import { macOf } from '../keys.js';
@@ -15,6 +15,7 @@ import {
 } from './bucket.js';
 import type { Buckets } from './buckets.js';
 import type { ThrottleLimits } from './limits.js';
+import { throttled } from './throttled.js';
 import { WaitingLines } from './waiting-lines.js';
 
 /*
@@ -40,6 +41,8 @@ export type BucketName =
   | 'pair'
   | 'address'
   | 'token'
+  | 'callback'
+  | 'redirect'
   | 'account'
   | 'device'
   | 'familiar'
@@ -92,6 +95,10 @@ interface CountedAttempt {
  */
 export type OnThrottled = (bucket: BucketName, retryAfter: number, refused: number) => void;
 
+/** The limits of requests that are no logins. They do not affect logins. */
+type StrayBucket = 'token' | 'callback';
+type CountedCallback = Pick<CountedAttempt, 'failed' | 'withdrawn'>;
+
 /** Counts the attempts of a login. Refuses those over a limit with THROTTLED. */
 export interface Throttle {
   /**
@@ -104,7 +111,9 @@ export interface Throttle {
    * Counts a body that is not a valid login, by its address only. Wrong API tokens have a bucket of
    * their own, so that a script with an expired token does not block logins.
    */
-  malformed(address: string, onThrottled: OnThrottled, bucket?: 'token'): Promise<void>;
+  malformed(address: string, onThrottled: OnThrottled, bucket?: StrayBucket): Promise<void>;
+  /** Counts a callback of a provider before the provider is asked, by its address only. */
+  callback(address: string, onThrottled: OnThrottled): Promise<CountedCallback>;
   /** Returns the error for an attempt that the full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
@@ -325,6 +334,12 @@ export function createThrottle({
       const bucket = addressBucket(networkOf(address), limits.address, name);
       await end(await admit([bucket], false, onThrottled), 'failed');
     },
+    async callback(address, onThrottled) {
+      if (!limits) return { failed: passed, withdrawn: passed };
+      const bucket = addressBucket(networkOf(address), limits.address, 'redirect');
+      const taken = await admit([bucket], false, onThrottled);
+      return { failed: () => end(taken, 'failed'), withdrawn: () => end(taken, 'withdrawn') };
+    },
     busy: (retryAfter, onThrottled) =>
       refuse('queue', 'queue', now() + retryAfter * 1000, onThrottled),
   };
@@ -332,14 +347,4 @@ export function createThrottle({
 
 function isRefused(answer: TakenBucket[] | RefusedBy): answer is RefusedBy {
   return !Array.isArray(answer);
-}
-
-function throttled(retryAfter: number): TaskflowError {
-  const wait =
-    retryAfter < 90
-      ? `${retryAfter} second${retryAfter === 1 ? '' : 's'}`
-      : `${Math.ceil(retryAfter / 60)} minutes`;
-  return new TaskflowError('THROTTLED', `Too many attempts. Try again in ${wait}.`, {
-    headers: { 'Retry-After': String(retryAfter) },
-  });
 }

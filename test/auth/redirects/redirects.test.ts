@@ -235,13 +235,57 @@ describe('a callback', () => {
     expect(replace.mock.calls.filter(([key]) => key.includes(':attempt:'))).toEqual([]);
   });
 
-  it('that fails counts in the limit of the address', async () => {
+  it('without an attempt has a limit of its own, and is not logged beyond it', async () => {
     const { app } = await start();
+    const jar = new Jar();
+    const state = await begin(jar, app);
     const statuses = [];
-    for (let n = 0; n < 32; n++)
+    for (let n = 0; n < 40; n++)
       statuses.push((await finish(new Jar(), app, 'x'.repeat(43))).status);
-    expect(statuses.slice(0, 30)).toEqual(Array(30).fill(400));
-    expect(statuses.slice(30)).toEqual([429, 429]);
+    expect(statuses).toEqual([...Array(30).fill(400), ...Array(10).fill(429)]);
+    await waitFor(() => app.log.lines.filter(({ reason }) => reason === 'no_attempt').length > 29);
+    expect(app.log.lines.filter(({ reason }) => reason === 'no_attempt')).toHaveLength(30);
+    // Neither a login with a password nor one at the provider is blocked.
+    const login = await postForm(app.login, { username: 'admin', password });
+    expect(login.status).toBe(303);
+    expect((await finish(jar, app, state)).status).toBe(303);
+  });
+
+  it('that the provider rejects counts before the provider is asked again', async () => {
+    const complete = jest.fn(() => false);
+    const { app } = await start(testProvider({ complete }));
+    const statuses = [];
+    for (let n = 0; n < 33; n++) {
+      const jar = new Jar();
+      statuses.push((await finish(jar, app, await begin(jar, app))).status);
+    }
+    expect(statuses).toEqual([...Array(30).fill(401), 429, 429, 429]);
+    expect(complete).toHaveBeenCalledTimes(30);
+    const login = await postForm(app.login, { username: 'admin', password });
+    expect(login.status).toBe(303);
+  });
+
+  it('during an outage of the provider does not count', async () => {
+    const provider = testProvider({ complete: () => Promise.reject(new Error('down')) });
+    const { app } = await start(provider);
+    for (let n = 0; n < 35; n++) {
+      const jar = new Jar();
+      expect((await finish(jar, app, await begin(jar, app))).status).toBe(503);
+    }
+  });
+
+  it('with the cookie of a logout as its attempt is refused', async () => {
+    const { app } = await start(testProvider({ logoutUrl: () => 'https://id.example/out' }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    await jar.ask(`${app.base}/auth/logout`, { method: 'POST', headers: { Accept: 'text/html' } });
+    const value = jar.cookies.get('taskflow_token_logout') ?? '';
+    expect(value).not.toBe('');
+    const planted = new Jar();
+    planted.cookies.set('taskflow_token_attempt_AAAAAAAA', value);
+    expect((await finish(planted, app, `AAAAAAAA${'x'.repeat(35)}`)).status).toBe(400);
+    expect((await planted.ask(app.login)).status).toBe(200);
+    expect((await planted.ask(`${app.base}/auth/start/okta`)).status).toBe(302);
   });
 });
 
@@ -340,7 +384,60 @@ describe('a provider that fails', () => {
   });
 });
 
+describe('an error of a provider', () => {
+  it('is logged and shown without the code and the data of the attempt', async () => {
+    const complete: TestProvider['complete'] = (ctx, { data, state }) => {
+      throw new Error(`no answer for ${ctx.query.code}, ${data.verifier} and ${state}`);
+    };
+    const { app } = await start(testProvider({ complete }));
+    const jar = new Jar();
+    const state = await begin(jar, app);
+    await finish(jar, app, state, 'Sentinel-code');
+    await waitFor(() => app.log.lines.find(({ event }) => event === 'authn_strategy_state'));
+    const seen = JSON.stringify([app.log.lines, await app.auth.health()]);
+    for (const secret of ['Sentinel-code', 'verifier of', state])
+      expect(seen).not.toContain(secret);
+  });
+});
+
+describe('the start of a sign-in', () => {
+  const startFrom = (jar: Jar, app: LoginApp, site: string): Promise<Answer> =>
+    jar.ask(`${app.base}/auth/start/okta`, { headers: { 'Sec-Fetch-Site': site } });
+
+  it('from another site does not replace the session of a user', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    expect((await startFrom(jar, app, 'cross-site')).status).toBe(302);
+    await finish(jar, app, await begin(jar, app));
+    for (const site of ['cross-site', 'same-site'])
+      expect((await startFrom(jar, app, site)).headers.get('Location')).toBe('/home');
+    for (const site of ['same-origin', 'none'])
+      expect((await startFrom(jar, app, site)).headers.get('Location')).toMatch(/^https:/);
+  });
+
+  it('works while the strategy of the present session does not answer', async () => {
+    const fake = { find_user: (): { version: string } => ({ version: '1' }) };
+    const { app } = await start(testProvider({ find_user: () => fake.find_user() }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    fake.find_user = () => {
+      throw new Error('down');
+    };
+    expect((await jar.ask(app.url)).status).toBe(503);
+    for (const site of ['same-origin', 'cross-site'])
+      expect((await startFrom(jar, app, site)).status).toBe(302);
+    expect((await jar.ask(`${app.base}/auth/signed-out`)).status).toBe(200);
+  });
+});
+
 describe('the user of a provider', () => {
+  it('may only read if the strategy gives no roles', async () => {
+    const { app } = await start(testProvider({ verdict: { ok: true, username: 'ann' } }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    expect((await jar.ask(`${app.base}/auth/session`)).json).toMatchObject({ roles: [] });
+  });
+
   it('has the roles that find_user returns', async () => {
     const find_user = () => ({ version: '1', roles: ['operator'] });
     const { app } = await start(testProvider({ find_user }));
