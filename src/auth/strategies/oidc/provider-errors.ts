@@ -38,8 +38,7 @@ export function providerError(error: unknown, { issuer, auth }: ErrorHints): Pro
   if (error instanceof ProviderError) return error;
   const fields = fieldsOf(error);
   if (fields.cause instanceof ProviderError) return fields.cause;
-  if (fields.code === 'OAUTH_RESPONSE_BODY_ERROR' || fields.code === authorizationError)
-    return oauthError(fields, auth);
+  if (fields.code === 'OAUTH_RESPONSE_BODY_ERROR') return oauthError(fields, auth);
   if (fields.code === 'OAUTH_WWW_AUTHENTICATE_CHALLENGE') return challengeError(fields, auth);
   const cause = fieldsOf(fields.cause);
   const details = detailsOf(cause.cause);
@@ -56,14 +55,10 @@ export function providerError(error: unknown, { issuer, auth }: ErrorHints): Pro
       break;
   }
   const text = messageOf(cause.message ?? fields.message);
-  if (text.includes('"iss" (issuer) response parameter'))
-    return differentIssuers(details.parameters?.get('iss'), issuer);
   if (isConnectionError(error)) return unreachable(issuer, error);
   if (isConnectionError(fields.cause)) return unreachable(issuer, fields.cause);
   return new ProviderError(`the answer of ${issuer} is not valid: ${text}`);
 }
-
-const authorizationError = 'OAUTH_AUTHORIZATION_RESPONSE_ERROR';
 
 interface ErrorFields {
   code?: unknown;
@@ -77,29 +72,31 @@ function fieldsOf(error: unknown): ErrorFields {
   return typeof error === 'object' && error !== null ? error : {};
 }
 
-/** The details that oauth4webapi adds to an error about a claim or a parameter. */
+/** The details that oauth4webapi adds to an error about a claim. */
 interface Details {
   claim: string | undefined;
   claims: Readonly<Record<string, unknown>>;
   now: number | undefined;
-  parameters: URLSearchParams | undefined;
 }
 
 function detailsOf(value: unknown): Details {
-  const { claim, claims, now, parameters } = fieldsOf(value) as Record<string, unknown>;
+  const { claim, claims, now } = fieldsOf(value) as Record<string, unknown>;
   return {
     claim: typeof claim === 'string' ? claim : undefined,
     claims: fieldsOf(claims) as Record<string, unknown>,
     now: typeof now === 'number' ? now : undefined,
-    parameters: parameters instanceof URLSearchParams ? parameters : undefined,
   };
 }
 
+/** Returns an error code of OAuth for messages; `an error` if it is none. */
+export function oauthCode(error: unknown): string {
+  return typeof error === 'string' && /^[a-z_]{1,64}$/.test(error) ? error : 'an error';
+}
+
 /** An error that the provider answered. Its description is not logged: it is free text. */
-function oauthError({ error, code }: ErrorFields, auth: ClientAuthMethod | undefined) {
-  const oauth = typeof error === 'string' && /^[a-z_]{1,64}$/.test(error) ? error : 'an error';
-  const where = code === authorizationError ? 'callback' : 'token endpoint';
-  const message = `the ${where} of the provider answered ${oauth}`;
+function oauthError({ error }: ErrorFields, auth: ClientAuthMethod | undefined): ProviderError {
+  const oauth = oauthCode(error);
+  const message = `the token endpoint of the provider answered ${oauth}`;
   if (oauth === 'invalid_client')
     return new ProviderError(`${message}${invalidClientHint(auth)}`, { oauth });
   const isDown = oauth === 'temporarily_unavailable' || oauth === 'server_error';

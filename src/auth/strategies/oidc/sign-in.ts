@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import type { RedirectAttempt, RedirectVerdict, StrategyParts } from '../strategy.js';
+import { wrongCallback } from './callback.js';
 import type { ClaimsReader } from './claims.js';
 import type { OidcSettings } from './options.js';
 import type { Pins } from './pins.js';
@@ -24,11 +25,11 @@ export interface SignInDeps {
   parts: Pick<StrategyParts, 'logger' | 'now' | 'encrypt'>;
 }
 
-/** Answers of the provider that reject the user. Others are faults. */
-const rejections: readonly (string | undefined)[] = [
-  ...['access_denied', 'login_required', 'interaction_required', 'consent_required'],
-  ...['account_selection_required', 'invalid_grant'],
-];
+/**
+ * Errors of the token endpoint about the code, which is part of the callback's query. Others are
+ * faults.
+ */
+const codeErrors: readonly (string | undefined)[] = ['invalid_grant', 'invalid_request'];
 
 /** Returns the URL of the provider that begins an attempt. */
 export async function beginSignIn(
@@ -59,7 +60,11 @@ export async function completeSignIn(
   const { settings, connection, reader, pins, records, parts } = deps;
   const provider = await connection.get();
   const tokens = await redeem(provider, ctx, attempt);
-  if (!tokens) return { ok: false, reason: 'provider' };
+  if (typeof tokens === 'string') {
+    const { requestId } = attempt;
+    parts.logger.warn({ requestId, reason: tokens }, 'a callback of the provider was refused');
+    return { ok: false, reason: 'provider' };
+  }
   const claims = await claimsOf(provider, tokens, { reader, now: parts.now() });
   // A user who is rejected below may want to sign out at the provider, too.
   if (settings.logout && tokens.id_token !== undefined)
@@ -86,22 +91,24 @@ export async function completeSignIn(
   return { ok: true, username, roles };
 }
 
-/** Exchanges the code of a callback. Resolves to `undefined` if the provider rejected the user. */
+/** Exchanges the code of a callback. Resolves to the reason if the callback is refused. */
 async function redeem(
-  { client, config, ask }: Provider,
+  provider: Provider,
   ctx: Context,
   { redirectUri, state, data }: RedirectAttempt,
-): Promise<Tokens | undefined> {
+): Promise<Tokens | string> {
+  const { client, config, ask } = provider;
   const { verifier, nonce } = data;
   if (verifier === undefined || nonce === undefined)
     throw new ProviderError('the attempt has no verifier and no nonce');
+  const url = new URL(redirectUri + ctx.search);
+  const wrong = wrongCallback(url.searchParams, provider, state);
+  if (wrong !== undefined) return wrong;
   const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: verifier };
   try {
-    return await ask(() =>
-      client.authorizationCodeGrant(config, new URL(redirectUri + ctx.search), checks),
-    );
+    return await ask(() => client.authorizationCodeGrant(config, url, checks));
   } catch (error) {
-    if (error instanceof ProviderError && rejections.includes(error.oauth)) return undefined;
+    if (error instanceof ProviderError && codeErrors.includes(error.oauth)) return error.message;
     throw error;
   }
 }

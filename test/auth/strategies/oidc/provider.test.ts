@@ -79,9 +79,12 @@ describe('the metadata of a provider', () => {
     await expect(beginAt(provider.issuer)).rejects.toThrow(tenants);
   });
 
-  it('name the issuer of the ID token exactly', async () => {
+  it('name the issuer of the callback exactly', async () => {
     provider.change(discovery, (answer) => ({ ...answer, issuer: `${provider.issuer}/` }));
-    await expect(attachOidc(provider).signIn('ann')).rejects.toThrow(
+    const { signIn, log } = attachOidc(provider);
+    expect(await signIn('ann')).toMatchObject({ ok: false, reason: 'provider' });
+    const [line] = log.lines.filter(({ msg }) => String(msg).includes('was refused'));
+    expect(line?.reason).toContain(
       `the issuer is "${provider.issuer}", but "${provider.issuer}/" was expected`,
     );
   });

@@ -85,12 +85,43 @@ describe('a sign-in at a provider', () => {
     ['missing issuer', (callback: URL) => callback.searchParams.delete('iss')],
     ['second code', (callback: URL) => callback.searchParams.append('code', 'other')],
     ['code of another attempt', (callback: URL) => callback.searchParams.set('code', 'other')],
+    ['code with control characters', (callback: URL) => callback.searchParams.set('code', '\0')],
+    ['JARM response', (callback: URL) => callback.searchParams.set('response', 'other')],
+    ['ID token', (callback: URL) => callback.searchParams.set('id_token', 'other')],
+    ['access token', (callback: URL) => callback.searchParams.set('token', 'other')],
   ])('refuses a callback with a wrong %s', async (_what, change) => {
     const attached = attachOidc(provider);
     const { attempt, callback } = await callbackOf(attached);
     change(callback);
-    const verdict = await attached.complete(attempt, callback).catch(() => 'refused');
-    expect(['refused', { ok: false, reason: 'provider' }]).toContainEqual(verdict);
+    expect(await attached.complete(attempt, callback)).toEqual({ ok: false, reason: 'provider' });
+  });
+
+  it.each([
+    ['error=server_error', 'the provider answered server_error'],
+    ['error=temporarily_unavailable', 'the provider answered temporarily_unavailable'],
+    ['error=x y', 'the provider answered an error'],
+    ['error=invalid_scope&code=a', 'the provider answered invalid_scope'],
+    ['code=a&code=b', 'a parameter is repeated'],
+    ['foo=1', 'there is no valid code'],
+    ['code=', 'there is no valid code'],
+    ['code=wrong', 'the token endpoint of the provider answered invalid_grant'],
+    ['iss=https://evil.example&code=a', /the issuer is "https:\/\/evil.example", but/],
+  ])('does not blame the provider for the query %s of a stranger', async (query, reason) => {
+    const attached = attachOidc(provider);
+    const { attempt } = await attached.begin();
+    const callback = new URL(`${redirectUri}?${query}&state=${attempt.state}`);
+    if (!callback.searchParams.has('iss')) callback.searchParams.set('iss', provider.issuer);
+    expect(await attached.complete(attempt, callback)).toEqual({ ok: false, reason: 'provider' });
+    const [line] = attached.log.lines.filter(({ msg }) => String(msg).includes('was refused'));
+    expect(line).toMatchObject({ strategy: 'okta', requestId: 'r1' });
+    expect(line?.reason).toEqual(expect.stringMatching(reason));
+  });
+
+  it('fails if the token endpoint fails', async () => {
+    const attached = attachOidc(provider);
+    const { attempt, callback } = await callbackOf(attached);
+    provider.change('/token', () => ({ error: 'server_error' }));
+    await expect(attached.complete(attempt, callback)).rejects.toThrow();
   });
 
   it('refuses a code with the verifier of another attempt', async () => {
