@@ -20,7 +20,7 @@ interface LogoutDeps {
   records: Records;
   /** Returns the name that a user has here. */
   nameOf(iss: string, sub: string): Promise<string | undefined>;
-  parts: Pick<StrategyParts, 'store' | 'logger' | 'now'>;
+  parts: Pick<StrategyParts, 'store' | 'logger' | 'now' | 'endSessions'>;
 }
 
 /** Characters of the URL of a logout. The login keeps it in a cookie on the way there. */
@@ -60,7 +60,10 @@ export class Logout {
     return hint === undefined || withHint.length > maxUrl ? url : withHint;
   }
 
-  /** Returns the users whose sessions a message ends, or `undefined` if it is not valid. */
+  /**
+   * Ends the sessions that a message names. Returns their users, or `undefined` if the message is
+   * not valid.
+   */
   async sessionsEnded(
     { logout_token: token }: Readonly<Record<string, string>>,
     { requestId }: AuthContext,
@@ -80,7 +83,7 @@ export class Logout {
   }
 
   async #read(token: string): Promise<readonly EndedUser[]> {
-    const { clientId, connection, parts, records, nameOf } = this.#deps;
+    const { clientId, connection, parts } = this.#deps;
     const { errors, jwtVerify } = await loadJose();
     const provider = await connection.get();
     const keys = this.#keys.get(provider) ?? keysOf(provider);
@@ -92,13 +95,22 @@ export class Logout {
     });
     const wrong = wrongPart(protectedHeader.typ, payload);
     if (wrong !== undefined) throw new errors.JWTInvalid(wrong);
-    const { jti, sid, sub } = payload;
-    const used = `jti:${keyOf(provider.issuer, String(jti))}`;
-    if (!(await parts.store.replace(used, undefined, true, 2 * (maxAge + clockTolerance))))
+    const used = `jti:${keyOf(provider.issuer, String(payload.jti))}`;
+    if ((await parts.store.get(used)) !== undefined)
       throw new errors.JWTInvalid('the token was used before');
-    const sessions = typeof sid === 'string' ? await records.sessionsOf(provider.issuer, sid) : [];
+    const users = await this.#usersOf(provider.issuer, payload);
+    await Promise.all(users.map((user) => parts.endSessions(user)));
+    // Not before: if the store failed, the provider sends the token again. It is harmless if two
+    // processes get the token at the same time.
+    await parts.store.set(used, true, 2 * (maxAge + clockTolerance));
+    return users;
+  }
+
+  async #usersOf(iss: string, { sid, sub }: JWTPayload): Promise<readonly EndedUser[]> {
+    const { records, nameOf } = this.#deps;
+    const sessions = typeof sid === 'string' ? await records.sessionsOf(iss, sid) : [];
     if (sessions.length > 0) return sessions;
-    const username = sub === undefined ? undefined : await nameOf(provider.issuer, sub);
+    const username = sub === undefined ? undefined : await nameOf(iss, sub);
     return username === undefined ? [] : [{ username }];
   }
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { memoryStore } from '../../../../src/store/memory-store.js';
 import { client, TestProvider } from '../../../helpers/oidc-provider.js';
@@ -17,7 +17,10 @@ beforeAll(async () => {
   for (const login of ['ann', 'bob'])
     provider.accounts.set(login, { preferred_username: login, groups: ['sre'] });
 });
-afterEach(() => provider.reset());
+afterEach(() => {
+  provider.reset();
+  jest.restoreAllMocks();
+});
 afterAll(async () => provider.close());
 
 const returnTo = 'http://127.0.0.1:1/tasks/auth/login';
@@ -132,6 +135,34 @@ describe('a logout token', () => {
     const claims = validClaims();
     expect(await send(attachOidc(provider, {}, { store }), claims)).toEqual([]);
     expect(await send(attachOidc(provider, {}, { store }), claims)).toBeUndefined();
+  });
+
+  it.each(['list', 'get', 'set'] as const)(
+    'is accepted again if the store failed at %s, and ends the session',
+    async (method) => {
+      const store = memoryStore();
+      const attached = attachOidc(provider, {}, { store });
+      await attached.signIn('ann');
+      const claims = { ...validClaims(), sid: 'unknown' };
+      jest.spyOn(store, method).mockRejectedValue(new Error('no connection'));
+      await expect(send(attached, claims)).rejects.toThrow('does not answer');
+      jest.restoreAllMocks();
+      expect(await send(attached, claims)).toEqual([{ username: 'ann' }]);
+      expect(attached.ended).toContainEqual({ username: 'ann' });
+      expect(await send(attached, claims)).toBeUndefined();
+    },
+  );
+
+  it('is accepted again if the session could not be ended', async () => {
+    const attached = attachOidc(provider);
+    await attached.signIn('ann');
+    const claims = validClaims();
+    attached.ended.push = () => {
+      throw new Error('no connection');
+    };
+    await expect(send(attached, claims)).rejects.toThrow('no connection');
+    attached.ended.push = Array.prototype.push;
+    expect(await send(attached, claims)).toEqual([{ username: 'ann' }]);
   });
 
   it.each<[string, Record<string, unknown>]>([
