@@ -42,10 +42,8 @@ export function claimsReader({ username: nameClaim, roles }: ReaderOptions): Cla
       typeof roles === 'function' || needed.some((name) => valueAt(claims, name) === undefined),
     merge(before, now) {
       const kept = { ...before };
-      // The flag belongs to the address that came with it.
-      if (Object.hasOwn(now, 'email')) delete kept.email_verified;
       if (from !== undefined && isElsewhere(now, from)) delete kept[from];
-      return { ...kept, ...now };
+      return withClaims(kept, now);
     },
     async read(all) {
       const claims = withoutUnverified(all);
@@ -61,6 +59,16 @@ export function claimsReader({ username: nameClaim, roles }: ReaderOptions): Cla
       return { ok: true, username, roles: found };
     },
   };
+}
+
+/**
+ * Returns claims with those of a second source, which take precedence. The flag `email_verified`
+ * vouches only for the address that came with it, so both are from the same source.
+ */
+export function withClaims(claims: Claims, second: Claims): Claims {
+  const hasAddress = Object.hasOwn(second, 'email');
+  const { email_verified: _, ...others } = hasAddress ? claims : second;
+  return hasAddress ? { ...others, ...second } : { ...claims, ...others };
 }
 
 function isTable(roles: RolesRule<OidcUser>): roles is RolesTable {

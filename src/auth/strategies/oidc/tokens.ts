@@ -1,5 +1,5 @@
 import type * as openid from 'openid-client';
-import type { Claims, ClaimsReader } from './claims.js';
+import { type Claims, type ClaimsReader, withClaims } from './claims.js';
 import type { Provider } from './provider.js';
 import { clockError, clockTolerance, ProviderError } from './provider-errors.js';
 
@@ -33,7 +33,7 @@ export async function claimsOf(
   const { client, config, metadata } = provider;
   if (metadata.userinfo_endpoint === undefined || !reader.needsMore(claims)) return claims;
   const more = await provider.ask(() => client.fetchUserInfo(config, tokens.access_token, sub));
-  return { ...more, ...claims };
+  return withClaims(more, claims);
 }
 
 /** openid-client does not compare `iat` with the clock. */

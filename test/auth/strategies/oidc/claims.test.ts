@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { decodeJwt } from 'jose';
 import type { OidcOptions } from '../../../../src/auth/strategies/oidc/options.js';
 import { memoryStore } from '../../../../src/store/memory-store.js';
 import { type Account, TestProvider } from '../../../helpers/oidc-provider.js';
@@ -120,10 +121,35 @@ describe('the roles of a user', () => {
     expect((await signInWith(account, { roles: byClaim })).verdict).toMatchObject({ ok: false });
   });
 
+  it.each<[string, object, Account, boolean]>([
+    ['of userinfo with its own flag', {}, { email: 'a@x.example', email_verified: true }, true],
+    ['of userinfo without a flag', { email_verified: true }, { email: 'a@x.example' }, false],
+    [
+      'of userinfo with the flag false',
+      { email_verified: true },
+      { email: 'a@x.example', email_verified: false },
+      false,
+    ],
+    [
+      'of the ID token without a flag',
+      { email: 'a@x.example' },
+      { email: 'b@x.example', email_verified: true },
+      false,
+    ],
+  ])('use an address %s only if the flag vouches for it', async (_what, token, more, isUsed) => {
+    provider.change('/token', async (answer) => {
+      const { email: _, email_verified: __, ...claims } = decodeJwt(String(answer.id_token));
+      return { ...answer, id_token: await provider.sign({ ...claims, ...token }) };
+    });
+    provider.change('/me', ({ sub }) => ({ sub, ...more }));
+    const roles: OidcOptions['roles'] = ({ claims }) => [`address:${String(claims.email)}`];
+    const { verdict } = await signInWith({}, { roles });
+    expect(verdict).toMatchObject({ roles: [`address:${isUsed ? 'a@x.example' : 'undefined'}`] });
+  });
+
   it('come from a nested claim', async () => {
     const roles = { from: 'realm_access.roles', map: { sre: 'operator' } } as const;
     provider.change('/token', async (answer) => {
-      const { decodeJwt } = await import('jose');
       const claims = { ...decodeJwt(String(answer.id_token)), realm_access: { roles: ['sre'] } };
       return { ...answer, id_token: await provider.sign(claims) };
     });
