@@ -105,6 +105,7 @@ describe('the docs', () => {
       ADMIN_PASSWORD: 'a',
       ALICE_PASSWORD: 'b',
       LDAP_PASSWORD: 'd',
+      OIDC_CLIENT_SECRET: 'e',
       TASKFLOW_SECRET_KEY: someKey,
       // The path that the program adds is a fragment, so that `fetch` returns this answer.
       VAULT_ADDR: 'data:application/json,{"data":{"data":{"password":"a"}}}#',

@@ -43,7 +43,10 @@ const oidcOptions = optionSet({
   issuer: issuerOption,
   /** The id of the app at the provider. */
   clientId: text(),
-  /** The secret of the app at the provider. Default: none, for a public client. */
+  /**
+   * The secret of the app at the provider. Default: none, for a public client. `undefined` is
+   * refused, because an environment variable that is not set has this value.
+   */
   clientSecret: secretOption,
   /**
    * The claim that holds the name of the user. Default: `preferred_username`, otherwise `email` if
@@ -105,6 +108,11 @@ export function readOptions(options: OidcOptions): OidcSettings {
     throw typeError("oidc needs the option issuer, such as 'https://example.okta.com'");
   if (clientId === undefined)
     throw typeError('oidc needs the option clientId, the id of the app at the provider');
+  if (settings.clientSecret === undefined && 'clientSecret' in options)
+    throw typeError(
+      'clientSecret is not set; if it comes from the environment, set that variable. For a ' +
+        'public client, leave the option out.',
+    );
   if (roles === undefined || roles === null)
     throw typeError(
       "oidc needs the option roles, such as { map: { sre: 'operator' } }; with roles: " +
@@ -129,8 +137,18 @@ function issuerOption(name: string, value: string | undefined): string | undefin
     throw outOfRange(name, value, `${accepted}; http: is accepted for loopback only`);
   if (url.pathname.includes('/.well-known/'))
     throw outOfRange(name, value, `${accepted}, without /.well-known/ and what follows it`);
+  if (url.hostname === 'login.microsoftonline.com' && allTenants.test(url.pathname))
+    throw outOfRange(
+      name,
+      value,
+      "the URL with the id of your tenant, 'https://login.microsoftonline.com/TENANT-ID/v2.0': " +
+        'with this one, users of every tenant could sign in',
+    );
   return value;
 }
+
+/** The paths of Entra ID that belong to no tenant. */
+const allTenants = /^\/(common|organizations|consumers)(\/|$)/i;
 
 function secretOption(name: string, value: string | undefined): string | undefined {
   if (value === undefined) return undefined;

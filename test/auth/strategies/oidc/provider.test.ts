@@ -200,6 +200,9 @@ describe('the options of oidc', () => {
   it('are accepted', () => {
     expect(oidc({ ...valid, label: 'Okta' })).toMatchObject({ label: 'Okta' });
     expect(oidc({ ...valid, issuer: 'http://localhost:8080/realms/a' })).toBeDefined();
+    const tenant = 'https://login.microsoftonline.com/9b1c0a3e-0000-4000-8000-000000000000/v2.0';
+    expect(oidc({ ...valid, issuer: tenant })).toBeDefined();
+    expect(oidc({ ...valid, issuer: 'https://id.example/common/v2.0' })).toBeDefined();
     expect(oidc({ ...valid, refresh: false, logout: false, timeout: 2 })).toBeDefined();
   });
 
@@ -224,7 +227,18 @@ describe('the options of oidc', () => {
     ['a parameter of its own', { parameters: { state: 'x' } }, /oidc sets this parameter itself/],
     ['a parameter that is no text', { parameters: { a: 1 } }, /parameters.a is 1/],
     ['a method', { clientAuth: 'jwt' }, /'basic' or 'post'/],
-    ['a method without a secret', { clientAuth: 'post', clientSecret: undefined }, /needs the opt/],
+    [
+      'a secret from a variable that is not set',
+      { clientSecret: undefined },
+      /clientSecret is not set; if it comes .*, set that variable. For a public client, leave the/,
+    ],
+    ...['common/v2.0', 'organizations/v2.0', 'consumers/v2.0', 'Common'].map(
+      (path): [string, Record<string, unknown>, RegExp] => [
+        `the issuer ${path} of all tenants of Entra ID`,
+        { issuer: `https://login.microsoftonline.com/${path}` },
+        /id of your tenant, 'https:\/\/login.microsoftonline.com\/TENANT-ID\/v2.0'/,
+      ],
+    ),
     ['a short refresh', { refresh: 1 }, /or false/],
     ['a long timeout', { timeout: 60 }, /timeout is 60/],
     ['a wrong certificate', { ca: 'x' }, /cannot be read as a certificate/],
@@ -240,6 +254,12 @@ describe('the options of oidc', () => {
     expect(error).toMatchObject({ code: 'INVALID_INPUT' });
     expect(String(error)).toMatch(message);
     expect(String(error)).not.toContain(client.secret);
+  });
+
+  it('may leave out the secret, but not with a method that needs it', () => {
+    const { clientSecret: _, ...publicClient } = valid;
+    expect(oidc(publicClient)).toBeDefined();
+    expect(() => oidc({ ...publicClient, clientAuth: 'post' })).toThrow(/needs the option client/);
   });
 
   it('never show the password in an issuer', () => {
