@@ -151,6 +151,7 @@ if (wantsHelp) {
 } else if (command === 'token') {
   token(rest).catch((error: unknown) => {
     fail(error);
+    // As above: connections that the module opened would keep the process alive.
     process.exit();
   });
 } else {

@@ -45,6 +45,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
 const server = createServer(provider.callback());
 server.headersTimeout = 15_000;
 server.requestTimeout = 30_000;
+// The provider keeps everything in memory, so there is nothing to close first.
 process.once('SIGTERM', () => process.exit(0)).once('SIGINT', () => process.exit(0));
 server.listen(port, '127.0.0.1', () => {
   console.log(`Provider  http://127.0.0.1:${port}`);

@@ -87,8 +87,8 @@ async function loginOf(file: string): Promise<Login> {
   const { auth } = (await import(pathToFileURL(realpathSync(file)).href)) as { auth?: unknown };
   if (!isAuth(auth))
     throw new Error(
-      `${file} must export the login: export const auth = createAuth({ … }). It must import the ` +
-        'same installation of koa-taskflow as this command',
+      `${file} must export the login: export const auth = createAuth({ … }). ` +
+        'It must import the same installation of koa-taskflow as this command',
     );
   const { issuer } = internalsOf(auth);
   if (!issuer)

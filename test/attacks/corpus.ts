@@ -505,7 +505,7 @@ export const htpasswdLines: readonly (readonly [
   ['old:$2x$HASH', 'old', 'secret'],
   ['cut:$2y$', 'cut', ''],
   ['none:*', 'none', '*'],
-  ['nobody:HASH', 'constructor', 'secret'],
+  ['other:HASH', 'constructor', 'secret'],
 ];
 
 /**

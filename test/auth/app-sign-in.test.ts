@@ -79,7 +79,7 @@ describe('signIn', () => {
   });
 
   it.each([
-    [{ strategy: 'nobody', username: 'ann', roles: [] }, /strategy of signIn.*links, known/],
+    [{ strategy: 'other', username: 'ann', roles: [] }, /strategy of signIn.*links, known/],
     [{ strategy: 'proxy', username: 'ann', roles: [] }, /identifies each request/],
     [{ strategy: 'links', username: '', roles: [] }, /username of signIn/],
     [{ strategy: 'links', username: 'ann' }, /roles of signIn/],

@@ -8,7 +8,7 @@ import { kindsOf } from './strategy.js';
 /*
  * A strategy is up if it last answered, and down if it last failed: at a login, or when its `check`
  * was called. The state is in the store, so that all processes show the same. No timer runs: a
- * check is due when somebody asks for the health and the last answer is older than a minute. A
+ * check is due if the health is requested and the last answer is older than a minute. A
  * lease in the store makes one process check at a time.
  */
 

@@ -60,7 +60,7 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
   });
 }
 
-/** Returns the checks of these passwords, or `undefined` if there are none. */
+/** Returns the checks of these passwords; `undefined` for an empty list. */
 function checksOf(passwords: readonly StoredPassword[]): PaddedChecks | undefined {
   return passwords.length === 0 ? undefined : paddedChecks(passwords);
 }

@@ -217,7 +217,7 @@ describe('a password in a file', () => {
     };
     // A cheap hash takes less than a millisecond, and the costlier one over 100.
     expect(await shortest('vera')).toBeGreaterThan(50);
-    expect(await shortest('nobody')).toBeGreaterThan(50);
+    expect(await shortest('unknown')).toBeGreaterThan(50);
   });
 
   it('is warned about if it is weak, at start and after a change', async () => {
@@ -293,7 +293,7 @@ describe('a password from a function', () => {
       ],
     });
     expect(await accepts(app, 'three', 'vera')).toBe(true);
-    expect(await accepts(app, 'three', 'nobody')).toBe(false);
+    expect(await accepts(app, 'three', 'unknown')).toBe(false);
     expect(await accepts(app, 'one')).toBe(false);
   });
 

@@ -133,7 +133,7 @@ describe('a function that returns a secret', () => {
     ['nothing', () => undefined, 'the function returned undefined instead of a string'],
     ['an empty text', () => '\n', 'the string that the function returned is empty'],
     [
-      'an error, of which only the name and the code are told',
+      'an error, and only its name and code are logged',
       () => {
         throw Object.assign(new TypeError('Sentinel'), { code: 'EVAULT' });
       },

@@ -240,7 +240,7 @@ describe('apiTokens', () => {
     await expect(lasts('local:admin', 61 * day)).rejects.toThrow(RangeError);
     const roles = ['admin'];
     await expect(create({ name: 'ci', owner: 'service:ci', roles })).rejects.toThrow(RangeError);
-    for (const owner of ['local:nobody', 'none:ann'])
+    for (const owner of ['local:unknown', 'none:ann'])
       await expect(create({ name: 'ci', owner })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     for (const owner of ['ann', ':ann', 'local:', 'tokens:service:ci', 1])
       await expect(create({ name: 'ci', owner: owner as string })).rejects.toMatchObject({

@@ -94,8 +94,8 @@ export class TokenRecords {
   }
 
   /**
-   * Changes a token in the store and in the copy. Resolves to the token before the change, or to
-   * `undefined` if there is none, if it has ended, or if `change` returns `undefined`.
+   * Changes a token in the store and in the copy. Resolves to the token before the change. Resolves
+   * to `undefined` if the token does not exist or has ended, or if `change` returns `undefined`.
    */
   async change(
     id: string,

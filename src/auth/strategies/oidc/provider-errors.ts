@@ -88,7 +88,7 @@ function detailsOf(value: unknown): Details {
   };
 }
 
-/** Returns an error code of OAuth for messages; `an error` if it is none. */
+/** Returns an OAuth error code for messages. Any other value becomes `an error`. */
 export function oauthCode(error: unknown): string {
   return typeof error === 'string' && /^[a-z_]{1,64}$/.test(error) ? error : 'an error';
 }

@@ -56,11 +56,13 @@ function fetchOverHttps(
       response.on('error', failed);
       response.on('end', () => {
         const { statusCode: status = 502 } = response;
-        const noBody = status === 204 || status === 205 || status === 304;
+        const isEmpty = status === 204 || status === 205 || status === 304;
         const received = new Headers();
         for (const [name, values] of Object.entries(response.headersDistinct))
           for (const value of values ?? []) received.append(name, value);
-        resolve(new Response(noBody ? null : Buffer.concat(chunks), { status, headers: received }));
+        resolve(
+          new Response(isEmpty ? null : Buffer.concat(chunks), { status, headers: received }),
+        );
       });
     });
     sent.on('error', failed);

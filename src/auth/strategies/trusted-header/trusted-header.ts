@@ -168,7 +168,7 @@ function verdictOf(
   return given instanceof Promise ? given.then(accept) : accept(given);
 }
 
-/** Returns the text of a header, empty if there is none, or the verdict if it is not certain. */
+/** Returns the text of a header. A missing header is empty. An ambiguous one gives a verdict. */
 function readText(ctx: Context, name: string): string | Rejected {
   const sent = readHeader(ctx.req, name);
   if (sent.found === 'several') return rejected('ambiguous_header');
