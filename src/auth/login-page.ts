@@ -126,9 +126,11 @@ function formOf(page: LoginPage): string {
   const focus = page.username ? 'password' : 'username';
   const autofocus = (field: string): string => (field === focus ? ' autofocus' : '');
   // The error describes the focused field, because some screen readers do not announce an alert on
-  // a new page.
+  // a new page. An error of a provider does not concern the fields.
   const described = (field: string): string =>
-    page.message && field === focus ? ' aria-describedby="message" aria-invalid="true"' : '';
+    page.message && page.username && field === focus
+      ? ' aria-describedby="message" aria-invalid="true"'
+      : '';
   const help =
     passwordHelp === undefined
       ? ''

@@ -40,8 +40,8 @@ export const messageOptions = optionSet({
   noForm: line('There is no sign-in with a password here.'),
   /** No strategy of the login has a sign-in: each one identifies requests by what they contain. */
   onlyRequests: line(
-    'You cannot sign in on this page. A proxy in front of this site signs users in, and this ' +
-      'request did not come from a user of the proxy.',
+    'You cannot sign in on this page. A proxy or a token identifies the users of this site, and ' +
+      'this request has neither.',
   ),
   /** The provider rejected the sign-in, or its answer was not valid. */
   rejected: line('You could not be signed in with {method}. Try again.'),

@@ -217,7 +217,9 @@ async function complete(ctx: Context, attempt: Attempt, deps: RedirectDeps): Pro
     unavailable(ctx, strategy, deps);
     return true;
   }
-  deps.health.answered(strategy, checked.user ? 'login' : 'rejected');
+  // A wrong callback is refused without a call of the provider.
+  if (checked.reason !== 'provider')
+    deps.health.answered(strategy, checked.user ? 'login' : 'rejected');
   if (checked.user) await open(ctx, attempt, checked.user, deps);
   else await rejected(ctx, attempt, checked, deps);
   return checked.user !== undefined;

@@ -296,6 +296,7 @@ describe('a provider that rejects the user', () => {
     const answer = await finish(jar, app, await begin(jar, app), 'wrong');
     expect(answer.status).toBe(401);
     expect(answer.text).toContain('You could not be signed in with Okta');
+    expect(answer.text).not.toContain('aria-invalid');
     expect(await nameOf(jar, app)).toBeNull();
     await waitFor(() => app.log.lines.find(({ reason }) => reason === 'bad_credentials'));
   });
@@ -381,6 +382,16 @@ describe('a provider that fails', () => {
     for (const name of ['other', 'static', '__proto__', 'constructor'])
       for (const route of ['start', 'callback'])
         expect((await ask(`${app.base}/auth/${route}/${name}`)).status).toBe(404);
+  });
+});
+
+describe('a callback that is wrong by itself', () => {
+  it('does not count as an answer of the provider', async () => {
+    const verdict = { ok: false, reason: 'provider' } as const;
+    const { app } = await start(testProvider({ verdict }));
+    const jar = new Jar();
+    expect((await finish(jar, app, await begin(jar, app))).status).toBe(401);
+    expect(await app.auth.health()).toMatchObject([{ state: 'unknown', rejected: 0 }, {}]);
   });
 });
 

@@ -434,7 +434,7 @@ describe('the identity of a request', () => {
     expect((await ask(retry, { method: 'POST', headers })).status).not.toBe(403);
     expect((await ask(`${app.base}/dashboard`)).status).toBe(302);
     const login = await ask(`${app.base}/auth/login`);
-    expect(login.text).toContain('A proxy in front of this site signs users in');
+    expect(login.text).toContain('A proxy or a token identifies the users of this site');
     expect(login.text).not.toContain('<form');
   });
 });
