@@ -10,7 +10,8 @@ import type { Session } from './sessions/session.js';
 import { type SetSessionDeps, setSession } from './sessions/set-session.js';
 import type { SignIn } from './sign-in.js';
 import type { StrategyRegistry } from './strategies/registry.js';
-import { isUserName, kindsOf, rolesOption } from './strategies/strategy.js';
+import { kindsOf } from './strategies/strategy.js';
+import { isUserName, rolesOption } from './strategies/user-fields.js';
 
 /** A user whom the app's own code has authenticated. */
 export interface SignedInUser {

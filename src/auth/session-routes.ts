@@ -15,7 +15,7 @@ import type { Revocations } from './sessions/revocations.js';
 import type { Session } from './sessions/session.js';
 import type { SessionRecord } from './sessions/session-list.js';
 import type { StrategyRegistry } from './strategies/registry.js';
-import { isUserName } from './strategies/strategy.js';
+import { isUserName } from './strategies/user-fields.js';
 
 /*
  * Users see and end their own sessions through these routes. Administrators see and end the

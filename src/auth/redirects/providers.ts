@@ -7,9 +7,9 @@ import {
   type AuthContext,
   type EndedUser,
   isRedirectStrategy,
-  isUserName,
   type RedirectAttempt,
 } from '../strategies/strategy.js';
+import { isUserName } from '../strategies/user-fields.js';
 import type { Attempt } from './attempts.js';
 import type { PublicUrl } from './public-url.js';
 

@@ -6,7 +6,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { isRoleList, isUserName } from '../strategies/strategy.js';
+import { isRoleList, isUserName } from '../strategies/user-fields.js';
 import type { Session } from './session.js';
 
 /** Seconds by which the clocks of two hosts may differ. */

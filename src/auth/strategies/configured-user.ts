@@ -5,15 +5,8 @@ import { wrongSecret, wrongSecretType } from '../../secret-options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
 import { type FollowedSecret, followSecret } from '../secrets/followed-secret.js';
 import type { Secret } from '../secrets/secret.js';
-import {
-  type AuthStrategy,
-  isUserName,
-  type KnownUser,
-  rolesOption,
-  type Strategy,
-  type StrategyParts,
-  type Verdict,
-} from './strategy.js';
+import type { AuthStrategy, KnownUser, Strategy, StrategyParts, Verdict } from './strategy.js';
+import { isUserName, rolesOption } from './user-fields.js';
 
 /** Options of one configured user. */
 export interface UserOptions {

@@ -5,13 +5,8 @@ import { kindOfSecret } from '../../secret-options.js';
 import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
 import { type StoredPassword, storeHash } from '../passwords/stored-password.js';
 import { type RolesOf, type RolesRule, rolesRule } from './roles.js';
-import {
-  type AuthStrategy,
-  type FindUserContext,
-  isRoleList,
-  isUserName,
-  type Verdict,
-} from './strategy.js';
+import type { AuthStrategy, FindUserContext, Verdict } from './strategy.js';
+import { isRoleList, isUserName } from './user-fields.js';
 
 /** A user of a database. */
 export interface DatabaseUser {

@@ -1,5 +1,5 @@
 import { type StoredPassword, storeHash } from '../passwords/stored-password.js';
-import { isUserName } from './strategy.js';
+import { isUserName } from './user-fields.js';
 
 /** A user of an htpasswd file. */
 interface HtpasswdUser {

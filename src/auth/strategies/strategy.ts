@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import type { Role } from '../../http/access.js';
-import { type Logger, wrongType } from '../../options.js';
+import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import type { RolesNow } from './roles-now.js';
 
@@ -318,29 +318,4 @@ export function isPasswordStrategy(strategy: Strategy | undefined): strategy is 
 /** Whether a strategy sends the browser to a provider. */
 export function isRedirectStrategy(strategy: Strategy | undefined): strategy is RedirectStrategy {
   return strategy !== undefined && kindsOf(strategy)[0] === 'redirect';
-}
-
-/** Matches 1 to 256 characters without control characters and lone surrogates. */
-const printable = /^[^\p{Cc}\p{Cs}\u2028\u2029]{1,256}$/u;
-
-/** Whether a value may be the name of a user: 1 to 256 printable characters. */
-export function isUserName(value: unknown): value is string {
-  return typeof value === 'string' && printable.test(value);
-}
-
-/** Checks the roles of a configured user. Throws if the value is not a list of role names. */
-export function rolesOption(option: string, roles: unknown): readonly Role[] | undefined {
-  if (roles === undefined) return undefined;
-  if (!isRoleList(roles))
-    throw wrongType(option, roles, "a list of at most 32 role names, such as ['viewer']");
-  return [...roles];
-}
-
-/** Whether a value is a list of at most 32 role names. */
-export function isRoleList(roles: unknown): roles is readonly Role[] {
-  return (
-    Array.isArray(roles) &&
-    roles.length <= 32 &&
-    roles.every((role) => isUserName(role) && role.length <= 64)
-  );
 }

@@ -1,5 +1,6 @@
 import type { Role } from '../../http/access.js';
-import { isRoleList, isUserName, type KnownUser, type RejectedPage } from './strategy.js';
+import type { KnownUser, RejectedPage } from './strategy.js';
+import { isRoleList, isUserName } from './user-fields.js';
 
 /** A user whom a strategy accepted. */
 export interface Accepted {

@@ -9,8 +9,8 @@ import {
   text,
 } from '../../../option-set.js';
 import { outOfRange, rangeError, tenYears, wrongType } from '../../../options.js';
-import { isUserName, rolesOption } from '../strategy.js';
 import type { NewToken } from '../token-issuer.js';
+import { isUserName, rolesOption } from '../user-fields.js';
 
 const day = 86_400;
 

@@ -1,7 +1,8 @@
 import type { Role } from '../../../http/access.js';
 import type { StoreEntry, StoreValue } from '../../../store/shared-store.js';
 import { followStore } from '../../sessions/follow-store.js';
-import { isRoleList, isUserName, type StrategyParts } from '../strategy.js';
+import type { StrategyParts } from '../strategy.js';
+import { isRoleList, isUserName } from '../user-fields.js';
 import { idOf, isId } from './token-text.js';
 
 /*

@@ -1,6 +1,6 @@
 import type { Role } from '../../../http/access.js';
 import { type RolesRule, type RolesTable, rolesRule } from '../roles.js';
-import { isUserName } from '../strategy.js';
+import { isUserName } from '../user-fields.js';
 import type { OidcUser } from './options.js';
 
 /** The claims of a user. */

@@ -6,7 +6,8 @@ import { type Logger, rangeError } from '../../../options.js';
 import { wrongSecret } from '../../../secret-options.js';
 import { LogLimit } from '../../log-limit.js';
 import { type RolesRule, rolesRule } from '../roles.js';
-import { isUserName, type Rejected, type RequestStrategy, type Verdict } from '../strategy.js';
+import type { Rejected, RequestStrategy, Verdict } from '../strategy.js';
+import { isUserName } from '../user-fields.js';
 import { headerOption, readHeader, textOf, trimmed } from './headers.js';
 import { peersOption } from './peers.js';
 
