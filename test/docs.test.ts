@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { errorCodes } from '../src/errors.js';
 import { type AdminApp, serveAdmin } from './helpers/admin-app.js';
+import { fileBlock } from './helpers/docs-app.js';
 import { temporaryFolder } from './helpers/folder.js';
 import { startProcess } from './helpers/process.js';
 import { hasRedis, RedisServer } from './helpers/redis.js';
@@ -31,11 +32,12 @@ const newProgram = (): Program => ({ imports: new Map(), names: new Set(), lines
 
 /**
  * Returns the programs of a page. A code block continues the previous one, unless it declares a
- * name that the previous one has declared.
+ * name that the previous one has declared. Blocks that begin with the name of a file are run by
+ * docs-apps.test.ts.
  */
 function programsOf(text: string): string[] {
   const programs: Program[] = [];
-  for (const [, code = ''] of text.matchAll(/```js\n(.*?)```/gs)) {
+  for (const [, code = ''] of text.replaceAll(fileBlock, '').matchAll(/```js\n(.*?)```/gs)) {
     const names = [...code.matchAll(/^(?:const|async function\*?|function) (\w+)/gm)].map(
       ([, name = '']) => name,
     );

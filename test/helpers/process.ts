@@ -19,9 +19,10 @@ export function startProcess(
   command: string,
   args: readonly string[],
   env: Record<string, string> = {},
+  cwd: string = root,
 ): Child {
   const child = spawn(command, args, {
-    cwd: root,
+    cwd,
     env: { ...process.env, NODE_OPTIONS: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -15,22 +15,22 @@ import { readVerdict } from './verdict.js';
 
 /** Options of {@link cached}. */
 export interface CachedOptions {
-  /** Seconds for which a right password is not checked again: above 0, at most 3600. */
+  /** Seconds for which a correct password is not checked again: above 0, at most 3600. */
   seconds: number;
 }
 
-/** Maximum number of right passwords that are remembered at once. */
+/** Maximum number of correct passwords that are remembered at once. */
 const remembered = 10_000;
 
 /**
- * Wraps a password strategy, so that a right password is not checked again for some seconds. The
- * strategy is asked again for another password, and after its `find_user` returned another version
- * or other roles. Without `find_user`, a password that was changed is valid for the rest of these
- * seconds. The password is not stored, only a digest of it with a random key. Failures are never
- * remembered.
+ * Wraps a password strategy, so that it does not check a correct password again for some seconds.
+ * Any other password is always checked. If `find_user` of the strategy returns another version or
+ * other roles, the password is checked again. Without `find_user`, a changed password stays valid
+ * for the rest of these seconds. The wrapper keeps a digest of the password with a random key, and
+ * never remembers a rejected login.
  *
- * @throws TypeError if it is not a password strategy, or `seconds` is not a number. RangeError if
- * `seconds` is out of range.
+ * @throws TypeError if `strategy` is not a password strategy, or `seconds` is not a number.
+ * RangeError if `seconds` is out of range.
  * @example
  * ```ts
  * registry.register('users', cached(database(findUser), { seconds: 60 }));

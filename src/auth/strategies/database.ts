@@ -13,7 +13,7 @@ export interface DatabaseUser {
   /** The hash of the password: bcrypt, or argon2, scrypt or PBKDF2 as a PHC string. */
   hash: string;
   /**
-   * The canonical name, if `find` accepts several spellings of it. It must accept this one, too.
+   * The canonical name, if `find` accepts several spellings. `find` is called with this name later.
    * Default: the name as typed.
    */
   username?: string | undefined;
@@ -35,8 +35,8 @@ type DatabaseFound = string | DatabaseUser | null | undefined;
 /** Options of {@link database}. */
 export interface DatabaseOptions {
   /**
-   * The roles of users whose {@link DatabaseUser} has none: the same ones for all, a table from
-   * user names to roles, or a function. Default: `[]`, so that the users may only read.
+   * The roles of users for whom `find` returns none: a list for all users, a table by user name, or
+   * a function. Default `[]`: the users may only read.
    */
   roles?: RolesRule<{ readonly username: string }> | undefined;
 }
@@ -56,10 +56,13 @@ interface Found {
 const dummy = storeHash('dummy', `$scrypt$ln=15,r=8,p=3$${'A'.repeat(22)}$${'A'.repeat(43)}`);
 
 /**
- * Makes a strategy for the users of your own database. Sessions of a user end within 30 seconds
- * after `find` returns another hash or other roles, or no user.
+ * Makes a strategy for the users of your own database. While a user is signed in, `find` is called
+ * at most once in 30 seconds. If it returns another hash, other roles or no user, the sessions of
+ * the user end.
  *
- * @throws TypeError if `find` is not a function, or an option is wrong.
+ * @param find Returns the hash of a user's password.
+ * @throws TypeError if `find` is not a function, or an option is wrong. RangeError if a value of an
+ * option is not accepted.
  * @example
  * ```ts
  * const auth = createAuth({

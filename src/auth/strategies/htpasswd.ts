@@ -10,14 +10,13 @@ import type { AuthStrategy, KnownUser } from './strategy.js';
 /** Options of {@link htpasswdFile}. */
 export interface HtpasswdOptions {
   /**
-   * The roles of the users: the same ones for all, a table from user names to roles, or a function.
-   * Default: `[]`, so that the users may only read. A table must list every user who may sign in,
-   * or have `otherwise`.
+   * The roles of the users: a list for all users, a table by user name, or a function. With a table
+   * without `otherwise`, users without a row cannot sign in. Default `[]`: the users may only read.
    */
   roles?: RolesRule<{ readonly username: string }> | undefined;
 }
 
-/** The users of a file, and the checks of their passwords. */
+/** The users of a file, and how their passwords are checked. */
 interface Users extends HtpasswdContent {
   /** Absent if no user can sign in. */
   checks: PaddedChecks | undefined;
@@ -41,11 +40,12 @@ const messages: Readonly<Record<Problem, string>> = {
 
 /**
  * Makes a strategy for the users of an htpasswd file with bcrypt or argon2id hashes. A change of
- * the file takes effect within a second. Then the sessions of removed users and of users with a new
- * hash end. If the file is missing, empty or damaged later, the last valid users stay.
+ * the file takes effect within a second and ends the sessions of removed users and of users with a
+ * new hash. If the new file is missing, empty or damaged, the last valid users stay.
  *
- * @throws TypeError if the file is missing, empty or damaged, or an option is wrong. Error if a
- * package for the hashes is missing.
+ * @param path Path of the file, relative to the working folder of the process.
+ * @throws TypeError if the file is missing, empty or damaged, if the package for its hashes is not
+ * installed, or if an option is wrong. RangeError if a value of an option is not accepted.
  * @example
  * ```ts
  * const auth = createAuth({
