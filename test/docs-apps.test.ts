@@ -5,9 +5,13 @@ import { hashSync } from '@node-rs/bcrypt';
 import { ask, postForm } from './helpers/client.js';
 import { filesOf, type PageFolder, pageFolder } from './helpers/docs-app.js';
 import { temporaryFolder } from './helpers/folder.js';
+import { freePort } from './helpers/free-port.js';
+import { PlainBrowser } from './helpers/oidc-provider.js';
 import { cheapHash } from './helpers/passwords.js';
 import { startProcess } from './helpers/process.js';
 import { requestText, sendRaw } from './helpers/raw.js';
+import { hasSlapd, startExampleDirectory } from './helpers/slapd.js';
+import { waitFor } from './helpers/wait.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -34,6 +38,25 @@ async function shownTo(app: PageFolder, username: string, password: string): Pro
   return (await ask(app.base, { headers: { cookie } })).json;
 }
 
+/** Signs in at the provider of the examples, and resolves to what the page shows. */
+async function shownAfterProvider({ base }: PageFolder, login: string): Promise<unknown> {
+  const browser = new PlainBrowser();
+  let url = new URL('/tasks/auth/start/sso?next=%2F', base);
+  for (let steps = 0; steps < 20; steps += 1) {
+    let response = await browser.fetch(url);
+    if (url.href === `${base}/`) return response.json();
+    if (url.pathname.startsWith('/interaction/')) {
+      const [, prompt = ''] = /name="prompt" value="(\w+)"/.exec(await response.text()) ?? [];
+      const body = new URLSearchParams({ prompt, login, password: 'any' });
+      response = await browser.fetch(url, { method: 'POST', body });
+    }
+    const location = response.headers.get('location');
+    if (location === null) throw new Error(`${url.pathname}: ${await response.text()}`);
+    url = new URL(location, url);
+  }
+  throw new Error('too many redirects');
+}
+
 /** What a reader does with the app of each page. */
 const pages: Record<string, (app: PageFolder) => Promise<void>> = {
   async 'docs/htpasswd-users.md'(app) {
@@ -49,6 +72,53 @@ const pages: Record<string, (app: PageFolder) => Promise<void>> = {
     await app.start(env);
     const shown = await shownTo(app, 'ALICE', 'alice-secret');
     expect(shown).toEqual({ username: 'alice', roles: ['operator'] });
+  },
+
+  ...(hasSlapd && {
+    async 'docs/ldap.md'(app: PageFolder) {
+      const directory = await startExampleDirectory();
+      try {
+        await app.start({
+          ...env,
+          LDAP_URL: directory.url,
+          LDAP_PASSWORD: 'service-secret',
+          ADMIN_PASSWORD: 'choose-one',
+        });
+        const shown = await shownTo(app, 'ann', 'ann-secret');
+        expect(shown).toEqual({ username: 'ann', roles: ['operator'] });
+        const own = await shownTo(app, 'admin', 'choose-one');
+        expect(own).toEqual({ username: 'admin', roles: ['admin'] });
+      } finally {
+        await directory.remove();
+      }
+    },
+  }),
+
+  async 'docs/oidc.md'(app) {
+    const providerPort = String(await freePort());
+    const provider = startProcess(process.execPath, ['examples/oidc/provider.js'], {
+      PORT: String(app.port),
+      PROVIDER_PORT: providerPort,
+    });
+    try {
+      await waitFor(() => provider.lines.some((line) => line.startsWith('Provider ')));
+      await app.start({
+        ...env,
+        OIDC_ISSUER: `http://127.0.0.1:${providerPort}`,
+        OIDC_CLIENT_ID: 'example',
+        OIDC_CLIENT_SECRET: 'example-secret',
+        ADMIN_PASSWORD: 'choose-one',
+      });
+      const page = await ask(`${app.base}/tasks/auth/login`);
+      expect(page.text).toContain('Sign in with Example');
+      const shown = await shownAfterProvider(app, 'ann');
+      expect(shown).toEqual({ username: 'ann', roles: ['operator'] });
+      const own = await shownTo(app, 'admin', 'choose-one');
+      expect(own).toEqual({ username: 'admin', roles: ['admin'] });
+    } finally {
+      provider.process.kill('SIGTERM');
+      await provider.ended;
+    }
   },
 };
 
@@ -74,7 +144,8 @@ describe('the app of a page', () => {
     const found = docs.filter(({ files }) =>
       [...files.keys()].some((name) => name.endsWith('.mjs')),
     );
-    expect(found.map(({ page }) => page).sort()).toEqual(Object.keys(pages).sort());
+    const tested = [...Object.keys(pages), ...(hasSlapd ? [] : ['docs/ldap.md'])];
+    expect(found.map(({ page }) => page).sort()).toEqual(tested.sort());
   });
 });
 

@@ -13,16 +13,16 @@ const writeLetter = tasks.task('write_letter', async (/** @type {string} */ name
   taskLog('writing', { name });
 });
 
-const demo = oidc({
-  issuer: process.env.ISSUER ?? 'http://127.0.0.1:3001',
-  clientId: process.env.CLIENT_ID ?? 'example',
-  clientSecret: process.env.CLIENT_SECRET ?? 'example-secret',
-  scopes: ['openid', 'profile', 'groups'],
-  roles: { map: { sre: 'operator', support: 'viewer' } },
-  label: 'Demo',
+const sso = oidc({
+  issuer: process.env.OIDC_ISSUER ?? 'http://127.0.0.1:3001',
+  clientId: process.env.OIDC_CLIENT_ID ?? 'example',
+  clientSecret: process.env.OIDC_CLIENT_SECRET ?? 'example-secret',
+  scopes: process.env.OIDC_SCOPES?.split(' ') ?? ['openid', 'profile', 'email', 'groups'],
+  roles: { from: 'groups', map: { sre: 'operator', support: 'viewer' } },
+  label: 'Example',
 });
 const strategies = new StrategyRegistry()
-  .register('demo', demo)
+  .register('sso', sso)
   // Works while the provider is down.
   .register('admin', staticUser('admin', password));
 

@@ -19,14 +19,19 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       client_id: 'example',
       client_secret: 'example-secret',
       grant_types: ['authorization_code', 'refresh_token'],
-      redirect_uris: [`${login}/callback/demo`],
+      redirect_uris: [`${login}/callback/sso`],
       post_logout_redirect_uris: [`${login}/signed-out`],
-      backchannel_logout_uri: `${login}/ended/demo`,
+      backchannel_logout_uri: `${login}/ended/sso`,
       backchannel_logout_session_required: true,
     },
   ],
-  scopes: ['openid', 'profile', 'groups', 'offline_access'],
-  claims: { openid: ['sub'], profile: ['preferred_username'], groups: ['groups'] },
+  scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
+  claims: {
+    openid: ['sub'],
+    profile: ['preferred_username'],
+    email: ['email', 'email_verified'],
+    groups: ['groups'],
+  },
   features: { backchannelLogout: { enabled: true } },
   issueRefreshToken: () => true,
   // Without this, the provider sends no message to this host, where the app is.
@@ -38,7 +43,13 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
    */
   findAccount: (_ctx, id) => ({
     accountId: id,
-    claims: () => ({ sub: id, preferred_username: id, groups: groups[id] ?? [] }),
+    claims: () => ({
+      sub: id,
+      preferred_username: id,
+      email: `${id}@example.com`,
+      email_verified: true,
+      groups: groups[id] ?? [],
+    }),
   }),
 });
 

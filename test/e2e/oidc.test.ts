@@ -16,7 +16,7 @@ describe('the example with a provider', () => {
     const env = {
       PORT: String(port),
       PROVIDER_PORT: String(providerPort),
-      ISSUER: `http://127.0.0.1:${providerPort}`,
+      OIDC_ISSUER: `http://127.0.0.1:${providerPort}`,
       DATABASE: ':memory:',
     };
     for (const script of ['app.js', 'provider.js'])
@@ -38,7 +38,7 @@ describe('the example with a provider', () => {
     page = await (await browser.newContext()).newPage();
     page.setDefaultTimeout(pageTimeout);
     await page.goto(dashboard);
-    await page.click('text=Sign in with Demo');
+    await page.click('text=Sign in with Example');
     await page.fill('input[name=login]', name);
     await page.fill('input[name=password]', 'any');
     await page.click('button[type=submit]');
@@ -55,7 +55,7 @@ describe('the example with a provider', () => {
     await page.waitForURL(/\/tasks\/auth\/signed-out/);
     // The session of the provider has ended: it asks for the name again.
     await page.goto(dashboard);
-    await page.click('text=Sign in with Demo');
+    await page.click('text=Sign in with Example');
     await page.waitForSelector('input[name=login]');
   });
 
