@@ -37,6 +37,8 @@ export interface LogoutDeps {
   log: Pick<AuthLog, 'ended'>;
   /** Seconds that a session lasts from its login. */
   tokenExpiry: number;
+  /** The strategy at whose provider a login begins without a page. */
+  autoStart: string | undefined;
 }
 
 /** Seconds that the browser has for continuing to the provider. */
@@ -86,7 +88,9 @@ export async function logOut(ctx: Context, deps: LogoutDeps, status: 302 | 303):
   }
   const left = proxy ?? (await providerOf(ctx, ended, deps));
   if (left) cookies.logout.write(ctx, deps.cipher.encrypt(JSON.stringify(left)), leaveWithin);
-  ctx.redirect(`${deps.mount.outside(ctx)}/auth/${left ? 'signed-out' : 'login'}`);
+  // A sign-out must not begin the next login.
+  const login = deps.autoStart === undefined ? 'login' : 'login?form';
+  ctx.redirect(`${deps.mount.outside(ctx)}/auth/${left ? 'signed-out' : login}`);
   ctx.status = status;
 }
 

@@ -43,8 +43,6 @@ export interface SignInDeps extends LogoutDeps {
   logIn: LogIn;
   /** Path to which a login redirects if no page was requested. */
   home: string;
-  /** The strategy at whose provider a login begins without a page. */
-  autoStart: string | undefined;
   /**
    * Rejects if there are no secret keys yet, or if the store belongs to another app. Returns
    * `undefined` if the login can be used.

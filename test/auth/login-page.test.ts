@@ -147,6 +147,16 @@ describe('autoStart', () => {
     expect((await jar.ask(app.login)).status).toBe(200);
   });
 
+  it('does not follow a logout of a user with a password', async () => {
+    await startAt();
+    const jar = new Jar();
+    const body = new URLSearchParams({ username: 'admin', password });
+    expect((await jar.ask(app.login, { method: 'POST', body })).status).toBe(303);
+    const left = (await signOut(jar)).headers.get('Location');
+    expect(left).toBe('/tasks/auth/login?form');
+    expect((await jar.ask(app.url + left)).status).toBe(200);
+  });
+
   it('does not follow a logout, an ended session, or a refusal', async () => {
     await startAt();
     const jar = new Jar();
