@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from '@jest/globals';
-import { startProcess } from '../../helpers/process.js';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { freePort } from '../../helpers/free-port.js';
+import { client, PlainBrowser, TestProvider } from '../../helpers/oidc-provider.js';
+import { type Child, startProcess } from '../../helpers/process.js';
 import { waitFor } from '../../helpers/wait.js';
 
 /**
@@ -87,5 +89,97 @@ describe('the example strategy', () => {
     expect(await child.ended).toBe(0);
     expect(child.lines).toContain('# fail 0');
     expect(child.lines.join()).toContain('never mixes up the results of 200 attempts at once');
+  });
+});
+
+describe('the example with a provider', () => {
+  let provider: TestProvider;
+  let child: Child;
+  let base: string;
+
+  beforeAll(async () => {
+    const port = await freePort();
+    base = `http://127.0.0.1:${port}/tasks/auth`;
+    // As GitHub, this provider takes the secret in the body and names users by a number.
+    provider = await TestProvider.start({
+      redirectUri: `${base}/callback/github`,
+      clientMetadata: { token_endpoint_auth_method: 'client_secret_post' },
+      configuration: { claims: { openid: ['sub', 'id', 'login'] } },
+    });
+    provider.accounts.set('octocat', { id: 583_231, login: 'octocat' });
+    provider.accounts.set('impostor', { id: 583_232, login: 'octocat' });
+    const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map(([, block = '']) => block);
+    const example = blocks.find((block) => block.includes('function github(')) ?? '';
+    const program = `${example
+      .replace('https://github.com/login/oauth/authorize', `${provider.issuer}/auth`)
+      .replace('https://github.com/login/oauth/access_token', `${provider.issuer}/token`)
+      .replace('https://api.github.com/user', `${provider.issuer}/me`)
+      .replace("'read:user'", "'openid'")
+      .replace("clientId: 'tasks'", `clientId: '${client.id}'`)}
+      const { default: Koa } = await import('koa');
+      const { loginRoutes, sessionToken } = await import('koa-taskflow/auth');
+      const app = new Koa();
+      app.use(sessionToken(githubAuth)).use(loginRoutes(githubAuth));
+      app.listen(${port}, '127.0.0.1', () => console.log('LISTENING'));`;
+    child = startProcess(process.execPath, ['--input-type=module', '-e', program], {
+      ...env,
+      GITHUB_CLIENT_SECRET: client.secret,
+    });
+    await waitFor(() => child.lines.includes('LISTENING'));
+  });
+  afterAll(async () => {
+    child.process.kill('SIGKILL');
+    await child.ended;
+    await provider.close();
+  });
+
+  /** Signs in at the provider. Resolves to the browser and the URL of the callback. */
+  async function comeBack(login: string): Promise<{ browser: PlainBrowser; callback: URL }> {
+    const browser = new PlainBrowser();
+    const begun = await browser.fetch(`${base}/start/github`);
+    const url = String(begun.headers.get('location'));
+    return { browser, callback: await browser.signIn(url, { login, stop: `${base}/callback` }) };
+  }
+
+  it('signs a user in with the name and the roles of the table', async () => {
+    const { browser, callback } = await comeBack('octocat');
+    expect((await browser.fetch(callback)).status).toBe(303);
+    const session = await browser.fetch(`${base}/session`);
+    expect(await session.json()).toMatchObject({
+      username: 'octocat',
+      strategy: 'github',
+      roles: ['operator'],
+    });
+  });
+
+  it('refuses another account that has taken the login of a user', async () => {
+    const { browser, callback } = await comeBack('impostor');
+    const answer = await browser.fetch(callback);
+    expect([answer.status, await answer.text()]).toEqual([
+      403,
+      expect.stringContaining('this account is not allowed here'),
+    ]);
+    expect((await browser.fetch(`${base}/session`)).status).toBe(401);
+    await waitFor(() => child.lines.some((line) => line.includes('"reason":"no_role"')));
+  });
+
+  it('refuses a code of another browser, and a callback without a code', async () => {
+    const [stolen, own] = [await comeBack('octocat'), await comeBack('octocat')];
+    own.callback.searchParams.set('code', stolen.callback.searchParams.get('code') ?? '');
+    expect((await own.browser.fetch(own.callback)).status).toBe(401);
+    const denied = await comeBack('nobody');
+    expect(denied.callback.searchParams.get('error')).toBe('access_denied');
+    expect((await denied.browser.fetch(denied.callback)).status).toBe(401);
+  });
+
+  it('says that the provider does not answer, and shows no secret in the log', async () => {
+    const { browser, callback } = await comeBack('octocat');
+    await provider.close();
+    expect((await browser.fetch(callback)).status).toBe(503);
+    await waitFor(() => child.lines.some((line) => line.includes('authn_strategy_error')));
+    const { code = '', state = '' } = Object.fromEntries(callback.searchParams);
+    for (const secret of [client.secret, code, state])
+      expect(child.lines.join('\n')).not.toContain(secret);
+    await provider.resume();
   });
 });
