@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
+import { loginOptions } from '../src/auth/auth-options.js';
+import { messageOptions } from '../src/auth/messages.js';
 import { optionSet, seconds, whole } from '../src/option-set.js';
 import { readCallSettings, readSettings } from '../src/tasks/task-options.js';
 
@@ -44,6 +46,26 @@ describe('the docs', () => {
     const defaults = writtenAll(readSettings('x', undefined));
     expect(rows).toEqual(rows.map(([name]) => [name, defaults[name]]));
     expect(new Set(rows.map(([name]) => name))).toEqual(new Set(Object.keys(defaults)));
+  });
+
+  it('list every option of a login with its default', () => {
+    const defaults = loginOptions.read({ strategies: ['a', 'b'] }, { where: 'createAuth' });
+    const rows = documented('login.md', 'Options of `createAuth`');
+    // Some options have a default that the column does not show, because it is an object.
+    const shown = rows.filter(([, value]) => value !== '' && value !== 'random');
+    const texts = writtenAll(defaults);
+    expect(shown).toEqual(shown.map(([name]) => [name, texts[name]]));
+    expect(new Set(rows.map(([name]) => name))).toEqual(new Set(Object.keys(defaults)));
+  });
+
+  it('list every text of the login page', () => {
+    const { language: _, tooManyAttempts: __, ...texts } = messageOptions.read({}, { where: '' });
+    const rows = section('login.md', 'Show the page in another language').matchAll(
+      /^\| `(\w+)` \| (.+) \|$/gm,
+    );
+    const listed = new Map([...rows].map(([, name, text]) => [name, text]));
+    for (const name of ['language', 'tooManyAttempts']) expect(listed.delete(name)).toBe(true);
+    expect(Object.fromEntries(listed)).toEqual(texts);
   });
 
   it('name every option of one call', () => {

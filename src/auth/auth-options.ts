@@ -33,7 +33,8 @@ import { isRedirectStrategy, isStrategy } from './strategies/strategy.js';
 import { type ThrottleLimits, throttleOption } from './throttle/limits.js';
 import { limitedStore } from './time-limit.js';
 
-const loginOptions = optionSet({
+/** The rows of the options. */
+export const loginOptions = optionSet({
   strategies: (name, value: Strategies, warn) => {
     const registry = resolveStrategies(name, value);
     // The registry has no logger.
