@@ -66,6 +66,19 @@ function programsOf(text: string): string[] {
   );
 }
 
+/** Returns the fragments of the headings of a page, as GitHub makes them. */
+function sectionsOf(text: string): Set<string> {
+  const headings = text.replaceAll(/```.*?```/gs, '').matchAll(/^#+ (.+)$/gm);
+  return new Set(
+    [...headings].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
 describe('the docs', () => {
   let shop: AdminApp;
   let redis: RedisServer | undefined;
@@ -106,6 +119,7 @@ describe('the docs', () => {
     const env = {
       ADMIN_PASSWORD: 'a',
       ALICE_PASSWORD: 'b',
+      GITHUB_CLIENT_SECRET: 'f',
       LDAP_PASSWORD: 'd',
       OIDC_CLIENT_SECRET: 'e',
       TASKFLOW_SECRET_KEY: someKey,
@@ -119,11 +133,17 @@ describe('the docs', () => {
   });
 
   it.each(pages)('contain no broken link: %s', (page) => {
-    const targets = [...read(page).matchAll(/\]\(([^)#]+)/g)]
+    const base = new URL(`../${page}`, import.meta.url);
+    const links = [...read(page).matchAll(/\]\(([^)]+)\)/g)]
       .map(([, target = '']) => target)
       .filter((target) => !target.startsWith('http'));
-    const base = new URL(`../${page}`, import.meta.url);
-    for (const target of targets) expect(() => readFileSync(new URL(target, base))).not.toThrow();
+    const broken = links.filter((link) => {
+      const [path = '', section] = link.split('#');
+      const target = path === '' ? base : new URL(path, base);
+      if (!existsSync(target)) return true;
+      return section !== undefined && !sectionsOf(readFileSync(target, 'utf8')).has(section);
+    });
+    expect(broken).toEqual([]);
   });
 
   it('name an existing test for every row of the threat model', () => {
@@ -215,6 +235,24 @@ describe('the docs', () => {
     expect(
       messages.filter((message) => !isListed(message) && !isListed(`${message} failed`)),
     ).toEqual([]);
+  });
+
+  it('explain every reason that the log of a login gives, and no other', () => {
+    const begin = /reason|reject(ed)?\(|ignore\(|logFailure\(|log\.(fail|found|ended)\(/i;
+    const given = readdirSync(`${root}/src/auth`, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .flatMap((file) => read(`src/auth/${file}`).split('\n'))
+      // A live stream sends its reasons to the browser. The other line names audit rows.
+      .filter((line) => begin.test(line) && !/^type End =|\[reason as string\]/.test(line))
+      .flatMap((line) => [
+        ...line.slice(line.search(begin)).matchAll(/(?<!=== )'([a-z]+(?:_[a-z]+)*)'/g),
+      ])
+      .map(([, reason]) => reason);
+    const table = /## Reasons(.*?)\n## /s.exec(read('docs/what-is-logged.md'))?.[1] ?? '';
+    const explained = [...table.matchAll(/^\| (`.+?`) \|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`(\w+)`/g)].map(([, reason]) => reason),
+    );
+    expect(new Set(given)).toEqual(new Set(explained));
   });
 
   it('explain every error code and no other', () => {

@@ -14,14 +14,7 @@ import type { BucketName } from './throttle/throttle.js';
 export type LoginVia = 'form' | 'json' | 'redirect' | 'app';
 
 /** Why a session ended. */
-type EndReason =
-  | 'logout'
-  | 'logout_all'
-  | 'idle'
-  | 'absolute'
-  | 'revoked'
-  | 'user_changed'
-  | 'max_sessions';
+type EndReason = 'logout' | 'logout_all' | 'revoked' | 'user_changed' | 'max_sessions';
 
 /**
  * Logs events of logins and sessions. Each event is a log line. It is also an audit row if a user
