@@ -1,5 +1,5 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import {
   type ClientHttp2Session,
   connect,
@@ -17,17 +17,11 @@ import { TaskManager } from '../../src/manager.js';
 import { ask } from '../helpers/client.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { freePort } from '../helpers/free-port.js';
+import { startNginx } from '../helpers/nginx.js';
+import { itNeeds, programPath } from '../helpers/program.js';
 import { type Served, serve } from '../helpers/serve.js';
 import { openStream } from '../helpers/stream.js';
 import { promptly, waitFor } from '../helpers/wait.js';
-
-/** Returns the path of an optional program. With `CI=true`, its tests fail if it is missing. */
-function program(name: string): string | undefined {
-  return [...(process.env.PATH ?? '').split(':'), '/usr/sbin']
-    .map((folder) => `${folder}/${name}`)
-    .find((path) => existsSync(path));
-}
-const itNeeds = (name: string) => (program(name) || process.env.CI ? it : it.skip);
 
 describe('the live stream', () => {
   let folder: ReturnType<typeof temporaryFolder>;
@@ -64,33 +58,9 @@ describe('the live stream', () => {
   itNeeds('nginx')('arrives at once through nginx with its default settings', async () => {
     served = await serve(app(admin()));
     const port = await freePort();
-    const configuration = `
-      daemon off;
-      worker_processes 1;
-      pid ${folder.file('nginx.pid')};
-      error_log ${folder.file('error.log')};
-      events {}
-      http {
-        access_log off;
-        client_body_temp_path ${folder.file('body')};
-        proxy_temp_path ${folder.file('proxy')};
-        fastcgi_temp_path ${folder.file('fastcgi')};
-        uwsgi_temp_path ${folder.file('uwsgi')};
-        scgi_temp_path ${folder.file('scgi')};
-        server { listen 127.0.0.1:${port}; location / { proxy_pass ${served.url}; } }
-      }`;
-    writeFileSync(folder.file('nginx.conf'), configuration);
-    const nginx = spawn(
-      program('nginx') ?? 'nginx',
-      ['-c', folder.file('nginx.conf'), '-e', folder.file('error.log')],
-      {
-        stdio: 'ignore',
-      },
-    );
-    ended.push(async () => {
-      nginx.kill('SIGTERM');
-      await new Promise((resolve) => nginx.once('exit', resolve));
-    });
+    const location = `location / { proxy_pass ${served.url}; }`;
+    const nginx = await startNginx(`server { listen 127.0.0.1:${port}; ${location} }`);
+    ended.push(() => nginx.close());
     const url = `http://127.0.0.1:${port}/tasks`;
     await waitFor(async () => (await fetch(`${url}/health`).catch(() => undefined))?.ok);
     await expectQuick(url);
@@ -134,7 +104,7 @@ describe('the live stream', () => {
         '/CN=localhost',
       ];
       const { status } = spawnSync(
-        program('openssl') ?? 'openssl',
+        programPath('openssl') ?? 'openssl',
         [...request, '-keyout', key, '-out', cert],
         { stdio: 'ignore' },
       );
