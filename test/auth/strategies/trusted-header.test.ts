@@ -146,6 +146,10 @@ describe('trustedHeader', () => {
     ['has a twin with an underscore', ['Remote-User: alice', 'Remote_User: bob']],
     ['is sent only with an underscore', ['Remote_User: bob']],
     ['has several values', ['Remote-User: alice, bob']],
+    [
+      'is a placeholder that Caddy has not filled',
+      ['Remote-User: {http.reverse_proxy.header.Remote-User}'],
+    ],
     ['has a control character', ['Remote-User: ali\tce']],
     ['is not valid UTF-8', ['Remote-User: ali\xe9']],
     ['is too long', [`Remote-User: ${'a'.repeat(257)}`]],

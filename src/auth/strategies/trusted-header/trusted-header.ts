@@ -155,7 +155,8 @@ function verdictOf(
   const username = readText(ctx, header);
   if (typeof username !== 'string') return username;
   if (username === '') return undefined;
-  if (!isUserName(username) || username.includes(',')) return rejected('invalid_header');
+  if (!isUserName(username) || username.includes(',') || isPlaceholder(username))
+    return rejected('invalid_header');
   const list = groups ? readText(ctx, groups.header) : '';
   if (typeof list !== 'string') return list;
   const found = list
@@ -167,6 +168,14 @@ function verdictOf(
     given === false ? rejected('no_role') : { ok: true, username, roles: given };
   const given = roles({ user, listOf: () => user.groups });
   return given instanceof Promise ? given.then(accept) : accept(given);
+}
+
+/**
+ * Whether a name is a placeholder of the proxy's configuration. Caddy before 2.9 sends it as it is
+ * if the login accepts a request without naming a user.
+ */
+function isPlaceholder(name: string): boolean {
+  return name.startsWith('{') && name.endsWith('}');
 }
 
 /** Returns the text of a header. A missing header is empty. An ambiguous one gives a verdict. */
