@@ -464,14 +464,15 @@ describe('the log of the login', () => {
   });
 
   it('contains a known username, but only the hash of an unknown one', async () => {
+    const before = log.events('authn_login_fail').length;
     await postJson(login, { username: 'admin', password: 'wrong' });
-    expect(log.events('authn_login_fail').at(-1)).toMatchObject({
+    expect((await log.logged('authn_login_fail', before + 1)).at(-1)).toMatchObject({
       level: 40,
       username: 'admin',
       reason: expect.any(String),
     });
     await postJson(login, { username: 'Typed-My-Password-Here', password: 'x' });
-    expect(log.events('authn_login_fail').at(-1)).toMatchObject({
+    expect((await log.logged('authn_login_fail', before + 2)).at(-1)).toMatchObject({
       usernameHash: expect.stringMatching(/^[0-9a-f]{12}$/),
       usernameLength: 22,
     });

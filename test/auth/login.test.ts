@@ -172,7 +172,7 @@ describe('the limit of login attempts', () => {
     stoppedClock();
     await start({ throttle: fast });
     await failTimes(40);
-    expect(app.log.events('authn_login_throttled')).toMatchObject([
+    expect(await app.log.logged('authn_login_throttled', 1)).toMatchObject([
       {
         level: 40,
         owasp: 'authn_login_fail_max',
@@ -422,7 +422,7 @@ describe('five hundred simultaneous logins', () => {
     expect(busy).toBeLessThan(500 + 10 * quiet);
     expect(statuses.filter((status) => status === 401).length).toBeLessThan(40);
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(440);
-    expect(app.log.events('authn_login_throttled')).toMatchObject([
+    expect(await app.log.logged('authn_login_throttled', 1)).toMatchObject([
       { bucket: 'queue', owasp: 'excess_rate_limit_exceeded' },
     ]);
   });
@@ -470,6 +470,7 @@ describe('the log of a login', () => {
     await logIn(app.base);
     await logIn(app.base);
     await fail('Typed-My-Pa55word');
+    const fails = await app.log.logged('authn_login_fail', 3);
     expect(
       app.log.lines.map(({ event }) => event).filter((event) => String(event).startsWith('authn')),
     ).toEqual([
@@ -479,7 +480,7 @@ describe('the log of a login', () => {
       'authn_login_success',
       'authn_login_fail',
     ]);
-    expect(app.log.events('authn_login_fail').map(({ attempt }) => attempt)).toEqual([1, 2, 1]);
+    expect(fails.map(({ attempt }) => attempt)).toEqual([1, 2, 1]);
     expect(app.log.events('authn_login_successafterfail')).toMatchObject([
       { failures: 2, via: 'form' },
     ]);
@@ -523,7 +524,7 @@ describe('the log of a login', () => {
         [success, success, success, 'authn_login_fail'],
         ['done', 'done', 'done', 'failed'],
       ]);
-      expect(app.log.events('authn_login_fail')).toMatchObject([
+      expect(await app.log.logged('authn_login_fail', 1)).toMatchObject([
         { reason: 'bad_credentials', attempt: 3 },
       ]);
     });
@@ -539,7 +540,7 @@ describe('the log of a login', () => {
         ['authn_login_success', 'authn_login_fail'],
         ['done', 'failed'],
       ]);
-      expect(app.log.events('authn_login_fail')).toMatchObject([
+      expect(await app.log.logged('authn_login_fail', 1)).toMatchObject([
         { reason: 'strategy_error', attempt: 1 },
       ]);
     });
@@ -552,7 +553,7 @@ describe('the log of a login', () => {
         await postJson(app.login, { username: 'admin', password: 'wrong', strategy: 'staff' });
       [other.asked, app.log.lines.length] = [0, 0];
       expect([(await fail()).status, other.asked]).toEqual([401, 0]);
-      expect(app.log.events('authn_login_fail')).toMatchObject([
+      expect(await app.log.logged('authn_login_fail', 1)).toMatchObject([
         { reason: 'bad_credentials', attempt: 1 },
       ]);
     });

@@ -95,7 +95,7 @@ describe('a login in progress', () => {
       Object.assign(row, { password: 'new', version: '2' }),
     );
     expect(answer.status).toBe(401);
-    expect(app.log.events('authn_login_fail')).toMatchObject([{ reason: 'user_changed' }]);
+    expect(await app.log.logged('authn_login_fail', 1)).toMatchObject([{ reason: 'user_changed' }]);
     expect((await signIn(app, 'alice', 'new')).status).toBe(200);
   });
 
@@ -283,7 +283,7 @@ describe('a login in progress', () => {
       expect(
         app.log.lines.filter(({ level, msg }) => level === 50 && msg === 'request failed'),
       ).toHaveLength(1);
-      if (given === 'wrong') await waitFor(() => app.log.events('authn_login_fail').length === 1);
+      if (given === 'wrong') await app.log.logged('authn_login_fail', 1);
     },
   );
 });

@@ -13,7 +13,6 @@ import { ask, logIn, postForm, postJson } from '../../helpers/client.js';
 import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../../helpers/passwords.js';
-import { waitFor } from '../../helpers/wait.js';
 
 let app: LoginApp;
 afterEach(() => app?.close());
@@ -200,7 +199,7 @@ describe('the cookies of a login', () => {
       .events('authn_strategy_error')
       .filter(({ err }) => JSON.stringify(err ?? null).includes('4096'));
     expect(named.map(({ level }) => level)).toEqual([50, 50]);
-    await waitFor(() => app.log.events('authn_login_fail').length === 2);
+    await app.log.logged('authn_login_fail', 2);
     expect(app.log.lines.filter(({ msg }) => msg === 'request failed')).toEqual([]);
   });
 

@@ -182,7 +182,7 @@ describe.each(everyStore)('two processes with one store (%s)', (_name, open) => 
       const before = provider.count('/token');
       groupsOf(login, [round % 2 === 0 ? 'staff' : 'sre']);
       ahead = 301 * round;
-      const all = Array.from({ length: 50 }, () => [find(first, login), find(second, login)]);
+      const all = Array.from({ length: 10 }, () => [find(first, login), find(second, login)]);
       for (const found of await Promise.all(all.flat())) expect(found).toBeDefined();
       expect(provider.count('/token')).toBe(before + 1);
       expect(await find(second, login)).toMatchObject({

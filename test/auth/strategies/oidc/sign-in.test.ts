@@ -138,9 +138,9 @@ describe('a sign-in at a provider', () => {
     ['audience', { aud: 'other' }, /claim aud/],
     ['second audience', { aud: [client.id, 'other'] }, /claim aud/],
     ['authorized party', { aud: [client.id, 'other'], azp: 'other' }, /claim azp/],
-    ['end', { exp: seconds() - 400 }, /clock .* by 40\d s/],
-    ['start', { nbf: seconds() + 400 }, /clock .* by (39|40)\d s/],
-    ['time of issue', { iat: seconds() + 400 }, /clock .* by (39|40)\d s/],
+    ['end', { exp: seconds() - 400 }, /clock .* by 4\d\d s/],
+    ['start', { nbf: seconds() + 400 }, /clock .* by (3|4)\d\d s/],
+    ['time of issue', { iat: seconds() + 400 }, /clock .* by (3|4)\d\d s/],
   ])('refuses an ID token with a wrong %s', async (_what, claims, message) => {
     changeIdToken(() => claims);
     await expect(attachOidc(provider).signIn('ann')).rejects.toThrow(message);
