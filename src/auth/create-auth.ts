@@ -117,7 +117,11 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const log = authLog({ logger, trail, mount: mount.path, registry, ...logKeys });
   const prefix = `auth:${mount.path}:`;
   const now = Date.now;
-  const own = sessionParts(checked, { keys, log, prefix, now });
+  const health = strategyHealth({
+    ...{ registry, store, logger, now, secretKeys: keys.secrets },
+    ...{ mount: mount.path, prefix: `${prefix}health:` },
+  });
+  const own = sessionParts(checked, { keys, log, health, prefix, now });
   const { tokens, users, revocations, sessions, usable, reader, requests, open, devices } = own;
   announce(checked, tokens.keyIds);
   for (const source of keySources) source.logTo(logger, { mount: mount.path });
@@ -156,10 +160,6 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   });
   const networks = `${prefix}networks:`;
   const familiar = familiarPlaces({ store, prefix: networks, registry, users, revocations, now });
-  const health = strategyHealth({
-    ...{ registry, store, logger, now, secretKeys: keys.secrets },
-    ...{ mount: mount.path, prefix: `${prefix}health:` },
-  });
   const queue = limits ? limits.queue : defaultQueue;
   const checks = { registry, users, revocations, familiar, throttle, log, health, queue };
   const opens = {

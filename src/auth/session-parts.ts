@@ -1,5 +1,6 @@
 import type { AuthLog } from './auth-log.js';
 import type { CheckedAuthOptions } from './auth-options.js';
+import { createCipher } from './cipher.js';
 import { macOf } from './keys.js';
 import type { KeyRing } from './secrets/key-ring.js';
 import { SessionReader } from './sessions/current-session.js';
@@ -10,11 +11,14 @@ import { requestIdentities } from './sessions/request-identity.js';
 import { followRevocations } from './sessions/revocations.js';
 import { sessionList } from './sessions/session-list.js';
 import { createTokens } from './sessions/tokens.js';
+import type { Health } from './strategies/health.js';
 import { knownUsers } from './strategies/known-users.js';
+import { LastAnswers } from './strategies/last-answers.js';
 
 interface SessionContext {
   keys: KeyRing;
   log: AuthLog;
+  health: Health;
   /** Prefix of all keys of this login in the store. */
   prefix: string;
   /** Returns the present time in Unix milliseconds. */
@@ -24,7 +28,7 @@ interface SessionContext {
 /** Creates the parts that read, open and end sessions. */
 export function sessionParts(
   checked: CheckedAuthOptions,
-  { keys, log, prefix, now }: SessionContext,
+  { keys, log, health, prefix, now }: SessionContext,
 ) {
   const { mount, registry, cookies, store } = checked;
   const { tokenExpiry, idleTimeout, maxSessions } = checked;
@@ -32,7 +36,11 @@ export function sessionParts(
   const audience = mount.path;
   const secretKeys = keys.secrets;
   const tokens = createTokens({ secretKeys, audience, tokenExpiry, idleTimeout, now });
-  const users = knownUsers(registry, keys.derived('session version'));
+  const last = new LastAnswers({
+    ...{ registry, store, health, tokenExpiry, now, prefix: `${prefix}known:` },
+    cipher: createCipher(keys.derived('strategy data'), `${mount.path} known users`),
+  });
+  const users = knownUsers({ registry, keys: keys.derived('session version'), last });
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
   const sessions = sessionList(store, `${prefix}session:`, now);
   const ownStore = claimStore(checked, keys);

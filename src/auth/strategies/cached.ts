@@ -71,6 +71,7 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
   const wrapper: AuthStrategy = {
     label: strategy.label,
     local: strategy.local,
+    staleFor: strategy.staleFor,
     ...(strategy.check && { check: strategy.check.bind(strategy) }),
     ...(strategy.attach && { attach: strategy.attach.bind(strategy) }),
     ...(strategy.find_user && { find_user: strategy.find_user.bind(strategy) }),

@@ -1,5 +1,5 @@
 import type { Role } from '../../http/access.js';
-import { wrongKind } from '../../options.js';
+import { numberOption, tenYears, wrongKind } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { kindOfSecret } from '../../secret-options.js';
 import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
@@ -39,6 +39,11 @@ export interface DatabaseOptions {
    * a function. Default `[]`: the users may only read.
    */
   roles?: RolesRule<{ readonly username: string }> | undefined;
+  /**
+   * Seconds for which the last answer of `find` about a signed-in user holds while it fails, at
+   * most `tokenExpiry`. Then requests of the user get 503. Default 900.
+   */
+  staleFor?: number | undefined;
 }
 
 /** A checked user. */
@@ -77,7 +82,10 @@ const dummy = storeHash('dummy', `$scrypt$ln=15,r=8,p=3$${'A'.repeat(22)}$${'A'.
 export function database(find: FindDatabaseUser, options?: DatabaseOptions): AuthStrategy {
   if (typeof find !== 'function')
     throw wrongKind('find of database', find, 'a function from a user name to a hash');
-  const { roles } = optionsObject<DatabaseOptions>('database', options, ['roles']);
+  const { roles, staleFor } = optionsObject<DatabaseOptions>('database', options, [
+    'roles',
+    'staleFor',
+  ]);
   const rolesOf = rolesRule('roles', roles, { from: 'username', lists: ['username'] });
   const checks = checksOfSeenHashes();
 
@@ -92,6 +100,7 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
   };
 
   return {
+    staleFor: numberOption('staleFor', staleFor, undefined, { max: tenYears, unit: 'seconds' }),
     async authenticate_user(typed, password, context): Promise<Verdict> {
       const found = await find(typed, context);
       let user: Found | undefined;

@@ -6,16 +6,16 @@ import type { StrategyRegistry } from './registry.js';
 import { kindsOf } from './strategy.js';
 
 /*
- * A strategy is up if it last answered, and down if it last failed: at a login, or when its `check`
- * was called. The state is in the store, so that all processes show the same. No timer runs: a
- * check is due if the health is requested and the last answer is older than a minute. A
- * lease in the store makes one process check at a time.
+ * A strategy is up if it last answered, and down if it last failed: at a login, when it was asked
+ * about a signed-in user, or when its `check` was called. The state is in the store, so that all
+ * processes show the same. No timer runs: a check is due if the health is requested and the last
+ * answer is older than a minute. A lease in the store makes one process check at a time.
  */
 
 /** Follows which strategies of a login answer. */
 export interface Health {
-  /** Records that a strategy accepted or rejected a user. */
-  answered(strategy: string, outcome: 'login' | 'rejected'): void;
+  /** Records that a strategy accepted or rejected a user, or answered who a user is. */
+  answered(strategy: string, outcome: 'login' | 'rejected' | 'found'): void;
   /**
    * Records that a strategy failed. The shown error contains none of the `secrets`, which the
    * client sent.
@@ -153,7 +153,7 @@ export function strategyHealth(deps: HealthDeps): Health {
 
   return {
     answered(name, outcome) {
-      countsOf(name)[outcome === 'login' ? 'logins' : 'rejected'] += 1;
+      if (outcome !== 'found') countsOf(name)[outcome === 'login' ? 'logins' : 'rejected'] += 1;
       note(name, 'up');
     },
     failed(name, error, secrets) {

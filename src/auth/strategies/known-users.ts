@@ -1,10 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import { runInEmptyContext } from '../../empty-context.js';
 import type { Role } from '../../http/access.js';
+import { inTime } from '../../waiting.js';
 import { forwardClock } from '../forward-clock.js';
 import { macOf } from '../keys.js';
 import type { Session } from '../sessions/session.js';
 import { storeUnavailable } from '../time-limit.js';
+import type { LastAnswers } from './last-answers.js';
 import type { StrategyRegistry } from './registry.js';
 import type { KnownUser } from './strategy.js';
 import { readKnownUser } from './verdict.js';
@@ -29,12 +31,13 @@ export interface KnownUsers {
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
   /**
    * Returns a user as `find_user` describes it, or `undefined` if there is no such user. An
-   * asynchronous answer is cached. Throws or rejects with the error of the strategy.
+   * asynchronous answer is cached. If the strategy fails, resolves to its last answer if that still
+   * holds, and otherwise rejects with the error of the strategy.
    */
-  find(strategy: string, username: string): KnownUser | undefined | Promise<KnownUser | undefined>;
+  find(strategy: string, username: string): Found | Promise<Found>;
   /**
-   * Whether a user still exists with the same version and roles. Throws or rejects with
-   * STORE_UNAVAILABLE if the strategy fails.
+   * Whether a user still exists with the same version and roles. Rejects with STORE_UNAVAILABLE if
+   * the strategy fails and its last answer does not hold any more.
    */
   unchanged(
     user: Pick<Session, 'strategy' | 'username'>,
@@ -46,8 +49,21 @@ export interface KnownUsers {
   onChanged(listener: () => void): () => void;
 }
 
+type Found = KnownUser | undefined;
+
+/** A call of `find_user`. */
+interface Asked {
+  /** Rejects if the strategy fails. */
+  answer: Promise<Found>;
+  /** The answer, or the last one if the strategy fails. */
+  orLast: Promise<Found>;
+  since: number;
+}
+
 /** Milliseconds for which an asynchronous answer is cached. */
 const answerLifetime = 30_000;
+/** Milliseconds that a request waits for a strategy that failed before. */
+const maxWait = 250;
 const remembered = 10_000;
 
 /** A tag for each key, in their order, so that a change of the keys ends no session. */
@@ -62,16 +78,23 @@ interface Versions {
   tags: Tags;
 }
 
+interface KnownUsersDeps {
+  registry: StrategyRegistry;
+  /** Returns the keys of the tags. Returns the same list until the keys change. */
+  keys: () => readonly Buffer[];
+  last: LastAnswers;
+}
+
 /**
  * Asks `find_user` for each request. An asynchronous answer is cached for 30 seconds, and requests
  * of the same user share one call. A login never uses the cache, because the answer decides whether
- * the checked password is still valid. `keysOf` returns the same list until the keys change.
+ * the checked password is still valid.
+ *
+ * While a strategy fails, it is asked at most once a second. A request waits a moment for the
+ * answer, so that recovery is noticed at once, and is then answered with the last one.
  */
-export function knownUsers(
-  registry: StrategyRegistry,
-  keysOf: () => readonly Buffer[],
-): KnownUsers {
-  const answers = new LRUCache<string, Promise<KnownUser | undefined>>({
+export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): KnownUsers {
+  const answers = new LRUCache<string, Asked>({
     max: remembered,
     ttl: answerLifetime,
     perf: { now: forwardClock() },
@@ -106,29 +129,59 @@ export function knownUsers(
     return tags.tags;
   };
 
-  const ask = (
-    strategy: string,
-    username: string,
-  ): KnownUser | undefined | Promise<KnownUser | undefined> => {
-    const answer = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
+  const ask = (strategy: string, username: string): Found | Promise<Found> => {
+    const asked = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
+    if (asked) return last.isFailing(strategy) ? soon(strategy, username, asked) : asked.orLast;
     // The cached answer outlives the request that asks first, so it must not keep its context.
-    return answer ?? runInEmptyContext(() => askStrategy(strategy, username));
+    return runInEmptyContext(() =>
+      last.isPaused(strategy) ? lastOr(strategy, username) : askStrategy(strategy, username),
+    );
   };
 
-  const askStrategy = (
-    strategy: string,
-    username: string,
-  ): KnownUser | undefined | Promise<KnownUser | undefined> => {
+  /** Resolves to the last answer. Asks the strategy if there is none. */
+  const lastOr = async (strategy: string, username: string): Promise<Found> =>
+    (await last.get(strategy, username)) ?? askStrategy(strategy, username);
+
+  /** Resolves to the answer if it comes within a moment, and otherwise to the last one. */
+  const soon = async (strategy: string, username: string, asked: Asked): Promise<Found> => {
+    const left = Math.max(0, maxWait - (performance.now() - asked.since));
+    try {
+      return await inTime(asked.answer, left, () => new Error('no answer yet'));
+    } catch {
+      return (await last.get(strategy, username)) ?? asked.answer;
+    }
+  };
+
+  const askStrategy = (strategy: string, username: string): Found | Promise<Found> => {
     const candidate = registry.get(strategy);
-    const found = candidate && registry.find(candidate, username);
-    if (!(found instanceof Promise)) return readKnownUser(found);
+    if (!candidate?.find_user) return undefined;
+    const note = (found: Found): Found => {
+      last.answered(strategy, username);
+      if (!found) last.forget(strategy, username);
+      // The answers of the built-in strategies are frozen, and come from memory.
+      else if (!Object.isFrozen(found)) last.keep(strategy, username, found);
+      return found;
+    };
+    const isFailing = last.isFailing(strategy);
+    last.asking(strategy);
+    let answer: Promise<Found>;
+    try {
+      const found = registry.find(candidate, username);
+      if (!(found instanceof Promise)) return note(readKnownUser(found));
+      answer = found.then(readKnownUser).then(note);
+    } catch (error) {
+      answer = Promise.reject(error);
+    }
     const id = idOf(strategy, username);
-    const asking = found.then(readKnownUser);
-    answers.set(id, asking);
-    asking.catch(() => {
-      if (answers.peek(id) === asking) answers.delete(id);
+    const orLast = answer.catch(async (error: unknown) => {
+      last.failed(strategy, username, error);
+      if (answers.peek(id) === asked) answers.delete(id);
+      return (await last.get(strategy, username)) ?? answer;
     });
-    return asking;
+    const asked = { answer, orLast, since: performance.now() };
+    orLast.catch(() => {});
+    answers.set(id, asked);
+    return isFailing ? soon(strategy, username, asked) : orLast;
   };
 
   return {
@@ -138,16 +191,17 @@ export function knownUsers(
       const asked = candidate && registry.find(candidate, username);
       const found = readKnownUser(await asked);
       const id = idOf(strategy, username);
+      last.answered(strategy, username);
       if (!found) {
         answers.delete(id);
         return undefined;
       }
+      if (!Object.isFrozen(found)) last.keep(strategy, username, found);
       // Cached only for users that exist. Otherwise, typed names of no user could displace them.
-      if (asked instanceof Promise && changes === before)
-        answers.set(
-          id,
-          runInEmptyContext(() => Promise.resolve(found)),
-        );
+      if (asked instanceof Promise && changes === before) {
+        const answer = runInEmptyContext(() => Promise.resolve(found));
+        answers.set(id, { answer, orLast: answer, since: performance.now() });
+      }
       const { version, roles } = found;
       return {
         version,

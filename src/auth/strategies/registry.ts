@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import { runInEmptyContext } from '../../empty-context.js';
-import { numberOption, rangeError, typeError, wrongType } from '../../options.js';
+import { numberOption, rangeError, tenYears, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { kindOf } from '../../show-value.js';
 import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-queue.js';
@@ -80,7 +80,8 @@ export class StrategyRegistry {
    * Adds a strategy. Its name may contain letters, digits, `_`, `.` and `-`.
    *
    * @throws TypeError if the name is not valid, or the object is not a strategy of exactly one
-   * kind. RangeError if the name is already registered.
+   * kind. RangeError if the name is already registered. The error for a wrong `staleFor` is one of
+   * these, too.
    */
   register(name: string, strategy: Strategy): this {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
@@ -91,6 +92,10 @@ export class StrategyRegistry {
       );
     }
     checkKind(name, strategy);
+    numberOption(`staleFor of strategy '${name}'`, strategy.staleFor, 0, {
+      max: tenYears,
+      unit: 'seconds',
+    });
     if (this.#strategies.has(name))
       throw rangeError(`a strategy named '${name}' is already registered; use another name`);
     this.#strategies.set(name, strategy);

@@ -135,6 +135,12 @@ export interface StrategyExtras {
     username: string,
     context: FindUserContext,
   ): KnownUser | undefined | PromiseLike<KnownUser | undefined>;
+  /**
+   * Seconds for which the last answer of `find_user` about a user holds while the method fails, at
+   * most `tokenExpiry` of the login. Then requests of the user get 503. A removed user may stay
+   * signed in for that long. Default 900.
+   */
+  readonly staleFor?: number | undefined;
 }
 
 /** A strategy that checks a username and a password against a list, a database or a directory. */

@@ -526,14 +526,14 @@ describe('a changed user', () => {
     expect(await nameAt(url, session)).toBeNull();
   });
 
-  it('keeps the session and gets 503 if find_user fails', async () => {
+  it('keeps the session and gets 503 if find_user fails and no answer holds', async () => {
     const row = {
       known: { version: '1' } as KnownUser | undefined,
       asked: 0,
       fails: false,
       sync: true,
     };
-    const url = await start({ strategies: database(row) });
+    const url = await start({ strategies: { ...database(row), staleFor: 0 } });
     const session = await as(url);
     row.fails = true;
     const answer = await ask(url, { headers: session });

@@ -59,6 +59,7 @@ export function ldap(options: LdapOptions): AuthStrategy {
     rolesOf({ user: { username, dn, groups }, listOf: () => textsOfGroups(groups) });
 
   return {
+    staleFor: settings.staleFor,
     async authenticate_user(username, password, { signal }): Promise<Verdict> {
       // A bind with an empty password succeeds without checking anything (RFC 4513 section 5.1.2).
       if (username === '' || password === '') return false;

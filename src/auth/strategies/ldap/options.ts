@@ -138,6 +138,11 @@ const rows = optionSet({
   /** Seconds that all servers together may take to answer. Default 5. */
   timeout: seconds({ default: 5 }),
   /**
+   * Seconds for which the last answer about a signed-in user holds while no server can answer, at
+   * most `tokenExpiry`. Then requests of the user get 503. Default 900.
+   */
+  staleFor: seconds({ default: 900, zero: true }),
+  /**
    * The roles of a user: a list, a table by groups, or a function of {@link LdapUser}. A row of the
    * table is the DN of a group, or the name of a group, which is the value of its first RDN.
    * Default `[]`, with which users may only read.
@@ -203,7 +208,7 @@ export interface SearchSettings extends SettingsOf<typeof searchOptions> {
 
 /** The checked options of `ldap`. Exactly one of `bindDN` and `search` is set. */
 export interface LdapSettings
-  extends Pick<SettingsOf<typeof rows>, 'timeout' | 'groups' | 'bindDN' | 'roles'> {
+  extends Pick<SettingsOf<typeof rows>, 'timeout' | 'staleFor' | 'groups' | 'bindDN' | 'roles'> {
   servers: readonly Server[];
   /** The URLs of the servers to which passwords are sent although they are not verified. */
   unverified: readonly string[];

@@ -48,6 +48,7 @@ export function oidc(options: OidcOptions): OidcStrategy {
   };
   return {
     label: settings.label,
+    staleFor: settings.staleFor,
     attach(parts) {
       attached = attach(parts, { settings, reader, connection });
       if (!parts.storeLasts)

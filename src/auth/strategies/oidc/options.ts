@@ -6,9 +6,17 @@ import {
   type OptionsOf,
   optionSet,
   type SettingsOf,
+  seconds,
   text,
 } from '../../../option-set.js';
-import { listOption, numberOption, outOfRange, typeError, wrongType } from '../../../options.js';
+import {
+  listOption,
+  numberOption,
+  outOfRange,
+  tenYears,
+  typeError,
+  wrongType,
+} from '../../../options.js';
 import { wrongSecret, wrongSecretType } from '../../../secret-options.js';
 import { kindOf } from '../../../show-value.js';
 import type { RolesRule } from '../roles.js';
@@ -72,6 +80,11 @@ const oidcOptions = optionSet({
    * 10 to 86,400. `false` never asks. Default 300. It needs a refresh token.
    */
   refresh: refreshOption,
+  /**
+   * Seconds for which the last answer of the provider about a user holds while it does not answer,
+   * at most `tokenExpiry`. Then requests of the user get 503. Default: `tokenExpiry`.
+   */
+  staleFor: seconds({ default: tenYears, zero: true }),
   /** Whether signing out also signs out at the provider. Default `true`. */
   logout: flag(true),
   /** Certificates of more certificate authorities, as PEM. Default: those of Node. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { Background } from '../../../background.js';
 import { inTime } from '../../../waiting.js';
 import type { KnownUser, StrategyParts } from '../strategy.js';
 import type { Claims, ClaimsReader } from './claims.js';
@@ -16,8 +15,7 @@ import { claimsOf } from './tokens.js';
  *
  * A provider may accept each refresh token only once, and ends the grant if it sees one twice. So a
  * process takes a lease before it asks, and stores a new refresh token before anything else. The
- * other processes keep the last answer meanwhile. They also keep it while the provider is down, for
- * as long as the sessions last.
+ * other processes keep the last answer meanwhile.
  */
 
 interface RefreshDeps {
@@ -33,43 +31,40 @@ interface RefreshDeps {
 const leaseTime = 10;
 /** Milliseconds that a request waits for the answer of the provider. */
 const maxWait = 6000;
-/** Milliseconds after a failed request in which no request waits for the provider. */
-const pause = 30_000;
+/** Milliseconds for which the provider is not asked again after it did not answer. */
+const pause = 5000;
 
 /** Answers `find_user`. */
 export class UserRefresh {
   readonly #deps: RefreshDeps;
-  readonly #state: Background;
-  #pausedUntil = 0;
+  #down: { error: unknown; until: number } | undefined;
 
   constructor(deps: RefreshDeps) {
     this.#deps = deps;
-    this.#state = new Background(deps.parts.logger, 'asking the provider about signed-in users');
   }
 
-  /** Returns the last answer of the provider about a user. Asks again if it is too old. */
+  /**
+   * Resolves to the last answer of the provider about a user. Asks again if it is too old. Rejects
+   * if the provider does not answer.
+   */
   async find(username: string): Promise<KnownUser | undefined> {
     const { records, parts } = this.#deps;
     const record = await records.user(username);
-    if (!record || this.#isFresh(record) || parts.now() < this.#pausedUntil) return known(record);
+    if (!record || this.#isFresh(record)) return known(record);
+    if (this.#down && parts.now() < this.#down.until) throw this.#down.error;
     try {
       const refreshing = this.#refresh(record);
       return known(await inTime(refreshing, maxWait, () => new ProviderError(slow, down)));
     } catch (error) {
-      this.#failed(error);
-      return known(record);
+      if (error instanceof ProviderError && error.isDown)
+        this.#down = { error, until: parts.now() + pause };
+      throw error;
     }
   }
 
   #isFresh({ checkedAt }: UserRecord): boolean {
     const { refresh, parts } = this.#deps;
     return refresh === false || Math.abs(parts.now() - checkedAt) < refresh * 1000;
-  }
-
-  #failed(error: unknown): void {
-    if (error instanceof ProviderError && error.isDown)
-      this.#pausedUntil = this.#deps.parts.now() + pause;
-    this.#state.failed(error, { event: 'authn_strategy_error', owasp: 'sys_monitor_disabled' });
   }
 
   async #refresh(record: UserRecord): Promise<UserRecord | undefined> {
@@ -81,9 +76,7 @@ export class UserRefresh {
     try {
       const current = await records.user(record.username);
       if (!current || this.#isFresh(current)) return current;
-      const asked = await this.#ask(provider, current);
-      this.#state.worked();
-      return asked;
+      return await this.#ask(provider, current);
     } finally {
       await parts.store.replace(key, lease, undefined, leaseTime);
     }

@@ -107,27 +107,22 @@ describe('the roles of a signed-in user', () => {
       return { ...answer, id_token: await provider.sign(claims) };
     });
     user.clock.ahead = 301;
+    await expect(find(user, user.login)).rejects.toThrow('the tokens belong to another user');
+    provider.reset();
     expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
-    expect(user.log.events('authn_strategy_error')).toHaveLength(1);
   });
 
-  it('hold while the provider is down, which is logged once', async () => {
+  it('are unknown while the provider is down, until it answers again', async () => {
     const user = await signedIn();
     await provider.close();
-    for (const ahead of [301, 400, 3000, 7200]) {
-      user.clock.ahead = ahead;
-      expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
-    }
+    user.clock.ahead = 301;
+    await expect(find(user, user.login)).rejects.toThrow('cannot be reached');
     await provider.resume();
     groupsOf(user.login, ['sre']);
-    expect(await find(user, user.login)).toMatchObject({ roles: ['viewer'] });
-    user.clock.ahead = 7240;
+    user.clock.ahead = 303;
+    await expect(find(user, user.login)).rejects.toThrow('cannot be reached');
+    user.clock.ahead = 308;
     expect(await find(user, user.login)).toMatchObject({ roles: ['operator'] });
-    const lines = user.log.lines.map(({ msg }) => msg).filter((msg) => /asking/.test(String(msg)));
-    expect(lines).toEqual([
-      'asking the provider about signed-in users failed',
-      'asking the provider about signed-in users works again',
-    ]);
   });
 
   it('do not depend on the lifetime of the access token', async () => {

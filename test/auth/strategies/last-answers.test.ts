@@ -1,0 +1,259 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { ldap } from '../../../src/auth/strategies/ldap/ldap.js';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
+import type { AuthStrategy, KnownUser, Strategy } from '../../../src/auth/strategies/strategy.js';
+import { memoryStore } from '../../../src/store/memory-store.js';
+import type { SharedStore } from '../../../src/store/shared-store.js';
+import { ask, logIn } from '../../helpers/client.js';
+import { turnableClock } from '../../helpers/clock.js';
+import { closeAfterEach } from '../../helpers/closing.js';
+import { entries, searchAt } from '../../helpers/directory.js';
+import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
+import { password } from '../../helpers/passwords.js';
+import { hasSlapd, Slapd, suffix } from '../../helpers/slapd.js';
+import { everyStore } from '../../helpers/stores.js';
+import { waitFor } from '../../helpers/wait.js';
+
+const keep = closeAfterEach();
+afterEach(() => {
+  jest.restoreAllMocks();
+  jest.useRealTimers();
+});
+
+/** A directory of one user, which the tests change. */
+interface Directory {
+  known: KnownUser | undefined;
+  /** What `find_user` does instead of answering. */
+  failure?: 'throws' | 'rejects' | 'hangs' | undefined;
+  asked: number;
+}
+
+/** Lets the processes ask the directory again, as they do after 30 seconds. */
+const refreshed: (() => void)[] = [];
+const refresh = (): void => {
+  for (const each of refreshed) each();
+};
+
+function strategyOf(directory: Directory, more: Partial<AuthStrategy> = {}): AuthStrategy {
+  return {
+    authenticate_user: () => true,
+    attach: ({ usersChanged }) => void refreshed.push(usersChanged),
+    find_user() {
+      directory.asked += 1;
+      const { failure, known } = directory;
+      if (failure === 'throws') throw new Error('the directory is down');
+      if (failure === 'rejects') return Promise.reject(new Error('the directory is down'));
+      return failure === 'hangs' ? new Promise(() => {}) : Promise.resolve(known);
+    },
+    ...more,
+  };
+}
+
+const start = async (strategy: Strategy, store: SharedStore): Promise<LoginApp> => {
+  const strategies = new StrategyRegistry({ timeLimit: 1 }).register('directory', strategy);
+  return keep(await serveLogin({ strategies, store, throttle: { floor: 0 } }));
+};
+const seen = async (app: LoginApp, headers: { cookie: string }): Promise<unknown> => {
+  const { status, json } = await ask(app.url, { headers });
+  return status === 200 ? (json as { name: unknown }).name : status;
+};
+const states = ({ log }: LoginApp) =>
+  log.events('authn_strategy_state').map(({ state }) => String(state));
+
+describe.each(everyStore)('the session of a user, with the store in %s', (_name, open) => {
+  it.each(['throws', 'rejects', 'hangs'] as const)(
+    'lasts while find_user %s, in each process and after a restart',
+    async (failure) => {
+      const { one, two, close } = await open();
+      const directory: Directory = { known: { version: 'secret-hash', roles: ['sre'] }, asked: 0 };
+      const [first, second] = [
+        await start(strategyOf(directory), one),
+        await start(strategyOf(directory), two),
+      ];
+      const session = await logIn(first.base, 'ann', password);
+      directory.failure = failure;
+      refresh();
+      const restarted = await start(strategyOf(directory), one);
+      // A store on a busy machine may take longer than requests wait for it.
+      for (const app of [first, second, restarted])
+        await waitFor(async () => (await seen(app, session)) === 'ann');
+      directory.failure = undefined;
+      directory.known = { version: 'other-hash' };
+      for (const app of [first, second, restarted])
+        await waitFor(async () => (await seen(app, session)) === null);
+      directory.failure = failure;
+      for (const app of [first, second, restarted]) expect(await seen(app, session)).toBeNull();
+      await close();
+    },
+  );
+
+  it('ends when the user was removed, and stays ended when find_user fails again', async () => {
+    const { one, two, close } = await open();
+    const directory: Directory = { known: { version: '1' }, asked: 0 };
+    const [first, second] = [
+      await start(strategyOf(directory), one),
+      await start(strategyOf(directory), two),
+    ];
+    const session = await logIn(first.base, 'ann', password);
+    directory.known = undefined;
+    refresh();
+    expect(await seen(first, session)).toBeNull();
+    directory.failure = 'rejects';
+    refresh();
+    for (const app of [first, second])
+      await waitFor(async () => (await seen(app, session)) === 503);
+    await close();
+  });
+});
+
+describe('while find_user fails', () => {
+  const store = memoryStore();
+  const outage = async (more: Partial<AuthStrategy> = {}, of = store) => {
+    const directory: Directory = { known: { version: '1' }, asked: 0 };
+    const app = await start(strategyOf(directory, more), of);
+    return { directory, app, session: await logIn(app.base, 'ann', password) };
+  };
+
+  it.each([
+    ['by default', undefined, 900],
+    ['with `staleFor`', 300, 300],
+    ['with `staleFor` above `tokenExpiry`', 10_000_000, 86_400],
+  ])('the last answer holds for some time, %s', async (_case, staleFor, seconds) => {
+    const clock = turnableClock();
+    const { directory, app, session } = await outage({ staleFor });
+    directory.failure = 'rejects';
+    clock.pass(seconds - 10);
+    if (seconds < 86_400) {
+      expect(await seen(app, session)).toBe('ann');
+      clock.pass(20);
+      expect(await seen(app, session)).toBe(503);
+      directory.failure = undefined;
+      expect(await seen(app, session)).toBe('ann');
+    } else expect(await seen(app, session)).toBe('ann');
+  });
+
+  it('no answer holds if `staleFor` is 0', async () => {
+    const { directory, app, session } = await outage({ staleFor: 0 });
+    directory.failure = 'rejects';
+    refresh();
+    expect(await seen(app, session)).toBe(503);
+    directory.failure = undefined;
+    expect(await seen(app, session)).toBe('ann');
+  });
+
+  it('each change of state is logged once', async () => {
+    const { directory, app, session } = await outage({}, memoryStore());
+    for (const _ of [1, 2]) {
+      directory.failure = 'rejects';
+      refresh();
+      for (const _request of [1, 2, 3, 4]) expect(await seen(app, session)).toBe('ann');
+      await waitFor(() => states(app).at(-1) === 'down');
+      directory.failure = undefined;
+      await waitFor(async () => (await seen(app, session)) && states(app).at(-1) === 'up');
+    }
+    expect(states(app)).toEqual(['down', 'up', 'down', 'up']);
+    const [line] = app.log.events('authn_strategy_state');
+    expect(line).toMatchObject({ strategy: 'directory', error: 'the directory is down' });
+  });
+
+  it('requests do not wait for a call that hangs, which is made once a second', async () => {
+    const { directory, app, session } = await outage();
+    directory.failure = 'hangs';
+    refresh();
+    expect(await seen(app, session)).toBe('ann');
+    directory.asked = 0;
+    const started = performance.now();
+    for (let request = 0; request < 40; request += 1) expect(await seen(app, session)).toBe('ann');
+    const seconds = (performance.now() - started) / 1000;
+    expect(seconds).toBeLessThan(20);
+    expect(directory.asked).toBeLessThanOrEqual(seconds + 1);
+  });
+
+  it('a login is refused', async () => {
+    const { directory, app } = await outage();
+    directory.failure = 'rejects';
+    await expect(logIn(app.base, 'ann', password)).rejects.toThrow('login answered 401');
+  });
+
+  it('a wrong answer counts as a failure', async () => {
+    const { directory, app, session } = await outage();
+    directory.known = { version: 7 } as unknown as KnownUser;
+    refresh();
+    expect(await seen(app, session)).toBe('ann');
+  });
+
+  it('the store has no text of the answer, which may be a hash', async () => {
+    const own = memoryStore();
+    const written: string[] = [];
+    const recording: SharedStore = {
+      ...own,
+      set: (...args) => {
+        written.push(JSON.stringify(args));
+        return own.set(...args);
+      },
+    };
+    const directory: Directory = { known: { version: 'a-hash', roles: ['a-role'] }, asked: 0 };
+    await logIn((await start(strategyOf(directory), recording)).base, 'ann', password);
+    const answers = written.filter((text) => text.includes(':known:'));
+    expect(answers).not.toEqual([]);
+    for (const secret of ['a-hash', 'a-role', 'ann']) expect(answers.join()).not.toContain(secret);
+  });
+
+  it('the answer about another user does not hold', async () => {
+    const own = memoryStore();
+    const prefix = 'auth:/tasks:known:';
+    const mixed: SharedStore = {
+      ...own,
+      async get(key) {
+        const entries = key.startsWith(prefix) ? await own.list(prefix, undefined, 9) : [];
+        const other = entries.find((entry) => entry.key !== key);
+        return other?.value ?? own.get(key);
+      },
+    };
+    const { directory, app, session } = await outage({}, mixed);
+    directory.failure = 'rejects';
+    refresh();
+    expect(await seen(app, session)).toBe('ann');
+    directory.failure = undefined;
+    await logIn(app.base, 'bob', password);
+    directory.failure = 'rejects';
+    refresh();
+    expect(await seen(app, session)).toBe(503);
+  });
+});
+
+(hasSlapd ? describe : describe.skip)('the session of a user of a directory', () => {
+  let slapd: Slapd;
+  beforeAll(async () => {
+    slapd = await Slapd.start({ entries });
+  });
+  afterAll(() => slapd?.remove());
+
+  it('lasts while the directory is stopped, and ends when the user is gone', async () => {
+    const clock = turnableClock();
+    const store = memoryStore();
+    const app = await start(ldap(searchAt(slapd.url)), store);
+    const [ann, bob] = [
+      await logIn(app.base, 'ann', 'ann-secret'),
+      await logIn(app.base, 'bob', 'bob-secret'),
+    ];
+    await slapd.asRoot((client) => client.del(`uid=bob,ou=people,${suffix}`));
+    await slapd.stop();
+    clock.pass(31);
+    const restarted = await start(ldap(searchAt(slapd.url)), store);
+    for (const each of [app, restarted]) {
+      expect(await seen(each, ann)).toBe('ann');
+      expect(await seen(each, bob)).toBe('bob');
+    }
+    await slapd.start();
+    for (const each of [app, restarted]) {
+      await waitFor(async () => (await seen(each, bob)) === null);
+      expect(await seen(each, ann)).toBe('ann');
+    }
+    await slapd.stop();
+    clock.pass(940);
+    expect(await seen(app, ann)).toBe(503);
+    await slapd.start();
+    await waitFor(async () => (await seen(app, ann)) === 'ann');
+  });
+});
