@@ -28,8 +28,10 @@ attributetype ( 1.3.6.1.4.1.4203.666.1.3 NAME 'sAMAccountName'
   EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 attributetype ( 1.3.6.1.4.1.4203.666.1.4 NAME 'pwdLastSet'
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+attributetype ( 1.3.6.1.4.1.4203.666.1.99 NAME 'accountExpires'
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
 objectclass ( 1.3.6.1.4.1.4203.666.2.1 NAME 'foreignAccount' SUP top AUXILIARY
-  MAY ( userAccountControl $ nsAccountLock $ sAMAccountName $ pwdLastSet ) )
+  MAY ( userAccountControl $ accountExpires $ nsAccountLock $ sAMAccountName $ pwdLastSet ) )
 `;
 
 const configuration = (folder: string, tls: Certificate | undefined): string => `

@@ -3,7 +3,7 @@ import { Attribute, Change, Client } from 'ldapts';
 import { type LdapOptions, type LdapUser, ldap } from '../../../src/auth/strategies/ldap/ldap.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import { credentials, textOf } from '../../attacks/corpus.js';
-import { type Answer, postJson } from '../../helpers/client.js';
+import { type Answer, ask, logIn, postJson } from '../../helpers/client.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { attempt, entries, searchAt, service } from '../../helpers/directory.js';
 import { serveLogin } from '../../helpers/login-app.js';
@@ -247,6 +247,8 @@ describeLdap('an account', () => {
     ['userAccountControl', '514', 'disabled'],
     ['nsAccountLock', 'TRUE', 'disabled'],
     ['pwdAccountLockedTime', '000001010000Z', 'locked'],
+    ['accountExpires', '132000000000000000', 'expired'],
+    ['pwdEndTime', '20200101000000Z', 'expired'],
   ])('with %s is rejected with a reason for the log alone', async (attribute, value, reason) => {
     const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
     const app = keep(await serveLogin({ strategies }));
@@ -262,6 +264,33 @@ describeLdap('an account', () => {
     await replace('uid=bob,ou=people', attribute);
     expect(await signIn({}, 'bob')).toMatchObject({ ok: true });
     expect(await find({}, 'bob')).toMatchObject({ roles: [] });
+  });
+
+  it.each([
+    ['accountExpires', '0'],
+    ['accountExpires', '9223372036854775807'],
+    ['pwdEndTime', '20990101000000Z'],
+  ])('with %s %s is not expired', async (attribute, value) => {
+    await replace('uid=bob,ou=people', attribute, value);
+    expect(await signIn({}, 'bob')).toMatchObject({ ok: true });
+    expect(await find({}, 'bob')).toMatchObject({ roles: [] });
+    await replace('uid=bob,ou=people', attribute);
+  });
+
+  it('that wrong passwords have locked keeps its sessions and has no logins', async () => {
+    await replace('cn=policy', 'pwdMaxFailure', '3');
+    const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
+    const app = keep(await serveLogin({ strategies, throttle: false }));
+    const session = await logIn(app.base, 'eve', 'eve-secret');
+    const before = await find({}, 'eve');
+    for (const _ of [1, 2, 3, 4]) expect(await signIn({}, 'eve', 'wrong')).not.toBe(true);
+    expect(await signIn({}, 'eve')).toEqual({ ok: false, reason: 'locked' });
+    expect(await find({}, 'eve')).toEqual(before);
+    expect((await ask(app.url, { headers: session })).json).toEqual({ name: 'eve' });
+    await replace('uid=eve,ou=people', 'pwdAccountLockedTime', '000001010000Z');
+    expect(await find({}, 'eve')).toBeUndefined();
+    await replace('uid=eve,ou=people', 'pwdAccountLockedTime');
+    await replace('cn=policy', 'pwdMaxFailure');
   });
 
   it('is found without a password only by a service account', async () => {

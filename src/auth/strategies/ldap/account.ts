@@ -18,7 +18,8 @@ type AccountReason = 'disabled' | 'locked' | 'expired';
 
 /** The attributes that {@link stateOf} and {@link versionOf} read. */
 export const accountAttributes = [
-  ...['userAccountControl', 'nsAccountLock', 'pwdAccountLockedTime'],
+  ...['userAccountControl', 'accountExpires', 'nsAccountLock'],
+  ...['pwdAccountLockedTime', 'pwdEndTime'],
   ...['pwdLastSet', 'pwdChangedTime'],
   ...['entryUUID', 'nsUniqueId', 'objectGUID'],
 ];
@@ -38,7 +39,35 @@ export function stateOf(entry: Entry): AccountReason | undefined {
   const [isLocked = ''] = valuesOf(entry, 'nsAccountLock');
   // ACCOUNTDISABLE of Active Directory.
   if ((Number(flags) & 2) !== 0 || isLocked.toLowerCase() === 'true') return 'disabled';
+  if (endOf(entry) <= Date.now()) return 'expired';
   return valuesOf(entry, 'pwdAccountLockedTime').length > 0 ? 'locked' : undefined;
+}
+
+/**
+ * Returns the reason for which an administrator has closed an account, if it is closed. A lock
+ * after wrong passwords does not count: any stranger can cause it, and must not end sessions.
+ */
+export function closedBy(entry: Entry): AccountReason | undefined {
+  const state = stateOf(entry);
+  const [lockedAt = ''] = valuesOf(entry, 'pwdAccountLockedTime');
+  // This time stands for a lock that only an administrator sets and removes
+  // (draft-behera-ldap-password-policy-10, section 5.3.3).
+  return state === 'locked' && !lockedAt.startsWith('000001010000') ? undefined : state;
+}
+
+/** Returns when an account expires, in Unix milliseconds. */
+function endOf(entry: Entry): number {
+  // Active Directory counts steps of 100 nanoseconds since 1601. 0 is never.
+  const steps = Number(valuesOf(entry, 'accountExpires')[0] ?? 0);
+  const [end = ''] = valuesOf(entry, 'pwdEndTime');
+  const [, year, month, day, hour, minute, second = '00'] =
+    /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?/.exec(end) ?? [];
+  return Math.min(
+    steps > 0 ? steps / 10_000 - 11_644_473_600_000 : Number.POSITIVE_INFINITY,
+    year === undefined
+      ? Number.POSITIVE_INFINITY
+      : Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`),
+  );
 }
 
 /**

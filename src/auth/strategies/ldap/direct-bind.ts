@@ -1,5 +1,5 @@
 import type { Entry } from 'ldapts';
-import { type Refused, stateOf, valuesOf } from './account.js';
+import { closedBy, type Refused, valuesOf } from './account.js';
 import type { Connection } from './connection.js';
 import { bindUser, type Found, findEntry, rootValues } from './entries.js';
 import { fillFilter, firstValueOf } from './names.js';
@@ -25,7 +25,8 @@ export async function signInDirectly(
   const refused = await bindUser(connection, { dn, password });
   if (refused) return refused;
   const found = await ownEntry(connection, settings, dn);
-  return stateOf(found.entry) === 'disabled' ? { reason: 'disabled' } : found;
+  const reason = closedBy(found.entry);
+  return reason ? { reason } : found;
 }
 
 async function ownEntry(connection: Connection, settings: Settings, bound: string): Promise<Found> {

@@ -27,8 +27,8 @@ interface Account extends LdapUser {
 
 /**
  * Makes a strategy for the users of an LDAP directory. Passwords are checked with a bind, over an
- * encrypted connection. With `search`, sessions end when the account is deleted, disabled or
- * locked, and when its password or its groups change.
+ * encrypted connection. With `search`, sessions end when an administrator deletes, disables or
+ * locks the account, when it expires, and when its password or its groups change.
  *
  * @throws TypeError or RangeError if an option is wrong. Error if the package ldapts is missing.
  * @example

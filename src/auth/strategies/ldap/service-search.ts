@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type Refused, stateOf, valuesOf } from './account.js';
+import { closedBy, type Refused, valuesOf } from './account.js';
 import { type Connection, codeOf, messageOf } from './connection.js';
 import { bindUser, elsewhere, type Found, findEntry, type Search } from './entries.js';
 import { fillFilter } from './names.js';
@@ -47,18 +47,19 @@ export async function signInBySearch(
   const refused = await bindUser(connection, { dn: entry.dn, password, entry });
   if (refused) return refused;
   // A lock that has expired may still be in the entry that was read before.
-  if (stateOf(entry) === 'disabled') return { reason: 'disabled' };
+  const reason = closedBy(entry);
+  if (reason) return { reason };
   return { entry, username: nameOf(entry, settings) };
 }
 
-/** Finds a user who may sign in. */
+/** Finds a user whose sessions may go on. */
 export async function findBySearch(
   connection: Connection,
   settings: Settings,
   username: string,
 ): Promise<Found | undefined> {
   const { entry } = await search(connection, settings, username);
-  if (!entry || stateOf(entry) !== undefined) return undefined;
+  if (!entry || closedBy(entry) !== undefined) return undefined;
   return { entry, username: nameOf(entry, settings) };
 }
 
