@@ -3,6 +3,7 @@ import type { Context } from 'koa';
 import type { SharedStore } from '../../store/shared-store.js';
 import type { Cipher } from '../cipher.js';
 import type { Cookies } from '../sessions/cookies.js';
+import type { Session } from '../sessions/session.js';
 import { clockSkew } from '../sessions/tokens.js';
 
 /*
@@ -24,6 +25,11 @@ export interface Attempt {
   readonly sessionId: string;
   /** The path to which the login redirects. */
   readonly next: string | undefined;
+  /**
+   * The ids of the sessions that the browser had when the attempt began. The callback may come
+   * without their cookie, if it is Strict.
+   */
+  readonly replaces: readonly string[];
   /** When the attempt began; Unix milliseconds. */
   readonly beganAt: number;
 }
@@ -31,7 +37,11 @@ export interface Attempt {
 /** The attempts to sign in at providers. */
 export interface Attempts {
   /** Returns a new attempt, which is not stored yet. */
-  create(strategy: string, next: string | undefined): Attempt;
+  create(
+    strategy: string,
+    next: string | undefined,
+    replaces: readonly Pick<Session, 'id'>[],
+  ): Attempt;
   /**
    * Stores an attempt in the browser and removes the oldest ones beyond the limit.
    *
@@ -55,6 +65,8 @@ const lifetime = 600_000;
 const maxAttempts = 3;
 /** Maximum bytes of a cookie. Proxies often limit all headers together to 8 KiB. */
 const maxBytes = 1200;
+/** Maximum number of sessions that an attempt replaces. A browser has one. */
+const maxReplaced = 3;
 /** Maximum length of `next`. A login with a longer one redirects to the home page. */
 const maxNext = 512;
 
@@ -74,7 +86,8 @@ type Fields = [
   sessionId: string,
   beganAt: number,
   data: Record<string, string>,
-  next?: string,
+  next: string | null,
+  replaces: readonly string[],
 ];
 
 /** Makes the attempts of a login. */
@@ -83,28 +96,32 @@ export function redirectAttempts({ cookies, cipher, store, prefix, now }: Attemp
     for (const value of cookies.attempt(id).read(ctx)) {
       const text = cipher.decrypt(value);
       if (text === undefined) continue;
-      const [strategy, state, sessionId, beganAt, data, next] = JSON.parse(text) as Fields;
+      const [strategy, state, sessionId, beganAt, data, next, replaces] = JSON.parse(
+        text,
+      ) as Fields;
       const age = now() - beganAt;
       if (idOf(state) === id && age > -clockSkew * 1000 && age < lifetime)
-        return { strategy, state, sessionId, beganAt, data, next };
+        return { strategy, state, sessionId, beganAt, data, next: next ?? undefined, replaces };
     }
     return undefined;
   };
-  const write = ({ strategy, state, sessionId, beganAt, data, next }: Attempt): string => {
-    const fields: Fields = [strategy, state, sessionId, beganAt, data];
-    const whole = next === undefined ? fields : [...fields, next];
-    const value = cipher.encrypt(JSON.stringify(whole));
-    if (value.length <= maxBytes || next === undefined) return value;
-    return cipher.encrypt(JSON.stringify(fields));
+  const write = (attempt: Attempt): string => {
+    const { strategy, state, sessionId, beganAt, data, next = null, replaces } = attempt;
+    const fields: Fields = [strategy, state, sessionId, beganAt, data, next, replaces];
+    const value = cipher.encrypt(JSON.stringify(fields));
+    return value.length <= maxBytes || next === null
+      ? value
+      : write({ ...attempt, next: undefined });
   };
 
   return {
-    create: (strategy, next) => ({
+    create: (strategy, next, replaces) => ({
       strategy,
       state: randomBytes(32).toString('base64url'),
       data: {},
       sessionId: randomBytes(16).toString('base64url'),
       next: next !== undefined && next.length <= maxNext ? next : undefined,
+      replaces: replaces.slice(0, maxReplaced).map(({ id }) => id),
       beganAt: now(),
     }),
     keep(ctx, attempt) {

@@ -39,7 +39,7 @@ import type { Providers } from './providers.js';
 export interface RedirectDeps extends SetSessionDeps, EndedDeps {
   mount: Mount;
   cookies: Cookies;
-  reader: Pick<SessionReader, 'of' | 'replace' | 'tokensOf'>;
+  reader: Pick<SessionReader, 'of' | 'openOf' | 'replace' | 'tokensOf'>;
   providers: Providers;
   attempts: Attempts;
   pages: LoginPages;
@@ -139,13 +139,14 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
 }
 
 async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
-  const { attempts, providers, log } = deps;
+  const { attempts, providers, reader, log } = deps;
   const { next } = ctx.query;
   const site = ctx.get('Sec-Fetch-Site');
   // A link on another site must not replace the session of a user.
   if (site !== '' && site !== 'same-origin' && site !== 'none' && (await sessionOf(ctx, deps)))
     return ctx.redirect(deps.mount.base(ctx) + deps.home);
-  const attempt = attempts.create(strategy, isSafeNext(next) ? next : undefined);
+  const replaces = await reader.openOf(reader.tokensOf(ctx), requestInfo(ctx));
+  const attempt = attempts.create(strategy, isSafeNext(next) ? next : undefined, replaces);
   const url = await providers.begin(ctx, attempt);
   if (url === undefined) return unavailable(ctx, strategy, deps);
   try {
@@ -233,12 +234,12 @@ async function open(
   deps: RedirectDeps,
 ): Promise<void> {
   const { cookies, reader, signIn, mount, home, isStrict, pages, log } = deps;
-  const { strategy, sessionId, beganAt } = attempt;
+  const { strategy, sessionId, beganAt, replaces } = attempt;
   const opening = {
     request: requestInfo(ctx),
     tokens: reader.tokensOf(ctx),
     cookieName: cookies.session.nameFor(ctx),
-    sessionId,
+    ...{ sessionId, replaces },
   };
   let opened: OpenedSession | undefined;
   try {

@@ -15,7 +15,8 @@ import type { Tokens } from './tokens.js';
  * A login opens its session in these steps:
  *
  * 1. Create the session and its token, and check that browsers will accept the cookie.
- * 2. End the sessions that the request carried, so that they do not outlive the login.
+ * 2. End the sessions that the new one replaces, so that they do not outlive the login: those that
+ *    the request carried, and those that the browser had when the login began.
  * 3. Add the session to the session list.
  * 4. End the sessions of the user beyond `maxSessions`.
  */
@@ -36,6 +37,8 @@ const reserved = 64;
 export interface Opening extends Pick<LoginAttempt, 'request' | 'tokens' | 'cookieName'> {
   /** The id of the new session. Default: a random one. */
   sessionId?: string | undefined;
+  /** The ids of other sessions that the new one replaces. */
+  replaces?: readonly string[] | undefined;
 }
 
 interface OpenerDeps {
@@ -60,7 +63,7 @@ export class SessionOpener {
   }
 
   /**
-   * Opens a session for a user and ends the sessions that the request carried. `attempts` is the
+   * Opens a session for a user and ends the sessions that it replaces. `attempts` is the
    * number of attempts that the login took, for the log.
    *
    * @throws TaskflowError FORBIDDEN (rejects) if browsers would drop the cookie of the session.
@@ -75,7 +78,12 @@ export class SessionOpener {
     const before = await reader.openOf(opening.tokens, request);
     // If this process does not know the ended sessions, it would not accept the new session either.
     await revocations.ready();
-    await Promise.all(before.map((each) => revocations.end(each.id, endOf(each, tokenExpiry))));
+    const ends = new Map([
+      // A session that was open before the login ends before the new one.
+      ...(opening.replaces ?? []).map((each) => [each, endOf(session, tokenExpiry)] as const),
+      ...before.map((each) => [each.id, endOf(each, tokenExpiry)] as const),
+    ]);
+    await Promise.all([...ends].map(([ended, end]) => revocations.end(ended, end)));
     await list.put(session, tokens.signOutOf(session), request);
     await open.endSurplus(session, request);
     return opened;

@@ -138,6 +138,19 @@ describe('a sign-in at a provider', () => {
     expect(answer.text).toContain('<meta http-equiv="refresh" content="0; url=/reports">');
     expect(await nameOf(jar, app)).toBe('ann');
   });
+
+  it('ends the session that the browser had at the start, if the callback lacks it', async () => {
+    const { app } = await start(testProvider(), { cookie: { sameSite: 'strict' } });
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    const before = jar.copy();
+    const state = await begin(jar, app);
+    // A browser does not send a Strict cookie along a redirect that began at the provider.
+    jar.cookies.delete('taskflow_token');
+    await finish(jar, app, state);
+    expect(await nameOf(jar, app)).toBe('ann');
+    expect(await nameOf(before, app)).toBeNull();
+  });
 });
 
 describe('a callback', () => {
