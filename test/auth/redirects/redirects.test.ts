@@ -441,7 +441,7 @@ describe('the start of a sign-in', () => {
 
   it('works while the strategy of the present session does not answer', async () => {
     const fake = { find_user: (): { version: string } => ({ version: '1' }) };
-    const { app } = await start(testProvider({ find_user: () => fake.find_user() }));
+    const { app } = await start(testProvider({ staleFor: 0, find_user: () => fake.find_user() }));
     const jar = new Jar();
     await finish(jar, app, await begin(jar, app));
     fake.find_user = () => {

@@ -556,7 +556,7 @@ describe('a changed user', () => {
       sync: true,
     };
     const strategies = new StrategyRegistry()
-      .register('directory', database(row))
+      .register('directory', { ...database(row), staleFor: 0 })
       .register('static', multiUser(users.slice(1)));
     const url = await start({ strategies });
     const login = `${url}/tasks/auth/login`;
