@@ -74,6 +74,25 @@ const pages: Record<string, (app: PageFolder) => Promise<void>> = {
     expect(shown).toEqual({ username: 'alice', roles: ['operator'] });
   },
 
+  async 'docs/api-tokens.md'(app) {
+    const own = { ...env, ALICE_PASSWORD: 'choose-one' };
+    await app.start(own);
+    const list = (token: string) =>
+      ask(`${app.base}/tasks`, { headers: { authorization: `Bearer ${token}` } });
+    const command = `${root}/dist/cli.js`;
+    const options = ['--owner', 'staff:alice', '--role', 'operator', '--name', 'report'];
+    for (const start of [
+      () => app.run(command, own, ['token', 'create', './login.mjs', ...options]),
+      () => app.run('create-token.mjs', own),
+    ]) {
+      const script = start();
+      if ((await script.ended) !== 0) throw new Error(script.lines.join('\n'));
+      const [token = ''] = script.lines.flatMap((line) => /^tf_\w+/.exec(line) ?? []);
+      expect((await list(token)).json).toMatchObject({ items: [] });
+    }
+    expect((await list('tf_wrong')).status).toBe(401);
+  },
+
   ...(hasSlapd && {
     async 'docs/ldap.md'(app: PageFolder) {
       const directory = await startExampleDirectory();

@@ -1,6 +1,7 @@
 import { realpathSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { TaskflowError } from '../errors.js';
 import { type Auth, internalsOf, isAuth } from './auth.js';
 import type { CreatedToken, TokenInfo, TokenIssuer } from './strategies/token-issuer.js';
 
@@ -93,8 +94,30 @@ async function loginOf(file: string): Promise<Login> {
   const { issuer } = internalsOf(auth);
   if (!issuer)
     throw new Error(`the login of ${file} has no API tokens: register the strategy apiTokens()`);
-  await auth.usable?.();
+  await opened(async () => {
+    await auth.usable?.();
+    await issuer.list();
+  });
   return { auth, issuer };
+}
+
+/** How often a store is asked until it answers. Each call may take a second. */
+const maxTries = 15;
+
+/**
+ * Waits until the store answers. The first call may also open a database. On a busy machine, that
+ * takes longer than a request would wait.
+ */
+async function opened(ask: () => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await ask();
+      return;
+    } catch (error) {
+      const isSlow = error instanceof TaskflowError && error.code === 'STORE_UNAVAILABLE';
+      if (!isSlow || tries === maxTries) throw error;
+    }
+  }
 }
 
 function ownerOf({ owner, service }: { owner?: string; service?: string }): string | undefined {

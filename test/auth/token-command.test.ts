@@ -28,8 +28,12 @@ const strategies = new StrategyRegistry()
   .register('staff', multiUser([['ann', ${JSON.stringify(hash)}, { roles: ['operator'] }]]))
   .register('plain', { authenticate_user: () => false })
   .register('tokens', apiTokens());
+const opened = new Promise((resolve) => setTimeout(resolve, process.env.OPENS_AFTER ?? 0));
+const later = (call) => async (...args) => opened.then(() => call(...args));
+const slow = ['get', 'list'].map((name) => [name, later(tasks.store[name].bind(tasks.store))]);
+const store = Object.assign(Object.create(tasks.store), Object.fromEntries(slow));
 export const auth = createAuth({
-  ...{ strategies, secretKey: process.env.KEY, store: tasks.store, logger: false },
+  ...{ strategies, secretKey: process.env.KEY, store, logger: false },
 });
 `;
 
@@ -54,9 +58,12 @@ describe('npx koa-taskflow token', () => {
     folder.remove();
   });
 
+  /** Milliseconds that the store of the command takes to open. */
+  let opensAfter = 0;
   const run = async (...args: string[]): Promise<{ code: number | string; lines: string[] }> => {
     const child = startProcess(process.execPath, [cli.pathname, 'token', ...args], {
       KEY: secretKey,
+      OPENS_AFTER: String(opensAfter),
     });
     return { code: await child.ended, lines: child.lines };
   };
@@ -96,6 +103,12 @@ describe('npx koa-taskflow token', () => {
     expect(audit?.items).toMatchObject([
       { outcome: 'done', detail: { tokenId: two.id.slice(0, 6), owner: 'staff:ann', via: 'cli' } },
     ]);
+  });
+
+  it('waits for a database that opens slowly', async () => {
+    opensAfter = 2500;
+    await create('create', file, '--service', 'slow');
+    opensAfter = 0;
   });
 
   it.each([
