@@ -58,11 +58,14 @@ export const messageOptions = optionSet({
   notAnswering: line('{method} has not answered since {time}.'),
   /** No role lets the user in. */
   noRole: line(
-    'You are signed in with {method} as {user}, but this account is not allowed here. Ask an ' +
-      'administrator of this site, or sign in with another account.',
+    'You are signed in with {method} as {user}, but this account is not allowed here: the option ' +
+      'roles gives it no role. Ask an administrator of this site, or sign in with another account.',
   ),
   /** The account has no name. */
-  noName: line('Your account of {method} has no usable name. Ask an administrator of this site.'),
+  noName: line(
+    'Your account of {method} has no usable name. Ask an administrator of this site to set the ' +
+      'option username.',
+  ),
   /** The provider left out the groups, because there are too many. */
   tooManyGroups: line(
     'Your account of {method} has more groups than the sign-in can carry. Ask an administrator ' +

@@ -17,9 +17,10 @@ export function unauthenticated(ctx: Context): TaskflowError {
   return new TaskflowError('UNAUTHENTICATED', detail, { headers });
 }
 
-/** Returns the 403 error for a missing role. */
+/** Returns the 403 error for a missing role. It names the option that gives roles. */
 export function forbidden(role: string): TaskflowError {
-  return new TaskflowError('FORBIDDEN', `This request needs the role ${role}.`, {
+  const detail = `This request needs the role ${role}. The option roles decides who has it.`;
+  return new TaskflowError('FORBIDDEN', detail, {
     headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow", error="insufficient_scope"' },
   });
 }
