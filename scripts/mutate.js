@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import ts from 'typescript';
+import { randomNumbers } from './random-numbers.js';
 
 const { values } = parseArgs({
   options: {
@@ -30,20 +31,6 @@ const count = Number(values.count);
 const seed = Number(values.seed);
 
 /** @typedef {{ path: string, start: number, end: number, by: string }} Mistake */
-
-/**
- * Returns numbers from 0 to 1 that depend on the seed alone (mulberry32).
- * @param {number} from
- */
-function randomNumbers(from) {
-  let state = from;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const opposite = new Map([
   [ts.SyntaxKind.EqualsEqualsEqualsToken, '!=='],

@@ -74,6 +74,12 @@ export class TestProvider {
     return `${this.#options.tls ? 'https' : 'http'}://127.0.0.1:${this.port}`;
   }
 
+  /** The private key that signs. */
+  get key(): JWK {
+    const [key = newKey()] = this.#keys;
+    return key;
+  }
+
   /** Starts to listen again after {@link close}. */
   async resume(): Promise<void> {
     const { tls } = this.#options;
@@ -126,7 +132,7 @@ export class TestProvider {
 
   /** Returns a function that signs with the present key, even after a rotation. */
   signer(): (claims: Record<string, unknown>, header?: { typ?: string }) => Promise<string> {
-    const [key = newKey()] = this.#keys;
+    const { key } = this;
     return async (claims, header = {}) =>
       new SignJWT(claims)
         .setProtectedHeader({ alg: 'ES256', kid: String(key.kid), ...header })

@@ -60,7 +60,9 @@ export interface Cookies {
   device: Cookie;
   /** The cookie of one attempt to sign in at a provider. */
   attempt(id: string): Cookie;
-  /** Returns the ids of the attempts whose cookies a request has. */
+  /**
+   * Returns the ids of the attempts whose cookies a request has, at most {@link maxAttemptIds}.
+   */
   attemptIds(ctx: Context): readonly string[];
   /** Where a logout continues: the address at which the user signs out at the provider. */
   logout: Cookie;
@@ -68,6 +70,12 @@ export interface Cookies {
 
 /** Bytes of name and value that every browser keeps (RFC 6265bis section 5.6). */
 export const maxCookieBytes = 4096;
+
+/**
+ * The login gives a browser no more than three cookies of attempts. A request could have hundreds,
+ * and the answer would remove each of them.
+ */
+const maxAttemptIds = 8;
 
 /**
  * Makes the cookies of a login. The prefix `__Host-` binds a Secure cookie to this host (RFC
@@ -125,7 +133,8 @@ export function loginCookies(
       const ids = [...names].flatMap(([, found = '']) =>
         found.startsWith(fullName) ? [found.slice(fullName.length)] : [],
       );
-      return [...new Set(ids)].filter((id) => /^[\w-]{8}$/.test(id));
+      const valid = [...new Set(ids)].filter((id) => /^[\w-]{8}$/.test(id));
+      return valid.slice(0, maxAttemptIds);
     },
     logout: named(`${name}_logout`, own),
   };

@@ -116,9 +116,9 @@ export class Logout {
 }
 
 /** Returns the first part of a logout token that is wrong. */
-function wrongPart(typ: string | undefined, payload: JWTPayload): string | undefined {
+function wrongPart(typ: unknown, payload: JWTPayload): string | undefined {
   const { events, sid, sub } = payload;
-  if (typ !== undefined && typ.toLowerCase() !== 'logout+jwt') return 'typ';
+  if (typ !== undefined && !(typeof typ === 'string' && /^logout\+jwt$/i.test(typ))) return 'typ';
   if (typeof payload.jti !== 'string') return 'jti';
   if ('nonce' in payload) return 'nonce';
   const event = (events as Record<string, unknown> | null | undefined)?.[logoutEvent];
