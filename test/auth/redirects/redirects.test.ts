@@ -119,6 +119,15 @@ describe('a sign-in at a provider', () => {
     expect((await finish(jar, app, last)).status).toBe(303);
   });
 
+  it('removes only some of hundreds of planted attempts in one answer', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    for (let n = 0; n < 400; n++) jar.cookies.set(`taskflow_token_attempt_x${n + 1_000_000}`, 'x');
+    const answer = await jar.ask(`${app.base}/auth/start/okta`);
+    expect(answer.status).toBe(302);
+    expect(answer.headers.getSetCookie().join('\n').length).toBeLessThan(4096);
+  });
+
   it.each([`/${'x'.repeat(512)}`, 'https://evil.example/', '//evil.example', '/tasks/auth/logout'])(
     'continues to the home page instead of %.40s',
     async (next) => {
