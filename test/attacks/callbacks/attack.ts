@@ -8,7 +8,7 @@ import { startTarget } from './target-app.js';
  * some thousands of them, and bench/fuzz-callbacks.js a million.
  */
 
-export interface AttackOptions {
+interface AttackOptions {
   seed: number;
   count: number;
   /** Called after every tenth of the requests with the number of those sent. */
@@ -16,7 +16,7 @@ export interface AttackOptions {
 }
 
 /** What the app did. */
-export interface AttackReport {
+interface AttackReport {
   /** The number of answers by the kind of the request and the status. */
   statuses: Record<string, number>;
   /** Requests with an answer that no attacker may get: an error of the server or a session. */

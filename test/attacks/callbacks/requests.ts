@@ -31,7 +31,7 @@ export interface Target {
 }
 
 /** What a request is about. */
-export type Kind = 'callback' | 'start' | 'ended' | 'bearer' | 'proxy';
+type Kind = 'callback' | 'start' | 'ended' | 'bearer' | 'proxy';
 
 /** A request as bytes, one character each. */
 export interface HostileRequest {
@@ -140,7 +140,7 @@ export class HostileRequests {
       case 'wrongCode':
         return changed(query(own.state), [own.cookie]);
       case 'stolen': {
-        // The code of another user, rarely with a valid attempt, because the provider is asked then.
+        // The code of another user. With a valid attempt, the provider is asked, so that is rare.
         const state = random.chance(0.1) ? own.state : full.state;
         return this.#get(path, { query: query(state, full.code), cookies: [own.cookie] });
       }
