@@ -1,3 +1,4 @@
+import { mediaTypes } from '../http/body.js';
 import { pathItems, pathParameters } from '../http/path-items.js';
 import type { Route } from '../http/routes.js';
 
@@ -14,8 +15,10 @@ interface Operation {
   summary: string;
   /** Query parameters. */
   query?: readonly { name: string }[];
-  /** Schema of a body that is JSON or a form. */
+  /** Schema of the body. */
   body?: object;
+  /** Types of the body. Default: both. */
+  bodyTypes?: readonly (keyof typeof mediaTypes)[];
   /** Successful responses by status. A response without a body is a text. */
   answers: Readonly<Record<number, string | object>>;
   /**
@@ -139,12 +142,15 @@ export const inQuery = (name: string, description: string, schema: object = text
 });
 
 /** Describes a response. */
-export const answerOf = (description: string, schema: object = text, type = json) => ({
+export const answerOf = (
+  description: string,
+  schema: object = text,
+  type: string = mediaTypes.json,
+) => ({
   description,
   content: { [type]: { schema } },
 });
 
-const json = 'application/json';
 const problem = { $ref: '#/components/schemas/Problem' };
 
 const guarded = {
@@ -164,15 +170,13 @@ export function loginPaths(routes: readonly LoginRoute[], mount: string): Record
 }
 
 function describe(
-  { id, summary, query = [], body, answers, errors }: Operation,
+  { id, summary, query = [], body, bodyTypes = ['json', 'form'], answers, errors }: Operation,
   { path, requiredRole }: Pick<Route, 'path' | 'requiredRole'>,
 ): object {
   const isPublic = requiredRole === 'public';
   const parameters = [...pathParameters(path), ...query];
-  const content = {
-    [json]: { schema: body },
-    'application/x-www-form-urlencoded': { schema: body },
-  };
+  const content = Object.fromEntries(bodyTypes.map((type) => [mediaTypes[type], { schema: body }]));
+  const isRequired = (body as { required?: readonly string[] })?.required?.length !== 0;
   const results = Object.entries(answers).map(([status, answer]) => [
     status,
     typeof answer === 'string' ? { description: answer } : answer,
@@ -186,7 +190,7 @@ function describe(
     summary,
     ...(isPublic && { security: [] }),
     ...(parameters.length > 0 && { parameters }),
-    ...(body && { requestBody: { required: true, content } }),
+    ...(body && { requestBody: { required: isRequired, content } }),
     responses: Object.fromEntries([...results, ...problems]),
   };
 }

@@ -19,7 +19,8 @@ export interface ParsedBody {
   fields: Readonly<Record<string, unknown>>;
 }
 
-const mediaTypes: Record<BodyType, string> = {
+/** The media types of bodies. */
+export const mediaTypes: Record<BodyType, string> = {
   json: 'application/json',
   form: 'application/x-www-form-urlencoded',
 };

@@ -5,14 +5,19 @@ import addFormats from 'ajv-formats';
 import fc from 'fast-check';
 import { createAuth } from '../../src/auth/create-auth.js';
 import { loginRoutes } from '../../src/auth/login-routes.js';
+import { apiTokens } from '../../src/auth/strategies/api-tokens/api-tokens.js';
+import { multiUser } from '../../src/auth/strategies/multi-user.js';
+import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { routesOf } from '../../src/http/routes.js';
 import { TaskManager } from '../../src/manager.js';
+import { memoryStore } from '../../src/store/memory-store.js';
 import { dashboardRoutes } from '../../src/web/dashboard-routes.js';
 import { streamRoute } from '../../src/web/stream-route.js';
 import { taskRoutes } from '../../src/web/task-routes.js';
 import { type AdminApp, serveAdmin } from '../helpers/admin-app.js';
 import { postJson } from '../helpers/client.js';
-import { password, secretKey } from '../helpers/passwords.js';
+import { cheapHash, password, secretKey } from '../helpers/passwords.js';
+import { testProvider } from '../helpers/provider.js';
 import { hostile, type Schema, spoiled, valuesOf } from '../helpers/schema-inputs.js';
 
 interface Parameter {
@@ -46,10 +51,38 @@ const signIn = async (username: string, secret: string) => {
   return { Authorization: `Bearer ${(json as { token: string }).token}` };
 };
 
+/** Makes a login with all kinds of strategies, so that it has all routes. */
+function fullLogin() {
+  const tokens = apiTokens();
+  const strategies = new StrategyRegistry()
+    .register(
+      'staff',
+      multiUser([
+        ['admin', cheapHash(password)],
+        ['vera', cheapHash('three'), { roles: ['viewer'] }],
+      ]),
+    )
+    .register('okta', testProvider({ sessionsEnded: () => [{ username: 'ann' }] }))
+    .register('tokens', tokens);
+  const options = {
+    strategies,
+    secretKey,
+    store: memoryStore(),
+    throttle: false,
+    logger: false,
+  } as const;
+  return { auth: createAuth(options), tokens };
+}
+
 beforeAll(async () => {
-  app = await serveAdmin({ displayFuncArgs: true, throttle: false });
+  const { auth, tokens } = fullLogin();
+  app = await serveAdmin({ displayFuncArgs: true, auth });
   bearer = await signIn('admin', password);
   viewer = await signIn('vera', 'three');
+  for (let n = 0; n < 20; n++) {
+    const owner = n % 2 === 0 ? 'staff:admin' : 'staff:vera';
+    tokenIds.push((await tokens.create({ name: `token ${n}`, owner })).id);
+  }
   document = (await (
     await fetch(`${app.base}/openapi.json`, { headers: bearer })
   ).json()) as Document;
@@ -78,11 +111,7 @@ describe('P/openapi.json', () => {
 
   it('describes every mounted route and no other', async () => {
     const tasks = new TaskManager({ database: ':memory:', logger: false });
-    const access = createAuth({
-      strategies: { authenticate_user: () => false },
-      secretKey,
-      logger: false,
-    });
+    const { auth: access } = fullLogin();
     const mounted = [
       loginRoutes(access),
       dashboardRoutes(tasks, { access }),
@@ -140,7 +169,8 @@ function casesOf({ parameters = [], requestBody }: Operation): fc.Arbitrary<Case
       ? valid
       : fc.oneof({ weight: 2, arbitrary: valid }, spoiled(valid) as typeof valid);
   };
-  const [schema] = Object.values(requestBody?.content ?? {}).map((each) => each.schema);
+  const content = requestBody?.content ?? { 'application/json': undefined };
+  const [schema] = Object.values(content).map((each) => each?.schema);
   const body = schema ? valuesOf(schema, resolve) : fc.constant(undefined);
   return fc.record({
     path: values('path'),
@@ -152,8 +182,15 @@ function casesOf({ parameters = [], requestBody }: Operation): fc.Arbitrary<Case
       fc.constant(undefined),
     ),
     type: fc.oneof(
-      { weight: 6, arbitrary: fc.constant('application/json') },
-      fc.constantFrom('text/plain', 'application/xml', 'x', 'multipart/form-data'),
+      { weight: 6, arbitrary: fc.constantFrom(...Object.keys(content)) },
+      fc.constantFrom(
+        formType,
+        'application/json',
+        'text/plain',
+        'application/xml',
+        'x',
+        'multipart/form-data',
+      ),
     ),
     as: fc.oneof(
       { weight: 5, arbitrary: fc.constant('admin' as const) },
@@ -172,12 +209,22 @@ function pathValue(): fc.Arbitrary<unknown> {
   );
   return fc.oneof(
     fc.nat().map((n) => ids[n % ids.length] ?? ''),
-    fc.constantFrom('default', 'hourly', '01900000-0000-7000-8000-000000000000'),
+    fc.nat().map((n) => tokenIds[n % tokenIds.length] ?? ''),
+    fc.constantFrom('default', 'hourly', 'okta', '01900000-0000-7000-8000-000000000000'),
     fc.constantFrom(...texts.filter((each) => each !== '')),
     fc.string({ minLength: 1 }).filter((each) => isWellFormed(each)),
   );
 }
 let ids: string[] = [];
+const tokenIds: string[] = [];
+const formType = 'application/x-www-form-urlencoded';
+
+/** Returns a body as a client sends it. */
+function encoded(body: unknown, type: string): string {
+  if (type !== formType || typeof body !== 'object' || body === null) return JSON.stringify(body);
+  const fields = Object.entries(body).map(([name, value]) => [name, textOf(value)]);
+  return new URLSearchParams(Object.fromEntries(fields)).toString();
+}
 
 async function send(
   path: string,
@@ -209,7 +256,7 @@ async function send(
     method: method.toUpperCase(),
     headers,
     redirect: 'manual',
-    ...(body !== undefined && method !== 'get' && { body: JSON.stringify(body) }),
+    ...(body !== undefined && method !== 'get' && { body: encoded(body, type) }),
   });
 }
 
@@ -231,6 +278,25 @@ describe('every documented route', () => {
   beforeAll(async () => {
     fixed = new Set(Object.keys(document.paths));
     ids = (await app.tasks.find({ limit: 10 })).items.map(({ id }) => id);
+  });
+
+  it('accepts exactly the documented types of body', async () => {
+    const types = ['application/json', formType, 'text/plain'];
+    const wrong: unknown[] = [];
+    for (const [path, methods] of Object.entries(document.paths))
+      for (const [method, { requestBody }] of Object.entries(methods)) {
+        if (!requestBody) continue;
+        for (const type of types) {
+          const { status } = await fetch(app.url + path.replace(/\{strategy\}/, 'okta'), {
+            ...{ method: method.toUpperCase(), body: encoded({ a: 'b' }, type) },
+            headers: { ...bearer, 'Content-Type': type },
+            redirect: 'manual',
+          });
+          if ((status === 415) === type in requestBody.content)
+            wrong.push([method, path, type, status]);
+        }
+      }
+    expect(wrong).toEqual([]);
   });
 
   it('answers any input as documented, and never with 5xx', async () => {

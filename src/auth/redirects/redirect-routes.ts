@@ -124,6 +124,7 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
         id: 'endSessionsByProvider',
         summary: 'Ends the sessions that a provider names (back-channel logout)',
         body: endedSchema,
+        bodyTypes: ['form'],
         answers: { 200: 'The sessions have ended' },
         errors: {
           400: 'The message is not valid',
