@@ -12,6 +12,7 @@ const usage = `Usage: npx koa-taskflow hash
        npx koa-taskflow token list ./auth.js [--owner STRATEGY:USERNAME | --service NAME]
        npx koa-taskflow token rotate ./auth.js ID [--keep-old-for SECONDS]
        npx koa-taskflow token revoke ./auth.js ID
+       npx koa-taskflow unpin ./auth.js STRATEGY USERNAME
 
 hash  Reads a password and prints its hash, which you can put into a configuration file
       instead of the password. At a terminal, hash asks for the password twice and does not
@@ -32,6 +33,9 @@ move  Moves pending tasks, schedules, pauses, the audit log and sessions from a 
 
 token  Creates, lists, rotates and revokes API tokens. It imports the module and uses the login
        that the module exports as auth. A token without --role may only read.
+
+unpin  Lets another user of a provider sign in with a name. The first login with a name pins it to
+       that user, so that nobody else gets it. Use unpin after an account was created anew.
 `;
 
 /** Asks for a password twice at a terminal, without showing what the user types. */
@@ -121,9 +125,14 @@ function readLimit(text: string): [name: string, limit: number] {
   return [text.slice(0, at), limit];
 }
 
-async function token(args: string[]): Promise<void> {
-  const { tokenCommand } = await import('./auth/token-command.js');
-  const text = await tokenCommand(args);
+/** Runs a command that imports the module of an app, and prints its text. */
+async function runWithApp(run: () => Promise<string>): Promise<void> {
+  let text = '';
+  try {
+    text = await run();
+  } catch (error) {
+    fail(error);
+  }
   // The module of the app may keep connections open, which would keep the process alive.
   process.stdout.write(text, () => process.exit());
 }
@@ -149,16 +158,14 @@ if (wantsHelp) {
 } else if (command === 'move') {
   move(rest).catch(fail);
 } else if (command === 'token') {
-  token(rest).catch((error: unknown) => {
-    fail(error);
-    // As above: connections that the module opened would keep the process alive.
-    process.exit();
-  });
+  void runWithApp(async () => (await import('./auth/token-command.js')).tokenCommand(rest));
+} else if (command === 'unpin') {
+  void runWithApp(async () => (await import('./auth/unpin-command.js')).unpinCommand(rest));
 } else {
   // The error does not repeat the arguments, one of which may be a password.
   process.stderr.write(
     'koa-taskflow: unknown command or argument. The commands are hash, without arguments, ' +
-      `move and token.\n\n${usage}`,
+      `move, token and unpin.\n\n${usage}`,
   );
   process.exitCode = 2;
 }

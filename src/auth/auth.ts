@@ -6,6 +6,7 @@ import type { SignedInUser } from './app-sign-in.js';
 import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { Session } from './sessions/session.js';
+import type { StrategyRegistry } from './strategies/registry.js';
 import type { TokenIssuer } from './strategies/token-issuer.js';
 
 /*
@@ -72,6 +73,7 @@ export interface AuthInternals {
   readonly assets: (ctx: Context) => string | undefined;
   /** Returns the rows of the login's routes. */
   readonly routes: () => readonly LoginRoute[];
+  readonly registry: StrategyRegistry;
   /** The strategy that issues API tokens, if one is registered. */
   readonly issuer: TokenIssuer | undefined;
 }

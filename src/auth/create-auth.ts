@@ -143,6 +143,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     usersChanged: users.changed,
     rolesOf: ownerRoles(registry, users),
     countWrongToken: (ctx) => countWrongToken(ctx, throttle, log),
+    record: trail.record,
   });
 
   const familiarBuckets = bucketsIn(store, `${prefix}throttle:`);
@@ -215,6 +216,7 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const internals = {
     reader,
     mount,
+    registry,
     get keyIds() {
       return tokens.keyIds;
     },

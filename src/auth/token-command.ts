@@ -1,8 +1,6 @@
-import { realpathSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { TaskflowError } from '../errors.js';
-import { type Auth, internalsOf, isAuth } from './auth.js';
+import { loginOfModule, opened } from './app-module.js';
+import { type Auth, internalsOf } from './auth.js';
 import type { CreatedToken, TokenInfo, TokenIssuer } from './strategies/token-issuer.js';
 
 /*
@@ -85,12 +83,7 @@ interface Login {
 
 /** Imports the module of an app and returns its login. */
 async function loginOf(file: string): Promise<Login> {
-  const { auth } = (await import(pathToFileURL(realpathSync(file)).href)) as { auth?: unknown };
-  if (!isAuth(auth))
-    throw new Error(
-      `${file} must export the login: export const auth = createAuth({ … }). ` +
-        'It must import the same installation of koa-taskflow as this command',
-    );
+  const auth = await loginOfModule(file);
   const { issuer } = internalsOf(auth);
   if (!issuer)
     throw new Error(`the login of ${file} has no API tokens: register the strategy apiTokens()`);
@@ -99,25 +92,6 @@ async function loginOf(file: string): Promise<Login> {
     await issuer.list();
   });
   return { auth, issuer };
-}
-
-/** How often a store is asked until it answers. Each call may take a second. */
-const maxTries = 15;
-
-/**
- * Waits until the store answers. The first call may also open a database. On a busy machine, that
- * takes longer than a request would wait.
- */
-async function opened(ask: () => Promise<unknown>): Promise<void> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      await ask();
-      return;
-    } catch (error) {
-      const isSlow = error instanceof TaskflowError && error.code === 'STORE_UNAVAILABLE';
-      if (!isSlow || tries === maxTries) throw error;
-    }
-  }
 }
 
 function ownerOf({ owner, service }: { owner?: string; service?: string }): string | undefined {

@@ -38,8 +38,8 @@ export interface AuditEvent {
   at: string;
   /**
    * `login`, `logout`, `end_session`, `end_all_sessions`, `token_created`, `token_rotated`,
-   * `token_revoked`, or the command that changed tasks, such
-   * as `retry`.
+   * `token_revoked`, `name_pinned`, `name_unpinned`, or the command that changed tasks, such as
+   * `retry`.
    */
   action: string;
   /** Name of the user who caused the event; absent if the request was anonymous. */

@@ -1,3 +1,4 @@
+import type { AuditEvent } from '../../http/access.js';
 import { type Logger, typeError } from '../../options.js';
 import type { SharedStore, StoreEntry } from '../../store/shared-store.js';
 import { createCipher } from '../cipher.js';
@@ -17,6 +18,7 @@ interface AttachDeps extends Pick<StrategyParts, 'rolesOf' | 'countWrongToken'> 
   keys: () => readonly Buffer[];
   endSessions(strategy: string, user: EndedUser): Promise<void>;
   usersChanged(): void;
+  record(event: AuditEvent): Promise<void>;
   logger: Logger;
   now: () => number;
 }
@@ -46,6 +48,12 @@ export function attachStrategies(deps: AttachDeps): void {
       usersChanged: deps.usersChanged,
       rolesOf: deps.rolesOf,
       countWrongToken: deps.countWrongToken,
+      record: ({ actor, detail, ...event }) =>
+        deps.record({
+          ...{ at: new Date(now()).toISOString(), outcome: 'done', ...event },
+          ...(actor !== undefined && { actor, strategy: name }),
+          detail: { strategy: name, ...detail },
+        }),
       logger: withFields(deps.logger, { strategy: name, mount: path }),
     });
   }

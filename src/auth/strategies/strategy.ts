@@ -1,7 +1,8 @@
 import type { Context } from 'koa';
-import type { Role } from '../../http/access.js';
+import type { AuditEvent, Role } from '../../http/access.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
+import type { CommandExtras } from './command-port.js';
 import type { RolesNow } from './roles-now.js';
 
 /**
@@ -102,6 +103,8 @@ export interface StrategyParts {
   rolesOf(strategy: string, username: string): RolesNow | Promise<RolesNow>;
   /** Counts a wrong token by its address. Rejects with THROTTLED if there were too many. */
   countWrongToken(ctx: Context): Promise<void>;
+  /** Adds a row to the audit. Never rejects. */
+  record(event: Pick<AuditEvent, 'action' | 'actor' | 'detail'>): Promise<void>;
   /** The logger of the login. Its lines name the strategy and the path of the login. */
   readonly logger: Logger;
   /** Returns the present time in Unix milliseconds. */
@@ -115,7 +118,7 @@ export type StrategyStore = Pick<
 >;
 
 /** What strategies of all kinds may have. */
-export interface StrategyExtras {
+export interface StrategyExtras extends CommandExtras {
   /** The name of the strategy on the login page. Default: the name of its registration. */
   readonly label?: string | undefined;
   /**

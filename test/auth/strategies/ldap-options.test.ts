@@ -122,6 +122,7 @@ function attach(options: LdapOptions) {
     usersChanged: () => {},
     rolesOf: () => undefined,
     countWrongToken: async () => {},
+    record: async () => {},
     logger: { debug: log, info: log, warn: log, error: log } as never,
   };
   ldap(options).attach?.(parts);

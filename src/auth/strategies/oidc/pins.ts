@@ -30,10 +30,10 @@ export interface Pins {
   unpin(username: string): Promise<boolean>;
 }
 
-type PinParts = Pick<StrategyParts, 'store' | 'endSessions'>;
+type PinParts = Pick<StrategyParts, 'store' | 'endSessions' | 'record'>;
 
 /** Makes the pins of a strategy. */
-export function namePins({ store, endSessions }: PinParts): Pins {
+export function namePins({ store, endSessions, record }: PinParts): Pins {
   const pinKey = (username: string): string => `pin:${userKey(username)}`;
   const nameOf: Pins['nameOf'] = async (iss, sub) => {
     const name = await store.get(`name:${keyOf(iss, sub)}`);
@@ -45,6 +45,7 @@ export function namePins({ store, endSessions }: PinParts): Pins {
       const key = pinKey(username);
       const isNew = await store.replace(key, undefined, subject, pinned);
       if (!isNew && !(await store.replace(key, subject, subject, pinned))) return false;
+      if (isNew) void record({ action: 'name_pinned', actor: username, detail: { username } });
       const before = await nameOf(iss, sub);
       if (before !== undefined && sameUser(before) !== sameUser(username))
         await endSessions({ username: before });
@@ -55,7 +56,10 @@ export function namePins({ store, endSessions }: PinParts): Pins {
     async unpin(username) {
       const key = pinKey(username);
       const before = await store.get(key);
-      return before !== undefined && store.replace(key, before, undefined, pinned);
+      if (before === undefined || !(await store.replace(key, before, undefined, pinned)))
+        return false;
+      await record({ action: 'name_unpinned', detail: { username } });
+      return true;
     },
   };
 }

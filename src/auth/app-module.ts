@@ -1,0 +1,34 @@
+import { realpathSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { TaskflowError } from '../errors.js';
+import { type Auth, isAuth } from './auth.js';
+
+/** Imports a module of an app, and returns the login that it exports as `auth`. */
+export async function loginOfModule(file: string): Promise<Auth> {
+  const { auth } = (await import(pathToFileURL(realpathSync(file)).href)) as { auth?: unknown };
+  if (!isAuth(auth))
+    throw new Error(
+      `${file} must export the login: export const auth = createAuth({ … }). ` +
+        'It must import the same installation of koa-taskflow as this command',
+    );
+  return auth;
+}
+
+/** How often a store is asked until it answers. Each call may take a second. */
+const maxTries = 15;
+
+/**
+ * Waits until the store answers. The first call may also open a database. On a busy machine, that
+ * takes longer than a request would wait.
+ */
+export async function opened(ask: () => Promise<unknown>): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await ask();
+      return;
+    } catch (error) {
+      const isSlow = error instanceof TaskflowError && error.code === 'STORE_UNAVAILABLE';
+      if (!isSlow || tries === maxTries) throw error;
+    }
+  }
+}
