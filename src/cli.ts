@@ -1,7 +1,10 @@
 #!/usr/bin/env node
+import { fork } from 'node:child_process';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { ChildMessage } from './auth/doctor/child.js';
 import { hashPassword } from './auth/passwords/stored-password.js';
 
 const usage = `Usage: npx koa-taskflow hash
@@ -12,6 +15,9 @@ const usage = `Usage: npx koa-taskflow hash
        npx koa-taskflow token list ./auth.js [--owner STRATEGY:USERNAME | --service NAME]
        npx koa-taskflow token rotate ./auth.js ID [--keep-old-for SECONDS]
        npx koa-taskflow token revoke ./auth.js ID
+       npx koa-taskflow doctor ./auth.js [--url https://jobs.example.com] [--strategy NAME]
+                             [--json]
+       npx koa-taskflow doctor ./auth.js --strategy NAME (--user NAME | --claims FILE) [--json]
        npx koa-taskflow unpin ./auth.js STRATEGY USERNAME
 
 hash  Reads a password and prints its hash, which you can put into a configuration file
@@ -34,8 +40,17 @@ move  Moves pending tasks, schedules, pauses, the audit log and sessions from a 
 token  Creates, lists, rotates and revokes API tokens. It imports the module and uses the login
        that the module exports as auth. A token without --role may only read.
 
+doctor Checks a login: its options, each strategy, and, with --url, the login page as browsers see
+       it. It imports the module like token, and exits with 1 if it finds a fault.
+
+       --url       The URL of the app as browsers see it.
+       --strategy  Checks only this strategy.
+       --user      Shows the groups and the roles of a user of the strategy, without a password.
+       --claims    Shows the roles for a JSON file with the claims of an ID token.
+       --json      Prints one line of JSON.
+
 unpin  Lets another user of a provider sign in with a name. The first login with a name pins it to
-       that user, so that nobody else gets it. Use unpin after an account was created anew.
+       that user. Use unpin after the account was deleted and created again at the provider.
 `;
 
 /** Asks for a password twice at a terminal, without showing what the user types. */
@@ -125,6 +140,24 @@ function readLimit(text: string): [name: string, limit: number] {
   return [text.slice(0, at), limit];
 }
 
+/**
+ * Runs `doctor` in another process, so that the log of the app does not come between the lines of
+ * its report.
+ */
+function doctor(args: string[]): void {
+  const file = fileURLToPath(new URL('./auth/doctor/child.js', import.meta.url));
+  const child = fork(file, args, { stdio: ['inherit', 2, 2, 'ipc'] });
+  let answer: ChildMessage = { error: 'the module of the app ended the process' };
+  child.on('message', (message) => {
+    answer = message as ChildMessage;
+  });
+  child.once('close', () => {
+    if ('error' in answer) return fail(new Error(answer.error));
+    process.stdout.write(answer.output);
+    process.exitCode = answer.code;
+  });
+}
+
 /** Runs a command that imports the module of an app, and prints its text. */
 async function runWithApp(run: () => Promise<string>): Promise<void> {
   let text = '';
@@ -159,13 +192,15 @@ if (wantsHelp) {
   move(rest).catch(fail);
 } else if (command === 'token') {
   void runWithApp(async () => (await import('./auth/token-command.js')).tokenCommand(rest));
+} else if (command === 'doctor') {
+  doctor(rest);
 } else if (command === 'unpin') {
   void runWithApp(async () => (await import('./auth/unpin-command.js')).unpinCommand(rest));
 } else {
   // The error does not repeat the arguments, one of which may be a password.
   process.stderr.write(
     'koa-taskflow: unknown command or argument. The commands are hash, without arguments, ' +
-      `move, token and unpin.\n\n${usage}`,
+      `move, token, doctor and unpin.\n\n${usage}`,
   );
   process.exitCode = 2;
 }

@@ -1,9 +1,12 @@
 import { realpathSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { TaskflowError } from '../errors.js';
-import { type Auth, isAuth } from './auth.js';
+import { type Auth, internalsOf, isAuth } from './auth.js';
 
-/** Imports a module of an app, and returns the login that it exports as `auth`. */
+/**
+ * Imports a module of an app, and returns the login that it exports as `auth`. Waits until its
+ * store answers. If it never does, the command says so when it uses the store.
+ */
 export async function loginOfModule(file: string): Promise<Auth> {
   const { auth } = (await import(pathToFileURL(realpathSync(file)).href)) as { auth?: unknown };
   if (!isAuth(auth))
@@ -11,6 +14,8 @@ export async function loginOfModule(file: string): Promise<Auth> {
       `${file} must export the login: export const auth = createAuth({ … }). ` +
         'It must import the same installation of koa-taskflow as this command',
     );
+  const { store } = internalsOf(auth).options;
+  await opened(() => store.get('opened')).catch(() => {});
   return auth;
 }
 

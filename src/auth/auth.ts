@@ -3,6 +3,7 @@ import type { Access, StrategyHealth } from '../http/access.js';
 import type { Mount } from '../http/mount.js';
 import { type Logger, wrongKind } from '../options.js';
 import type { SignedInUser } from './app-sign-in.js';
+import type { CheckedAuthOptions } from './auth-options.js';
 import type { LoginRoute } from './openapi.js';
 import type { SessionReader } from './sessions/current-session.js';
 import type { Session } from './sessions/session.js';
@@ -74,6 +75,10 @@ export interface AuthInternals {
   /** Returns the rows of the login's routes. */
   readonly routes: () => readonly LoginRoute[];
   readonly registry: StrategyRegistry;
+  /** The checked options, for the commands of `npx koa-taskflow`. */
+  readonly options: CheckedAuthOptions;
+  /** Returns the keys that sign sessions, which no output may contain. */
+  readonly secrets: () => readonly string[];
   /** The strategy that issues API tokens, if one is registered. */
   readonly issuer: TokenIssuer | undefined;
 }

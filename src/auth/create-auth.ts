@@ -217,6 +217,8 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     reader,
     mount,
     registry,
+    options: checked,
+    secrets: keys.secrets,
     get keyIds() {
       return tokens.keyIds;
     },

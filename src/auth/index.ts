@@ -28,6 +28,14 @@ export { type SessionState, sessionOf, sessionToken } from './session-token.js';
 export type { CookieOptions } from './sessions/cookies.js';
 export type { Session } from './sessions/session.js';
 export { type CachedOptions, cached } from './strategies/cached.js';
+export type {
+  CommandExtras,
+  DoctorContext,
+  DryRunUser,
+  Explanation,
+  Finding,
+  MatchingRow,
+} from './strategies/command-port.js';
 export type { UserEntry, UserOptions } from './strategies/configured-user.js';
 export { multiUser } from './strategies/multi-user.js';
 export {

@@ -35,6 +35,6 @@ export function publicUrls({ mount, publicUrl, logger }: PublicUrlDeps): PublicU
 }
 
 /** Whether a host name is that of this machine. */
-function isLoopback(name: string): boolean {
+export function isLoopback(name: string): boolean {
   return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(name);
 }

@@ -41,6 +41,8 @@ export interface CookieOptions extends OptionsOf<typeof cookieOptions>, Named {}
 
 /** One cookie of a login. */
 export interface Cookie {
+  /** Its name without the prefix `__Host-`. */
+  readonly bareName: string;
   /** Returns its name in the response to this request. */
   nameFor(ctx: Context): string;
   /**
@@ -101,6 +103,7 @@ export function loginCookies(
     const fullName = (isSecurely: boolean): string =>
       isSecurely && domain === undefined ? `__Host-${bareName}` : bareName;
     return {
+      bareName,
       nameFor: (ctx) => fullName(isSecure(ctx)),
       read: (ctx) => valuesOf(ctx.get('Cookie'), fullName(isSecure(ctx))),
       // Koa's own cookies refuse a Secure cookie over plain HTTP, even behind a proxy that ends

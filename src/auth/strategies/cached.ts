@@ -73,6 +73,8 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
     local: strategy.local,
     staleFor: strategy.staleFor,
     ...(strategy.check && { check: strategy.check.bind(strategy) }),
+    ...(strategy.doctor && { doctor: strategy.doctor.bind(strategy) }),
+    ...(strategy.explain && { explain: strategy.explain.bind(strategy) }),
     ...(strategy.attach && { attach: strategy.attach.bind(strategy) }),
     ...(strategy.find_user && { find_user: strategy.find_user.bind(strategy) }),
     async authenticate_user(username, password, context) {

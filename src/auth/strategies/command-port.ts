@@ -18,7 +18,7 @@ export type Finding =
       readonly todo: string;
     };
 
-/** The second kind of information that `doctor` of a strategy gets: about its login. */
+/** What `doctor` of a strategy gets. */
 export interface DoctorContext {
   /** Aborts when the time limit of the strategy is over. */
   readonly signal: AbortSignal;
@@ -78,8 +78,8 @@ export interface CommandExtras {
     context: { readonly signal: AbortSignal },
   ): Explanation | PromiseLike<Explanation>;
   /**
-   * Lets another user of a provider use a name, for `npx koa-taskflow unpin`. Resolves to `false` if
-   * the name was not pinned to a user.
+   * Lets another user of a provider use a name, for `npx koa-taskflow unpin`. Resolves to `false`
+   * if the name was not pinned to a user.
    */
   unpin?(username: string): PromiseLike<boolean>;
 }

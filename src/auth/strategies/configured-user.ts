@@ -5,8 +5,11 @@ import { wrongSecret, wrongSecretType } from '../../secret-options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
 import { type FollowedSecret, followSecret } from '../secrets/followed-secret.js';
 import type { Secret } from '../secrets/secret.js';
+import type { Finding } from './command-port.js';
+import { fault, ok, warning } from './finding.js';
 import type { AuthStrategy, KnownUser, Strategy, StrategyParts, Verdict } from './strategy.js';
 import { isUserName, rolesOption } from './user-fields.js';
+import { fullAccess } from './verdict.js';
 
 /** Options of one configured user. */
 export interface UserOptions {
@@ -105,12 +108,39 @@ function knownWith(
  */
 export function withUsers(users: Users, strategy: AuthStrategy): AuthStrategy {
   const followed = [...users].filter(([, { password }]) => password.isFollowed);
-  const whole: AuthStrategy =
-    followed.length === 0
-      ? strategy
-      : { ...strategy, attach: (parts) => tellAboutChanges(followed, parts) };
+  const whole: AuthStrategy = {
+    ...strategy,
+    doctor: () => userFindings(users),
+    explain({ username = '' }) {
+      const user = users.get(username);
+      return user
+        ? { username, roles: user.roles ?? fullAccess }
+        : { roles: false, reason: 'unknown_user' };
+    },
+    ...(followed.length > 0 && { attach: (parts) => tellAboutChanges(followed, parts) }),
+  };
   configured.set(whole, users);
   return whole;
+}
+
+async function userFindings(users: Users): Promise<readonly Finding[]> {
+  const findings = await Promise.all(
+    [...users].map(async ([name, { password }]): Promise<readonly Finding[]> => {
+      const what = `password of '${name}'`;
+      try {
+        const { weakness } = await password.get();
+        if (weakness !== undefined) {
+          const todo = 'create a hash with: npx koa-taskflow hash';
+          return [warning(what, weakness, todo)];
+        }
+        return password.isFollowed ? [ok(what, 'can be read')] : [];
+      } catch (error) {
+        const todo = 'correct the file or the function of this password';
+        return [fault(what, (error as Error).message, todo)];
+      }
+    }),
+  );
+  return [ok('users', String(users.size)), ...findings.flat()];
 }
 
 function tellAboutChanges(

@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import type { Role } from '../../http/access.js';
 import { numberOption, tenYears, wrongKind } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { kindOfSecret } from '../../secret-options.js';
 import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
 import { type StoredPassword, storeHash } from '../passwords/stored-password.js';
+import { fault, ok } from './finding.js';
 import { type RolesOf, type RolesRule, rolesRule } from './roles.js';
 import type { AuthStrategy, FindUserContext, Verdict } from './strategy.js';
 import { isRoleList, isUserName } from './user-fields.js';
@@ -101,6 +103,13 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
 
   return {
     staleFor: numberOption('staleFor', staleFor, undefined, { max: tenYears, unit: 'seconds' }),
+    async doctor({ signal }) {
+      const what = 'find';
+      const isKnown = read(await find(randomUUID(), { signal }), '') !== undefined;
+      if (!isKnown) return [ok(what, 'answers, and does not know a random name')];
+      const todo = 'return undefined for a name that does not exist';
+      return [fault(what, 'knows a random name', todo)];
+    },
     async authenticate_user(typed, password, context): Promise<Verdict> {
       const found = await find(typed, context);
       let user: Found | undefined;

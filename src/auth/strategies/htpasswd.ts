@@ -2,6 +2,7 @@ import type { Role } from '../../http/access.js';
 import { wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
+import { fault, ok, warning } from './finding.js';
 import { FollowedFile } from './followed-file.js';
 import { type HtpasswdContent, type Problem, parseHtpasswd } from './htpasswd-lines.js';
 import { type RolesRule, rolesRule } from './roles.js';
@@ -81,6 +82,21 @@ export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrat
 
   return {
     local: true,
+    doctor() {
+      const { users, problems } = file.current();
+      return [
+        users.size > 0
+          ? ok('file', `${file.path} is readable; users: ${users.size}`)
+          : fault('file', `${file.path} has no user who can sign in`, 'see the warnings below'),
+        ...[...problems].map(([problem, lines]) =>
+          warning(
+            'file',
+            messages[problem],
+            `correct ${lines.length === 1 ? 'line' : 'lines'} ${lines.slice(0, 20).join(', ')}`,
+          ),
+        ),
+      ];
+    },
     attach(parts) {
       file.logger = parts.logger;
       logProblems(file.current());

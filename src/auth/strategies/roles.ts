@@ -1,6 +1,7 @@
 import type { Role } from '../../http/access.js';
 import { outOfRange, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
+import type { Explanation, MatchingRow } from './command-port.js';
 import { isThenable } from './strategy.js';
 import { isRoleList, isUserName, rolesOption } from './user-fields.js';
 
@@ -38,11 +39,18 @@ interface RoleSource<User> {
 
 type Roles = readonly Role[] | false;
 
-/**
- * Returns the roles of a user, or `false` if no role lets the user in. Returns a promise only if
- * the rule is a function that returns a thenable.
- */
-export type RolesOf<User> = (source: RoleSource<User>) => Roles | Promise<Roles>;
+/** Gives roles to users. */
+export interface RolesOf<User> {
+  /**
+   * Returns the roles of a user, or `false` if no role lets the user in. Returns a promise only if
+   * the rule is a function that returns a thenable.
+   */
+  (source: RoleSource<User>): Roles | Promise<Roles>;
+  /** Resolves to the roles of a user, and to the list and the rows that decided. */
+  explain(source: RoleSource<User>): Promise<ExplainedRoles>;
+}
+
+type ExplainedRoles = Pick<Explanation, 'roles' | 'list' | 'rows'>;
 
 interface RuleOptions {
   /** The value of `from` if a table has none. Without it, a table must have one. */
@@ -65,13 +73,13 @@ export function rolesRule<User>(
   { from: defaultFrom, lists, normalize = (text) => text }: RuleOptions = {},
 ): RolesOf<User> {
   if (typeof rule === 'function')
-    return ({ user }) => {
+    return withoutList(({ user }) => {
       const roles = rule(user);
       return isThenable(roles) ? Promise.resolve(roles).then(checked) : checked(roles);
-    };
+    });
   if (rule === undefined || Array.isArray(rule)) {
     const roles = rolesOption(option, rule) ?? [];
-    return () => roles;
+    return withoutList(() => roles);
   }
   const table = optionsObject<RolesTable>(
     option,
@@ -86,24 +94,38 @@ export function rolesRule<User>(
     throw outOfRange(`${option}.from`, from, `one of: ${lists.join(', ')}`);
   if (typeof map !== 'object' || map === null || Array.isArray(map))
     throw wrongType(`${option}.map`, map, "a table such as { sre: 'operator' }");
-  const rows = new Map<string, readonly Role[]>();
+  const rows = new Map<string, MatchingRow>();
   for (const [text, roles] of Object.entries(map)) {
     const name = `${option}.map['${text}']`;
     const row = rolesOption(name, isUserName(roles) ? [roles] : roles);
     // A variable of the environment that is not set must not let its users in.
     if (!row) throw wrongType(name, roles, "a role or a list of roles, such as 'viewer' or []");
-    rows.set(normalize(text), row);
+    rows.set(normalize(text), { row: text, roles: row });
   }
   if (rows.size < Object.keys(map).length)
     throw typeError(`${option}.map has two rows for the same text`);
   const rest = otherwise === false ? false : rolesOption(`${option}.otherwise`, otherwise);
-  return ({ listOf }) => {
-    const found = listOf(from).flatMap((text) => {
-      const row = rows.get(normalize(text));
-      return row ? [row] : [];
-    });
-    return found.length === 0 ? (rest ?? false) : [...new Set(found.flat())];
-  };
+  const matching = (texts: readonly string[]): readonly MatchingRow[] => [
+    ...new Set(texts.flatMap((text) => rows.get(normalize(text)) ?? [])),
+  ];
+  const rolesOfRows = (found: readonly MatchingRow[]): Roles =>
+    found.length === 0 ? (rest ?? false) : [...new Set(found.flatMap(({ roles }) => roles))];
+  return Object.assign(({ listOf }: RoleSource<User>) => rolesOfRows(matching(listOf(from))), {
+    async explain({ listOf }: RoleSource<User>): Promise<ExplainedRoles> {
+      const texts = listOf(from);
+      const found = matching(texts);
+      return { roles: rolesOfRows(found), list: { name: from, texts }, rows: found };
+    },
+  });
+}
+
+/** Adds the explanation of a rule that looks at no list. */
+function withoutList<User>(
+  rolesOf: (source: RoleSource<User>) => Roles | Promise<Roles>,
+): RolesOf<User> {
+  return Object.assign(rolesOf, {
+    explain: async (source: RoleSource<User>) => ({ roles: await rolesOf(source) }),
+  });
 }
 
 function checked(roles: unknown): readonly Role[] | false {

@@ -8,6 +8,7 @@ import type { Context } from 'koa';
 import { TaskflowError } from '../../../errors.js';
 import { hasRole, type Role } from '../../../http/access.js';
 import { typeError } from '../../../options.js';
+import { ok } from '../finding.js';
 import type { RolesNow } from '../roles-now.js';
 import type { AuthContext, RequestStrategy, StrategyParts, Verdict } from '../strategy.js';
 import {
@@ -73,6 +74,11 @@ export function apiTokens(options?: ApiTokensOptions): ApiTokens {
             'the option store, such as tasks.store',
         );
       attached = new Tokens(parts, settings);
+    },
+    async doctor() {
+      const tokens = await own().list(undefined);
+      const found = `the store of the login, which lasts; tokens: ${tokens.length}`;
+      return [ok('store', found)];
     },
     ownsBearer: (value) => value.startsWith(settings.prefix),
     authenticate_request: (ctx, context) => own().authenticate(ctx, context),

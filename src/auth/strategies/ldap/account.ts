@@ -34,7 +34,7 @@ export function valuesOf(entry: Entry, attribute: string): string[] {
 }
 
 /** Returns the reason for which an entry is not allowed to sign in, if it has one. */
-function stateOf(entry: Entry): AccountReason | undefined {
+export function stateOf(entry: Entry): AccountReason | undefined {
   const [flags = '0'] = valuesOf(entry, 'userAccountControl');
   const [isLocked = ''] = valuesOf(entry, 'nsAccountLock');
   // ACCOUNTDISABLE of Active Directory.

@@ -25,6 +25,8 @@ export interface Connection {
   search(base: string, options: SearchOptions): Promise<SearchResult>;
   /** Asks the server who is bound (RFC 4532), such as `u:CORP\ann`. */
   whoAmI(): Promise<string>;
+  /** Returns the TLS connection, or `undefined` if the connection is not encrypted. */
+  tls(): tls.TLSSocket | undefined;
 }
 
 interface Limit {
@@ -82,6 +84,7 @@ export async function withConnection<T>(
           }),
         ),
       whoAmI: async () => (await run(() => client.exop('1.3.6.1.4.1.4203.1.11.3'))).value ?? '',
+      tls: () => sockets.findLast((socket) => socket instanceof tls.TLSSocket),
     });
     client.unbind().catch(() => {});
     return answer;

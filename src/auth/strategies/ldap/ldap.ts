@@ -9,7 +9,9 @@ import type { AuthStrategy, KnownUser, Verdict } from '../strategy.js';
 import { type LdapUser, type Refused, versionOf } from './account.js';
 import { type Connection, codeOf } from './connection.js';
 import { signInDirectly } from './direct-bind.js';
+import { ldapFindings } from './doctor.js';
 import { type Found, rootValues } from './entries.js';
+import { explainUser } from './explain.js';
 import { groupsOf, textsOfGroups } from './groups.js';
 import { unusedRows } from './mapped-groups.js';
 import { keyOfName } from './names.js';
@@ -77,6 +79,8 @@ export function ldap(options: LdapOptions): AuthStrategy {
       if (roles === false) return { ok: false, reason: 'no_role' };
       return { ok: true, username: answer.username, roles };
     },
+    doctor: (context) => ldapFindings(settings, context),
+    explain: (user, { signal }) => explainUser({ settings, ask, rolesOf }, user, signal),
     check: (signal) => ask(signal, (connection) => checkServer(connection, settings)),
     attach(parts) {
       if (unverified.length > 0)

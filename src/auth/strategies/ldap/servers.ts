@@ -1,3 +1,4 @@
+import { certificateFault } from '../certificate.js';
 import { type Connection, messageOf, type Server, withConnection } from './connection.js';
 import type { LdapSettings } from './options.js';
 
@@ -39,24 +40,11 @@ export function askServers({ servers, timeout }: LdapSettings): Ask {
   };
 }
 
-/** What an administrator can do if the certificate of a server is not accepted. */
-const ofCertificate: Readonly<Record<string, string>> = {
-  ERR_TLS_CERT_ALTNAME_INVALID:
-    'its certificate is for another name; write a name of the certificate in the option url',
-  CERT_HAS_EXPIRED: 'its certificate has expired; renew it',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet; check the clock of this host',
-};
-
-const ofUnknownIssuer =
-  'its certificate is not signed by a trusted CA; add the certificate of its CA with the option ca';
-
-const unknownIssuer = /SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|CERT_UNTRUSTED|INVALID_CA/;
-
 /** Returns why a server could not answer, and the option that changes it. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const { code } = error as { code?: unknown };
   const text = messageOf(error);
   if (typeof code !== 'string') return text;
-  const advice = ofCertificate[code] ?? (unknownIssuer.test(code) ? ofUnknownIssuer : undefined);
-  return advice === undefined ? text : `${advice} (${text})`;
+  const fault = certificateFault(code, 'url');
+  return fault ? `${fault.found}; ${fault.todo} (${text})` : text;
 }

@@ -34,7 +34,7 @@ export async function signInBySearch(
   settings: Settings,
   { username, password }: { username: string; password: string },
 ): Promise<Found | Refused> {
-  const { entry, isAmbiguous, isElsewhere } = await search(connection, settings, username);
+  const { entry, isAmbiguous, isElsewhere } = await searchUser(connection, settings, username);
   if (!entry) {
     // An unknown name takes as long as a wrong password.
     const dn = `cn=${randomUUID()},${settings.search.base}`;
@@ -58,12 +58,13 @@ export async function findBySearch(
   settings: Settings,
   username: string,
 ): Promise<Found | undefined> {
-  const { entry } = await search(connection, settings, username);
+  const { entry } = await searchUser(connection, settings, username);
   if (!entry || closedBy(entry) !== undefined) return undefined;
   return { entry, username: nameOf(entry, settings) };
 }
 
-async function search(
+/** Searches for the entry of a user with the service account. */
+export async function searchUser(
   connection: Connection,
   { search: settings, attributes }: Settings,
   username: string,
@@ -74,7 +75,10 @@ async function search(
 }
 
 /** Returns the name of the session. The order of several values has no meaning in LDAP. */
-function nameOf(entry: Found['entry'], { search: { username } }: Settings): string {
+export function nameOf(
+  entry: Found['entry'],
+  { search: { username } }: Pick<Settings, 'search'>,
+): string {
   const [name] = valuesOf(entry, username).sort();
   if (name === undefined)
     throw new Error(`the entry of the user has no ${username}; set another search.username`);

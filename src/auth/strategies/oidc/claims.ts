@@ -1,4 +1,5 @@
 import type { Role } from '../../../http/access.js';
+import type { Explanation } from '../command-port.js';
 import { type RolesRule, type RolesTable, rolesRule } from '../roles.js';
 import { isUserName } from '../user-fields.js';
 import type { OidcUser } from './options.js';
@@ -7,15 +8,21 @@ import type { OidcUser } from './options.js';
 export type Claims = Readonly<Record<string, unknown>>;
 
 /** What the claims of a user say. */
-type Reading =
-  | { ok: true; username: string; roles: readonly Role[] }
-  | { ok: false; reason: 'no_name' | 'too_many_groups' | 'no_role'; username?: string };
+type Reading = { ok: true; username: string; roles: readonly Role[] } | Refused;
+
+interface Refused {
+  ok: false;
+  reason: 'no_name' | 'too_many_groups' | 'no_role';
+  username?: string;
+}
 
 /** Reads the name and the roles of users from their claims. */
 export interface ClaimsReader {
   /** Whether the userinfo endpoint may have claims that these lack. */
   needsMore(claims: Claims): boolean;
   read(claims: Claims): Promise<Reading>;
+  /** Resolves to what the claims say, and why, for a dry run. */
+  explain(claims: Claims): Promise<Explanation>;
   /** Returns the claims of a later answer. Claims that it lacks keep their last value. */
   merge(before: Claims, now: Claims): Claims;
 }
@@ -37,6 +44,20 @@ export function claimsReader({ username: nameClaim, roles }: ReaderOptions): Cla
   const names = nameClaim === undefined ? ['preferred_username', 'email', 'sub'] : [nameClaim];
   const needed = [...names.slice(0, 1), ...(from === undefined ? [] : [from])];
 
+  /** Returns the user of the claims, or why they cannot sign in. */
+  const userOf = (all: Claims): OidcUser | Omit<Refused, 'ok'> => {
+    const claims = withoutUnverified(all);
+    const username = names.map((name) => valueAt(claims, name)).find(isUserName);
+    if (username === undefined) return { reason: 'no_name' };
+    if (from !== undefined && isElsewhere(claims, from))
+      return { reason: 'too_many_groups', username };
+    return { username, claims };
+  };
+  const sourceOf = (user: OidcUser) => ({
+    user,
+    listOf: (claim: string) => textsOf(valueAt(user.claims, claim)),
+  });
+
   return {
     needsMore: (claims) =>
       typeof roles === 'function' || needed.some((name) => valueAt(claims, name) === undefined),
@@ -46,17 +67,17 @@ export function claimsReader({ username: nameClaim, roles }: ReaderOptions): Cla
       return withClaims(kept, now);
     },
     async read(all) {
-      const claims = withoutUnverified(all);
-      const username = names.map((name) => valueAt(claims, name)).find(isUserName);
-      if (username === undefined) return { ok: false, reason: 'no_name' };
-      if (from !== undefined && isElsewhere(claims, from))
-        return { ok: false, reason: 'too_many_groups', username };
-      const found = await rolesOf({
-        user: { username, claims },
-        listOf: (claim) => textsOf(valueAt(claims, claim)),
-      });
+      const user = userOf(all);
+      if ('reason' in user) return { ok: false, ...user };
+      const { username } = user;
+      const found = await rolesOf(sourceOf(user));
       if (found === false) return { ok: false, reason: 'no_role', username };
       return { ok: true, username, roles: found };
+    },
+    async explain(all) {
+      const user = userOf(all);
+      if ('reason' in user) return { ...user, roles: false };
+      return { username: user.username, ...(await rolesOf.explain(sourceOf(user))) };
     },
   };
 }

@@ -28,7 +28,7 @@ const maxUrl = 2500;
 /** Seconds after which a message of the provider is refused. */
 const maxAge = 300;
 /** The only algorithms that are accepted: those with a public key. */
-const algorithms = [
+export const signingAlgorithms = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
 ];
@@ -89,7 +89,8 @@ export class Logout {
     const keys = this.#keys.get(provider) ?? keysOf(provider);
     this.#keys.set(provider, keys);
     const { payload, protectedHeader } = await jwtVerify(token, await keys, {
-      ...{ issuer: provider.issuer, audience: clientId, algorithms, clockTolerance },
+      ...{ issuer: provider.issuer, audience: clientId, algorithms: signingAlgorithms },
+      clockTolerance,
       ...{ maxTokenAge: maxAge, requiredClaims: ['iat', 'jti'] },
       currentDate: new Date(parts.now()),
     });

@@ -1,5 +1,6 @@
 import type { RedirectStrategy, StrategyParts } from '../strategy.js';
 import { claimsReader } from './claims.js';
+import { oidcFindings } from './doctor.js';
 import { Logout } from './logout.js';
 import { type OidcOptions, readOptions } from './options.js';
 import { checkPackages } from './packages.js';
@@ -63,6 +64,12 @@ export function oidc(options: OidcOptions): OidcStrategy {
     logoutUrl: (session) => own().logout.urlFor(session),
     sessionsEnded: (form, context) => own().logout.sessionsEnded(form, context),
     check: async () => void (await connection.find()),
+    doctor: (context) => oidcFindings({ settings, connection }, context),
+    explain({ claims }) {
+      if (claims === undefined)
+        throw new Error('a dry run of this strategy needs the claims: --claims claims.json');
+      return reader.explain(claims);
+    },
     unpin: (username) => own().pins.unpin(username),
   };
 }

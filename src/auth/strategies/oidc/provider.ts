@@ -19,6 +19,8 @@ export interface Provider {
   /** The text of the issuer in the metadata. */
   readonly issuer: string;
   readonly fetch: ProviderFetch;
+  /** How the app authenticates; `undefined` without a secret. */
+  readonly auth: ClientAuthMethod | undefined;
   /** Runs calls of openid-client, and replaces their errors by ones without secrets. */
   ask<T>(call: () => Promise<T>): Promise<T>;
 }
@@ -110,6 +112,7 @@ export class ProviderConnection {
     if (!sameIssuer(server.issuer, issuer)) throw differentIssuers(server.issuer, issuer);
     const hints: ErrorHints = { issuer: server.issuer, auth: this.#methodOf(server) };
     return {
+      auth: hints.auth,
       ...{ client, config, metadata: server, issuer: server.issuer, fetch: this.#fetch },
       async ask(call) {
         try {

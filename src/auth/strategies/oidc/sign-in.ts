@@ -31,20 +31,34 @@ export interface SignInDeps {
  */
 const codeErrors: readonly (string | undefined)[] = ['invalid_grant', 'invalid_request'];
 
+interface AuthorizationRequest extends Pick<RedirectAttempt, 'redirectUri' | 'state'> {
+  nonce: string;
+  verifier: string;
+}
+
 /** Returns the URL of the provider that begins an attempt. */
 export async function beginSignIn(
   { settings, connection }: SignInDeps,
   attempt: RedirectAttempt,
 ): Promise<string> {
-  const { client, config } = await connection.get();
-  const verifier = client.randomPKCECodeVerifier();
-  const nonce = client.randomNonce();
-  Object.assign(attempt.data, { verifier, nonce });
+  const provider = await connection.get();
+  const { client } = provider;
+  const secrets = { verifier: client.randomPKCECodeVerifier(), nonce: client.randomNonce() };
+  Object.assign(attempt.data, secrets);
+  return authorizationUrl(settings, provider, { ...attempt, ...secrets });
+}
+
+/** Returns the URL of the provider at which a user signs in. */
+export async function authorizationUrl(
+  settings: OidcSettings,
+  { client, config }: Provider,
+  { redirectUri, state, nonce, verifier }: AuthorizationRequest,
+): Promise<string> {
   return client.buildAuthorizationUrl(config, {
     ...settings.parameters,
-    redirect_uri: attempt.redirectUri,
+    redirect_uri: redirectUri,
     scope: settings.scopes.join(' '),
-    state: attempt.state,
+    state,
     nonce,
     code_challenge: await client.calculatePKCECodeChallenge(verifier),
     code_challenge_method: 'S256',

@@ -22,6 +22,8 @@ interface Range {
 export interface Peers {
   /** Whether the other end of the connection is a proxy of the list. */
   has(socket: Socket): boolean;
+  /** The configured addresses and ranges, as they were written. */
+  readonly texts: readonly string[];
   /** The configured ranges that contain more than a /16 of IPv4 or a /48 of IPv6. */
   readonly wide: readonly string[];
 }
@@ -54,6 +56,7 @@ export function peersOption(option: string, value: unknown): Peers {
       socket.remoteAddress === undefined
         ? takesUnix && isUnixSocket(socket)
         : isListed(lists, socket.remoteAddress),
+    texts: items.map(String),
     wide: ranges
       .filter(({ family, prefix }) => prefix < narrow[family])
       .map(({ address, prefix }) => `${address}/${prefix}`),

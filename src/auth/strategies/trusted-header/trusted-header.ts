@@ -5,6 +5,8 @@ import { type Named, type OptionsOf, optionSet, text } from '../../../option-set
 import { type Logger, rangeError } from '../../../options.js';
 import { wrongSecret } from '../../../secret-options.js';
 import { LogLimit } from '../../log-limit.js';
+import type { Finding } from '../command-port.js';
+import { ok, warning } from '../finding.js';
 import { type RolesRule, rolesRule } from '../roles.js';
 import type { Rejected, RequestStrategy, Verdict } from '../strategy.js';
 import { isUserName } from '../user-fields.js';
@@ -125,6 +127,7 @@ export function trustedHeader(options: TrustedHeaderOptions): RequestStrategy {
   return {
     ambient: true,
     logoutUrl,
+    doctor: () => headerFindings(settings),
     attach(parts) {
       logger = parts.logger;
       if (proxies.wide.length > 0 && !secret)
@@ -144,6 +147,20 @@ export function trustedHeader(options: TrustedHeaderOptions): RequestStrategy {
       return verdictOf(ctx, settings);
     },
   };
+}
+
+function headerFindings({ proxies, header, groups, secret, logoutUrl }: Settings): Finding[] {
+  const isOpen = proxies.wide.length > 0 && !secret;
+  const what = 'trusted peers';
+  const found = proxies.texts.join(', ') + (secret ? ', with a secret of the proxy' : '');
+  const headers = groups ? `${header}, groups in ${groups.header}` : header;
+  return [
+    ok('header', headers),
+    isOpen
+      ? warning(what, found, 'name the proxies instead of a wide range, or set secret')
+      : ok(what, found),
+    ok('sign-out', logoutUrl ?? 'the proxy decides; there is no logoutUrl'),
+  ];
 }
 
 /** Reads the user of a request of a proxy. */

@@ -1,0 +1,36 @@
+import { redacted } from '../../http/error-fields.js';
+
+/** Names of variables of the environment whose values are secrets. */
+const secretName = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i;
+
+/** Matches the user name and the password of a URL. The password may contain any character. */
+const userInfo = /(\b[a-z][a-z0-9+.-]*:\/\/)\S*@/gi;
+
+/** Matches what could change a terminal, or look like another line of the output. */
+const control = /[\p{Cc}\p{Cs}\u2028\u2029]/gu;
+
+/**
+ * Makes the function through which every text of a command goes. It removes the given secrets, the
+ * secrets of the environment, the passwords in URLs, and control characters. The messages of
+ * drivers and of the app's own code may contain them.
+ */
+export function secretsHider(secrets: readonly string[]): (text: string) => string {
+  const fromEnvironment = Object.entries(process.env).flatMap(([name, value = '']) => {
+    if (URL.canParse(value)) return decodeURIComponent(new URL(value).password);
+    return secretName.test(name) ? [value, ...value.split(/\s+/)] : [];
+  });
+  const all = [...secrets, ...fromEnvironment]
+    .filter((secret) => secret.length >= 8)
+    .sort((one, other) => other.length - one.length);
+  return (text) =>
+    redacted(text, all).replace(userInfo, '$1[redacted]@').replaceAll(control, '\ufffd');
+}
+
+/** Applies a function to all texts of a value, as JSON shows it. */
+export function mapTexts<T>(value: T, change: (text: string) => string): T {
+  return JSON.parse(
+    JSON.stringify(value, (_name, part: unknown) =>
+      typeof part === 'string' ? change(part) : part,
+    ),
+  ) as T;
+}

@@ -1,0 +1,81 @@
+import { errorFields } from '../../http/error-fields.js';
+import type { DoctorContext, Finding } from '../strategies/command-port.js';
+import { fault, ok } from '../strategies/finding.js';
+import type { StrategyRegistry } from '../strategies/registry.js';
+import { kindsOf, type Strategy } from '../strategies/strategy.js';
+import type { Section } from './report.js';
+
+/** Returns a strategy by its name. Throws an error that lists the names if there is none. */
+export function strategyOf(registry: StrategyRegistry, name: string): Strategy {
+  const strategy = registry.get(name);
+  if (strategy) return strategy;
+  throw new Error(`there is no strategy '${name}'; the login has ${registry.names().join(', ')}`);
+}
+
+/** Asks each of these strategies what `doctor` must know. */
+export function strategyFindings(
+  registry: StrategyRegistry,
+  names: readonly string[],
+  urlOf: DoctorContext['urlOf'],
+): Promise<readonly Section[]> {
+  return Promise.all(
+    names.map(async (name): Promise<Section> => {
+      const strategy = strategyOf(registry, name);
+      const [kind] = kindsOf(strategy);
+      const { label = name } = strategy;
+      const checked = await checkFindings(registry, strategy);
+      const own = await ownFindings(registry, strategy, { name, urlOf });
+      // The faults of the strategy itself say more about the same cause.
+      const isExplained = own.some(({ mark }) => mark === 'fault');
+      const findings = [...(isExplained ? [] : checked), ...own];
+      return {
+        ...{ name, kind, label },
+        findings: findings.length > 0 ? findings : [ok('check', 'nothing to check')],
+      };
+    }),
+  );
+}
+
+async function checkFindings(registry: StrategyRegistry, strategy: Strategy): Promise<Finding[]> {
+  if (!strategy.check) return [];
+  const started = performance.now();
+  const time = (): string => `after ${Math.ceil(performance.now() - started)} ms`;
+  try {
+    await registry.call(strategy, (signal) => strategy.check?.(signal));
+    return [ok('check', `answers ${time()}`)];
+  } catch (error) {
+    return [fault('check', `fails ${time()}: ${messageOf(error)}`, reach)];
+  }
+}
+
+const reach = 'start the server that the strategy asks, and check its address';
+
+async function ownFindings(
+  registry: StrategyRegistry,
+  strategy: Strategy,
+  context: Omit<DoctorContext, 'signal'>,
+): Promise<readonly Finding[]> {
+  if (!strategy.doctor) return [];
+  try {
+    const found: unknown = await registry.call(strategy, (signal) =>
+      strategy.doctor?.({ ...context, signal }),
+    );
+    if (Array.isArray(found) && found.every(isFinding)) return found;
+    const todo = 'return objects with mark, what, found, and todo for a warning or a fault';
+    return [fault('doctor', 'the method of the strategy returned no list of findings', todo)];
+  } catch (error) {
+    return [fault('check', `fails: ${messageOf(error)}`, reach)];
+  }
+}
+
+function isFinding(value: unknown): value is Finding {
+  const { mark, what, found, todo } = (value ?? {}) as Partial<Record<string, unknown>>;
+  const isText = typeof what === 'string' && typeof found === 'string';
+  if (mark === 'ok') return isText;
+  return isText && (mark === 'warning' || mark === 'fault') && typeof todo === 'string';
+}
+
+function messageOf(error: unknown): string {
+  const { message = 'unknown error' } = errorFields(error) as { message?: string };
+  return message;
+}
