@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { hashSync } from '@node-rs/bcrypt';
@@ -11,7 +11,7 @@ import { cheapHash } from './helpers/passwords.js';
 import { startProcess } from './helpers/process.js';
 import { requestText, sendRaw } from './helpers/raw.js';
 import { hasSlapd, startExampleDirectory } from './helpers/slapd.js';
-import { waitFor } from './helpers/wait.js';
+import { eventually, waitFor } from './helpers/wait.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -74,6 +74,28 @@ const pages: Record<string, (app: PageFolder) => Promise<void>> = {
     expect(shown).toEqual({ username: 'alice', roles: ['operator'] });
   },
 
+  async 'docs/secrets.md'(app) {
+    mkdirSync(app.file('secrets'));
+    writeFileSync(app.file('secrets/admin-password'), 'choose-one\n');
+    writeFileSync(app.file('secrets/signing-keys'), `${env.TASKFLOW_SECRET_KEY}\n`);
+    await app.start();
+    const whole = { username: 'admin', roles: ['admin'] };
+    expect(await shownTo(app, 'admin', 'choose-one')).toEqual(whole);
+    writeFileSync(app.file('secrets/admin-password'), 'another-one\n');
+    await eventually(async () => {
+      expect(await shownTo(app, 'admin', 'another-one')).toEqual(whole);
+    });
+  },
+
+  async 'docs/trust-a-proxy.md'(app) {
+    await app.start({ ...env, ADMIN_PASSWORD: 'choose-one' });
+    const session = `${app.base}/tasks/auth/session`;
+    const headers = { 'Remote-User': 'ann', 'Remote-Groups': 'sre' };
+    const named = await ask(session, { headers });
+    expect(named.text).toMatch(/^{"username":"ann","strategy":"proxy","roles":\["operator"\]/);
+    expect((await ask(session)).status).toBe(401);
+  },
+
   async 'docs/api-tokens.md'(app) {
     const own = { ...env, ALICE_PASSWORD: 'choose-one' };
     await app.start(own);
@@ -88,7 +110,9 @@ const pages: Record<string, (app: PageFolder) => Promise<void>> = {
       const script = start();
       if ((await script.ended) !== 0) throw new Error(script.lines.join('\n'));
       const [token = ''] = script.lines.flatMap((line) => /^tf_\w+/.exec(line) ?? []);
-      expect((await list(token)).json).toMatchObject({ items: [] });
+      await eventually(async () => {
+        expect((await list(token)).json).toMatchObject({ items: [] });
+      });
     }
     expect((await list('tf_wrong')).status).toBe(401);
   },
