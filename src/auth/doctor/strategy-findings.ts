@@ -25,9 +25,9 @@ export function strategyFindings(
       const { label = name } = strategy;
       const checked = await checkFindings(registry, strategy);
       const own = await ownFindings(registry, strategy, { name, urlOf });
-      // The faults of the strategy itself say more about the same cause.
+      // If the check fails, the faults of the strategy itself say more about the cause.
       const isExplained = own.some(({ mark }) => mark === 'fault');
-      const findings = [...(isExplained ? [] : checked), ...own];
+      const findings = [...checked.filter(({ mark }) => mark === 'ok' || !isExplained), ...own];
       return {
         ...{ name, kind, label },
         findings: findings.length > 0 ? findings : [ok('check', 'nothing to check')],

@@ -144,13 +144,20 @@ own (password, "Own users")
     const strategies = `.register('broken', {
       authenticate_user: () => false,
       check: async () => { throw new Error('the server is away'); },
-    })`;
+    })
+    .register('wide', trustedHeader({ proxies: ['10.0.0.0/8'] }))
+    .register('any', database(() => ${JSON.stringify(hash)}))
+    .register('none', htpasswdFile(${JSON.stringify(folder.file('none'))}))`;
+    writeFileSync(folder.file('none'), 'bob:$apr1$x$y\n');
     const { code, text } = await run(moduleWith(strategies, 'throttle: false'));
     expect(text).toMatch(
       /fault +check +fails after \d+ ms: the server is away\n +→ start the server/,
     );
     expect(text).toMatch(/warning throttle +passwords can be guessed without a limit\n +→ remove/);
-    expect(text).toMatch(/\n1 fault, 1 warning$/);
+    expect(text).toMatch(/warning trusted peers +10\.0\.0\.0\/8\n +→ name the proxies/);
+    expect(text).toMatch(/fault +find +knows a random name\n +→ return undefined/);
+    expect(text).toMatch(/fault +file +\S+ has no user who can sign in\n/);
+    expect(text).toMatch(/\n3 faults, 3 warnings$/);
     expect(code).toBe(1);
   });
 

@@ -69,6 +69,7 @@ describeLdap('the findings about a directory', () => {
           todo: expect.stringContaining(todo),
         });
         expect(first?.found).toContain('wrong, for ');
+        expect(rest.filter(({ what }) => what === how.url)).toEqual([]);
         // No password is sent to a server whose certificate is wrong.
         expect(rest.some(({ what }) => what === 'service account')).toBe(mark === 'warning');
       }

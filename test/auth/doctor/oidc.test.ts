@@ -82,6 +82,14 @@ describe('the findings about a provider', () => {
     expect(JSON.stringify([...found])).not.toContain(clientSecret);
   });
 
+  it('check only the id of a public client', async () => {
+    const { clientSecret: _, ...options } = optionsFor();
+    const found = await oidc(options).doctor?.({ signal, name: 'okta', urlOf: () => undefined });
+    const names = found?.map(({ what }) => what);
+    expect(names).toContain('client id');
+    expect(names).not.toContain('client id and secret');
+  });
+
   it('say that the provider does not know the redirect URI or the client', async () => {
     const elsewhere = (route: string) => `https://other.example/tasks${route}`;
     expect(await finding('sign-in page', {}, elsewhere)).toMatchObject({

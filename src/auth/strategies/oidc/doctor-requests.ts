@@ -69,8 +69,8 @@ const noCode = 'koa-taskflow-doctor';
  * The provider authenticates the app first.
  */
 async function clientFinding(provider: Provider, { urlOf, name }: DoctorContext): Promise<Finding> {
-  const { client, config, ask } = provider;
-  const what = 'client id and secret';
+  const { client, config, ask, auth } = provider;
+  const what = auth === undefined ? 'client id' : 'client id and secret';
   const todo = 'sign in once to find out';
   const parameters = {
     code: noCode,
