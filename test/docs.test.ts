@@ -256,6 +256,23 @@ describe('the docs', () => {
     expect(new Set(given)).toEqual(new Set(explained));
   });
 
+  it('name every member of a strategy and of what it gets', () => {
+    const source = read('src/auth/strategies/strategy.ts');
+    const page = read('docs/write-a-strategy.md');
+    const members = [
+      ...['StrategyExtras', 'AuthStrategy', 'RedirectStrategy', 'RequestStrategy'],
+      ...['StrategyParts', 'RedirectAttempt', 'AuthContext'],
+    ].flatMap((name) => {
+      const [, body = ''] =
+        new RegExp(`export interface ${name}\\b.*? \\{\\n(.*?)\\n\\}`, 's').exec(source) ?? [];
+      return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map(([, member]) => member);
+    });
+    expect(members.length).toBeGreaterThan(30);
+    expect(members.filter((member) => !new RegExp(`\`(\\w+\\.)?${member}\\b`).test(page))).toEqual(
+      [],
+    );
+  });
+
   it('explain every error code and no other', () => {
     const explained = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)`/gm)].map(
       ([, code]) => code,
