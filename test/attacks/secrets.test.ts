@@ -5,9 +5,12 @@ import { pino } from 'pino';
 import { taskAdmin } from '../../src/admin.js';
 import { createAuth } from '../../src/auth/create-auth.js';
 import { secretFile } from '../../src/auth/secrets/secret.js';
+import { ldap } from '../../src/auth/strategies/ldap/ldap.js';
 import { multiUser } from '../../src/auth/strategies/multi-user.js';
+import { oidc } from '../../src/auth/strategies/oidc/oidc.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { staticUser } from '../../src/auth/strategies/static-user.js';
+import { trustedHeader } from '../../src/auth/strategies/trusted-header/trusted-header.js';
 import { TaskManager } from '../../src/manager.js';
 import { ask, postForm, postJson } from '../helpers/client.js';
 import { closeAfterEach } from '../helpers/closing.js';
@@ -218,6 +221,10 @@ describe('a secret that a client sends', () => {
   });
 });
 
+const provider = { issuer: 'https://id.example', clientId: 'app', roles: ['viewer'] };
+const url = 'ldap://127.0.0.1:1';
+const search = { base: 'dc=a', filter: '(uid={username})', bindDN: 'cn=b', password: 'Sentinel-0' };
+
 describe('a secret of the configuration', () => {
   it('does not appear if a login, a registry or a strategy is printed', () => {
     const strategy = staticUser('admin', canary.password);
@@ -314,6 +321,29 @@ describe('a secret of the configuration', () => {
           secretKey,
           logger: false,
         }),
+    ],
+    [
+      'a client secret of another type',
+      () => oidc({ ...provider, clientSecret: ['Sentinel'] as never }),
+    ],
+    ['a client secret that is unset', () => oidc({ ...provider, clientSecret: '' })],
+    [
+      'a password in the issuer',
+      () => oidc({ ...provider, issuer: 'https://a:Sentinel@b.example' }),
+    ],
+    [
+      'a service password of another type',
+      () => ldap({ url, search: { ...search, password: { Sentinel: 1 } as never } }),
+    ],
+    ['a password in the URL of a directory', () => ldap({ url: 'ldap://a:Sentinel@b', search })],
+    [
+      'a secret of a proxy that is too short',
+      () => trustedHeader({ proxies: ['::1'], secret: { header: 'x', value: 'Sentinel' } }),
+    ],
+    [
+      'a secret of a proxy with spaces',
+      () =>
+        trustedHeader({ proxies: ['::1'], secret: { header: 'x', value: 'Sentinel of a pr0xy' } }),
     ],
     [
       'a password in place of a name',
