@@ -58,6 +58,8 @@ interface Asked {
   /** The answer, or the last one if the strategy fails. */
   orLast: Promise<Found>;
   since: number;
+  /** The result of `orLast`, so that later requests need not wait for a promise. */
+  settled?: { found: Found };
 }
 
 /** Milliseconds for which an asynchronous answer is cached. */
@@ -131,7 +133,8 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
 
   const ask = (strategy: string, username: string): Found | Promise<Found> => {
     const asked = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
-    if (asked) return last.isFailing(strategy) ? soon(strategy, username, asked) : asked.orLast;
+    if (asked && last.isFailing(strategy)) return soon(strategy, username, asked);
+    if (asked) return asked.settled ? asked.settled.found : asked.orLast;
     // The cached answer outlives the request that asks first, so it must not keep its context.
     return runInEmptyContext(() =>
       last.isPaused(strategy) ? lastOr(strategy, username) : askStrategy(strategy, username),
@@ -178,8 +181,11 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       if (answers.peek(id) === asked) answers.delete(id);
       return (await last.get(strategy, username)) ?? answer;
     });
-    const asked = { answer, orLast, since: performance.now() };
-    orLast.catch(() => {});
+    const asked: Asked = { answer, orLast, since: performance.now() };
+    const settle = (found: Found): void => {
+      asked.settled = { found };
+    };
+    orLast.then(settle, () => {});
     answers.set(id, asked);
     return isFailing ? soon(strategy, username, asked) : orLast;
   };
@@ -200,7 +206,8 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       // Cached only for users that exist. Otherwise, typed names of no user could displace them.
       if (asked instanceof Promise && changes === before) {
         const answer = runInEmptyContext(() => Promise.resolve(found));
-        answers.set(id, { answer, orLast: answer, since: performance.now() });
+        const settled = { found };
+        answers.set(id, { answer, orLast: answer, since: performance.now(), settled });
       }
       const { version, roles } = found;
       return {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import Koa from 'koa';
-import type { Auth } from '../../../src/auth/auth.js';
+import { type Auth, internalsOf } from '../../../src/auth/auth.js';
 import { createAuth } from '../../../src/auth/create-auth.js';
 import { loginRoutes } from '../../../src/auth/login-routes.js';
 import { requireAuth } from '../../../src/auth/require-auth.js';
@@ -304,6 +304,24 @@ describe('the identity of a request', () => {
     expect((await ask(`${app.url}/tasks/auth/login`, { headers: admin })).text).not.toContain(
       'proxy',
     );
+  });
+
+  it('needs a promise only until find_user has answered', async () => {
+    const strategies = new StrategyRegistry().register(
+      'proxy',
+      header(undefined, { find_user: async () => ({ version: '1', roles: ['viewer'] }) }),
+    );
+    const { reader } = internalsOf(createAuth({ strategies, secretKey, logger: false }));
+    const app = new Koa();
+    app.use(async (ctx) => {
+      const session = reader.of(ctx);
+      const isPromise = session instanceof Promise;
+      ctx.body = { isPromise, roles: (await session)?.roles };
+    });
+    const { url } = keep(await serve(app));
+    const answer = async () => (await ask(url, { headers: { 'X-User': 'ann' } })).json;
+    expect(await answer()).toEqual({ isPromise: true, roles: ['viewer'] });
+    expect(await answer()).toEqual({ isPromise: false, roles: ['viewer'] });
   });
 
   it('has the roles of find_user, and needs a user that find_user knows', async () => {
