@@ -1,9 +1,21 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { decodeJwt } from 'jose';
+import Koa from 'koa';
+import { createAuth } from '../../../../src/auth/create-auth.js';
+import { loginRoutes } from '../../../../src/auth/login-routes.js';
+import { sessionToken } from '../../../../src/auth/session-token.js';
+import { oidc } from '../../../../src/auth/strategies/oidc/oidc.js';
+import { StrategyRegistry } from '../../../../src/auth/strategies/registry.js';
 import { memoryStore } from '../../../../src/store/memory-store.js';
-import { TestProvider } from '../../../helpers/oidc-provider.js';
+import { sseStream } from '../../../../src/web/sse-stream.js';
+import { Jar } from '../../../helpers/jar.js';
+import { client, PlainBrowser, TestProvider } from '../../../helpers/oidc-provider.js';
 import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
+import { secretKey } from '../../../helpers/passwords.js';
+import { serve } from '../../../helpers/serve.js';
 import { everyStore } from '../../../helpers/stores.js';
+import { openStream } from '../../../helpers/stream.js';
+import { waitFor } from '../../../helpers/wait.js';
 
 let provider: TestProvider;
 beforeAll(async () => {
@@ -12,6 +24,7 @@ beforeAll(async () => {
 afterEach(async () => {
   provider.reset();
   provider.givesRefreshTokens = true;
+  jest.restoreAllMocks();
 });
 afterAll(async () => provider.close());
 
@@ -37,6 +50,59 @@ const find = async ({ strategy }: Pick<AttachedOidc, 'strategy'>, login: string)
 const groupsOf = (login: string, groups: readonly string[]): void => {
   provider.accounts.set(login, { preferred_username: login, groups });
 };
+
+async function* silence(): AsyncGenerator<{ event: string; data: number }> {
+  yield { event: 'first', data: 1 };
+  await new Promise(() => {});
+}
+
+describe('an open stream', () => {
+  it('ends when the provider refuses the refresh token of its session', async () => {
+    const clock = { ahead: 0 };
+    const now = Date.now;
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + clock.ahead * 1000);
+    const tokens: string[] = [];
+    provider.change('/token', (answer) => {
+      tokens.push(String(answer.refresh_token));
+      return answer;
+    });
+    provider.accounts.set('ann', { preferred_username: 'ann', groups: ['sre'] });
+    const okta = oidc({
+      ...{ issuer: provider.issuer, clientId: client.id, clientSecret: client.secret },
+      ...{ scopes: ['openid', 'profile', 'groups'], roles: { map: { sre: 'operator' } } },
+    });
+    const strategies = new StrategyRegistry().register('okta', okta);
+    const auth = createAuth({
+      strategies,
+      secretKey,
+      publicUrl: new URL(redirectUri).origin,
+      store: memoryStore(),
+      logger: false,
+    });
+    const app = new Koa();
+    app.use(sessionToken(auth)).use(loginRoutes(auth));
+    app.use(sseStream(() => silence(), { access: auth, logger: false }));
+    const { url, close } = await serve(app);
+    const user = new Jar();
+    const begun = await user.ask(`${url}/tasks/auth/start/okta`);
+    const callback = await new PlainBrowser().signIn(begun.headers.get('location') ?? '', {
+      login: 'ann',
+      stop: redirectUri,
+    });
+    await user.ask(url + callback.pathname + callback.search);
+    const stream = await openStream(url, { Cookie: user.header() });
+    await waitFor(() => stream.of('first').length === 1);
+    clock.ahead = 301;
+    expect(await okta.find_user?.('ann', { signal })).toMatchObject({ roles: ['operator'] });
+    expect(tokens).toHaveLength(2);
+    for (const token of tokens) provider.revoke(token);
+    clock.ahead = 602;
+    expect(await okta.find_user?.('ann', { signal })).toBeUndefined();
+    await stream.ended;
+    expect((await user.ask(url)).status).toBe(401);
+    await close();
+  });
+});
 
 describe('the roles of a signed-in user', () => {
   it('are asked for again after `refresh` seconds', async () => {
