@@ -30,8 +30,8 @@ import { waitFor } from '../helpers/wait.js';
 
 /*
  * Signs in with every strategy, rightly, wrongly, and while servers fail. Then searches for each
- * password, code, token and key wherever the suite writes: answers, log lines, printed objects, URLs
- * and the files of the store.
+ * password, code, token and key wherever the suite writes: answers, log lines, printed objects,
+ * URLs, and the files of the store.
  */
 
 const publicUrl = 'http://127.0.0.1:1';
@@ -127,7 +127,9 @@ beforeAll(async () => {
   provider.accounts.set('ann', { preferred_username: 'ann', groups: ['sre'] });
   folder = secretFolder();
 });
-afterEach(() => jest.restoreAllMocks());
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 afterAll(async () => {
   await Promise.all([provider.close(), directory.remove()]);
   folder.remove();

@@ -44,7 +44,7 @@ describeRedis('processes on one Redis', () => {
       for (const app of apps)
         for (const session of [first, last]) expect(await nameAt(app, session)).toBe('admin');
     }
-    // A process that starts later has only the newest key, and one that was never changed the oldest.
+    // A process that starts later has only the newest key. Another one still has the oldest.
     expect(await nameAt(await start(secretFile(file)), last)).toBe('admin');
     expect(await nameAt(await start(oldKey), first)).toBe('admin');
     const other = await start(`${secretKey}-of-another-app`);
