@@ -9,6 +9,7 @@ await import('./export.js');
 await import('./long-file.js');
 await import('./slow-disk.js');
 await import('./guarded.js');
+await import('./identified.js');
 await import('./stream.js');
 await import('./dashboard.js');
 await import('./logins.js');

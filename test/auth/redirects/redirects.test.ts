@@ -232,6 +232,33 @@ describe('a callback', () => {
     expect((await finish(jar, app, late)).headers.get('Location')).toBe('/home');
   });
 
+  it('with an attempt of the future is refused beyond a minute', async () => {
+    const clock = turnableClock();
+    const { app } = await start();
+    const jar = new Jar();
+    const [early, late] = [await begin(jar, app), await begin(jar, app)];
+    clock.pass(-50);
+    expect((await finish(jar, app, early)).status).toBe(303);
+    clock.pass(-20);
+    const other = new Jar();
+    const name = `taskflow_token_attempt_${late.slice(0, 8)}`;
+    other.cookies.set(name, jar.cookies.get(name) ?? '');
+    expect((await finish(other, app, late)).status).toBe(400);
+  });
+
+  it('finds its attempt beside a planted cookie of the same name', async () => {
+    const { app } = await start();
+    const [user, attacker] = [new Jar(), new Jar()];
+    const state = await begin(user, app);
+    await begin(attacker, app);
+    const [own = ''] = user.header().split('; ');
+    const [planted] = [...attacker.cookies.values()];
+    const headers = { Cookie: `${own.split('=')[0]}=${planted}; ${own}` };
+    const query = new URLSearchParams({ state, code: 'right' });
+    const answer = await ask(`${app.base}/auth/callback/okta?${query}`, { headers });
+    expect(answer.status).toBe(303);
+  });
+
   it('with a changed cookie is refused', async () => {
     const { app } = await start();
     const jar = new Jar();

@@ -267,6 +267,14 @@ describe('the peers of trustedHeader', () => {
     expect(peersOption('proxies', [listed]).has({ remoteAddress } as Socket)).toBe(isTrusted);
   });
 
+  it('leave the cookie in force if the proxy sends an empty name', async () => {
+    const app = await start({});
+    const { cookie } = await logIn(`${app.url}/tasks`);
+    for (const line of ['Remote-User:', 'Remote-User: \t '])
+      expect(await app.user([`Cookie: ${cookie}`, line])).toEqual(['admin', ['admin']]);
+    expect(await app.user(['Remote-User:'])).toBeNull();
+  });
+
   it('leave the cookie in force and log once a minute that they are ignored', async () => {
     const { pass } = steadyClock();
     const app = await start({ proxies: ['10.0.0.7'] });
