@@ -2,7 +2,11 @@ import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import type { AuthOptions } from '../../../src/auth/auth-options.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import { staticUser } from '../../../src/auth/strategies/static-user.js';
-import type { EndedSession, RedirectAttempt } from '../../../src/auth/strategies/strategy.js';
+import type {
+  EndedSession,
+  EndedUser,
+  RedirectAttempt,
+} from '../../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { type Answer, ask, postForm } from '../../helpers/client.js';
@@ -719,6 +723,22 @@ describe('a message of a provider that sessions have ended', () => {
   it('gets 400 if the strategy reads no such messages', async () => {
     const { app } = await start();
     expect((await send(app, 'all')).status).toBe(400);
+  });
+
+  it.each<[unknown]>([
+    [true],
+    [{ username: 'ann' }],
+    [['ann']],
+    [[{ username: '' }]],
+    [[{ username: 'ann', sessionId: 7 }]],
+    [[{ username: 'ann' }, null]],
+  ])('ends no session if the strategy returns %j', async (returned) => {
+    const sessionsEnded = () => returned as readonly EndedUser[];
+    const { app } = await start(testProvider({ sessionsEnded }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    expect((await send(app, 'any')).status).toBe(503);
+    expect(await nameOf(jar, app)).toBe('ann');
   });
 
   it('is refused as GET, as JSON, and above 16 KiB', async () => {
