@@ -26,20 +26,30 @@ interface AttachDeps extends Pick<StrategyParts, 'rolesOf' | 'countWrongToken'> 
 const attached = new WeakSet<Strategy>();
 
 /**
+ * Notes that a strategy gets its parts. `cached` does so for the strategy that it wraps.
+ *
+ * @throws TypeError if it has got them before: the data of two logins or names would be mixed.
+ */
+export function noteAttached(strategy: Strategy, name: string): void {
+  if (attached.has(strategy))
+    throw typeError(
+      `strategy '${name}' is already used by another login or under another name; create one ` +
+        'strategy for each',
+    );
+  attached.add(strategy);
+}
+
+/**
  * Gives each strategy that has `attach` its parts.
  *
- * @throws TypeError if a strategy is already used by another login: its data would be mixed.
+ * @throws TypeError if a strategy is already used under another name or by another login.
  */
 export function attachStrategies(deps: AttachDeps): void {
   const { registry, path, store, storeLasts, tokenExpiry, prefix, keys, now } = deps;
   for (const name of registry.names()) {
     const strategy = registry.get(name);
     if (!strategy?.attach) continue;
-    if (attached.has(strategy))
-      throw typeError(
-        `strategy '${name}' is already used by another login; create one strategy for each login`,
-      );
-    attached.add(strategy);
+    noteAttached(strategy, name);
     const { encrypt, decrypt } = createCipher(keys, `${path} ${name}`);
     strategy.attach({
       ...{ name, path, encrypt, decrypt, now, storeLasts, tokenExpiry },

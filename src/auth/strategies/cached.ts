@@ -4,6 +4,7 @@ import { numberOption, typeError } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { kindOf } from '../../show-value.js';
 import { forwardClock } from '../forward-clock.js';
+import { noteAttached } from './attach.js';
 import { copyWarnings } from './configured-user.js';
 import {
   type AuthContext,
@@ -39,16 +40,16 @@ const remembered = 10_000;
 export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStrategy {
   if (!isPasswordStrategy(strategy))
     throw typeError(
-      `cached got ${kindOf(strategy)}; it takes a password strategy, which has the method ` +
-        'authenticate_user',
+      `cached: strategy is ${kindOf(strategy)}; it must be a password strategy, which has the ` +
+        'method authenticate_user',
     );
   const given = optionsObject<CachedOptions>('cached', options, ['seconds']);
-  const seconds = numberOption('seconds', given.seconds, undefined, {
+  const seconds = numberOption('cached: seconds', given.seconds, undefined, {
     above: true,
     max: 3600,
     unit: 'seconds',
   });
-  if (seconds === undefined) throw typeError('seconds of cached is not set');
+  if (seconds === undefined) throw typeError('cached: seconds is not set');
   const accepted = new LRUCache<string, Verdict & object>({
     max: remembered,
     ttl: seconds * 1000,
@@ -75,7 +76,12 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
     ...(strategy.check && { check: strategy.check.bind(strategy) }),
     ...(strategy.doctor && { doctor: strategy.doctor.bind(strategy) }),
     ...(strategy.explain && { explain: strategy.explain.bind(strategy) }),
-    ...(strategy.attach && { attach: strategy.attach.bind(strategy) }),
+    ...(strategy.attach && {
+      attach(parts) {
+        noteAttached(strategy, parts.name);
+        strategy.attach?.(parts);
+      },
+    }),
     ...(strategy.find_user && { find_user: strategy.find_user.bind(strategy) }),
     async authenticate_user(username, password, context) {
       // The state is read before the check. If it changes during the check, the digest is not

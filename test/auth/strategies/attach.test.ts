@@ -83,7 +83,7 @@ describe('the parts of a strategy', () => {
     const options = { strategies: strategy, secretKey, logger: false } as const;
     createAuth(options);
     expect(() => createAuth({ ...options, path: '/other' })).toThrow(
-      "strategy 'default' is already used by another login; create one strategy for each login",
+      "strategy 'default' is already used by another login or under another name",
     );
   });
 });

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { createAuth } from '../../../src/auth/create-auth.js';
 import { type CachedOptions, cached } from '../../../src/auth/strategies/cached.js';
+import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import { staticUser } from '../../../src/auth/strategies/static-user.js';
 import type {
   AuthContext,
@@ -139,6 +140,7 @@ describe('cached', () => {
     class Directory implements AuthStrategy {
       readonly label = 'Company';
       readonly local = true;
+      readonly staleFor = 60;
       readonly called: string[] = [];
       authenticate_user = () => false;
       async check() {
@@ -154,11 +156,33 @@ describe('cached', () => {
     }
     const inner = new Directory();
     const strategy = cached(inner, { seconds: 1 });
-    expect(strategy).toMatchObject({ label: 'Company', local: true });
+    expect(strategy).toMatchObject({ label: 'Company', local: true, staleFor: 60 });
     createAuth({ strategies: strategy, secretKey, logger: false });
     await strategy.check?.(context.signal);
     await strategy.find_user?.('ann', context);
     expect(inner.called).toEqual(['attach', 'check', 'find_user']);
+  });
+
+  it.each<[string, (inner: AuthStrategy) => Record<string, AuthStrategy>]>([
+    ['beside the strategy', (inner) => ({ inner, wrapped: cached(inner, { seconds: 1 }) })],
+    ['before the strategy', (inner) => ({ wrapped: cached(inner, { seconds: 1 }), inner })],
+    [
+      'twice',
+      (inner) => ({ one: cached(inner, { seconds: 1 }), two: cached(inner, { seconds: 9 }) }),
+    ],
+  ])('is refused %s, which would get the parts of two names', (_case, strategiesOf) => {
+    const called: string[] = [];
+    const inner: AuthStrategy = {
+      authenticate_user: () => false,
+      attach: ({ name }) => void called.push(name),
+    };
+    const strategies = new StrategyRegistry();
+    for (const [name, strategy] of Object.entries(strategiesOf(inner)))
+      strategies.register(name, strategy);
+    expect(() => createAuth({ strategies, secretKey, logger: false })).toThrow(
+      'is already used by another login or under another name',
+    );
+    expect(called).toHaveLength(1);
   });
 
   it('keeps the warnings about the passwords of a strategy', () => {
@@ -176,15 +200,15 @@ describe('cached', () => {
   });
 
   it.each([
-    ['no strategy', undefined, { seconds: 1 }, /cached got undefined/],
+    ['no strategy', undefined, { seconds: 1 }, /cached: strategy is undefined/],
     [
       'a strategy of another kind',
       { authenticate_request: () => true },
       { seconds: 1 },
       /password/,
     ],
-    ['no seconds', staticUser('a', 'b'), {}, /seconds of cached is not set/],
-    ['no options', staticUser('a', 'b'), undefined, /seconds of cached is not set/],
+    ['no seconds', staticUser('a', 'b'), {}, /cached: seconds is not set/],
+    ['no options', staticUser('a', 'b'), undefined, /cached: seconds is not set/],
     ['0 seconds', staticUser('a', 'b'), { seconds: 0 }, /seconds is 0/],
     ['more than an hour', staticUser('a', 'b'), { seconds: 3601 }, /at most 3,600/],
     ['an unknown option', staticUser('a', 'b'), { seconds: 1, max: 2 }, /no option "max"/],
