@@ -3,13 +3,19 @@ import { type Logger, typeError } from '../../options.js';
 import { wrongSecretType } from '../../secret-options.js';
 import { functionKind } from '../../show-value.js';
 import { type Secret, SecretFile } from './secret.js';
-import { digestOf, fileSource, functionSource, type SecretSource } from './secret-source.js';
+import {
+  digestOf,
+  type FileRules,
+  fileSource,
+  functionSource,
+  type SecretSource,
+} from './secret-source.js';
 
 /*
  * A secret from a file or a function is read at start and then again and again, by a timer that
  * does not keep the process alive. Requests use the last good value and wait only for the first
  * answer of a function. A state of the secret is logged once: that it cannot be read, that it can
- * be read again, and that it has changed.
+ * be read again, and that it has changed. Other files are followed in the same way.
  */
 
 /** What a secret is read into. The value of a secret that was given as text never changes. */
@@ -47,6 +53,24 @@ interface SecretUse<T> {
   read(text: string, isFollowed: boolean): T;
   /** Resolves when a value that replaces another one can be used. */
   prepare?(value: T): unknown;
+  /** The log lines. Default: those of a secret. */
+  lines?: StateLines<T>;
+}
+
+/** The log lines about the states of what is followed. */
+interface StateLines<T> {
+  /** Fields of each line. */
+  fields: object;
+  changed: string;
+  failed: string;
+  works: string;
+  /** Returns more fields of the line about a change. */
+  describe?(value: T): object;
+}
+
+/** A file that is followed. It has a value from the start. */
+export interface FollowedFile<T> extends FollowedSecret<T> {
+  readonly value: T;
 }
 
 /** Whether a value is a secret that can change. */
@@ -68,6 +92,19 @@ export function followSecret<T>(secret: unknown, use: SecretUse<T>): FollowedSec
   if (kind !== 'a function' && kind !== 'an async function')
     throw wrongSecretType(use.option, secret, 'a function that returns a string');
   return new Follower(functionSource(secret), use);
+}
+
+/**
+ * Reads a file that is no secret and follows its changes.
+ *
+ * @throws TypeError if the file cannot be read. The errors of `read`.
+ */
+export function followFile<T>(
+  path: string,
+  { rules, ...use }: SecretUse<T> & { rules: FileRules },
+): FollowedFile<T> {
+  // A file is read before the constructor returns, so there is a value.
+  return new Follower(fileSource({ path }, rules), use) as FollowedFile<T>;
 }
 
 /** Returns a value that never changes. */
@@ -93,6 +130,7 @@ class Follower<T> implements FollowedSecret<T>, Polled {
   readonly spread: number;
   readonly #source: SecretSource;
   readonly #use: SecretUse<T>;
+  readonly #lines: StateLines<T>;
   readonly #listeners: ((value: T) => void)[] = [];
   #logger: Logger | undefined;
   #fields: object = {};
@@ -104,6 +142,7 @@ class Follower<T> implements FollowedSecret<T>, Polled {
   constructor(source: SecretSource, use: SecretUse<T>) {
     this.#source = source;
     this.#use = use;
+    this.#lines = use.lines ?? { ...secretLines, fields: { secret: use.option } };
     this.spread = Math.max(source.interval, leastSpread);
     if (source.readNow) this.#readNow(source.readNow);
     const follower = new WeakRef<Polled>(this);
@@ -132,7 +171,7 @@ class Follower<T> implements FollowedSecret<T>, Polled {
 
   logTo(logger: Logger, fields: object = {}): void {
     this.#logger = logger;
-    this.#fields = { ...fields, secret: this.#use.option };
+    this.#fields = { ...fields, ...this.#lines.fields };
     if (this.#fault !== undefined) this.#logFault();
   }
 
@@ -177,7 +216,7 @@ class Follower<T> implements FollowedSecret<T>, Polled {
     }
     if (this.#fault === undefined) return;
     this.#fault = undefined;
-    this.#logger?.info(this.#fields, 'a secret can be read again');
+    this.#logger?.info(this.#fields, this.#lines.works);
   }
 
   async #change(text: string, digest: string): Promise<void> {
@@ -186,15 +225,25 @@ class Follower<T> implements FollowedSecret<T>, Polled {
     const isFirst = this.#value === undefined;
     this.#value = value;
     this.#digest = digest;
-    if (!isFirst) this.#logger?.info(this.#fields, 'a secret has changed');
+    if (!isFirst)
+      this.#logger?.info(
+        { ...this.#fields, ...this.#lines.describe?.(value) },
+        this.#lines.changed,
+      );
     for (const listener of this.#listeners) listener(value);
   }
 
   #logFault(): void {
     const inUse = this.#value === undefined ? 'none' : 'the last value';
-    this.#logger?.error({ ...this.#fields, reason: this.#fault, inUse }, 'a secret cannot be read');
+    this.#logger?.error({ ...this.#fields, reason: this.#fault, inUse }, this.#lines.failed);
   }
 }
+
+const secretLines = {
+  changed: 'a secret has changed',
+  failed: 'a secret cannot be read',
+  works: 'a secret can be read again',
+};
 
 /** Milliseconds that are enough for other processes of the host to notice a changed file. */
 const leastSpread = 750;

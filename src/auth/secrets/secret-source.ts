@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, readFileSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { kindOf, quote } from '../../show-value.js';
+import { grouped, kindOf, quote } from '../../show-value.js';
 import { withTimeLimit } from '../time-limit.js';
 import type { SecretFile, SecretFunction } from './secret.js';
 
@@ -25,7 +25,14 @@ export function digestOf(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
-const maxBytes = 65_536;
+/** What a file may contain. */
+export interface FileRules {
+  maxBytes: number;
+  /** Returns the text of the file. `what` names it. Throws a SecretFault. */
+  textOf(what: string, content: Buffer): string;
+}
+
+const secretRules: FileRules = { maxBytes: 65_536, textOf };
 /** Milliseconds between two looks at a file. A change counts after two looks that agree. */
 const fileInterval = 250;
 /**
@@ -38,7 +45,10 @@ const rereads = 8;
  * Reads a file. A writer may be in the middle of writing it, or of replacing it in two steps, so a
  * new state of the file counts only if two reads in a row find it.
  */
-export function fileSource({ path }: SecretFile): SecretSource {
+export function fileSource(
+  { path }: Pick<SecretFile, 'path'>,
+  rules: FileRules = secretRules,
+): SecretSource {
   let lastState = '';
   let lastFound = '';
   let readsLeft = 0;
@@ -50,8 +60,8 @@ export function fileSource({ path }: SecretFile): SecretSource {
     if (state !== lastState) [lastState, readsLeft] = [state, rereads];
     if (readsLeft === 0) return undefined;
     readsLeft -= 1;
-    checkStats(path, stats);
-    return textOf(`the file ${quote(path)}`, await readFile(path));
+    checkStats(path, stats, rules);
+    return rules.textOf(`the file ${quote(path)}`, await readFile(path));
   };
   /** Whether the previous read found the same. */
   const isSettled = (found: string): boolean => {
@@ -64,8 +74,8 @@ export function fileSource({ path }: SecretFile): SecretSource {
     interval: fileInterval,
     readNow() {
       try {
-        checkStats(path, statSync(path, { bigint: true }));
-        return textOf(`the file ${quote(path)}`, readFileSync(path));
+        checkStats(path, statSync(path, { bigint: true }), rules);
+        return rules.textOf(`the file ${quote(path)}`, readFileSync(path));
       } catch (error) {
         throw faultOf(path, error);
       }
@@ -85,10 +95,11 @@ export function fileSource({ path }: SecretFile): SecretSource {
   };
 }
 
-function checkStats(path: string, stats: BigIntStats): void {
+function checkStats(path: string, stats: BigIntStats, { maxBytes }: FileRules): void {
   if (stats.isDirectory()) throw new SecretFault(`${quote(path)} is a folder, not a file`);
   if (!stats.isFile()) throw new SecretFault(`${quote(path)} is not a regular file`);
-  if (stats.size > maxBytes) throw new SecretFault(`the file ${quote(path)} is larger than 64 KiB`);
+  if (stats.size > maxBytes)
+    throw new SecretFault(`the file ${quote(path)} is larger than ${grouped(maxBytes / 1024)} KiB`);
 }
 
 /** Returns the text without the line break at its end. */

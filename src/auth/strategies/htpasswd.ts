@@ -1,9 +1,11 @@
+import { resolve } from 'node:path';
 import type { Role } from '../../http/access.js';
-import { wrongType } from '../../options.js';
+import { type Logger, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { type PaddedChecks, paddedChecks } from '../passwords/padding.js';
+import { type FollowedFile, followFile } from '../secrets/followed-secret.js';
+import type { FileRules } from '../secrets/secret-source.js';
 import { fault, ok, warning } from './finding.js';
-import { FollowedFile } from './followed-file.js';
 import { type HtpasswdContent, type Problem, parseHtpasswd } from './htpasswd-lines.js';
 import { type RolesRule, rolesRule } from './roles.js';
 import type { AuthStrategy, KnownUser } from './strategy.js';
@@ -57,37 +59,33 @@ const messages: Readonly<Record<Problem, string>> = {
  */
 export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrategy {
   if (typeof path !== 'string' || path === '')
-    throw wrongType('path of htpasswdFile', path, 'the path of a file');
+    throw wrongType('htpasswdFile: path', path, 'the path of a file');
   const { roles } = optionsObject<HtpasswdOptions>('htpasswdFile', options, ['roles']);
-  const rolesOf = rolesRule('roles', roles, { from: 'username', lists: ['username'] });
-  const find = (username: string) => rolesOf({ user: { username }, listOf: () => [username] });
-  const file = new FollowedFile<Users>({
-    what: 'the htpasswd file',
-    path,
-    parse: readUsers,
-    onRead(found) {
-      const fields = { file: file.path, users: found.users.size };
-      file.logger?.info(fields, 'the htpasswd file was read again');
-      logProblems(found);
-    },
+  const rolesOf = rolesRule('htpasswdFile: roles', roles, {
+    from: 'username',
+    lists: ['username'],
   });
-
-  function logProblems({ problems }: Users): void {
+  const find = (username: string) => rolesOf({ user: { username }, listOf: () => [username] });
+  // A later change of the working directory has no effect on the path.
+  const absolute = resolve(path);
+  const file = followUsers(absolute);
+  let logger: Logger | undefined;
+  const logProblems = ({ problems }: Users): void => {
     for (const [problem, lines] of problems)
-      file.logger?.warn(
-        { file: file.path, lines: lines.slice(0, 20), count: lines.length },
+      logger?.warn(
+        { file: absolute, lines: lines.slice(0, 20), count: lines.length },
         messages[problem],
       );
-  }
+  };
 
   return {
     local: true,
     doctor() {
-      const { users, problems } = file.current();
+      const { users, problems } = file.value;
       return [
         users.size > 0
-          ? ok('file', `${file.path} is readable; users: ${users.size}`)
-          : fault('file', `${file.path} has no user who can sign in`, 'see the warnings below'),
+          ? ok('file', `${absolute} is readable; users: ${users.size}`)
+          : fault('file', `${absolute} has no user who can sign in`, 'see the warnings below'),
         ...[...problems].map(([problem, lines]) =>
           warning(
             'file',
@@ -98,11 +96,16 @@ export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrat
       ];
     },
     attach(parts) {
-      file.logger = parts.logger;
-      logProblems(file.current());
+      logger = parts.logger;
+      file.logTo(logger);
+      logProblems(file.value);
+      file.onChange((users) => {
+        logProblems(users);
+        parts.usersChanged();
+      });
     },
     async authenticate_user(username, password, context) {
-      const { users, checks } = file.current();
+      const { users, checks } = file.value;
       const user = users.get(username);
       const same = await checks?.matches(user?.password, password, context);
       if (!same) return false;
@@ -110,7 +113,7 @@ export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrat
       return roles === false ? { ok: false, reason: 'no_role' } : { ok: true, roles };
     },
     find_user(username) {
-      const user = file.current().users.get(username);
+      const user = file.value.users.get(username);
       if (!user) return undefined;
       const known = (roles: readonly Role[] | false): KnownUser | undefined =>
         roles === false ? undefined : { version: user.hash, roles };
@@ -118,6 +121,35 @@ export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrat
       return roles instanceof Promise ? roles.then(known) : known(roles);
     },
   };
+}
+
+const rules: FileRules = {
+  maxBytes: 16 * 2 ** 20,
+  // The bytes are kept, because a name that is not UTF-8 refuses only its own user.
+  textOf: (_what, content) => content.toString('latin1'),
+};
+
+/** Reads the users of a file and follows its changes. */
+function followUsers(path: string): FollowedFile<Users> {
+  try {
+    return followFile(path, {
+      ...{ option: 'htpasswdFile: the htpasswd file', rules },
+      read: (text) => readUsers(Buffer.from(text, 'latin1')),
+      lines: {
+        fields: { file: path },
+        changed: 'the htpasswd file was read again',
+        failed: 'the htpasswd file cannot be used, so its last valid content still counts',
+        works: 'the htpasswd file can be used again',
+        describe: ({ users }) => ({ users: users.size }),
+      },
+    });
+  } catch (cause) {
+    const { code, message } = cause as { code?: unknown; message: string };
+    if (code === 'INVALID_INPUT') throw cause;
+    throw typeError(`htpasswdFile: the htpasswd file '${path}' cannot be used: ${message}`, {
+      cause,
+    });
+  }
 }
 
 function readUsers(content: Buffer): Users {
