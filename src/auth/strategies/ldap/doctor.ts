@@ -88,8 +88,9 @@ async function bindFinding(
 ): Promise<Finding> {
   const what = 'service account';
   const { bindDN } = search;
+  const password = await search.password.get();
   try {
-    await connection.bind(bindDN, search.password);
+    await connection.bind(bindDN, password);
     return ok(what, `${bindDN} can bind at ${url}`);
   } catch (error) {
     if (codeOf(error) === undefined) throw error;

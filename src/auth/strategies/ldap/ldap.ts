@@ -51,7 +51,7 @@ interface Account extends LdapUser {
 export function ldap(options: LdapOptions): AuthStrategy {
   const settings = readOptions(options);
   const { search, unverified, roles: rule } = settings;
-  const rolesOf = rolesRule('roles', rule, {
+  const rolesOf = rolesRule('ldap: roles', rule, {
     ...{ from: 'groups', lists: ['groups'], normalize: keyOfName },
   });
   const ask = askServers(settings);
@@ -83,6 +83,7 @@ export function ldap(options: LdapOptions): AuthStrategy {
     explain: (user, { signal }) => explainUser({ settings, ask, rolesOf }, user, signal),
     check: (signal) => ask(signal, (connection) => checkServer(connection, settings)),
     attach(parts) {
+      search?.password.logTo(parts.logger);
       if (unverified.length > 0)
         parts.logger.warn(
           { servers: unverified },

@@ -12,6 +12,8 @@ import {
 } from '../../../option-set.js';
 import { outOfRange, typeError, wrongKind, wrongType } from '../../../options.js';
 import { wrongSecretType } from '../../../secret-options.js';
+import { type FollowedSecret, followSecret } from '../../secrets/followed-secret.js';
+import type { Secret } from '../../secrets/secret.js';
 import type { RolesRule } from '../roles.js';
 import { accountAttributes, type LdapUser } from './account.js';
 import type { Server } from './connection.js';
@@ -71,12 +73,23 @@ const searchOptions = optionSet({
     if (read === undefined || !/[=@\\]/.test(read)) throw wrongType(name, value, accepted);
     return read;
   },
-  /** The password of the service account. */
-  password: (name: string, value: string | undefined): string => {
-    if (typeof value !== 'string' || value === '')
-      throw wrongSecretType(name, value, 'the password of search.bindDN, which is not empty');
-    return value;
-  },
+  /**
+   * The password of the service account: text, a {@link secretFile}, or a function that returns it,
+   * whose changes are followed.
+   */
+  password: (name: string, value: Secret | undefined): FollowedSecret<string> =>
+    followSecret(value, {
+      option: name,
+      read(text: unknown) {
+        if (typeof text !== 'string' || text === '')
+          throw wrongSecretType(
+            name,
+            text,
+            'the password of search.bindDN, which is not empty, a secretFile or a function',
+          );
+        return text;
+      },
+    }),
   /**
    * The attribute with the name of the session. Default: the attribute that `filter` compares with
    * `{username}`, if it is only one.
@@ -186,7 +199,7 @@ export interface LdapSearchOptions extends OptionsOf<typeof searchOptions>, Name
   base: string;
   filter: string;
   bindDN: string;
-  password: string;
+  password: Secret;
 }
 
 /** Options of {@link LdapOptions.groups}. */
@@ -234,28 +247,30 @@ export function readOptions(options: LdapOptions): LdapSettings {
     search: account,
     ...rest
   } = rows.read(options, {
-    where: 'ldap()',
+    ...{ where: 'ldap', prefix: 'ldap: ' },
   });
   const { bindDN, groups, roles } = rest;
   if ((bindDN === undefined) === (account === undefined))
     throw typeError(
-      'ldap() needs either bindDN, with which users bind, or search, with which a service ' +
+      'ldap: set either bindDN, with which users bind, or search, with which a service ' +
         'account finds them',
     );
   const isPlain = (url: URL): boolean => url.protocol === 'ldap:';
   if (startTLS && !urls.some(isPlain))
-    throw typeError('startTLS has no effect, because every url begins with ldaps://');
+    throw typeError('ldap: startTLS has no effect, because every url begins with ldaps://');
   const open = urls.find((url) => isPlain(url) && !startTLS && !insecure && !isLoopback(url));
   if (open)
     throw typeError(
-      `url is "${open}", which would send passwords unencrypted; use ldaps://, or set startTLS: ` +
+      `ldap: url is "${open}", which would send passwords unencrypted; use ldaps://, or set startTLS: ` +
         'true. insecure: true accepts it',
     );
   const usesGroups = roles !== undefined && !Array.isArray(roles);
   if (groups && !usesGroups)
-    throw typeError('groups has no effect, because roles is neither a table nor a function');
+    throw typeError('ldap: groups has no effect, because roles is neither a table nor a function');
   if (groups?.nested && !groups.filter.includes('{dn}'))
-    throw typeError('groups.nested needs {dn} in groups.filter, to find the groups of a group');
+    throw typeError(
+      'ldap: groups.nested needs {dn} in groups.filter, to find the groups of a group',
+    );
   checkRows(roles);
   // Reading more than a hundred certificates for each connection would take milliseconds.
   const secureContext = ca && createSecureContext({ ca: [...rootCertificates, ...ca] });
@@ -287,9 +302,9 @@ function nameAttribute({ filter, username }: SettingsOf<typeof searchOptions>): 
   if (username !== undefined && names.has(username.toLowerCase())) return username;
   throw typeError(
     username === undefined
-      ? 'search.username is missing: name the attribute of search.filter that holds the name of ' +
+      ? 'ldap: search.username is missing: name the attribute of search.filter that holds the name of ' +
           'the session'
-      : `search.username is "${username}", but search.filter has no (${username}={username}), by ` +
+      : `ldap: search.username is "${username}", but search.filter has no (${username}={username}), by ` +
           'which sessions are checked',
   );
 }
@@ -299,5 +314,9 @@ function checkRows(roles: LdapOptions['roles']): void {
   const { map } = (roles ?? {}) as { map?: object };
   for (const name of Object.keys(map ?? {}))
     if (keyOfName(name).startsWith('text:'))
-      throw outOfRange('a row of roles.map', name, 'the DN of a group, or its name without =');
+      throw outOfRange(
+        'ldap: a row of roles.map',
+        name,
+        'the DN of a group, or its name without =',
+      );
 }

@@ -20,8 +20,9 @@ export async function bindService(
   connection: Connection,
   { bindDN, password }: SearchSettings,
 ): Promise<void> {
+  const text = await password.get();
   try {
-    await connection.bind(bindDN, password);
+    await connection.bind(bindDN, text);
   } catch (error) {
     if (codeOf(error) === undefined) throw error;
     throw new Error(`search.bindDN or search.password is wrong: ${messageOf(error)}`);

@@ -52,6 +52,7 @@ export function oidc(options: OidcOptions): OidcStrategy {
     staleFor: settings.staleFor,
     attach(parts) {
       attached = attach(parts, { settings, reader, connection });
+      settings.clientSecret?.logTo(parts.logger);
       if (!parts.storeLasts)
         parts.logger.warn(
           {},

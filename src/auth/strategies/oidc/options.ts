@@ -19,6 +19,8 @@ import {
 } from '../../../options.js';
 import { wrongSecret, wrongSecretType } from '../../../secret-options.js';
 import { kindOf } from '../../../show-value.js';
+import { type FollowedSecret, followSecret } from '../../secrets/followed-secret.js';
+import type { Secret } from '../../secrets/secret.js';
 import type { RolesRule } from '../roles.js';
 import type { ClientAuthMethod } from './provider-errors.js';
 import { isLoopback } from './provider-fetch.js';
@@ -52,8 +54,9 @@ const oidcOptions = optionSet({
   /** The id of the app at the provider. */
   clientId: text(),
   /**
-   * The secret of the app at the provider. Default: none, for a public client. `undefined` is
-   * refused, because an environment variable that is not set has this value.
+   * The secret of the app at the provider: text, a {@link secretFile}, or a function that returns
+   * it, whose changes are followed. Default: none, for a public client. `undefined` is refused,
+   * because an environment variable that is not set has this value.
    */
   clientSecret: secretOption,
   /**
@@ -115,29 +118,31 @@ export interface OidcSettings extends SettingsOf<typeof oidcOptions> {
  * @throws TypeError or RangeError for a wrong, unknown or missing option.
  */
 export function readOptions(options: OidcOptions): OidcSettings {
-  const settings = oidcOptions.read(options, { where: 'oidc' });
+  const settings = oidcOptions.read(options, { where: 'oidc', prefix: 'oidc: ' });
   const { issuer, clientId, roles } = settings;
-  if (issuer === undefined)
-    throw typeError("oidc needs the option issuer, such as 'https://example.okta.com'");
+  if (issuer === undefined) throw wrongType('oidc: issuer', issuer, acceptedIssuer);
   if (clientId === undefined)
-    throw typeError('oidc needs the option clientId, the id of the app at the provider');
+    throw wrongType('oidc: clientId', clientId, 'the id of the app at the provider');
   if (settings.clientSecret === undefined && 'clientSecret' in options)
     throw typeError(
-      'clientSecret is not set; if it comes from the environment, set that variable. For a ' +
+      'oidc: clientSecret is not set; if it comes from the environment, set that variable. For a ' +
         'public client, leave the option out.',
     );
   if (roles === undefined || roles === null)
     throw typeError(
-      "oidc needs the option roles, such as { map: { sre: 'operator' } }; with roles: " +
-        "['viewer'], every user of the provider can read",
+      `oidc: roles is ${roles}; it must be a list of roles, a table such as ` +
+        "{ map: { sre: 'operator' } }, or a function. With ['viewer'], every user of the " +
+        'provider can read',
     );
   if (settings.clientAuth !== undefined && settings.clientSecret === undefined)
-    throw typeError('clientAuth needs the option clientSecret');
+    throw typeError('oidc: clientAuth needs the option clientSecret');
   return { ...settings, issuer, clientId, roles };
 }
 
+const acceptedIssuer = "the https: URL of the provider, such as 'https://example.okta.com'";
+
 function issuerOption(name: string, value: string | undefined): string | undefined {
-  const accepted = "the https: URL of the provider, such as 'https://example.okta.com'";
+  const accepted = acceptedIssuer;
   if (value === undefined) return undefined;
   if (typeof value !== 'string') throw wrongType(name, value, accepted);
   const url = URL.canParse(value) ? new URL(value) : undefined;
@@ -163,12 +168,18 @@ function issuerOption(name: string, value: string | undefined): string | undefin
 /** The paths of Entra ID that belong to no tenant. */
 const allTenants = /^\/(common|organizations|consumers)(\/|$)/i;
 
-function secretOption(name: string, value: string | undefined): string | undefined {
+function secretOption(name: string, value: Secret | undefined): FollowedSecret<string> | undefined {
   if (value === undefined) return undefined;
   const accepted = 'the secret of the app at the provider';
-  if (typeof value !== 'string') throw wrongSecretType(name, value, accepted);
-  if (value.trim() === '') throw wrongSecret(name, `${accepted}; it is empty`, RangeError);
-  return value;
+  return followSecret(value, {
+    option: name,
+    read(text: unknown) {
+      if (typeof text !== 'string')
+        throw wrongSecretType(name, text, `${accepted}, a secretFile or a function`);
+      if (text.trim() === '') throw wrongSecret(name, `${accepted}; it is empty`, RangeError);
+      return text;
+    },
+  });
 }
 
 function scopesOption(name: string, value: readonly string[] | undefined): readonly string[] {

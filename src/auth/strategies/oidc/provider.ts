@@ -6,7 +6,7 @@ import {
   clockTolerance,
   differentIssuers,
   type ErrorHints,
-  type ProviderError,
+  ProviderError,
   providerError,
 } from './provider-errors.js';
 import { type ProviderFetch, providerFetch } from './provider-fetch.js';
@@ -88,13 +88,10 @@ export class ProviderConnection {
   }
 
   async #read(): Promise<Provider> {
-    const { issuer, clientId, clientSecret, timeout } = this.#settings;
+    const { issuer, clientId, timeout } = this.#settings;
     const client = await loadClient();
     const url = new URL(issuer);
-    const metadata = {
-      [client.clockTolerance]: clockTolerance,
-      ...(clientSecret !== undefined && { client_secret: clientSecret }),
-    };
+    const metadata = { [client.clockTolerance]: clockTolerance };
     const config = await client
       .discovery(url, clientId, metadata, this.#clientAuth(client), {
         timeout,
@@ -114,7 +111,8 @@ export class ProviderConnection {
     return {
       auth: hints.auth,
       ...{ client, config, metadata: server, issuer: server.issuer, fetch: this.#fetch },
-      async ask(call) {
+      ask: async (call) => {
+        await this.#secretReady();
         try {
           return await call();
         } catch (error) {
@@ -124,15 +122,29 @@ export class ProviderConnection {
     };
   }
 
-  /** Authenticates the app by a single method. Which one depends on the metadata. */
+  /**
+   * Authenticates the app by a single method, with the present secret. Which method depends on the
+   * metadata.
+   */
   #clientAuth(client: typeof openid): openid.ClientAuth {
     const { clientSecret } = this.#settings;
     if (clientSecret === undefined) return client.None();
-    const methods = {
-      basic: client.ClientSecretBasic(clientSecret),
-      post: client.ClientSecretPost(clientSecret),
+    return (server, ...rest) => {
+      const { value } = clientSecret;
+      if (value === undefined) throw new Error('clientSecret has no value');
+      const create =
+        this.#methodOf(server) === 'post' ? client.ClientSecretPost : client.ClientSecretBasic;
+      create(value)(server, ...rest);
     };
-    return (server, ...rest) => methods[this.#methodOf(server) ?? 'basic'](server, ...rest);
+  }
+
+  /** Waits for the first answer of a function as `clientSecret`. */
+  async #secretReady(): Promise<void> {
+    try {
+      await this.#settings.clientSecret?.get();
+    } catch (error) {
+      throw new ProviderError((error as Error).message);
+    }
   }
 
   #methodOf(server: openid.ServerMetadata): ClientAuthMethod | undefined {

@@ -2,9 +2,11 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Context } from 'koa';
 import type { Role } from '../../../http/access.js';
 import { type Named, type OptionsOf, optionSet, text } from '../../../option-set.js';
-import { type Logger, rangeError } from '../../../options.js';
+import { type Logger, rangeError, typeError } from '../../../options.js';
 import { wrongSecret } from '../../../secret-options.js';
 import { LogLimit } from '../../log-limit.js';
+import { type FollowedSecret, followSecret } from '../../secrets/followed-secret.js';
+import type { Secret } from '../../secrets/secret.js';
 import type { Finding } from '../command-port.js';
 import { ok, warning } from '../finding.js';
 import { type RolesRule, rolesRule } from '../roles.js';
@@ -40,8 +42,12 @@ const groupsOptions = optionSet({
 const secretOptions = optionSet({
   /** The header in which the proxy sends the secret, such as `X-Proxy-Secret`. Required. */
   header: (name, value: string | undefined) => headerOption(name, value),
-  /** The secret: at least 16 characters of ASCII. Required. */
-  value: (name, value: string | undefined) => digestOption(name, value),
+  /**
+   * The secret: at least 16 characters of ASCII, as text, a {@link secretFile}, or a function that
+   * returns it. A file or a function may give several secrets, one per line, of which each is
+   * accepted. Required.
+   */
+  value: (name, value: Secret | undefined) => digestsOption(name, value),
 });
 
 const headerOptions = optionSet({
@@ -77,7 +83,7 @@ export interface GroupsHeader extends OptionsOf<typeof groupsOptions>, Named {
 /** The secret by which requests of the proxy are recognized. */
 export interface ProxySecret extends OptionsOf<typeof secretOptions>, Named {
   header: string;
-  value: string | undefined;
+  value: Secret | undefined;
 }
 
 /** Options of {@link trustedHeader}. */
@@ -108,11 +114,21 @@ type Settings = ReturnType<typeof headerOptions.read>;
  * ```
  */
 export function trustedHeader(options: TrustedHeaderOptions): RequestStrategy {
-  const settings = headerOptions.read(options, { where: 'trustedHeader' });
+  const settings = headerOptions.read(options, {
+    ...{ where: 'trustedHeader', prefix: 'trustedHeader: ' },
+  });
   const { proxies, header, groups, secret, logoutUrl } = settings;
   const names = [header, groups?.header, secret?.header].filter((name) => name !== undefined);
   if (new Set(names).size < names.length)
-    throw rangeError('header, groups.header and secret.header must be different headers');
+    throw rangeError(
+      'trustedHeader: header, groups.header and secret.header must be different headers',
+    );
+  const { roles } = options;
+  if (typeof roles === 'object' && !Array.isArray(roles) && !groups)
+    throw typeError(
+      'trustedHeader: roles.map needs groups.header, the header with the groups of a user; ' +
+        'without it, no row could match',
+    );
   const lines = new LogLimit();
   let logger: Logger | undefined;
 
@@ -130,6 +146,7 @@ export function trustedHeader(options: TrustedHeaderOptions): RequestStrategy {
     doctor: () => headerFindings(settings),
     attach(parts) {
       logger = parts.logger;
+      secret?.value.logTo(parts.logger);
       if (proxies.wide.length > 0 && !secret)
         logger.warn(
           { event: 'sys_startup', proxies: proxies.wide },
@@ -142,9 +159,12 @@ export function trustedHeader(options: TrustedHeaderOptions): RequestStrategy {
       if (sent.found === 'none') return undefined;
       if (!proxies.has(ctx.req.socket))
         return ignore(ctx, 'untrusted_peer', 'identity header from a peer that is not in proxies');
-      if (secret && !hasSecret(ctx, secret))
-        return ignore(ctx, 'wrong_secret', 'identity header without the secret of the proxy');
-      return verdictOf(ctx, settings);
+      const decide = (digests?: readonly Buffer[]): Answer =>
+        secret && !hasSecret(ctx, secret.header, digests)
+          ? ignore(ctx, 'wrong_secret', 'identity header without the secret of the proxy')
+          : verdictOf(ctx, settings);
+      const digests = secret?.value.get();
+      return digests instanceof Promise ? digests.then(decide) : decide(digests);
     },
   };
 }
@@ -163,11 +183,10 @@ function headerFindings({ proxies, header, groups, secret, logoutUrl }: Settings
   ];
 }
 
+type Answer = ReturnType<RequestStrategy['authenticate_request']>;
+
 /** Reads the user of a request of a proxy. */
-function verdictOf(
-  ctx: Context,
-  settings: Settings,
-): ReturnType<RequestStrategy['authenticate_request']> {
+function verdictOf(ctx: Context, settings: Settings): Answer {
   const { header, groups, roles } = settings;
   const username = readText(ctx, header);
   if (typeof username !== 'string') return username;
@@ -207,23 +226,35 @@ function rejected(reason: string): Rejected {
   return { ok: false, reason };
 }
 
-function hasSecret(ctx: Context, { header, value }: { header: string; value: Buffer }): boolean {
+function hasSecret(ctx: Context, header: string, digests: readonly Buffer[] = []): boolean {
   const sent = readHeader(ctx.req, header);
-  return sent.found === 'one' && timingSafeEqual(digestOf(sent.value), value);
+  if (sent.found !== 'one') return false;
+  const digest = digestOf(sent.value);
+  return digests.some((each) => timingSafeEqual(digest, each));
 }
 
 function digestOf(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** Reads a secret, of which only the digest is kept. */
-function digestOption(option: string, value: unknown): Buffer {
-  if (typeof value !== 'string' || !/^[!-~]{16,1024}$/.test(value))
-    throw wrongSecret(
-      option,
-      'at least 16 printable ASCII characters without spaces, such as the output of: openssl ' +
-        'rand -hex 24',
-      typeof value === 'string' ? RangeError : TypeError,
-    );
-  return digestOf(value);
+/** Reads secrets, of which only the digests are kept. */
+function digestsOption(
+  option: string,
+  value: Secret | undefined,
+): FollowedSecret<readonly Buffer[]> {
+  const read = (text: unknown): Buffer => {
+    if (typeof text !== 'string' || !/^[!-~]{16,1024}$/.test(text))
+      throw wrongSecret(
+        option,
+        'at least 16 printable ASCII characters without spaces, such as the output of: openssl ' +
+          'rand -hex 24',
+        typeof text === 'string' ? RangeError : TypeError,
+      );
+    return digestOf(text);
+  };
+  return followSecret(value, {
+    option,
+    read: (text, isFollowed) =>
+      isFollowed ? text.split(/\r?\n/).filter(Boolean).map(read) : [read(text)],
+  });
 }
