@@ -96,11 +96,7 @@ function nodeArgon2(): Argon2 | undefined {
 function packageArgon2(): Argon2 {
   const { hashRaw } = optionalPackage<{
     hashRaw(password: string, options: object): Promise<Uint8Array>;
-  }>(
-    '@node-rs/argon2',
-    'an argon2 hash needs Node 24.7 or newer, or the package @node-rs/argon2: ' +
-      'npm install @node-rs/argon2',
-  );
+  }>('@node-rs/argon2', 'an argon2 hash needs Node 24.7 or newer, or it');
   return async (password, { algorithm, salt, memory, passes, parallelism, length }) =>
     Buffer.from(
       await hashRaw(password, {
@@ -118,8 +114,5 @@ function packageArgon2(): Argon2 {
 
 /** Returns bcrypt of the optional package. It also runs on the threads of libuv. */
 export function bcrypt(): { verify(password: string, hash: string): Promise<boolean> } {
-  return optionalPackage(
-    '@node-rs/bcrypt',
-    'a bcrypt hash needs the package @node-rs/bcrypt: npm install @node-rs/bcrypt',
-  );
+  return optionalPackage('@node-rs/bcrypt', 'a bcrypt hash');
 }

@@ -83,12 +83,12 @@ const dummy = storeHash('dummy', `$scrypt$ln=15,r=8,p=3$${'A'.repeat(22)}$${'A'.
  */
 export function database(find: FindDatabaseUser, options?: DatabaseOptions): AuthStrategy {
   if (typeof find !== 'function')
-    throw wrongKind('find of database', find, 'a function from a user name to a hash');
+    throw wrongKind('database: find', find, 'a function from a user name to a hash');
   const { roles, staleFor } = optionsObject<DatabaseOptions>('database', options, [
     'roles',
     'staleFor',
   ]);
-  const rolesOf = rolesRule('roles', roles, { from: 'username', lists: ['username'] });
+  const rolesOf = rolesRule('database: roles', roles, { from: 'username', lists: ['username'] });
   const checks = checksOfSeenHashes();
 
   const read = (answer: DatabaseFound, typed: string): Found | undefined => {
@@ -102,7 +102,10 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
   };
 
   return {
-    staleFor: numberOption('staleFor', staleFor, undefined, { max: tenYears, unit: 'seconds' }),
+    staleFor: numberOption('database: staleFor', staleFor, undefined, {
+      max: tenYears,
+      unit: 'seconds',
+    }),
     async doctor({ signal }) {
       const what = 'find';
       const isKnown = read(await find(randomUUID(), { signal }), '') !== undefined;

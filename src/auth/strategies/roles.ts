@@ -61,6 +61,9 @@ interface RuleOptions {
   normalize?(text: string): string;
 }
 
+const acceptedRules =
+  "a list of roles, a table such as { map: { sre: 'operator' } }, or a function";
+
 /**
  * Reads the option `roles` of a strategy.
  *
@@ -81,6 +84,9 @@ export function rolesRule<User>(
     const roles = rolesOption(option, rule) ?? [];
     return withoutList(() => roles);
   }
+  if (typeof rule !== 'object' || rule === null) throw wrongType(option, rule, acceptedRules);
+  if (!('map' in rule))
+    throw typeError(`${option} is an object without map; it must be ${acceptedRules}`);
   const table = optionsObject<RolesTable>(
     option,
     rule as RolesTable,

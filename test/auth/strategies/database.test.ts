@@ -146,7 +146,7 @@ describe('database', () => {
   });
 
   it.each([
-    ['no function', undefined, undefined, /find of database/],
+    ['no function', undefined, undefined, /database: find/],
     ['an unknown option', () => undefined, { rolse: [] }, /rolse/],
     ['roles as text', () => undefined, { roles: 'admin' }, /roles/],
     ['another list', () => undefined, { roles: { from: 'groups', map: {} } }, /username/],

@@ -162,7 +162,10 @@ describe('ldap without the package ldapts', () => {
     const child = startProcess(process.execPath, ['--input-type=module', '-e', program]);
     expect([await child.ended, child.lines]).toEqual([
       0,
-      ['ldap() needs the package ldapts: npm install ldapts@8'],
+      [
+        'ldap needs the package ldapts@^8.2.0 || ^9.0.0, which cannot be loaded: ' +
+          'npm install "ldapts@^8.2.0 || ^9.0.0"',
+      ],
     ]);
   });
 });

@@ -385,7 +385,7 @@ describe('an option of trustedHeader', () => {
     [undefined, 'proxies is undefined; it must be a list of the addresses of the proxies'],
     [{ proxies: [] }, 'proxies is an empty array; it must be a list of the addresses'],
     [{ proxies: '127.0.0.1' }, 'proxies is "127.0.0.1"; it must be a list'],
-    [{ proxies: ['localhost'] }, 'proxies[0] is "localhost"; proxies must be a list'],
+    [{ proxies: ['localhost'] }, 'proxies[0] is "localhost"; the option must be a list'],
     [{ proxies: ['10.0.0.0/33'] }, 'proxies[0] is "10.0.0.0/33"'],
     [{ proxies: ['10.0.0.0/'] }, 'proxies[0] is "10.0.0.0/"'],
     [{ proxies: ['fe80::1%'] }, 'proxies[0] is "fe80::1%"'],

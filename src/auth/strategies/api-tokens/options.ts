@@ -39,7 +39,7 @@ export type ApiTokensSettings = Readonly<SettingsOf<typeof tokensOptions>>;
 
 /** Checks the options. Throws a TypeError or RangeError for a wrong or unknown option. */
 export function readOptions(options: ApiTokensOptions | undefined): ApiTokensSettings {
-  return tokensOptions.read(options, { where: 'apiTokens' });
+  return tokensOptions.read(options, { where: 'apiTokens', prefix: 'apiTokens: ' });
 }
 
 const service = 'service';

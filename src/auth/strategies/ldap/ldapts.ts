@@ -9,5 +9,5 @@ type Ldapts = typeof import('ldapts');
  * @throws Error that says what to install, if it is missing.
  */
 export function ldapts(): Ldapts {
-  return optionalPackage('ldapts', 'ldap() needs the package ldapts: npm install ldapts@8');
+  return optionalPackage('ldapts', 'ldap');
 }

@@ -39,7 +39,7 @@ interface ReaderOptions {
  * @throws TypeError if `roles` is wrong.
  */
 export function claimsReader({ username: nameClaim, roles }: ReaderOptions): ClaimsReader {
-  const rolesOf = rolesRule<OidcUser>('roles', roles, { from: 'groups' });
+  const rolesOf = rolesRule<OidcUser>('oidc: roles', roles, { from: 'groups' });
   const from = isTable(roles) ? (roles.from ?? 'groups') : undefined;
   const names = nameClaim === undefined ? ['preferred_username', 'email', 'sub'] : [nameClaim];
   const needed = [...names.slice(0, 1), ...(from === undefined ? [] : [from])];

@@ -11,12 +11,7 @@ import { checkPackage } from '../../../optional-package.js';
  * @throws Error that says what to install.
  */
 export function checkPackages(): void {
-  for (const name of ['openid-client', 'jose'])
-    checkPackage(
-      name,
-      `oidc needs the packages openid-client and jose, and ${name} is missing: ` +
-        'npm install openid-client@6 jose',
-    );
+  for (const name of ['openid-client', 'jose']) checkPackage(name, 'oidc');
 }
 
 /** Loads openid-client. */

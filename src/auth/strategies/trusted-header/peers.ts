@@ -40,7 +40,7 @@ export function peersOption(option: string, value: unknown): Peers {
     if (item === 'unix') return [];
     const range = typeof item === 'string' ? rangeOf(item) : undefined;
     if (!range)
-      throw typeError(`${option}[${index}] is ${quote(item)}; ${option} must be ${accepted}`);
+      throw typeError(`${option}[${index}] is ${quote(item)}; the option must be ${accepted}`);
     return [range];
   });
   // One list for each family, because a list finds IPv4 addresses in ranges such as ::/64.

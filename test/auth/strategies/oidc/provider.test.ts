@@ -207,9 +207,9 @@ describe('the options of oidc', () => {
   });
 
   it.each<[string, Record<string, unknown>, RegExp]>([
-    ['no issuer', { issuer: undefined }, /needs the option issuer/],
-    ['no client', { clientId: undefined }, /needs the option clientId/],
-    ['no roles', { roles: undefined }, /needs the option roles/],
+    ['no issuer', { issuer: undefined }, /oidc: issuer is undefined; it must be the https: URL/],
+    ['no client', { clientId: undefined }, /oidc: clientId is undefined/],
+    ['no roles', { roles: undefined }, /oidc: roles is undefined/],
     ['wrong roles', { roles: { map: 7 } }, /roles.map is 7/],
     ['a pattern of roles', { roles: /a/ }, /roles/],
     ['plain HTTP', { issuer: 'http://id.example' }, /http: is accepted for loopback only/],
@@ -305,8 +305,9 @@ describe('the packages of the strategy', () => {
     expect([await child.ended, child.lines]).toEqual([
       0,
       [
-        `oidc needs the packages openid-client and jose, and ${missing} is missing: ` +
-          'npm install openid-client@6 jose',
+        expect.stringMatching(
+          `^oidc needs the package ${missing}@\\^6.*, which cannot be loaded: npm install "${missing}@`,
+        ),
       ],
     ]);
   });
