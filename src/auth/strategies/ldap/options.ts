@@ -261,8 +261,8 @@ export function readOptions(options: LdapOptions): LdapSettings {
   const open = urls.find((url) => isPlain(url) && !startTLS && !insecure && !isLoopback(url));
   if (open)
     throw typeError(
-      `ldap: url is "${open}", which would send passwords unencrypted; use ldaps://, or set startTLS: ` +
-        'true. insecure: true accepts it',
+      `ldap: url is "${open}", which would send passwords unencrypted; use ldaps://, or set ` +
+        'startTLS: true. insecure: true accepts it',
     );
   const usesGroups = roles !== undefined && !Array.isArray(roles);
   if (groups && !usesGroups)
@@ -302,10 +302,10 @@ function nameAttribute({ filter, username }: SettingsOf<typeof searchOptions>): 
   if (username !== undefined && names.has(username.toLowerCase())) return username;
   throw typeError(
     username === undefined
-      ? 'ldap: search.username is missing: name the attribute of search.filter that holds the name of ' +
-          'the session'
-      : `ldap: search.username is "${username}", but search.filter has no (${username}={username}), by ` +
-          'which sessions are checked',
+      ? 'ldap: search.username is missing: name the attribute of search.filter that holds the ' +
+          'name of the session'
+      : `ldap: search.username is "${username}", but search.filter has no ` +
+          `(${username}={username}), by which sessions are checked`,
   );
 }
 

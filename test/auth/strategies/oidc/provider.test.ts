@@ -306,7 +306,8 @@ describe('the packages of the strategy', () => {
       0,
       [
         expect.stringMatching(
-          `^oidc needs the package ${missing}@\\^6.*, which cannot be loaded: npm install "${missing}@`,
+          `^oidc needs the package ${missing}@\\^6.*, which cannot be loaded: ` +
+            `npm install "${missing}@`,
         ),
       ],
     ]);
