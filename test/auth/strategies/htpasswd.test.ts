@@ -143,7 +143,7 @@ describeWithHtpasswd('htpasswdFile', () => {
   });
 
   it.each([
-    ['is missing', undefined, /users' cannot be used: it does not exist/],
+    ['is missing', undefined, /users" does not exist/],
     ['is empty', '', /has no users/],
     ['has only comments', '# ann\n', /has no users/],
     ['has a line without a colon', 'ann:!\nbob\n', /line 2 does not have the form name:hash/],
