@@ -13,9 +13,9 @@ import {
 import type { AuthStrategy, Verdict } from './strategy.js';
 
 /**
- * Makes a strategy for several users. Plain passwords are hashed in the background. An unknown name
- * takes the same work as a wrong password. Passwords from files and functions are followed: a
- * changed password ends the sessions of its user.
+ * Makes a strategy for several users. Plain passwords are hashed in the background. The check of an
+ * unknown name takes as long as that of a wrong password. A changed password of a file or a function
+ * takes effect without a restart and ends the sessions of its user.
  *
  * @throws TypeError if the list is empty, an entry is not a name, a password and options, or the
  * file of a password cannot be read. RangeError if a name is given twice.

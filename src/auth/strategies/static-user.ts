@@ -7,8 +7,8 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
 
 /**
  * Makes a strategy for one user. It always compares both the name and the password, in constant
- * time. If the password is a file or a function, the strategy follows its changes: a changed
- * password ends the sessions of the user.
+ * time. If the password is a file or a function, a changed password takes effect without a restart
+ * and ends the sessions of the user.
  *
  * @throws TypeError if the password is `undefined` ("password of 'admin' is not set"), is neither a
  * string, a file nor a function, or its file cannot be read.

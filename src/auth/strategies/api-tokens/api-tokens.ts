@@ -42,9 +42,9 @@ export interface ApiTokens extends RequestStrategy, TokenIssuer {}
 const maxTokens = 100;
 
 /**
- * Makes a strategy for API tokens, which scripts send as `Authorization: Bearer`. Tokens are in the
- * store of the login as SHA-256 only. A token has the roles it was created with that its owner also
- * has at present.
+ * Makes a strategy for API tokens, which scripts send as `Authorization: Bearer`. The store of the
+ * login has the SHA-256 of each token only. Of the roles that a token was created with, it has those
+ * that its owner also has at present.
  *
  * @throws TypeError or RangeError if an option is wrong. `createAuth` throws a TypeError if it has
  * no store: the tokens would be lost at a restart.

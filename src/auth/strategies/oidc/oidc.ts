@@ -21,7 +21,8 @@ export interface OidcStrategy extends RedirectStrategy {
 
 /**
  * Makes a strategy that signs users in at an OpenID Connect provider, such as Okta, Entra ID,
- * Google, Keycloak or Authelia. It needs the packages `openid-client` and `jose`.
+ * Google, Keycloak or Authelia. It needs the packages `openid-client` and `jose`. Its redirect URI
+ * ends with `/auth/callback/NAME`: NAME is its name in the registry, or `default` without one.
  *
  * @throws TypeError or RangeError for a wrong option. Error if a package is missing.
  * @example

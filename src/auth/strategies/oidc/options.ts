@@ -65,11 +65,11 @@ const oidcOptions = optionSet({
    */
   username: text(),
   /**
-   * The roles of a user: a list for all users, a table such as `{ map: { sre: 'operator' } }` for
-   * the texts of a claim, by default `groups`, or a function.
+   * The roles of a user: a list for all users, a table by the texts of a claim (`groups` by
+   * default), such as `{ map: { sre: 'operator' } }`, or a function of {@link OidcUser}.
    */
   roles: (_name, value: RolesRule<OidcUser> | undefined) => value,
-  /** The scopes to ask for. Default `['openid', 'profile', 'email']`. */
+  /** The scopes that the app requests. Default `['openid', 'profile', 'email']`. */
   scopes: scopesOption,
   /** More parameters of the authorization request, such as `{ access_type: 'offline' }`. */
   parameters: parametersOption,
@@ -79,8 +79,8 @@ const oidcOptions = optionSet({
    */
   clientAuth: clientAuthOption,
   /**
-   * Seconds after which the provider is asked again whether the user may still be signed in; from
-   * 10 to 86,400. `false` never asks. Default 300. It needs a refresh token.
+   * Seconds between two requests to the provider about a signed-in user; from 10 to 86,400. `false`
+   * makes none. They need a refresh token. Default 300.
    */
   refresh: refreshOption,
   /**
@@ -90,7 +90,7 @@ const oidcOptions = optionSet({
   staleFor: seconds({ default: tenYears, zero: true }),
   /** Whether signing out also signs out at the provider. Default `true`. */
   logout: flag(true),
-  /** Certificates of more certificate authorities, as PEM. Default: those of Node. */
+  /** Certificates of further certificate authorities, as PEM. Default: those of Node alone. */
   ca: caOption,
   /** Seconds that the provider may take for one answer; at most 8. Default 4. */
   timeout: number({ default: defaultTimeout, above: true, max: maxTimeout, unit: 'seconds' }),

@@ -37,7 +37,7 @@ export function readHeader({ rawHeaders }: IncomingMessage, name: string): Heade
 }
 
 /**
- * Returns a text without the blanks of HTTP at its ends. Other kinds of spaces are part of a name:
+ * Returns a text without spaces and tabs at its ends. Other kinds of spaces are part of a name:
  * without them, it could be the name of another user.
  */
 export function trimmed(text: string): string {
