@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { fileOption, typeError } from '../../options.js';
 
 /**
- * Returns a secret, for example from a secrets manager. The signal aborts after 10 seconds. The process
- * calls it at start and then every 25 seconds.
+ * Returns a secret, for example from a secrets manager. The signal aborts after 10 seconds. The
+ * process calls it at start and then every 25 seconds.
  */
 export type SecretFunction = (signal: AbortSignal) => string | PromiseLike<string>;
 
@@ -26,9 +26,9 @@ export class SecretFile {
 }
 
 /**
- * Names a file that contains a secret. The login reads the file when it is created, and again within
- * 2 seconds after a change, whether the file was replaced, rewritten, or is a symbolic link that now
- * leads elsewhere. The line break at the end of the file is not part of the
+ * Names a file that contains a secret. The login reads the file when it is created, and again
+ * within 2 seconds after a change, whether the file was replaced, rewritten, or is a symbolic link
+ * that now leads elsewhere. The line break at the end of the file is not part of the
  * secret. If the file is missing or unreadable later, the last secret stays in use and the log says
  * so.
  *

@@ -14,7 +14,7 @@ import type { AuthStrategy, Verdict } from './strategy.js';
 
 /**
  * Makes a strategy for several users. Plain passwords are hashed in the background. The check of an
- * unknown name takes as long as that of a wrong password. A changed password of a file or a function
+ * unknown name takes as long as that of a wrong password. A changed password of a file or function
  * takes effect without a restart and ends the sessions of its user.
  *
  * @throws TypeError if the list is empty, an entry is not a name, a password and options, or the

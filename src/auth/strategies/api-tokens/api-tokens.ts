@@ -43,8 +43,8 @@ const maxTokens = 100;
 
 /**
  * Makes a strategy for API tokens, which scripts send as `Authorization: Bearer`. The store of the
- * login has the SHA-256 of each token only. Of the roles that a token was created with, it has those
- * that its owner also has at present.
+ * login has the SHA-256 of each token only. A token has those of its own roles that its owner also
+ * has at present.
  *
  * @throws TypeError or RangeError if an option is wrong. `createAuth` throws a TypeError if it has
  * no store: the tokens would be lost at a restart.

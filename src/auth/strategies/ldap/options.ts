@@ -118,8 +118,8 @@ const groupOptions = optionSet({
 
 const rows = optionSet({
   /**
-   * The URL of the directory, such as `ldaps://ldap.example.com`, or a list of URLs, which are tried
-   * in this order.
+   * The URL of the directory, such as `ldaps://ldap.example.com`, or a list of URLs, which are
+   * tried in this order.
    */
   url(name: string, value: string | readonly string[] | undefined): readonly URL[] {
     const urls = typeof value === 'string' ? [value] : value;
