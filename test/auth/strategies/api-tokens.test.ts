@@ -13,13 +13,14 @@ import {
 import { isToken, newToken } from '../../../src/auth/strategies/api-tokens/token-text.js';
 import { multiUser } from '../../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
-import type { AuthStrategy } from '../../../src/auth/strategies/strategy.js';
+import type { AuthStrategy, KnownUser } from '../../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { sseStream } from '../../../src/web/sse-stream.js';
 import { watchSecret } from '../../helpers/canaries.js';
 import { type Answer, ask, logIn, postJson } from '../../helpers/client.js';
 import { turnableClock } from '../../helpers/clock.js';
+import { serveLogin } from '../../helpers/login-app.js';
 import { recordingLogger } from '../../helpers/logs.js';
 import { cheapHash, password, secretKey } from '../../helpers/passwords.js';
 import { type Served, serve } from '../../helpers/serve.js';
@@ -299,6 +300,62 @@ describe('apiTokens', () => {
     await app.close();
   });
 
+  it('never extends a token by its rotation, also for processes that start later', async () => {
+    const store = memoryStore();
+    const app = await start(store);
+    const token = { name: 'ci', owner: 'service:ci', expiresIn: 60 };
+    const { id, expiresAt } = await app.tokens.create(token);
+    await app.tokens.rotate(id, { keepOldFor: day });
+    const later = await start(store);
+    const old = (await later.tokens.list()).find((each) => each.id === id);
+    expect(old?.expiresAt).toEqual(expiresAt);
+    await app.close();
+    await later.close();
+  });
+
+  it('gives no roles that its strategy once confirmed and can no longer tell', async () => {
+    const tokens = apiTokens();
+    let known: KnownUser = { version: '1', roles: ['operator'] };
+    const strategies = new StrategyRegistry()
+      .register('team', { authenticate_user: () => false, find_user: () => known })
+      .register('tokens', tokens);
+    const app = await serveLogin({ strategies, store: memoryStore() });
+    const { token } = await tokens.create({ name: 'ci', owner: 'team:ann', roles: ['operator'] });
+    const name = async () => (await ask(app.url, { headers: bearer(token) })).json;
+    expect(await name()).toEqual({ name: 'team:ann' });
+    known = { version: '1' };
+    expect(await name()).toEqual({ name: null });
+    await app.close();
+  });
+
+  it('creates no token for a rotation that is refused', async () => {
+    const app = await start(memoryStore());
+    const { id } = await app.tokens.create({ name: 'ci', owner: 'service:ci' });
+    await app.tokens.rotate(id, { keepOldFor: 60 });
+    await expect(app.tokens.rotate(id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(app.log.events('token_rotated')).toHaveLength(1);
+    await app.close();
+  });
+
+  it('ignores a record of the store under the id of another token', async () => {
+    const store = memoryStore();
+    const app = await start(store);
+    const { id } = await app.tokens.create({ name: 'ci', owner: 'service:ci' });
+    const prefix = 'auth:/tasks:strategy:tokens:token:';
+    await store.set(prefix + 'f'.repeat(32), (await store.get(prefix + id)) ?? null, day);
+    const later = await start(store);
+    expect((await later.tokens.list()).map((each) => each.id)).toEqual([id]);
+    await app.close();
+    await later.close();
+  });
+
+  it('leaves Bearer values alone that only contain its prefix', async () => {
+    const app = await start(memoryStore());
+    const headers = { ...(await logIn(app.base)), ...bearer('of-tf_another-service') };
+    expect((await ask(app.url, { headers })).json).toMatchObject({ username: 'admin' });
+    await app.close();
+  });
+
   it('keeps a token revoked even if the store loses the change', async () => {
     const store = memoryStore();
     let cut = new AbortController();
@@ -513,15 +570,32 @@ describe.each(everyStore)('API tokens in two processes on one store in %s', (_na
     expect(await first.tokens.revoke(id)).toBe(false);
   });
 
-  it('are rotated once if both rotate them at the same time', async () => {
+  it.each([0, 60])(
+    'are rotated once if both rotate them at the same time, and keep the old one for %i s',
+    async (keepOldFor) => {
+      const [first, second] = both();
+      const owner = `service:raced-${keepOldFor}`;
+      const { id } = await first.tokens.create({ name: 'raced', owner });
+      const results = await Promise.allSettled(
+        [first, second].map(({ tokens }) => tokens.rotate(id, { keepOldFor })),
+      );
+      expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      const left = keepOldFor === 0 ? 1 : 2;
+      for (const { tokens } of [first, second])
+        await waitFor(async () => (await tokens.list({ owner })).length === left);
+    },
+  );
+
+  it('record a use once for both within a minute', async () => {
     const [first, second] = both();
-    const { id } = await first.tokens.create({ name: 'raced', owner: 'service:raced' });
-    const results = await Promise.allSettled(
-      [first, second].map(({ tokens }) => tokens.rotate(id)),
-    );
-    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
-    for (const { tokens } of [first, second])
-      await waitFor(async () => (await tokens.list({ owner: 'service:raced' })).length === 1);
+    const { id, token } = await first.tokens.create({ name: 'used', owner: 'service:used' });
+    const key = `auth:/tasks:strategy:tokens:used:${id}`;
+    await who(first, token);
+    const use = await waitFor(async () => views.one.get(key));
+    await waitFor(async () => (await who(second, token)) === 'service:used');
+    // The second process reads the record before it would write.
+    for (let n = 0; n < 20; n++) await views.two.get('nothing');
+    expect(await views.two.get(key)).toEqual(use);
   });
 
   it('are not in the store', async () => {
