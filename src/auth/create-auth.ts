@@ -11,7 +11,7 @@ import { createLogIn } from './login.js';
 import { loginPages } from './login-pages.js';
 import { nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
-import { proxyAdvice } from './proxy-advice.js';
+import { type ProxyAdvice, proxyAdvice } from './proxy-advice.js';
 import { redirectAttempts } from './redirects/attempts.js';
 import { providers as providersOf } from './redirects/providers.js';
 import { publicUrls } from './redirects/public-url.js';
@@ -68,10 +68,11 @@ export function createAuth(options: AuthOptions): Auth {
   const checked = authOptions(options);
   const { mount, registry, retentionDays, store, logger } = checked;
   const trail = auditTrail({ store, path: mount.path, retentionDays, logger });
+  const adviseOnProxy = proxyAdvice(checked);
   const loginPage = (ctx: Context): string =>
     checked.loginUrl ?? `${mount.outside(ctx)}/auth/login`;
   const { reader, usable, revocations, cookieName, endSignal, signIn, health, internals } =
-    assemble(checked, trail, assetsBeside(loginPage));
+    assemble(checked, trail, assetsBeside(loginPage), adviseOnProxy);
   const auth: Auth = {
     path: mount.path,
     async who(ctx) {
@@ -83,6 +84,7 @@ export function createAuth(options: AuthOptions): Auth {
       return { name, roles, strategy, ambient: reader.isAmbient(ctx), hasSession };
     },
     loginUrl(ctx) {
+      adviseOnProxy(ctx);
       const next = nextOf(ctx);
       const page = loginPage(ctx);
       return next === undefined ? page : `${page}?next=${encodeURIComponent(next)}`;
@@ -109,7 +111,12 @@ export function createAuth(options: AuthOptions): Auth {
 const throttleKeys = 10_000;
 
 /** Creates all parts of a login. Returns those that its methods and middlewares use. */
-function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthInternals['assets']) {
+function assemble(
+  checked: CheckedAuthOptions,
+  trail: AuditTrail,
+  assets: AuthInternals['assets'],
+  adviseOnProxy: ProxyAdvice,
+) {
   const { mount, registry, cookies, keySources, store, limits, logger } = checked;
   const { tokenExpiry, idleTimeout, trustedOrigins } = checked;
   const keys = createKeyRing({ sources: keySources, tokenExpiry });
@@ -182,7 +189,6 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
     log,
     floor: limits ? limits.floor : 0,
   });
-  const adviseOnProxy = proxyAdvice(logger);
   const forget = (ctx: Context): void => {
     cookies.session.clear(ctx);
     devices.signedOut(ctx);
@@ -199,13 +205,14 @@ function assemble(checked: CheckedAuthOptions, trail: AuditTrail, assets: AuthIn
   const pages = loginPages({ title, logo, messages, passwordHelp, mount, registry, devices });
   const common = {
     ...{ mount, reader, tokens, cookies, devices, throttle, log, pages, home, usable, health },
+    adviseOnProxy,
   };
   const issuer = issuerIn(registry);
   const isStrict = checked.cookie.sameSite === 'strict';
   const routes: AuthInternals['routes'] = () => [
     ...signInRoutes({
       ...common,
-      ...{ registry, revocations, logIn, tokenExpiry, adviseOnProxy },
+      ...{ registry, revocations, logIn, tokenExpiry },
       ...{ attempts, providers, autoStart, cipher: cipherFor('logout') },
     }),
     ...redirectRoutes({ ...common, providers, attempts, signIn, endSessions, isStrict }),

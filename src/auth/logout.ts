@@ -112,13 +112,13 @@ export function showSignedOut(ctx: Context, deps: LogoutDeps): void {
   if (text !== undefined) cookies.logout.clear(ctx);
   const { strategy, url } = JSON.parse(text ?? '{}') as { strategy?: string; url?: string };
   const values = { method: pages.labelOf(strategy ?? '') };
-  const still = strategy === undefined ? undefined : filled(messages.stillSignedIn, values);
+  const done = strategy === undefined ? messages.signedOut : filled(messages.stillSignedIn, values);
   const login = { href: `${mount.outside(ctx)}/auth/login?form`, text: messages.signIn };
   const provider =
     url === undefined ? undefined : { href: url, text: filled(messages.leave, values) };
   pages.notice(ctx, {
     heading: messages.signedOut,
-    text: provider ? filled(messages.leaving, values) : still,
+    text: provider ? filled(messages.leaving, values) : done,
     link: provider ?? login,
     isAutomatic: provider !== undefined,
   });

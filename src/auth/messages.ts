@@ -47,8 +47,8 @@ export const messageOptions = optionSet({
   rejected: line('You could not be signed in with {method}. Try again.'),
   /** A callback without its attempt. */
   noAttempt: line(
-    'This sign-in was begun in another browser, took longer than 10 minutes, or was already ' +
-      'used. Try again.',
+    'This sign-in was begun in another browser or at another address of this site, took longer ' +
+      'than 10 minutes, or was already used. Try again.',
   ),
   /** The provider does not answer. */
   unavailable: line(

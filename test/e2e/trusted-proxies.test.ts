@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
@@ -11,7 +10,7 @@ import { startBrowser } from '../helpers/browser.js';
 import { ask, postJson } from '../helpers/client.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { freePort } from '../helpers/free-port.js';
-import { startNginx } from '../helpers/nginx.js';
+import { nginxLines, startNginx } from '../helpers/nginx.js';
 import { describeNeeds } from '../helpers/program.js';
 import { requestText, sendRaw } from '../helpers/raw.js';
 import { openStream } from '../helpers/stream.js';
@@ -27,9 +26,7 @@ import { pageTimeout, waitFor } from '../helpers/wait.js';
 const groups: Record<string, string> = { ann: 'staff,sre', bob: '' };
 const portal = 'https://auth.example';
 
-const [oauth2Proxy = '', authelia = ''] = [
-  ...readFileSync('docs/trust-a-proxy.md', 'utf8').matchAll(/```nginx\n(.*?)```/gs),
-].map(([, lines = '']) => lines);
+const [oauth2Proxy = '', authelia = ''] = nginxLines('trust-a-proxy.md');
 
 function answer(request: IncomingMessage, response: ServerResponse): void {
   const { headers, url = '' } = request;
@@ -99,7 +96,6 @@ describeNeeds('nginx')('trustedHeader behind nginx', () => {
       const port = await freePort();
       urls.set(name, `http://127.0.0.1:${port}/tasks`);
       const placed = lines
-        .replaceAll('Host $host;', 'Host $host:$server_port;')
         .replace(/http:\/\/127\.0\.0\.1:(4180|9091)/g, `http://127.0.0.1:${portOf(login)}`)
         .replace('proxy_pass http://127.0.0.1:3000;', `proxy_pass ${target};`)
         .replace('auth_request ', `proxy_set_header ${secret.header} ${secret.value}; $&`);

@@ -40,3 +40,11 @@ export async function startNginx(servers: string): Promise<{ close(): Promise<vo
     },
   };
 }
+
+/** Returns the blocks of lines for nginx on a page of the docs. */
+export function nginxLines(page: string): string[] {
+  const text = readFileSync(`docs/${page}`, 'utf8');
+  return [...text.matchAll(/```nginx\n(.*?)```/gs)].map(([, lines = '']) =>
+    lines.replaceAll('Host $host;', 'Host $host:$server_port;'),
+  );
+}

@@ -14,4 +14,4 @@ const has = (name: string): boolean => programPath(name) !== undefined || proces
 export const itNeeds = (name: string) => (has(name) ? it : it.skip);
 
 /** Declares a group of tests that is skipped if a program is missing. With `CI=true`, it fails. */
-export const describeNeeds = (name: string) => (has(name) ? describe : describe.skip);
+export const describeNeeds = (...names: string[]) => (names.every(has) ? describe : describe.skip);

@@ -46,6 +46,7 @@ export interface RedirectDeps extends SetSessionDeps, EndedDeps {
   health: Pick<Health, 'answered'>;
   signIn: SignIn;
   throttle: Pick<Throttle, 'malformed' | 'callback'>;
+  adviseOnProxy: (ctx: Context) => void;
   log: Pick<AuthLog, 'fail' | 'throttled' | 'strategyError' | 'endedBy'>;
   /** Path to which a login redirects if no page was requested. */
   home: string;
@@ -141,6 +142,7 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
 
 async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
   const { attempts, providers, reader, log } = deps;
+  deps.adviseOnProxy(ctx);
   const { next } = ctx.query;
   const site = ctx.get('Sec-Fetch-Site');
   // A link on another site must not replace the session of a user.
