@@ -6,7 +6,6 @@ import { createAuth } from '../../../src/auth/create-auth.js';
 import { type HtpasswdOptions, htpasswdFile } from '../../../src/auth/strategies/htpasswd.js';
 import type { AuthContext } from '../../../src/auth/strategies/strategy.js';
 import { ask, logIn, postForm } from '../../helpers/client.js';
-import { heldTimers } from '../../helpers/clock.js';
 import { temporaryFolder } from '../../helpers/folder.js';
 import { bcryptLine, hasHtpasswd, htpasswd } from '../../helpers/htpasswd.js';
 import { serveLogin } from '../../helpers/login-app.js';
@@ -257,23 +256,6 @@ describeWithHtpasswd('a change of an htpasswd file', () => {
     renameSync(folder.file('..data_tmp'), folder.file('..data'));
     rmSync(folder.file('..1'), { recursive: true });
     await eventually(async () => expect(knows('bob') && !knows('ann')).toBe(true));
-  });
-
-  it('is not read while a program still writes the file', async () => {
-    const looks = heldTimers('setTimeout', 250);
-    const { knows } = follow(`${ann}\n${bcryptLine('bob', 'other')}\n`);
-    const look = async (): Promise<void> => {
-      const next = await waitFor(() => looks.pop());
-      next();
-    };
-    for (let n = 0; n < 4; n++) {
-      writeFileSync(file, n % 2 === 0 ? `${ann}\n` : `${ann}\n# more\n`);
-      await look();
-      await waitFor(() => looks.length > 0);
-      expect(knows('bob')).toBe(true);
-    }
-    await look();
-    await waitFor(() => !knows('bob'));
   });
 
   it.each([
