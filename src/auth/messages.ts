@@ -17,9 +17,9 @@ export const messageOptions = optionSet({
   /** The label of the field. */
   password: line('Password'),
   /** The label of the list of password strategies. */
-  strategy: line('Sign in with'),
+  strategy: line('Sign-in method'),
   /** The first item of the list of password strategies. */
-  anyStrategy: line('any'),
+  anyStrategy: line('Any method'),
   /** The link to a provider. */
   signInWith: line('Sign in with {method}'),
   /** Stands between the form and the links to providers. */
@@ -37,52 +37,57 @@ export const messageOptions = optionSet({
   /** Too many attempts. Default: an English text, with `{seconds}` rounded up to minutes. */
   tooManyAttempts: text({ maxLength: 500 }),
   /** The form was requested, but no strategy checks a password. */
-  noForm: line('There is no sign-in with a password here.'),
+  noForm: line('You cannot sign in with a password here.'),
   /** No strategy of the login has a sign-in: each one identifies requests by what they contain. */
   onlyRequests: line(
     'You cannot sign in on this page. A proxy or a token identifies the users of this site, and ' +
       'this request has neither.',
   ),
   /** The provider rejected the sign-in, or its answer was not valid. */
-  rejected: line('You could not be signed in with {method}. Try again.'),
+  rejected: line('Sign-in with {method} failed. Try again.'),
   /** A callback without its attempt. */
   noAttempt: line(
-    'This sign-in was begun in another browser or at another address of this site, took longer ' +
-      'than 10 minutes, or was already used. Try again.',
+    'This sign-in was started in another browser or at another address of this site, took longer ' +
+      'than 10 minutes, or has already been completed. Try again.',
   ),
   /** The provider does not answer. */
   unavailable: line(
-    '{method} is not available now. Try again later, or use another way to sign in.',
+    '{method} is not available right now. Try again later, or sign in another way.',
   ),
   /** A way to sign in does not answer. `{time}` is in UTC. */
   notAnswering: line('{method} has not answered since {time}.'),
   /** No role lets the user in. */
   noRole: line(
-    'You are signed in with {method} as {user}, but this account is not allowed here: the option ' +
-      'roles gives it no role. Ask an administrator of this site, or sign in with another account.',
+    'You are signed in to {method} as {user}, but this account does not have access here: the ' +
+      'option roles gives it no role. Ask an administrator of this site, or sign in with another ' +
+      'account.',
   ),
   /** The account has no name. */
   noName: line(
-    'Your account of {method} has no usable name. Ask an administrator of this site to set the ' +
+    'Your {method} account has no usable name. Ask an administrator of this site to set the ' +
       'option username.',
   ),
   /** The provider left out the groups, because there are too many. */
   tooManyGroups: line(
-    'Your account of {method} has more groups than the sign-in can carry. Ask an administrator ' +
-      'of this site to assign groups to the application, or to use app roles.',
+    'Your {method} account has more groups than {method} can send. Ask an administrator of this ' +
+      'site to assign groups to the application, or to use app roles.',
   ),
   /** The name belongs to another account of the provider. */
   nameTaken: line(
-    'The name {user} belongs to another account of {method}. Ask an administrator of this site.',
+    'The name {user} belongs to another {method} account. Ask an administrator of this site.',
   ),
   /** The link by which a user leaves the provider. */
   leave: line('Sign out of {method}'),
+  /** The heading of the page in the tab where the user signed in to continue in another tab. */
+  signedIn: line('You are signed in'),
+  /** On that page. */
+  closeTab: line('You can close this tab. The other tab continues.'),
   /** The heading after a sign-out. */
   signedOut: line('You are signed out'),
   /** After a sign-out, while the browser continues to the provider. */
   leaving: line('You are signed out here. Continue to sign out of {method}.'),
   /** After a sign-out, if the provider offers none. */
-  stillSignedIn: line('You may still be signed in with {method}.'),
+  stillSignedIn: line('You may still be signed in to {method}.'),
   /** The link to the page to which a login continues. */
   goOn: line('Continue'),
 });

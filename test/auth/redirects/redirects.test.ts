@@ -184,7 +184,7 @@ describe('a callback', () => {
     const { app } = await start();
     const answer = await finish(new Jar(), app, await begin(new Jar(), app));
     expect(answer.status).toBe(400);
-    expect(answer.text).toContain('begun in another browser');
+    expect(answer.text).toContain('started in another browser');
     expect(answer.text).toContain('Sign in with Okta');
     expect(answer.headers.getSetCookie()).toEqual([]);
   });
@@ -348,17 +348,17 @@ describe('a provider that rejects the user', () => {
     const jar = new Jar();
     const answer = await finish(jar, app, await begin(jar, app), 'wrong');
     expect(answer.status).toBe(401);
-    expect(answer.text).toContain('You could not be signed in with Okta');
+    expect(answer.text).toContain('Sign-in with Okta failed');
     expect(answer.text).not.toContain('aria-invalid');
     expect(await nameOf(jar, app)).toBeNull();
     await waitFor(() => app.log.lines.find(({ reason }) => reason === 'bad_credentials'));
   });
 
   it.each([
-    ['no_role', 'signed in with Okta as bob, but this account is not allowed here'],
-    ['no_name', 'Your account of Okta has no usable name'],
-    ['too_many_groups', 'more groups than the sign-in can carry'],
-    ['name_taken', 'The name bob belongs to another account of Okta'],
+    ['no_role', 'signed in to Okta as bob, but this account does not have access here'],
+    ['no_name', 'Your Okta account has no usable name'],
+    ['too_many_groups', 'more groups than Okta can send'],
+    ['name_taken', 'The name bob belongs to another Okta account'],
   ] as const)('may show the text for %s with 403', async (page, text) => {
     const verdict = { ok: false, reason: page, page, username: 'bob' } as const;
     const { app } = await start(
@@ -371,6 +371,15 @@ describe('a provider that rejects the user', () => {
     expect(answer.text).toContain('href="https://id.example/logout?a=1&amp;b=2"');
     expect(jar.named('taskflow_token')).toEqual([]);
     await waitFor(() => app.log.lines.find(({ reason }) => reason === page));
+  });
+
+  it('keeps the requested page for the next attempt', async () => {
+    const { app } = await start();
+    const jar = new Jar();
+    const state = await begin(jar, app, '/tasks/auth/done');
+    const { text } = await finish(jar, app, state, 'wrong');
+    expect(text).toContain('/tasks/auth/start/okta?next=%2Ftasks%2Fauth%2Fdone"');
+    expect(text).toContain('name="next" value="/tasks/auth/done"');
   });
 
   it('shows no text of the provider', async () => {
@@ -401,7 +410,7 @@ describe('a provider that fails', () => {
     const { app } = await start(make());
     const answer = await ask(`${app.base}/auth/start/okta`);
     expect(answer.status).toBe(503);
-    expect(answer.text).toContain('Okta is not available now');
+    expect(answer.text).toContain('Okta is not available right now');
     expect(answer.text).toContain('id="password"');
     expect(answer.headers.getSetCookie()).toEqual([]);
     const failures = app.log.lines.filter(({ msg }) => msg === 'login strategy failed');
@@ -638,7 +647,7 @@ describe('a logout', () => {
     const { app, jar } = await signedIn(testProvider({ logoutUrl }));
     expect((await logOut(jar, app)).status).toBe(303);
     const page = await jar.ask(`${app.base}/auth/signed-out`);
-    expect(page.text).toContain('You may still be signed in with Okta.');
+    expect(page.text).toContain('You may still be signed in to Okta.');
     expect(page.text).not.toContain('http-equiv');
     expect(await nameOf(jar, app)).toBeNull();
   });

@@ -157,7 +157,7 @@ describe('the example with a provider', () => {
     const answer = await browser.fetch(callback);
     expect([answer.status, await answer.text()]).toEqual([
       403,
-      expect.stringContaining('this account is not allowed here'),
+      expect.stringContaining('this account does not have access here'),
     ]);
     expect((await browser.fetch(`${base}/session`)).status).toBe(401);
     await waitFor(() => child.lines.some((line) => line.includes('"reason":"no_role"')));
