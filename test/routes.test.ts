@@ -218,6 +218,8 @@ const headerTable: readonly (readonly [
   ['GET', '/auth/logout', 'anonymous', 302, plain],
   ['POST', '/auth/logout', 'anonymous', 303, plain],
   ['GET', '/auth/signed-out', 'anonymous', 200, page],
+  ['GET', '/auth/done', 'anonymous', 302, plain],
+  ['GET', '/auth/done', 'admin', 200, page],
   ['GET', '/auth/start/:strategy', 'anonymous', 404, page],
   ['GET', '/auth/callback/:strategy', 'anonymous', 404, page],
   ['POST', '/auth/ended/:strategy', 'anonymous', 404, plain],

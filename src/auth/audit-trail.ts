@@ -79,7 +79,8 @@ export function auditedAccess(
   });
   if (access === undefined) return openAccess(trail);
   if (access.record && access.audit) return access;
-  const { loginUrl, logoutUrl, ended, usable, describe, strategies, cookieName, health } = access;
+  const { loginUrl, logoutUrl, ended, usable, describe, strategies, login, cookieName, health } =
+    access;
   // The methods are bound, so that those of the app's object keep their `this`.
   return {
     record(event) {
@@ -94,6 +95,7 @@ export function auditedAccess(
     ...(usable && { usable: usable.bind(access) }),
     ...(describe && { describe: describe.bind(access) }),
     ...(strategies && { strategies: strategies.bind(access) }),
+    ...(login && { login: login.bind(access) }),
     ...(health && { health: health.bind(access) }),
     ...(cookieName && { cookieName: cookieName.bind(access) }),
   };

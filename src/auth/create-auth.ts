@@ -8,7 +8,7 @@ import { type AuthOptions, authOptions, type CheckedAuthOptions } from './auth-o
 import { countWrongToken, createAuthenticate } from './authenticate.js';
 import { createCipher } from './cipher.js';
 import { createLogIn } from './login.js';
-import { loginPages } from './login-pages.js';
+import { loginPages, signInMethods } from './login-pages.js';
 import { nextOf } from './next.js';
 import { loginPaths } from './openapi.js';
 import { type ProxyAdvice, proxyAdvice } from './proxy-advice.js';
@@ -92,6 +92,10 @@ export function createAuth(options: AuthOptions): Auth {
     logoutUrl: (ctx) => `${mount.outside(ctx)}/auth/logout`,
     describe: (path) => loginPaths(internals.routes(), path),
     strategies: () => registry.names(),
+    login: () => ({
+      methods: signInMethods(registry),
+      issuesTokens: internals.issuer !== undefined,
+    }),
     cookieName,
     usable: async () => usable(),
     ended: endSignal,

@@ -1,16 +1,9 @@
 import type { Context } from 'koa';
+import type { SignInMethod } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { escapeHtml, sendPage } from '../http/page.js';
 import { filled, type Messages } from './messages.js';
 import type { DownStrategy } from './strategies/health.js';
-
-/** A way to sign in. */
-export interface Method {
-  /** The name of its strategy. */
-  name: string;
-  /** What the page calls it. */
-  label: string;
-}
 
 /** What every page of a login has. */
 interface Frame {
@@ -24,10 +17,8 @@ interface Frame {
 
 /** The content of the login page. */
 export interface LoginPage extends Frame {
-  /** The password strategies to choose from. Without one, there is no form. */
-  passwords: readonly Method[];
-  /** The strategies that send the browser to a provider. */
-  providers: readonly Method[];
+  /** The ways to sign in. Without one with a password, there is no form. */
+  methods: readonly SignInMethod[];
   /** The strategies that do not answer. */
   down?: readonly DownStrategy[] | undefined;
   /** The strategy with which this browser last signed in. */
@@ -55,8 +46,9 @@ interface Link {
 
 /** Sends the login page: a form and links that also work without JavaScript. */
 export function sendLoginPage(ctx: Context, page: LoginPage): void {
-  const { messages, providers, passwords, lastUsed } = page;
-  const form = passwords.length > 0 ? formOf(page) : '';
+  const { messages, methods, lastUsed } = page;
+  const providers = methods.filter(({ kind }) => kind === 'redirect');
+  const form = methods.length > providers.length ? formOf(page) : '';
   const links = providers.map((provider) => providerLink(page, provider)).join('\n');
   const or = form && links ? `<p class="or">${escapeHtml(messages.or)}</p>` : '';
   const isProviderFirst = providers.some(({ name }) => name === lastUsed);
@@ -75,25 +67,32 @@ export interface NoticePage extends Frame {
   link: Link;
   /** Whether the browser opens the link by itself. */
   isAutomatic: boolean;
+  /** Whether the page tells other tabs that the user has signed in, and closes itself. */
+  isSignedIn?: boolean | undefined;
 }
 
 /** Sends a page with one text and one link. */
 export function sendNoticePage(ctx: Context, page: NoticePage): void {
-  const { heading, text, link, isAutomatic } = page;
+  const { heading, text, link, isAutomatic, isSignedIn } = page;
   sendFrame(ctx, page, {
     title: `${heading} · ${page.title}`,
     head: isAutomatic
       ? `<meta http-equiv="refresh" content="0; url=${escapeHtml(link.href)}">`
       : '',
+    script: isSignedIn,
     content:
-      (text === undefined ? '' : `<p role="status">${escapeHtml(text)}</p>\n`) + linkOf(link),
+      (text === undefined
+        ? ''
+        : `<p role="status"${isSignedIn ? ' id="signed-in"' : ''}>${escapeHtml(text)}</p>\n`) +
+      linkOf(link),
   });
 }
 
 interface FrameContent {
   title: string;
   head?: string;
-  script?: boolean;
+  /** Whether the page loads the script. Default `false`. */
+  script?: boolean | undefined;
   content: string;
 }
 
@@ -159,8 +158,8 @@ function messagesOf(page: LoginPage): string {
 }
 
 /** Says which ways to sign in do not answer, before the user tries them. */
-function notesOf({ down = [], passwords, providers, messages }: LoginPage): string {
-  return [...passwords, ...providers]
+function notesOf({ down = [], methods, messages }: LoginPage): string {
+  return methods
     .flatMap(({ name, label }) => {
       const since = down.find((each) => each.name === name)?.since;
       if (!since) return [];
@@ -183,7 +182,8 @@ function nextField({ next }: LoginPage): string {
     : `<input type="hidden" name="next" value="${escapeHtml(next)}">\n`;
 }
 
-function strategyChoice({ passwords, strategy, lastUsed, messages }: LoginPage): string {
+function strategyChoice({ methods, strategy, lastUsed, messages }: LoginPage): string {
+  const passwords = methods.filter(({ kind }) => kind === 'password');
   if (passwords.length < 2) return '';
   const chosen = strategy ?? lastUsed;
   const options = passwords
@@ -200,7 +200,10 @@ function strategyChoice({ passwords, strategy, lastUsed, messages }: LoginPage):
   );
 }
 
-function providerLink({ prefix, next, messages }: LoginPage, { name, label }: Method): string {
+function providerLink(
+  { prefix, next, messages }: LoginPage,
+  { name, label }: SignInMethod,
+): string {
   const query = next === undefined ? '' : `?next=${encodeURIComponent(next)}`;
   const href = `${prefix}/auth/start/${encodeURIComponent(name)}${query}`;
   const text = filled(messages.signInWith, { method: label });

@@ -1,16 +1,10 @@
 import type { Context } from 'koa';
+import type { SignInMethod } from '../http/access.js';
 import type { Mount } from '../http/mount.js';
-import {
-  type LoginPage,
-  type Method,
-  type NoticePage,
-  sendLoginPage,
-  sendNoticePage,
-} from './login-page.js';
+import { type LoginPage, type NoticePage, sendLoginPage, sendNoticePage } from './login-page.js';
 import type { Messages } from './messages.js';
 import type { Devices } from './sessions/device-cookies.js';
 import type { StrategyRegistry } from './strategies/registry.js';
-import type { StrategyKind } from './strategies/strategy.js';
 
 interface LoginPagesDeps {
   title: string;
@@ -34,26 +28,32 @@ export interface LoginPages {
   notice(ctx: Context, page: Omit<NoticePage, keyof ReturnType<typeof frameOf>>): void;
 }
 
+/** Returns the ways to sign in, first those with a password. */
+export function signInMethods(registry: Pick<StrategyRegistry, 'get' | 'names'>): SignInMethod[] {
+  return (['password', 'redirect'] as const).flatMap((kind) =>
+    registry.names(kind).map((name) => ({ name, label: labelIn(registry, name), kind })),
+  );
+}
+
+function labelIn(registry: Pick<StrategyRegistry, 'get'>, name: string): string {
+  return registry.get(name)?.label ?? name;
+}
+
 /** Makes the pages of a login. */
 export function loginPages(deps: LoginPagesDeps): LoginPages {
   const { messages, passwordHelp, registry, devices } = deps;
-  const labelOf = (name: string): string => registry.get(name)?.label ?? name;
-  const methods = (kind: StrategyKind): Method[] =>
-    registry.names(kind).map((name) => ({ name, label: labelOf(name) }));
   return {
     messages,
-    labelOf,
+    labelOf: (name) => labelIn(registry, name),
     login(ctx, more) {
-      const [passwords, providers] = [methods('password'), methods('redirect')];
-      const hasNone = passwords.length === 0 && providers.length === 0;
+      const methods = signInMethods(registry);
       sendLoginPage(ctx, {
         ...frameOf(ctx, deps),
-        passwords,
-        providers,
+        methods,
         lastUsed: devices.read(ctx)?.strategy,
         passwordHelp,
         ...more,
-        ...(hasNone && { notice: messages.onlyRequests }),
+        ...(methods.length === 0 && { notice: messages.onlyRequests }),
       });
     },
     notice: (ctx, page) => sendNoticePage(ctx, { ...frameOf(ctx, deps), ...page }),

@@ -153,8 +153,8 @@ export const answerOf = (
 
 const problem = { $ref: '#/components/schemas/Problem' };
 
+const noSession = { 401: 'The request has no valid session' };
 const guarded = {
-  401: 'The request has no valid session',
   403: 'The request came from another site',
   503: 'The store or the strategy does not answer',
 };
@@ -181,9 +181,14 @@ function describe(
     status,
     typeof answer === 'string' ? { description: answer } : answer,
   ]);
-  const problems = Object.entries({ ...(!isPublic && guarded), ...errors }).map(
-    ([status, description]) => [status, answerOf(description, problem, 'application/problem+json')],
-  );
+  const problems = Object.entries({
+    ...(!isPublic && guarded),
+    ...(!isPublic && requiredRole !== 'page' && noSession),
+    ...errors,
+  }).map(([status, description]) => [
+    status,
+    answerOf(description, problem, 'application/problem+json'),
+  ]);
   return {
     tags: ['login'],
     operationId: id,

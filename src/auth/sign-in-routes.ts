@@ -153,6 +153,22 @@ export function signInRoutes(deps: SignInDeps): LoginRoute[] {
       },
     },
     {
+      // Anonymous requests lead to the login page: only a user who has signed in may read that.
+      requiredRole: 'page',
+      handler: (ctx) => showDone(ctx, deps),
+      method: 'GET',
+      path: '/auth/done',
+      errors: 'page',
+      operation: {
+        id: 'showDone',
+        summary: 'Says that the user is signed in, and tells the other tabs of the browser',
+        answers: {
+          200: answerOf('The page', undefined, 'text/html'),
+          302: 'The login page, if the user is not signed in',
+        },
+      },
+    },
+    {
       method: 'GET',
       path: '/auth/assets/:file',
       requiredRole: 'public',
@@ -201,6 +217,21 @@ async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
   if (form !== undefined && registry.names('password').length === 0)
     notice ??= pages.messages.noForm;
   pages.login(ctx, { next: wanted, notice, down: await deps.health.down() });
+}
+
+/**
+ * The page that ends a sign-in in a tab of its own. The script tells the tab that waits for it, and
+ * closes this one if the browser allows that.
+ */
+function showDone(ctx: Context, deps: SignInDeps): void {
+  const { signedIn, closeTab, goOn } = deps.pages.messages;
+  deps.pages.notice(ctx, {
+    heading: signedIn,
+    text: closeTab,
+    link: { href: homeOf(ctx, deps), text: goOn },
+    isAutomatic: false,
+    isSignedIn: true,
+  });
 }
 
 function homeOf(ctx: Context, { mount, home }: Pick<SignInDeps, 'mount' | 'home'>): string {

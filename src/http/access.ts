@@ -100,6 +100,24 @@ export interface StrategyHealth {
   errors: number;
 }
 
+/** A way to sign in that the dashboard offers when the session has ended. */
+export interface SignInMethod {
+  /** The name of the strategy. */
+  name: string;
+  /** What the login page calls it. */
+  label: string;
+  /** Whether it checks passwords or sends the browser to a provider. */
+  kind: 'password' | 'redirect';
+}
+
+/** What the dashboard uses of the routes of a login under `P/auth`. */
+export interface LoginFacts {
+  /** The ways to sign in at `P/auth/login` and at `P/auth/start/:strategy`. */
+  methods: readonly SignInMethod[];
+  /** Whether users have API tokens, at `P/auth/tokens`. */
+  issuesTokens: boolean;
+}
+
 /**
  * The port between the web layer and a login. The web layer calls it. `createAuth` implements it,
  * and so can an app that has its own login. Only `who` is required.
@@ -147,6 +165,12 @@ export interface Access {
    * shows the strategy of every user that has one.
    */
   strategies?(): readonly string[];
+  /**
+   * Returns what the dashboard uses of the routes under `P/auth`, which the login has if
+   * `createAuth` made it. Without this method, the dashboard does not use these routes: it shows
+   * neither strategies nor API tokens, and has no sign-in form.
+   */
+  login?(): LoginFacts;
   /**
    * Returns the health of the strategies, for `GET P/metrics/prometheus`. Calls the checks that are
    * due.

@@ -58,6 +58,13 @@ function countDown(line: HTMLElement, button: HTMLButtonElement): void {
   tick();
 }
 
+/** Tells the tab that waits for the sign-in, and closes this one if the browser allows that. */
+function tellOtherTabs(): void {
+  new BroadcastChannel(location.pathname).postMessage('signed in');
+  window.close();
+}
+
+if (document.querySelector('#signed-in')) tellOtherTabs();
 if (password) {
   watchCapsLock(password);
   showPassword(password);

@@ -1,5 +1,5 @@
 import type { Context, Middleware } from 'koa';
-import { type Actor, hasRole, isOpen } from '../http/access.js';
+import { type Actor, hasRole, isOpen, type LoginFacts } from '../http/access.js';
 import { builtAssets } from '../http/assets.js';
 import { escapeHtml, jsonForHtml, sendPage } from '../http/page.js';
 import { type Route, type RouteTable, routeTable } from '../http/routes.js';
@@ -38,6 +38,8 @@ export interface DashboardFacts {
   /** What the engine can do. */
   can: readonly string[];
   version: string;
+  /** The ways to sign in, and what else the login offers; null if it is not one of this suite. */
+  login: LoginFacts | null;
   /**
    * Where users sign in and out; null if the login is not a page of this suite. `loginUrl` is also
    * null if the user has no session: a proxy decides who is signed in.
@@ -135,7 +137,8 @@ async function showDashboard(
     can: [...tasks.can],
     version,
     // The page can only send the form of this suite, not that of an app's own login.
-    loginUrl: access.logoutUrl && hasSession ? `${mount.outside(ctx)}/auth/login` : null,
+    login: access.login?.() ?? null,
+    loginUrl: access.login && hasSession ? `${mount.outside(ctx)}/auth/login` : null,
     logoutUrl: access.logoutUrl?.(ctx) ?? null,
     hasSession,
     audited: access.audit !== undefined,

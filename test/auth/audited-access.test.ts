@@ -33,6 +33,9 @@ class OwnLogin implements Required<Omit<Access, 'record' | 'audit'>> {
   strategies() {
     return [this.#name];
   }
+  login() {
+    return { methods: [], issuesTokens: this.#name === 'ada' };
+  }
   health() {
     return Promise.reject(new Error(`health of ${this.#name}`));
   }
@@ -62,6 +65,7 @@ describe('a login of the app without an audit', () => {
       usable,
       describe: describeRoutes,
       strategies,
+      login,
       cookieName,
       health,
       ...rest
@@ -74,6 +78,7 @@ describe('a login of the app without an audit', () => {
       ended?.(ctx),
       describeRoutes?.('/tasks'),
       strategies?.(),
+      login?.(),
       cookieName?.(ctx),
     ]).toEqual([
       { name: 'ada', roles: ['admin'] },
@@ -82,6 +87,7 @@ describe('a login of the app without an audit', () => {
       signal,
       { '/tasks': 'ada' },
       ['ada'],
+      { methods: [], issuesTokens: true },
       'ada_session',
     ]);
     await expect(usable?.()).rejects.toThrow('ada');

@@ -65,7 +65,7 @@ describe('the login page', () => {
     expect(text).not.toContain('login.js');
     expect(text).toContain('Sign in with Okta');
     expect((await ask(`${app.login}?form`)).text).toContain(
-      'There is no sign-in with a password here.',
+      'You cannot sign in with a password here.',
     );
   });
 
@@ -173,5 +173,25 @@ describe('autoStart', () => {
       `${app.base}/auth/callback/okta?error=access_denied&state=${state}`,
     );
     expect([answer.status, answer.headers.get('Location')]).toEqual([401, null]);
+  });
+});
+
+describe('the page at the end of a sign-in in another tab', () => {
+  it('says so to signed-in users, and leads anonymous requests to the login page', async () => {
+    await start({ home: '/home' });
+    const page = `${app.base}/auth/done`;
+    const anonymous = await ask(page);
+    expect([anonymous.status, anonymous.headers.get('location')]).toEqual([
+      302,
+      '/tasks/auth/login?next=%2Ftasks%2Fauth%2Fdone',
+    ]);
+    const jar = new Jar();
+    await signInAtProvider(jar);
+    const { status, text } = await jar.ask(page);
+    expect(status).toBe(200);
+    expect(text).toContain('<title>You are signed in');
+    expect(text).toContain('<p role="status" id="signed-in">You can close this tab.');
+    expect(text).toContain('<a href="/home">Continue</a>');
+    expect(text).toMatch(/<script type="module" src="[^"]*login-[0-9a-f]+\.js">/);
   });
 });

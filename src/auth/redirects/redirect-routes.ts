@@ -151,12 +151,12 @@ async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promis
   const replaces = await reader.openOf(reader.tokensOf(ctx), requestInfo(ctx));
   const attempt = attempts.create(strategy, isSafeNext(next) ? next : undefined, replaces);
   const url = await providers.begin(ctx, attempt);
-  if (url === undefined) return unavailable(ctx, strategy, deps);
+  if (url === undefined) return unavailable(ctx, attempt, deps);
   try {
     attempts.keep(ctx, attempt);
   } catch (error) {
     log.strategyError(requestInfo(ctx), strategy, error, 0, []);
-    return unavailable(ctx, strategy, deps);
+    return unavailable(ctx, attempt, deps);
   }
   ctx.redirect(url);
 }
@@ -173,10 +173,11 @@ async function sessionOf(
   }
 }
 
-function unavailable(ctx: Context, strategy: string, { pages }: RedirectDeps): void {
+function unavailable(ctx: Context, attempt: Attempt, { pages }: RedirectDeps): void {
   const { messages, labelOf } = pages;
+  const { strategy, next } = attempt;
   ctx.status = 503;
-  pages.login(ctx, { message: filled(messages.unavailable, { method: labelOf(strategy) }) });
+  pages.login(ctx, { next, message: filled(messages.unavailable, { method: labelOf(strategy) }) });
 }
 
 /** The roles of a user whose provider gives none: the user may only read. */
@@ -218,7 +219,7 @@ async function complete(ctx: Context, attempt: Attempt, deps: RedirectDeps): Pro
   }
   if (!checked) {
     logFailure(ctx, 'strategy_error', undefined, deps);
-    unavailable(ctx, strategy, deps);
+    unavailable(ctx, attempt, deps);
     return true;
   }
   // A wrong callback is refused without a call of the provider.
@@ -252,7 +253,7 @@ async function open(
     if (error instanceof TaskflowError) throw error;
     log.strategyError(opening.request, strategy, error, 0, []);
     logFailure(ctx, 'strategy_error', user.username, deps);
-    return unavailable(ctx, strategy, deps);
+    return unavailable(ctx, attempt, deps);
   }
   if (!opened) return rejected(ctx, attempt, { user: undefined, reason: 'user_changed' }, deps);
   reader.replace(ctx, opened.session);
@@ -302,13 +303,14 @@ const texts = {
 
 async function rejected(
   ctx: Context,
-  { strategy, sessionId }: Attempt,
+  attempt: Attempt,
   { reason = 'bad_credentials', page, username }: CheckedVerdict,
   deps: RedirectDeps,
 ): Promise<void> {
   const { pages, providers } = deps;
+  const { strategy, sessionId, next } = attempt;
   logFailure(ctx, reason, username, deps);
-  if (page === 'unavailable') return unavailable(ctx, strategy, deps);
+  if (page === 'unavailable') return unavailable(ctx, attempt, deps);
   const method = pages.labelOf(strategy);
   const message = pages.messages[page === undefined ? 'rejected' : texts[page]];
   ctx.status = page === undefined ? 401 : 403;
@@ -317,6 +319,7 @@ async function rejected(
       ? undefined
       : await providers.leave(ctx, { id: sessionId, username: username ?? '', strategy });
   pages.login(ctx, {
+    next,
     message: filled(message, { method, user: username ?? '?' }),
     link:
       leave === undefined
