@@ -1,7 +1,7 @@
 import { type Signal, signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { describeError, isSignedOut } from './notices.js';
+import { describeError, observe } from './notices.js';
 
 /**
  * Renders the content of a dialog. Receives the function that closes the dialog and the name of the
@@ -79,8 +79,8 @@ export function useSubmit(
       await act();
       close();
     } catch (thrown) {
-      if (isSignedOut(thrown)) close();
-      else setError(describeError(thrown));
+      observe(thrown);
+      setError(describeError(thrown));
       setBusy(false);
     }
   };

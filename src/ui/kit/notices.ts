@@ -27,16 +27,14 @@ export function describeError(error: unknown): string {
   if (!(error instanceof ProblemError))
     return error instanceof Error ? error.message : String(error);
   const { status, message, code, requestId } = error;
+  if (status === 401) return 'Your session ended before this was done. Try again.';
   if (status === 403) return `${message} Your role does not allow it.`;
   return status >= 500 ? `${message} (${code}, request ${requestId ?? 'unknown'})` : message;
 }
 
-/**
- * Shows a failure. If the session has ended, shows nothing, because the page then asks the user to
- * sign in.
- */
+/** Shows why an action of the user failed. */
 export function showError(error: unknown): void {
-  if (isSignedOut(error)) return;
+  observe(error);
   notice.value = { text: describeError(error), failed: true };
 }
 
@@ -50,8 +48,13 @@ export function observeErrors(observer: (error: unknown) => void): void {
   observers.add(observer);
 }
 
+/** Passes an error to the observers. */
+export function observe(error: unknown): void {
+  for (const observer of observers) observer(error);
+}
+
 /** Passes an error to the observers. Returns whether it means that the session has ended. */
 export function isSignedOut(error: unknown): boolean {
-  for (const observe of observers) observe(error);
+  observe(error);
   return error instanceof ProblemError && error.status === 401;
 }

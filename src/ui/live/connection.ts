@@ -4,6 +4,7 @@ import { serverNow, setClock } from '../kit/clock.js';
 import { observeErrors } from '../kit/notices.js';
 import { bootstrap } from '../state/bootstrap.js';
 import { paused } from '../state/preferences.js';
+import { askToSignIn, endSignIn, signInReason } from '../state/sign-in.js';
 import { SharedStream } from './shared-stream.js';
 
 // Connects the page to the stream. SharedStream passes each change to `take`. `take` updates the
@@ -22,8 +23,6 @@ export const connection = computed(() =>
  * clock. `undefined` while connected.
  */
 export const offline = signal<{ since: number; nextTry: number } | undefined>(undefined);
-/** Whether the session has ended, so that the user must sign in. */
-export const signedOut = signal(false);
 /** The latest counts of all tasks. */
 export const stats = signal<StatsSnapshot | undefined>(undefined);
 /** Number of tasks that changed while the page is paused, up to a limit. */
@@ -68,7 +67,7 @@ let stale = false;
 
 export function startStream(): void {
   observeErrors((error) => {
-    if (error instanceof ProblemError && error.status === 401) signedOut.value = true;
+    if (error instanceof ProblemError && error.status === 401) askToSignIn();
   });
   stream.start();
   window.addEventListener('online', () => stream.retryNow());
@@ -115,7 +114,7 @@ function reached(): void {
   batch(() => {
     state.value = 'live';
     offline.value = undefined;
-    signedOut.value = false;
+    if (signInReason.peek()?.isOld === false) endSignIn(true);
   });
 }
 
@@ -130,12 +129,12 @@ function onDisconnect(retryIn: number): void {
 }
 
 function failed(status: number): void {
-  if (status === 401) signedOut.value = true;
+  if (status === 401) askToSignIn();
   onDisconnect(30);
 }
 
 function signedIn(): void {
-  signedOut.value = false;
+  endSignIn(true);
   state.value = 'connecting';
   if (!paused.value) reloadAll();
 }

@@ -1,6 +1,6 @@
 import type { Change } from '../../client/client.js';
 import { ProblemError } from '../../client/client.js';
-import { base, bootstrap, client } from '../state/bootstrap.js';
+import { base, bootstrap, client, signedInUser } from '../state/bootstrap.js';
 
 /**
  * Shares one stream between all tabs of a browser. Over HTTP/1.1, a browser opens only six
@@ -90,8 +90,14 @@ export class SharedStream {
   /** Resumes the stream in every tab after the user signed in. */
   resume(): void {
     this.#say({ kind: 'signed-in' });
+    this.#onSignedIn();
+  }
+
+  #onSignedIn(): void {
     this.#listener.signedIn();
     this.#signedIn();
+    // A stream of the earlier session is opened again.
+    this.#controller.abort();
   }
 
   #say(message: Message): void {
@@ -102,10 +108,8 @@ export class SharedStream {
     if (message.kind === 'follows') this.#note(message.tab, message.tasks);
     else if (message.kind === 'left') this.#note(message.tab, []);
     else if (message.kind === 'joins') this.#onJoin();
-    else if (message.kind === 'signed-in') {
-      this.#listener.signedIn();
-      this.#signedIn();
-    } else {
+    else if (message.kind === 'signed-in') this.#onSignedIn();
+    else {
       this.#lastBeat = Date.now();
       if (message.kind === 'change') this.#take(message.change);
       else if (message.kind === 'failed') this.#listener.failed(message.status, message.text);
@@ -219,6 +223,9 @@ export class SharedStream {
   async #fail(error: unknown): Promise<void> {
     const { status, message } =
       error instanceof ProblemError ? error : new ProblemError(0, 'NETWORK', String(error));
+    // If the user has signed in again, the new session has replaced that of the stream.
+    if (status === 401 && (await signedInUser()) === 'same')
+      return this.#pause(1, this.#controller.signal);
     this.#say({ kind: 'failed', status, text: message });
     this.#listener.failed(status, message);
     const again = new Promise<void>((resolve) => {

@@ -1,4 +1,5 @@
 import { createClient, type DashboardFacts } from '../../client/client.js';
+import { send } from './sign-in.js';
 
 /** The data that the server puts into the page. */
 export const bootstrap: DashboardFacts = JSON.parse(
@@ -8,7 +9,16 @@ export const bootstrap: DashboardFacts = JSON.parse(
 /** The base path of the API. The dashboard is at `base/dashboard`. */
 export const base = location.pathname.replace(/\/dashboard$/, '');
 
-export const client = createClient(base);
+export const client = createClient(base, { fetch: send });
+
+/** Returns whether the user of this page has a session, or another user has one. */
+export async function signedInUser(): Promise<'same' | 'other' | undefined> {
+  if (bootstrap.login === null) return undefined;
+  const response = await fetch(`${base}/auth/session`).catch(() => undefined);
+  if (!response?.ok) return undefined;
+  const { username, strategy } = (await response.json()) as { username: string; strategy: string };
+  return username === bootstrap.user && strategy === bootstrap.strategy ? 'same' : 'other';
+}
 
 /**
  * Returns the name of a user. Adds the strategy unless it is the only one, because users of

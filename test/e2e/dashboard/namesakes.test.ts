@@ -94,6 +94,9 @@ describe('users of two strategies with the same name', () => {
       .getByRole('link', { name: 'Queues' })
       .click();
     const dialog = page.locator('dialog[open]', { hasText: 'Your session has ended' });
+    const method = dialog.getByLabel('Sign-in method');
+    expect(await method.inputValue()).toBe('partners');
+    await method.selectOption('team');
     await dialog.getByLabel('Password').fill(password);
     await dialog.getByRole('button', { name: 'Sign in' }).click();
     await page.locator('.user', { hasText: 'ada (team)' }).waitFor();
