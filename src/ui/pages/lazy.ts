@@ -9,3 +9,4 @@ export { QueuesPage } from './queues/queues.js';
 export { SchedulesPage } from './schedules/schedules.js';
 export { SettingsPage } from './settings.js';
 export { rerunTask } from './task-list/rerun.js';
+export { TokensPage } from './tokens/tokens.js';

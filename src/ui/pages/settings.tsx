@@ -9,6 +9,7 @@ import { zonePreference } from '../state/preferences.js';
 import { ShortcutsSwitch } from '../state/shortcuts-switch.js';
 import { setTheme, theme, themes } from '../state/theme.js';
 import { show } from '../state/view.js';
+import { Strategies } from './strategies.js';
 
 const units = { h: 'hours', d: 'days' } as const;
 
@@ -144,6 +145,7 @@ export function SettingsPage() {
         <Zones />
         <ShortcutsSwitch />
       </section>
+      {bootstrap.login !== null && bootstrap.roles.includes('admin') && <Strategies />}
       {may('delete') && <History />}
       <section class="frame" aria-labelledby="about">
         <h2 id="about">About</h2>

@@ -30,6 +30,12 @@ export const pages = {
     component: 'AuditPage',
     isOffered: ({ audited, loginUrl }) => audited || loginUrl !== null,
   },
+  tokens: {
+    label: 'API tokens',
+    key: 'k',
+    component: 'TokensPage',
+    isOffered: ({ login, loginUrl }) => login?.issuesTokens === true && loginUrl !== null,
+  },
   settings: { label: 'Settings', key: ',', component: 'SettingsPage' },
 } as const satisfies Record<string, DashboardPage>;
 

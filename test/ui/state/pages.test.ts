@@ -10,11 +10,24 @@ describe('the table of pages', () => {
     expect(new Set(pageNames.map((name) => pages[name].key)).size).toBe(pageNames.length);
   });
 
+  const without = (...names: string[]) => pageNames.filter((name) => !names.includes(name));
+  const login = { methods: [], issuesTokens: true };
+
   it('offers the audit page if there is an audit or a login', () => {
-    expect(offered({ audited: false, loginUrl: null })).toEqual(
-      pageNames.filter((name) => name !== 'audit'),
+    const facts = { login: null };
+    expect(offered({ ...facts, audited: false, loginUrl: null })).toEqual(
+      without('audit', 'tokens'),
     );
-    expect(offered({ audited: true, loginUrl: null })).toEqual(pageNames);
-    expect(offered({ audited: false, loginUrl: '/login' })).toEqual(pageNames);
+    expect(offered({ ...facts, audited: true, loginUrl: null })).toEqual(without('tokens'));
+    expect(offered({ ...facts, audited: false, loginUrl: '/login' })).toEqual(without('tokens'));
+  });
+
+  it('offers the page of API tokens to a user with a session if the login issues tokens', () => {
+    const facts = { audited: true, loginUrl: '/login' };
+    expect(offered({ ...facts, login })).toEqual(pageNames);
+    expect(offered({ ...facts, login: { ...login, issuesTokens: false } })).toEqual(
+      without('tokens'),
+    );
+    expect(offered({ ...facts, login, loginUrl: null })).toEqual(without('tokens'));
   });
 });
