@@ -3,8 +3,10 @@ export type {
   Actor,
   AuditEvent,
   AuditQuery,
+  LoginFacts,
   Page,
   Role,
+  SignInMethod,
   StrategyHealth,
 } from '../http/access.js';
 export { type MemoryStoreOptions, memoryStore } from '../store/memory-store.js';
