@@ -7,7 +7,8 @@ import { kindsOf } from './strategy.js';
 
 /*
  * A strategy is up if it last answered, and down if it last failed: at a login, when it was asked
- * about a signed-in user, or when its `check` was called. The state is in the store, so that all
+ * about signed-in users, or when its `check` was called. A failure for one signed-in user does not
+ * count, but one for several users in a row does. The state is in the store, so that all
  * processes show the same. No timer runs: a check is due if the health is requested and the last
  * answer is older than a minute. A lease in the store makes one process check at a time.
  */

@@ -92,8 +92,10 @@ interface KnownUsersDeps {
  * of the same user share one call. A login never uses the cache, because the answer decides whether
  * the checked password is still valid.
  *
- * While a strategy fails, it is asked at most once a second. A request waits a moment for the
- * answer, so that recovery is noticed at once, and is then answered with the last one.
+ * While a strategy fails for a user, it is asked about this user at most once a second. If it fails
+ * for several users in a row, it is also asked about the others at most once a second. A request
+ * waits a moment for the answer, so that recovery is noticed at once, and is then answered with the
+ * last one.
  */
 export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): KnownUsers {
   const answers = new LRUCache<string, Asked>({
@@ -133,11 +135,13 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
 
   const ask = (strategy: string, username: string): Found | Promise<Found> => {
     const asked = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
-    if (asked && last.isFailing(strategy)) return soon(strategy, username, asked);
+    if (asked && last.isFailing(strategy, username)) return soon(strategy, username, asked);
     if (asked) return asked.settled ? asked.settled.found : asked.orLast;
     // The cached answer outlives the request that asks first, so it must not keep its context.
     return runInEmptyContext(() =>
-      last.isPaused(strategy) ? lastOr(strategy, username) : askStrategy(strategy, username),
+      last.isPaused(strategy, username)
+        ? lastOr(strategy, username)
+        : askStrategy(strategy, username),
     );
   };
 
@@ -165,8 +169,8 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       else if (!Object.isFrozen(found)) last.keep(strategy, username, found);
       return found;
     };
-    const isFailing = last.isFailing(strategy);
-    last.asking(strategy);
+    const isFailing = last.isFailing(strategy, username);
+    last.asking(strategy, username);
     let answer: Promise<Found>;
     try {
       const found = registry.find(candidate, username);

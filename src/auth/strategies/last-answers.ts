@@ -35,17 +35,27 @@ const renewAfter = 60_000;
 const retryAfter = 1000;
 /** Milliseconds after the last failure in which only the users concerned can end it. */
 const failureLasts = 60_000;
+/**
+ * Number of users in a row for whom a strategy must fail before it counts as failing. If it fails
+ * for one user only, this user must not keep it from being asked about the others.
+ */
+const usersOfOutage = 3;
+/** Milliseconds by which the clock of the process that stored an answer may be ahead. */
+const clockSkew = 60_000;
 const remembered = 10_000;
 
 /** An answer as it is stored, encrypted. */
 type Stored = [id: string, at: number, found: KnownUser];
 
-/** A strategy whose `find_user` fails. Times are of `performance.now()`. */
-interface Failing {
-  /** The users for whom it failed. */
+/** The last failures of a strategy. Times are of `performance.now()`. */
+interface Failures {
+  /** The users for whom it failed, with no answer in between. */
   users: Set<string>;
   failedAt: number;
-  askedAt: number;
+  /** Whether it fails for so many users that it is not asked about the others. */
+  isOutage: boolean;
+  /** When it was asked last during an outage: about a user for whom it failed, or another one. */
+  askedAt: { failed: number; other: number };
 }
 
 /** The last answers of the strategies of a login, and whether the strategies fail. */
@@ -53,50 +63,77 @@ export class LastAnswers {
   readonly #deps: LastAnswersDeps;
   /** What this process stored last, so that most answers cause no call of the store. */
   readonly #kept = new LRUCache<string, { text: string; at: number }>({ max: remembered });
-  readonly #failing = new Map<string, Failing>();
+  readonly #failures = new Map<string, Failures>();
+  /** When a strategy was asked about a user for whom it failed a short time ago. */
+  readonly #failing = new LRUCache<string, number>({ max: remembered, ttl: failureLasts });
 
   constructor(deps: LastAnswersDeps) {
     this.#deps = deps;
   }
 
-  /** Whether `find_user` of a strategy fails at present. */
-  isFailing(strategy: string): boolean {
-    return this.#failing.has(strategy);
+  /** Whether `find_user` of a strategy fails at present, for this user or for all users. */
+  isFailing(strategy: string, username: string): boolean {
+    return this.#hasFailed(strategy, username) || this.#outageOf(strategy) !== undefined;
   }
 
   /** Whether a failing strategy was asked a moment ago, so that it is not asked again yet. */
-  isPaused(strategy: string): boolean {
-    const failing = this.#failing.get(strategy);
-    return failing !== undefined && performance.now() - failing.askedAt < retryAfter;
+  isPaused(strategy: string, username: string): boolean {
+    const isRecent = (at: number): boolean => performance.now() - at < retryAfter;
+    const asked = this.#failing.get(idOf(strategy, username));
+    if (asked !== undefined && isRecent(asked)) return true;
+    const outage = this.#outageOf(strategy);
+    // Users for whom it fails must not take the turns of the others.
+    return (
+      outage !== undefined && isRecent(outage.askedAt[asked === undefined ? 'other' : 'failed'])
+    );
   }
 
-  /** Notes that a strategy is asked now. */
-  asking(strategy: string): void {
-    const failing = this.#failing.get(strategy);
-    if (failing) failing.askedAt = performance.now();
+  /** Notes that a strategy is asked about a user now. */
+  asking(strategy: string, username: string): void {
+    const hasFailed = this.#hasFailed(strategy, username);
+    if (hasFailed) this.#failing.set(idOf(strategy, username), performance.now());
+    const outage = this.#outageOf(strategy);
+    if (outage) outage.askedAt[hasFailed ? 'failed' : 'other'] = performance.now();
   }
 
   /** Notes that `find_user` of a strategy failed. */
   failed(strategy: string, username: string, error: unknown): void {
     const at = performance.now();
-    const { users } = this.#failing.get(strategy) ?? { users: new Set() };
-    if (users.size < remembered) users.add(username);
-    this.#failing.set(strategy, { users, failedAt: at, askedAt: at });
-    this.#deps.health.failed(strategy, error, []);
+    this.#failing.set(idOf(strategy, username), at);
+    const before = this.#failures.get(strategy);
+    const { users, isOutage } = before ?? { users: new Set<string>(), isOutage: false };
+    if (users.size < usersOfOutage) users.add(username);
+    const next = {
+      ...{ users, failedAt: at, isOutage: isOutage || users.size >= usersOfOutage },
+      askedAt: before?.askedAt ?? { failed: at, other: at },
+    };
+    this.#failures.set(strategy, next);
+    if (next.isOutage) this.#deps.health.failed(strategy, error, []);
   }
 
   /**
-   * Notes that `find_user` of a strategy answered. The method may fail for some users only, such as
-   * those whose state must be read from a server. So only an answer about one of these ends the
-   * failure, or any answer after a time without failures.
+   * Notes that `find_user` of a strategy answered. During an outage, the method may still answer
+   * about users whose state need not be read from a server. So only an answer about a user for whom
+   * it failed ends the outage, or any answer after a time without failures.
    */
   answered(strategy: string, username: string): void {
-    const failing = this.#failing.get(strategy);
-    if (!failing) return;
-    const isRecent = performance.now() - failing.failedAt < failureLasts;
-    if (isRecent && !failing.users.has(username)) return;
-    this.#failing.delete(strategy);
-    this.#deps.health.answered(strategy, 'found');
+    const hasFailed = this.#hasFailed(strategy, username);
+    if (hasFailed) this.#failing.delete(idOf(strategy, username));
+    const failures = this.#failures.get(strategy);
+    if (!failures) return;
+    const isRecent = performance.now() - failures.failedAt < failureLasts;
+    if (failures.isOutage && isRecent && !hasFailed) return;
+    this.#failures.delete(strategy);
+    if (failures.isOutage) this.#deps.health.answered(strategy, 'found');
+  }
+
+  #hasFailed(strategy: string, username: string): boolean {
+    return this.#failing.size > 0 && this.#failing.has(idOf(strategy, username));
+  }
+
+  #outageOf(strategy: string): Failures | undefined {
+    const failures = this.#failures.get(strategy);
+    return failures?.isOutage ? failures : undefined;
   }
 
   /** Stores an answer in the background, if it is new or was stored some time ago. */
@@ -141,7 +178,8 @@ export class LastAnswers {
     const text = typeof value === 'string' ? cipher.decrypt(value) : undefined;
     if (text === undefined) return undefined;
     const [storedId, at, found] = JSON.parse(text) as Stored;
-    const holds = storedId === id && Math.abs(now() - at) < this.#staleFor(strategy) * 1000;
+    const age = now() - at;
+    const holds = storedId === id && age < this.#staleFor(strategy) * 1000 && age > -clockSkew;
     return holds ? readKnownUser(found) : undefined;
   }
 

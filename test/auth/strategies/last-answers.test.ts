@@ -25,6 +25,8 @@ interface Directory {
   known: KnownUser | undefined;
   /** What `find_user` does instead of answering. */
   failure?: 'throws' | 'rejects' | 'hangs' | undefined;
+  /** The users for whom it fails. Default: all. */
+  failing?: readonly string[];
   asked: number;
 }
 
@@ -38,9 +40,10 @@ function strategyOf(directory: Directory, more: Partial<AuthStrategy> = {}): Aut
   return {
     authenticate_user: () => true,
     attach: ({ usersChanged }) => void refreshed.push(usersChanged),
-    find_user() {
+    find_user(username) {
       directory.asked += 1;
-      const { failure, known } = directory;
+      const { failing, known } = directory;
+      const failure = failing?.includes(username) === false ? undefined : directory.failure;
       if (failure === 'throws') throw new Error('the directory is down');
       if (failure === 'rejects') return Promise.reject(new Error('the directory is down'));
       return failure === 'hangs' ? new Promise(() => {}) : Promise.resolve(known);
@@ -132,6 +135,19 @@ describe('while find_user fails', () => {
     } else expect(await seen(app, session)).toBe('ann');
   });
 
+  it('an answer that is more than a minute in the future does not hold', async () => {
+    const clock = turnableClock();
+    const { directory, app, session } = await outage();
+    clock.pass(3600);
+    expect(await seen(app, session)).toBe('ann');
+    directory.failure = 'rejects';
+    clock.pass(-50);
+    refresh();
+    expect(await seen(app, session)).toBe('ann');
+    clock.pass(-20);
+    expect(await seen(app, session)).toBe(503);
+  });
+
   it('no answer holds if `staleFor` is 0', async () => {
     const { directory, app, session } = await outage({ staleFor: 0 });
     directory.failure = 'rejects';
@@ -141,12 +157,14 @@ describe('while find_user fails', () => {
     expect(await seen(app, session)).toBe('ann');
   });
 
-  it('each change of state is logged once', async () => {
+  it('each change of state is logged once, if it fails for three users', async () => {
     const { directory, app, session } = await outage({}, memoryStore());
+    const others = [await logIn(app.base, 'bob', password), await logIn(app.base, 'eve', password)];
     for (const _ of [1, 2]) {
       directory.failure = 'rejects';
       refresh();
       for (const _request of [1, 2, 3, 4]) expect(await seen(app, session)).toBe('ann');
+      for (const other of others) expect(await seen(app, other)).toMatch(/bob|eve/);
       await waitFor(() => states(app).at(-1) === 'down');
       directory.failure = undefined;
       await waitFor(async () => (await seen(app, session)) && states(app).at(-1) === 'up');
@@ -154,6 +172,30 @@ describe('while find_user fails', () => {
     expect(states(app)).toEqual(['down', 'up', 'down', 'up']);
     const [line] = app.log.events('authn_strategy_state');
     expect(line).toMatchObject({ strategy: 'directory', error: 'the directory is down' });
+  });
+
+  it.each([
+    ['one user', ['ann']],
+    ['three users', ['ann', 'bob', 'eve']],
+  ])('for %s only, the sessions of others still end', async (_case, failing) => {
+    const { directory, app, session } = await outage({}, memoryStore());
+    const sessions = [session];
+    for (const name of failing.slice(1)) sessions.push(await logIn(app.base, name, password));
+    const zoe = await logIn(app.base, 'zoe', password);
+    Object.assign(directory, { failing, failure: 'rejects', known: { version: '2' } });
+    refresh();
+    for (const [index, each] of sessions.entries())
+      expect(await seen(app, each)).toBe(failing[index]);
+    let stop = false;
+    const asking = Promise.all(
+      sessions.map(async (each) => {
+        while (!stop) await seen(app, each);
+      }),
+    );
+    await waitFor(async () => (await seen(app, zoe)) === null);
+    stop = true;
+    await asking;
+    expect(states(app)).toEqual(failing.length < 3 ? [] : ['down']);
   });
 
   it('requests do not wait for a call that hangs, which is made once a second', async () => {
