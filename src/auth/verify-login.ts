@@ -2,6 +2,7 @@ import type { Role } from '../http/access.js';
 import { type Revocations, sameUser } from './sessions/revocations.js';
 import type { KnownUsers, UserState } from './strategies/known-users.js';
 import type { AttemptContext, Authenticated, StrategyRegistry } from './strategies/registry.js';
+import { isPasswordStrategy } from './strategies/strategy.js';
 
 /*
  * While a password is being checked, the user may change: the password or the roles may change, or
@@ -67,7 +68,8 @@ export async function verifyLogin(
 ): Promise<Verified | undefined> {
   const { strategy } = credentials;
   const started = performance.now();
-  if (!deps.registry.get(strategy)) return undefined;
+  // A stranger must not cause calls of `find_user` of strategies that check no passwords.
+  if (!isPasswordStrategy(deps.registry.get(strategy))) return undefined;
   try {
     return await verify(deps, credentials, context);
   } catch (error) {

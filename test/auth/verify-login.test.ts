@@ -70,6 +70,24 @@ function slowTable(row: Row, withFind = true): AuthStrategy & { asked: number } 
   });
 }
 
+it('asks no find_user of a strategy that checks no passwords', async () => {
+  const asked: string[] = [];
+  const find_user = (username: string): KnownUser => {
+    asked.push(username);
+    return { version: '1', roles: [] };
+  };
+  const strategies = new StrategyRegistry()
+    .register('local', staticUser('root', cheapHash(password)))
+    .register('sso', { begin: () => 'https://sso.example', complete: () => false, find_user })
+    .register('proxy', { authenticate_request: () => undefined, ambient: true, find_user });
+  const app = await start({ strategies });
+  for (const strategy of ['sso', 'proxy', 'none', undefined])
+    expect((await postJson(app.login, { username: 'ann', password, strategy })).status).toBe(401);
+  const reasons = (await app.log.logged('authn_login_fail', 4)).map(({ reason }) => reason);
+  expect(reasons).toContain('unknown_strategy');
+  expect(asked).toEqual([]);
+});
+
 describe('a login in progress', () => {
   /**
    * Starts a login, makes a change during the check of the password, and resolves to the answer.

@@ -149,12 +149,14 @@ export class StrategyRegistry {
   }
 
   /**
-   * Whether any strategy knows the name. A strategy that fails counts as one that does not know it.
+   * Whether any password strategy knows the name. A strategy that fails counts as one that does not
+   * know it.
    */
   async knows(username: string): Promise<boolean> {
-    for (const strategy of this.#strategies.values()) {
+    for (const name of this.names('password')) {
+      const strategy = this.#strategies.get(name);
       try {
-        if (await this.find(strategy, username)) return true;
+        if (strategy && (await this.find(strategy, username))) return true;
       } catch {
         // A strategy that does not answer cannot say whether it knows the name.
       }
