@@ -50,24 +50,36 @@ export function stateOf(entry: Entry): AccountReason | undefined {
 export function closedBy(entry: Entry): AccountReason | undefined {
   const state = stateOf(entry);
   const [lockedAt = ''] = valuesOf(entry, 'pwdAccountLockedTime');
-  // This time stands for a lock that only an administrator sets and removes
+  // A time in the year 0 stands for a lock that only an administrator sets and removes
   // (draft-behera-ldap-password-policy-10, section 5.3.3).
-  return state === 'locked' && !lockedAt.startsWith('000001010000') ? undefined : state;
+  return state === 'locked' && !lockedAt.startsWith('0000') ? undefined : state;
 }
 
 /** Returns when an account expires, in Unix milliseconds. */
 function endOf(entry: Entry): number {
   // Active Directory counts steps of 100 nanoseconds since 1601. 0 is never.
   const steps = Number(valuesOf(entry, 'accountExpires')[0] ?? 0);
-  const [end = ''] = valuesOf(entry, 'pwdEndTime');
-  const [, year, month, day, hour, minute, second = '00'] =
-    /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?/.exec(end) ?? [];
+  const [end] = valuesOf(entry, 'pwdEndTime');
   return Math.min(
     steps > 0 ? steps / 10_000 - 11_644_473_600_000 : Number.POSITIVE_INFINITY,
-    year === undefined
-      ? Number.POSITIVE_INFINITY
-      : Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`),
+    end === undefined ? Number.POSITIVE_INFINITY : timeOf(end),
   );
+}
+
+const generalizedTime =
+  /^(\d{4})(\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)?)?(?:[.,]\d+)?(?:Z|([+-]\d\d)(\d\d)?)$/;
+
+/**
+ * Returns a GeneralizedTime (RFC 4517 section 3.3.13) in Unix milliseconds, without fractions. A
+ * time that cannot be read has passed, so that it keeps no account open.
+ */
+function timeOf(text: string): number {
+  const [, year, month, day, hour, minute = '00', second = '00', offset = '+00', minutes = '00'] =
+    generalizedTime.exec(text) ?? [];
+  // Only LDAP has leap seconds.
+  const seconds = second === '60' ? '59' : second;
+  const at = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${seconds}${offset}:${minutes}`);
+  return Number.isNaN(at) ? Number.NEGATIVE_INFINITY : at;
 }
 
 /**
