@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Attribute, Change, Client } from 'ldapts';
+import { closedBy } from '../../../src/auth/strategies/ldap/account.js';
 import { type LdapOptions, type LdapUser, ldap } from '../../../src/auth/strategies/ldap/ldap.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import { credentials, textOf } from '../../attacks/corpus.js';
@@ -150,6 +151,22 @@ describeLdap('the name of the session', () => {
     );
   });
 
+  it('cannot be taken by a user who writes it into another attribute', async () => {
+    const mail = search('(|(uid={username})(mail={username}))', { username: 'uid' });
+    const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url, mail)));
+    const app = keep(await serveLogin({ strategies, throttle: { floor: 0 } }));
+    const before = await find(mail, 'ann');
+    await replace('uid=bob,ou=people', 'mail', 'ann');
+    expect(await find(mail, 'ann')).toEqual(before);
+    const session = await logIn(app.base, 'ann', 'ann-secret');
+    expect((await ask(app.url, { headers: session })).json).toEqual({ name: 'ann' });
+    expect(await signIn(mail, 'ann', 'bob-secret')).toBe(false);
+    await replace('uid=bob,ou=people', 'mail', 'gone');
+    expect(await find(mail, 'gone')).toBeUndefined();
+    expect(await signIn(mail, 'gone', 'bob-secret')).toMatchObject({ username: 'bob' });
+    await replace('uid=bob,ou=people', 'mail', 'shared@corp.example');
+  });
+
   it('counts as one user for the limits and the log', async () => {
     const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
     const app = keep(await serveLogin({ strategies }));
@@ -249,6 +266,9 @@ describeLdap('an account', () => {
     ['pwdAccountLockedTime', '000001010000Z', 'locked'],
     ['accountExpires', '132000000000000000', 'expired'],
     ['pwdEndTime', '20200101000000Z', 'expired'],
+    ['pwdEndTime', '2020010100Z', 'expired'],
+    ['pwdEndTime', '202001010000.5+0100', 'expired'],
+    ['pwdAccountLockedTime', '0000010100Z', 'locked'],
   ])('with %s is rejected with a reason for the log alone', async (attribute, value, reason) => {
     const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
     const app = keep(await serveLogin({ strategies }));
@@ -275,6 +295,26 @@ describeLdap('an account', () => {
     expect(await signIn({}, 'bob')).toMatchObject({ ok: true });
     expect(await find({}, 'bob')).toMatchObject({ roles: [] });
     await replace('uid=bob,ou=people', attribute);
+  });
+
+  it.each([
+    ['2099010100Z', undefined],
+    ['20990101003060.5Z', undefined],
+    ['209901010000-0800', undefined],
+    ['200001010000+05', 'expired'],
+    ['20271330000000Z', 'expired'],
+    ['someday', 'expired'],
+  ])('with the end %s is closed: %s', (pwdEndTime, reason) => {
+    expect(closedBy({ dn: 'uid=a', pwdEndTime })).toBe(reason);
+  });
+
+  it('with an end in another zone ends at that time', () => {
+    const hour = 3_600_000;
+    const text = (at: number) => new Date(at).toISOString().replace(/[-T]/g, '').slice(0, 10);
+    const closed = (at: number, zone: string) =>
+      closedBy({ dn: 'uid=a', pwdEndTime: `${text(at)}${zone}` });
+    expect(closed(Date.now() + 3 * hour, '+0500')).toBe('expired');
+    expect(closed(Date.now() - 3 * hour, '-0500')).toBeUndefined();
   });
 
   it('that wrong passwords have locked keeps its sessions and has no logins', async () => {

@@ -59,7 +59,8 @@ const searchOptions = optionSet({
   /** The DN below which the users are. */
   base: dn,
   /**
-   * The filter that finds a user, such as `(uid={username})`. Exactly one entry must match. It must
+   * The filter that finds a user, such as `(uid={username})`. Exactly one entry must match, or only
+   * one of the entries must have the typed name in the attribute `username`. It must
    * compare `{username}` with the attribute `username`, because sessions are checked by that name.
    */
   filter: filter("a filter with {username}, such as '(uid={username})'", {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { sameUser } from '../../sessions/revocations.js';
 import { closedBy, type Refused, valuesOf } from './account.js';
 import { type Connection, codeOf, messageOf } from './connection.js';
 import { bindUser, elsewhere, type Found, findEntry, type Search } from './entries.js';
@@ -59,20 +60,41 @@ export async function findBySearch(
   settings: Settings,
   username: string,
 ): Promise<Found | undefined> {
-  const { entry } = await searchUser(connection, settings, username);
+  await bindService(connection, settings.search);
+  const { entry } = await findNamed(connection, settings, username);
   if (!entry || closedBy(entry) !== undefined) return undefined;
-  return { entry, username: nameOf(entry, settings) };
+  const name = nameOf(entry, settings);
+  return sameUser(name) === sameUser(username) ? { entry, username: name } : undefined;
 }
 
-/** Searches for the entry of a user with the service account. */
+/**
+ * Searches for the entry of a user with the service account. Of several entries, the one whose name
+ * was typed counts, so that an entry with this name in another attribute does not shut the user
+ * out.
+ */
 export async function searchUser(
   connection: Connection,
-  { search: settings, attributes }: Settings,
+  settings: Settings,
   username: string,
 ): Promise<Search> {
-  await bindService(connection, settings);
-  const filter = fillFilter(settings.filter, { username });
-  return findEntry(connection, settings.base, { filter, attributes });
+  const { search, attributes } = settings;
+  await bindService(connection, search);
+  const filter = fillFilter(search.filter, { username });
+  const found = await findEntry(connection, search.base, { filter, attributes });
+  if (!found.isAmbiguous) return found;
+  const named = await findNamed(connection, settings, username);
+  return named.entry ? named : found;
+}
+
+/** Searches for the entry that the filter finds and whose attribute `username` has the name. */
+function findNamed(
+  connection: Connection,
+  { search, attributes }: Settings,
+  username: string,
+): Promise<Search> {
+  const inner = search.filter.startsWith('(') ? search.filter : `(${search.filter})`;
+  const filter = fillFilter(`(&${inner}(${search.username}={username}))`, { username });
+  return findEntry(connection, search.base, { filter, attributes });
 }
 
 /** Returns the name of the session. The order of several values has no meaning in LDAP. */
