@@ -12,7 +12,7 @@ import type { Providers } from './providers.js';
 export interface EndedDeps {
   providers: Pick<Providers, 'ended'>;
   endSessions(strategy: string, user: EndedUser): Promise<void>;
-  throttle: Pick<Throttle, 'malformed'>;
+  throttle: Pick<Throttle, 'callback'>;
   log: Pick<AuthLog, 'throttled' | 'endedBy'>;
 }
 
@@ -29,13 +29,21 @@ export async function readEnded(ctx: Context, strategy: string, deps: EndedDeps)
       (entry): entry is [string, string] => typeof entry[1] === 'string',
     ),
   );
-  const users = await providers.ended(ctx, strategy, form);
-  if (users === undefined)
-    throw new TaskflowError('STORE_UNAVAILABLE', 'The message cannot be checked now.');
-  if (users === 'invalid') {
-    await throttle.malformed(request.ip, logThrottled(log, request, undefined), 'callback');
-    throw new TaskflowError('INVALID_INPUT', 'The message is not valid.');
+  const onThrottled = logThrottled(log, request, undefined);
+  const counted = await throttle.callback(request.ip, onThrottled, 'callback');
+  let isValid = true;
+  let users: Awaited<ReturnType<Providers['ended']>>;
+  try {
+    users = await providers.ended(ctx, strategy, form);
+    isValid = users !== 'invalid';
+  } finally {
+    await (isValid ? counted.withdrawn() : counted.failed());
   }
+  if (users === undefined)
+    throw new TaskflowError('STORE_UNAVAILABLE', 'The message cannot be checked now.', {
+      reported: true,
+    });
+  if (users === 'invalid') throw new TaskflowError('INVALID_INPUT', 'The message is not valid.');
   for (const user of users) {
     await endSessions(strategy, user);
     log.endedBy(request, strategy, user);

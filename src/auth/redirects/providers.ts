@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import type { AuthLog } from '../auth-log.js';
+import { LogLimit } from '../log-limit.js';
 import { type RequestInfo, requestInfo } from '../request-info.js';
 import type { Health } from '../strategies/health.js';
 import type { StrategyRegistry } from '../strategies/registry.js';
@@ -58,8 +59,14 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
     const strategy = registry.get(name);
     return isRedirectStrategy(strategy) ? strategy : undefined;
   };
-  /** Calls a method of a strategy. Logs its failure and resolves to `undefined`. */
+  const lines = new LogLimit();
+  /**
+   * Calls a method of a strategy. Logs its failure and resolves to `undefined`. Strangers can cause
+   * failures while a provider is down, so they have one line a minute. Callbacks have a limit of
+   * their own.
+   */
   const call = async <T>(
+    method: 'begin' | 'complete' | 'logoutUrl' | 'sessionsEnded',
     request: RequestInfo,
     name: string,
     ask: (context: AuthContext) => T | PromiseLike<T>,
@@ -73,7 +80,8 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
       return await registry.call(strategy, (signal) => ask({ signal, ip, requestId }));
     } catch (error) {
       const hidden = secrets();
-      log.strategyError(request, name, error, Math.round(performance.now() - started), hidden);
+      if (method === 'complete' || lines.isDue(`${name} ${method}`))
+        log.strategyError(request, name, error, Math.round(performance.now() - started), hidden);
       health.failed(name, error, hidden);
       return undefined;
     }
@@ -88,6 +96,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
     has: (name) => strategyOf(name) !== undefined,
     begin: (ctx, attempt) =>
       call(
+        'begin',
         requestInfo(ctx),
         attempt.strategy,
         async (context) =>
@@ -100,6 +109,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
       ),
     complete: (ctx, attempt) =>
       call(
+        'complete',
         requestInfo(ctx),
         attempt.strategy,
         async (context) => ({
@@ -112,6 +122,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
       ),
     leave: (ctx, { id, username, strategy }) =>
       call(
+        'logoutUrl',
         requestInfo(ctx),
         strategy,
         async () => {
@@ -123,6 +134,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
       ),
     ended: (ctx, name, form) =>
       call(
+        'sessionsEnded',
         requestInfo(ctx),
         name,
         async (context) => {

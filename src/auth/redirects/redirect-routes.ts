@@ -190,7 +190,7 @@ async function callback(ctx: Context, strategy: string, deps: RedirectDeps): Pro
   if (!attempt) return withoutAttempt(ctx, deps);
   const request = requestInfo(ctx);
   const onThrottled = logThrottled(log, request, undefined);
-  const counted = await throttle.callback(request.ip, onThrottled);
+  const counted = await throttle.callback(request.ip, onThrottled, 'redirect');
   let isRejected = false;
   try {
     isRejected = !(await complete(ctx, attempt, deps));

@@ -760,10 +760,25 @@ describe('a message of a provider that sessions have ended', () => {
     expect((await postForm(`${app.base}/auth/ended/static`, {})).status).toBe(404);
   });
 
-  it('is refused with 429 after many invalid ones from an address', async () => {
+  it('that cannot be checked has one line in the log a minute', async () => {
     const { app } = await start(testProvider({ sessionsEnded: ending }));
-    let status = 400;
-    for (let n = 0; n < 40 && status === 400; n++) status = (await send(app, 'wrong')).status;
-    expect(status).toBe(429);
+    for (let n = 0; n < 40; n++) expect((await send(app, 'down')).status).toBe(503);
+    const errors = app.log.lines.filter(({ level }) => Number(level) >= 50);
+    expect(errors.map(({ msg }) => msg)).toEqual([
+      'login strategy failed',
+      'login strategy does not answer',
+    ]);
+  });
+
+  it('is refused unread after many invalid ones from an address', async () => {
+    let read = 0;
+    const sessionsEnded: TestProvider['sessionsEnded'] = (...args) => {
+      read += 1;
+      return ending(...args);
+    };
+    const { app } = await start(testProvider({ sessionsEnded }));
+    const statuses: number[] = [];
+    for (let n = 0; n < 40; n++) statuses.push((await send(app, 'wrong')).status);
+    expect([statuses.indexOf(429), read]).toEqual([30, 30]);
   });
 });
