@@ -1,17 +1,19 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
 import type { Context } from 'koa';
 import type { SharedStore } from '../../store/shared-store.js';
 import type { Cipher } from '../cipher.js';
-import type { Cookies } from '../sessions/cookies.js';
+import type { Cookie, Cookies } from '../sessions/cookies.js';
 import type { Session } from '../sessions/session.js';
 import { clockSkew } from '../sessions/tokens.js';
 
 /*
  * An attempt to sign in at a provider begins with a redirect to the provider and ends with its
  * callback. In between, only the browser keeps it, in an encrypted cookie. So strangers cannot fill
- * the store with attempts. The name of the cookie has the first characters of `state`, so that
- * attempts in several tabs do not replace each other. The store is written only when a callback
- * brings the cookie that belongs to its `state`: it then records that the attempt was used.
+ * the store with attempts. A browser has a fixed number of these cookies, and each new attempt takes
+ * a free one, so that attempts in several tabs do not replace each other. Attempts that begin at the
+ * same time cannot see each other's cookies. They may take the same one, but they never make the
+ * headers of the browser too large. The store is written only when a callback brings the cookie of
+ * its `state`: it then records that the attempt was used.
  */
 
 /** An attempt to sign in at a provider. */
@@ -43,7 +45,7 @@ export interface Attempts {
     replaces: readonly Pick<Session, 'id'>[],
   ): Attempt;
   /**
-   * Stores an attempt in the browser and removes the oldest ones beyond the limit.
+   * Stores an attempt in a free cookie of the browser, or replaces the oldest attempt.
    *
    * @throws RangeError if the strategy stored too much data.
    */
@@ -61,8 +63,6 @@ export interface Attempts {
 
 /** Milliseconds that the user has for signing in at the provider. */
 const lifetime = 600_000;
-/** Maximum number of attempts that a browser keeps. */
-const maxAttempts = 3;
 /** Maximum bytes of a cookie. Proxies often limit all headers together to 8 KiB. */
 const maxBytes = 1200;
 /** Maximum number of sessions that an attempt replaces. A browser has one. */
@@ -71,7 +71,7 @@ const maxReplaced = 3;
 const maxNext = 512;
 
 interface AttemptsDeps {
-  cookies: Pick<Cookies, 'attempt' | 'attemptIds'>;
+  cookies: Pick<Cookies, 'attempts'>;
   cipher: Cipher;
   store: Pick<SharedStore, 'replace'>;
   /** Prefix of the keys of used attempts in the store. */
@@ -92,19 +92,19 @@ type Fields = [
 
 /** Makes the attempts of a login. */
 export function redirectAttempts({ cookies, cipher, store, prefix, now }: AttemptsDeps): Attempts {
-  const read = (ctx: Context, id: string): Attempt | undefined => {
-    for (const value of cookies.attempt(id).read(ctx)) {
+  /** Returns the attempts of a cookie that can still succeed. */
+  const read = (ctx: Context, cookie: Cookie): Attempt[] =>
+    cookie.read(ctx).flatMap((value) => {
       const text = cipher.decrypt(value);
-      if (text === undefined) continue;
+      if (text === undefined) return [];
       const [strategy, state, sessionId, beganAt, data, next, replaces] = JSON.parse(
         text,
       ) as Fields;
       const age = now() - beganAt;
-      if (idOf(state) === id && age > -clockSkew * 1000 && age < lifetime)
-        return { strategy, state, sessionId, beganAt, data, next: next ?? undefined, replaces };
-    }
-    return undefined;
-  };
+      return age > -clockSkew * 1000 && age < lifetime
+        ? [{ strategy, state, sessionId, beganAt, data, next: next ?? undefined, replaces }]
+        : [];
+    });
   const write = (attempt: Attempt): string => {
     const { strategy, state, sessionId, beganAt, data, next = null, replaces } = attempt;
     const fields: Fields = [strategy, state, sessionId, beganAt, data, next, replaces];
@@ -128,18 +128,23 @@ export function redirectAttempts({ cookies, cipher, store, prefix, now }: Attemp
       const value = write(attempt);
       if (value.length > maxBytes)
         throw new RangeError('begin stored more than 512 bytes in attempt.data');
-      const ages = cookies
-        .attemptIds(ctx)
-        .map((id) => ({ id, beganAt: read(ctx, id)?.beganAt ?? 0 }))
-        .sort((one, other) => other.beganAt - one.beganAt);
-      for (const { id } of ages.slice(maxAttempts - 1)) cookies.attempt(id).clear(ctx);
-      cookies.attempt(idOf(attempt.state)).write(ctx, value, lifetime / 1000);
+      // Another host of the domain may have planted attempts, so the newest one of a cookie counts.
+      const ages = cookies.attempts.map((cookie) =>
+        Math.max(0, ...read(ctx, cookie).map(({ beganAt }) => beganAt)),
+      );
+      const oldest = Math.min(...ages);
+      const usable = cookies.attempts.filter((_cookie, n) => ages[n] === oldest);
+      usable[randomInt(usable.length)]?.write(ctx, value, lifetime / 1000);
     },
     take(ctx, strategy, state) {
-      const attempt = read(ctx, idOf(state));
-      if (!attempt || attempt.state !== state || attempt.strategy !== strategy) return undefined;
-      cookies.attempt(idOf(state)).clear(ctx);
-      return attempt;
+      for (const cookie of cookies.attempts) {
+        const attempt = read(ctx, cookie).find((each) => each.state === state);
+        if (!attempt) continue;
+        if (attempt.strategy !== strategy) return undefined;
+        cookie.clear(ctx);
+        return attempt;
+      }
+      return undefined;
     },
     use({ state }) {
       const key = createHash('sha256').update(state).digest('base64url');
@@ -147,10 +152,6 @@ export function redirectAttempts({ cookies, cipher, store, prefix, now }: Attemp
       const droppable = { rank: 0, notBefore: 0 };
       return store.replace(prefix + key, undefined, true, (2 * lifetime) / 1000, droppable);
     },
-    isAnyOpen: (ctx) => cookies.attemptIds(ctx).some((id) => read(ctx, id) !== undefined),
+    isAnyOpen: (ctx) => cookies.attempts.some((cookie) => read(ctx, cookie).length > 0),
   };
-}
-
-function idOf(state: string): string {
-  return state.slice(0, 8);
 }

@@ -60,12 +60,8 @@ export interface Cookies {
   session: Cookie;
   /** Says that this browser has logged in before. Outlives sessions. */
   device: Cookie;
-  /** The cookie of one attempt to sign in at a provider. */
-  attempt(id: string): Cookie;
-  /**
-   * Returns the ids of the attempts whose cookies a request has, at most {@link maxAttemptIds}.
-   */
-  attemptIds(ctx: Context): readonly string[];
+  /** The cookies of attempts to sign in at a provider. Each has room for one attempt. */
+  attempts: readonly Cookie[];
   /** Where a logout continues: the address at which the user signs out at the provider. */
   logout: Cookie;
 }
@@ -73,11 +69,8 @@ export interface Cookies {
 /** Bytes of name and value that every browser keeps (RFC 6265bis section 5.6). */
 export const maxCookieBytes = 4096;
 
-/**
- * The login gives a browser no more than three cookies of attempts. A request could have hundreds,
- * and the answer would remove each of them.
- */
-const maxAttemptIds = 8;
+/** Maximum number of attempts to sign in at a provider that a browser keeps. */
+const maxAttempts = 5;
 
 /**
  * Makes the cookies of a login. The prefix `__Host-` binds a Secure cookie to this host (RFC
@@ -125,20 +118,10 @@ export function loginCookies(
   const shared = { sameSite, domain };
   // A provider sends the browser back from another site, so these cookies cannot be Strict.
   const own = { sameSite: 'lax', domain: undefined } as const;
-  const attemptName = `${name}_attempt_`;
   return {
     session: named(name, shared),
     device: named(`${name}_device`, shared),
-    attempt: (id) => named(attemptName + id, own),
-    attemptIds(ctx) {
-      const fullName = isSecure(ctx) ? `__Host-${attemptName}` : attemptName;
-      const names = ctx.get('Cookie').matchAll(/(?:^|;)\s*([^=;\s]+)=/g);
-      const ids = [...names].flatMap(([, found = '']) =>
-        found.startsWith(fullName) ? [found.slice(fullName.length)] : [],
-      );
-      const valid = [...new Set(ids)].filter((id) => /^[\w-]{8}$/.test(id));
-      return valid.slice(0, maxAttemptIds);
-    },
+    attempts: Array.from({ length: maxAttempts }, (_, n) => named(`${name}_attempt_${n}`, own)),
     logout: named(`${name}_logout`, own),
   };
 }

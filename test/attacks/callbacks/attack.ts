@@ -94,7 +94,7 @@ function faultOf({ status, head, body }: Got, isOfProxy: boolean): string | unde
 /** Remembers the attempt that an answer began, instead of an older one. */
 function remember({ status, head }: Got, begun: Begun[], number: number): void {
   if (status !== 302) return;
-  const [, cookie] = /^set-cookie: (taskflow_token_attempt_[\w-]{8}=[^;]+)/im.exec(head) ?? [];
+  const [, cookie] = /^set-cookie: (taskflow_token_attempt_\d=[^;]+)/im.exec(head) ?? [];
   const [, state] = /^location: .*[?&]state=([\w-]+)/im.exec(head) ?? [];
   if (cookie !== undefined && state !== undefined) begun[number % maxBegun] = { cookie, state };
 }

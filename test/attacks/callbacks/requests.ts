@@ -179,7 +179,7 @@ export class HostileRequests {
       () => [`${name}${random.hostile()}=${value}`],
       () => [`__Host-${cookie}`, `${name}=${marker}`],
       () => this.#target.begun.slice(0, 12).map((each) => random.damaged(each.cookie)),
-      () => Array.from({ length: 300 }, () => `${name.slice(0, -8)}${random.letters(8)}=x`),
+      () => Array.from({ length: 300 }, () => `${name}=${random.letters(8)}`),
       () => [`${name}=${value.repeat(40)}`],
       () => [`taskflow_token=${random.damaged(value)}`, `taskflow_token_device=${value}`],
     ])();
