@@ -9,11 +9,11 @@ import { clockSkew } from '../sessions/tokens.js';
 /*
  * An attempt to sign in at a provider begins with a redirect to the provider and ends with its
  * callback. In between, only the browser keeps it, in an encrypted cookie. So strangers cannot fill
- * the store with attempts. A browser has a fixed number of these cookies, and each new attempt takes
- * a free one, so that attempts in several tabs do not replace each other. Attempts that begin at the
- * same time cannot see each other's cookies. They may take the same one, but they never make the
- * headers of the browser too large. The store is written only when a callback brings the cookie of
- * its `state`: it then records that the attempt was used.
+ * the store with attempts. A browser has a fixed number of these cookies, and each new attempt
+ * takes a free one, so that attempts in several tabs do not replace each other. Attempts that begin
+ * at the same time cannot see each other's cookies. They may take the same one, but they never make
+ * the headers of the browser too large. The store is written only when a callback brings the cookie
+ * of its `state`: it then records that the attempt was used.
  */
 
 /** An attempt to sign in at a provider. */
