@@ -314,7 +314,7 @@ describeNeeds(
     await page.goto(`${url}/tasks/auth/login`);
     await page.click('text=Sign in with Okta');
     await signInAtProvider();
-    await page.getByText('begun in another browser or at another address of this site').waitFor();
+    await page.getByText('started in another browser or at another address of this site').waitFor();
     expect(log.events('sys_startup')).toContainEqual(
       expect.objectContaining({
         ...{ level: 40, url, publicUrl: url.replace('localhost', '127.0.0.1') },
