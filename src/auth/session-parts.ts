@@ -53,7 +53,7 @@ export function sessionParts(
   const requests = requestIdentities(registry, { users, log });
   const reader = new SessionReader({
     ...shared,
-    ...{ keysReady, ownStore, cookie, users, sessions, renew, requests },
+    ...{ keysReady, ownStore, cookie, users, sessions, renew, requests, tokenExpiry },
   });
   const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
   const device = { cookie: cookies.device, keys: keys.derived('device cookie'), audience, now };

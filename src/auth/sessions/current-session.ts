@@ -7,7 +7,7 @@ import type { KnownUsers } from '../strategies/known-users.js';
 import type { Cookie } from './cookies.js';
 import type { RequestIdentities, RequestIdentity } from './request-identity.js';
 import type { Revocations } from './revocations.js';
-import type { Session } from './session.js';
+import { endOf, type Session } from './session.js';
 import type { SessionList } from './session-list.js';
 import type { Tokens } from './tokens.js';
 
@@ -27,6 +27,12 @@ import type { Tokens } from './tokens.js';
  */
 
 type Found = Session | undefined;
+
+/**
+ * Milliseconds by which an answer about a user may seem to be older than it is: answers are cached
+ * for 30 seconds, and the clocks of hosts may differ by a minute.
+ */
+const oldestAnswer = 90_000;
 
 /** The session that one login read from a request. */
 interface ReadBefore {
@@ -52,10 +58,12 @@ interface Bearer {
 interface ReaderDeps {
   tokens: Pick<Tokens, 'read' | 'isOurs' | 'isCurrent' | 'versionOf' | 'signOutOf'>;
   cookie: Pick<Cookie, 'read'>;
-  revocations: Pick<Revocations, 'ready' | 'has'>;
-  users: Pick<KnownUsers, 'unchanged'>;
+  revocations: Pick<Revocations, 'ready' | 'has' | 'end'>;
+  users: Pick<KnownUsers, 'unchanged' | 'hasAnswered'>;
   sessions: Pick<SessionList, 'touch'>;
   log: Pick<AuthLog, 'reused' | 'conflict' | 'found'>;
+  /** Seconds a session lasts from its login. */
+  tokenExpiry: number;
   /** Rejects if there are no secret keys yet. Returns `undefined` if there are. */
   keysReady: () => Promise<void> | undefined;
   /**
@@ -229,10 +237,23 @@ export class SessionReader {
     const use = (same: boolean): Found => {
       if (same) return this.#use(ctx, session, ambient);
       if (isFirstInMinute(session)) log.found(requestInfo(ctx), session, 'user_changed');
+      this.#endChanged(session);
       return undefined;
     };
     const same = users.unchanged(session, tokens.versionOf(session));
     return typeof same === 'boolean' ? use(same) : same.then(use);
+  }
+
+  /**
+   * Ends a session whose user has changed, so that it does not return when the user changes back.
+   * The answer about the user may be older than a new session. If the store fails, the session has
+   * still ended in this process, which repeats the write.
+   */
+  #endChanged(session: Session): void {
+    const { users, revocations, tokenExpiry } = this.#deps;
+    const age = Date.now() - session.authenticatedAt.getTime();
+    if (age < oldestAnswer || !users.hasAnswered(session.strategy, session.username)) return;
+    revocations.end(session.id, endOf(session, tokenExpiry)).catch(() => {});
   }
 
   /** Records that a session is in use. A session from a Bearer token has no cookie to renew. */

@@ -43,6 +43,8 @@ export interface KnownUsers {
     user: Pick<Session, 'strategy' | 'username'>,
     version: string,
   ): boolean | Promise<boolean>;
+  /** Whether the last answer about a user came from the strategy itself, which does not fail. */
+  hasAnswered(strategy: string, username: string): boolean;
   /** Drops the cached answers and calls the listeners, because users may have changed. */
   changed(): void;
   /** Calls the listener for each call of `changed`. Returns a function that stops this. */
@@ -224,8 +226,14 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
     unchanged({ strategy, username }, version) {
       const candidate = registry.get(strategy);
       if (!candidate?.find_user) return candidate !== undefined && version === '';
-      const same = (found: KnownUser | undefined): boolean =>
-        found !== undefined && tagsOf(strategy, username, found).includes(version);
+      const same = (found: KnownUser | undefined): boolean => {
+        if (!found) return false;
+        if (tagsOf(strategy, username, found).includes(version)) return true;
+        // Another process may have stored another answer meanwhile.
+        if (!last.isFailing(strategy, username) && !Object.isFrozen(found))
+          last.keep(strategy, username, found, { isSuspect: true });
+        return false;
+      };
       try {
         const found = ask(strategy, username);
         return found instanceof Promise ? found.then(same, fail) : same(found);
@@ -233,6 +241,8 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
         return fail(error);
       }
     },
+    hasAnswered: (strategy, username) =>
+      registry.get(strategy)?.find_user !== undefined && !last.isFailing(strategy, username),
     changed() {
       changes += 1;
       answers.clear();

@@ -47,6 +47,14 @@ const remembered = 10_000;
 /** An answer as it is stored, encrypted. */
 type Stored = [id: string, at: number, found: KnownUser];
 
+/** An answer that this process stored. */
+interface Kept {
+  text: string;
+  at: number;
+  /** When it was stored because the store might have another one. */
+  suspectAt?: number;
+}
+
 /** The last failures of a strategy. Times are of `performance.now()`. */
 interface Failures {
   /** The users for whom it failed, with no answer in between. */
@@ -62,7 +70,7 @@ interface Failures {
 export class LastAnswers {
   readonly #deps: LastAnswersDeps;
   /** What this process stored last, so that most answers cause no call of the store. */
-  readonly #kept = new LRUCache<string, { text: string; at: number }>({ max: remembered });
+  readonly #kept = new LRUCache<string, Kept>({ max: remembered });
   readonly #failures = new Map<string, Failures>();
   /** When a strategy was asked about a user for whom it failed a short time ago. */
   readonly #failing = new LRUCache<string, number>({ max: remembered, ttl: failureLasts });
@@ -136,8 +144,16 @@ export class LastAnswers {
     return failures?.isOutage ? failures : undefined;
   }
 
-  /** Stores an answer in the background, if it is new or was stored some time ago. */
-  keep(strategy: string, username: string, { version, roles }: KnownUser): void {
+  /**
+   * Stores an answer in the background, if it is new or was stored some time ago. If the store may
+   * have another one, stores it at once, but not twice in a second.
+   */
+  keep(
+    strategy: string,
+    username: string,
+    { version, roles }: KnownUser,
+    { isSuspect = false } = {},
+  ): void {
     const { store, cipher, now } = this.#deps;
     const staleFor = this.#staleFor(strategy);
     if (staleFor === 0) return;
@@ -146,9 +162,11 @@ export class LastAnswers {
     const text = JSON.stringify(found);
     const at = now();
     const before = this.#kept.get(id);
-    const interval = Math.min(renewAfter, staleFor * 100);
-    if (before?.text === text && Math.abs(at - before.at) < interval) return;
-    this.#kept.set(id, { text, at });
+    const isSame = before?.text === text;
+    const interval = isSuspect ? retryAfter : Math.min(renewAfter, staleFor * 100);
+    const last = isSuspect ? before?.suspectAt : before?.at;
+    if (isSame && last !== undefined && Math.abs(at - last) < interval) return;
+    this.#kept.set(id, { text, at, ...(isSuspect && { suspectAt: at }) });
     const value = cipher.encrypt(JSON.stringify([id, at, found] satisfies Stored));
     store.set(this.#keyOf(id), value, staleFor).catch(() => this.#kept.delete(id));
   }

@@ -109,6 +109,69 @@ describe.each(everyStore)('the session of a user, with the store in %s', (_name,
   });
 });
 
+describe('a session whose user has changed', () => {
+  it.each([
+    ['disabled', undefined],
+    ['given other roles', { version: '1', roles: ['viewer'] }],
+  ])('does not return when the user, who was %s, changes back', async (_case, changed) => {
+    const clock = turnableClock();
+    const store = memoryStore();
+    const before = { version: '1', roles: ['admin'] };
+    const directory: Directory = { known: before, asked: 0 };
+    const [first, second] = [
+      await start(strategyOf(directory), store),
+      await start(strategyOf(directory), store),
+    ];
+    const session = await logIn(first.base, 'ann', password);
+    clock.pass(120);
+    expect(await seen(first, session)).toBe('ann');
+    directory.known = changed;
+    clock.pass(31);
+    expect(await seen(first, session)).toBeNull();
+    directory.known = before;
+    clock.pass(31);
+    for (const app of [first, second]) expect(await seen(app, session)).toBeNull();
+    const again = await logIn(second.base, 'ann', password);
+    const { json } = await ask(`${first.base}/auth/sessions`, { headers: again });
+    expect((json as { items: unknown[] }).items).toHaveLength(1);
+  });
+
+  it('is not ended by an answer that is older than the session', async () => {
+    const clock = turnableClock();
+    const store = memoryStore();
+    const directory: Directory = { known: { version: '1' }, asked: 0 };
+    const [first, second] = [
+      await start(strategyOf(directory), store),
+      await start(strategyOf(directory), store),
+    ];
+    expect(await seen(second, await logIn(second.base, 'ann', password))).toBe('ann');
+    directory.known = { version: '2' };
+    const session = await logIn(first.base, 'ann', password);
+    expect(await seen(second, session)).toBeNull();
+    clock.pass(31);
+    for (const app of [first, second]) expect(await seen(app, session)).toBe('ann');
+  });
+
+  it('does not return when find_user fails, though another process stored its state', async () => {
+    const store = memoryStore();
+    const directory: Directory = { known: { version: '1', roles: ['viewer'] }, asked: 0 };
+    const [first, second] = [
+      await start(strategyOf(directory), store),
+      await start(strategyOf(directory), store),
+    ];
+    expect(await seen(second, await logIn(second.base, 'ann', password))).toBe('ann');
+    directory.known = { version: '1', roles: ['admin'] };
+    const session = await logIn(first.base, 'ann', password);
+    expect(await seen(first, session)).toBe('ann');
+    directory.known = { version: '1', roles: ['viewer'] };
+    refresh();
+    expect(await seen(second, session)).toBeNull();
+    directory.failure = 'rejects';
+    refresh();
+    expect(await seen(second, session)).toBeNull();
+  });
+});
+
 describe('while find_user fails', () => {
   const store = memoryStore();
   const outage = async (more: Partial<AuthStrategy> = {}, of = store) => {
@@ -164,8 +227,11 @@ describe('while find_user fails', () => {
       directory.failure = 'rejects';
       refresh();
       for (const _request of [1, 2, 3, 4]) expect(await seen(app, session)).toBe('ann');
-      for (const other of others) expect(await seen(app, other)).toMatch(/bob|eve/);
-      await waitFor(() => states(app).at(-1) === 'down');
+      // A user for whom it failed a moment ago is asked about again a second later.
+      await waitFor(async () => {
+        for (const other of others) expect(await seen(app, other)).toMatch(/bob|eve/);
+        return states(app).at(-1) === 'down';
+      });
       directory.failure = undefined;
       await waitFor(async () => (await seen(app, session)) && states(app).at(-1) === 'up');
     }
