@@ -131,6 +131,7 @@ const refusedBody = {
   403: 'The request came from another site, or the user has no session or lacks a role',
   413: 'The body is larger than 16 KiB',
   415: 'The body is not JSON',
+  429: 'The user got 60 tokens in this hour; see Retry-After',
 };
 
 /** Throws unless the user signed in a short time ago (RFC 9470). */

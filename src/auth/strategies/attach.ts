@@ -57,6 +57,7 @@ export function attachStrategies(deps: AttachDeps): void {
       endSessions: (user) => deps.endSessions(name, user),
       usersChanged: deps.usersChanged,
       rolesOf: deps.rolesOf,
+      hasStrategy: (other) => registry.get(other)?.find_user !== undefined,
       countWrongToken: deps.countWrongToken,
       record: ({ actor, detail, ...event }) =>
         deps.record({

@@ -101,6 +101,8 @@ export interface StrategyParts {
   usersChanged(): void;
   /** Returns the present roles of a user of another strategy. */
   rolesOf(strategy: string, username: string): RolesNow | Promise<RolesNow>;
+  /** Whether a strategy of this name that has `find_user` is registered. */
+  hasStrategy(name: string): boolean;
   /** Counts a wrong token by its address. Rejects with THROTTLED if there were too many. */
   countWrongToken(ctx: Context): Promise<void>;
   /** Adds a row to the audit. Never rejects. */

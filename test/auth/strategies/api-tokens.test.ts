@@ -130,7 +130,9 @@ describe('the text of a token', () => {
 
 describe('apiTokens', () => {
   it('refuses options that are not valid', () => {
-    expect(() => apiTokens({ prefix: 'TF-' })).toThrow(/^prefix is "TF-"; it must be up to 15/);
+    expect(() => apiTokens({ prefix: 'TF-' })).toThrow(
+      /^apiTokens: prefix is "TF-"; it must be up to 15/,
+    );
     expect(() => apiTokens({ maxAge: 1 })).toThrow(RangeError);
     expect(() => apiTokens({ max: 1 } as never)).toThrow(/^apiTokens has no option "max"/);
   });
@@ -268,6 +270,62 @@ describe('apiTokens', () => {
     for (let n = 0; n < 100; n++) await app.tokens.create(token);
     await expect(app.tokens.create(token)).rejects.toThrow(/^service:ci has 100 tokens/);
     await app.tokens.create({ name: 'ci', owner: 'service:other' });
+    await app.close();
+  });
+
+  it('limits the new tokens of a user in an hour, rotated ones included', async () => {
+    const { pass } = turnableClock();
+    const app = await start(memoryStore());
+    staff.set('ann', []);
+    let { id } = await app.tokens.create({ name: 'ci', owner: 'staff:ann' });
+    const rotate = async () => {
+      ({ id } = await app.tokens.rotate(id));
+    };
+    const limited = async () => {
+      for (let n = 0; n < 120; n++) await rotate();
+    };
+    await expect(limited()).rejects.toMatchObject({
+      code: 'THROTTLED',
+      headers: { 'Retry-After': expect.stringMatching(/^[1-9]\d*$/) },
+    });
+    await app.tokens.create({ name: 'ci', owner: 'service:ci' });
+    pass(3600);
+    await rotate();
+    expect(await app.tokens.list({ owner: 'staff:ann' })).toHaveLength(1);
+    staff.delete('ann');
+    await app.close();
+  });
+
+  it('keeps a token that ended early for a day', async () => {
+    const { pass } = turnableClock();
+    const store = memoryStore();
+    const app = await start(store);
+    const count = async () =>
+      (await store.list('auth:/tasks:strategy:tokens:token:', undefined, 9)).length;
+    const { id } = await app.tokens.create({ name: 'ci', owner: 'service:ci' });
+    const next = await app.tokens.rotate(id, { keepOldFor: 3600 });
+    expect(await who(app, next.token)).toBe('service:ci');
+    pass(3600 + day - 60);
+    expect(await count()).toBe(2);
+    pass(120);
+    expect(await count()).toBe(1);
+    expect(await who(app, next.token)).toBe('service:ci');
+    await app.close();
+  });
+
+  it('ends for good when its owner is gone', async () => {
+    const { pass } = turnableClock();
+    const app = await start(memoryStore());
+    staff.set('ann', []);
+    const { token } = await app.tokens.create({ name: 'ci', owner: 'staff:ann' });
+    pass(100);
+    expect(await who(app, token)).toBe('staff:ann');
+    staff.delete('ann');
+    expect(await who(app, token)).toBeNull();
+    staff.set('ann', ['admin']);
+    await waitFor(async () => (await app.tokens.list()).length === 0);
+    expect(await who(app, token)).toBeNull();
+    staff.delete('ann');
     await app.close();
   });
 

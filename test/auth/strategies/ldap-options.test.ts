@@ -121,6 +121,7 @@ function attach(options: LdapOptions) {
     ...{ encrypt: String, decrypt: String, endSessions: () => Promise.resolve() },
     usersChanged: () => {},
     rolesOf: () => undefined,
+    hasStrategy: () => false,
     countWrongToken: async () => {},
     record: async () => {},
     logger: { debug: log, info: log, warn: log, error: log } as never,

@@ -8,6 +8,7 @@ import type { Context } from 'koa';
 import { TaskflowError } from '../../../errors.js';
 import { hasRole, type Role } from '../../../http/access.js';
 import { typeError } from '../../../options.js';
+import { throttled } from '../../throttle/throttled.js';
 import { ok } from '../finding.js';
 import type { RolesNow } from '../roles-now.js';
 import type { AuthContext, RequestStrategy, StrategyParts, Verdict } from '../strategy.js';
@@ -40,6 +41,15 @@ export interface ApiTokens extends RequestStrategy, TokenIssuer {}
 
 /** Maximum number of tokens of one owner. */
 const maxTokens = 100;
+/** Maximum number of tokens that a user gets in an hour, rotated ones included. */
+const maxPerHour = 60;
+/** Milliseconds. */
+const hour = 3_600_000;
+/**
+ * Milliseconds by which an answer about an owner may seem to be older than it is: answers are
+ * cached for 30 seconds, and the clocks of hosts may differ by a minute.
+ */
+const oldestAnswer = 90_000;
 
 /**
  * Makes a strategy for API tokens, which scripts send as `Authorization: Bearer`. The store of the
@@ -125,12 +135,27 @@ class Tokens {
     if (record.expiresAt <= this.#parts.now()) return reject('expired');
     const accept = (now: RolesNow): Verdict | Promise<Verdict> => {
       const roles = rolesOf(record, now);
-      if (!roles) return reject('unknown_user');
+      if (!roles) {
+        if (now === undefined) this.#endLost(record);
+        return reject('unknown_user');
+      }
       this.#uses.note(idOf(hash), context.ip, record.expiresAt);
       return { ok: true, username: record.owner, roles };
     };
     const found = this.#rolesNow(record);
     return found instanceof Promise ? found.then(accept) : accept(found);
+  }
+
+  /**
+   * Ends a token whose owner is gone, so that another user who gets the name does not get the
+   * token. The answer about the owner may be older than a new token. A strategy that is not
+   * registered in this process has no answer.
+   */
+  #endLost({ hash, owner, createdAt }: TokenRecord): void {
+    const { hasStrategy, now } = this.#parts;
+    if (now() - createdAt < oldestAnswer || !hasStrategy(splitOwner(owner).strategy)) return;
+    // If the store fails, the next request with the token tries again.
+    this.revoke(idOf(hash)).catch(() => {});
   }
 
   async create(token: NewToken): Promise<CreatedToken> {
@@ -219,6 +244,7 @@ class Tokens {
         'INVALID_INPUT',
         `${owner} has ${maxTokens} tokens, which is the limit. Revoke one of them first.`,
       );
+    await this.#limit(owner);
     const token = newToken(this.#settings.prefix);
     const hash = hashOf(token);
     const createdAt = this.#parts.now();
@@ -227,6 +253,16 @@ class Tokens {
     const id = idOf(hash);
     this.#log(how, id, record);
     return { id, name, token, roles, expiresAt: new Date(record.expiresAt) };
+  }
+
+  /** Rejects with THROTTLED if a user has got too many tokens. Each of them stays in the store. */
+  async #limit(owner: string): Promise<void> {
+    // Only code and the command line make tokens of services.
+    if (isService(owner)) return;
+    const { store, now } = this.#parts;
+    const [of, since] = [hashOf(owner), now() % hour];
+    const issued = await store.increment(`issued:${of}:${now() - since}`, hour / 1000);
+    if (issued > maxPerHour) throw throttled(Math.ceil((hour - since) / 1000));
   }
 
   /** Returns the present roles of an owner. A service has the roles of each of its tokens. */

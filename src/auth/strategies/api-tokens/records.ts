@@ -31,6 +31,9 @@ export interface TokenRecord {
 
 const prefix = 'token:';
 
+/** Milliseconds for which a token that ended early is kept, so that all processes learn of it. */
+const keptAfterEnd = 86_400_000;
+
 /** Maximum number of attempts to change an entry that other processes change at the same time. */
 const maxRaces = 10;
 
@@ -111,10 +114,9 @@ export class TokenRecords {
       if (!before || before.expiresAt <= now()) return undefined;
       const after = change(before);
       if (!after) return undefined;
-      // The entry is kept until the token would have ended.
-      const ttl = (before.expiresAt - now()) / 1000;
-      if (!(await store.replace(key, value, asValue(after), ttl))) continue;
-      this.#take([{ key, value: asValue(after), expiresAt: before.expiresAt }]);
+      const until = Math.min(before.expiresAt, Math.max(after.expiresAt, now()) + keptAfterEnd);
+      if (!(await store.replace(key, value, asValue(after), (until - now()) / 1000))) continue;
+      this.#take([{ key, value: asValue(after), expiresAt: until }]);
       return before;
     }
     throw new Error('the token was changed by other processes again and again');
