@@ -21,7 +21,8 @@ let page: Page;
 beforeAll(async () => {
   provider = createServer(({ url = '' }, response) => {
     const { searchParams } = new URL(url, 'http://127.0.0.1');
-    const href = `${searchParams.get('to')}?state=${searchParams.get('state')}&code=1`;
+    const link = searchParams.get('link');
+    const href = link ?? `${searchParams.get('to')}?state=${searchParams.get('state')}&code=1`;
     response.setHeader('Content-Type', 'text/html');
     response.end(`<a href="${href}">Continue</a>`);
   });
@@ -62,5 +63,19 @@ describe('a sign-in at a provider with a Strict session cookie', () => {
       (await ask(app.url, { headers: { cookie: `taskflow_token=${token}` } })).json;
     expect(await nameOf(second)).toEqual({ name: 'ann' });
     expect(await nameOf(first)).toEqual({ name: null });
+  });
+
+  it('keeps the session if a link of another site begins a sign-in', async () => {
+    const url = app.url.replace('127.0.0.1', 'localhost');
+    const { port } = provider.address() as { port: number };
+    const token = async (): Promise<string | undefined> =>
+      (await page.context().cookies(url)).find(({ name }) => name === 'taskflow_token')?.value;
+    const before = await token();
+    expect(before).toBeDefined();
+    const link = encodeURIComponent(`${url}/tasks/auth/start/default?next=/reports`);
+    await page.goto(`http://127.0.0.1:${port}/?link=${link}`);
+    await page.click('text=Continue');
+    await page.waitForURL(`${url}/reports`);
+    expect(await token()).toBe(before);
   });
 });

@@ -86,8 +86,11 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
       operation: {
         id: 'startSignIn',
         summary: 'Redirects to the provider of a strategy',
-        query: [inQuery('next', 'The path to redirect to after the login')],
-        answers: { 302: 'The provider' },
+        query: [
+          inQuery('next', 'The path to redirect to after the login'),
+          inQuery('keep', 'Keeps the session of a signed-in user and redirects to `next`'),
+        ],
+        answers: { 200: 'A page that continues here', 302: 'The provider or `next`' },
         errors: { 404: unknown, 503: 'The provider does not answer' },
       },
     },
@@ -143,13 +146,19 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
 async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
   const { attempts, providers, reader, log } = deps;
   deps.adviseOnProxy(ctx);
-  const { next } = ctx.query;
+  const next = isSafeNext(ctx.query.next) ? ctx.query.next : undefined;
   const site = ctx.get('Sec-Fetch-Site');
+  const isForeign = site !== '' && site !== 'same-origin' && site !== 'none';
   // A link on another site must not replace the session of a user.
-  if (site !== '' && site !== 'same-origin' && site !== 'none' && (await sessionOf(ctx, deps)))
-    return ctx.redirect(deps.mount.base(ctx) + deps.home);
+  if ((isForeign || ctx.query.keep !== undefined) && (await sessionOf(ctx, deps)))
+    return ctx.redirect(next ?? deps.mount.base(ctx) + deps.home);
+  // Such a link sends no Strict cookie, so a page of this site repeats the request.
+  if (isForeign && deps.isStrict) {
+    const query = new URLSearchParams({ keep: '', ...(next !== undefined && { next }) });
+    return goOn(ctx, `${deps.mount.outside(ctx)}/auth/start/${strategy}?${query}`, deps);
+  }
   const replaces = await reader.openOf(reader.tokensOf(ctx), requestInfo(ctx));
-  const attempt = attempts.create(strategy, isSafeNext(next) ? next : undefined, replaces);
+  const attempt = attempts.create(strategy, next, replaces);
   const url = await providers.begin(ctx, attempt);
   if (url === undefined) return unavailable(ctx, attempt, deps);
   try {
@@ -237,7 +246,7 @@ async function open(
   user: NonNullable<CheckedVerdict['user']>,
   deps: RedirectDeps,
 ): Promise<void> {
-  const { cookies, reader, signIn, mount, home, isStrict, pages, log } = deps;
+  const { cookies, reader, signIn, mount, home, isStrict, log } = deps;
   const { strategy, sessionId, beganAt, replaces } = attempt;
   const opening = {
     request: requestInfo(ctx),
@@ -266,13 +275,13 @@ async function open(
   }
   // Browsers do not send a Strict cookie along a redirect that began at the provider. A navigation
   // that begins at a page of this site sends it.
-  const { goOn } = pages.messages;
-  pages.notice(ctx, {
-    heading: goOn,
-    text: undefined,
-    link: { href: target, text: goOn },
-    isAutomatic: true,
-  });
+  goOn(ctx, target, deps);
+}
+
+/** Sends a page from which the browser continues. */
+function goOn(ctx: Context, href: string, { pages }: Pick<RedirectDeps, 'pages'>): void {
+  const { goOn: text } = pages.messages;
+  pages.notice(ctx, { heading: text, text: undefined, link: { href, text }, isAutomatic: true });
 }
 
 /** Answers a callback whose attempt the browser does not have, or that was used before. */

@@ -491,6 +491,31 @@ describe('the start of a sign-in', () => {
       expect((await startFrom(jar, app, site)).headers.get('Location')).toMatch(/^https:/);
   });
 
+  it.each([
+    ['/auth/start/okta?next=/reports', {}],
+    ['/auth/login?next=/reports', { autoStart: 'okta' }],
+  ])(
+    'from another site does not replace a session with a Strict cookie: %s',
+    async (path, more) => {
+      const { app } = await start(testProvider(), { cookie: { sameSite: 'strict' }, ...more });
+      const headers = { 'Sec-Fetch-Site': 'cross-site' };
+      const own = new Jar();
+      let answer = await own.ask(app.base + path, { headers });
+      const location = answer.headers.get('Location');
+      if (location !== null) answer = await own.ask(app.url + location, { headers });
+      expect(answer.status).toBe(200);
+      expect(own.cookies.size).toBe(0);
+      const [, url = ''] = /http-equiv="refresh" content="0; url=([^"]+)"/.exec(answer.text) ?? [];
+      const target = app.url + url.replaceAll('&amp;', '&');
+      const repeat = (jar: Jar): Promise<Answer> =>
+        jar.ask(target, { headers: { 'Sec-Fetch-Site': 'same-origin' } });
+      const state = new URL((await repeat(own)).headers.get('Location') ?? '').searchParams;
+      const opened = await finish(own, app, state.get('state') ?? '');
+      expect(opened.text).toContain('url=/reports"');
+      expect((await repeat(own)).headers.get('Location')).toBe('/reports');
+    },
+  );
+
   it('works while the strategy of the present session does not answer', async () => {
     const fake = { find_user: (): { version: string } => ({ version: '1' }) };
     const { app } = await start(testProvider({ staleFor: 0, find_user: () => fake.find_user() }));
