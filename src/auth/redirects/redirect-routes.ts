@@ -11,6 +11,7 @@ import { endedSchema, inQuery, type LoginRoute } from '../openapi.js';
 import { requestInfo } from '../request-info.js';
 import type { Cookies } from '../sessions/cookies.js';
 import type { SessionReader } from '../sessions/current-session.js';
+import type { Devices } from '../sessions/device-cookies.js';
 import type { Session } from '../sessions/session.js';
 import type { OpenedSession } from '../sessions/session-opener.js';
 import { type SetSessionDeps, setSession } from '../sessions/set-session.js';
@@ -39,6 +40,7 @@ import type { Providers } from './providers.js';
 export interface RedirectDeps extends SetSessionDeps, EndedDeps {
   mount: Mount;
   cookies: Cookies;
+  devices: Pick<Devices, 'mark' | 'read'>;
   reader: Pick<SessionReader, 'of' | 'openOf' | 'replace' | 'tokensOf'>;
   providers: Providers;
   attempts: Attempts;
@@ -193,13 +195,14 @@ function unavailable(ctx: Context, attempt: Attempt, { pages }: RedirectDeps): v
 const noRoles: readonly Role[] = [];
 
 async function callback(ctx: Context, strategy: string, deps: RedirectDeps): Promise<void> {
-  const { attempts, throttle, log } = deps;
+  const { attempts, devices, throttle, log } = deps;
   const { state } = ctx.query;
   const attempt = typeof state === 'string' ? attempts.take(ctx, strategy, state) : undefined;
   if (!attempt) return withoutAttempt(ctx, deps);
   const request = requestInfo(ctx);
-  const onThrottled = logThrottled(log, request, undefined);
-  const counted = await throttle.callback(request.ip, onThrottled, 'redirect');
+  // A stranger in the same network must not block a browser that has signed in before.
+  const from = devices.read(ctx)?.id ?? request.ip;
+  const counted = await throttle.callback(from, logThrottled(log, request, undefined), 'redirect');
   let isRejected = false;
   try {
     isRejected = !(await complete(ctx, attempt, deps));

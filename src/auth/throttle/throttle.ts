@@ -112,8 +112,8 @@ export interface Throttle {
    * their own, so that a script with an expired token does not block logins.
    */
   malformed(address: string, onThrottled: OnThrottled, bucket?: StrayBucket): Promise<void>;
-  /** Counts a callback or a message of a provider before it is checked, by its address only. */
-  callback(address: string, onThrottled: OnThrottled, name: BucketName): Promise<CountedCallback>;
+  /** Counts a callback or message of a provider before it is checked, by its address or browser. */
+  callback(client: string, onThrottled: OnThrottled, name: BucketName): Promise<CountedCallback>;
   /** Returns the error for an attempt that the full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
@@ -334,9 +334,9 @@ export function createThrottle({
       const bucket = addressBucket(networkOf(address), limits.address, name);
       await end(await admit([bucket], false, onThrottled), 'failed');
     },
-    async callback(address, onThrottled, name) {
+    async callback(client, onThrottled, name) {
       if (!limits) return { failed: passed, withdrawn: passed };
-      const bucket = addressBucket(networkOf(address), limits.address, name);
+      const bucket = addressBucket(networkOf(client), limits.address, name);
       const taken = await admit([bucket], false, onThrottled);
       return { failed: () => end(taken, 'failed'), withdrawn: () => end(taken, 'withdrawn') };
     },

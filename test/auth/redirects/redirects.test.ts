@@ -321,6 +321,23 @@ describe('a callback', () => {
     expect(login.status).toBe(303);
   });
 
+  it('of a browser that has signed in before has a limit of its own', async () => {
+    const { app } = await start();
+    const known = new Jar();
+    await finish(known, app, await begin(known, app));
+    for (let n = 0; n < 30; n++) {
+      const jar = new Jar();
+      expect((await finish(jar, app, await begin(jar, app), 'wrong')).status).toBe(401);
+    }
+    const stranger = new Jar();
+    expect((await finish(stranger, app, await begin(stranger, app))).status).toBe(429);
+    expect((await finish(known, app, await begin(known, app))).status).toBe(303);
+    const statuses = [];
+    for (let n = 0; n < 31; n++)
+      statuses.push((await finish(known, app, await begin(known, app), 'wrong')).status);
+    expect(statuses).toEqual([...Array(30).fill(401), 429]);
+  });
+
   it('during an outage of the provider does not count', async () => {
     const provider = testProvider({ complete: () => Promise.reject(new Error('down')) });
     const { app } = await start(provider);
