@@ -111,6 +111,9 @@ export function createAuth(options: AuthOptions): Auth {
   return keepInternals(auth, internals);
 }
 
+/** A login that is not in the list of sessions counts as later than each sign-out everywhere. */
+const never = 8.64e15;
+
 /** Maximum number of failure counts in memory, if the app has no store. */
 const throttleKeys = 10_000;
 
@@ -147,10 +150,22 @@ function assemble(
     if (sessionId === undefined) return revocations.endAll(strategy, username);
     await revocations.end(sessionId, new Date(now() + tokenExpiry * 1000));
   };
+  const hasEnded = async (
+    strategy: string,
+    { username, sessionId: id }: { username: string; sessionId: string },
+  ): Promise<boolean> => {
+    await revocations.ready();
+    const { startedAt = never, signOut = 0 } =
+      (await sessions.find({ strategy, username, id })) ?? {};
+    return revocations.has(
+      { strategy, username, id, authenticatedAt: new Date(startedAt) },
+      signOut,
+    );
+  };
   attachStrategies({
     ...{ registry, path: mount.path, store, prefix, now, logger },
     keys: keys.derived('strategy data'),
-    ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions },
+    ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions, hasEnded },
     usersChanged: users.changed,
     rolesOf: ownerRoles(registry, users),
     countWrongToken: (ctx) => countWrongToken(ctx, throttle, log),

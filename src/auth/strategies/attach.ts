@@ -17,6 +17,7 @@ interface AttachDeps extends Pick<StrategyParts, 'rolesOf' | 'countWrongToken'> 
   /** Returns the keys for the data of strategies. The first one encrypts. */
   keys: () => readonly Buffer[];
   endSessions(strategy: string, user: EndedUser): Promise<void>;
+  hasEnded(strategy: string, session: Parameters<StrategyParts['hasEnded']>[0]): Promise<boolean>;
   usersChanged(): void;
   record(event: AuditEvent): Promise<void>;
   logger: Logger;
@@ -55,6 +56,7 @@ export function attachStrategies(deps: AttachDeps): void {
       ...{ name, path, encrypt, decrypt, now, storeLasts, tokenExpiry },
       store: storeBelow(store, `${prefix}strategy:${name}:`),
       endSessions: (user) => deps.endSessions(name, user),
+      hasEnded: (session) => deps.hasEnded(name, session),
       usersChanged: deps.usersChanged,
       rolesOf: deps.rolesOf,
       hasStrategy: (other) => registry.get(other)?.find_user !== undefined,

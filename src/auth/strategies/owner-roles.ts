@@ -14,8 +14,12 @@ export function ownerRoles(
     const owner = registry.get(strategy);
     if (!owner) return undefined;
     if (!owner.find_user) return 'unknown';
-    const read = (known: KnownUser | undefined): RolesNow =>
-      known && (known.roles ?? (isConfigured(owner) ? fullAccess : 'unknown'));
+    const read = (known: KnownUser | undefined): RolesNow => {
+      if (!known) return undefined;
+      const { roles, unchecked } = known;
+      if (!roles) return isConfigured(owner) ? fullAccess : 'unknown';
+      return unchecked ? { last: roles } : roles;
+    };
     const found = users.find(strategy, username);
     return found instanceof Promise ? found.then(read) : read(found);
   };

@@ -66,6 +66,11 @@ export interface KnownUser {
    * roles of the verdict.
    */
   roles?: readonly Role[] | undefined;
+  /**
+   * Whether the roles are those of an earlier time, because the strategy cannot ask for them again.
+   * An API token of the user is then valid for at most 30 days. Default `false`.
+   */
+  unchecked?: boolean | undefined;
 }
 
 /** What a strategy gets from the login that uses it. */
@@ -94,6 +99,8 @@ export interface StrategyParts {
    * the store has recorded it.
    */
   endSessions(user: EndedUser): Promise<void>;
+  /** Resolves to whether a session of a user of this strategy was ended, by any process. */
+  hasEnded(session: { username: string; sessionId: string }): Promise<boolean>;
   /**
    * Tells the login that users of this strategy may have changed in this process. It asks
    * `find_user` again at once for open streams, and for the next request of each session.

@@ -119,6 +119,7 @@ function attach(options: LdapOptions) {
     ...{ name: 'ldap', path: '/tasks', store: memoryStore(), now: () => 0 },
     ...{ storeLasts: false, tokenExpiry: 60 },
     ...{ encrypt: String, decrypt: String, endSessions: () => Promise.resolve() },
+    hasEnded: () => Promise.resolve(false),
     usersChanged: () => {},
     rolesOf: () => undefined,
     hasStrategy: () => false,

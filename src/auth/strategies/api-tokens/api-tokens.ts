@@ -6,11 +6,17 @@
  */
 import type { Context } from 'koa';
 import { TaskflowError } from '../../../errors.js';
-import { hasRole, type Role } from '../../../http/access.js';
+import type { Role } from '../../../http/access.js';
 import { typeError } from '../../../options.js';
 import { throttled } from '../../throttle/throttled.js';
 import { ok } from '../finding.js';
-import type { RolesNow } from '../roles-now.js';
+import {
+  areLast,
+  areUnchecked,
+  longestUnchecked,
+  type RolesNow,
+  rolesAmong,
+} from '../roles-now.js';
 import type { AuthContext, RequestStrategy, StrategyParts, Verdict } from '../strategy.js';
 import {
   asIssuer,
@@ -24,7 +30,6 @@ import {
   type ApiTokensOptions,
   type ApiTokensSettings,
   isService,
-  longestUnchecked,
   readNewToken,
   readOptions,
   readRotation,
@@ -134,7 +139,7 @@ class Tokens {
     if (!record) return reject('unknown_token');
     if (record.expiresAt <= this.#parts.now()) return reject('expired');
     const accept = (now: RolesNow): Verdict | Promise<Verdict> => {
-      const roles = rolesOf(record, now);
+      const roles = rolesOf(record, now, this.#parts.now());
       if (!roles) {
         if (now === undefined) this.#endLost(record);
         return reject('unknown_user');
@@ -163,7 +168,8 @@ class Tokens {
     const now = await this.#rolesNow({ owner, roles });
     if (now === undefined)
       throw new TaskflowError('NOT_FOUND', `There is no user ${owner} who could have a token.`);
-    const lost = now === 'unknown' ? [] : roles.filter((role) => !hasRole(now, role));
+    const found = rolesAmong(roles, now);
+    const lost = roles.filter((role) => !found.includes(role));
     if (lost.length > 0)
       throw new TaskflowError(
         'FORBIDDEN',
@@ -177,7 +183,7 @@ class Tokens {
           'its users.',
       );
     const lifetime = expiresIn ?? Math.min(longest, longestUnchecked);
-    return this.#issue({ name, owner, roles, checked: now !== 'unknown' }, lifetime, 'created');
+    return this.#issue({ name, owner, roles, checked: !areUnchecked(now) }, lifetime, 'created');
   }
 
   async list(owner: string | undefined): Promise<readonly TokenInfo[]> {
@@ -206,12 +212,12 @@ class Tokens {
     const kept = readRotation({ keepOldFor }).keepOldFor * 1000;
     const old = await this.#records.find(id);
     const now = old && (await this.#rolesNow(old));
-    const roles = old && rolesOf(old, now);
+    const roles = old && rolesOf(old, now, this.#parts.now());
     if (!old || !roles || old.replacedBy !== undefined) throw noToken();
     const { name, owner } = old;
     const lifetime = Math.min((old.expiresAt - old.createdAt) / 1000, this.#longest(now));
     const created = await this.#issue(
-      { name, owner, roles, checked: now !== 'unknown' },
+      { name, owner, roles, checked: !areUnchecked(now) },
       lifetime,
       'rotated',
     );
@@ -275,7 +281,7 @@ class Tokens {
   /** Returns the seconds that a token may last. */
   #longest(now: RolesNow): number {
     const { maxAge } = this.#settings;
-    return now === 'unknown' ? Math.min(maxAge, longestUnchecked) : maxAge;
+    return areUnchecked(now) ? Math.min(maxAge, longestUnchecked) : maxAge;
   }
 
   #log(how: 'created' | 'rotated' | 'revoked', id: string, { owner, roles }: TokenOf): void {
@@ -289,11 +295,16 @@ class Tokens {
 type TokenOf = Pick<TokenRecord, 'owner' | 'roles'>;
 
 /** Returns the roles that a token has at present, or `undefined` if it may not be used. */
-function rolesOf({ roles, checked }: TokenRecord, now: RolesNow): readonly Role[] | undefined {
+function rolesOf(
+  { roles, checked, createdAt }: TokenRecord,
+  now: RolesNow,
+  at: number,
+): readonly Role[] | undefined {
   if (now === undefined) return undefined;
   // A token of a strategy that could tell the roles may last longer than others.
-  if (now === 'unknown') return checked ? undefined : roles;
-  return roles.filter((role) => hasRole(now, role));
+  if (now === 'unknown' && checked) return undefined;
+  if (areLast(now) && at >= createdAt + longestUnchecked * 1000) return undefined;
+  return rolesAmong(roles, now);
 }
 
 const ended = (record: TokenRecord): TokenRecord => ({ ...record, expiresAt: 0 });

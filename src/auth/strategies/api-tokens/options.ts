@@ -14,9 +14,6 @@ import { isUserName, rolesOption } from '../user-fields.js';
 
 const day = 86_400;
 
-/** Seconds that a token lasts at most if the strategy of its owner cannot tell the roles. */
-export const longestUnchecked = 30 * day;
-
 const tokensOptions = optionSet({
   /**
    * The text with which each token begins: up to 15 lower-case letters and digits, a letter first,
