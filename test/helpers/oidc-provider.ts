@@ -53,6 +53,7 @@ export class TestProvider {
   readonly #cookieKey = randomUUID();
   readonly #adapter = oidcAdapter();
   readonly #changes = new Map<string, Change>();
+  readonly #refusals = new Map<string, { status: number; error: string }>();
   #keys: readonly JWK[] = [newKey()];
   #provider: Provider;
   #server: Server | undefined;
@@ -115,8 +116,14 @@ export class TestProvider {
     this.#changes.set(path, change);
   }
 
+  /** Answers each request to a path with an error, until {@link reset}. */
+  refuse(path: string, status: number, error: string): void {
+    this.#refusals.set(path, { status, error });
+  }
+
   /** Gives the real answers again. */
   reset(): void {
+    this.#refusals.clear();
     this.#changes.clear();
   }
 
@@ -146,6 +153,12 @@ export class TestProvider {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname } = new URL(request.url ?? '/', this.issuer);
+    const refusal = this.#refusals.get(pathname);
+    if (refusal) {
+      response.writeHead(refusal.status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ error: refusal.error }));
+      return;
+    }
     const change = this.#changes.get(pathname);
     if (change && request.headers[direct] === undefined)
       return this.#serveChanged(request, response, change);

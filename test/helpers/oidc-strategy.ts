@@ -26,9 +26,13 @@ interface Attached {
 /** A strategy that belongs to a login, without routes: a test calls its methods. */
 export interface AttachedOidc {
   strategy: OidcStrategy;
+  /** The strategy that `strategy` is a copy of. */
+  own: OidcStrategy;
   log: ReturnType<typeof recordingLogger>;
   /** The sessions that the strategy ended. */
   ended: EndedUser[];
+  /** Ends sessions as the login does. */
+  endSessions(user: EndedUser): Promise<void>;
   /** Begins an attempt. Resolves to the attempt and the URL of the provider. */
   begin(): Promise<{ attempt: RedirectAttempt; url: string }>;
   /** Completes an attempt with the URL of a callback. */
@@ -56,9 +60,11 @@ export function attachOidc(
     roles: { map: { staff: 'viewer', sre: 'operator' } },
     ...options,
   });
+  let endSessions = async (_user: EndedUser): Promise<void> => {};
   const observed: OidcStrategy = {
     ...strategy,
-    attach: (parts) =>
+    attach(parts) {
+      endSessions = parts.endSessions;
       strategy.attach?.({
         ...parts,
         now,
@@ -66,7 +72,8 @@ export function attachOidc(
           ended.push(user);
           await parts.endSessions(user);
         },
-      }),
+      });
+    },
   };
   const strategies = new StrategyRegistry().register('okta', observed);
   createAuth({ strategies, secretKey, store, logger: log.logger });
@@ -86,7 +93,8 @@ export function attachOidc(
   const complete: AttachedOidc['complete'] = async (attempt, callback) =>
     strategy.complete({ search: callback.search } as Context, attempt);
   return {
-    ...{ strategy, log, ended, begin, complete },
+    ...{ strategy, own: strategy, log, ended, begin, complete },
+    endSessions: (user) => endSessions(user),
     async signIn(login, browser = new PlainBrowser()) {
       const { attempt, url } = await begin();
       const callback = await browser.signIn(url, { login, stop: redirectUri });

@@ -2,6 +2,7 @@ import type { Role } from '../../../http/access.js';
 import type { Explanation } from '../command-port.js';
 import { type RolesRule, type RolesTable, rolesRule } from '../roles.js';
 import { isUserName } from '../user-fields.js';
+import { keyOf } from './keys.js';
 import type { OidcUser } from './options.js';
 
 /** The claims of a user. */
@@ -18,6 +19,8 @@ interface Refused {
 
 /** Reads the name and the roles of users from their claims. */
 export interface ClaimsReader {
+  /** Identifies the options of the reader. Roles that other options gave must be read again. */
+  readonly rule: string;
   /** Whether the userinfo endpoint may have claims that these lack. */
   needsMore(claims: Claims): boolean;
   read(claims: Claims): Promise<Reading>;
@@ -59,6 +62,7 @@ export function claimsReader({ username: nameClaim, roles }: ReaderOptions): Cla
   });
 
   return {
+    rule: keyOf(JSON.stringify(nameClaim ?? ''), ruleText(roles)),
     needsMore: (claims) =>
       typeof roles === 'function' || needed.some((name) => valueAt(claims, name) === undefined),
     merge(before, now) {
@@ -90,6 +94,10 @@ export function withClaims(claims: Claims, second: Claims): Claims {
   const hasAddress = Object.hasOwn(second, 'email');
   const { email_verified: _, ...others } = hasAddress ? claims : second;
   return hasAddress ? { ...others, ...second } : { ...claims, ...others };
+}
+
+function ruleText(roles: RolesRule<OidcUser>): string {
+  return typeof roles === 'function' ? String(roles) : JSON.stringify(roles);
 }
 
 function isTable(roles: RolesRule<OidcUser>): roles is RolesTable {

@@ -94,12 +94,15 @@ export function oauthCode(error: unknown): string {
 }
 
 /** An error that the provider answered. Its description is not logged: it is free text. */
-function oauthError({ error }: ErrorFields, auth: ClientAuthMethod | undefined): ProviderError {
+function oauthError(
+  { error, status }: ErrorFields,
+  auth: ClientAuthMethod | undefined,
+): ProviderError {
   const oauth = oauthCode(error);
   const message = `the token endpoint of the provider answered ${oauth}`;
   if (oauth === 'invalid_client')
     return new ProviderError(`${message}${invalidClientHint(auth)}`, { oauth });
-  const isDown = oauth === 'temporarily_unavailable' || oauth === 'server_error';
+  const isDown = oauth === 'temporarily_unavailable' || isOutage(status);
   return new ProviderError(message, { oauth, isDown });
 }
 
@@ -152,11 +155,16 @@ export function differentIssuers(found: unknown, expected: string): ProviderErro
 
 function statusError(issuer: string, response: unknown): ProviderError {
   const { status } = fieldsOf(response);
-  const isDown = typeof status !== 'number' || status >= 500 || status === 429;
+  const isDown = typeof status !== 'number' || isOutage(status);
   return new ProviderError(
     `${issuer} answered with the status ${typeof status === 'number' ? status : 'unknown'}`,
     { isDown },
   );
+}
+
+/** Whether a status says that the provider cannot answer at present. */
+function isOutage(status: unknown): boolean {
+  return typeof status === 'number' && (status >= 500 || status === 429);
 }
 
 /** Whether the request failed before there was an answer. */

@@ -1,13 +1,15 @@
-import type { StrategyParts } from '../strategy.js';
+import type { StoreValue } from '../../../store/shared-store.js';
+import { longestUnchecked } from '../roles-now.js';
+import type { EndedUser, StrategyParts } from '../strategy.js';
 import { keyOf, userKey } from './keys.js';
 import type { Subject } from './pins.js';
 
 /*
- * What the store keeps while a user has sessions. All of it is in the part of the store that
- * belongs to this strategy, and expires with the longest session.
+ * What the store keeps about users and their sessions. All of it is in the part of the store that
+ * belongs to this strategy. What belongs to a session expires with it.
  *
  * - `user:`: what the provider said about a user, for `find_user`.
- * - `grant:`: the refresh token of each session. A session without one has an empty grant.
+ * - `grant:`: the refresh token of each session. It is empty if the session has none.
  * - `sid:`: the sessions that belong to a session of the provider, which back-channel logout ends.
  * - `hint:`: the ID token of a session, for the logout at the provider.
  *
@@ -20,8 +22,12 @@ export type UserRecord = {
   readonly iss: string;
   readonly sub: string;
   readonly roles: readonly string[];
-  /** The claims, encrypted; empty if the login gave no refresh token. */
+  /** Identifies the options that gave the roles. */
+  readonly rule: string;
+  /** The claims, encrypted. */
   readonly claims: string;
+  /** Whether there was a refresh token, so that the provider can be asked again. */
+  readonly isChecked: boolean;
   /** When the provider said it; Unix milliseconds. */
   readonly checkedAt: number;
 };
@@ -30,13 +36,12 @@ export type UserRecord = {
 export interface Grant {
   readonly sessionId: string;
   readonly username: string;
-  /** `undefined` if the provider gave none. */
-  readonly token: string | undefined;
+  readonly token: string;
   /** The value in the store. */
   readonly stored: StoredGrant;
 }
 
-type StoredGrant = { readonly token: string; readonly expiresAt: number };
+type StoredGrant = { readonly token: string; readonly expiresAt: number; readonly sid: string };
 
 /** Maximum number of sessions of one user, or of one session of the provider, that are read. */
 const maxListed = 1000;
@@ -47,10 +52,13 @@ const margin = 60;
 export class Records {
   readonly #parts: StrategyParts;
   readonly #ttl: number;
+  /** Seconds for which a user is known. It ends no earlier than an API token of the user. */
+  readonly #knownFor: number;
 
   constructor(parts: StrategyParts) {
     this.#parts = parts;
     this.#ttl = parts.tokenExpiry + margin;
+    this.#knownFor = Math.max(this.#ttl, longestUnchecked + margin);
   }
 
   async user(username: string): Promise<UserRecord | undefined> {
@@ -58,64 +66,84 @@ export class Records {
   }
 
   async putUser(record: UserRecord): Promise<void> {
-    await this.#parts.store.set(`user:${userKey(record.username)}`, record, this.#ttl);
+    await this.#parts.store.set(`user:${userKey(record.username)}`, record, this.#knownFor);
   }
 
   /** Replaces or removes a record. Resolves to `false` if a login has changed it since. */
   async replaceUser(before: UserRecord, after: UserRecord | undefined): Promise<boolean> {
-    return this.#parts.store.replace(`user:${userKey(before.username)}`, before, after, this.#ttl);
+    return this.#parts.store.replace(
+      `user:${userKey(before.username)}`,
+      before,
+      after,
+      this.#knownFor,
+    );
   }
 
-  async putGrant(username: string, sessionId: string, token: string | undefined): Promise<void> {
+  /** Stores the refresh token of a session, and the session of the provider it belongs to. */
+  async putGrant(
+    { username, sessionId, sid }: { username: string; sessionId: string; sid: string | undefined },
+    token: string | undefined,
+  ): Promise<void> {
     const { store, now } = this.#parts;
-    const stored = this.#storedGrant(token, now() + this.#ttl * 1000);
+    const expiresAt = now() + this.#ttl * 1000;
+    const stored = this.#storedGrant(token, { expiresAt, sid: sid ?? '' });
     await store.set(grantKey(username, sessionId), stored, this.#ttl);
   }
 
+  /** Resolves to the refresh tokens of a user, the newest session first. */
   async grants(username: string): Promise<readonly Grant[]> {
     const { store, decrypt } = this.#parts;
     const prefix = grantKey(username, '');
     const entries = await store.list(prefix, undefined, maxListed);
-    return entries.map(({ key, value }) => {
-      const stored = value as StoredGrant;
-      return {
-        sessionId: key.slice(prefix.length),
-        username,
-        token: decrypt(stored.token),
-        stored,
-      };
-    });
+    return entries
+      .flatMap(({ key, value }) => {
+        const stored = value as StoredGrant;
+        const token = decrypt(stored.token);
+        const sessionId = key.slice(prefix.length);
+        return token === undefined ? [] : [{ sessionId, username, token, stored }];
+      })
+      .sort((one, other) => other.stored.expiresAt - one.stored.expiresAt);
   }
 
-  /** Stores a new refresh token, or removes the grant. */
-  async replaceGrant(grant: Grant, token: string | undefined): Promise<void> {
+  /** Stores the next refresh token of a session. */
+  async replaceGrant({ username, sessionId, stored }: Grant, token: string): Promise<void> {
     const { store, now } = this.#parts;
-    const { expiresAt } = grant.stored;
-    const after = token === undefined ? undefined : this.#storedGrant(token, expiresAt);
-    const ttl = Math.max(1, (expiresAt - now()) / 1000);
-    await store.replace(grantKey(grant.username, grant.sessionId), grant.stored, after, ttl);
+    const ttl = Math.max(1, (stored.expiresAt - now()) / 1000);
+    const after = this.#storedGrant(token, stored);
+    await store.replace(grantKey(username, sessionId), stored, after, ttl);
   }
 
-  #storedGrant(token: string | undefined, expiresAt: number): StoredGrant {
-    return { token: token === undefined ? '' : this.#parts.encrypt(token), expiresAt };
+  #storedGrant(
+    token: string | undefined,
+    { expiresAt, sid }: Pick<StoredGrant, 'expiresAt' | 'sid'>,
+  ): StoredGrant {
+    return { token: token === undefined ? '' : this.#parts.encrypt(token), expiresAt, sid };
   }
 
+  /**
+   * Notes that a session belongs to a session of the provider. Resolves to the key of the latter.
+   */
   async putProviderSession(
     { iss }: Subject,
     sid: string,
-    session: { username: string; sessionId: string },
-  ): Promise<void> {
-    const { username, sessionId } = session;
-    await this.#parts.store.set(`sid:${keyOf(iss, sid)}:${sessionId}`, username, this.#ttl);
+    { username, sessionId }: { username: string; sessionId: string },
+  ): Promise<string> {
+    const key = keyOf(iss, sid);
+    await this.#parts.store.set(`sid:${key}:${sessionId}`, username, this.#ttl);
+    return key;
   }
 
-  /** Resolves to the sessions here that belong to a session of the provider. */
-  async sessionsOf(
-    iss: string,
-    sid: string,
-  ): Promise<readonly { username: string; sessionId: string }[]> {
+  /**
+   * Resolves to the sessions here that belong to a session of the provider. If they are too many to
+   * list, resolves to their users instead, whose other sessions then end, too.
+   */
+  async sessionsOf(iss: string, sid: string): Promise<readonly EndedUser[]> {
     const prefix = `sid:${keyOf(iss, sid)}:`;
     const entries = await this.#parts.store.list(prefix, undefined, maxListed);
+    if (entries.length === maxListed)
+      return [...new Set(entries.map(({ value }) => String(value)))].map((username) => ({
+        username,
+      }));
     return entries.map(({ key, value }) => ({
       username: String(value),
       sessionId: key.slice(prefix.length),
@@ -130,14 +158,17 @@ export class Records {
   /** Removes what belongs to a session that has ended. Resolves to its ID token. */
   async takeSession(username: string, sessionId: string): Promise<string | undefined> {
     const { store, decrypt } = this.#parts;
+    const take = async (key: string): Promise<StoreValue | undefined> => {
+      const value = await store.get(key);
+      if (value !== undefined) await store.replace(key, value, undefined, 1);
+      return value;
+    };
     const [hint, grant] = await Promise.all([
-      store.get(`hint:${sessionId}`),
-      store.get(grantKey(username, sessionId)),
+      take(`hint:${sessionId}`),
+      take(grantKey(username, sessionId)),
     ]);
-    await Promise.all([
-      store.replace(`hint:${sessionId}`, hint, undefined, 1),
-      store.replace(grantKey(username, sessionId), grant, undefined, 1),
-    ]);
+    const { sid } = (grant ?? {}) as Partial<StoredGrant>;
+    if (sid) await take(`sid:${sid}:${sessionId}`);
     return typeof hint === 'string' ? decrypt(hint) : undefined;
   }
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { inTime } from '../../../waiting.js';
+import { inTime, waitUnref } from '../../../waiting.js';
+import { forwardClock } from '../../forward-clock.js';
 import type { KnownUser, StrategyParts } from '../strategy.js';
 import type { Claims, ClaimsReader } from './claims.js';
 import { keyOf, userKey } from './keys.js';
@@ -15,7 +16,7 @@ import { claimsOf } from './tokens.js';
  *
  * A provider may accept each refresh token only once, and ends the grant if it sees one twice. So a
  * process takes a lease before it asks, and stores a new refresh token before anything else. The
- * other processes keep the last answer meanwhile.
+ * other processes wait for its answer: without one, an old answer must not count as a new one.
  */
 
 interface RefreshDeps {
@@ -29,18 +30,36 @@ interface RefreshDeps {
 
 /** Seconds for which one process may ask about a user. */
 const leaseTime = 10;
+/** Milliseconds between two attempts to take the lease. */
+const leaseRetry = 100;
 /** Milliseconds that a request waits for the answer of the provider. */
 const maxWait = 6000;
 /** Milliseconds for which the provider is not asked again after it did not answer. */
 const pause = 5000;
+/** Number of sessions with whose refresh tokens the provider is asked about a user. */
+const maxAsked = 5;
+/** The errors with which a provider refuses the user or the refresh token, not the app. */
+const refusals: readonly (string | undefined)[] = [
+  ...['invalid_grant', 'access_denied', 'login_required', 'interaction_required'],
+  ...['consent_required', 'account_selection_required'],
+];
 
 /** Answers `find_user`. */
 export class UserRefresh {
   readonly #deps: RefreshDeps;
+  /** A clock that never goes back. */
+  readonly #clock: () => number;
   #down: { error: unknown; until: number } | undefined;
+  #isRefused = false;
 
   constructor(deps: RefreshDeps) {
     this.#deps = deps;
+    this.#clock = forwardClock(deps.parts.now);
+  }
+
+  /** Whether the last answer of the provider was an error that says nothing about the user. */
+  get isRefused(): boolean {
+    return this.#isRefused;
   }
 
   /**
@@ -48,54 +67,92 @@ export class UserRefresh {
    * if the provider does not answer.
    */
   async find(username: string): Promise<KnownUser | undefined> {
-    const { records, parts } = this.#deps;
+    const { records, refresh } = this.#deps;
     const record = await records.user(username);
-    if (!record || this.#isFresh(record)) return known(record);
-    if (this.#down && parts.now() < this.#down.until) throw this.#down.error;
+    if (!record || refresh === false) return this.#known(record, false);
+    if (this.#isFresh(record)) return this.#known(record);
+    if ((await this.#grantsOf(record)).length === 0) return this.#known(record, false);
+    if (this.#down && this.#clock() < this.#down.until) throw this.#down.error;
     try {
       const refreshing = this.#refresh(record);
-      return known(await inTime(refreshing, maxWait, () => new ProviderError(slow, down)));
+      const found = await inTime(refreshing, maxWait, () => new ProviderError(slow, down));
+      this.#isRefused = false;
+      return found;
     } catch (error) {
-      if (error instanceof ProviderError && error.isDown)
-        this.#down = { error, until: parts.now() + pause };
+      if (error instanceof ProviderError) this.#failed(error);
       throw error;
     }
   }
 
-  #isFresh({ checkedAt }: UserRecord): boolean {
-    const { refresh, parts } = this.#deps;
-    return refresh === false || Math.abs(parts.now() - checkedAt) < refresh * 1000;
+  #failed(error: ProviderError): void {
+    if (error.isDown) {
+      this.#down = { error, until: this.#clock() + pause };
+      return;
+    }
+    if (!this.#isRefused)
+      this.#deps.parts.logger.error(
+        { reason: error.message },
+        'the provider refuses to answer about signed-in users, whose sessions stop after 15 ' +
+          'minutes; correct the configuration of the app',
+      );
+    this.#isRefused = true;
   }
 
-  async #refresh(record: UserRecord): Promise<UserRecord | undefined> {
+  #isFresh({ checkedAt }: UserRecord): boolean {
+    const { refresh, parts } = this.#deps;
+    return Math.abs(parts.now() - checkedAt) < Number(refresh) * 1000;
+  }
+
+  /** Resolves to the refresh tokens of the newest sessions. Removes those of ended sessions. */
+  async #grantsOf({ username }: UserRecord): Promise<readonly Grant[]> {
+    const { records, parts } = this.#deps;
+    const usable: Grant[] = [];
+    for (const grant of await records.grants(username)) {
+      if (usable.length === maxAsked) break;
+      if (await parts.hasEnded(grant)) await records.takeSession(username, grant.sessionId);
+      else usable.push(grant);
+    }
+    return usable;
+  }
+
+  async #refresh({ username }: UserRecord): Promise<KnownUser | undefined> {
     const { connection, records, parts } = this.#deps;
     const provider = await connection.get();
-    const key = `lease:${userKey(record.username)}`;
+    const key = `lease:${userKey(username)}`;
     const lease = randomUUID();
-    if (!(await parts.store.replace(key, undefined, lease, leaseTime))) return record;
+    const end = performance.now() + maxWait;
+    while (!(await parts.store.replace(key, undefined, lease, leaseTime))) {
+      if (performance.now() > end) throw new ProviderError(slow, down);
+      await waitUnref(leaseRetry);
+      const current = await records.user(username);
+      if (!current || this.#isFresh(current)) return this.#known(current);
+    }
     try {
-      const current = await records.user(record.username);
-      if (!current || this.#isFresh(current)) return current;
+      const current = await records.user(username);
+      if (!current || this.#isFresh(current)) return await this.#known(current);
       return await this.#ask(provider, current);
     } finally {
       await parts.store.replace(key, lease, undefined, leaseTime);
     }
   }
 
-  async #ask(provider: Provider, record: UserRecord): Promise<UserRecord | undefined> {
-    const { records } = this.#deps;
-    const grants = await records.grants(record.username);
+  async #ask(provider: Provider, record: UserRecord): Promise<KnownUser | undefined> {
+    const { records, parts } = this.#deps;
+    const grants = await this.#grantsOf(record);
+    if (grants.length === 0) return this.#known(record, false);
     const asked = await Promise.allSettled(
       grants.map((grant) => this.#renew(provider, record, grant)),
     );
     const answers = asked.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-    const claims = answers.findLast((answer) => typeof answer === 'object');
+    const claims = answers.find((answer) => answer !== 'ended');
     const failed = asked.find((each) => each.status === 'rejected');
     if (!claims && failed) throw failed.reason;
-    const areAllEnded = grants.length > 0 && answers.every((answer) => answer === 'ended');
-    const after = areAllEnded ? undefined : await this.#next(record, claims);
-    const isReplaced = await records.replaceUser(record, after);
-    return isReplaced ? after : records.user(record.username);
+    const after = claims && (await this.#next(record, claims));
+    if (!(await records.replaceUser(record, after)))
+      return this.#known(await records.user(record.username));
+    // Otherwise, the sessions would be valid again after the next login.
+    if (!after) await parts.endSessions({ username: record.username });
+    return this.#known(after);
   }
 
   /** Uses the refresh token of a session. Ends the session if the provider refuses it. */
@@ -103,11 +160,10 @@ export class UserRefresh {
     provider: Provider,
     { sub, iss }: UserRecord,
     grant: Grant,
-  ): Promise<Claims | 'ended' | 'no token'> {
+  ): Promise<Claims | 'ended'> {
     const { records, reader, parts } = this.#deps;
     const { client, config } = provider;
     const { token, username, sessionId } = grant;
-    if (token === undefined) return 'no token';
     try {
       const tokens = await provider.ask(() => client.refreshTokenGrant(config, token));
       const next = tokens.refresh_token;
@@ -115,33 +171,58 @@ export class UserRefresh {
       if (iss !== provider.issuer) throw new ProviderError('the issuer has changed');
       return await claimsOf(provider, tokens, { reader, now: parts.now(), sub });
     } catch (error) {
-      if (!(error instanceof ProviderError) || error.oauth !== 'invalid_grant') throw error;
+      if (!isRefusal(error)) throw error;
       await parts.endSessions({ username, sessionId });
-      await records.replaceGrant(grant, undefined);
+      await records.takeSession(username, sessionId);
       return 'ended';
     }
   }
 
   /** Returns the record after an answer, or `undefined` if the user may not stay signed in. */
-  async #next(record: UserRecord, claims: Claims | undefined): Promise<UserRecord | undefined> {
+  async #next(record: UserRecord, claims: Claims): Promise<UserRecord | undefined> {
     const { reader, parts } = this.#deps;
-    const checked = { ...record, checkedAt: parts.now() };
-    if (!claims) return checked;
-    const before = parts.decrypt(record.claims);
-    const merged = reader.merge(before === undefined ? {} : JSON.parse(before), claims);
-    const reading = await reader.read(merged);
-    if (!reading.ok || userKey(reading.username) !== userKey(record.username)) return undefined;
-    return {
-      ...checked,
-      roles: reading.roles,
-      claims: parts.encrypt(JSON.stringify(merged)),
-    };
+    const merged = reader.merge(this.#claimsOf(record), claims);
+    const roles = await this.#rolesOf(record, merged);
+    return (
+      roles && {
+        ...{ ...record, roles, rule: reader.rule, claims: parts.encrypt(JSON.stringify(merged)) },
+        ...{ checkedAt: parts.now(), isChecked: true },
+      }
+    );
   }
+
+  #claimsOf({ claims }: UserRecord): Claims {
+    const text = this.#deps.parts.decrypt(claims);
+    return text === undefined ? {} : JSON.parse(text);
+  }
+
+  /** Returns the roles that claims give, or `undefined` if the user may not stay signed in. */
+  async #rolesOf(
+    { username }: UserRecord,
+    claims: Claims,
+  ): Promise<UserRecord['roles'] | undefined> {
+    const reading = await this.#deps.reader.read(claims);
+    return reading.ok && userKey(reading.username) === userKey(username)
+      ? reading.roles
+      : undefined;
+  }
+
+  async #known(
+    record: UserRecord | undefined,
+    isChecked = record?.isChecked,
+  ): Promise<KnownUser | undefined> {
+    if (!record) return undefined;
+    const isCurrent = record.rule === this.#deps.reader.rule;
+    const roles = isCurrent ? record.roles : await this.#rolesOf(record, this.#claimsOf(record));
+    const version = keyOf(record.iss, record.sub);
+    return roles && { version, roles, ...(!isChecked && { unchecked: true }) };
+  }
+}
+
+/** Whether the provider refused the user or the refresh token. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ProviderError && !error.isDown && refusals.includes(error.oauth);
 }
 
 const slow = 'the provider did not answer in time';
 const down = { isDown: true };
-
-function known(record: UserRecord | undefined): KnownUser | undefined {
-  return record && { version: keyOf(record.iss, record.sub), roles: record.roles };
-}

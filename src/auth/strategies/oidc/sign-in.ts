@@ -94,13 +94,15 @@ export async function completeSignIn(
   if (!(await pins.pin(username, subject)))
     return { ok: false, reason: 'name_taken', page: 'name_taken', username };
   const { sessionId } = attempt;
-  if (typeof claims.sid === 'string')
-    await records.putProviderSession(subject, claims.sid, { username, sessionId });
+  const sid =
+    typeof claims.sid === 'string'
+      ? await records.putProviderSession(subject, claims.sid, { username, sessionId })
+      : undefined;
   const token = refreshTokenOf(deps, tokens);
-  await records.putGrant(username, sessionId, token);
+  await records.putGrant({ username, sessionId, sid }, token);
   await records.putUser({
-    ...{ username, ...subject, roles, checkedAt: parts.now() },
-    claims: token === undefined ? '' : parts.encrypt(JSON.stringify(claims)),
+    ...{ username, ...subject, roles, rule: reader.rule, checkedAt: parts.now() },
+    ...{ claims: parts.encrypt(JSON.stringify(claims)), isChecked: token !== undefined },
   });
   return { ok: true, username, roles };
 }

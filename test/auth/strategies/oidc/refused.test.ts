@@ -1,0 +1,132 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { memoryStore } from '../../../../src/store/memory-store.js';
+import { TestProvider } from '../../../helpers/oidc-provider.js';
+import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
+
+let provider: TestProvider;
+beforeAll(async () => {
+  provider = await TestProvider.start({ redirectUri });
+});
+afterEach(() => provider.reset());
+afterAll(async () => provider.close());
+
+const { signal } = new AbortController();
+const returnTo = 'http://127.0.0.1:1/tasks/auth/login';
+let users = 0;
+
+const find = async ({ strategy }: Pick<AttachedOidc, 'strategy'>, login: string) =>
+  strategy.find_user?.(login, { signal });
+
+/** Signs in as a new user of two processes with one store. Their clock can be moved. */
+async function signedIn() {
+  users += 1;
+  const login = `refused-${users}`;
+  provider.accounts.set(login, { preferred_username: login, groups: ['sre'] });
+  const clock = { ahead: 0 };
+  const now = (): number => Date.now() + clock.ahead * 1000;
+  const store = memoryStore();
+  const attached = attachOidc(provider, {}, { store, now });
+  const other = attachOidc(provider, {}, { store, now });
+  const { sessionId } = await attached.signIn(login);
+  return { ...attached, ...{ other, login, clock, sessionId } };
+}
+
+describe('an answer of the provider about a signed-in user', () => {
+  it.each(['invalid_grant', 'interaction_required', 'access_denied', 'login_required'])(
+    'that is %s ends the session',
+    async (error) => {
+      const user = await signedIn();
+      provider.refuse('/token', 400, error);
+      user.clock.ahead = 301;
+      expect(await find(user, user.login)).toBeUndefined();
+      expect(user.ended).toContainEqual({ username: user.login, sessionId: user.sessionId });
+      expect(user.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+    },
+  );
+
+  it.each([
+    ['unauthorized_client', 400, 900],
+    ['invalid_request', 400, 900],
+    ['temporarily_unavailable', 400, 3600],
+    ['server_error', 500, 3600],
+    ['invalid_grant', 503, 3600],
+    ['slow_down', 429, 3600],
+  ])('that is %s with the status %i holds the last one for %i seconds', async (...row) => {
+    const [error, status, staleFor] = row;
+    const user = await signedIn();
+    const { strategy, clock, login, log } = user;
+    // The helper copies the strategy, so its getter is read here.
+    const read = (): number | undefined => user.own.staleFor;
+    provider.refuse('/token', status, error);
+    clock.ahead = 301;
+    for (const _ of [1, 2]) await expect(find({ strategy }, login)).rejects.toThrow();
+    expect(Math.min(read() ?? 0, 3600)).toBe(staleFor);
+    const logged = log.lines.filter(({ msg }) => String(msg).startsWith('the provider refuses'));
+    expect(logged).toHaveLength(staleFor === 900 ? 1 : 0);
+    provider.reset();
+    clock.ahead = 310;
+    expect(await find({ strategy }, login)).toMatchObject({ roles: ['operator'] });
+    expect(read()).toBeGreaterThan(3600);
+  });
+
+  it('is awaited by other processes, for which the old one does not count', async () => {
+    const user = await signedIn();
+    const { other, login, clock } = user;
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const asked = new Promise<void>((resolve) => {
+      provider.change('/token', async (answer) => {
+        resolve();
+        await held;
+        return answer;
+      });
+    });
+    provider.accounts.set(login, { preferred_username: login, groups: ['staff'] });
+    clock.ahead = 301;
+    const first = find(user, login);
+    await asked;
+    const second = find(other, login);
+    release();
+    expect(await second).toMatchObject({ roles: ['viewer'] });
+    expect(await first).toMatchObject({ roles: ['viewer'] });
+  });
+
+  it('is not awaited for ever', async () => {
+    const user = await signedIn();
+    const { other, login, clock } = user;
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    provider.change('/token', async (answer) => {
+      await held;
+      return answer;
+    });
+    clock.ahead = 301;
+    const both = await Promise.allSettled([find(user, login), find(other, login)]);
+    release();
+    expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  });
+});
+
+describe('the refresh tokens of ended sessions', () => {
+  it('are removed, and no more than five are used at once', async () => {
+    const user = await signedIn();
+    const { login, clock, strategy } = user;
+    const ids = [user.sessionId];
+    for (let n = 1; n < 8; n += 1) ids.push((await user.signIn(login)).sessionId);
+    const asked = async (): Promise<number> => {
+      const before = provider.count('/token');
+      clock.ahead += 301;
+      expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+      return provider.count('/token') - before;
+    };
+    expect(await asked()).toBe(5);
+    for (const sessionId of ids.slice(2, 7)) await user.endSessions({ username: login, sessionId });
+    expect(await asked()).toBe(3);
+    await strategy.logoutUrl?.({ id: ids[7] ?? '', username: login, returnTo });
+    expect(await asked()).toBe(2);
+  });
+});
