@@ -27,6 +27,7 @@ function users() {
     guesses: 0,
     user: { version: '1' },
     failing: false,
+    staleFor: 0,
     authenticate_user(username, given) {
       const right = username.toLowerCase() === 'ci' && given === password;
       if (!right) strategy.guesses += 1;
@@ -252,7 +253,7 @@ describe('a familiar network', () => {
     expect(await guess(app, '192.0.2.11', 'ci', own)).toBe(401);
   });
 
-  it('is unfamiliar if the user is deleted or changed, or if the strategy fails', async () => {
+  it('is unfamiliar if the user is deleted, changed, or not known at present', async () => {
     const strategies = users();
     const app = await serve({ strategies, throttle: limited });
     expect(await logIn(app, '192.0.2.10')).toBe(200);
