@@ -22,9 +22,10 @@ const config: Config = {
   },
   // For a machine with much other load: an upper bound, which only a test that hangs reaches.
   testTimeout: 120_000,
-  // A worker computes for about half of its time. The rest it waits, for browsers, other processes and
-  // timeouts, so on two processors it takes four workers to keep both busy.
-  maxWorkers: 4,
+  // A worker waits for part of its time, for browsers, other processes and timeouts, so on two
+  // processors two workers would leave one of them idle. A fourth gains only two percent, and each
+  // test then gets less of a processor.
+  maxWorkers: 3,
   // Jest never frees the modules of a test file. With a growing heap, each garbage collection takes
   // longer, until a test waits seconds for it. A worker above this limit starts again.
   workerIdleMemoryLimit: '400MB',
