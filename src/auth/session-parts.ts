@@ -50,7 +50,7 @@ export function sessionParts(
       ? undefined
       : idleRenewal({ tokens, cookie, sessions, log, tokenExpiry, idleTimeout });
   const shared = { tokens, revocations, log };
-  const requests = requestIdentities(registry, { users, log });
+  const requests = requestIdentities(registry, { users, log, health });
   const reader = new SessionReader({
     ...shared,
     ...{ keysReady, ownStore, cookie, users, sessions, renew, requests, tokenExpiry },

@@ -4,6 +4,7 @@ import type { Role } from '../../http/access.js';
 import type { AuthLog } from '../auth-log.js';
 import { LogLimit } from '../log-limit.js';
 import { requestInfo } from '../request-info.js';
+import type { Health } from '../strategies/health.js';
 import type { KnownUsers } from '../strategies/known-users.js';
 import type { StrategyRegistry } from '../strategies/registry.js';
 import { isRequestStrategy, type RequestStrategy } from '../strategies/strategy.js';
@@ -37,6 +38,7 @@ interface IdentityDeps {
   registry: Pick<StrategyRegistry, 'identify'>;
   users: Pick<KnownUsers, 'find'>;
   log: Pick<AuthLog, 'strategyError' | 'rejected'>;
+  health: Pick<Health, 'answered' | 'failed' | 'failedAgain'>;
 }
 
 /** Identifies the users of requests. */
@@ -88,13 +90,39 @@ export class RequestIdentities {
     const started = performance.now();
     const fail = (error: unknown): never => this.#fail(named[0], ctx, error, started);
     try {
-      const verdict = this.#deps.registry.identify(named[1], ctx);
+      const verdict = this.#identify(named, ctx);
       if (verdict instanceof Promise)
         return verdict.then((read) => this.#decide(named, ctx, read)).catch(fail);
       const answer = this.#decide(named, ctx, verdict);
       return answer instanceof Promise ? answer.catch(fail) : answer;
     } catch (error) {
       return fail(error);
+    }
+  }
+
+  /**
+   * Calls the strategy, and records whether it answered. Errors of `find_user`, which is asked
+   * later, concern one user and do not count.
+   */
+  #identify([name, strategy]: Named, ctx: Context): unknown {
+    const { registry, health } = this.#deps;
+    const answered = (verdict: unknown): unknown => {
+      if (verdict !== undefined) health.answered(name, 'found');
+      return verdict;
+    };
+    const failed = (cause: unknown): never => {
+      const isRefused = cause instanceof TaskflowError && cause.code === 'THROTTLED';
+      // A strategy that fails for some requests only must not change its state each time.
+      if (!isRefused && this.#lines.isDue(`${name} down`))
+        health.failed(name, cause, bearerOf(ctx));
+      else if (!isRefused) health.failedAgain(name);
+      throw cause;
+    };
+    try {
+      const verdict = registry.identify(strategy, ctx);
+      return verdict instanceof Promise ? verdict.then(answered, failed) : answered(verdict);
+    } catch (error) {
+      return failed(error);
     }
   }
 
@@ -122,11 +150,7 @@ export class RequestIdentities {
     if (cause instanceof TaskflowError && cause.code === 'THROTTLED') throw cause;
     if (this.#lines.isDue(name)) {
       const durationMs = Math.round(performance.now() - started);
-      const secrets = ctx
-        .get('Authorization')
-        .split(/[ \t]+/, 2)
-        .slice(1);
-      this.#deps.log.strategyError(requestInfo(ctx), name, cause, durationMs, secrets);
+      this.#deps.log.strategyError(requestInfo(ctx), name, cause, durationMs, bearerOf(ctx));
     }
     throw new TaskflowError('STORE_UNAVAILABLE', `the strategy '${name}' does not answer`, {
       cause,
@@ -148,6 +172,14 @@ export function requestIdentities(
   return strategies.length > 0
     ? new RequestIdentities(strategies, { registry, ...deps })
     : undefined;
+}
+
+/** Returns the token of a request, which no log may contain. */
+function bearerOf(ctx: Context): string[] {
+  return ctx
+    .get('Authorization')
+    .split(/[ \t]+/, 2)
+    .slice(1);
 }
 
 function sameList(some: readonly Role[], others: readonly Role[]): boolean {

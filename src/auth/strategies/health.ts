@@ -6,11 +6,12 @@ import type { StrategyRegistry } from './registry.js';
 import { kindsOf } from './strategy.js';
 
 /*
- * A strategy is up if it last answered, and down if it last failed: at a login, when it was asked
- * about signed-in users, or when its `check` was called. A failure for one signed-in user does not
- * count, but one for several users in a row does. The state is in the store, so that all
- * processes show the same. No timer runs: a check is due if the health is requested and the last
- * answer is older than a minute. A lease in the store makes one process check at a time.
+ * A strategy is up if it last answered, and down if it last failed: at a login, when it identified
+ * a request or was asked about signed-in users, or when its `check` was called. A failure for one
+ * signed-in user does not count. Failures for several users in a row count. The state is in the
+ * store, so that all processes show the same state. No timer runs: a check is due if the health is
+ * requested and the last answer is older than a minute. A lease in the store makes one process
+ * check at a time.
  */
 
 /** Follows which strategies of a login answer. */
@@ -22,6 +23,8 @@ export interface Health {
    * client sent.
    */
   failed(strategy: string, error: unknown, secrets: readonly string[]): void;
+  /** Counts a further failure of a strategy without changing its state. */
+  failedAgain(strategy: string): void;
   /** Returns the health of all strategies. Calls the checks that are due and waits for them. */
   all(): Promise<readonly StrategyHealth[]>;
   /** Calls the check of a strategy now, unless one is running, and returns the health. */
@@ -85,10 +88,14 @@ export function strategyHealth(deps: HealthDeps): Health {
   const read = async (name: string): Promise<State | undefined> =>
     stateOf(await store.get(prefix + name));
 
+  /** Whether this process has just stored this state. */
+  const isStored = (name: string, state: State['state']): boolean => {
+    const last = stored.get(name);
+    return last?.state === state && now() - last.at < interval / 2;
+  };
   /** Stores a state, and logs it if it differs from the last one. */
   const set = async (name: string, state: State['state'], error?: string): Promise<void> => {
-    const before = stored.get(name);
-    if (before?.state === state && now() - before.at < interval / 2) return;
+    if (isStored(name, state)) return;
     const value = await store.get(prefix + name);
     const last = stateOf(value);
     const isSame = last?.state === state;
@@ -111,7 +118,8 @@ export function strategyHealth(deps: HealthDeps): Health {
   };
   /** Stores a state in the background. If the store fails, the next answer stores it. */
   const note = (name: string, state: State['state'], error?: string): void => {
-    set(name, state, error).catch(() => {});
+    // Request strategies answer every request, so most answers must cost nothing.
+    if (!isStored(name, state)) set(name, state, error).catch(() => {});
   };
   const textOf = (error: unknown, secrets: readonly string[] = []): string => {
     const fields: { message?: string; name?: string } = errorFields(error, [
@@ -160,6 +168,9 @@ export function strategyHealth(deps: HealthDeps): Health {
     failed(name, error, secrets) {
       countsOf(name).errors += 1;
       note(name, 'down', textOf(error, secrets));
+    },
+    failedAgain(name) {
+      countsOf(name).errors += 1;
     },
     all: () =>
       Promise.all(

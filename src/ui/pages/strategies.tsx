@@ -30,7 +30,7 @@ async function check({ name, label }: StrategyState): Promise<void> {
 }
 
 const kinds = { password: 'password', redirect: 'provider', request: 'each request' };
-const states = { up: 'Up', down: 'Down', unknown: 'Not asked yet' };
+const states = { up: 'Up', down: 'Down', unknown: 'Not used yet' };
 
 const columns: readonly Column<StrategyState>[] = [
   {
@@ -93,7 +93,7 @@ export function Strategies() {
           />
         )}
       </When>
-      <p class="faint">The numbers count from the start of the process that answers.</p>
+      <p class="faint">This process has counted these numbers since its start.</p>
     </section>
   );
 }

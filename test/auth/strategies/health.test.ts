@@ -87,6 +87,33 @@ describe('the health of the strategies', () => {
     ]);
   });
 
+  it('of a strategy that identifies requests follows its answers', async () => {
+    let fails = false;
+    const strategies = new StrategyRegistry().register('proxy', {
+      ambient: true,
+      authenticate_request(ctx) {
+        if (fails) throw new Error('no answer');
+        return ctx.get('X-User') === '' ? undefined : { ok: true, username: ctx.get('X-User') };
+      },
+    });
+    const app = await serveLogin({ strategies });
+    apps.push(app);
+    const status = async (user: string): Promise<number> =>
+      (await ask(app.url, { headers: { 'X-User': user } })).status;
+    expect(await status('')).toBe(200);
+    expect(await healthOf(app, 'proxy')).toMatchObject({ state: 'unknown' });
+    expect(await status('ann')).toBe(200);
+    await waitFor(async () => (await healthOf(app, 'proxy'))?.state === 'up');
+    fails = true;
+    for (let n = 0; n < 5; n++) expect(await status('ann')).toBe(503);
+    await waitFor(async () => (await healthOf(app, 'proxy'))?.state === 'down');
+    expect(await healthOf(app, 'proxy')).toMatchObject({ errors: 5, lastError: 'no answer' });
+    fails = false;
+    expect(await status('ann')).toBe(200);
+    await waitFor(async () => (await healthOf(app, 'proxy'))?.state === 'up');
+    expect(states(app)).toEqual(['down', 'up']);
+  });
+
   it('is down in all processes after a failed login, and logged once', async () => {
     const [ldap, store] = [directory(), memoryStore()];
     const [app, other] = [await start(ldap, store), await start(ldap, store)];

@@ -94,7 +94,7 @@ export function TokensPage() {
       <When source={tokens} what="The API tokens">
         {({ items }) =>
           items.length === 0 ? (
-            <p class="empty">There is no API token.</p>
+            <p class="empty">No API tokens yet.</p>
           ) : (
             <DataTable caption="API tokens" columns={columns} rows={items} keyOf={({ id }) => id} />
           )
