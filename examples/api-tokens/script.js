@@ -28,6 +28,7 @@ const credentials = { username: 'admin', password: process.env.ADMIN_PASSWORD };
 const session = await send('sign in', 'POST', '/auth/login', { body: credentials });
 if (!session.token) {
   console.error(`${session.detail} Set ADMIN_PASSWORD to the password that the app prints.`);
+  // The rest of a module cannot be skipped otherwise.
   process.exit(1);
 }
 const own = { token: session.token };
