@@ -4,7 +4,7 @@ import { type Auth, internalsOf } from './auth.js';
 import type { CreatedToken, TokenInfo, TokenIssuer } from './strategies/token-issuer.js';
 
 /*
- * `koa-taskflow token` works on the tokens of a login. It imports the module of the app that
+ * `koa-taskflow token` manages the tokens of a login. It imports the module of the app that
  * exports the login, so that it uses the same store and the same strategies as the app.
  */
 
@@ -26,11 +26,11 @@ export async function tokenCommand(args: readonly string[]): Promise<string> {
   if (!['create', 'list'].includes(action) && !needsId)
     throw new Error('the first argument of token must be create, list, rotate or revoke');
   if (file === undefined)
-    throw new Error(`give the module that exports auth: token ${action} ./auth.js`);
+    throw new Error(`pass the module that exports auth: token ${action} ./auth.js`);
   if (needsId !== (id !== undefined) || more.length > 0)
     throw new Error(
       needsId
-        ? `give the id of one token, which token list shows: token ${action} ./auth.js ID`
+        ? `pass the id of one token, which token list shows: token ${action} ./auth.js ID`
         : `token ${action} takes no argument after the module`,
     );
   refuseOthers(action, Object.keys(values));
@@ -44,7 +44,7 @@ export async function tokenCommand(args: readonly string[]): Promise<string> {
   if (action === 'create') {
     const owner = ownerOf(values);
     if (owner === undefined)
-      throw new Error('give the owner of the token: --owner STRATEGY:USERNAME or --service NAME');
+      throw new Error('pass the owner of the token: --owner STRATEGY:USERNAME or --service NAME');
     const { name = values.service ?? 'cli', role: roles } = values;
     const expiresIn = secondsOf('--expires-in', values['expires-in']);
     const created = await issuer.create({ name, owner, roles, expiresIn });
@@ -52,7 +52,7 @@ export async function tokenCommand(args: readonly string[]): Promise<string> {
     return shown(created);
   }
   const token = (await issuer.list()).find((each) => each.id === id);
-  if (!token) throw new Error('there is no such token; token list shows the tokens');
+  if (!token) throw new Error('no token has this id; token list shows the ids');
   if (action === 'revoke') {
     await issuer.revoke(token.id);
     await record('revoked', token.id, token.owner);
@@ -96,7 +96,7 @@ async function loginOf(file: string): Promise<Login> {
 
 function ownerOf({ owner, service }: { owner?: string; service?: string }): string | undefined {
   if (owner !== undefined && service !== undefined)
-    throw new Error('give either --owner or --service, not both');
+    throw new Error('pass either --owner or --service, not both');
   return service === undefined ? owner : `service:${service}`;
 }
 

@@ -9,7 +9,7 @@ export async function unpinCommand(args: readonly string[]): Promise<string> {
   const [file, name, username, ...more] = positionals;
   if (file === undefined || name === undefined || username === undefined || more.length > 0)
     throw new Error(
-      'give the module that exports auth, the name of the strategy, and the name of the user: ' +
+      'pass the module that exports auth, the name of the strategy, and the name of the user: ' +
         'unpin ./auth.js okta ann@example.com',
     );
   if (!isUserName(username))
@@ -21,10 +21,12 @@ export async function unpinCommand(args: readonly string[]): Promise<string> {
   if (!strategy?.unpin)
     throw new Error(
       `'${name}' is not a strategy that pins names. ` +
-        (pinning.length === 0 ? 'None does.' : `These do: ${pinning.join(', ')}.`),
+        (pinning.length === 0
+          ? 'The login has no such strategy.'
+          : `Strategies that pin names: ${pinning.join(', ')}.`),
     );
   await opened(async () => auth.usable?.());
   return (await strategy.unpin(username))
-    ? `Unpinned ${username} of ${name}. The next user who signs in with this name gets it.\n`
-    : `${username} of ${name} is not pinned to a user. Nothing has changed.\n`;
+    ? `Unpinned ${username} of ${name}. The next account that signs in with this name gets it.\n`
+    : `${username} of ${name} is not pinned to an account. Nothing has changed.\n`;
 }

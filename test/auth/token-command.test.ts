@@ -113,8 +113,8 @@ describe('npx koa-taskflow token', () => {
 
   it.each([
     [['destroy', file], /must be create, list, rotate or revoke/],
-    [['list'], /give the module that exports auth/],
-    [['revoke', file], /give the id of one token/],
+    [['list'], /pass the module that exports auth/],
+    [['revoke', file], /pass the id of one token/],
     [['list', file, 'more'], /takes no argument after the module/],
     [['list', file, '--role', 'admin'], /token list has no option --role/],
     [['list', folder.file('none.js')], /ENOENT/],
@@ -124,9 +124,9 @@ describe('npx koa-taskflow token', () => {
   });
 
   it.each([
-    [['revoke', file, 'a'.repeat(32)], /there is no such token/],
-    [['create', file], /give the owner of the token/],
-    [['create', file, '--owner', 'staff:nobody'], /There is no user staff:nobody/],
+    [['revoke', file, 'a'.repeat(32)], /no token has this id/],
+    [['create', file], /pass the owner of the token/],
+    [['create', file, '--owner', 'staff:nobody'], /The owner staff:nobody does not exist/],
     [['create', file, '--service', 'a', '--expires-in', '1h'], /a whole number of seconds/],
   ])('fails with the arguments %j', async (args, message) => {
     const { code, lines } = await run(...args);

@@ -60,7 +60,9 @@ describe('npx koa-taskflow unpin', () => {
     expect(await app.signIn('first')).toMatchObject({ ok: true });
     expect(await app.signIn('second')).toMatchObject({ ok: false, reason: 'name_taken' });
     const [code, text] = await run(file, 'okta', 'Sam');
-    expect(text).toBe('Unpinned Sam of okta. The next user who signs in with this name gets it.');
+    expect(text).toBe(
+      'Unpinned Sam of okta. The next account that signs in with this name gets it.',
+    );
     expect(code).toBe(0);
     expect(await app.signIn('second')).toMatchObject({ ok: true });
     const same = { strategies: ['admin', 'any'], store: tasks.store, secretKey } as const;
@@ -77,15 +79,23 @@ describe('npx koa-taskflow unpin', () => {
   });
 
   it.each([
-    [[file, 'okta', 'ghost'], 0, 'ghost of okta is not pinned to a user. Nothing has changed.'],
-    [[file, 'plain', 'sam'], 1, "'plain' is not a strategy that pins names. These do: okta."],
-    [[file, 'other', 'sam'], 1, "'other' is not a strategy that pins names. These do: okta."],
+    [[file, 'okta', 'ghost'], 0, 'ghost of okta is not pinned to an account. Nothing has changed.'],
+    [
+      [file, 'plain', 'sam'],
+      1,
+      "'plain' is not a strategy that pins names. Strategies that pin names: okta.",
+    ],
+    [
+      [file, 'other', 'sam'],
+      1,
+      "'other' is not a strategy that pins names. Strategies that pin names: okta.",
+    ],
   ])('answers the arguments %j', async (args, code, text) => {
     expect(await run(...args)).toEqual([code, expect.stringContaining(text)]);
   });
 
   it.each([
-    [[], /give the module that exports auth, the name of the strategy/],
+    [[], /pass the module that exports auth, the name of the strategy/],
     [[file, 'okta'], /the name of the user/],
     [[file, 'okta', 'sam', 'more'], /unpin \.\/auth\.js okta ann@example\.com/],
     [[file, 'okta', 'a\nb'], /must be 1 to 256 printable characters/],

@@ -13,7 +13,7 @@ import { strategyFindings } from './strategy-findings.js';
 
 /*
  * `koa-taskflow doctor` looks at a login from outside: at its options, its strategies, and its page
- * behind the proxies. Each text of the output goes through `secretsHider`.
+ * behind the proxies. `secretsHider` removes secrets from each text of the output.
  */
 
 const text = { type: 'string' } as const;
@@ -60,7 +60,7 @@ function readArguments(args: readonly string[]): Wanted {
   });
   const [file, ...more] = positionals;
   if (file === undefined || more.length > 0)
-    throw new Error('give the module that exports auth: doctor ./auth.js');
+    throw new Error('pass the module that exports auth: doctor ./auth.js');
   const { strategy, user, claims, url, json = false } = values;
   if ((user !== undefined || claims !== undefined) && strategy === undefined)
     throw new Error('a dry run needs the name of a strategy: --strategy NAME');
@@ -69,7 +69,7 @@ function readArguments(args: readonly string[]): Wanted {
 
 function brokenLogin(error: unknown): Section {
   const found = error instanceof Error ? error.message : String(error);
-  const todo = 'correct it; the app cannot start before';
+  const todo = 'correct this error, so that the app can start';
   return { name: 'login', findings: [{ mark: 'fault', what: 'createAuth', found, todo }] };
 }
 

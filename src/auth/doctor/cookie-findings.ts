@@ -4,7 +4,7 @@ import { open, type PublicLogin } from './public-login.js';
 
 /** What an answer shows about the session cookie and the path of the login. */
 interface Seen {
-  /** The attributes of the session cookie; `undefined` if it was not set. */
+  /** The attributes of the session cookie; `undefined` if the answer does not set it. */
   attributes: readonly string[] | undefined;
   location: string;
 }
@@ -32,7 +32,7 @@ export async function cookieFindings(login: PublicLogin): Promise<readonly Findi
   const seen = await logOut(login);
   if (!seen.attributes) {
     const todo = `let the proxy pass ${login.prefix}/auth/logout with its Set-Cookie headers`;
-    return [warning('session cookie', 'cannot be seen', todo)];
+    return [warning('session cookie', 'is missing from the response of the sign-out', todo)];
   }
   return [...attributeFindings(login, seen.attributes), ...(await forgedFindings(login, seen))];
 }
@@ -59,7 +59,7 @@ function attributeFindings(
     return [
       fault(
         what,
-        `${name} is not Secure, because the app does not see that browsers use HTTPS`,
+        `${name} is not Secure, because the app does not know that browsers use HTTPS`,
         'set app.proxy and let the proxy send X-Forwarded-Proto, or set cookie.secure: true',
       ),
     ];
@@ -77,22 +77,23 @@ function isSecureIn(attributes: readonly string[] = []): boolean {
 
 const forgedPrefix = '/forged-by-doctor';
 
-/** Sends headers that only a proxy may set, and looks whether the app believes them. */
+/** Sends headers that only a proxy may set, and checks whether the app trusts them. */
 async function forgedFindings(login: PublicLogin, seen: Seen): Promise<readonly Finding[]> {
   const other = login.base.startsWith('https:') ? 'http' : 'https';
   const forged = await logOut(login, {
     'X-Forwarded-Proto': other,
     'X-Forwarded-Prefix': forgedPrefix,
   });
-  const believed = [
+  const trusted = [
     ...(isSecureIn(forged.attributes) === isSecureIn(seen.attributes) ? [] : ['X-Forwarded-Proto']),
     ...(forged.location.includes(forgedPrefix) ? ['X-Forwarded-Prefix'] : []),
   ];
-  if (believed.length === 0) return [ok('forwarded headers', 'those of clients are ignored')];
+  if (trusted.length === 0)
+    return [ok('forwarded headers', 'the app ignores those that clients send')];
   return [
     warning(
       'forwarded headers',
-      `the app believes ${believed.join(' and ')} of any client`,
+      `the app trusts ${trusted.join(' and ')} from any client`,
       'let the proxy set or remove these headers; without a proxy, do not set app.proxy',
     ),
   ];

@@ -21,7 +21,7 @@ export async function dryRun(
       strategy,
       (signal) => strategy.explain?.(user, { signal }) ?? { roles: false },
     );
-  if (username === undefined) throw new Error('give the name of the user: --user NAME');
+  if (username === undefined) throw new Error('pass the name of the user: --user NAME');
   return known(registry, strategy, username);
 }
 
@@ -36,18 +36,18 @@ async function known(
   const found = await registry.find(strategy, username);
   if (!found) return { roles: false, reason: 'unknown_user' };
   if (found.roles === undefined)
-    throw new Error('find_user gives no roles, so the login decides them');
+    throw new Error('find_user returns no roles, so only a login shows them');
   return { username, roles: found.roles };
 }
 
 /** What the reasons mean. */
 const reasons: Readonly<Record<string, string>> = {
   unknown_user: 'there is no such user, or no role lets the user in',
-  ambiguous: 'several entries match; narrow the filter or the base',
+  ambiguous: 'several entries match the name; narrow the filter or the base',
   disabled: 'the account is disabled',
   locked: 'the account is locked, unless the lock has expired',
   expired: 'the account or its password has expired',
-  no_name: 'the claims have no usable name; the option username names another claim',
+  no_name: 'the claims have no usable name; set the option username to another claim',
   too_many_groups: 'the provider left out the groups, because there are too many for the token',
 };
 
@@ -67,10 +67,10 @@ export function explanationText(name: string, explanation: Explanation): string 
   if (rows)
     lines.push([
       'rows',
-      rows.map((row) => `${row.row} → ${rolesText(row.roles)}`).join('\n') || 'none matches',
+      rows.map((row) => `${row.row} → ${rolesText(row.roles)}`).join('\n') || 'no row matches',
     ]);
   const noRole = rows
-    ? 'no row of the table matches, and otherwise is false'
+    ? 'no row of the table matches, and the option otherwise is false'
     : 'no role lets this user in';
   if (roles !== false) lines.push(['roles', rolesText(roles)]);
   else lines.push(['rejected', reason === undefined ? noRole : (reasons[reason] ?? reason)]);

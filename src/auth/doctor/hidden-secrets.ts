@@ -1,16 +1,16 @@
 import { redacted } from '../../http/error-fields.js';
 
-/** Names of variables of the environment whose values are secrets. */
+/** Names of environment variables whose values are secrets. */
 const secretName = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i;
 
 /** Matches the user name and the password of a URL. The password may contain any character. */
 const userInfo = /(\b[a-z][a-z0-9+.-]*:\/\/)\S*@/gi;
 
-/** Matches what could change a terminal, or look like another line of the output. */
+/** Matches characters that could control a terminal or start another line of the output. */
 const control = /[\p{Cc}\p{Cs}\u2028\u2029]/gu;
 
 /**
- * Makes the function through which every text of a command goes. It removes the given secrets, the
+ * Makes a function for all texts that a command prints. It removes the given secrets, the
  * secrets of the environment, the passwords in URLs, and control characters. The messages of
  * drivers and of the app's own code may contain them.
  */

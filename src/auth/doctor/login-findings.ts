@@ -22,7 +22,7 @@ export async function loginFindings(options: InspectedOptions): Promise<readonly
 
 const noLimits = warning(
   'throttle',
-  'passwords can be guessed without a limit',
+  'nothing limits how often a client can guess passwords',
   'remove throttle: false from createAuth',
 );
 
@@ -31,7 +31,7 @@ async function keyFinding({ hasRandomKey, keySources }: InspectedOptions): Promi
   if (hasRandomKey)
     return warning(
       what,
-      'made anew for each process, so a restart ends all sessions',
+      'each process makes a random key, so a restart ends all sessions',
       'set secretKey in createAuth to the output of: openssl rand -hex 32',
     );
   try {
@@ -48,7 +48,7 @@ async function storeFinding({ hasOwnStore, store }: InspectedOptions): Promise<F
   if (hasOwnStore)
     return warning(
       what,
-      'the memory of each process: a restart loses sessions and pinned names',
+      'the memory of each process, so a restart loses sessions and pinned names',
       'set store in createAuth, such as tasks.store',
     );
   const started = performance.now();
@@ -82,7 +82,7 @@ function cookieFinding({ cookie }: InspectedOptions): Finding {
 
 function urlFinding({ publicUrl }: InspectedOptions): Finding {
   const what = 'publicUrl';
-  if (publicUrl === undefined) return ok(what, 'not set: the URL is that of each request');
+  if (publicUrl === undefined) return ok(what, 'not set: the app uses the URL of each request');
   if (publicUrl.startsWith('http:') && !isLoopback(new URL(publicUrl).hostname))
     return fault(
       what,

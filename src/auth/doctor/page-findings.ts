@@ -18,13 +18,14 @@ export async function pageFindings(login: PublicLogin): Promise<readonly Finding
     page = await open(`${base}${prefix}/auth/login?form`);
     html = await page.text();
   } catch (error) {
-    const todo = 'open the address in a browser; check the name, the proxy and its certificate';
+    const todo =
+      'open the address in a browser; check the host name, the proxy and its certificate';
     return [fault('login page', `cannot be opened (${codeOf(error)})`, todo)];
   }
   const found = /href="([^"]*)\/auth\/assets\//.exec(html)?.[1];
   if (page.status !== 200 || found === undefined) {
-    const todo = `let the proxy pass ${prefix || '/'} to the app, without a login of its own`;
-    const shown = `status ${page.status}, and not the login page`;
+    const todo = `let the proxy pass ${prefix || '/'} to the app without its own login`;
+    const shown = `status ${page.status}, but not the login page`;
     return [fault('login page', shown, todo)];
   }
   return [
@@ -40,7 +41,7 @@ export async function pageFindings(login: PublicLogin): Promise<readonly Finding
 function addressFindings({ base, options: { publicUrl } }: PublicLogin): Finding[] {
   if (publicUrl === undefined || publicUrl === base) return [];
   const found = `${publicUrl}, but browsers open ${base}`;
-  return [fault('publicUrl', found, `set publicUrl to ${base}, and register the new addresses`)];
+  return [fault('publicUrl', found, `set publicUrl to ${base}, and register the new URLs`)];
 }
 
 /** Compares the prefix of the links on the page with the address of the page. */

@@ -5,11 +5,11 @@ import type { StrategyRegistry } from '../strategies/registry.js';
 import { kindsOf, type Strategy } from '../strategies/strategy.js';
 import type { Section } from './report.js';
 
-/** Returns a strategy by its name. Throws an error that lists the names if there is none. */
+/** Returns a strategy by its name. Throws an error with all names if no strategy has this name. */
 export function strategyOf(registry: StrategyRegistry, name: string): Strategy {
   const strategy = registry.get(name);
   if (strategy) return strategy;
-  throw new Error(`there is no strategy '${name}'; the login has ${registry.names().join(', ')}`);
+  throw new Error(`there is no strategy '${name}'; use one of ${registry.names().join(', ')}`);
 }
 
 /** Asks each of these strategies what `doctor` must know. */
@@ -48,7 +48,7 @@ async function checkFindings(registry: StrategyRegistry, strategy: Strategy): Pr
   }
 }
 
-const reach = 'start the server that the strategy asks, and check its address';
+const reach = 'start the server that the strategy uses, and check its address';
 
 async function ownFindings(
   registry: StrategyRegistry,
@@ -62,7 +62,7 @@ async function ownFindings(
     );
     if (Array.isArray(found) && found.every(isFinding)) return found;
     const todo = 'return objects with mark, what, found, and todo for a warning or a fault';
-    return [fault('doctor', 'the method of the strategy returned no list of findings', todo)];
+    return [fault('doctor', 'the method did not return a list of findings', todo)];
   } catch (error) {
     return [fault('check', `fails: ${messageOf(error)}`, reach)];
   }

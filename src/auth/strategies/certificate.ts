@@ -8,7 +8,7 @@ import { fault, ok, warning } from './finding.js';
  * `npx koa-taskflow doctor`.
  */
 
-/** A fault of a certificate: what it is, and what an administrator does about it. */
+/** A fault of a certificate, and what an administrator does about it. */
 interface CertificateFault {
   found: string;
   todo: string;
@@ -24,7 +24,7 @@ export function certificateFault(code: string, option: string): CertificateFault
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return {
       found: 'its certificate is for another name',
-      todo: `write a name of the certificate in the option ${option}`,
+      todo: `use a name of the certificate in the option ${option}`,
     };
   if (code === 'CERT_HAS_EXPIRED')
     return { found: 'its certificate has expired', todo: 'renew it' };
@@ -41,7 +41,7 @@ export function certificateFault(code: string, option: string): CertificateFault
   return undefined;
 }
 
-/** Days before the end of a certificate from which on it is a warning. */
+/** Days before the end of a certificate in which the finding is a warning. */
 const endsSoon = 14;
 const day = 86_400_000;
 

@@ -4,13 +4,13 @@ import type { Role } from '../../http/access.js';
 export type Finding =
   | {
       readonly mark: 'ok';
-      /** What was looked at, such as `redirect URI`. */
+      /** What was checked, such as `redirect URI`. */
       readonly what: string;
       /** What was found, in one line without secrets. */
       readonly found: string;
     }
   | {
-      /** `fault` if users cannot sign in, or not safely, until it is changed. */
+      /** `fault` if users cannot sign in, or cannot sign in safely, until it is changed. */
       readonly mark: 'warning' | 'fault';
       readonly what: string;
       readonly found: string;
@@ -26,7 +26,7 @@ export interface DoctorContext {
   readonly name: string;
   /**
    * Returns the URL of a route of the login as browsers see it, such as that of
-   * `/auth/callback/okta`. Returns `undefined` if neither `publicUrl` nor `--url` says it.
+   * `/auth/callback/okta`. Returns `undefined` if neither `publicUrl` nor `--url` is given.
    */
   urlOf(route: string): string | undefined;
 }
@@ -46,7 +46,7 @@ export interface MatchingRow {
   readonly roles: readonly Role[];
 }
 
-/** How the roles of a user come about. */
+/** Which roles a user gets, and why. */
 export interface Explanation {
   /** The name of the session; absent if the user cannot have one. */
   readonly username?: string | undefined;
@@ -60,7 +60,7 @@ export interface Explanation {
   readonly rows?: readonly MatchingRow[] | undefined;
 }
 
-/** What strategies of all kinds may have for the commands of `npx koa-taskflow`. */
+/** Optional members of all strategies, for the commands of `npx koa-taskflow`. */
 export interface CommandExtras {
   /**
    * Returns what an administrator must know about the strategy, for `npx koa-taskflow doctor`. It

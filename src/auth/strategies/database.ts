@@ -111,7 +111,7 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
       const isKnown = read(await find(randomUUID(), { signal }), '') !== undefined;
       if (!isKnown) return [ok(what, 'answers, and does not know a random name')];
       const todo = 'return undefined for a name that does not exist';
-      return [fault(what, 'knows a random name', todo)];
+      return [fault(what, 'returns a user for a random name', todo)];
     },
     async authenticate_user(typed, password, context): Promise<Verdict> {
       const found = await find(typed, context);

@@ -84,7 +84,7 @@ describe('npx koa-taskflow doctor', () => {
   ok  secretKey  keys: 1
   ok  store  answers after N ms
   ok  cookie  secure: auto, sameSite: lax
-  ok  publicUrl  not set: the URL is that of each request
+  ok  publicUrl  not set: the app uses the URL of each request
 
 staff (password)
   ok  users  1
@@ -99,10 +99,10 @@ db (password)
 proxy (request)
   ok  header  remote-user
   ok  trusted peers  10.0.0.7, unix
-  ok  sign-out  the proxy decides; there is no logoutUrl
+  ok  sign-out  the proxy decides, because logoutUrl is not set
 
 tokens (request)
-  ok  store  the store of the login, which lasts; tokens: 0
+  ok  store  the persistent store of the login; tokens: 0
 
 own (password, "Own users")
   ok  check  nothing to check
@@ -153,9 +153,11 @@ own (password, "Own users")
     expect(text).toMatch(
       /fault +check +fails after \d+ ms: the server is away\n +→ start the server/,
     );
-    expect(text).toMatch(/warning throttle +passwords can be guessed without a limit\n +→ remove/);
+    expect(text).toMatch(
+      /warning throttle +nothing limits how often a client can guess passwords\n +→ remove/,
+    );
     expect(text).toMatch(/warning trusted peers +10\.0\.0\.0\/8\n +→ name the proxies/);
-    expect(text).toMatch(/fault +find +knows a random name\n +→ return undefined/);
+    expect(text).toMatch(/fault +find +returns a user for a random name\n +→ return undefined/);
     expect(text).toMatch(/fault +file +\S+ has no user who can sign in\n/);
     expect(text).toMatch(/\n3 faults, 3 warnings$/);
     expect(code).toBe(1);
@@ -165,7 +167,7 @@ own (password, "Own users")
     const { text } = await run(moduleWith(`.register('s', ${users})`, 'store: undefined'));
     expect(text).toMatch(/warning store +the memory of each process/);
     const random = await run(moduleWith(`.register('s', ${users})`, 'secretKey: undefined'));
-    expect(random.text).toMatch(/warning secretKey +made anew for each process/);
+    expect(random.text).toMatch(/warning secretKey +each process makes a random key/);
     expect(random.code).toBe(0);
   });
 
@@ -181,7 +183,7 @@ own (password, "Own users")
     const wrong = ["'text'", "[{ mark: 'fault', what: 'x', found: 'y' }]", '[null]'];
     const strategies = wrong.map((each, n) => own(each).replace("'own'", `'own${n}'`)).join('');
     const { code, text } = await run(moduleWith(strategies));
-    expect(text.match(/returned no list of findings/g)).toHaveLength(3);
+    expect(text.match(/did not return a list of findings/g)).toHaveLength(3);
     expect(code).toBe(1);
   });
 
@@ -253,8 +255,8 @@ describe('the dry run', () => {
 
   it.each([
     [['plain', 'ann'], 'this strategy cannot tell the roles of a user without a login'],
-    [['roleless', 'ann'], 'find_user gives no roles, so the login decides them'],
-    [['none', 'ann'], "there is no strategy 'none'; the login has staff, db"],
+    [['roleless', 'ann'], 'find_user returns no roles, so only a login shows them'],
+    [['none', 'ann'], "there is no strategy 'none'; use one of staff, db"],
   ])('says why it cannot answer: %j', async ([name = '', username = ''], text) => {
     await expect(dryRun(registry, name, { username })).rejects.toThrow(text);
   });
@@ -279,8 +281,8 @@ describe('the dry run', () => {
 
 describe('the arguments of doctor', () => {
   it.each([
-    [[], /give the module that exports auth: doctor \.\/auth\.js/],
-    [['a.js', 'b.js'], /give the module that exports auth/],
+    [[], /pass the module that exports auth: doctor \.\/auth\.js/],
+    [['a.js', 'b.js'], /pass the module that exports auth/],
     [['a.js', '--user', 'ann'], /a dry run needs the name of a strategy/],
     [['a.js', '--password', 'x'], /Unknown option '--password'/],
     [['a.js', '--url', 'jobs.example'], /--url must be the http\(s\) URL/],

@@ -96,7 +96,7 @@ describeLdap('the findings about a directory', () => {
     const options = search({ base: `ou=nowhere,${suffix}` });
     expect(await findings(searchAt(slapd.url, options))).toContainEqual({
       ...{ mark: 'fault', what: 'search.base' },
-      found: `ou=nowhere,${suffix} does not exist, or may not be read`,
+      found: `ou=nowhere,${suffix} does not exist, or the service account may not read it`,
       todo: 'correct search.base, or let the service account read it',
     });
   });

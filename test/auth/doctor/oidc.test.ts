@@ -50,9 +50,9 @@ describe('the findings about a provider', () => {
       ok('client authentication', methods),
       ok('signing algorithms', expect.stringContaining('ES256')),
       ok('PKCE', 'S256'),
-      ok('sign-out', 'also at the provider; back-channel logout is possible'),
+      ok('sign-out', 'also ends the session at the provider; back-channel logout is possible'),
       ok('keys', '1'),
-      ok('clock', expect.stringMatching(/^[01] s from that of the provider$/)),
+      ok('clock', expect.stringMatching(/^differs by [01] s from the clock of the provider$/)),
       ok('client id and secret', 'accepted by the token endpoint'),
       ok('sign-in page', `${provider.issuer}/auth accepts the request`),
       ok('redirect URI', redirectUri),
@@ -77,7 +77,7 @@ describe('the findings about a provider', () => {
     const found = await findings({ clientSecret });
     expect(found.get('client id and secret')).toMatchObject({
       ...{ mark: 'fault', found: expect.stringContaining('invalid_client') },
-      todo: 'copy both from the page of the app at the provider',
+      todo: 'copy the client id and secret from the page of the app at the provider',
     });
     expect(JSON.stringify([...found])).not.toContain(clientSecret);
   });
@@ -112,8 +112,8 @@ describe('the findings about a provider', () => {
     ['client authentication', { clientAuth: 'post' }, { mark: 'fault' }],
     ['client authentication', {}, { mark: 'ok' }],
     ['signing algorithms', {}, { mark: 'fault', found: 'HS256' }],
-    ['PKCE', {}, { mark: 'warning', found: 'S256, but the provider names plain' }],
-    ['sign-out', {}, { mark: 'ok', found: 'the provider has no page for it' }],
+    ['PKCE', {}, { mark: 'warning', found: 'S256, but the provider lists only plain' }],
+    ['sign-out', {}, { mark: 'ok', found: expect.stringContaining('in the app only') }],
   ] as const)('judge %s by the metadata, with %j', async (what, more, expected) => {
     provider.change(discovery, ({ end_session_endpoint: _, ...answer }) => ({
       ...answer,
@@ -140,9 +140,9 @@ describe('the findings about a provider', () => {
   });
 
   it.each([
-    [20, 'warning', 'that of the provider is 20 s behind'],
-    [-20, 'warning', 'that of the provider is 20 s ahead'],
-    [600, 'fault', 'that of the provider is 600 s behind'],
+    [20, 'warning', 'the clock of the provider is 20 s behind'],
+    [-20, 'warning', 'the clock of the provider is 20 s ahead'],
+    [600, 'fault', 'the clock of the provider is 600 s behind'],
   ])('compare the clocks, with a difference of %d s', async (seconds, mark, text) => {
     const { now } = Date;
     jest.spyOn(Date, 'now').mockImplementation(() => now() + seconds * 1000);

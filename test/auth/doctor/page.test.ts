@@ -76,7 +76,7 @@ describe('the findings about the login page', () => {
       'ok  path prefix  /jobs/tasks',
       'ok  HSTS  max-age=63072000',
       'ok  session cookie  __Host-taskflow_token; Secure; HttpOnly; SameSite=Lax',
-      'ok  forwarded headers  those of clients are ignored',
+      'ok  forwarded headers  the app ignores those that clients send',
     ]);
   });
 
@@ -89,21 +89,19 @@ describe('the findings about the login page', () => {
       `fault  publicUrl  http://127.0.0.1/jobs, but browsers open ${publicUrl()}/jobs`,
       'fault  path prefix  the page links to /tasks instead of /jobs/tasks',
       'warning HSTS  browsers may open the page without encryption',
-      'fault  session cookie  taskflow_token is not Secure, because the app does not see that ' +
+      'fault  session cookie  taskflow_token is not Secure, because the app does not know that ' +
         'browsers use HTTPS',
-      'ok  forwarded headers  those of clients are ignored',
+      'ok  forwarded headers  the app ignores those that clients send',
     ]);
     expect(found).toContain('→ let the proxy send X-Forwarded-Prefix: /jobs, and set app.proxy');
-    expect(found).toContain(
-      `→ set publicUrl to ${publicUrl()}/jobs, and register the new addresses`,
-    );
+    expect(found).toContain(`→ set publicUrl to ${publicUrl()}/jobs, and register the new URLs`);
   });
 
   it('find a proxy that passes the headers of clients', async () => {
     app = await serveLogin({}, { proxy: true, maxIpsCount: 1 });
     rules = {};
     expect(await lines(app.url)).toContain(
-      'warning forwarded headers  the app believes X-Forwarded-Proto and X-Forwarded-Prefix of ' +
+      'warning forwarded headers  the app trusts X-Forwarded-Proto and X-Forwarded-Prefix from ' +
         'any client',
     );
   });
@@ -123,8 +121,8 @@ describe('the findings about the login page', () => {
       'fault  session cookie  taskflow_token arrives without HttpOnly',
     );
     expect(await lines(`${app.url}/elsewhere`)).toEqual([
-      'fault  login page  status 200, and not the login page',
-      '→ let the proxy pass /tasks to the app, without a login of its own',
+      'fault  login page  status 200, but not the login page',
+      '→ let the proxy pass /tasks to the app without its own login',
     ]);
   });
 

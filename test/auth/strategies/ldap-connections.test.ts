@@ -84,7 +84,7 @@ describeLdap('an encrypted connection', () => {
   });
 
   it.each([
-    ['for another name', 'DNS:localhost,DNS:ldap.example.com', 1, 'is for another name; write'],
+    ['for another name', 'DNS:localhost,DNS:ldap.example.com', 1, 'is for another name; use'],
     ['that has expired', 'IP:127.0.0.1', -1, 'its certificate has expired; renew it'],
   ])('is refused to a server with a certificate %s', async (_, names, days, said) => {
     const tls: Certificate = ca.issue('wrong', names, days);

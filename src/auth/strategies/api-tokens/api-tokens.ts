@@ -92,7 +92,7 @@ export function apiTokens(options?: ApiTokensOptions): ApiTokens {
     },
     async doctor() {
       const tokens = await own().list(undefined);
-      const found = `the store of the login, which lasts; tokens: ${tokens.length}`;
+      const found = `the persistent store of the login; tokens: ${tokens.length}`;
       return [ok('store', found)];
     },
     ownsBearer: (value) => value.startsWith(settings.prefix),
@@ -167,7 +167,7 @@ class Tokens {
     const { name, owner, roles, expiresIn } = readNewToken(token, this.#settings, this.#parts.name);
     const now = await this.#rolesNow({ owner, roles });
     if (now === undefined)
-      throw new TaskflowError('NOT_FOUND', `There is no user ${owner} who could have a token.`);
+      throw new TaskflowError('NOT_FOUND', `The owner ${owner} does not exist.`);
     const found = rolesAmong(roles, now);
     const lost = roles.filter((role) => !found.includes(role));
     if (lost.length > 0)

@@ -8,9 +8,9 @@ import type { LdapSettings, SearchSettings } from './options.js';
 import { reasonOf } from './servers.js';
 
 /*
- * What `npx koa-taskflow doctor` says about a directory. The certificate of each server is looked
- * at over a connection that does not check it, and over which no password is sent. The service
- * account binds over a second one, which is checked as that of a login.
+ * What `npx koa-taskflow doctor` says about a directory. A first connection to each server reads
+ * the certificate without checking it, and sends no password. The service account binds over a
+ * second connection, whose certificate is checked as for a login.
  */
 
 /** Looks at every server of a strategy. */
@@ -69,7 +69,7 @@ async function connectionFindings(
   try {
     await rootValues(connection, 'supportedLDAPVersion');
   } catch (error) {
-    // A server may tell nothing to a stranger.
+    // A server may refuse searches without a bind.
     if (codeOf(error) === undefined) throw error;
   }
   const socket = connection.tls();
@@ -99,7 +99,7 @@ async function bindFinding(
   }
 }
 
-/** Looks whether the service account can read the places that are searched. */
+/** Checks whether the service account can read the bases of the searches. */
 function baseFindings(
   connection: Connection,
   { search, groups }: LdapSettings,
@@ -116,7 +116,7 @@ function baseFindings(
       if (codeOf(error) === undefined) throw error;
       const why =
         codeOf(error) === 32
-          ? 'does not exist, or may not be read'
+          ? 'does not exist, or the service account may not read it'
           : `cannot be read: ${messageOf(error)}`;
       return fault(what, `${dn} ${why}`, `correct ${what}, or let the service account read it`);
     }

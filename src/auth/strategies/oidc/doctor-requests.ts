@@ -35,7 +35,7 @@ async function keyFindings(settings: OidcSettings, provider: Provider): Promise<
     const clock = clockFinding(response.headers, (sent + received) / 2);
     return [ok(what, String(keys.length)), clock];
   } catch {
-    const todo = 'make the keys of the provider readable for this host, and try again';
+    const todo = 'let this host open the address of the keys, and try again';
     return [fault(what, 'the keys of the provider cannot be read', todo)];
   }
 }
@@ -44,19 +44,20 @@ function requestOf({ timeout }: OidcSettings) {
   return { method: 'GET', headers: {}, signal: AbortSignal.timeout(timeout * 1000) };
 }
 
-/** Seconds of difference from which on the clocks should be set. */
+/** Difference of the clocks, in seconds, above which they should be set. */
 const clockWarning = 5;
 
 /** Compares the clocks. The header `Date` is exact to a second. A cache adds `Age`. */
 function clockFinding(headers: Headers, here: number): Finding {
   const what = 'clock';
   const date = Date.parse(headers.get('Date') ?? '');
-  if (Number.isNaN(date)) return ok(what, 'the provider does not say its time');
+  if (Number.isNaN(date)) return ok(what, 'the provider does not send its time');
   const there = date + 500 + Number(headers.get('Age') ?? 0) * 1000;
   const difference = Math.round((there - here) / 1000);
   const seconds = Math.abs(difference);
-  if (seconds <= clockWarning) return ok(what, `${seconds} s from that of the provider`);
-  const found = `that of the provider is ${seconds} s ${difference > 0 ? 'ahead' : 'behind'}`;
+  if (seconds <= clockWarning)
+    return ok(what, `differs by ${seconds} s from the clock of the provider`);
+  const found = `the clock of the provider is ${seconds} s ${difference > 0 ? 'ahead' : 'behind'}`;
   const mark = seconds > clockTolerance ? fault : warning;
   return mark(what, found, 'set the clock of this host or of the provider');
 }
@@ -65,13 +66,13 @@ function clockFinding(headers: Headers, here: number): Finding {
 const noCode = 'koa-taskflow-doctor';
 
 /**
- * Checks the id and the secret of the app: it asks for the tokens of a code that does not exist.
+ * Checks the id and the secret of the app: it sends a code that does not exist.
  * The provider authenticates the app first.
  */
 async function clientFinding(provider: Provider, { urlOf, name }: DoctorContext): Promise<Finding> {
   const { client, config, ask, auth } = provider;
   const what = auth === undefined ? 'client id' : 'client id and secret';
-  const todo = 'sign in once to find out';
+  const todo = 'sign in once to check';
   const parameters = {
     code: noCode,
     redirect_uri: urlOf(`/auth/callback/${name}`) ?? 'https://localhost/',
@@ -84,7 +85,7 @@ async function clientFinding(provider: Provider, { urlOf, name }: DoctorContext)
     const { oauth, message = '' } = error as Partial<ProviderError>;
     if (oauth === 'invalid_grant') return ok(what, 'accepted by the token endpoint');
     if (oauth === 'invalid_client' || oauth === 'unauthorized_client')
-      return fault(what, message, 'copy both from the page of the app at the provider');
+      return fault(what, message, `copy the ${what} from the page of the app at the provider`);
     return warning(what, `cannot be checked: ${message}`, todo);
   }
 }

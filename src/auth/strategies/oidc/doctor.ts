@@ -29,7 +29,8 @@ export async function oidcFindings(
     provider = await connection.find();
   } catch (error) {
     const found = error instanceof Error ? error.message : 'the provider does not answer';
-    const todo = 'open the address of the option issuer from this host, and correct the option';
+    const todo =
+      'check whether this host can open the URL of the option issuer, and correct the option';
     return [fault('issuer', found, todo), ...certificate, ...own];
   }
   return [
@@ -43,7 +44,7 @@ export async function oidcFindings(
 
 function issuerFinding({ issuer: configured }: OidcSettings, { issuer }: Provider): Finding {
   if (issuer === configured) return ok('issuer', `${issuer}, as configured`);
-  return ok('issuer', `${issuer}, configured as ${configured}: the slash of a root may differ`);
+  return ok('issuer', `${issuer}, configured as ${configured}: only the last slash differs`);
 }
 
 /** Returns the addresses to register at the provider. */
@@ -51,8 +52,8 @@ function addressFindings({ logout }: OidcSettings, { name, urlOf }: DoctorContex
   const callback = `/auth/callback/${name}`;
   const redirectUri = urlOf(callback);
   if (redirectUri === undefined) {
-    const todo = 'set publicUrl in createAuth, or call this command with --url';
-    return [warning('redirect URI', `…${callback}; the rest is that of each request`, todo)];
+    const todo = 'set publicUrl in createAuth, or run this command with --url';
+    return [warning('redirect URI', `…${callback}, below the URL of each request`, todo)];
   }
   return [
     ok('redirect URI', redirectUri),
@@ -75,7 +76,7 @@ async function tlsFindings(
     socket = await connectUnchecked({ host, port: Number(port || 443), secureContext }, signal);
     return certificateFindings(socket, { host, option: 'issuer', what });
   } catch {
-    // The metadata of the provider cannot be read either, which is a fault of its own.
+    // The metadata of the provider cannot be read either, which is a separate fault.
     return [];
   } finally {
     socket?.destroy();
@@ -103,28 +104,30 @@ function methodFinding({ clientAuth }: OidcSettings, { metadata, auth }: Provide
   if (methods.includes(method)) return ok(what, found);
   return auth === undefined
     ? warning(what, found, 'set clientSecret, or make the app a public client at the provider')
-    : fault(what, found, 'leave clientAuth out, or set one that the provider accepts');
+    : fault(what, found, 'leave clientAuth out, or set it to a method that the provider accepts');
 }
 
 function algorithmFinding({ metadata }: Provider): Finding {
   const what = 'signing algorithms';
   const algorithms = metadata.id_token_signing_alg_values_supported ?? [];
-  const found = algorithms.join(', ') || 'the provider names none';
+  const found = algorithms.join(', ') || 'the provider lists none';
   if (algorithms.some((each) => signingAlgorithms.includes(each))) return ok(what, found);
   return fault(what, found, `choose one of ${signingAlgorithms.join(', ')} at the provider`);
 }
 
 function challengeFinding({ metadata }: Provider): Finding {
   const challenges = metadata.code_challenge_methods_supported;
-  if (challenges === undefined) return ok('PKCE', 'S256; the provider names no method');
+  if (challenges === undefined) return ok('PKCE', 'S256; the provider does not list its methods');
   if (challenges.includes('S256')) return ok('PKCE', 'S256');
-  const found = `S256, but the provider names ${challenges.join(', ')}`;
+  const found = `S256, but the provider lists only ${challenges.join(', ')}`;
   return warning('PKCE', found, 'allow S256 at the provider; every sign-in uses it');
 }
 
+const noPage = 'ends the session in the app only; the provider has no sign-out page';
+
 function logoutFinding({ metadata }: Provider): Finding {
   const { end_session_endpoint: page, backchannel_logout_supported: isTold } = metadata;
-  const found = page === undefined ? 'the provider has no page for it' : 'also at the provider';
+  const found = page === undefined ? noPage : 'also ends the session at the provider';
   return ok('sign-out', isTold === true ? `${found}; back-channel logout is possible` : found);
 }
 
@@ -132,12 +135,12 @@ function scopeFindings({ scopes }: OidcSettings, { metadata }: Provider): Findin
   const { scopes_supported: supported } = metadata;
   const unknown = scopes.filter((scope) => supported?.includes(scope) === false);
   if (unknown.length === 0) return [];
-  const found = `the provider does not name ${unknown.join(', ')}`;
-  const todo = 'remove them if the provider refuses the sign-in with invalid_scope';
+  const found = `the provider does not list ${unknown.join(', ')}`;
+  const todo = 'remove these scopes if the provider refuses the sign-in with invalid_scope';
   return [warning('scopes', found, todo)];
 }
 
-/** Says whether a refresh token can be expected, without which changes are noticed late. */
+/** Says whether to expect a refresh token. Without it, the app notices changes late. */
 export function refreshFinding({ refresh, scopes, issuer, parameters }: OidcSettings): Finding {
   const what = 'refresh token';
   if (refresh === false) return ok(what, 'not used, because refresh is false');
@@ -146,7 +149,8 @@ export function refreshFinding({ refresh, scopes, issuer, parameters }: OidcSett
     ? parameters.access_type === 'offline'
     : scopes.includes('offline_access');
   if (isExpected) return ok(what, `can be expected; used every ${refresh} s`);
-  const found = 'may be missing: changed roles and deleted users are noticed at the next login';
+  const found =
+    'may be missing; then the app notices changed roles and deleted users at the next login';
   const todo = isGoogle
     ? "set parameters: { access_type: 'offline', prompt: 'consent' }"
     : 'add offline_access to scopes (Keycloak does not need it), or set refresh: false';

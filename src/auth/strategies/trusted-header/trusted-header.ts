@@ -44,7 +44,7 @@ const secretOptions = optionSet({
   header: (name, value: string | undefined) => headerOption(name, value),
   /**
    * The secret: at least 16 characters of ASCII, as text, a {@link secretFile}, or a function that
-   * returns it. A file or a function may give several secrets, one per line, of which each is
+   * returns it. A file or a function may give several secrets, one per line. Each of them is
    * accepted. Required.
    */
   value: (name, value: Secret | undefined) => digestsOption(name, value),
@@ -64,7 +64,7 @@ const headerOptions = optionSet({
   /** Which roles the users have. Default `[]`: they may only read. */
   roles: (name, value: RolesRule<ProxyUser> | undefined) =>
     rolesRule(name, value, { from: 'groups', lists: ['groups'] }),
-  /** A secret that the proxy adds to each request. Without it in a request, no header counts. */
+  /** A secret that the proxy adds to each request. A request without it is not trusted. */
   secret: (name, value: ProxySecret | undefined) =>
     value === undefined ? undefined : secretOptions.nested(name, value),
   /** The URL at which users sign out of the proxy, such as `/oauth2/sign_out`. */
@@ -179,7 +179,7 @@ function headerFindings({ proxies, header, groups, secret, logoutUrl }: Settings
     isOpen
       ? warning(what, found, 'name the proxies instead of a wide range, or set secret')
       : ok(what, found),
-    ok('sign-out', logoutUrl ?? 'the proxy decides; there is no logoutUrl'),
+    ok('sign-out', logoutUrl ?? 'the proxy decides, because logoutUrl is not set'),
   ];
 }
 
