@@ -2,7 +2,7 @@ import { type Named, type OptionsOf, optionSet, type SettingsOf, text } from '..
 
 const line = (text_: string) => text({ default: text_, maxLength: 500 });
 
-/** The texts of the login page. `{method}`, `{user}` and `{seconds}` stand for values. */
+/** The texts of the login page. `{method}`, `{user}`, `{seconds}` and `{time}` stand for values. */
 export const messageOptions = optionSet({
   /** The language of the texts, as in the attribute `lang`. */
   language: text({
@@ -22,11 +22,11 @@ export const messageOptions = optionSet({
   anyStrategy: line('Any method'),
   /** The link to a provider. */
   signInWith: line('Sign in with {method}'),
-  /** Stands between the form and the links to providers. */
+  /** The text between the form and the links to providers. */
   or: line('or'),
   /** The link to `passwordHelp`. */
   passwordHelp: line('Forgot your password?'),
-  /** Stands before an error in the title of the page. */
+  /** Precedes an error in the title of the page. */
   error: line('Error'),
   /** A session was ended. */
   sessionEnded: line('Your session was ended. Sign in again to continue.'),
@@ -45,7 +45,7 @@ export const messageOptions = optionSet({
   ),
   /** The provider rejected the sign-in, or its answer was not valid. */
   rejected: line('Sign-in with {method} failed. Try again.'),
-  /** A callback without its attempt. */
+  /** The browser has no attempt that belongs to the callback. */
   noAttempt: line(
     'This sign-in was started in another browser or at another address of this site, took longer ' +
       'than 10 minutes, or has already been completed. Try again.',
@@ -58,9 +58,9 @@ export const messageOptions = optionSet({
   notAnswering: line('{method} has not answered since {time}.'),
   /** No role lets the user in. */
   noRole: line(
-    'You are signed in to {method} as {user}, but this account does not have access here: the ' +
-      'option roles gives it no role. Ask an administrator of this site, or sign in with another ' +
-      'account.',
+    'You are signed in to {method} as {user}, but this account does not have access here, ' +
+      'because the option roles gives it no role. Ask an administrator of this site, or sign in ' +
+      'with another account.',
   ),
   /** The account has no name. */
   noName: line(
@@ -76,19 +76,19 @@ export const messageOptions = optionSet({
   nameTaken: line(
     'The name {user} belongs to another {method} account. Ask an administrator of this site.',
   ),
-  /** The link by which a user leaves the provider. */
+  /** The link with which a user signs out of the provider. */
   leave: line('Sign out of {method}'),
   /** The heading of the page in the tab where the user signed in to continue in another tab. */
   signedIn: line('You are signed in'),
-  /** On that page. */
-  closeTab: line('You can close this tab. The other tab continues.'),
+  /** The text of that page. */
+  closeTab: line('You can close this tab. Continue in the other tab.'),
   /** The heading after a sign-out. */
   signedOut: line('You are signed out'),
   /** After a sign-out, while the browser continues to the provider. */
   leaving: line('You are signed out here. Continue to sign out of {method}.'),
-  /** After a sign-out, if the provider offers none. */
+  /** After a sign-out, if the user does not sign out of the provider, too. */
   stillSignedIn: line('You may still be signed in to {method}.'),
-  /** The link to the page to which a login continues. */
+  /** The link to the page that follows a login. */
   goOn: line('Continue'),
 });
 

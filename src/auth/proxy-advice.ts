@@ -43,7 +43,7 @@ export function proxyAdvice({ mount, publicUrl, logger }: AdviceDeps): ProxyAdvi
     const url = `${ctx.protocol}://${ctx.host}${mount.base(ctx)}`;
     if (!URL.canParse(url) || new URL(url).href === new URL(publicUrl).href) return;
     warn(
-      'a request has another URL than the option publicUrl: its links do not lead below ' +
+      'a request has a URL other than the option publicUrl: its links do not lead below ' +
         'publicUrl, and a sign-in at a provider fails if it begins at another host; behind a ' +
         'proxy, set app.proxy, and let the proxy send Host, X-Forwarded-Proto and the prefix ' +
         'that it removes as X-Forwarded-Prefix',

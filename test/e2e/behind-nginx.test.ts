@@ -318,7 +318,7 @@ describeNeeds(
     expect(log.events('sys_startup')).toContainEqual(
       expect.objectContaining({
         ...{ level: 40, url, publicUrl: url.replace('localhost', '127.0.0.1') },
-        msg: expect.stringContaining('another URL than the option publicUrl'),
+        msg: expect.stringContaining('a URL other than the option publicUrl'),
       }),
     );
     expect(log.events('authn_login_fail').at(-1)).toMatchObject({ reason: 'no_attempt' });
