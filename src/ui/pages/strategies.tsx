@@ -93,7 +93,7 @@ export function Strategies() {
           />
         )}
       </When>
-      <p class="faint">This process has counted these numbers since its start.</p>
+      <p class="faint">These are the counts of one process since its start.</p>
     </section>
   );
 }

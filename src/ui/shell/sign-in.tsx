@@ -4,10 +4,10 @@ import { base, bootstrap, ownName, signedInUser } from '../state/bootstrap.js';
 import { endSignIn, isWaiting, signInReason } from '../state/sign-in.js';
 
 /*
- * The dialog in which users sign in again over the page. Methods with a password sign in here.
- * Providers open in a new tab, whose last page (`auth/done`) sends a message to this one. The
- * session decides, not the message: if it belongs to the same user, the page goes on, and the
- * command that was refused is repeated. For another user, the page is loaded again.
+ * The dialog in which users sign in again over the page. It has a form for password strategies.
+ * Providers open in a new tab, whose last page (`auth/done`) sends a message to this page. The
+ * session decides, not the message: if it belongs to the same user, the page continues, and the
+ * refused command is sent again. If it belongs to another user, the page is reloaded.
  */
 
 const methods = bootstrap.loginUrl === null ? [] : (bootstrap.login?.methods ?? []);
@@ -37,11 +37,11 @@ async function signIn(form: HTMLFormElement): Promise<string> {
     : `Signing in failed (${response.status}).`;
 }
 
-/** Goes on with the page if its user has signed in. Returns whether another user has. */
+/** Continues if the user of the page has signed in. Returns whether another user has signed in. */
 async function goOn(): Promise<boolean> {
   const user = await signedInUser();
   if (user === 'same') resume();
-  // The page has the name and the roles of its user, so another user needs a new one.
+  // The page has the name and the roles of its user, so another user needs a new page.
   if (user === 'other' && !isWaiting()) location.reload();
   return user === 'other' && isWaiting();
 }
@@ -60,7 +60,7 @@ export function SignIn() {
     const show = (): void => {
       if (signInReason.peek() && !dialog.current?.open) dialog.current?.showModal();
     };
-    // A request can be refused because another tab has just replaced the session by a new one.
+    // A request can be refused because another tab has just replaced the session.
     if (reason.isOld) show();
     else void goOn().then(setIsOther).then(show);
     const channel = new BroadcastChannel(done);
@@ -98,7 +98,7 @@ interface ContentProps {
   isOld: boolean;
   /** Whether another user has signed in. */
   isOther: boolean;
-  /** Looks whether the user has signed in. */
+  /** Checks whether the user has signed in. */
   check: () => void;
 }
 
@@ -160,7 +160,7 @@ function Providers() {
           Sign in with {label}
         </a>
       ))}
-      {isOpened && <p role="status">Sign in in the new tab. Then this page continues.</p>}
+      {isOpened && <p role="status">Use the new tab to sign in. This page then continues.</p>}
     </>
   );
 }

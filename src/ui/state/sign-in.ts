@@ -3,12 +3,12 @@ import { signal } from '@preact/signals';
 /*
  * A command that the server refuses with 401 waits here until the user has signed in, and is then
  * sent again. The dialog `shell/sign-in.tsx` signs the user in. If another user signs in, nothing
- * is sent: the dialog loads the page again.
+ * is sent, and the dialog reloads the page.
  */
 
 /**
  * Why the user must sign in: the session has ended, or it is too old for a command. `undefined` if
- * the user need not. Each time it is another object.
+ * the user does not have to sign in. Each reason is a new object.
  */
 export const signInReason = signal<{ readonly isOld: boolean } | undefined>(undefined);
 
@@ -20,7 +20,7 @@ export function isWaiting(): boolean {
   return waiting.size > 0;
 }
 
-/** Asks the user to sign in. The session has ended, unless it is too old for a command. */
+/** Asks the user to sign in, because the session has ended, or because it is too old (`isOld`). */
 export function askToSignIn(isOld = false): void {
   if (signInReason.peek()?.isOld !== false) signInReason.value = { isOld };
 }
@@ -34,8 +34,8 @@ export function endSignIn(isSignedIn: boolean): void {
 }
 
 /**
- * Whether a command is not repeated by itself. It can change many tasks, so the user confirms it
- * again.
+ * Whether a command can change many tasks. Such a command is not sent again automatically: the user
+ * must confirm it again.
  */
 const isBulk = (url: string): boolean => /\/(bulk|bulk-retry|retry-failed|history)(\?|$)/.test(url);
 

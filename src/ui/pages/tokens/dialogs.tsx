@@ -78,9 +78,9 @@ function Create({ close }: { close: () => void }) {
   );
 }
 
-/** Seconds for which the old token can stay valid, and their words. */
+/** Seconds for which the old token can stay valid, with their labels. */
 const keeping: readonly [number, string][] = [
-  [0, 'The old token ends at once'],
+  [0, 'Not at all: it ends at once'],
   [600, '10 minutes'],
   [3600, '1 hour'],
   [day, '1 day'],

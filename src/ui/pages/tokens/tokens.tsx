@@ -23,8 +23,8 @@ function revoke({ id, name, owner }: ApiToken): Promise<void> {
     title: `Revoke ${name}?`,
     body: () => (
       <p>
-        The token <em>{name}</em> of {owner} ends at once. Requests with it get 401. This cannot be
-        undone.
+        The token <em>{name}</em> of {owner} ends at once. Requests with this token get 401. This
+        cannot be undone.
       </p>
     ),
     button: () => 'Revoke token',
