@@ -11,14 +11,14 @@ import { clockSkew } from '../sessions/tokens.js';
  * callback. In between, only the browser keeps it, in an encrypted cookie. So strangers cannot fill
  * the store with attempts. A browser has a fixed number of these cookies, and each new attempt
  * takes a free one, so that attempts in several tabs do not replace each other. Attempts that begin
- * at the same time cannot see each other's cookies. They may take the same one, but they never make
- * the headers of the browser too large. The store is written only when a callback brings the cookie
- * of its `state`: it then records that the attempt was used.
+ * at the same time cannot see each other's cookies. They may take the same cookie, but they never
+ * make the headers of the browser too large. A process writes to the store only for a callback that
+ * has the cookie of its `state`: the entry says that the attempt was used.
  */
 
 /** An attempt to sign in at a provider. */
 export interface Attempt {
-  /** The strategy that began it. */
+  /** The strategy that began the attempt. */
   readonly strategy: string;
   readonly state: string;
   /** What the strategy stored. */
@@ -67,7 +67,7 @@ const lifetime = 600_000;
 const maxBytes = 1200;
 /** Maximum number of sessions that an attempt replaces. A browser has one. */
 const maxReplaced = 3;
-/** Maximum length of `next`. A login with a longer one redirects to the home page. */
+/** Maximum length of `next`. If `next` is longer, the login redirects to the home page. */
 const maxNext = 512;
 
 interface AttemptsDeps {
@@ -148,7 +148,7 @@ export function redirectAttempts({ cookies, cipher, store, prefix, now }: Attemp
     },
     use({ state }) {
       const key = createHash('sha256').update(state).digest('base64url');
-      // A full store may drop it: the provider accepts each code once, too.
+      // A full store may drop the entry, because the provider also accepts each code only once.
       const droppable = { rank: 0, notBefore: 0 };
       return store.replace(prefix + key, undefined, true, (2 * lifetime) / 1000, droppable);
     },

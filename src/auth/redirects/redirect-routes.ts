@@ -172,7 +172,7 @@ async function start(ctx: Context, strategy: string, deps: RedirectDeps): Promis
   ctx.redirect(url);
 }
 
-/** Returns the session of a request. A strategy that does not answer counts as one without it. */
+/** Returns the session of a request. If the strategy does not answer, returns no session. */
 async function sessionOf(
   ctx: Context,
   { reader }: Pick<RedirectDeps, 'reader'>,
@@ -234,7 +234,7 @@ async function complete(ctx: Context, attempt: Attempt, deps: RedirectDeps): Pro
     unavailable(ctx, attempt, deps);
     return true;
   }
-  // A wrong callback is refused without a call of the provider.
+  // A wrong callback is refused without a request to the provider.
   if (checked.reason !== 'provider')
     deps.health.answered(strategy, checked.user ? 'login' : 'rejected');
   if (checked.user) await open(ctx, attempt, checked.user, deps);
@@ -261,7 +261,7 @@ async function open(
   try {
     opened = await signIn(opening, { ...user, strategy }, { via: 'redirect', beganAt });
   } catch (error) {
-    // An error of the suite says what is wrong. Any other error is one of the strategy.
+    // A TaskflowError says what is wrong. The strategy has caused any other error.
     if (error instanceof TaskflowError) throw error;
     log.strategyError(opening.request, strategy, error, 0, []);
     logFailure(ctx, 'strategy_error', user.username, deps);
@@ -295,8 +295,8 @@ async function withoutAttempt(ctx: Context, deps: RedirectDeps): Promise<void> {
     ctx.status = 303;
     return;
   }
-  // Other sites can make browsers send such callbacks. They have a limit of their own, which does
-  // not affect logins.
+  // Other sites can make browsers send such callbacks. They have their own limit, which does not
+  // affect logins.
   const { ip } = requestInfo(ctx);
   await throttle.malformed(ip, logThrottled(log, requestInfo(ctx), undefined), 'callback');
   logFailure(ctx, 'no_attempt', undefined, deps);

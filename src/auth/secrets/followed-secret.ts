@@ -14,8 +14,8 @@ import {
 /*
  * A secret from a file or a function is read at start and then again and again, by a timer that
  * does not keep the process alive. Requests use the last good value and wait only for the first
- * answer of a function. A state of the secret is logged once: that it cannot be read, that it can
- * be read again, and that it has changed. Other files are followed in the same way.
+ * answer of a function. Each change of the state is logged once: the secret cannot be read, can be
+ * read again, or has changed. Other files are followed in the same way.
  */
 
 /** What a secret is read into. The value of a secret that was given as text never changes. */
@@ -248,7 +248,7 @@ const secretLines = {
 /** Milliseconds that are enough for other processes of the host to notice a changed file. */
 const leastSpread = 750;
 
-/** Polls as long as the follower is used. Its login may have been dropped. */
+/** Polls as long as the follower is in use. The app may have dropped the login. */
 function pollLater(follower: WeakRef<Polled>, milliseconds: number): void {
   setTimeout(() => {
     const found = follower.deref();

@@ -62,13 +62,13 @@ interface State {
   since: number;
   /** When the strategy last confirmed it. */
   at: number;
-  /** The message of the failure that ended the last time it was up. */
+  /** The message of the failure that ended the last state `up`. */
   error?: string;
 }
 
 /** Milliseconds after which a check is due again. */
 const interval = 60_000;
-/** Seconds that a process has for a check before another one may check. */
+/** Seconds that a process has for a check before another process may check. */
 const lease = 20;
 /** Seconds that a state is kept without an answer. */
 const kept = 30 * 86_400;
@@ -82,7 +82,7 @@ export function strategyHealth(deps: HealthDeps): Health {
     counts.set(name, found);
     return found;
   };
-  /** The last state that this process stored, so that most answers cause no call of the store. */
+  /** The last state that this process stored, so that most answers need no call to the store. */
   const stored = new Map<string, State>();
 
   const read = async (name: string): Promise<State | undefined> =>

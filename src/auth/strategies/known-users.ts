@@ -25,25 +25,25 @@ export interface UserState {
  */
 export interface KnownUsers {
   /**
-   * Asks the strategy about a user, never the cache. Resolves to `undefined` if there is no such
-   * user, or if the strategy has no `find_user`. Rejects with the error of the strategy.
+   * Asks the strategy about a user, never the cache. Resolves to `undefined` if the user
+   * does not exist, or if the strategy has no `find_user`. Rejects with the error of the strategy.
    */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
   /**
-   * Returns a user as `find_user` describes it, or `undefined` if there is no such user. An
-   * asynchronous answer is cached. If the strategy fails, resolves to its last answer if that still
-   * holds, and otherwise rejects with the error of the strategy.
+   * Returns a user as `find_user` describes it, or `undefined` if the user does not exist.
+   * An asynchronous answer is cached. If the strategy fails, resolves to its last answer while this
+   * answer still holds, and then rejects with the error of the strategy.
    */
   find(strategy: string, username: string): Found | Promise<Found>;
   /**
    * Whether a user still exists with the same version and roles. Rejects with STORE_UNAVAILABLE if
-   * the strategy fails and its last answer does not hold any more.
+   * the strategy fails and its last answer no longer holds.
    */
   unchanged(
     user: Pick<Session, 'strategy' | 'username'>,
     version: string,
   ): boolean | Promise<boolean>;
-  /** Whether the last answer about a user came from the strategy itself, which does not fail. */
+  /** Whether the strategy works at present and gave the last answer about a user itself. */
   hasAnswered(strategy: string, username: string): boolean;
   /** Drops the cached answers and calls the listeners, because users may have changed. */
   changed(): void;
@@ -95,9 +95,9 @@ interface KnownUsersDeps {
  * the checked password is still valid.
  *
  * While a strategy fails for a user, it is asked about this user at most once a second. If it fails
- * for several users in a row, it is also asked about the others at most once a second. A request
- * waits a moment for the answer, so that recovery is noticed at once, and is then answered with the
- * last one.
+ * for several users in a row, it is also asked about other users at most once a second. A request
+ * waits a moment for the new answer, so that it notices a recovery at once. Otherwise, the request
+ * uses the last answer.
  */
 export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): KnownUsers {
   const answers = new LRUCache<string, Asked>({
@@ -151,7 +151,7 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
   const lastOr = async (strategy: string, username: string): Promise<Found> =>
     (await last.get(strategy, username)) ?? askStrategy(strategy, username);
 
-  /** Resolves to the answer if it comes within a moment, and otherwise to the last one. */
+  /** Resolves to the answer if it comes within a moment, and otherwise to the last answer. */
   const soon = async (strategy: string, username: string, asked: Asked): Promise<Found> => {
     const left = Math.max(0, maxWait - (performance.now() - asked.since));
     try {
@@ -209,7 +209,7 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
         return undefined;
       }
       if (!Object.isFrozen(found)) last.keep(strategy, username, found);
-      // Cached only for users that exist. Otherwise, typed names of no user could displace them.
+      // Only existing users are cached. Otherwise, unknown names could displace them.
       if (asked instanceof Promise && changes === before) {
         const answer = runInEmptyContext(() => Promise.resolve(found));
         const settled = { found };

@@ -27,17 +27,20 @@ interface LastAnswersDeps {
   now: () => number;
 }
 
-/** Seconds for which the last answer holds, if the strategy does not say it. */
+/** Seconds for which the last answer holds if the strategy has no `staleFor`. */
 const defaultStaleFor = 900;
 /** Milliseconds after which an unchanged answer is stored again. */
 const renewAfter = 60_000;
-/** Milliseconds between two questions to a strategy that fails. */
+/** Milliseconds between two calls of `find_user` of a strategy that fails. */
 const retryAfter = 1000;
-/** Milliseconds after the last failure in which only the users concerned can end it. */
+/**
+ * Milliseconds after the last failure in which only answers about the users for whom the strategy
+ * failed can end the outage.
+ */
 const failureLasts = 60_000;
 /**
- * Number of users in a row for whom a strategy must fail before it counts as failing. If it fails
- * for one user only, this user must not keep it from being asked about the others.
+ * Number of users in a row for whom a strategy must fail before it counts as failing. If a strategy
+ * fails for one user only, it is still asked about the other users.
  */
 const usersOfOutage = 3;
 /** Milliseconds by which the clock of the process that stored an answer may be ahead. */
@@ -51,25 +54,25 @@ type Stored = [id: string, at: number, found: KnownUser];
 interface Kept {
   text: string;
   at: number;
-  /** When it was stored because the store might have another one. */
+  /** When it was stored because the store might have another answer. */
   suspectAt?: number;
 }
 
 /** The last failures of a strategy. Times are of `performance.now()`. */
 interface Failures {
-  /** The users for whom it failed, with no answer in between. */
+  /** The users for whom the strategy failed, with no answer in between. */
   users: Set<string>;
   failedAt: number;
-  /** Whether it fails for so many users that it is not asked about the others. */
+  /** Whether it fails for so many users that it is not asked about the other users. */
   isOutage: boolean;
-  /** When it was asked last during an outage: about a user for whom it failed, or another one. */
+  /** When it was last asked in an outage: about a user for whom it failed, or another user. */
   askedAt: { failed: number; other: number };
 }
 
 /** The last answers of the strategies of a login, and whether the strategies fail. */
 export class LastAnswers {
   readonly #deps: LastAnswersDeps;
-  /** What this process stored last, so that most answers cause no call of the store. */
+  /** What this process stored last, so that most answers need no call to the store. */
   readonly #kept = new LRUCache<string, Kept>({ max: remembered });
   readonly #failures = new Map<string, Failures>();
   /** When a strategy was asked about a user for whom it failed a short time ago. */
@@ -90,7 +93,7 @@ export class LastAnswers {
     const asked = this.#failing.get(idOf(strategy, username));
     if (asked !== undefined && isRecent(asked)) return true;
     const outage = this.#outageOf(strategy);
-    // Users for whom it fails must not take the turns of the others.
+    // The calls for users for whom it fails must not delay those for other users.
     return (
       outage !== undefined && isRecent(outage.askedAt[asked === undefined ? 'other' : 'failed'])
     );
@@ -121,8 +124,8 @@ export class LastAnswers {
 
   /**
    * Notes that `find_user` of a strategy answered. During an outage, the method may still answer
-   * about users whose state need not be read from a server. So only an answer about a user for whom
-   * it failed ends the outage, or any answer after a time without failures.
+   * about users without a request to its server. So the outage ends with an answer about a user for
+   * whom the strategy failed, or with any answer after a time without failures.
    */
   answered(strategy: string, username: string): void {
     const hasFailed = this.#hasFailed(strategy, username);
@@ -146,7 +149,7 @@ export class LastAnswers {
 
   /**
    * Stores an answer in the background, if it is new or was stored some time ago. If the store may
-   * have another one, stores it at once, but not twice in a second.
+   * have another answer, stores this one at once, but at most once a second.
    */
   keep(
     strategy: string,
@@ -171,7 +174,7 @@ export class LastAnswers {
     store.set(this.#keyOf(id), value, staleFor).catch(() => this.#kept.delete(id));
   }
 
-  /** Removes the answer about a user who does not exist any more, in the background. */
+  /** Removes the answer about a user who no longer exists, in the background. */
   forget(strategy: string, username: string): void {
     const { store } = this.#deps;
     const id = idOf(strategy, username);

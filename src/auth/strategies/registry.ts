@@ -80,8 +80,8 @@ export class StrategyRegistry {
    * Adds a strategy. Its name may contain letters, digits, `_`, `.` and `-`.
    *
    * @throws TypeError if the name is not valid, or the object is not a strategy of exactly one
-   * kind. RangeError if the name is already registered. The error for a wrong `staleFor` is one of
-   * these, too.
+   * kind. RangeError if the name is already registered. A wrong `staleFor` causes one of these
+   * errors, too.
    */
   register(name: string, strategy: Strategy): this {
     if (typeof name !== 'string' || !/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {

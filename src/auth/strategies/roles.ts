@@ -104,7 +104,7 @@ export function rolesRule<User>(
   for (const [text, roles] of Object.entries(map)) {
     const name = `${option}.map['${text}']`;
     const row = rolesOption(name, isUserName(roles) ? [roles] : roles);
-    // A variable of the environment that is not set must not let its users in.
+    // An environment variable that is not set must not let its users in.
     if (!row) throw wrongType(name, roles, "a role or a list of roles, such as 'viewer' or []");
     rows.set(normalize(text), { row: text, roles: row });
   }

@@ -52,7 +52,7 @@ const margin = 60;
 export class Records {
   readonly #parts: StrategyParts;
   readonly #ttl: number;
-  /** Seconds for which a user is known. It ends no earlier than an API token of the user. */
+  /** Seconds for which a user is known: at least as long as an API token of the user is valid. */
   readonly #knownFor: number;
 
   constructor(parts: StrategyParts) {
@@ -79,7 +79,7 @@ export class Records {
     );
   }
 
-  /** Stores the refresh token of a session, and the session of the provider it belongs to. */
+  /** Stores the refresh token of a session, and the session of the provider for this session. */
   async putGrant(
     { username, sessionId, sid }: { username: string; sessionId: string; sid: string | undefined },
     token: string | undefined,
@@ -121,7 +121,8 @@ export class Records {
   }
 
   /**
-   * Notes that a session belongs to a session of the provider. Resolves to the key of the latter.
+   * Notes that a session belongs to a session of the provider. Resolves to the key of the session
+   * of the provider.
    */
   async putProviderSession(
     { iss }: Subject,
@@ -135,7 +136,7 @@ export class Records {
 
   /**
    * Resolves to the sessions here that belong to a session of the provider. If they are too many to
-   * list, resolves to their users instead, whose other sessions then end, too.
+   * list, resolves to their users instead. All sessions of these users then end.
    */
   async sessionsOf(iss: string, sid: string): Promise<readonly EndedUser[]> {
     const prefix = `sid:${keyOf(iss, sid)}:`;

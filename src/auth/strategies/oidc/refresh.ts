@@ -14,13 +14,14 @@ import { claimsOf } from './tokens.js';
  * session ends when the provider refuses its refresh token. All sessions of a user end when the
  * roles of the user change or no role is left.
  *
- * A provider may accept each refresh token only once, and ends the grant if it sees one twice. So a
- * process takes a lease before it asks, and stores a new refresh token before anything else. The
- * other processes wait for its answer: without one, an old answer must not count as a new one.
+ * A provider may accept each refresh token only once, and ends the grant if it gets a token twice.
+ * So a process takes a lease before it asks, and stores a new refresh token before anything else.
+ * The other processes wait for its answer. If the answer does not arrive, they must not treat an
+ * old answer as a new one.
  */
 
 interface RefreshDeps {
-  /** Seconds between two questions about a user; `false` for none. */
+  /** Seconds between two requests about a user; `false` for no requests. */
   refresh: number | false;
   connection: ProviderConnection;
   reader: ClaimsReader;
@@ -34,9 +35,9 @@ const leaseTime = 10;
 const leaseRetry = 100;
 /** Milliseconds that a request waits for the answer of the provider. */
 const maxWait = 6000;
-/** Milliseconds for which the provider is not asked again after it did not answer. */
+/** Milliseconds after a failed request in which the provider is not asked again. */
 const pause = 5000;
-/** Number of sessions with whose refresh tokens the provider is asked about a user. */
+/** Maximum number of refresh tokens with which the provider is asked about a user. */
 const maxAsked = 5;
 /** The errors with which a provider refuses the user or the refresh token, not the app. */
 const refusals: readonly (string | undefined)[] = [
