@@ -193,7 +193,7 @@ describe('apiTokens', () => {
     const replace = jest.spyOn(store, 'replace');
     expect(await who(app, `tf_${'0'.repeat(49)}`)).toBeNull();
     const keys = [watch, replace].flatMap(({ mock }) => mock.calls.map(([key]) => String(key)));
-    // The state of the strategy, which the first answer stores, is none of its own keys.
+    // The first answer also stores the state of the strategy, under another key.
     expect(keys.filter((key) => key.startsWith('auth:/tasks:strategy:tokens'))).toEqual([]);
     await app.close();
   });

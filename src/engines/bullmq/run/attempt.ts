@@ -100,6 +100,11 @@ export class Attempt implements AttemptIo {
     return this.#lines.splice(0);
   }
 
+  /** Whether there is progress that was not taken. */
+  get hasProgress(): boolean {
+    return this.#progress !== undefined;
+  }
+
   takeProgress(): Progress | undefined {
     const progress = this.#progress;
     this.#progress = undefined;

@@ -26,6 +26,8 @@ export class HandlerOutput {
   readonly #deps: OutputDeps;
   readonly #writing: Background;
   readonly #unwritten = new Set<Attempt>();
+  /** The attempts whose progress Redis has been told but has not confirmed. */
+  readonly #unconfirmed = new Set<Attempt>();
   /** Lines that were dropped since Redis began to refuse writes. */
   #dropped: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -48,7 +50,11 @@ export class HandlerOutput {
   write(attempt: Attempt): void {
     this.#unwritten.delete(attempt);
     const backend = this.#deps.backend(attempt.queue);
-    const [lines, progress] = [attempt.takeLines(), attempt.takeProgress()];
+    const lines = attempt.takeLines();
+    // While Redis is slow, only the latest progress of a task waits. The end of an attempt must not
+    // wait.
+    const waits = this.#unconfirmed.has(attempt) && !attempt.over;
+    const progress = waits ? undefined : attempt.takeProgress();
     if (!backend || (lines.length === 0 && !progress)) return;
     this.#writing.run(async () => {
       const texts = lines.map((line) => JSON.stringify({ ...line, attempt: attempt.attempt }));
@@ -87,9 +93,15 @@ export class HandlerOutput {
   }
 
   async #writeProgress(backend: TaskBackend, attempt: Attempt, progress: Progress): Promise<void> {
-    await untilScriptRuns(() =>
-      backend.updateProgress(attempt.id, jobProgress(attempt.lastProgress ?? progress)),
-    );
+    this.#unconfirmed.add(attempt);
+    try {
+      await untilScriptRuns(() =>
+        backend.updateProgress(attempt.id, jobProgress(attempt.lastProgress ?? progress)),
+      );
+    } finally {
+      this.#unconfirmed.delete(attempt);
+      if (attempt.hasProgress) this.soon(attempt);
+    }
     this.#deps.changes.soon({ queue: attempt.queue, jobId: attempt.id, state: 'changed' });
   }
 

@@ -49,6 +49,38 @@ import { gate, sleep, waitFor } from '../../../helpers/wait.js';
     for (const id of ids) expect(await written(id)).toEqual([0.5, all]);
   });
 
+  it('wait for a slow Redis, which then gets only the latest progress', async () => {
+    const { client, redis } = forEach;
+    const engine = bullmqEngine({ connection: redis.connection, logger: false });
+    const tasks = new TaskManager({ engine, logger: false });
+    forEach.keep({ close: () => tasks.stop({ timeout: 0.1 }) });
+    const ended = gate();
+    const busy = tasks.task('busy', async () => {
+      for (let n = 1; n <= 20; n++) {
+        taskLog(`line ${n}`);
+        taskProgress(n / 20, 'working');
+        // Longer than the time for which output is gathered.
+        await sleep(0.06);
+      }
+      await ended.passed;
+    });
+    const monitor = await client.monitor();
+    forEach.keep({ close: async () => monitor.disconnect() });
+    const updates: string[] = [];
+    monitor.on('monitor', (_time: string, args: string[]) => {
+      updates.push(...args.filter((arg) => /^\{"percent":\d+,"text":"working"\}$/.test(arg)));
+    });
+    await tasks.start();
+    const id = await busy.enqueue();
+    await waitFor(() => updates.length > 0, 20);
+    await client.client('PAUSE', 1500, 'WRITE');
+    await waitFor(async () => (await tasks.get(id))?.progress === 1, 20);
+    // In 1.5 seconds, 20 updates would have been sent.
+    expect(updates.length).toBeLessThan(10);
+    expect(await tasks.logs(id, {})).toHaveLength(20);
+    ended.open();
+  });
+
   it('are dropped while Redis refuses them, which is logged once with their number', async () => {
     const { client, redis } = forEach;
     const log = recordingLogger();
