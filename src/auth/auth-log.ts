@@ -47,6 +47,8 @@ export interface AuthLog {
     durationMs: number,
     secrets: readonly string[],
   ): void;
+  /** Logs that `find_user` failed for a signed-in user. */
+  findFailed(strategy: string, username: string, error: unknown): void;
   /** Logs that a request strategy rejected a request and gave the reason. */
   rejected(request: RequestInfo, strategy: string, reason: string): void;
   /** Logs that a user or an administrator ended a session. */
@@ -201,6 +203,13 @@ export function authLog({
           { ...fields, stack: redacted(String(error.stack), hidden) },
           'stack trace of a failed login strategy',
         );
+    },
+    findFailed(strategy, username, error) {
+      const err = errorFields(error, secretKeys());
+      logger.warn(
+        { event: 'authn_find_user_error', strategy, username, err, mount },
+        'find_user failed for a signed-in user',
+      );
     },
     rejected(request, strategy, reason) {
       logger.warn(

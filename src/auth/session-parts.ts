@@ -37,7 +37,7 @@ export function sessionParts(
   const secretKeys = keys.secrets;
   const tokens = createTokens({ secretKeys, audience, tokenExpiry, idleTimeout, now });
   const last = new LastAnswers({
-    ...{ registry, store, health, tokenExpiry, now, prefix: `${prefix}known:` },
+    ...{ registry, store, health, log, tokenExpiry, now, prefix: `${prefix}known:` },
     cipher: createCipher(keys.derived('strategy data'), `${mount.path} known users`),
   });
   const users = knownUsers({ registry, keys: keys.derived('session version'), last });

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { SharedStore } from '../../store/shared-store.js';
+import type { AuthLog } from '../auth-log.js';
 import type { Cipher } from '../cipher.js';
+import { LogLimit } from '../log-limit.js';
 import type { Health } from './health.js';
 import type { StrategyRegistry } from './registry.js';
 import type { KnownUser } from './strategy.js';
@@ -21,6 +23,7 @@ interface LastAnswersDeps {
   prefix: string;
   cipher: Cipher;
   health: Pick<Health, 'answered' | 'failed'>;
+  log: Pick<AuthLog, 'findFailed'>;
   /** Maximum number of seconds that a session lasts. */
   tokenExpiry: number;
   /** Returns the present time in Unix milliseconds. */
@@ -77,6 +80,7 @@ export class LastAnswers {
   readonly #failures = new Map<string, Failures>();
   /** When a strategy was asked about a user for whom it failed a short time ago. */
   readonly #failing = new LRUCache<string, number>({ max: remembered, ttl: failureLasts });
+  readonly #lines = new LogLimit();
 
   constructor(deps: LastAnswersDeps) {
     this.#deps = deps;
@@ -109,6 +113,7 @@ export class LastAnswers {
 
   /** Notes that `find_user` of a strategy failed. */
   failed(strategy: string, username: string, error: unknown): void {
+    const { health, log } = this.#deps;
     const at = performance.now();
     this.#failing.set(idOf(strategy, username), at);
     const before = this.#failures.get(strategy);
@@ -119,7 +124,8 @@ export class LastAnswers {
       askedAt: before?.askedAt ?? { failed: at, other: at },
     };
     this.#failures.set(strategy, next);
-    if (next.isOutage) this.#deps.health.failed(strategy, error, []);
+    if (next.isOutage) health.failed(strategy, error, []);
+    else if (this.#lines.isDue(strategy)) log.findFailed(strategy, username, error);
   }
 
   /**

@@ -5,11 +5,11 @@ import type { AuthStrategy, KnownUser, Strategy } from '../../../src/auth/strate
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { ask, logIn } from '../../helpers/client.js';
-import { turnableClock } from '../../helpers/clock.js';
+import { settableClock, turnableClock } from '../../helpers/clock.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { entries, searchAt } from '../../helpers/directory.js';
 import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
-import { password } from '../../helpers/passwords.js';
+import { password, secretKey } from '../../helpers/passwords.js';
 import { hasSlapd, Slapd, suffix } from '../../helpers/slapd.js';
 import { everyStore } from '../../helpers/stores.js';
 import { waitFor } from '../../helpers/wait.js';
@@ -27,6 +27,8 @@ interface Directory {
   failure?: 'throws' | 'rejects' | 'hangs' | undefined;
   /** The users for whom it fails. Default: all. */
   failing?: readonly string[];
+  /** The text of its error. */
+  error?: string;
   asked: number;
 }
 
@@ -42,10 +44,10 @@ function strategyOf(directory: Directory, more: Partial<AuthStrategy> = {}): Aut
     attach: ({ usersChanged }) => void refreshed.push(usersChanged),
     find_user(username) {
       directory.asked += 1;
-      const { failing, known } = directory;
+      const { failing, known, error = 'the directory is down' } = directory;
       const failure = failing?.includes(username) === false ? undefined : directory.failure;
-      if (failure === 'throws') throw new Error('the directory is down');
-      if (failure === 'rejects') return Promise.reject(new Error('the directory is down'));
+      if (failure === 'throws') throw new Error(error);
+      if (failure === 'rejects') return Promise.reject(new Error(error));
       return failure === 'hangs' ? new Promise(() => {}) : Promise.resolve(known);
     },
     ...more,
@@ -238,6 +240,36 @@ describe('while find_user fails', () => {
     expect(states(app)).toEqual(['down', 'up', 'down', 'up']);
     const [line] = app.log.events('authn_strategy_state');
     expect(line).toMatchObject({ strategy: 'directory', error: 'the directory is down' });
+  });
+
+  it('a line a minute names a user until it fails for three, and contains no key', async () => {
+    const clock = settableClock();
+    const { directory, app, session } = await outage({}, memoryStore());
+    const others = [await logIn(app.base, 'bob', password), await logIn(app.base, 'eve', password)];
+    const lines = () => app.log.events('authn_find_user_error');
+    const failing = ['ann'];
+    Object.assign(directory, { failing, failure: 'rejects', error: `no bind with ${secretKey}` });
+    for (const [seconds, count] of [
+      [31, 1],
+      [2, 1],
+      [58, 2],
+    ] as const) {
+      clock.pass(seconds);
+      expect(await seen(app, session)).toBe('ann');
+      expect(lines()).toHaveLength(count);
+    }
+    expect(lines()[0]).toMatchObject({
+      ...{ level: 40, strategy: 'directory', username: 'ann', mount: '/tasks' },
+      err: { type: 'Error', message: 'no bind with [redacted]' },
+    });
+    expect(states(app)).toEqual([]);
+    failing.push('bob', 'eve');
+    clock.pass(2);
+    for (const each of [session, ...others]) expect(await seen(app, each)).not.toBe(503);
+    expect(states(app)).toEqual(['down']);
+    clock.pass(70);
+    for (const each of [session, ...others]) expect(await seen(app, each)).not.toBe(503);
+    expect(lines()).toHaveLength(2);
   });
 
   it.each([
