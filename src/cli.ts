@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { ChildMessage } from './auth/doctor/child.js';
+import type { AppCommand, ChildMessage } from './auth/app-command.js';
 import { hashPassword } from './auth/passwords/stored-password.js';
 
 const usage = `Usage: npx koa-taskflow hash
@@ -38,7 +38,8 @@ move  Moves pending tasks, schedules, pauses, the audit log and sessions from a 
                      for each such task.
 
 token  Creates, lists, rotates and revokes API tokens. It imports the module and uses the login
-       that the module exports as auth. A token without --role may only read.
+       that the module exports as auth. A token without --role may only read. create and rotate
+       print only the token to standard output, so that scripts can store it.
 
 doctor Checks a login: its options, each strategy, and, with --url, the login page as browsers see
        it. It imports the module like token, and exits with 1 if it finds a fault.
@@ -141,33 +142,23 @@ function readLimit(text: string): [name: string, limit: number] {
 }
 
 /**
- * Runs `doctor` in another process, so that the log of the app does not come between the lines of
- * its report.
+ * Runs a command that imports the module of an app. It runs in another process, so that the log of
+ * the app does not come between the lines of the command.
  */
-function doctor(args: string[]): void {
-  const file = fileURLToPath(new URL('./auth/doctor/child.js', import.meta.url));
-  const child = fork(file, args, { stdio: ['inherit', 2, 2, 'ipc'] });
+function runWithApp(command: AppCommand, args: readonly string[]): void {
+  const file = fileURLToPath(new URL('./auth/app-command.js', import.meta.url));
+  const child = fork(file, [command, ...args], { stdio: ['inherit', 2, 2, 'ipc'] });
   let answer: ChildMessage = { error: 'the module of the app ended the process' };
   child.on('message', (message) => {
     answer = message as ChildMessage;
   });
   child.once('close', () => {
     if ('error' in answer) return fail(new Error(answer.error));
-    process.stdout.write(answer.output);
-    process.exitCode = answer.code;
+    const { output, note = '', code = 0 } = answer;
+    process.stdout.write(output);
+    process.stderr.write(note);
+    process.exitCode = code;
   });
-}
-
-/** Runs a command that imports the module of an app, and prints its text. */
-async function runWithApp(run: () => Promise<string>): Promise<void> {
-  let text = '';
-  try {
-    text = await run();
-  } catch (error) {
-    fail(error);
-  }
-  // The module of the app may keep connections open, which would keep the process alive.
-  process.stdout.write(text, () => process.exit());
 }
 
 function counted(n: number, one: string, many: string): string {
@@ -190,12 +181,8 @@ if (wantsHelp) {
   hash().catch(fail);
 } else if (command === 'move') {
   move(rest).catch(fail);
-} else if (command === 'token') {
-  void runWithApp(async () => (await import('./auth/token-command.js')).tokenCommand(rest));
-} else if (command === 'doctor') {
-  doctor(rest);
-} else if (command === 'unpin') {
-  void runWithApp(async () => (await import('./auth/unpin-command.js')).unpinCommand(rest));
+} else if (command === 'doctor' || command === 'token' || command === 'unpin') {
+  runWithApp(command, rest);
 } else {
   // The error does not repeat the arguments, one of which may be a password.
   process.stderr.write(

@@ -3,6 +3,16 @@ import { pathToFileURL } from 'node:url';
 import { TaskflowError } from '../errors.js';
 import { type Auth, internalsOf, isAuth } from './auth.js';
 
+/** What a command that imports a module of an app prints, and how it ends. */
+export interface CommandResult {
+  /** The text for standard output. */
+  readonly output: string;
+  /** The text for standard error. */
+  readonly note?: string;
+  /** The exit code. Default 0. */
+  readonly code?: 0 | 1;
+}
+
 /**
  * Imports a module of an app, and returns the login that it exports as `auth`. Waits until its
  * store answers. If it never does, the command says so when it uses the store.

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { loginOfModule, opened } from './app-module.js';
+import { type CommandResult, loginOfModule, opened } from './app-module.js';
 import { type Auth, internalsOf } from './auth.js';
 import type { CreatedToken, TokenInfo, TokenIssuer } from './strategies/token-issuer.js';
 
@@ -10,8 +10,8 @@ import type { CreatedToken, TokenInfo, TokenIssuer } from './strategies/token-is
 
 const text = { type: 'string' } as const;
 
-/** Runs the command `token`. Resolves to the text that it prints. */
-export async function tokenCommand(args: readonly string[]): Promise<string> {
+/** Runs the command `token`. */
+export async function tokenCommand(args: readonly string[]): Promise<CommandResult> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -40,7 +40,7 @@ export async function tokenCommand(args: readonly string[]): Promise<string> {
     const at = new Date().toISOString();
     return auth.record?.({ at, action: `token_${done}`, outcome: 'done', detail }) ?? undefined;
   };
-  if (action === 'list') return listed(await issuer.list({ owner: ownerOf(values) }));
+  if (action === 'list') return { output: listed(await issuer.list({ owner: ownerOf(values) })) };
   if (action === 'create') {
     const owner = ownerOf(values);
     if (owner === undefined)
@@ -56,7 +56,7 @@ export async function tokenCommand(args: readonly string[]): Promise<string> {
   if (action === 'revoke') {
     await issuer.revoke(token.id);
     await record('revoked', token.id, token.owner);
-    return `Revoked ${token.id} (${token.name}).\n`;
+    return { output: `Revoked ${token.id} (${token.name}).\n` };
   }
   const keepOldFor = secondsOf('--keep-old-for', values['keep-old-for']);
   const created = await issuer.rotate(token.id, { keepOldFor });
@@ -107,13 +107,13 @@ function secondsOf(option: string, value: string | undefined): number | undefine
   return Number(value);
 }
 
-/** Returns the text about a new token. The token is alone on its line, so that scripts find it. */
-function shown({ id, token, roles, expiresAt }: CreatedToken): string {
-  return (
-    `${token}\n` +
-    `id ${id}, ${rolesText(roles)}, expires ${expiresAt.toISOString()}. ` +
-    'The token is not shown again.\n'
-  );
+/** Shows a new token. Only the token goes to standard output, so that scripts can store it. */
+function shown({ id, token, roles, expiresAt }: CreatedToken): CommandResult {
+  const until = expiresAt.toISOString();
+  return {
+    output: `${token}\n`,
+    note: `id ${id}, ${rolesText(roles)}, expires ${until}. The token is not shown again.\n`,
+  };
 }
 
 function listed(tokens: readonly TokenInfo[]): string {

@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
-import { loginOfModule, opened } from './app-module.js';
+import { type CommandResult, loginOfModule, opened } from './app-module.js';
 import { internalsOf } from './auth.js';
 import { isUserName } from './strategies/user-fields.js';
 
-/** Runs the command `unpin`. Resolves to the text that it prints. */
-export async function unpinCommand(args: readonly string[]): Promise<string> {
+/** Runs the command `unpin`. */
+export async function unpinCommand(args: readonly string[]): Promise<CommandResult> {
   const { positionals } = parseArgs({ args: [...args], allowPositionals: true, options: {} });
   const [file, name, username, ...more] = positionals;
   if (file === undefined || name === undefined || username === undefined || more.length > 0)
@@ -26,7 +26,8 @@ export async function unpinCommand(args: readonly string[]): Promise<string> {
           : `Strategies that pin names: ${pinning.join(', ')}.`),
     );
   await opened(async () => auth.usable?.());
-  return (await strategy.unpin(username))
+  const output = (await strategy.unpin(username))
     ? `Unpinned ${username} of ${name}. The next account that signs in with this name gets it.\n`
     : `${username} of ${name} is not pinned to an account. Nothing has changed.\n`;
+  return { output };
 }

@@ -33,7 +33,7 @@ const later = (call) => async (...args) => opened.then(() => call(...args));
 const slow = ['get', 'list'].map((name) => [name, later(tasks.store[name].bind(tasks.store))]);
 const store = Object.assign(Object.create(tasks.store), Object.fromEntries(slow));
 export const auth = createAuth({
-  ...{ strategies, secretKey: process.env.KEY, store, logger: false },
+  ...{ strategies, secretKey: process.env.KEY, store },
 });
 `;
 
@@ -60,23 +60,25 @@ describe('npx koa-taskflow token', () => {
 
   /** Milliseconds that the store of the command takes to open. */
   let opensAfter = 0;
-  const run = async (...args: string[]): Promise<{ code: number | string; lines: string[] }> => {
+  /** Runs the command. `output` has the lines of standard output, `lines` all lines. */
+  const run = async (...args: string[]) => {
     const child = startProcess(process.execPath, [cli.pathname, 'token', ...args], {
       KEY: secretKey,
       OPENS_AFTER: String(opensAfter),
     });
-    return { code: await child.ended, lines: child.lines };
+    return { code: await child.ended, output: child.output, lines: child.lines };
   };
   const who = async (token: string): Promise<unknown> => {
     const { json } = await ask(app.url, { headers: { Authorization: `Bearer ${token}` } });
     return (json as { name: unknown }).name;
   };
   const create = async (...args: string[]): Promise<{ token: string; id: string }> => {
-    const { code, lines } = await run(...args);
-    expect([code, lines]).toEqual([0, [expect.stringMatching(/^tf_\w{49}$/), expect.anything()]]);
-    const [token = '', text = ''] = lines;
+    const { code, output, lines } = await run(...args);
+    expect([code, output]).toEqual([0, [expect.stringMatching(/^tf_\w{49}$/)]]);
+    const [token = ''] = output;
     watchSecret(token);
-    return { token, id: /^id ([0-9a-f]{32}), /.exec(text)?.[1] ?? '' };
+    const text = lines.find((line) => line.startsWith('id '));
+    return { token, id: /^id ([0-9a-f]{32}), /.exec(text ?? '')?.[1] ?? '' };
   };
 
   it('creates, lists, rotates and revokes tokens of the running app', async () => {
@@ -86,23 +88,30 @@ describe('npx koa-taskflow token', () => {
     const two = await create('rotate', file, one.id, '--keep-old-for', '600');
     const deploy = await create('create', file, '--service', 'deploy', '--expires-in', '3600');
     await create('create', file, '--owner', 'plain:bob');
-    const { lines } = await run('list', file);
+    const { output, lines } = await run('list', file);
     expect(lines.join('\n')).not.toContain('tf_');
-    const lineOf = (id: string): string => lines.find((line) => line.startsWith(id)) ?? '';
+    const lineOf = (id: string): string => output.find((line) => line.startsWith(id)) ?? '';
     expect(lineOf(one.id)).toMatch(
       new RegExp(`report\\tstaff:ann\\toperator\\tcreated .*\\treplaced by ${two.id}$`),
     );
     expect(lineOf(one.id)).toContain('from 127.0.0.1');
     expect(lineOf(deploy.id)).toMatch(/deploy\tservice:deploy\tread only\t.*\tnever used$/);
-    expect(lines.find((line) => line.includes('plain:bob'))).toMatch(/\towner not checked$/);
-    expect((await run('list', file, '--service', 'deploy')).lines).toHaveLength(1);
+    expect(output).toHaveLength(4);
+    expect(output.find((line) => line.includes('plain:bob'))).toMatch(/\towner not checked$/);
+    expect((await run('list', file, '--service', 'deploy')).output).toHaveLength(1);
     await waitFor(async () => (await who(two.token)) === 'staff:ann');
-    expect((await run('revoke', file, two.id)).lines).toEqual([`Revoked ${two.id} (report).`]);
+    expect((await run('revoke', file, two.id)).output).toEqual([`Revoked ${two.id} (report).`]);
     await waitFor(async () => (await who(two.token)) === null);
     const audit = await app.auth.audit?.({ action: 'token_revoked' });
     expect(audit?.items).toMatchObject([
       { outcome: 'done', detail: { tokenId: two.id.slice(0, 6), owner: 'staff:ann', via: 'cli' } },
     ]);
+  });
+
+  it('writes the log of the app to standard error', async () => {
+    const { output, lines } = await run('create', file, '--service', 'logs');
+    expect(output).toHaveLength(1);
+    expect(lines.some((line) => line.includes('"event":"sys_startup"'))).toBe(true);
   });
 
   it('waits for a database that opens slowly', async () => {

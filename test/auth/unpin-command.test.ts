@@ -27,7 +27,7 @@ const strategies = new StrategyRegistry()
   .register('okta', okta)
   .register('plain', { authenticate_user: () => false });
 export const auth = createAuth({
-  ...{ strategies, secretKey: process.env.KEY, store: tasks.store, logger: false },
+  ...{ strategies, secretKey: process.env.KEY, store: tasks.store },
 });
 `;
 
@@ -50,7 +50,8 @@ describe('npx koa-taskflow unpin', () => {
   const run = async (...args: string[]): Promise<[code: number | string, text: string]> => {
     const env = { KEY: secretKey, CLIENT_SECRET: client.secret };
     const child = startProcess(process.execPath, [cli.pathname, 'unpin', ...args], env);
-    return [await child.ended, child.lines.join('\n')];
+    const code = await child.ended;
+    return [code, (code === 0 ? child.output : child.lines).join('\n')];
   };
 
   it('lets another user of the provider use a name, and records it', async () => {

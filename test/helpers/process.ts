@@ -6,6 +6,8 @@ export interface Child {
   process: ChildProcess;
   /** The lines that it has written so far. */
   lines: string[];
+  /** Those of `lines` that it wrote to standard output. */
+  output: string[];
   /**
    * Resolves to its exit code, or to the signal that ended it, after all of its output is in
    * `lines`.
@@ -26,19 +28,21 @@ export function startProcess(
     env: { ...process.env, NODE_OPTIONS: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const lines: string[] = [];
-  let rest = '';
-  const take = (chunk: Buffer): void => {
-    const parts = (rest + String(chunk)).split('\n');
-    rest = parts.pop() ?? '';
-    lines.push(...parts);
+  const [lines, output]: [string[], string[]] = [[], []];
+  const take = (...lists: string[][]) => {
+    let rest = '';
+    return (chunk: Buffer): void => {
+      const parts = (rest + String(chunk)).split('\n');
+      rest = parts.pop() ?? '';
+      for (const list of lists) list.push(...parts);
+    };
   };
-  child.stdout.on('data', take);
-  child.stderr.on('data', take);
+  child.stdout.on('data', take(lines, output));
+  child.stderr.on('data', take(lines));
   const ended = new Promise<number | string>((resolve) =>
     child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown')),
   );
-  return { process: child, lines, ended };
+  return { process: child, lines, output, ended };
 }
 
 /** Runs a script of test/helpers/scripts. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { loginOfModule } from '../app-module.js';
+import { type CommandResult, loginOfModule } from '../app-module.js';
 import { type Auth, internalsOf } from '../auth.js';
 import type { Finding } from '../strategies/command-port.js';
 import { dryRun, explanationText } from './dry-run.js';
@@ -18,12 +18,6 @@ import { strategyFindings } from './strategy-findings.js';
 
 const text = { type: 'string' } as const;
 
-/** What the command prints, and its exit code. */
-export interface DoctorResult {
-  readonly output: string;
-  readonly code: 0 | 1;
-}
-
 interface Wanted {
   file: string;
   url?: URL | undefined;
@@ -34,7 +28,7 @@ interface Wanted {
 }
 
 /** Runs the command `doctor`. The code is 1 if it found a fault, or if the user is rejected. */
-export async function doctorCommand(args: readonly string[]): Promise<DoctorResult> {
+export async function doctorCommand(args: readonly string[]): Promise<CommandResult> {
   const wanted = readArguments(args);
   let auth: Auth;
   try {
@@ -97,7 +91,7 @@ async function explain(
   auth: Auth,
   { strategy = '', user, claims, json }: Wanted,
   hide: (text: string) => string,
-): Promise<DoctorResult> {
+): Promise<CommandResult> {
   const explanation = mapTexts(
     await dryRun(internalsOf(auth).registry, strategy, {
       ...(user !== undefined && { username: user }),
@@ -129,7 +123,7 @@ function show(
   { json }: Wanted,
   hide: (text: string) => string,
   sections: readonly Section[],
-): DoctorResult {
+): CommandResult {
   const report = reportOf(mapTexts(sections, hide));
   const output = json ? `${JSON.stringify(report)}\n` : textOf(report);
   return { output, code: report.faults > 0 ? 1 : 0 };

@@ -48,6 +48,8 @@ interface Output {
   code: number | string;
   /** The lines of standard output and standard error, without those of the app's log. */
   lines: string[];
+  /** The lines of standard output. */
+  output: string[];
   text: string;
 }
 
@@ -62,7 +64,7 @@ async function run(...args: string[]): Promise<Output> {
   for (const secret of [secretKey, hash, bcrypt, databasePassword, tokenOfVault])
     expect(all).not.toContain(secret);
   const lines = child.lines.filter((line) => !line.startsWith('{"level"'));
-  return { code, lines, text: lines.join('\n') };
+  return { code, lines, output: child.output, text: lines.join('\n') };
 }
 
 const users = `multiUser([['ann', ${JSON.stringify(hash)}, { roles: ['operator'] }]])`;
@@ -117,9 +119,9 @@ own (password, "Own users")
     const file = moduleWith(
       `.register('file', htpasswdFile(${JSON.stringify(folder.file('weak'))}))`,
     );
-    const { code, lines } = await run(file, '--json', '--strategy', 'file');
-    expect(lines).toHaveLength(1);
-    expect(JSON.parse(lines[0] ?? '')).toEqual({
+    const { code, output } = await run(file, '--json', '--strategy', 'file');
+    expect(output).toHaveLength(1);
+    expect(JSON.parse(output[0] ?? '')).toEqual({
       ...{ faults: 0, warnings: 2 },
       sections: [
         {
