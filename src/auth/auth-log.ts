@@ -76,6 +76,9 @@ export interface AuthLog {
   conflict(request: RequestInfo): void;
 }
 
+/** Maximum number of characters of a stack in the log. */
+const maxStack = 4000;
+
 /** What a user did to an API token. */
 type TokenAction = 'token_created' | 'token_rotated' | 'token_revoked';
 
@@ -200,7 +203,7 @@ export function authLog({
       );
       if (error instanceof Error)
         logger.debug(
-          { ...fields, stack: redacted(String(error.stack), hidden) },
+          { ...fields, stack: redacted(String(error.stack), hidden).slice(0, maxStack) },
           'stack trace of a failed login strategy',
         );
     },

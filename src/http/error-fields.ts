@@ -20,19 +20,18 @@ export function errorFields(error: unknown, secrets: readonly string[] = []): ob
 
 /**
  * Returns the text without the secrets, in each form in which a URL, JSON or Base64 may contain
- * them.
+ * them. Cut a text afterwards, not before: a cut through a secret would leave a part of it.
  */
 export function redacted(text: string, secrets: readonly string[]): string {
-  let shown = text.slice(0, 4000);
-  for (const secret of secrets) {
-    if (secret === '') continue;
-    const spellings = [
-      secret,
-      encodeURIComponent(Buffer.from(secret).toString()),
-      JSON.stringify(secret).slice(1, -1),
-      Buffer.from(secret).toString('base64'),
-    ];
-    for (const spelling of spellings) shown = shown.replaceAll(spelling, '[redacted]');
-  }
-  return shown;
+  const spellings = secrets.flatMap((secret) => [
+    secret,
+    encodeURIComponent(Buffer.from(secret).toString()),
+    JSON.stringify(secret).slice(1, -1),
+    Buffer.from(secret).toString('base64'),
+  ]);
+  // A short secret may be a part of a longer one, of which it would leave the rest.
+  return spellings
+    .filter((spelling) => spelling !== '')
+    .sort((one, other) => other.length - one.length)
+    .reduce((shown, spelling) => shown.replaceAll(spelling, '[redacted]'), text);
 }

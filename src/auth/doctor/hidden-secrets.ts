@@ -6,24 +6,28 @@ const secretName = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i;
 /** Matches the user name and the password of a URL. The password may contain any character. */
 const userInfo = /(\b[a-z][a-z0-9+.-]*:\/\/)\S*@/gi;
 
+/** Maximum number of characters of a text. */
+const maxText = 4000;
+
 /** Matches characters that could control a terminal or start another line of the output. */
 const control = /[\p{Cc}\p{Cs}\u2028\u2029]/gu;
 
 /**
  * Makes a function for all texts that a command prints. It removes the given secrets, the
- * secrets of the environment, the passwords in URLs, and control characters. The messages of
- * drivers and of the app's own code may contain them.
+ * secrets of the environment, the passwords in URLs, and control characters, and then cuts the
+ * text. The messages of drivers and of the app's own code may contain them.
  */
 export function secretsHider(secrets: readonly string[]): (text: string) => string {
   const fromEnvironment = Object.entries(process.env).flatMap(([name, value = '']) => {
     if (URL.canParse(value)) return decodeURIComponent(new URL(value).password);
     return secretName.test(name) ? [value, ...value.split(/\s+/)] : [];
   });
-  const all = [...secrets, ...fromEnvironment]
-    .filter((secret) => secret.length >= 8)
-    .sort((one, other) => other.length - one.length);
+  const all = [...secrets, ...fromEnvironment].filter((secret) => secret.length >= 8);
   return (text) =>
-    redacted(text, all).replace(userInfo, '$1[redacted]@').replaceAll(control, '\ufffd');
+    redacted(text, all)
+      .replace(userInfo, '$1[redacted]@')
+      .replaceAll(control, '\ufffd')
+      .slice(0, maxText);
 }
 
 /** Applies a function to all texts of a value, as JSON shows it. */

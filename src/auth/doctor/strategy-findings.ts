@@ -1,4 +1,3 @@
-import { errorFields } from '../../http/error-fields.js';
 import type { DoctorContext, Finding } from '../strategies/command-port.js';
 import { fault, ok } from '../strategies/finding.js';
 import type { StrategyRegistry } from '../strategies/registry.js';
@@ -76,6 +75,5 @@ function isFinding(value: unknown): value is Finding {
 }
 
 function messageOf(error: unknown): string {
-  const { message = 'unknown error' } = errorFields(error) as { message?: string };
-  return message;
+  return error instanceof Error ? error.message : 'unknown error';
 }

@@ -206,6 +206,17 @@ own (password, "Own users")
     expect(text.match(/\[redacted\]\n/g)).toHaveLength(3);
   });
 
+  it.each([495, 3995])('shows no part of a secret at character %d', async (start) => {
+    const long = (secret: string): string =>
+      `check() { throw new Error('-'.repeat(${start}) + ${secret}); }`;
+    const strategies = ['process.env.VAULT_TOKEN', "'redis://app:pass-of-redis@host'"].map(
+      (secret, n) => `.register('own${n}', { authenticate_user: () => false, ${long(secret)} })`,
+    );
+    const { text } = await run(moduleWith(strategies.join('')));
+    expect(text).not.toMatch(/vault|app:|pass-of/);
+    expect(text.length).toBeLessThan(9000);
+  });
+
   it('says why the login cannot be created', async () => {
     const { code, text } = await run(moduleWith(`.register('s', ${users})`, "path: 'x'"));
     expect(text).toMatch(/fault +createAuth +path is "x"/);

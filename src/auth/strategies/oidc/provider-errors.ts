@@ -190,5 +190,5 @@ function unreachable(issuer: string, error: unknown): ProviderError {
 }
 
 function messageOf(message: unknown): string {
-  return typeof message === 'string' ? message.slice(0, 200) : 'unknown';
+  return typeof message === 'string' ? message : 'unknown';
 }
