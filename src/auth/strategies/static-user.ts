@@ -17,8 +17,8 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
  * time. If the password is a file or a function, a changed password takes effect without a restart
  * and ends the sessions of the user.
  *
- * @throws TypeError if the password is `undefined` ("staticUser: password of 'admin' is not set"), is neither a
- * string, a file nor a function, or its file cannot be read.
+ * @throws TypeError if the password is `undefined`, is neither a string, a file nor a function, or
+ * its file cannot be read.
  * @example
  * ```ts
  * staticUser('admin', secretFile('/run/secrets/admin-password'));
