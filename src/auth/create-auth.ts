@@ -26,7 +26,7 @@ import { signInRoutes } from './sign-in-routes.js';
 import { attachStrategies } from './strategies/attach.js';
 import { passwordWarningsOf, weakPassword } from './strategies/configured-user.js';
 import { strategyHealth } from './strategies/health.js';
-import { ownerRoles } from './strategies/owner-roles.js';
+import { ownersNow } from './strategies/owners.js';
 import type { EndedUser } from './strategies/strategy.js';
 import { issuerIn } from './strategies/token-issuer.js';
 import { strategyRoutes } from './strategy-routes.js';
@@ -167,7 +167,7 @@ function assemble(
     keys: keys.derived('strategy data'),
     ...{ storeLasts: !checked.hasOwnStore, tokenExpiry, endSessions, hasEnded },
     usersChanged: users.changed,
-    rolesOf: ownerRoles(registry, users),
+    ownerOf: ownersNow(registry, users),
     countWrongToken: (ctx) => countWrongToken(ctx, throttle, log),
     record: trail.record,
   });

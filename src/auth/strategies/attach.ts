@@ -6,7 +6,7 @@ import type { StrategyRegistry } from './registry.js';
 import type { EndedUser, Strategy, StrategyParts, StrategyStore } from './strategy.js';
 
 /** What a login gives to its strategies. */
-interface AttachDeps extends Pick<StrategyParts, 'rolesOf' | 'countWrongToken'> {
+interface AttachDeps extends Pick<StrategyParts, 'ownerOf' | 'countWrongToken'> {
   registry: StrategyRegistry;
   path: string;
   store: SharedStore;
@@ -58,7 +58,7 @@ export function attachStrategies(deps: AttachDeps): void {
       endSessions: (user) => deps.endSessions(name, user),
       hasEnded: (session) => deps.hasEnded(name, session),
       usersChanged: deps.usersChanged,
-      rolesOf: deps.rolesOf,
+      ownerOf: deps.ownerOf,
       hasStrategy: (other) => registry.get(other)?.find_user !== undefined,
       countWrongToken: deps.countWrongToken,
       record: ({ actor, detail, ...event }) =>

@@ -65,7 +65,8 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
   ): Promise<string | undefined> => {
     const user = await strategy.find_user?.(username, context);
     if (strategy.find_user && !user) return undefined;
-    const text = JSON.stringify([username, password, user?.version, user?.roles]);
+    const state = [user?.version, user?.roles, user?.identity];
+    const text = JSON.stringify([username, password, ...state]);
     return createHmac('sha256', key).update(text).digest('base64url');
   };
 

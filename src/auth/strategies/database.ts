@@ -21,6 +21,11 @@ export interface DatabaseUser {
   username?: string | undefined;
   /** The roles of this user. They take precedence over the option `roles`. */
   roles?: readonly Role[] | undefined;
+  /**
+   * A text that belongs to this user for ever and to no other one, such as the id of the row: 1 to
+   * 256 printable characters. API tokens are then not valid for a later user with the same name.
+   */
+  identity?: string | undefined;
 }
 
 /**
@@ -53,6 +58,7 @@ interface Found {
   username: string;
   hash: string;
   password: StoredPassword;
+  identity: string | undefined;
   roles(): ReturnType<RolesOf<unknown>>;
 }
 
@@ -94,11 +100,11 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
   const read = (answer: DatabaseFound, typed: string): Found | undefined => {
     const found = readFound(answer);
     if (!found) return undefined;
-    const { hash, username = typed, roles: own } = found;
+    const { hash, username = typed, roles: own, identity } = found;
     const password = readHash(hash);
     checks.see(password);
     const roles = () => own ?? rolesOf({ user: { username }, listOf: () => [username] });
-    return { username, hash, password, roles };
+    return { username, hash, password, identity, roles };
   };
 
   return {
@@ -132,7 +138,9 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
     async find_user(username, context) {
       const user = read(await find(username, context), username);
       const given = await user?.roles();
-      return user && given ? { version: user.hash, roles: given } : undefined;
+      return user && given
+        ? { version: user.hash, identity: user.identity, roles: given }
+        : undefined;
     },
   };
 }
@@ -158,7 +166,7 @@ function checksOfSeenHashes(): PaddedChecks & { see(password: StoredPassword): v
   };
 }
 
-const members = ['hash', 'username', 'roles'];
+const members = ['hash', 'username', 'roles', 'identity'];
 
 /**
  * Returns what `find` found.
@@ -172,19 +180,21 @@ function readFound(found: unknown): DatabaseUser | undefined {
   if (typeof found !== 'object' || Array.isArray(found)) throw wrongFound(kindOfSecret(found));
   const others = Object.keys(found).filter((name) => !members.includes(name));
   if (others.length > 0) throw wrongFound(`an object with ${others.slice(0, 5).join(', ')}`);
-  const { hash, username, roles } = found as Record<string, unknown>;
+  const { hash, username, roles, identity } = found as Record<string, unknown>;
   if (typeof hash !== 'string') throw wrongFound(`an object whose hash is ${kindOfSecret(hash)}`);
   if (username !== undefined && !isUserName(username))
     throw wrongFound('a username that is not 1 to 256 printable characters');
   if (roles !== undefined && !isRoleList(roles))
     throw wrongFound('roles that are not a list of at most 32 role names');
-  return { hash, username, roles: roles && [...roles] };
+  if (identity !== undefined && !isUserName(identity))
+    throw wrongFound('an identity that is not 1 to 256 printable characters');
+  return { hash, username, identity, roles: roles && [...roles] };
 }
 
 function wrongFound(what: string): TypeError {
   return new TypeError(
-    `find returned ${what}; it must return a hash, { hash, username?, roles? }, or undefined if ` +
-      'there is no such user with a password',
+    `find returned ${what}; it must return a hash, { hash, username?, roles?, identity? }, or ` +
+      'undefined if there is no such user with a password',
   );
 }
 

@@ -13,7 +13,7 @@ import { readKnownUser } from './verdict.js';
 
 /** The state of a user at one time, as `find_user` returned it. */
 export interface UserState {
-  /** The version that the strategy returned, unchanged. */
+  /** Changes with the version that the strategy returned, and with the account. */
   readonly version: string;
   readonly roles: readonly Role[] | undefined;
   /** Represents the version and the roles in a token (claim `sv`) and reveals neither. */
@@ -24,10 +24,7 @@ export interface UserState {
  * Answers whether the users of sessions have changed, according to `find_user` of their strategies.
  */
 export interface KnownUsers {
-  /**
-   * Asks the strategy about a user, never the cache. Resolves to `undefined` if the user
-   * does not exist, or if the strategy has no `find_user`. Rejects with the error of the strategy.
-   */
+  /** Resolves to the state of a user, for which it asks as {@link KnownUsers.ask} does. */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
   /**
    * Returns a user as `find_user` describes it, or `undefined` if the user does not exist.
@@ -35,6 +32,11 @@ export interface KnownUsers {
    * answer still holds, and then rejects with the error of the strategy.
    */
   find(strategy: string, username: string): Found | Promise<Found>;
+  /**
+   * Asks the strategy about a user, never the cache. Resolves to `undefined` if the user
+   * does not exist, or if the strategy has no `find_user`. Rejects with the error of the strategy.
+   */
+  ask(strategy: string, username: string): Promise<Found>;
   /**
    * Whether a user still exists with the same version and roles. Rejects with STORE_UNAVAILABLE if
    * the strategy fails and its last answer no longer holds.
@@ -121,7 +123,8 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
     const keys = keysOf();
     const known = ofAnswer.get(found);
     if (known?.keys === keys) return known.tags;
-    const { version, roles } = found;
+    const { roles } = found;
+    const version = versionOf(found);
     const id = idOf(strategy, username);
     const text = JSON.stringify(roles ?? null);
     const last = versions.get(id);
@@ -135,7 +138,7 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
     return tags.tags;
   };
 
-  const ask = (strategy: string, username: string): Found | Promise<Found> => {
+  const find = (strategy: string, username: string): Found | Promise<Found> => {
     const asked = answers.size > 0 ? answers.get(idOf(strategy, username)) : undefined;
     if (asked && last.isFailing(strategy, username)) return soon(strategy, username, asked);
     if (asked) return asked.settled ? asked.settled.found : asked.orLast;
@@ -196,33 +199,40 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
     return isFailing ? soon(strategy, username, asked) : orLast;
   };
 
+  const ask = async (strategy: string, username: string): Promise<Found> => {
+    const candidate = registry.get(strategy);
+    const before = changes;
+    const asked = candidate && registry.find(candidate, username);
+    const found = readKnownUser(await asked);
+    const id = idOf(strategy, username);
+    last.answered(strategy, username);
+    if (!found) {
+      answers.delete(id);
+      return undefined;
+    }
+    if (!Object.isFrozen(found)) last.keep(strategy, username, found);
+    // Only existing users are cached. Otherwise, unknown names could displace them.
+    if (asked instanceof Promise && changes === before) {
+      const answer = runInEmptyContext(() => Promise.resolve(found));
+      const settled = { found };
+      answers.set(id, { answer, orLast: answer, since: performance.now(), settled });
+    }
+    return found;
+  };
+
   return {
     async stateOf(strategy, username) {
-      const candidate = registry.get(strategy);
-      const before = changes;
-      const asked = candidate && registry.find(candidate, username);
-      const found = readKnownUser(await asked);
-      const id = idOf(strategy, username);
-      last.answered(strategy, username);
-      if (!found) {
-        answers.delete(id);
-        return undefined;
-      }
-      if (!Object.isFrozen(found)) last.keep(strategy, username, found);
-      // Only existing users are cached. Otherwise, unknown names could displace them.
-      if (asked instanceof Promise && changes === before) {
-        const answer = runInEmptyContext(() => Promise.resolve(found));
-        const settled = { found };
-        answers.set(id, { answer, orLast: answer, since: performance.now(), settled });
-      }
-      const { version, roles } = found;
-      return {
-        version,
-        roles: roles && [...roles],
-        tag: tagsOf(strategy, username, found)[0] ?? '',
-      };
+      const found = await ask(strategy, username);
+      return (
+        found && {
+          version: versionOf(found),
+          roles: found.roles && [...found.roles],
+          tag: tagsOf(strategy, username, found)[0] ?? '',
+        }
+      );
     },
-    find: ask,
+    find,
+    ask,
     unchanged({ strategy, username }, version) {
       const candidate = registry.get(strategy);
       if (!candidate?.find_user) return candidate !== undefined && version === '';
@@ -235,7 +245,7 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
         return false;
       };
       try {
-        const found = ask(strategy, username);
+        const found = find(strategy, username);
         return found instanceof Promise ? found.then(same, fail) : same(found);
       } catch (error) {
         return fail(error);
@@ -253,6 +263,11 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       return () => listeners.delete(listener);
     },
   };
+}
+
+/** Returns what is the same as long as neither the account nor its password has changed. */
+function versionOf({ version, identity }: KnownUser): string {
+  return identity === undefined ? version : JSON.stringify([identity, version]);
 }
 
 function fail(cause: unknown): never {

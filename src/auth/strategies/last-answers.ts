@@ -160,14 +160,14 @@ export class LastAnswers {
   keep(
     strategy: string,
     username: string,
-    { version, roles }: KnownUser,
+    { version, identity, roles, unchecked }: KnownUser,
     { isSuspect = false } = {},
   ): void {
     const { store, cipher, now } = this.#deps;
     const staleFor = this.#staleFor(strategy);
     if (staleFor === 0) return;
     const id = idOf(strategy, username);
-    const found = { version, ...(roles && { roles }) };
+    const found: KnownUser = { version, identity, roles, unchecked };
     const text = JSON.stringify(found);
     const at = now();
     const before = this.#kept.get(id);

@@ -3,7 +3,7 @@ import type { AuditEvent, Role } from '../../http/access.js';
 import type { Logger } from '../../options.js';
 import type { SharedStore } from '../../store/shared-store.js';
 import type { CommandExtras } from './command-port.js';
-import type { RolesNow } from './roles-now.js';
+import type { FindOwner } from './owner-now.js';
 
 /**
  * The answer of a strategy. Only `true` or an object with `ok: true` accepts the user. A strategy
@@ -62,6 +62,12 @@ export interface KnownUser {
    */
   version: string;
   /**
+   * A text that belongs to the account for ever and to no other one, such as the id of its row: 1
+   * to 256 printable characters. If another account gets the name, sessions and API tokens of the
+   * first one are not valid for it.
+   */
+  identity?: string | undefined;
+  /**
    * Roles of the user, at most 32 with at most 64 characters each. They take precedence over the
    * roles of the verdict.
    */
@@ -106,8 +112,8 @@ export interface StrategyParts {
    * `find_user` again at once for open streams, and for the next request of each session.
    */
   usersChanged(): void;
-  /** Returns the present roles of a user of another strategy. */
-  rolesOf(strategy: string, username: string): RolesNow | Promise<RolesNow>;
+  /** Returns what another strategy says at present about a user. */
+  readonly ownerOf: FindOwner;
   /** Whether a strategy of this name that has `find_user` is registered. */
   hasStrategy(name: string): boolean;
   /** Counts a wrong token by its address. Rejects with THROTTLED if there were too many. */

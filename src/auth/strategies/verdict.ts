@@ -62,11 +62,15 @@ export function readVerdict(
  */
 export function readKnownUser(found: KnownUser | undefined): KnownUser | undefined {
   if (found === undefined || found === null) return undefined;
-  const { version, roles } = found;
+  const { version, roles, identity } = found;
   if (typeof version !== 'string' || !(roles === undefined || isRoleList(roles)))
     throw new TypeError(
       'find_user must return undefined, or { version, roles? } with a string and a list of at ' +
         'most 32 role names',
+    );
+  if (identity !== undefined && !isUserName(identity))
+    throw new TypeError(
+      'identity of the result of find_user must be a string of 1 to 256 printable characters',
     );
   return found;
 }

@@ -315,12 +315,12 @@ describe('apiTokens', () => {
     await app.close();
   });
 
-  it('ends for good when its owner is gone', async () => {
+  it.each([0, 100])('ends for good after %i s when its owner is gone', async (seconds) => {
     const { pass } = turnableClock();
     const app = await start(memoryStore());
     staff.set('ann', []);
     const { token } = await app.tokens.create({ name: 'ci', owner: 'staff:ann' });
-    pass(100);
+    pass(seconds);
     expect(await who(app, token)).toBe('staff:ann');
     staff.delete('ann');
     expect(await who(app, token)).toBeNull();
@@ -328,6 +328,28 @@ describe('apiTokens', () => {
     await waitFor(async () => (await app.tokens.list()).length === 0);
     expect(await who(app, token)).toBeNull();
     staff.delete('ann');
+    await app.close();
+  });
+
+  it('is not ended by an answer about its owner that is older', async () => {
+    const { pass } = turnableClock();
+    const tokens = apiTokens();
+    const old: undefined[] = [];
+    const strategies = new StrategyRegistry()
+      .register('team', {
+        authenticate_user: () => false,
+        find_user: async () => (old.length > 0 ? old.pop() : { version: '1', roles: [] }),
+      })
+      .register('tokens', tokens);
+    const app = await serveLogin({ strategies, store: memoryStore() });
+    const { token } = await tokens.create({ name: 'ci', owner: 'team:ann' });
+    const name = async () => (await ask(app.url, { headers: bearer(token) })).json;
+    expect(await name()).toEqual({ name: 'team:ann' });
+    old.push(undefined);
+    pass(31);
+    expect(await name()).toEqual({ name: null });
+    expect(await name()).toEqual({ name: 'team:ann' });
+    expect(await tokens.list()).toHaveLength(1);
     await app.close();
   });
 

@@ -121,7 +121,7 @@ function attach(options: LdapOptions) {
     ...{ encrypt: String, decrypt: String, endSessions: () => Promise.resolve() },
     hasEnded: () => Promise.resolve(false),
     usersChanged: () => {},
-    rolesOf: () => undefined,
+    ownerOf: () => undefined,
     hasStrategy: () => false,
     countWrongToken: async () => {},
     record: async () => {},

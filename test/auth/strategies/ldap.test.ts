@@ -370,6 +370,9 @@ describeLdap('an account', () => {
     await slapd.asRoot((client) => client.del(`uid=kim,${people}`));
     expect(await find({}, 'kim')).toBeUndefined();
     await again();
-    expect((await find({}, 'kim'))?.version).not.toBe(first?.version);
+    const second = await find({}, 'kim');
+    expect(second?.version).not.toBe(first?.version);
+    expect([first?.identity, second?.identity]).toEqual(Array(2).fill(expect.any(String)));
+    expect(second?.identity).not.toBe(first?.identity);
   });
 });

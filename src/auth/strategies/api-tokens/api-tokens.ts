@@ -11,12 +11,12 @@ import { typeError } from '../../../options.js';
 import { throttled } from '../../throttle/throttled.js';
 import { ok } from '../finding.js';
 import {
-  areLast,
   areUnchecked,
+  type FindOwner,
   longestUnchecked,
-  type RolesNow,
+  type OwnerNow,
   rolesAmong,
-} from '../roles-now.js';
+} from '../owner-now.js';
 import type { AuthContext, RequestStrategy, StrategyParts, Verdict } from '../strategy.js';
 import {
   asIssuer,
@@ -50,11 +50,6 @@ const maxTokens = 100;
 const maxPerHour = 60;
 /** Milliseconds. */
 const hour = 3_600_000;
-/**
- * Milliseconds by which an answer about an owner may seem to be older than it is: answers are
- * cached for 30 seconds, and the clocks of hosts may differ by a minute.
- */
-const oldestAnswer = 90_000;
 
 /**
  * Makes a strategy for API tokens, which scripts send as `Authorization: Bearer`. The store of the
@@ -138,36 +133,37 @@ class Tokens {
     };
     if (!record) return reject('unknown_token');
     if (record.expiresAt <= this.#parts.now()) return reject('expired');
-    const accept = (now: RolesNow): Verdict | Promise<Verdict> => {
-      const roles = rolesOf(record, now, this.#parts.now());
+    const accept = (owner: OwnerNow | undefined): Verdict | Promise<Verdict> => {
+      const roles = rolesOf(record, owner, this.#parts.now());
       if (!roles) {
-        if (now === undefined) this.#endLost(record);
+        // If the store or the strategy fails, the next request with the token tries again.
+        if (isLost(record, owner)) this.#endLost(record).catch(() => {});
         return reject('unknown_user');
       }
       this.#uses.note(idOf(hash), context.ip, record.expiresAt);
       return { ok: true, username: record.owner, roles };
     };
-    const found = this.#rolesNow(record);
+    const found = this.#ownerNow(record);
     return found instanceof Promise ? found.then(accept) : accept(found);
   }
 
   /**
-   * Ends a token whose owner is gone, so that another user who gets the name does not get the
-   * token. The answer about the owner may be older than a new token. A strategy that is not
-   * registered in this process has no answer.
+   * Ends a token whose owner is gone, so that it does not return with a user of the same name. The
+   * answer about the owner may be older than the token, so the strategy is asked again. A strategy
+   * that is not registered in this process has no answer.
    */
-  #endLost({ hash, owner, createdAt }: TokenRecord): void {
-    const { hasStrategy, now } = this.#parts;
-    if (now() - createdAt < oldestAnswer || !hasStrategy(splitOwner(owner).strategy)) return;
-    // If the store fails, the next request with the token tries again.
-    this.revoke(idOf(hash)).catch(() => {});
+  async #endLost(record: TokenRecord): Promise<void> {
+    const { hasStrategy, ownerOf } = this.#parts;
+    const { strategy, username } = splitOwner(record.owner);
+    if (!hasStrategy(strategy)) return;
+    const owner = await ownerOf(strategy, username, 'fresh');
+    if (isLost(record, owner)) await this.revoke(idOf(record.hash));
   }
 
   async create(token: NewToken): Promise<CreatedToken> {
     const { name, owner, roles, expiresIn } = readNewToken(token, this.#settings, this.#parts.name);
-    const now = await this.#rolesNow({ owner, roles });
-    if (now === undefined)
-      throw new TaskflowError('NOT_FOUND', `The owner ${owner} does not exist.`);
+    const now = await this.#ownerNow({ owner, roles });
+    if (!now) throw new TaskflowError('NOT_FOUND', `The owner ${owner} does not exist.`);
     const found = rolesAmong(roles, now);
     const lost = roles.filter((role) => !found.includes(role));
     if (lost.length > 0)
@@ -183,14 +179,16 @@ class Tokens {
           'its users.',
       );
     const lifetime = expiresIn ?? Math.min(longest, longestUnchecked);
-    return this.#issue({ name, owner, roles, checked: !areUnchecked(now) }, lifetime, 'created');
+    return this.#issue({ name, owner, roles, ...boundTo(now) }, lifetime, 'created');
   }
 
   async list(owner: string | undefined): Promise<readonly TokenInfo[]> {
     await this.#records.ready();
+    const now = owner === undefined ? undefined : await this.#ownerNow({ owner, roles: [] });
+    // Users do not see the tokens of an earlier account with their name.
     const found = this.#records
       .open()
-      .filter((each) => owner === undefined || each.owner === owner);
+      .filter((each) => owner === undefined || (each.owner === owner && !isOther(each, now)));
     return Promise.all(
       found.map(async (record) => {
         const { hash, name, roles, checked, createdAt, expiresAt, replacedBy = null } = record;
@@ -211,16 +209,12 @@ class Tokens {
   async rotate(id: string, keepOldFor: number | undefined): Promise<CreatedToken> {
     const kept = readRotation({ keepOldFor }).keepOldFor * 1000;
     const old = await this.#records.find(id);
-    const now = old && (await this.#rolesNow(old));
+    const now = old && (await this.#ownerNow(old));
     const roles = old && rolesOf(old, now, this.#parts.now());
-    if (!old || !roles || old.replacedBy !== undefined) throw noToken();
+    if (!old || !now || !roles || old.replacedBy !== undefined) throw noToken();
     const { name, owner } = old;
     const lifetime = Math.min((old.expiresAt - old.createdAt) / 1000, this.#longest(now));
-    const created = await this.#issue(
-      { name, owner, roles, checked: !areUnchecked(now) },
-      lifetime,
-      'rotated',
-    );
+    const created = await this.#issue({ name, owner, roles, ...boundTo(now) }, lifetime, 'rotated');
     const replaced = await this.#records.change(id, (before) => {
       if (before.replacedBy !== undefined) return undefined;
       const expiresAt = Math.min(before.expiresAt, this.#parts.now() + kept);
@@ -239,13 +233,15 @@ class Tokens {
   }
 
   async #issue(
-    given: Pick<TokenRecord, 'name' | 'owner' | 'roles' | 'checked'>,
+    given: Pick<TokenRecord, 'name' | 'owner' | 'roles' | 'checked' | 'identity'>,
     lifetime: number,
     how: 'created' | 'rotated',
   ): Promise<CreatedToken> {
     await this.#records.ready();
-    const { name, owner, roles } = given;
-    if (this.#records.open().filter((each) => each.owner === owner).length >= maxTokens)
+    const { name, owner, roles, identity } = given;
+    const isOwn = (each: TokenRecord): boolean =>
+      each.owner === owner && each.identity === identity;
+    if (this.#records.open().filter(isOwn).length >= maxTokens)
       throw new TaskflowError(
         'INVALID_INPUT',
         `${owner} has ${maxTokens} tokens, which is the limit. Revoke one of them first.`,
@@ -271,15 +267,15 @@ class Tokens {
     if (issued > maxPerHour) throw throttled(Math.ceil((hour - since) / 1000));
   }
 
-  /** Returns the present roles of an owner. A service has the roles of each of its tokens. */
-  #rolesNow({ owner, roles }: TokenOf): RolesNow | Promise<RolesNow> {
-    if (isService(owner)) return roles;
+  /** Returns the owner as it is at present. A service has the roles of each of its tokens. */
+  #ownerNow({ owner, roles }: TokenOf): ReturnType<FindOwner> {
+    if (isService(owner)) return { roles, unchecked: false, identity: undefined };
     const { strategy, username } = splitOwner(owner);
-    return this.#parts.rolesOf(strategy, username);
+    return this.#parts.ownerOf(strategy, username);
   }
 
   /** Returns the seconds that a token may last. */
-  #longest(now: RolesNow): number {
+  #longest(now: OwnerNow): number {
     const { maxAge } = this.#settings;
     return areUnchecked(now) ? Math.min(maxAge, longestUnchecked) : maxAge;
   }
@@ -294,17 +290,34 @@ class Tokens {
 
 type TokenOf = Pick<TokenRecord, 'owner' | 'roles'>;
 
+/** Returns what a new token keeps about its owner. */
+function boundTo(now: OwnerNow): Pick<TokenRecord, 'checked' | 'identity'> {
+  const { identity } = now;
+  return { checked: !areUnchecked(now), ...(identity !== undefined && { identity }) };
+}
+
 /** Returns the roles that a token has at present, or `undefined` if it may not be used. */
 function rolesOf(
-  { roles, checked, createdAt }: TokenRecord,
-  now: RolesNow,
+  record: TokenRecord,
+  now: OwnerNow | undefined,
   at: number,
 ): readonly Role[] | undefined {
-  if (now === undefined) return undefined;
+  const { roles, checked, createdAt, identity } = record;
+  if (!now || (identity !== undefined && now.identity !== identity)) return undefined;
   // A token of a strategy that could tell the roles may last longer than others.
-  if (now === 'unknown' && checked) return undefined;
-  if (areLast(now) && at >= createdAt + longestUnchecked * 1000) return undefined;
+  if (now.roles === undefined && checked) return undefined;
+  if (now.unchecked && at >= createdAt + longestUnchecked * 1000) return undefined;
   return rolesAmong(roles, now);
+}
+
+/** Whether the owner of a token is gone. */
+function isLost(record: TokenRecord, now: OwnerNow | undefined): boolean {
+  return !now || isOther(record, now);
+}
+
+/** Whether another account has the name of the owner now, as far as the strategy can tell. */
+function isOther({ identity }: TokenRecord, now: OwnerNow | undefined): boolean {
+  return identity !== undefined && now?.identity !== undefined && now.identity !== identity;
 }
 
 const ended = (record: TokenRecord): TokenRecord => ({ ...record, expiresAt: 0 });

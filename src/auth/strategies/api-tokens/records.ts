@@ -22,6 +22,8 @@ export interface TokenRecord {
   roles: readonly Role[];
   /** Whether the strategy of the owner could tell the roles of the owner. */
   checked: boolean;
+  /** Identifies the account of the owner, if the strategy could tell it. */
+  identity?: string;
   /** Unix milliseconds, as all times here. */
   createdAt: number;
   expiresAt: number;

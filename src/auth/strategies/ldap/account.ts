@@ -83,14 +83,26 @@ function timeOf(text: string): number {
 }
 
 /**
+ * Returns what identifies the account of an entry, even if another entry gets its name later.
+ * Returns `undefined` if the server shows no such attribute.
+ */
+export function identityOf(entry: Entry): string | undefined {
+  const ids = ['entryUUID', 'nsUniqueId', 'objectGUID'].flatMap((name) => valuesOf(entry, name));
+  return ids.length > 0 ? hashOf(ids) : undefined;
+}
+
+/**
  * Returns a text that changes when the entry is another account, when its password changes, and
  * when its groups change. Binds change `modifyTimestamp` on some servers, so that does not count.
  */
 export function versionOf(entry: Entry, groups: readonly string[]): string {
-  const ids = ['entryUUID', 'nsUniqueId', 'objectGUID'].flatMap((name) => valuesOf(entry, name));
   const changes = ['pwdLastSet', 'pwdChangedTime'].map((name) => valuesOf(entry, name));
-  const state = [ids.length > 0 ? ids : keyOfName(entry.dn), changes, groups.map(keyOfName).sort()];
-  return createHash('sha256').update(JSON.stringify(state)).digest('base64url');
+  const account = identityOf(entry) ?? keyOfName(entry.dn);
+  return hashOf([account, changes, groups.map(keyOfName).sort()]);
+}
+
+function hashOf(parts: readonly unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 }
 
 /** The codes with which Active Directory says why it refused a bind. */

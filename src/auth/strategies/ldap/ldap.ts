@@ -6,7 +6,7 @@
  */
 import { rolesRule } from '../roles.js';
 import type { AuthStrategy, KnownUser, Verdict } from '../strategy.js';
-import { type LdapUser, type Refused, versionOf } from './account.js';
+import { identityOf, type LdapUser, type Refused, versionOf } from './account.js';
 import { type Connection, codeOf } from './connection.js';
 import { signInDirectly } from './direct-bind.js';
 import { ldapFindings } from './doctor.js';
@@ -25,6 +25,7 @@ export type { LdapGroupOptions, LdapOptions, LdapSearchOptions, Pem } from './op
 /** A user whose groups were read. */
 interface Account extends LdapUser {
   version: string;
+  identity: string | undefined;
 }
 
 /**
@@ -100,7 +101,8 @@ export function ldap(options: LdapOptions): AuthStrategy {
             return found && accountOf(connection, settings, found);
           });
           const roles = account && (await rolesOfUser(account));
-          return roles ? { version: account.version, roles } : undefined;
+          if (!account || !roles) return undefined;
+          return { version: account.version, identity: account.identity, roles };
         },
       } satisfies Partial<AuthStrategy>)),
   };
@@ -123,7 +125,8 @@ async function accountOf(
 ): Promise<Account> {
   const groups = settings.usesGroups ? await groupsOf(connection, found, settings.groups) : [];
   const { entry, username } = found;
-  return { username, dn: entry.dn, groups, version: versionOf(entry, groups) };
+  const [version, identity] = [versionOf(entry, groups), identityOf(entry)];
+  return { username, dn: entry.dn, groups, version, identity };
 }
 
 /** Resolves if the server answers. Without a service account, any answer will do. */

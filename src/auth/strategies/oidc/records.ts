@@ -1,5 +1,5 @@
 import type { StoreValue } from '../../../store/shared-store.js';
-import { longestUnchecked } from '../roles-now.js';
+import { longestUnchecked } from '../owner-now.js';
 import type { EndedUser, StrategyParts } from '../strategy.js';
 import { keyOf, userKey } from './keys.js';
 import type { Subject } from './pins.js';

@@ -215,8 +215,13 @@ export class UserRefresh {
     if (!record) return undefined;
     const isCurrent = record.rule === this.#deps.reader.rule;
     const roles = isCurrent ? record.roles : await this.#rolesOf(record, this.#claimsOf(record));
-    const version = keyOf(record.iss, record.sub);
-    return roles && { version, roles, ...(!isChecked && { unchecked: true }) };
+    const account = keyOf(record.iss, record.sub);
+    return (
+      roles && {
+        ...{ version: account, identity: account, roles },
+        ...(!isChecked && { unchecked: true }),
+      }
+    );
   }
 }
 
