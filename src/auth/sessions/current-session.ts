@@ -28,12 +28,6 @@ import type { Tokens } from './tokens.js';
 
 type Found = Session | undefined;
 
-/**
- * Milliseconds by which an answer about a user may seem to be older than it is: answers are cached
- * for 30 seconds, and the clocks of hosts may differ by a minute.
- */
-const oldestAnswer = 90_000;
-
 /** The session that one login read from a request. */
 interface ReadBefore {
   reader: SessionReader;
@@ -59,7 +53,7 @@ interface ReaderDeps {
   tokens: Pick<Tokens, 'read' | 'isOurs' | 'isCurrent' | 'versionOf' | 'signOutOf'>;
   cookie: Pick<Cookie, 'read'>;
   revocations: Pick<Revocations, 'ready' | 'has' | 'end'>;
-  users: Pick<KnownUsers, 'unchanged' | 'hasAnswered'>;
+  users: Pick<KnownUsers, 'unchanged' | 'hasChanged'>;
   sessions: Pick<SessionList, 'touch'>;
   log: Pick<AuthLog, 'reused' | 'conflict' | 'found'>;
   /** Seconds a session lasts from its login. */
@@ -80,6 +74,8 @@ interface ReaderDeps {
 /** Reads the sessions of requests for one login. */
 export class SessionReader {
   readonly #deps: ReaderDeps;
+  /** The ids of the sessions for which {@link SessionReader.#endChanged} has not finished. */
+  readonly #ending = new Set<string>();
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
@@ -237,7 +233,7 @@ export class SessionReader {
     const use = (same: boolean): Found => {
       if (same) return this.#use(ctx, session, ambient);
       if (isFirstInMinute(session)) log.found(requestInfo(ctx), session, 'user_changed');
-      this.#endChanged(session);
+      void this.#endChanged(session);
       return undefined;
     };
     const same = users.unchanged(session, tokens.versionOf(session));
@@ -246,14 +242,21 @@ export class SessionReader {
 
   /**
    * Ends a session whose user has changed, so that it does not return when the user changes back.
-   * The answer about the user may be older than a new session. If the store fails, the session has
-   * still ended in this process, which repeats the write.
+   * The answer about the user may be older than the session, so the strategy is asked again. If the
+   * store fails, the session has still ended in this process, which repeats the write.
    */
-  #endChanged(session: Session): void {
-    const { users, revocations, tokenExpiry } = this.#deps;
-    const age = Date.now() - session.authenticatedAt.getTime();
-    if (age < oldestAnswer || !users.hasAnswered(session.strategy, session.username)) return;
-    revocations.end(session.id, endOf(session, tokenExpiry)).catch(() => {});
+  async #endChanged(session: Session): Promise<void> {
+    const { users, tokens, revocations, tokenExpiry } = this.#deps;
+    if (this.#ending.has(session.id)) return;
+    this.#ending.add(session.id);
+    try {
+      if (await users.hasChanged(session, tokens.versionOf(session)))
+        await revocations.end(session.id, endOf(session, tokenExpiry));
+    } catch {
+      // See above.
+    } finally {
+      this.#ending.delete(session.id);
+    }
   }
 
   /** Records that a session is in use. A session from a Bearer token has no cookie to renew. */

@@ -45,8 +45,11 @@ export interface KnownUsers {
     user: Pick<Session, 'strategy' | 'username'>,
     version: string,
   ): boolean | Promise<boolean>;
-  /** Whether the strategy works at present and gave the last answer about a user itself. */
-  hasAnswered(strategy: string, username: string): boolean;
+  /**
+   * Asks the strategy, never the cache, whether a user no longer has this version and these roles.
+   * Resolves to `false` if the strategy cannot tell.
+   */
+  hasChanged(user: Pick<Session, 'strategy' | 'username'>, version: string): Promise<boolean>;
   /** Drops the cached answers and calls the listeners, because users may have changed. */
   changed(): void;
   /** Calls the listener for each call of `changed`. Returns a function that stops this. */
@@ -251,8 +254,15 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
         return fail(error);
       }
     },
-    hasAnswered: (strategy, username) =>
-      registry.get(strategy)?.find_user !== undefined && !last.isFailing(strategy, username),
+    async hasChanged({ strategy, username }, version) {
+      if (!registry.get(strategy)?.find_user || last.isFailing(strategy, username)) return false;
+      try {
+        const found = await ask(strategy, username);
+        return !found || !tagsOf(strategy, username, found).includes(version);
+      } catch {
+        return false;
+      }
+    },
     changed() {
       changes += 1;
       answers.clear();
