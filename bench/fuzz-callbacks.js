@@ -28,10 +28,10 @@ await build({
   packages: 'external',
   plugins: [
     {
-      name: 'the built sources',
+      name: 'the folder of the package',
       setup({ onResolve }) {
-        onResolve({ filter: /\/src\// }, ({ path }) => ({
-          path: new URL(`../dist/${path.split('/src/')[1]}`, import.meta.url).href,
+        onResolve({ filter: /\/package-files\.js$/ }, () => ({
+          path: new URL('../dist/package-files.js', import.meta.url).href,
           external: true,
         }));
       },

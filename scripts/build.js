@@ -22,6 +22,9 @@ if (!esbuild) {
 
 /** @typedef {Map<string, Uint8Array>} Files by path */
 
+/** @type {{ exports: Record<string, string | { default: string }> }} */
+const { exports: exported } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+
 /**
  * @param {import('esbuild').BuildOptions} options
  * @returns {Promise<Uint8Array>}
@@ -37,18 +40,48 @@ async function bundle(options) {
   return outputFiles[0]?.contents ?? new Uint8Array();
 }
 
-/** @returns {Promise<Files>} */
+/**
+ * The files that other files can import from dist: those of package.json, the command, the threads
+ * and processes that it starts, and the parts that tests and benchmarks use.
+ */
+const entryPoints = [
+  ...Object.values(exported)
+    .flatMap((value) => (typeof value === 'string' ? [] : [value.default]))
+    .map((file) => file.replace('./dist/', '')),
+  'cli.js',
+  'package-files.js',
+  'auth/app-command.js',
+  'engines/embedded/backup-thread.js',
+  'engines/embedded/write-thread.js',
+  'engines/bullmq/job-engine.js',
+  'engines/embedded/engine.js',
+  'options.js',
+  'engines/tables/schema/claimed-task.js',
+  'engines/tables/schema/database.js',
+  'engines/tables/schema/layout.js',
+  'engines/tables/schema/packing.js',
+  'engines/tables/write/packed-tasks.js',
+  'engines/tables/write/writer.js',
+  'tasks/task-id.js',
+];
+
+/**
+ * The server in few files, because an import takes longer the more files it loads. What several
+ * entry points use becomes a file of dist itself, the folder that `src/package-files.ts` expects.
+ *
+ * @returns {Promise<Files>}
+ */
 async function serverFiles() {
-  const sources = await readdir(join(root, 'src'), { recursive: true });
   const { outputFiles } = await esbuild.build({
-    entryPoints: sources
-      .filter((file) => file.endsWith('.ts') && !file.startsWith('ui'))
-      .map((file) => join(root, 'src', file)),
+    entryPoints: entryPoints.map((file) => join(root, 'src', file.replace(/js$/, 'ts'))),
     outdir: dist,
     outbase: join(root, 'src'),
     format: 'esm',
     platform: 'node',
     target: 'node20',
+    bundle: true,
+    splitting: true,
+    packages: 'external',
     write: false,
   });
   return new Map(outputFiles.map(({ path, contents }) => [path, contents]));

@@ -194,7 +194,7 @@ export function listOption(
   for (const [index, item] of value.entries()) {
     if (typeof item !== 'string' || !isItem(item))
       throw typeError(
-        `${option}[${index}] is ${quote(item)}; ${option} must be a list of ` + `${accepted}`,
+        `${option}[${index}] is ${quote(item)}; the option must be a list of ${accepted}`,
       );
   }
   return [...value];

@@ -5,6 +5,7 @@ import koaJwt from 'koa-jwt';
 import {
   createAuth,
   loginRoutes,
+  memoryStore,
   requireAuth,
   StrategyRegistry,
   sessionToken,
@@ -12,7 +13,6 @@ import {
 } from '../../dist/auth/index.js';
 import { apiTokens } from '../../dist/auth/strategies/api-tokens/api-tokens.js';
 import { trustedHeader } from '../../dist/auth/strategies/trusted-header/trusted-header.js';
-import { memoryStore } from '../../dist/store/memory-store.js';
 
 const [kind = 'bare'] = process.argv.slice(2);
 const secret = 'a-secret-key-of-the-bench-0123456789-abcdef';

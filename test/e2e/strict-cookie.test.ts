@@ -78,4 +78,25 @@ describe('a sign-in at a provider with a Strict session cookie', () => {
     await page.waitForURL(`${url}/reports`);
     expect(await token()).toBe(before);
   });
+
+  it('tells the tab that waits for it, and closes its own', async () => {
+    const url = app.url.replace('127.0.0.1', 'localhost');
+    await page.context().clearCookies();
+    await page.goto(url);
+    await page.evaluate(() => {
+      new BroadcastChannel('/tasks/auth/done').onmessage = ({ data }) => {
+        document.title = data;
+      };
+    });
+    const start = `${url}/tasks/auth/start/default?next=/tasks/auth/done`;
+    const [tab] = await Promise.all([
+      page.context().waitForEvent('page'),
+      page.evaluate((to) => void window.open(to), start),
+    ]);
+    await tab.click('text=Continue', { timeout: pageTimeout });
+    if (!tab.isClosed()) await tab.waitForEvent('close', { timeout: pageTimeout });
+    await page.waitForFunction(() => document.title === 'signed in');
+    await page.reload();
+    expect(await page.textContent('body')).toBe('{"name":"ann"}');
+  });
 });

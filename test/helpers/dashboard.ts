@@ -106,6 +106,20 @@ export class Dashboard {
     await this.settled();
   }
 
+  /** Opens another URL of the dashboard as its links do, without loading the page again. */
+  async follow(search: string): Promise<void> {
+    await this.page.evaluate(async (url) => {
+      history.pushState(null, '', url);
+      window.dispatchEvent(new PopStateEvent('popstate'));
+      const viewOf = ({ search }: URL | Location | HTMLAnchorElement) =>
+        new URLSearchParams(search).get('view') ?? 'overview';
+      const current = () => document.querySelector<HTMLAnchorElement>('nav a[aria-current=page]');
+      for (let link = current(); !link || viewOf(link) !== viewOf(location); link = current())
+        await new Promise(requestAnimationFrame);
+    }, this.url + search);
+    await this.settled();
+  }
+
   row(name: string): Locator {
     return this.page.locator('tr[data-task]', { hasText: name });
   }

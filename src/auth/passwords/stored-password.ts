@@ -39,8 +39,11 @@ const digest = (text: string | Buffer): Buffer => createHash('sha256').update(te
  * @throws TypeError if it is `undefined`, not a string, or a hash of another system. RangeError if
  * it is longer than 1024 bytes. The error never contains the password.
  */
-export function storePassword(username: string, password: unknown): StoredPassword {
-  const option = `password of '${username}'`;
+export function storePassword(
+  username: string,
+  password: unknown,
+  option = `password of '${username}'`,
+): StoredPassword {
   if (password === undefined)
     throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
   if (typeof password !== 'string' || password === '')

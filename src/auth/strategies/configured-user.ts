@@ -1,7 +1,7 @@
 import type { Role } from '../../http/access.js';
 import { wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
-import { wrongSecret, wrongSecretType } from '../../secret-options.js';
+import { wrongSecret } from '../../secret-options.js';
 import { type StoredPassword, storePassword } from '../passwords/stored-password.js';
 import { type FollowedSecret, followSecret } from '../secrets/followed-secret.js';
 import type { Secret } from '../secrets/secret.js';
@@ -156,33 +156,36 @@ function tellAboutChanges(
   }
 }
 
+/** How errors name the parts of a user entry. */
+export interface EntryNames {
+  /** Stands before the name of the password and the roles, such as `multiUser`. */
+  where: string;
+  username: string;
+  options: string;
+}
+
 /** Checks a user entry of a configuration. */
-export function readUser(entry: unknown, name: string): User {
-  if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3) {
-    throw wrongSecretType(
-      name,
-      entry,
-      'a list of a name, a password and options, such as ' +
-        "['alice', password, { roles: ['viewer'] }]",
-    );
-  }
-  const [username, password, options] = entry as readonly unknown[];
+export function readUser(
+  [username, password, options]: readonly unknown[],
+  { where, ...names }: EntryNames,
+): User {
   if (!isUserName(username))
-    throw wrongType('username', username, 'a string of 1 to 256 printable characters');
+    throw wrongType(names.username, username, 'a string of 1 to 256 printable characters');
   const { roles } = optionsObject<UserOptions>(
-    `user '${username}'`,
+    names.options,
     options as UserOptions | undefined,
     ['roles'],
+    true,
   );
-  const option = `password of '${username}'`;
+  const option = `${where}: password of '${username}'`;
   return {
-    roles: rolesOption(`roles of '${username}'`, roles),
+    roles: rolesOption(`${where}: roles of '${username}'`, roles),
     password: followSecret(password, {
       option,
       read(text, isFollowed) {
         if (isFollowed && /[\0\r\n]/.test(text))
           throw wrongSecret(option, 'a single line of text', TypeError);
-        return storePassword(username, text);
+        return storePassword(username, text, option);
       },
       prepare: (changed) => changed.version(true),
     }),

@@ -21,11 +21,18 @@ import type { AuthStrategy, Verdict } from './strategy.js';
  * file of a password cannot be read. RangeError if a name is given twice.
  */
 export function multiUser(entries: readonly UserEntry[]): AuthStrategy {
-  return usersOf(entries, 'users');
+  return usersOf(entries, 'multiUser', 'multiUser: users');
 }
 
-/** Makes the strategy of {@link multiUser} from an option of that name. */
-export function usersOf(entries: readonly UserEntry[], option: string): AuthStrategy {
+/**
+ * Makes the strategy of {@link multiUser} from a list. Errors name the list `option`, and `where`
+ * stands before the name of a password.
+ */
+export function usersOf(
+  entries: readonly UserEntry[],
+  where: string,
+  option: string,
+): AuthStrategy {
   if (!Array.isArray(entries) || entries.length === 0)
     throw wrongSecretType(
       option,
@@ -34,8 +41,16 @@ export function usersOf(entries: readonly UserEntry[], option: string): AuthStra
     );
   const users = new Map<string, User>();
   for (const [index, entry] of (entries as readonly UserEntry[]).entries()) {
-    const user = readUser(entry, `${option}[${index}]`);
-    if (users.has(entry[0])) throw rangeError(`user '${entry[0]}' is given twice`);
+    const name = `${option}[${index}]`;
+    if (!Array.isArray(entry) || entry.length < 2 || entry.length > 3)
+      throw wrongSecretType(
+        name,
+        entry,
+        'a list of a name, a password and options, such as ' +
+          "['alice', password, { roles: ['viewer'] }]",
+      );
+    const user = readUser(entry, { where, username: `${name}[0]`, options: `${name}[2]` });
+    if (users.has(entry[0])) throw rangeError(`${where}: user '${entry[0]}' is given twice`);
     users.set(entry[0], user);
   }
   const passwords = [...users.values()].map(({ password }) => password);

@@ -4,7 +4,7 @@ import type { Secret } from '../secrets/secret.js';
 import type { UserEntry } from './configured-user.js';
 import { usersOf } from './multi-user.js';
 import { StrategyRegistry } from './registry.js';
-import { staticUser } from './static-user.js';
+import { userOf } from './static-user.js';
 import { type AuthStrategy, isStrategy, type Strategy } from './strategy.js';
 
 /** The forms of the option `strategies`: a registry, one strategy, one user, or a list of users. */
@@ -49,7 +49,8 @@ function fromList(option: string, list: readonly unknown[], accepted: string): A
   const [first, second] = list;
   if (typeof first === 'string') {
     if (list.length !== 2) throw wrongType(option, list, accepted);
-    return staticUser(first, second as Secret | undefined);
+    const names = { where: option, username: `${option}[0]`, options: `${option}[2]` };
+    return userOf([first, second], names);
   }
   if (list.length === 0)
     throw rangeError(
@@ -59,5 +60,5 @@ function fromList(option: string, list: readonly unknown[], accepted: string): A
     throw typeError(
       `${option} is a list of strategies; register each under a name in a StrategyRegistry`,
     );
-  return usersOf(list as readonly UserEntry[], option);
+  return usersOf(list as readonly UserEntry[], option, option);
 }

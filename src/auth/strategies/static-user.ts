@@ -1,6 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../secrets/secret.js';
-import { knownUser, readUser, type UserOptions, verdictOf, withUsers } from './configured-user.js';
+import {
+  type EntryNames,
+  knownUser,
+  readUser,
+  type UserOptions,
+  verdictOf,
+  withUsers,
+} from './configured-user.js';
 import type { AuthStrategy, Verdict } from './strategy.js';
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
@@ -10,8 +17,8 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
  * time. If the password is a file or a function, a changed password takes effect without a restart
  * and ends the sessions of the user.
  *
- * @throws TypeError if the password is `undefined` ("password of 'admin' is not set"), is neither a
- * string, a file nor a function, or its file cannot be read.
+ * @throws TypeError if the password is `undefined`, is neither a string, a file nor a function, or
+ * its file cannot be read.
  * @example
  * ```ts
  * staticUser('admin', secretFile('/run/secrets/admin-password'));
@@ -22,7 +29,20 @@ export function staticUser(
   password: Secret | undefined,
   options?: UserOptions,
 ): AuthStrategy {
-  const user = readUser([username, password, options], 'user');
+  return userOf([username, password, options], {
+    where: 'staticUser',
+    username: 'staticUser: username',
+    options: 'staticUser: options',
+  });
+}
+
+/** Makes the strategy of {@link staticUser} from an entry with these names. */
+export function userOf(
+  entry: readonly [username: string, ...unknown[]],
+  names: EntryNames,
+): AuthStrategy {
+  const [username] = entry;
+  const user = readUser(entry, names);
   const expectedName = digest(username);
 
   return withUsers(new Map([[username, user]]), {

@@ -64,7 +64,12 @@ describe('a password in a file', () => {
     await waitFor(async () => (await nameAt(app, session)) === null, promptly);
     expect([await accepts(app, 'one'), await accepts(app, 'two')]).toEqual([false, true]);
     expect(messages(app, 'a secret has changed')).toMatchObject([
-      { level: 30, secret: "password of 'admin'", strategy: 'default', mount: '/tasks' },
+      {
+        level: 30,
+        secret: expect.stringMatching(/^(strategies|staticUser|multiUser): password of 'admin'$/),
+        strategy: 'default',
+        mount: '/tasks',
+      },
     ]);
   });
 
@@ -169,7 +174,7 @@ describe('a password in a file', () => {
     expect(messages(app, 'a secret cannot be read')).toHaveLength(states.length);
     expect(messages(app, 'a secret cannot be read')[0]).toMatchObject({
       level: 50,
-      secret: "password of 'admin'",
+      secret: "strategies: password of 'admin'",
       inUse: 'the last value',
       strategy: 'default',
       mount: '/tasks',
@@ -187,11 +192,11 @@ describe('a password in a file', () => {
     const make = (secret: Secret) => () =>
       createAuth({ strategies: ['admin', secret], secretKey, logger: false });
     expect(make(secretFile(folder.file('missing')))).toThrow(
-      /^password of 'admin' cannot be read: the file ".*missing" does not exist$/,
+      /^strategies: password of 'admin' cannot be read: the file ".*missing" does not exist$/,
     );
     expect(make(secretFile(folder.file('.')))).toThrow(/is a folder, not a file$/);
     expect(make(of('\n'))).toThrow(/ is empty$/);
-    expect(make(of('two\nlines'))).toThrow("password of 'admin' must be a single line of text");
+    expect(make(of('two\nlines'))).toThrow("strategies: password of 'admin' must be a single line");
     expect(make(of('$2b$nonsense'))).toThrow("password of 'admin' must be plain text that");
     expect(make(of('x'.repeat(1025)))).toThrow("password of 'admin' must be at most 1024 bytes");
   });
@@ -276,7 +281,7 @@ describe('a password from a function', () => {
       },
     });
     expect(messages(app, 'a secret cannot be read')).toMatchObject([
-      { level: 50, secret: "password of 'admin'", inUse: 'none' },
+      { level: 50, secret: "strategies: password of 'admin'", inUse: 'none' },
     ]);
     isFailing = false;
     await waitFor(() => accepts(app, 'one'), promptly);

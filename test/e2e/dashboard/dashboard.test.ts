@@ -373,12 +373,12 @@ describe('the dashboard in a browser', () => {
         'audit',
         'settings',
       ]) {
-        await board.visit(`?view=${name}`);
+        await board.follow(`?view=${name}`);
         await page.waitForFunction(() => !document.querySelector('.skeleton'));
         await look(name);
       }
       for (const tab of ['summary', 'logs', 'data', 'facts']) {
-        await board.visit(`?tab=${tab}&task=${id}&view=tasks`);
+        await board.follow(`?tab=${tab}&task=${id}&view=tasks`);
         await board.panel.locator('[role=tabpanel]').waitFor();
         if (tab === 'logs') await board.panel.locator('.log .line').waitFor();
         await look(tab);
@@ -391,7 +391,7 @@ describe('the dashboard in a browser', () => {
       await page.locator('dialog[open] [role=listbox]').waitFor();
       await look('palette');
       await page.keyboard.press('Escape');
-      await board.visit('?view=queues');
+      await board.follow('?view=queues');
       await page
         .locator('tr', { hasText: 'default' })
         .getByRole('button', { name: 'Pause…' })

@@ -47,6 +47,7 @@ beforeAll(async () => {
   provider = await TestProvider.start({ redirectUri: `${base}/auth/callback/okta` });
   for (const name of ['ann', 'bob'])
     provider.accounts.set(name, { preferred_username: name, groups: ['sre'] });
+  provider.accounts.set('kim', { preferred_username: 'kim', groups: [] });
   tasks = new TaskManager({ database: ':memory:', logger: false });
   const okta = oidc({
     issuer: provider.issuer,
@@ -303,5 +304,54 @@ describe('the strategies on the settings page', () => {
     await signIn('vera', 'three', '?view=settings');
     await page.getByRole('heading', { name: 'About' }).waitFor();
     expect(await page.getByText('Login strategies').count()).toBe(0);
+  });
+});
+
+describe('the pages of a sign-in can be used with assistive technologies', () => {
+  const signInAs = async (name: string): Promise<void> => {
+    await page.goto(`${base}/auth/start/okta`);
+    await page.fill('input[name=login]', name);
+    await page.click('button[type=submit]');
+  };
+
+  it.each<[string, text: string, open: () => Promise<unknown>]>([
+    ['the login', 'Sign in with Okta', () => page.goto(`${base}/auth/login?form`)],
+    ['an account without a role', 'gives it no role', () => signInAs('kim')],
+    [
+      'a provider that does not answer',
+      'Okta is not available right now',
+      async () => {
+        provider.refuse('/token', 503, 'temporarily_unavailable');
+        await signInAs('ann');
+      },
+    ],
+    ['a sign-out', 'You are signed out', () => page.goto(`${base}/auth/signed-out`)],
+    [
+      'a sign-in in another tab',
+      'You can close this tab',
+      async () => {
+        await signIn('ada', password, '');
+        await page.goto(`${base}/auth/done`);
+      },
+    ],
+    [
+      'a directory that does not answer',
+      'Directory has not answered since',
+      async () => {
+        checkDirectory = () => Promise.reject(new Error('connect ECONNREFUSED'));
+        // A check is due after a minute. The page does not wait for it.
+        ahead = 600;
+        const note = page.getByText('Directory has not answered since');
+        await waitFor(async () => {
+          await page.goto(`${base}/auth/login?form`);
+          return note.isVisible();
+        });
+      },
+    ],
+  ])('%s', async (_page, text, open) => {
+    await open();
+    await page.getByText(text).first().waitFor();
+    provider.reset();
+    expect(await accessibilityFaults(page)).toEqual([]);
   });
 });
