@@ -25,6 +25,8 @@ export function secretsHider(secrets: readonly string[]): (text: string) => stri
   const all = [...secrets, ...fromEnvironment].filter((secret) => secret.length >= 8);
   return (text) =>
     redacted(text, all)
+      // For a very long text, the patterns below would take minutes.
+      .slice(0, 2 * maxText)
       .replace(userInfo, '$1[redacted]@')
       .replaceAll(control, '\ufffd')
       .slice(0, maxText);
