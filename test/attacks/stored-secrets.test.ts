@@ -64,6 +64,8 @@ interface DumpedStore {
 async function sqlite(): Promise<DumpedStore> {
   const folder = temporaryFolder();
   const tasks = new TaskManager({ database: folder.file('tasks.db'), logger: false });
+  // The first call opens the file, which may take longer than a login waits for its store.
+  await tasks.store.get('nothing');
   return {
     store: tasks.store,
     dump: async () => textOfFiles(folder.path),
@@ -285,6 +287,7 @@ describeAll('a secret of a strategy', () => {
     const wrongly = { ...proxied, 'X-Proxy-Secret': fixed.wrongProxy };
     expect(await get('/tasks/auth/session', wrongly)).toBe(401);
     const admin = await postJson(app.login, { username: 'root', password: fixed.rotatedFile });
+    expect(admin.status).toBe(200);
     const asAdmin = { Authorization: `Bearer ${(admin.json as { token: string }).token}` };
     for (const path of ['strategies', 'sessions', 'tokens', 'login'])
       expect(await get(`/tasks/auth/${path}`, asAdmin)).toBeLessThan(400);

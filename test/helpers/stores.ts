@@ -23,8 +23,9 @@ async function inSqlite(): Promise<TwoViews> {
     () => new TaskManager({ database: folder.file('tasks.db'), logger: false }),
   );
   const [one, two] = managers.map(({ store }) => store) as [SharedStore, SharedStore];
-  // The tables must exist before two processes open the file.
+  // The first call opens the file, which may take longer than a login waits for its store.
   await one.get('nothing');
+  await two.get('nothing');
   return {
     one,
     two,
@@ -41,6 +42,8 @@ async function inRedis(): Promise<TwoViews> {
     ReturnType<typeof redisStore>,
     ReturnType<typeof redisStore>,
   ];
+  await one.get('nothing');
+  await two.get('nothing');
   return {
     one,
     two,
