@@ -65,6 +65,8 @@ interface Asked {
   /** The answer, or the last one if the strategy fails. */
   orLast: Promise<Found>;
   since: number;
+  /** The same in Unix milliseconds. */
+  askedAt: number;
   /** The result of `orLast`, so that later requests need not wait for a promise. */
   settled?: { found: Found };
 }
@@ -170,11 +172,12 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
   const askStrategy = (strategy: string, username: string): Found | Promise<Found> => {
     const candidate = registry.get(strategy);
     if (!candidate?.find_user) return undefined;
+    const askedAt = last.now();
     const note = (found: Found): Found => {
       last.answered(strategy, username);
       if (!found) last.forget(strategy, username);
       // The answers of the built-in strategies are frozen, and come from memory.
-      else if (!Object.isFrozen(found)) last.keep(strategy, username, found);
+      else if (!Object.isFrozen(found)) last.keep(strategy, username, found, { askedAt });
       return found;
     };
     const isFailing = last.isFailing(strategy, username);
@@ -193,7 +196,7 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       if (answers.peek(id) === asked) answers.delete(id);
       return (await last.get(strategy, username)) ?? answer;
     });
-    const asked: Asked = { answer, orLast, since: performance.now() };
+    const asked: Asked = { answer, orLast, since: performance.now(), askedAt };
     const settle = (found: Found): void => {
       asked.settled = { found };
     };
@@ -205,6 +208,7 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
   const ask = async (strategy: string, username: string): Promise<Found> => {
     const candidate = registry.get(strategy);
     const before = changes;
+    const [since, askedAt] = [performance.now(), last.now()];
     const asked = candidate && registry.find(candidate, username);
     const found = readKnownUser(await asked);
     const id = idOf(strategy, username);
@@ -213,12 +217,12 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       answers.delete(id);
       return undefined;
     }
-    if (!Object.isFrozen(found)) last.keep(strategy, username, found);
+    if (!Object.isFrozen(found)) last.keep(strategy, username, found, { askedAt });
     // Only existing users are cached. Otherwise, unknown names could displace them.
     if (asked instanceof Promise && changes === before) {
       const answer = runInEmptyContext(() => Promise.resolve(found));
       const settled = { found };
-      answers.set(id, { answer, orLast: answer, since: performance.now(), settled });
+      answers.set(id, { answer, orLast: answer, since, askedAt, settled });
     }
     return found;
   };
@@ -242,9 +246,11 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
       const same = (found: KnownUser | undefined): boolean => {
         if (!found) return false;
         if (tagsOf(strategy, username, found).includes(version)) return true;
-        // Another process may have stored another answer meanwhile.
-        if (!last.isFailing(strategy, username) && !Object.isFrozen(found))
-          last.keep(strategy, username, found, { isSuspect: true });
+        // Another process may have stored an older answer meanwhile.
+        if (!last.isFailing(strategy, username) && !Object.isFrozen(found)) {
+          const { askedAt = last.now() } = answers.peek(idOf(strategy, username)) ?? {};
+          last.keep(strategy, username, found, { askedAt, isSuspect: true });
+        }
         return false;
       };
       try {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { SharedStore } from '../../store/shared-store.js';
+import type { SharedStore, StoreValue } from '../../store/shared-store.js';
 import type { AuthLog } from '../auth-log.js';
 import type { Cipher } from '../cipher.js';
 import { LogLimit } from '../log-limit.js';
@@ -18,7 +18,7 @@ import { readKnownUser } from './verdict.js';
 
 interface LastAnswersDeps {
   registry: Pick<StrategyRegistry, 'get'>;
-  store: Pick<SharedStore, 'get' | 'set' | 'replace'>;
+  store: Pick<SharedStore, 'get' | 'replace'>;
   /** Prefix of the keys of the answers in the store. */
   prefix: string;
   cipher: Cipher;
@@ -49,9 +49,11 @@ const usersOfOutage = 3;
 /** Milliseconds by which the clock of the process that stored an answer may be ahead. */
 const clockSkew = 60_000;
 const remembered = 10_000;
+/** Attempts to store an answer while other processes store theirs. */
+const maxTries = 5;
 
 /** An answer as it is stored, encrypted. */
-type Stored = [id: string, at: number, found: KnownUser];
+type Stored = [id: string, askedAt: number, found: KnownUser];
 
 /** An answer that this process stored. */
 interface Kept {
@@ -84,6 +86,11 @@ export class LastAnswers {
 
   constructor(deps: LastAnswersDeps) {
     this.#deps = deps;
+  }
+
+  /** Returns the present time in Unix milliseconds. */
+  now(): number {
+    return this.#deps.now();
   }
 
   /** Whether `find_user` of a strategy fails at present, for this user or for all users. */
@@ -155,29 +162,45 @@ export class LastAnswers {
 
   /**
    * Stores an answer in the background, if it is new or was stored some time ago. If the store may
-   * have another answer, stores this one at once, but at most once a second.
+   * have another answer, stores this one at once, but at most once a second. An answer to a later
+   * question stays in the store.
+   *
+   * @param askedAt When the strategy was asked, in Unix milliseconds.
    */
   keep(
     strategy: string,
     username: string,
     { version, identity, roles, unchecked }: KnownUser,
-    { isSuspect = false } = {},
+    { askedAt, isSuspect = false }: { askedAt: number; isSuspect?: boolean },
   ): void {
-    const { store, cipher, now } = this.#deps;
     const staleFor = this.#staleFor(strategy);
     if (staleFor === 0) return;
     const id = idOf(strategy, username);
     const found: KnownUser = { version, identity, roles, unchecked };
     const text = JSON.stringify(found);
-    const at = now();
+    const at = this.#deps.now();
     const before = this.#kept.get(id);
     const isSame = before?.text === text;
     const interval = isSuspect ? retryAfter : Math.min(renewAfter, staleFor * 100);
     const last = isSuspect ? before?.suspectAt : before?.at;
     if (isSame && last !== undefined && Math.abs(at - last) < interval) return;
     this.#kept.set(id, { text, at, ...(isSuspect && { suspectAt: at }) });
-    const value = cipher.encrypt(JSON.stringify([id, at, found] satisfies Stored));
-    store.set(this.#keyOf(id), value, staleFor).catch(() => this.#kept.delete(id));
+    this.#write(strategy, [id, askedAt, found]).catch(() => this.#kept.delete(id));
+  }
+
+  /** Stores an answer, unless the store has one to a later question, from another process. */
+  async #write(strategy: string, stored: Stored): Promise<void> {
+    const { store, cipher } = this.#deps;
+    const [id, askedAt] = stored;
+    const key = this.#keyOf(id);
+    const value = cipher.encrypt(JSON.stringify(stored));
+    for (let tries = 0; tries < maxTries; tries++) {
+      const before = await store.get(key);
+      const other = this.#read(before, strategy, id);
+      if (other && other.askedAt > askedAt) return;
+      if (await store.replace(key, before, value, this.#staleFor(strategy))) return;
+    }
+    throw new Error('other processes store answers all the time');
   }
 
   /** Removes the answer about a user who no longer exists, in the background. */
@@ -199,15 +222,24 @@ export class LastAnswers {
    * answer.
    */
   async get(strategy: string, username: string): Promise<KnownUser | undefined> {
-    const { store, cipher, now } = this.#deps;
     const id = idOf(strategy, username);
-    const value = await store.get(this.#keyOf(id));
+    const value = await this.#deps.store.get(this.#keyOf(id));
+    return this.#read(value, strategy, id)?.found;
+  }
+
+  /** Reads an entry of the store. Returns `undefined` if its answer does not hold. */
+  #read(
+    value: StoreValue | undefined,
+    strategy: string,
+    id: string,
+  ): { found: KnownUser | undefined; askedAt: number } | undefined {
+    const { cipher, now } = this.#deps;
     const text = typeof value === 'string' ? cipher.decrypt(value) : undefined;
     if (text === undefined) return undefined;
-    const [storedId, at, found] = JSON.parse(text) as Stored;
-    const age = now() - at;
+    const [storedId, askedAt, found] = JSON.parse(text) as Stored;
+    const age = now() - askedAt;
     const holds = storedId === id && age < this.#staleFor(strategy) * 1000 && age > -clockSkew;
-    return holds ? readKnownUser(found) : undefined;
+    return holds ? { found: readKnownUser(found), askedAt } : undefined;
   }
 
   #staleFor(strategy: string): number {

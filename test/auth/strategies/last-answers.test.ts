@@ -114,6 +114,32 @@ describe.each(everyStore)('the session of a user, with the store in %s', (_name,
 });
 
 describe('a session whose user has changed', () => {
+  it('stays ended in an outage, although another process still has the old answer', async () => {
+    const clock = turnableClock();
+    const store = memoryStore();
+    const directory: Directory = { known: { version: 'old' }, asked: 0 };
+    const [first, second] = [
+      await start(strategyOf(directory), store),
+      await start(strategyOf(directory), store),
+    ];
+    const old = await logIn(first.base, 'ann', password);
+    clock.pass(120);
+    expect(await seen(first, old)).toBe('ann');
+    directory.known = { version: 'new' };
+    clock.pass(1);
+    const present = await logIn(second.base, 'ann', password);
+    directory.failure = 'rejects';
+    // The first process has the old answer for 30 seconds, and stores it at this request.
+    expect(await seen(first, present)).toBeNull();
+    for (const seconds of [31, 300]) {
+      clock.pass(seconds);
+      for (const app of [first, second]) {
+        await waitFor(async () => (await seen(app, present)) === 'ann');
+        expect(await seen(app, old)).toBeNull();
+      }
+    }
+  });
+
   it.each([
     ['disabled', 120, undefined],
     ['given other roles', 120, { version: '1', roles: ['viewer'] }],
@@ -383,9 +409,9 @@ describe('while find_user fails', () => {
     const written: string[] = [];
     const recording: SharedStore = {
       ...own,
-      set: (...args) => {
+      replace: (...args) => {
         written.push(JSON.stringify(args));
-        return own.set(...args);
+        return own.replace(...args);
       },
     };
     const directory: Directory = { known: { version: 'a-hash', roles: ['a-role'] }, asked: 0 };
@@ -398,10 +424,12 @@ describe('while find_user fails', () => {
   it('the answer about another user does not hold', async () => {
     const own = memoryStore();
     const prefix = 'auth:/tasks:known:';
+    let isMixed = false;
     const mixed: SharedStore = {
       ...own,
       async get(key) {
-        const entries = key.startsWith(prefix) ? await own.list(prefix, undefined, 9) : [];
+        const entries =
+          isMixed && key.startsWith(prefix) ? await own.list(prefix, undefined, 9) : [];
         const other = entries.find((entry) => entry.key !== key);
         return other?.value ?? own.get(key);
       },
@@ -412,6 +440,7 @@ describe('while find_user fails', () => {
     expect(await seen(app, session)).toBe('ann');
     directory.failure = undefined;
     await logIn(app.base, 'bob', password);
+    isMixed = true;
     directory.failure = 'rejects';
     refresh();
     expect(await seen(app, session)).toBe(503);
