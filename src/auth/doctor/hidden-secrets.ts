@@ -19,7 +19,7 @@ const control = /[\p{Cc}\p{Cs}\u2028\u2029]/gu;
  */
 export function secretsHider(secrets: readonly string[]): (text: string) => string {
   const fromEnvironment = Object.entries(process.env).flatMap(([name, value = '']) => {
-    if (URL.canParse(value)) return decodeURIComponent(new URL(value).password);
+    if (URL.canParse(value)) return passwordsOf(new URL(value));
     return secretName.test(name) ? [value, ...value.split(/\s+/)] : [];
   });
   const all = [...secrets, ...fromEnvironment].filter((secret) => secret.length >= 8);
@@ -30,6 +30,15 @@ export function secretsHider(secrets: readonly string[]): (text: string) => stri
       .replace(userInfo, '$1[redacted]@')
       .replaceAll(control, '\ufffd')
       .slice(0, maxText);
+}
+
+/** Returns the password of a URL as it is written and decoded, if it can be decoded. */
+function passwordsOf({ password }: URL): string[] {
+  try {
+    return [password, decodeURIComponent(password)];
+  } catch {
+    return [password];
+  }
 }
 
 /** Applies a function to all texts of a value, as JSON shows it. */
