@@ -21,13 +21,14 @@ import { sessionParts } from './session-parts.js';
 import { sessionRoutes } from './session-routes.js';
 import { endSignals } from './sessions/end-signal.js';
 import { SessionOpener } from './sessions/session-opener.js';
+import { clockSkew } from './sessions/tokens.js';
 import { createSignIn } from './sign-in.js';
 import { signInRoutes } from './sign-in-routes.js';
 import { attachStrategies } from './strategies/attach.js';
 import { passwordWarningsOf, weakPassword } from './strategies/configured-user.js';
 import { strategyHealth } from './strategies/health.js';
 import { ownersNow } from './strategies/owners.js';
-import type { EndedUser } from './strategies/strategy.js';
+import type { EndedUser, StrategyParts } from './strategies/strategy.js';
 import { issuerIn } from './strategies/token-issuer.js';
 import { strategyRoutes } from './strategy-routes.js';
 import { bucketsIn } from './throttle/buckets.js';
@@ -111,9 +112,6 @@ export function createAuth(options: AuthOptions): Auth {
   return keepInternals(auth, internals);
 }
 
-/** A login that is not in the list of sessions counts as later than each sign-out everywhere. */
-const never = 8.64e15;
-
 /** Maximum number of failure counts in memory, if the app has no store. */
 const throttleKeys = 10_000;
 
@@ -152,15 +150,15 @@ function assemble(
   };
   const hasEnded = async (
     strategy: string,
-    { username, sessionId: id }: { username: string; sessionId: string },
+    { username, sessionId: id, since }: Parameters<StrategyParts['hasEnded']>[0],
   ): Promise<boolean> => {
     await revocations.ready();
-    const { startedAt = never, signOut = 0 } =
-      (await sessions.find({ strategy, username, id })) ?? {};
-    return revocations.has(
-      { strategy, username, id, authenticatedAt: new Date(startedAt) },
-      signOut,
-    );
+    const listed = await sessions.find({ strategy, username, id });
+    // A session leaves the list when it ends. A sign-out everywhere is stored with a time that lies
+    // ahead by the difference that clocks may have.
+    const { startedAt = since + clockSkew * 1000, signOut = 0 } = listed ?? {};
+    const session = { strategy, username, id, authenticatedAt: new Date(startedAt) };
+    return revocations.has(session, signOut);
   };
   attachStrategies({
     ...{ registry, path: mount.path, store, prefix, now, logger },

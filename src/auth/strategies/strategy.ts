@@ -105,8 +105,11 @@ export interface StrategyParts {
    * the store has recorded it.
    */
   endSessions(user: EndedUser): Promise<void>;
-  /** Resolves to whether a session of a user of this strategy was ended, by any process. */
-  hasEnded(session: { username: string; sessionId: string }): Promise<boolean>;
+  /**
+   * Resolves to whether a session of a user of this strategy was ended, by any process. `since` is
+   * when its login began, in Unix milliseconds.
+   */
+  hasEnded(session: { username: string; sessionId: string; since: number }): Promise<boolean>;
   /**
    * Tells the login that users of this strategy may have changed in this process. It asks
    * `find_user` again at once for open streams, and for the next request of each session.

@@ -41,7 +41,16 @@ export interface Grant {
   readonly stored: StoredGrant;
 }
 
-type StoredGrant = { readonly token: string; readonly expiresAt: number; readonly sid: string };
+type StoredGrant = {
+  /** Encrypted. */
+  readonly token: string;
+  readonly sid: string;
+  /** The key of the subject. Another subject may get the name later. */
+  readonly subject: string;
+  /** When the login began, in Unix milliseconds, as all times here. */
+  readonly since: number;
+  readonly expiresAt: number;
+};
 
 /** Maximum number of sessions of one user, or of one session of the provider, that are read. */
 const maxListed = 1000;
@@ -81,12 +90,17 @@ export class Records {
 
   /** Stores the refresh token of a session, and the session of the provider for this session. */
   async putGrant(
-    { username, sessionId, sid }: { username: string; sessionId: string; sid: string | undefined },
+    { username, sessionId }: Pick<Grant, 'username' | 'sessionId'>,
+    given: Pick<StoredGrant, 'sid' | 'subject'>,
     token: string | undefined,
   ): Promise<void> {
     const { store, now } = this.#parts;
-    const expiresAt = now() + this.#ttl * 1000;
-    const stored = this.#storedGrant(token, { expiresAt, sid: sid ?? '' });
+    const since = now();
+    const stored = this.#storedGrant(token, {
+      ...given,
+      since,
+      expiresAt: since + this.#ttl * 1000,
+    });
     await store.set(grantKey(username, sessionId), stored, this.#ttl);
   }
 
@@ -113,11 +127,8 @@ export class Records {
     await store.replace(grantKey(username, sessionId), stored, after, ttl);
   }
 
-  #storedGrant(
-    token: string | undefined,
-    { expiresAt, sid }: Pick<StoredGrant, 'expiresAt' | 'sid'>,
-  ): StoredGrant {
-    return { token: token === undefined ? '' : this.#parts.encrypt(token), expiresAt, sid };
+  #storedGrant(token: string | undefined, others: Omit<StoredGrant, 'token'>): StoredGrant {
+    return { ...others, token: token === undefined ? '' : this.#parts.encrypt(token) };
   }
 
   /**

@@ -104,14 +104,21 @@ export class UserRefresh {
     return Math.abs(parts.now() - checkedAt) < Number(refresh) * 1000;
   }
 
-  /** Resolves to the refresh tokens of the newest sessions. Removes those of ended sessions. */
-  async #grantsOf({ username }: UserRecord): Promise<readonly Grant[]> {
+  /**
+   * Resolves to the refresh tokens of the newest sessions. Removes those of ended sessions, and of
+   * an earlier user with the same name.
+   */
+  async #grantsOf({ username, iss, sub }: UserRecord): Promise<readonly Grant[]> {
     const { records, parts } = this.#deps;
+    const subject = keyOf(iss, sub);
     const usable: Grant[] = [];
     for (const grant of await records.grants(username)) {
       if (usable.length === maxAsked) break;
-      if (await parts.hasEnded(grant)) await records.takeSession(username, grant.sessionId);
-      else usable.push(grant);
+      const { sessionId, stored } = grant;
+      const isOwn = stored.subject === subject;
+      if (isOwn && !(await parts.hasEnded({ username, sessionId, since: stored.since })))
+        usable.push(grant);
+      else await records.takeSession(username, sessionId);
     }
     return usable;
   }

@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import type { RedirectAttempt, RedirectVerdict, StrategyParts } from '../strategy.js';
 import { wrongCallback } from './callback.js';
 import type { ClaimsReader } from './claims.js';
+import { keyOf } from './keys.js';
 import type { OidcSettings } from './options.js';
 import type { Pins } from './pins.js';
 import type { Provider, ProviderConnection } from './provider.js';
@@ -97,9 +98,10 @@ export async function completeSignIn(
   const sid =
     typeof claims.sid === 'string'
       ? await records.putProviderSession(subject, claims.sid, { username, sessionId })
-      : undefined;
+      : '';
   const token = refreshTokenOf(deps, tokens);
-  await records.putGrant({ username, sessionId, sid }, token);
+  const grant = { sid, subject: keyOf(subject.iss, subject.sub) };
+  await records.putGrant({ username, sessionId }, grant, token);
   await records.putUser({
     ...{ username, ...subject, roles, rule: reader.rule, checkedAt: parts.now() },
     ...{ claims: parts.encrypt(JSON.stringify(claims)), isChecked: token !== undefined },

@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { memoryStore } from '../../../../src/store/memory-store.js';
+import { steadyClock } from '../../../helpers/clock.js';
 import { TestProvider } from '../../../helpers/oidc-provider.js';
 import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
 
@@ -7,7 +8,10 @@ let provider: TestProvider;
 beforeAll(async () => {
   provider = await TestProvider.start({ redirectUri });
 });
-afterEach(() => provider.reset());
+afterEach(() => {
+  provider.reset();
+  jest.restoreAllMocks();
+});
 afterAll(async () => provider.close());
 
 const { signal } = new AbortController();
@@ -51,6 +55,7 @@ describe('an answer of the provider about a signed-in user', () => {
     ['server_error', 500, 3600],
     ['invalid_grant', 503, 3600],
     ['slow_down', 429, 3600],
+    ['invalid_grant', 429, 3600],
   ])('that is %s with the status %i holds the last one for %i seconds', async (...row) => {
     const [error, status, staleFor] = row;
     const user = await signedIn();
@@ -111,7 +116,56 @@ describe('an answer of the provider about a signed-in user', () => {
   });
 });
 
+describe('a provider that did not answer', () => {
+  it('is asked again after five seconds, even if the clock was set back', async () => {
+    const steady = steadyClock();
+    const { strategy, clock, login } = await signedIn();
+    provider.refuse('/token', 503, 'temporarily_unavailable');
+    clock.ahead = 3600 + 301;
+    await expect(find({ strategy }, login)).rejects.toThrow();
+    provider.reset();
+    clock.ahead -= 3600;
+    const before = provider.count('/token');
+    await expect(find({ strategy }, login)).rejects.toThrow();
+    expect(provider.count('/token')).toBe(before);
+    steady.pass(6);
+    expect(await find({ strategy }, login)).toMatchObject({ roles: ['operator'] });
+    expect(provider.count('/token')).toBe(before + 1);
+  });
+});
+
 describe('the refresh tokens of ended sessions', () => {
+  it('are not used after a sign-out everywhere', async () => {
+    const user = await signedIn();
+    const { login, clock } = user;
+    await user.endSessions({ username: login });
+    const before = provider.count('/token');
+    clock.ahead = 400;
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'], unchecked: true });
+    expect(provider.count('/token')).toBe(before);
+    await user.signIn(login);
+    clock.ahead = 800;
+    const signedInAgain = provider.count('/token');
+    expect(await find(user, login)).not.toHaveProperty('unchecked');
+    expect(provider.count('/token')).toBe(signedInAgain + 1);
+  });
+
+  it('are not used for another user who gets the name', async () => {
+    const user = await signedIn();
+    const { login, clock, strategy } = user;
+    const first = await find(user, login);
+    await strategy.unpin(login);
+    provider.accounts.set(`${login}-new`, { preferred_username: login, groups: ['sre'] });
+    await user.signIn(`${login}-new`);
+    const before = provider.count('/token');
+    clock.ahead = 301;
+    const second = await find(user, login);
+    expect(second).toMatchObject({ roles: ['operator'] });
+    expect(provider.count('/token')).toBe(before + 1);
+    expect(second?.identity).not.toBe(first?.identity);
+    expect(user.ended).toEqual([]);
+  });
+
   it('are removed, and no more than five are used at once', async () => {
     const user = await signedIn();
     const { login, clock, strategy } = user;
