@@ -211,6 +211,35 @@ describe('a name that another user has', () => {
     expect(verdicts.filter(({ ok }) => ok)).toHaveLength(1);
   });
 
+  it('becomes free again when its account has pinned three newer ones', async () => {
+    const { signIn, log } = attachOidc(provider, { roles: ['viewer'] });
+    const as = async (sub: string, name: string): Promise<unknown> => {
+      provider.accounts.set(sub, { preferred_username: name });
+      const verdict = await signIn(sub);
+      return verdict.ok ? verdict.username : verdict.reason;
+    };
+    const names = ['one', 'two', 'three', 'two', 'ONE', 'three'];
+    for (const name of names) expect(await as('squatter', name)).toBe(name);
+    expect(await as('other', 'two')).toBe('name_taken');
+    expect(await as('squatter', 'four')).toBe('four');
+    for (const name of ['one', 'three', 'four']) expect(await as('other', name)).toBe('name_taken');
+    expect(await as('other', 'two')).toBe('two');
+    expect(await as('squatter', 'two')).toBe('name_taken');
+    expect(log.text()).not.toContain('error');
+  });
+
+  it('keeps its sessions if another user had the name before', async () => {
+    provider.accounts.set('early', { preferred_username: 'kit' });
+    provider.accounts.set('late', { preferred_username: 'kit' });
+    const { signIn, ended, strategy } = attachOidc(provider, { roles: ['viewer'] });
+    await signIn('early');
+    expect(await strategy.unpin('kit')).toBe(true);
+    expect(await signIn('late')).toMatchObject({ ok: true });
+    provider.accounts.set('early', { preferred_username: 'kat' });
+    expect(await signIn('early')).toMatchObject({ ok: true, username: 'kat' });
+    expect(ended).toEqual([]);
+  });
+
   it('ends the sessions under the name that the user had before', async () => {
     provider.accounts.set('renamed', { preferred_username: 'before' });
     const { signIn, ended } = attachOidc(provider, { roles: ['viewer'] });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { decodeJwt } from 'jose';
+import { keyOf } from '../../../../src/auth/strategies/oidc/keys.js';
 import { memoryStore } from '../../../../src/store/memory-store.js';
 import { client, TestProvider } from '../../../helpers/oidc-provider.js';
 import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
@@ -118,6 +119,32 @@ describe('a logout token', () => {
     const unknown = { ...validClaims(), sid: 'unknown' };
     expect(await send(two, unknown)).toEqual([{ username: 'ann' }]);
     expect(await send(two, { ...validClaims(), sub: 'unknown' })).toEqual([]);
+  });
+
+  it.each([
+    [999, true],
+    [1001, false],
+  ])('that is about %i sessions ends them one by one: %s', async (count, isOneByOne) => {
+    const store = memoryStore();
+    const attached = attachOidc(provider, {}, { store });
+    const prefix = `auth:/tasks:strategy:okta:sid:${keyOf(provider.issuer, 'many')}:`;
+    for (let n = 0; n < count; n += 1) await store.set(`${prefix}session-${n}`, 'ann', 60);
+    const users = await send(attached, { ...validClaims(), sid: 'many' });
+    expect(users).toHaveLength(isOneByOne ? count : 1);
+    // Otherwise, all sessions of the user end.
+    if (!isOneByOne) expect(users).toEqual([{ username: 'ann' }]);
+    expect(attached.ended).toEqual(users);
+  });
+
+  it('ends no session of another user who has the name now', async () => {
+    const attached = attachOidc(provider);
+    for (const sub of ['early', 'late'])
+      provider.accounts.set(sub, { preferred_username: 'kit', groups: ['sre'] });
+    await attached.signIn('early');
+    await attached.strategy.unpin('kit');
+    await attached.signIn('late');
+    expect(await send(attached, { ...validClaims(), sub: 'early' })).toEqual([]);
+    expect(await send(attached, { ...validClaims(), sub: 'late' })).toEqual([{ username: 'kit' }]);
   });
 
   it.each([
