@@ -42,7 +42,7 @@ export function sessionParts(
   });
   const users = knownUsers({ registry, keys: keys.derived('session version'), last });
   const revocations = followRevocations({ store, prefix: `${prefix}revoked:`, tokenExpiry, now });
-  const sessions = sessionList(store, `${prefix}session:`, now);
+  const sessions = sessionList({ store, prefix: `${prefix}session:`, tokens, now });
   const ownStore = claimStore(checked, keys);
   const keysReady = keys.ready;
   const renew =
@@ -55,7 +55,7 @@ export function sessionParts(
     ...shared,
     ...{ keysReady, ownStore, cookie, users, sessions, renew, requests, tokenExpiry },
   });
-  const open = new OpenSessions({ ...shared, list: sessions, tokenExpiry, maxSessions });
+  const open = new OpenSessions({ ...shared, list: sessions, users, tokenExpiry, maxSessions });
   const device = { cookie: cookies.device, keys: keys.derived('device cookie'), audience, now };
   return {
     tokens,

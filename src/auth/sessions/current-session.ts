@@ -261,9 +261,9 @@ export class SessionReader {
 
   /** Records that a session is in use. A session from a Bearer token has no cookie to renew. */
   #use(ctx: Context, valid: Session, ambient: boolean): Session {
-    const { sessions, tokens, renew } = this.#deps;
+    const { sessions, renew } = this.#deps;
     const session = renew && ambient ? renew(ctx, valid) : valid;
-    sessions.touch(session, tokens.signOutOf(session), () => requestInfo(ctx));
+    sessions.touch(session, () => requestInfo(ctx));
     return session;
   }
 }

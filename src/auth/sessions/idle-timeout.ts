@@ -44,11 +44,10 @@ export function idleRenewal({
       issuedAt: new Date(now),
       expiresAt: new Date(Math.min(now + idleTimeout * 1000, end)),
     };
-    const signOut = tokens.signOutOf(session);
-    const token = tokens.sign(renewed, tokens.versionOf(session), signOut);
+    const token = tokens.sign(renewed, tokens.versionOf(session), tokens.signOutOf(session));
     cookie.write(ctx, token, (renewed.expiresAt.getTime() - now) / 1000);
     // If the store fails, the session list shows an old time. The new cookie is valid all the same.
-    sessions.put(renewed, signOut, requestInfo(ctx)).catch(() => {});
+    sessions.put(renewed, requestInfo(ctx)).catch(() => {});
     log.renewed(requestInfo(ctx), renewed);
     return renewed;
   };

@@ -1,5 +1,6 @@
 import type { AuthLog } from '../auth-log.js';
 import type { RequestInfo } from '../request-info.js';
+import type { KnownUsers } from '../strategies/known-users.js';
 import type { Revocations } from './revocations.js';
 import { endOf, type Session } from './session.js';
 import type { SessionList, SessionRecord } from './session-list.js';
@@ -28,6 +29,7 @@ const simultaneous = 60_000;
 
 interface OpenSessionsDeps {
   list: Pick<SessionList, 'of' | 'find' | 'forget'>;
+  users: Pick<KnownUsers, 'unchanged'>;
   tokens: Pick<Tokens, 'isCurrent' | 'signOutOf'>;
   revocations: Pick<Revocations, 'has' | 'end'>;
   log: Pick<AuthLog, 'found'>;
@@ -47,14 +49,37 @@ export class OpenSessions {
 
   /**
    * Returns the open sessions of a user, the most recently used first. Removes the records of
-   * sessions that have ended.
+   * sessions that have ended, and of those whose user has changed: another person may have the name
+   * now.
    */
   async of({ username, strategy }: Subject): Promise<SessionRecord[]> {
     const { list } = this.#deps;
     const records = await list.of(username, strategy);
-    const ended = new Set(records.filter((record) => !this.#isOpen(record)));
+    const isUnchanged = await this.#unchangedAmong(records);
+    const ended = new Set(
+      records.filter((record) => !this.#isOpen(record) || !isUnchanged(record)),
+    );
     list.forget([...ended]);
     return records.filter((record) => !ended.has(record));
+  }
+
+  /** Returns whether the user of each record is still the same, as far as the strategy can tell. */
+  async #unchangedAmong(
+    records: readonly SessionRecord[],
+  ): Promise<(record: SessionRecord) => boolean> {
+    const changed = new Set<string>();
+    const keyOf = ({ strategy, version = '' }: SessionRecord): string => `${strategy} ${version}`;
+    const distinct = new Map(records.map((record) => [keyOf(record), record]));
+    for (const [key, { strategy, username, version }] of distinct) {
+      if (version === undefined) continue;
+      try {
+        const user = { strategy, username };
+        if (!(await this.#deps.users.unchanged(user, version))) changed.add(key);
+      } catch {
+        // A session whose user is not known at present stays in the list.
+      }
+    }
+    return (record) => !changed.has(keyOf(record));
   }
 
   /** Returns one open session of a user, or `undefined`. */

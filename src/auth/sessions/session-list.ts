@@ -3,6 +3,7 @@ import type { SharedStore } from '../../store/shared-store.js';
 import { forwardClock } from '../forward-clock.js';
 import type { RequestInfo } from '../request-info.js';
 import type { Session } from './session.js';
+import type { Tokens } from './tokens.js';
 
 /** The stored data of an open session. It does not contain the token. */
 export interface SessionRecord {
@@ -16,9 +17,19 @@ export interface SessionRecord {
   expiresAt: number;
   /** The last `signOutEverywhere` of the user before this login. Absent if there was no call. */
   signOut?: number;
+  /** The claim `sv` of its tokens. Absent if the strategy has no `find_user`. */
+  version?: string;
   /** Address and browser of the request that last used the session. */
   ip: string;
   userAgent: string;
+}
+
+interface SessionListDeps {
+  store: SharedStore;
+  prefix: string;
+  /** Has read or signed each session that is recorded. */
+  tokens: Pick<Tokens, 'versionOf' | 'signOutOf'>;
+  now: () => number;
 }
 
 /** The address and the browser that use a session. */
@@ -32,12 +43,12 @@ export interface SessionList {
   /**
    * Records a new session, or a session with a new token. Resolves when the store has recorded it.
    */
-  put(session: Session, signOut: number, from: UsedFrom): Promise<void>;
+  put(session: Session, from: UsedFrom): Promise<void>;
   /**
    * Records that a session is in use, at most once a minute. If the store fails, the request still
    * succeeds.
    */
-  touch(session: Session, signOut: number, from: () => UsedFrom): void;
+  touch(session: Session, from: () => UsedFrom): void;
   /**
    * Returns the sessions of a user, of one strategy or of all strategies, the most recently used
    * first. Reads at most 10,000 records.
@@ -70,7 +81,7 @@ const maxForgotten = 100;
  * Makes the list of open sessions in the store under `prefix`. Each record is kept until its
  * session expires.
  */
-export function sessionList(store: SharedStore, prefix: string, now: () => number): SessionList {
+export function sessionList({ store, prefix, tokens, now }: SessionListDeps): SessionList {
   const touched = new LRUCache<string, number>({ max: 100_000 });
   const ages = forwardClock(now);
   const userPrefix = (username: string): string => `${prefix}${encodeURIComponent(username)}:`;
@@ -81,11 +92,8 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
   }: Pick<Session, 'username' | 'strategy' | 'id'>): string =>
     `${userPrefix(username)}${strategy}:${id}`;
 
-  const write = async (
-    session: Session,
-    signOut: number,
-    { ip, userAgent }: UsedFrom,
-  ): Promise<void> => {
+  const write = async (session: Session, { ip, userAgent }: UsedFrom): Promise<void> => {
+    const [signOut, version] = [tokens.signOutOf(session), tokens.versionOf(session)];
     const { id, username, strategy, authenticatedAt, expiresAt } = session;
     touched.set(id, ages());
     const record: SessionRecord = {
@@ -96,6 +104,7 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
       lastUsedAt: now(),
       expiresAt: expiresAt.getTime(),
       ...(signOut > 0 && { signOut }),
+      ...(version !== '' && { version }),
       ip,
       userAgent: userAgent.slice(0, 256),
     };
@@ -109,10 +118,10 @@ export function sessionList(store: SharedStore, prefix: string, now: () => numbe
 
   return {
     put: write,
-    touch(session, signOut, from) {
+    touch(session, from) {
       const last = touched.get(session.id);
       if (last !== undefined && ages() - last < minute) return;
-      write(session, signOut, from()).catch(() => touched.delete(session.id));
+      write(session, from()).catch(() => touched.delete(session.id));
     },
     async of(username, strategy) {
       const under =

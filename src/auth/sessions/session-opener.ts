@@ -42,7 +42,7 @@ export interface Opening extends Pick<LoginAttempt, 'request' | 'tokens' | 'cook
 }
 
 interface OpenerDeps {
-  tokens: Pick<Tokens, 'sign' | 'signOutOf'>;
+  tokens: Pick<Tokens, 'sign'>;
   reader: Pick<SessionReader, 'openOf'>;
   revocations: Pick<Revocations, 'ready' | 'end'>;
   list: Pick<SessionList, 'put'>;
@@ -69,7 +69,7 @@ export class SessionOpener {
    * @throws TaskflowError FORBIDDEN (rejects) if browsers would drop the cookie of the session.
    */
   async open(opening: Opening, user: Verified, attempts: number): Promise<OpenedSession> {
-    const { tokens, reader, revocations, list, open, tokenExpiry } = this.#deps;
+    const { reader, revocations, list, open, tokenExpiry } = this.#deps;
     const { request } = opening;
     const opened = this.#create(user, opening.sessionId);
     const { session, token } = opened;
@@ -84,7 +84,7 @@ export class SessionOpener {
       ...before.map((each) => [each.id, endOf(each, tokenExpiry)] as const),
     ]);
     await Promise.all([...ends].map(([ended, end]) => revocations.end(ended, end)));
-    await list.put(session, tokens.signOutOf(session), request);
+    await list.put(session, request);
     await open.endSurplus(session, request);
     return opened;
   }

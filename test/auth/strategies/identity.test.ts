@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { apiTokens } from '../../../src/auth/strategies/api-tokens/api-tokens.js';
 import { database } from '../../../src/auth/strategies/database.js';
+import { multiUser } from '../../../src/auth/strategies/multi-user.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import type { AuthStrategy, KnownUser } from '../../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
@@ -16,8 +17,10 @@ const keep = closeAfterEach();
 /** The account that has the name `ann`. Its version is always the same. */
 let account: { identity?: string | undefined; roles: string[] } | undefined;
 let onCheck = (): void => {};
+let isDown = false;
 afterEach(() => {
   onCheck = () => {};
+  isDown = false;
 });
 
 const users = {
@@ -25,13 +28,20 @@ const users = {
     onCheck();
     return account !== undefined;
   },
-  find_user: (): KnownUser | undefined => account && { version: '1', ...account },
+  find_user(): KnownUser | undefined {
+    if (isDown) throw new Error('down');
+    return account && { version: '1', ...account };
+  },
+  staleFor: 0,
 } satisfies AuthStrategy;
 
 /** Serves a login with API tokens. */
 async function start() {
   const tokens = apiTokens();
-  const strategies = new StrategyRegistry().register('staff', users).register('tokens', tokens);
+  const strategies = new StrategyRegistry()
+    .register('staff', users)
+    .register('tokens', tokens)
+    .register('local', multiUser([['root', cheapHash('root password')]]));
   const app = keep(await serveLogin({ strategies, store: memoryStore() }));
   return { ...app, tokens };
 }
@@ -80,6 +90,25 @@ describe('an account that gets the name of an earlier one', () => {
     await expect(app.tokens.rotate(id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     // An administrator can still revoke it.
     expect(await app.tokens.list()).toMatchObject([{ id }]);
+  });
+
+  it('does not see the sessions of the earlier one', async () => {
+    account = { identity: 'row 1', roles: [] };
+    const app = await start();
+    const list = async (headers: Record<string, string>) =>
+      ((await ask(`${app.base}/auth/sessions`, { headers })).json as { items: unknown[] }).items;
+    await logIn(app.base, 'ann', password);
+    expect(await list(await logIn(app.base, 'ann', password))).toHaveLength(2);
+    account = { identity: 'row 2', roles: [] };
+    expect(await list(await logIn(app.base, 'ann', password))).toHaveLength(1);
+    // Administrators see the sessions of a user whose strategy cannot tell.
+    account = { identity: 'row 3', roles: [] };
+    isDown = true;
+    const root = await logIn(app.base, 'root', 'root password');
+    const answer = await ask(`${app.base}/auth/sessions?username=ann&strategy=staff`, {
+      headers: root,
+    });
+    expect((answer.json as { items: unknown[] }).items).toHaveLength(1);
   });
 
   it('cannot sign in with the check of the earlier one', async () => {
