@@ -1,13 +1,15 @@
-import type { Role } from '../http/access.js';
 import { type Revocations, sameUser } from './sessions/revocations.js';
-import type { KnownUsers, UserState } from './strategies/known-users.js';
+import type { KnownUsers, UserState, UserVersion } from './strategies/known-users.js';
 import type { AttemptContext, Authenticated, StrategyRegistry } from './strategies/registry.js';
 import { isPasswordStrategy } from './strategies/strategy.js';
+import { sameRoles } from './strategies/user-fields.js';
 
 /*
  * While a password is being checked, the user may change: the password or the roles may change, or
  * a sign-out everywhere may end all sessions. So the state of the user is read before and after the
- * check. A login whose user changed in between is rejected.
+ * check. A login whose user changed in between is rejected. Before the check, only the version is
+ * read: strategies may need further requests for the roles of a known user, and the time of a
+ * failed login must not reveal that the user exists.
  *
  * The typed name may differ from the name of the user. If the strategy accepts a user whose state
  * was not read before, that state is read now, and the strategy is asked a second time.
@@ -40,15 +42,15 @@ interface VerifyContext extends AttemptContext {
 }
 
 /** The state that must be the same before and after a check. */
-interface Moment {
-  user: UserState | undefined;
+interface Moment<User extends UserVersion = UserVersion> {
+  user: User | undefined;
   lastSignOut: number;
 }
 
 /** The parts that a check uses. */
 export interface VerifyDeps {
   registry: Pick<StrategyRegistry, 'get' | 'authenticate'>;
-  users: Pick<KnownUsers, 'stateOf'>;
+  users: Pick<KnownUsers, 'stateOf' | 'versionOf'>;
   revocations: Pick<Revocations, 'lastSignOut'>;
 }
 
@@ -87,11 +89,12 @@ async function verify(
   const { registry } = deps;
   const { strategy, username } = credentials;
   let at = Date.now();
-  let before = await momentOf(deps, strategy, username);
+  const { users } = deps;
+  let before: Moment = await momentOf(deps, users.versionOf, { strategy, username });
   for (let asked = 1; asked <= 2; asked += 1) {
     const found = await registry.authenticate(credentials, context);
     if (!found) return undefined;
-    const after = await momentOf(deps, strategy, found.username);
+    const after = await momentOf(deps, users.stateOf, found);
     if (registry.get(strategy)?.find_user && !after.user)
       throw new StrategyFault('', {
         cause: new Error('find_user does not know the user that authenticate_user accepted'),
@@ -114,13 +117,13 @@ async function verify(
   return undefined;
 }
 
-async function momentOf(
-  { users, revocations }: VerifyDeps,
-  strategy: string,
-  username: string,
-): Promise<Moment> {
+async function momentOf<User extends UserVersion>(
+  { revocations }: VerifyDeps,
+  find: (strategy: string, username: string) => Promise<User | undefined>,
+  { strategy, username }: Pick<Credentials, 'strategy' | 'username'>,
+): Promise<Moment<User>> {
   const lastSignOut = await revocations.lastSignOut(strategy, username);
-  const user = await users.stateOf(strategy, username).catch((cause: unknown) => {
+  const user = await find(strategy, username).catch((cause: unknown) => {
     throw new StrategyFault('', { cause });
   });
   return { lastSignOut, user };
@@ -155,8 +158,4 @@ function verified(
     context.onError(found.strategy, error, 0);
   }
   return { ...found, roles, authenticatedAt: new Date(at), version: user?.tag ?? '', signOut };
-}
-
-function sameRoles(some: readonly Role[], others: readonly Role[]): boolean {
-  return new Set(some).size === new Set(others).size && some.every((role) => others.includes(role));
 }

@@ -1,4 +1,9 @@
-import type { AuthContext, AuthStrategy, KnownUser } from '../auth/strategies/strategy.js';
+import type {
+  AuthContext,
+  AuthStrategy,
+  FindUserContext,
+  KnownUser,
+} from '../auth/strategies/strategy.js';
 import { type Accepted, readKnownUser, readVerdict } from '../auth/strategies/verdict.js';
 
 /** The user with whom `describeStrategy` tests a strategy. */
@@ -32,7 +37,7 @@ export interface StrategyCase extends Omit<StrategyUnderTest, 'cleanUp'> {
    */
   signIn(username: string, password: string, signal?: AbortSignal): Promise<Accepted | undefined>;
   /** Resolves to the checked answer of `find_user`. */
-  find(username: string): Promise<KnownUser | undefined>;
+  find(username: string, only?: FindUserContext['only']): Promise<KnownUser | undefined>;
 }
 
 /** Declares a test of a strategy. Each test gets a strategy of its own. */
@@ -63,8 +68,8 @@ export function caseOf(under: StrategyUnderTest): StrategyCase {
         throw new TypeError('the reason of a verdict must be 1 to 32 lower-case letters and _');
       return user;
     },
-    async find(username) {
-      const context = { signal: new AbortController().signal };
+    async find(username, only) {
+      const context = { signal: new AbortController().signal, only };
       return readKnownUser(await strategy.find_user?.(username, context));
     },
   };

@@ -1,18 +1,15 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { Role } from '../../http/access.js';
 import { numberOption, typeError } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import { kindOf } from '../../show-value.js';
 import { forwardClock } from '../forward-clock.js';
 import { noteAttached } from './attach.js';
 import { copyWarnings } from './configured-user.js';
-import {
-  type AuthContext,
-  type AuthStrategy,
-  isPasswordStrategy,
-  type Verdict,
-} from './strategy.js';
-import { readVerdict } from './verdict.js';
+import { type AuthContext, type AuthStrategy, isPasswordStrategy } from './strategy.js';
+import { sameRoles } from './user-fields.js';
+import { type Accepted, readVerdict } from './verdict.js';
 
 /** Options of {@link cached}. */
 export interface CachedOptions {
@@ -50,24 +47,36 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
     unit: 'seconds',
   });
   if (seconds === undefined) throw typeError('cached: seconds is not set');
-  const accepted = new LRUCache<string, Verdict & object>({
+  const accepted = new LRUCache<string, Accepted>({
     max: remembered,
     ttl: seconds * 1000,
     perf: { now: forwardClock() },
   });
   const key = randomBytes(32);
 
-  /** Returns what identifies the credentials and the state of the user, or `undefined`. */
+  /** Returns what identifies the credentials and the version of the user, or `undefined`. */
   const digestOf = async (
     username: string,
     password: string,
     context: AuthContext,
   ): Promise<string | undefined> => {
-    const user = await strategy.find_user?.(username, context);
+    // For a wrong password, roles are not read, so that the time does not reveal a known user.
+    const only = { signal: context.signal, only: 'version' } as const;
+    const user = await strategy.find_user?.(username, only);
     if (strategy.find_user && !user) return undefined;
-    const state = [user?.version, user?.roles, user?.identity];
-    const text = JSON.stringify([username, password, ...state]);
+    const text = JSON.stringify([username, password, user?.version, user?.identity]);
     return createHmac('sha256', key).update(text).digest('base64url');
+  };
+
+  /** Whether `find_user` still knows a user with the roles of a remembered verdict. */
+  const stillHas = async (
+    roles: readonly Role[],
+    username: string,
+    context: AuthContext,
+  ): Promise<boolean> => {
+    if (!strategy.find_user) return true;
+    const user = await strategy.find_user(username, { signal: context.signal });
+    return user !== undefined && sameRoles(user.roles ?? roles, roles);
   };
 
   const wrapper: AuthStrategy = {
@@ -85,14 +94,14 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
     }),
     ...(strategy.find_user && { find_user: strategy.find_user.bind(strategy) }),
     async authenticate_user(username, password, context) {
-      // The state is read before the check. If it changes during the check, the digest is not
+      // The version is read before the check. If it changes during the check, the digest is not
       // found again.
       const digest = await digestOf(username, password, context);
       const known = digest === undefined ? undefined : accepted.get(digest);
-      if (known) return known;
+      if (known && (await stillHas(known.roles, username, context))) return { ok: true, ...known };
       const verdict = await strategy.authenticate_user(username, password, context);
       const { user } = readVerdict(verdict, username);
-      if (user && digest !== undefined) accepted.set(digest, { ok: true, ...user });
+      if (user && digest !== undefined) accepted.set(digest, user);
       return verdict;
     },
   };

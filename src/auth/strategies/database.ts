@@ -136,7 +136,12 @@ export function database(find: FindDatabaseUser, options?: DatabaseOptions): Aut
       return { ok: true, username: user.username, roles: given };
     },
     async find_user(username, context) {
-      const user = read(await find(username, context), username);
+      const answer = await find(username, context);
+      if (context.only === 'version') {
+        const found = versionIn(answer);
+        return found && { version: found.hash, identity: found.identity };
+      }
+      const user = read(answer, username);
       const given = await user?.roles();
       return user && given
         ? { version: user.hash, identity: user.identity, roles: given }
@@ -164,6 +169,18 @@ function checksOfSeenHashes(): PaddedChecks & { see(password: StoredPassword): v
     },
     matches: (...args) => checks.matches(...args),
   };
+}
+
+/**
+ * Returns what a password check needs of an answer. An answer that cannot be read counts as no
+ * user, because `authenticate_user` fails for it, after as much work as for a wrong password.
+ */
+function versionIn(answer: DatabaseFound): DatabaseUser | undefined {
+  try {
+    return readFound(answer);
+  } catch {
+    return undefined;
+  }
 }
 
 const members = ['hash', 'username', 'roles', 'identity'];

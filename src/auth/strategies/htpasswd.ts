@@ -112,9 +112,10 @@ export function htpasswdFile(path: string, options?: HtpasswdOptions): AuthStrat
       const roles = await find(username);
       return roles === false ? { ok: false, reason: 'no_role' } : { ok: true, roles };
     },
-    find_user(username) {
+    find_user(username, { only }) {
       const user = file.value.users.get(username);
       if (!user) return undefined;
+      if (only === 'version') return { version: user.hash };
       const known = (roles: readonly Role[] | false): KnownUser | undefined =>
         roles === false ? undefined : { version: user.hash, roles };
       const roles = find(username);

@@ -11,10 +11,13 @@ import type { StrategyRegistry } from './registry.js';
 import type { KnownUser } from './strategy.js';
 import { readKnownUser } from './verdict.js';
 
-/** The state of a user at one time, as `find_user` returned it. */
-export interface UserState {
-  /** Changes with the version that the strategy returned, and with the account. */
+/** What is the same as long as neither the account nor its password has changed. */
+export interface UserVersion {
   readonly version: string;
+}
+
+/** The state of a user at one time, as `find_user` returned it. */
+export interface UserState extends UserVersion {
   readonly roles: readonly Role[] | undefined;
   /** Represents the version and the roles in a token (claim `sv`) and reveals neither. */
   readonly tag: string;
@@ -26,6 +29,11 @@ export interface UserState {
 export interface KnownUsers {
   /** Resolves to the state of a user, for which it asks as {@link KnownUsers.ask} does. */
   stateOf(strategy: string, username: string): Promise<UserState | undefined>;
+  /**
+   * Asks the strategy, never the cache, for the version of a user alone. The answer has no roles,
+   * so it is neither cached nor kept as the last answer. Rejects with the error of the strategy.
+   */
+  versionOf(strategy: string, username: string): Promise<UserVersion | undefined>;
   /**
    * Returns a user as `find_user` describes it, or `undefined` if the user does not exist.
    * An asynchronous answer is cached. If the strategy fails, resolves to its last answer while this
@@ -237,6 +245,13 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
           tag: tagsOf(strategy, username, found)[0] ?? '',
         }
       );
+    },
+    async versionOf(strategy, username) {
+      const candidate = registry.get(strategy);
+      const found = readKnownUser(
+        candidate && (await registry.find(candidate, username, 'version')),
+      );
+      return found && { version: versionOf(found) };
     },
     find,
     ask,

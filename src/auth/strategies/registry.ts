@@ -7,6 +7,7 @@ import { type HashLimits, HashQueueFull, limitHashes } from '../passwords/hash-q
 import {
   type AuthContext,
   type AuthStrategy,
+  type FindUserContext,
   isPasswordStrategy,
   type KnownUser,
   kindsOf,
@@ -156,7 +157,7 @@ export class StrategyRegistry {
     for (const name of this.names('password')) {
       const strategy = this.#strategies.get(name);
       try {
-        if (strategy && (await this.find(strategy, username))) return true;
+        if (strategy && (await this.find(strategy, username, 'version'))) return true;
       } catch {
         // A strategy that does not answer cannot say whether it knows the name.
       }
@@ -173,8 +174,9 @@ export class StrategyRegistry {
   find(
     strategy: Strategy,
     username: string,
+    only?: FindUserContext['only'],
   ): KnownUser | undefined | Promise<KnownUser | undefined> {
-    return runInEmptyContext(() => this.#callsOf(strategy).find(username));
+    return runInEmptyContext(() => this.#callsOf(strategy).find(username, only));
   }
 
   /**

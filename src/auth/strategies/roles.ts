@@ -2,7 +2,7 @@ import type { Role } from '../../http/access.js';
 import { outOfRange, typeError, wrongType } from '../../options.js';
 import { optionsObject } from '../../options-object.js';
 import type { Explanation, MatchingRow } from './command-port.js';
-import { isThenable } from './strategy.js';
+import { isThenable } from './thenable.js';
 import { isRoleList, isUserName, rolesOption } from './user-fields.js';
 
 /** A table that gives a user roles by a list of texts that the source has, such as groups. */

@@ -6,12 +6,12 @@ import { withTimeLimit } from '../time-limit.js';
 import {
   type AuthContext,
   type FindUserContext,
-  isThenable,
   type KnownUser,
   methodsOf,
   type RequestStrategy,
   type Strategy,
 } from './strategy.js';
+import { isThenable } from './thenable.js';
 
 /**
  * Maximum number of hanging calls of one function of a strategy, which are calls that exceeded
@@ -25,6 +25,7 @@ const maxHanging = 16;
 const maxFinding = 64;
 
 type Found = KnownUser | undefined;
+type Only = FindUserContext['only'];
 
 /**
  * Calls the functions of one strategy. Each call has a time limit. The number of hanging calls and
@@ -65,14 +66,16 @@ export class StrategyCalls {
   /**
    * Calls `find_user`. Returns a promise only if the strategy returns one or if the call must wait.
    */
-  find(username: string): Found | Promise<Found> {
+  find(username: string, only?: Only): Found | Promise<Found> {
     if (!this.#strategy.find_user) return undefined;
     this.#finds.refuseIfMany();
-    return this.#finding < maxFinding ? this.#findNow(username) : this.#findLater(username);
+    return this.#finding < maxFinding
+      ? this.#findNow(username, only)
+      : this.#findLater(username, only);
   }
 
-  #findNow(username: string): Found | Promise<Found> {
-    const context = new LazyContext();
+  #findNow(username: string, only: Only): Found | Promise<Found> {
+    const context = new LazyContext(only);
     const found = this.#strategy.find_user?.(username, context);
     if (!isThenable(found)) return found;
     this.#finding += 1;
@@ -105,7 +108,7 @@ export class StrategyCalls {
     });
   }
 
-  async #findLater(username: string): Promise<Found> {
+  async #findLater(username: string, only: Only): Promise<Found> {
     const { promise: freed, resolve } = deferred();
     const free = (): void => {
       this.#waiting.delete(free);
@@ -117,7 +120,7 @@ export class StrategyCalls {
     } finally {
       this.#waiting.delete(free);
     }
-    return this.find(username);
+    return this.find(username, only);
   }
 }
 
@@ -175,7 +178,12 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
 
 /** Creates its signal on demand, because most calls return at once and need none. */
 class LazyContext implements FindUserContext {
+  readonly only: Only;
   #controller: AbortController | undefined;
+
+  constructor(only?: Only) {
+    this.only = only;
+  }
 
   get signal(): AbortSignal {
     this.#controller ??= createController();

@@ -52,6 +52,12 @@ export interface AuthContext {
 export interface FindUserContext {
   /** Aborts when the call exceeds the time limit of the strategy. Later answers are ignored. */
   readonly signal: AbortSignal;
+  /**
+   * `'version'` before a password is checked. Then only `version` and `identity` count, and a
+   * strategy should not read roles: otherwise, the time of a failed login reveals that the user
+   * exists. Absent in all other calls.
+   */
+  readonly only?: 'version' | undefined;
 }
 
 /** The state of a user, independent of a login. */
@@ -149,8 +155,9 @@ export interface StrategyExtras extends CommandExtras {
   /**
    * Returns the state of a user, or `undefined` if there is no such user. May return a thenable.
    * Optional. The name is the canonical name, or a name that a user typed. A login calls this
-   * before and after the password check, and is rejected if the version changed in between. When
-   * the version or the roles change, the sessions of the user end.
+   * before and after the password check, and is rejected if the version changed in between. The
+   * call before the check has `only: 'version'`. When the version or the roles change, the sessions
+   * of the user end.
    */
   find_user?(
     username: string,
@@ -290,17 +297,6 @@ export interface RequestStrategy extends StrategyExtras {
 
 /** A strategy of any kind. */
 export type Strategy = AuthStrategy | RedirectStrategy | RequestStrategy;
-
-/**
- * Whether a value is a thenable. Not every thenable is a Promise: query builders have their own.
- */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    (typeof value === 'object' || typeof value === 'function') &&
-    value !== null &&
-    typeof (value as { then?: unknown }).then === 'function'
-  );
-}
 
 /** The kinds of strategies. Each has its own methods. */
 export type StrategyKind = 'password' | 'redirect' | 'request';

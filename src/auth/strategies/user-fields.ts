@@ -25,3 +25,8 @@ export function isRoleList(roles: unknown): roles is readonly Role[] {
     roles.every((role) => isUserName(role) && role.length <= 64)
   );
 }
+
+/** Whether two lists have the same roles, in any order. */
+export function sameRoles(some: readonly Role[], others: readonly Role[]): boolean {
+  return new Set(some).size === new Set(others).size && some.every((role) => others.includes(role));
+}

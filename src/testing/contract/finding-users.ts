@@ -17,6 +17,19 @@ export function describeFindingUsers(test: DeclareStrategyTest): void {
     assert.equal((await find(user.username))?.version, first.version);
   });
 
+  test('says the same version before the password is checked', async (under) => {
+    const { strategy, user, find } = under;
+    if (!strategy.find_user) return;
+    const all = await find(user.username);
+    const early = await find(user.username, 'version');
+    assert.deepEqual(
+      [early?.version, early?.identity],
+      [all?.version, all?.identity],
+      "with only: 'version', find_user must return the same version and identity",
+    );
+    assert.equal(await find(randomUUID(), 'version'), undefined);
+  });
+
   test('knows no other user', async ({ strategy, user, find }) => {
     if (!strategy.find_user) return;
     assert.equal(await find(randomUUID()), undefined);

@@ -169,6 +169,30 @@ describe('a session whose user has changed', () => {
     expect((json as { items: unknown[] }).items).toHaveLength(1);
   });
 
+  it('is not ended by the answer before a password check, which has no roles', async () => {
+    const directory: Directory = { known: { version: '1', roles: ['viewer'] }, asked: 0 };
+    const onlys: unknown[] = [];
+    const strategy = strategyOf(directory, {
+      authenticate_user: (_name, given) => given === password && { ok: true, roles: ['viewer'] },
+    });
+    const find = strategy.find_user;
+    strategy.find_user = async (username, context) => {
+      onlys.push(context.only);
+      const known = await find?.(username, context);
+      return known && context.only === 'version' ? { version: known.version } : known;
+    };
+    const app = await start(strategy, memoryStore());
+    const session = await logIn(app.base, 'ann', password);
+    expect(onlys).toEqual(['version', undefined]);
+    refresh();
+    await expect(logIn(app.base, 'ann', 'wrong')).rejects.toThrow('login answered 401');
+    expect(await seen(app, session)).toBe('ann');
+    await expect(logIn(app.base, 'ann', 'wrong')).rejects.toThrow('login answered 401');
+    directory.failure = 'rejects';
+    refresh();
+    expect(await seen(app, session)).toBe('ann');
+  });
+
   it('is not ended by an answer that is older than the session', async () => {
     const clock = turnableClock();
     const store = memoryStore();

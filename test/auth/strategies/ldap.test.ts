@@ -1,16 +1,22 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { isDeepStrictEqual } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Attribute, Change, Client } from 'ldapts';
 import { closedBy } from '../../../src/auth/strategies/ldap/account.js';
 import { type LdapOptions, type LdapUser, ldap } from '../../../src/auth/strategies/ldap/ldap.js';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import { credentials, textOf } from '../../attacks/corpus.js';
 import { type Answer, ask, logIn, postJson } from '../../helpers/client.js';
+import { steadyClock } from '../../helpers/clock.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { attempt, entries, searchAt, service } from '../../helpers/directory.js';
 import { serveLogin } from '../../helpers/login-app.js';
 import { hasSlapd, Slapd, suffix } from '../../helpers/slapd.js';
+import { waitFor } from '../../helpers/wait.js';
 
 const keep = closeAfterEach();
+afterEach(() => {
+  jest.restoreAllMocks();
+});
 const describeLdap = hasSlapd ? describe : describe.skip;
 const people = `ou=people,${suffix}`;
 const groupsBase = `ou=groups,${suffix}`;
@@ -341,7 +347,7 @@ describeLdap('an account', () => {
     expect(await find({ roles: { map: { other: 'admin' } } }, 'ann')).toBeUndefined();
   });
 
-  it('has another version after a change of the password or of the groups', async () => {
+  it('has another version after a change of the password alone', async () => {
     const options = { roles: () => ['viewer'] };
     const versionOf = async () => (await find(options, 'ann'))?.version;
     const first = await versionOf();
@@ -352,13 +358,26 @@ describeLdap('an account', () => {
     await replace('uid=ann,ou=people', 'pwdLastSet', '133000000000000000');
     const second = await versionOf();
     expect(second).not.toBe(first);
-    const members = entries['cn=staff,ou=groups'].member;
-    await replace('cn=staff,ou=groups', 'member', ...members, `uid=ann,${people}`);
-    const third = await versionOf();
-    expect(third).not.toBe(second);
-    await replace('cn=staff,ou=groups', 'member', ...members);
     await replace('uid=ann,ou=people', 'userPassword', 'ann-secret');
     expect(await versionOf()).not.toBe(second);
+  });
+
+  it('whose groups change has other roles, and loses its sessions', async () => {
+    const roles = { map: { sre: 'operator', staff: 'viewer' } };
+    const strategies = new StrategyRegistry().register(
+      'ldap',
+      ldap(searchAt(slapd.url, { roles })),
+    );
+    const app = keep(await serveLogin({ strategies, throttle: false }));
+    const session = await logIn(app.base, 'ann', 'ann-secret');
+    const nameOf = async () => (await ask(app.url, { headers: session })).json;
+    expect(await nameOf()).toEqual({ name: 'ann' });
+    const members = entries['cn=staff,ou=groups'].member;
+    await replace('cn=staff,ou=groups', 'member', ...members, `uid=ann,${people}`);
+    steadyClock().pass(31);
+    await waitFor(async () => isDeepStrictEqual(await nameOf(), { name: null }));
+    expect((await find({ roles }, 'ann'))?.roles).toEqual(['operator', 'viewer']);
+    await replace('cn=staff,ou=groups', 'member', ...members);
   });
 
   it('is another one if a new entry gets the name', async () => {

@@ -92,13 +92,13 @@ export function identityOf(entry: Entry): string | undefined {
 }
 
 /**
- * Returns a text that changes when the entry is another account, when its password changes, and
- * when its groups change. Binds change `modifyTimestamp` on some servers, so that does not count.
+ * Returns a text that changes when the entry is another account, and when its password changes.
+ * Binds change `modifyTimestamp` on some servers, so that does not count.
  */
-export function versionOf(entry: Entry, groups: readonly string[]): string {
+export function versionOf(entry: Entry): string {
   const changes = ['pwdLastSet', 'pwdChangedTime'].map((name) => valuesOf(entry, name));
   const account = identityOf(entry) ?? keyOfName(entry.dn);
-  return hashOf([account, changes, groups.map(keyOfName).sort()]);
+  return hashOf([account, changes]);
 }
 
 function hashOf(parts: readonly unknown[]): string {

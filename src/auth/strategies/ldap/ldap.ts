@@ -94,15 +94,18 @@ export function ldap(options: LdapOptions): AuthStrategy {
     },
     ...(search &&
       ({
-        async find_user(username, { signal }): Promise<KnownUser | undefined> {
+        async find_user(username, { signal, only }): Promise<KnownUser | undefined> {
           if (username === '') return undefined;
+          const wanted = only === 'version' ? { ...settings, usesGroups: false } : settings;
           const account = await ask(signal, async (connection) => {
             const found = await findBySearch(connection, { ...settings, search }, username);
-            return found && accountOf(connection, settings, found);
+            return found && accountOf(connection, wanted, found);
           });
-          const roles = account && (await rolesOfUser(account));
-          if (!account || !roles) return undefined;
-          return { version: account.version, identity: account.identity, roles };
+          if (!account) return undefined;
+          const { version, identity } = account;
+          if (only === 'version') return { version, identity };
+          const roles = await rolesOfUser(account);
+          return roles ? { version, identity, roles } : undefined;
         },
       } satisfies Partial<AuthStrategy>)),
   };
@@ -125,8 +128,10 @@ async function accountOf(
 ): Promise<Account> {
   const groups = settings.usesGroups ? await groupsOf(connection, found, settings.groups) : [];
   const { entry, username } = found;
-  const [version, identity] = [versionOf(entry, groups), identityOf(entry)];
-  return { username, dn: entry.dn, groups, version, identity };
+  return {
+    ...{ username, dn: entry.dn, groups },
+    ...{ version: versionOf(entry), identity: identityOf(entry) },
+  };
 }
 
 /** Resolves if the server answers. Without a service account, any answer will do. */
