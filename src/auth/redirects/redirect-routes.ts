@@ -21,7 +21,7 @@ import type { RejectedPage } from '../strategies/strategy.js';
 import { type CheckedVerdict, readVerdict } from '../strategies/verdict.js';
 import type { Throttle } from '../throttle/throttle.js';
 import type { Attempt, Attempts } from './attempts.js';
-import { type EndedDeps, readEnded } from './ended-sessions.js';
+import { type EndedDeps, endedSessions } from './ended-sessions.js';
 import type { Providers } from './providers.js';
 
 /*
@@ -125,7 +125,7 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
       method: 'POST',
       path: '/auth/ended/:strategy',
       takesBody: true,
-      handler: handled(readEnded),
+      handler: handled(endedSessions(deps)),
       operation: {
         id: 'endSessionsByProvider',
         summary: 'Ends the sessions that a provider names (back-channel logout)',
@@ -138,7 +138,7 @@ export function redirectRoutes(deps: RedirectDeps): LoginRoute[] {
           413: 'The body is larger than 16 KiB',
           415: 'The body is not a form',
           429: 'Too many messages that are not valid',
-          503: 'The keys of the provider or the store cannot be read',
+          503: 'Too many messages wait, or the keys of the provider or the store cannot be read',
         },
       },
     },
@@ -202,7 +202,7 @@ async function callback(ctx: Context, strategy: string, deps: RedirectDeps): Pro
   const request = requestInfo(ctx);
   // A stranger in the same network must not block a browser that has signed in before.
   const from = devices.read(ctx)?.id ?? request.ip;
-  const counted = await throttle.callback(from, logThrottled(log, request, undefined), 'redirect');
+  const counted = await throttle.callback(from, logThrottled(log, request, undefined));
   let isRejected = false;
   try {
     isRejected = !(await complete(ctx, attempt, deps));

@@ -43,6 +43,7 @@ export type BucketName =
   | 'token'
   | 'callback'
   | 'redirect'
+  | 'message'
   | 'account'
   | 'device'
   | 'familiar'
@@ -96,7 +97,7 @@ interface CountedAttempt {
 export type OnThrottled = (bucket: BucketName, retryAfter: number, refused: number) => void;
 
 /** The limits of requests that are no logins. They do not affect logins. */
-type StrayBucket = 'token' | 'callback';
+type StrayBucket = 'token' | 'callback' | 'message';
 type CountedCallback = Pick<CountedAttempt, 'failed' | 'withdrawn'>;
 
 /** Counts the attempts of a login. Refuses those over a limit with THROTTLED. */
@@ -112,8 +113,8 @@ export interface Throttle {
    * their own, so that a script with an expired token does not block logins.
    */
   malformed(address: string, onThrottled: OnThrottled, bucket?: StrayBucket): Promise<void>;
-  /** Counts a callback or message of a provider before it is checked, by its address or browser. */
-  callback(client: string, onThrottled: OnThrottled, name: BucketName): Promise<CountedCallback>;
+  /** Counts a callback of a provider before it is checked, by its address or browser. */
+  callback(client: string, onThrottled: OnThrottled): Promise<CountedCallback>;
   /** Returns the error for an attempt that the full queue of password checks refused. */
   busy(retryAfter: number, onThrottled: OnThrottled): TaskflowError;
 }
@@ -316,11 +317,8 @@ export function createThrottle({
   return {
     async enter(attempt, onThrottled) {
       if (!limits) return { attempt: 1, succeeded: passed, failed: passed, withdrawn: passed };
-      const taken = await admit(
-        bucketsOf(attempt, limits),
-        attempt.familiar === undefined,
-        onThrottled,
-      );
+      const isLimitedInAll = attempt.familiar === undefined;
+      const taken = await admit(bucketsOf(attempt, limits), isLimitedInAll, onThrottled);
       const own = taken.find(({ name }) => name === 'pair' || name === 'device');
       return {
         attempt: own?.state.failed ?? 1,
@@ -334,9 +332,9 @@ export function createThrottle({
       const bucket = addressBucket(networkOf(address), limits.address, name);
       await end(await admit([bucket], false, onThrottled), 'failed');
     },
-    async callback(client, onThrottled, name) {
+    async callback(client, onThrottled) {
       if (!limits) return { failed: passed, withdrawn: passed };
-      const bucket = addressBucket(networkOf(client), limits.address, name);
+      const bucket = addressBucket(networkOf(client), limits.address, 'redirect');
       const taken = await admit([bucket], false, onThrottled);
       return { failed: () => end(taken, 'failed'), withdrawn: () => end(taken, 'withdrawn') };
     },

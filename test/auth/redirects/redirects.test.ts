@@ -10,12 +10,12 @@ import type {
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { type Answer, ask, postForm } from '../../helpers/client.js';
-import { turnableClock } from '../../helpers/clock.js';
+import { quickTimers, turnableClock } from '../../helpers/clock.js';
 import { Jar } from '../../helpers/jar.js';
 import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
 import { cheapHash, password } from '../../helpers/passwords.js';
 import { type TestProvider, testProvider } from '../../helpers/provider.js';
-import { waitFor } from '../../helpers/wait.js';
+import { gate, waitFor } from '../../helpers/wait.js';
 
 const apps: LoginApp[] = [];
 afterEach(async () => {
@@ -815,15 +815,69 @@ describe('a message of a provider that sessions have ended', () => {
     ]);
   });
 
-  it('is refused unread after many invalid ones from an address', async () => {
-    let read = 0;
-    const sessionsEnded: TestProvider['sessionsEnded'] = (...args) => {
-      read += 1;
+  it('is limited by address if it is invalid', async () => {
+    const { app } = await start(testProvider({ sessionsEnded: ending }));
+    const statuses: number[] = [];
+    for (let n = 0; n < 40; n++) statuses.push((await send(app, 'wrong')).status);
+    expect(statuses).toEqual([...Array(30).fill(400), ...Array(10).fill(429)]);
+    await waitFor(() => app.log.lines.find(({ bucket }) => bucket === 'message'));
+    expect(app.log.lines.filter(({ bucket }) => bucket === 'message')).toHaveLength(1);
+  });
+
+  it.each<[string, (app: LoginApp) => Promise<Answer>]>([
+    ['invalid messages', (app) => send(app, 'wrong')],
+    ['callbacks without an attempt', (app) => finish(new Jar(), app, 'x'.repeat(43))],
+  ])('is read after many %s from its address', async (_what, disturb) => {
+    const { app } = await start(testProvider({ sessionsEnded: ending }));
+    const jar = new Jar();
+    await finish(jar, app, await begin(jar, app));
+    let last = 0;
+    for (let n = 0; n < 31; n++) last = (await disturb(app)).status;
+    expect(last).toBe(429);
+    expect((await send(app, 'all')).status).toBe(200);
+    expect(await nameOf(jar, app)).toBeNull();
+  });
+
+  it('is read if hundreds arrive at once', async () => {
+    const checking = gate();
+    let asked = 0;
+    const sessionsEnded: TestProvider['sessionsEnded'] = async (...args) => {
+      asked += 1;
+      await checking.passed;
       return ending(...args);
     };
     const { app } = await start(testProvider({ sessionsEnded }));
-    const statuses: number[] = [];
-    for (let n = 0; n < 40; n++) statuses.push((await send(app, 'wrong')).status);
-    expect([statuses.indexOf(429), read]).toEqual([30, 30]);
+    const sent = Array.from({ length: 200 }, () => send(app, 'all'));
+    await waitFor(() => asked === 16);
+    checking.open();
+    for (const { status } of await Promise.all(sent)) expect(status).toBe(200);
+  });
+
+  it('gets 503 with Retry-After if it is not its turn within 5 seconds', async () => {
+    quickTimers('setTimeout', 5000);
+    const hanging = gate();
+    let asked = 0;
+    const sessionsEnded: TestProvider['sessionsEnded'] = async (...args) => {
+      asked += 1;
+      await hanging.passed;
+      return ending(...args);
+    };
+    const strategies = new StrategyRegistry()
+      .register('okta', testProvider({ sessionsEnded }))
+      .register('entra', testProvider({ sessionsEnded: ending }));
+    const { app } = await start(testProvider(), { strategies });
+    const first = Array.from({ length: 16 }, () => send(app, 'all'));
+    await waitFor(() => asked === 16);
+    const answers = await Promise.all([send(app, 'all'), send(app, 'all')]);
+    for (const { status, headers } of answers)
+      expect([status, headers.get('Retry-After')]).toEqual([503, '5']);
+    await waitFor(() => app.log.lines.find(({ bucket }) => bucket === 'queue'));
+    expect(app.log.lines.filter(({ bucket }) => bucket === 'queue')).toHaveLength(1);
+    // Messages of another provider do not wait for this one.
+    const other = await postForm(`${app.base}/auth/ended/entra`, { logout_token: 'all' });
+    expect(other.status).toBe(200);
+    hanging.open();
+    for (const { status } of await Promise.all(first)) expect(status).toBe(200);
+    expect((await send(app, 'all')).status).toBe(200);
   });
 });

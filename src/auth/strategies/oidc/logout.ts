@@ -1,4 +1,5 @@
 import type { JWTPayload } from 'jose';
+import { LogLimit } from '../../log-limit.js';
 import type { AuthContext, EndedSession, EndedUser, StrategyParts } from '../strategy.js';
 import { keyOf } from './keys.js';
 import { loadJose } from './packages.js';
@@ -37,6 +38,8 @@ const logoutEvent = 'http://schemas.openid.net/event/backchannel-logout';
 /** The logout of a strategy. */
 export class Logout {
   readonly #deps: LogoutDeps;
+  /** Limits the lines about tokens that are refused, because anyone can send them. */
+  readonly #lines = new LogLimit();
   readonly #keys = new WeakMap<Provider, ReturnType<typeof keysOf>>();
 
   constructor(deps: LogoutDeps) {
@@ -77,7 +80,8 @@ export class Logout {
       const isUnknown = error instanceof JWKSTimeout || error instanceof others.JWKSInvalid;
       if (!(error instanceof JOSEError) || isUnknown || error.code === 'ERR_JOSE_GENERIC')
         throw error;
-      parts.logger.warn({ requestId, reason: error.code }, 'a logout token was refused');
+      if (this.#lines.isDue(error.code))
+        parts.logger.warn({ requestId, reason: error.code }, 'a logout token was refused');
       return undefined;
     }
   }

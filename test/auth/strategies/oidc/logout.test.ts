@@ -228,6 +228,18 @@ describe('a logout token', () => {
     expect(await attachOidc(provider).strategy.sessionsEnded?.(form, context)).toBeUndefined();
   });
 
+  it('that is refused has one line in the log a minute for each reason', async () => {
+    const attached = attachOidc(provider);
+    for (let n = 0; n < 5; n++)
+      for (const change of [{ aud: 'other' }, { nonce: 'x' }])
+        expect(await send(attached, { ...validClaims(), ...change })).toBeUndefined();
+    const lines = attached.log.lines.filter(({ msg }) => msg === 'a logout token was refused');
+    expect(lines.map(({ reason }) => reason)).toEqual([
+      'ERR_JWT_CLAIM_VALIDATION_FAILED',
+      'ERR_JWT_INVALID',
+    ]);
+  });
+
   it('is refused with a changed or a missing signature', async () => {
     const { strategy } = attachOidc(provider);
     const token = await provider.sign(validClaims(), { typ: 'logout+jwt' });
