@@ -1,4 +1,5 @@
 import type { Context } from 'koa';
+import type { Role } from '../../http/access.js';
 import type { AuthLog } from '../auth-log.js';
 import { LogLimit } from '../log-limit.js';
 import { type RequestInfo, requestInfo } from '../request-info.js';
@@ -11,6 +12,7 @@ import {
   type RedirectAttempt,
 } from '../strategies/strategy.js';
 import { isUserName } from '../strategies/user-fields.js';
+import { type CheckedVerdict, readVerdict } from '../strategies/verdict.js';
 import type { Attempt } from './attempts.js';
 import type { PublicUrl } from './public-url.js';
 
@@ -38,8 +40,8 @@ export interface Providers {
   has(strategy: string): boolean;
   /** Returns the URL of the provider to which the browser is sent. */
   begin(ctx: Context, attempt: Attempt): Promise<string | undefined>;
-  /** Returns the verdict about a callback, not checked yet. */
-  complete(ctx: Context, attempt: Attempt): Promise<{ verdict: unknown } | undefined>;
+  /** Returns the checked verdict about a callback. */
+  complete(ctx: Context, attempt: Attempt): Promise<CheckedVerdict | undefined>;
   /** Returns the URL at which the user signs out at the provider; `url` is absent without one. */
   leave(ctx: Context, session: LeavingSession): Promise<string | undefined>;
   /**
@@ -53,6 +55,9 @@ export interface Providers {
   ): Promise<readonly EndedUser[] | 'invalid' | undefined>;
 }
 
+/** The roles of a user whose provider gives none: the user may only read. */
+const noRoles: readonly Role[] = [];
+
 /** Makes the functions that call the redirecting strategies of a login. */
 export function providers({ registry, log, health, urlOf }: ProvidersDeps): Providers {
   const strategyOf = (name: string) => {
@@ -62,8 +67,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
   const lines = new LogLimit();
   /**
    * Calls a method of a strategy. Logs its failure and resolves to `undefined`. Strangers can cause
-   * failures while a provider is down, so they have one line a minute. Callbacks have a limit of
-   * their own.
+   * failures while a provider is down, so they have one line a minute.
    */
   const call = async <T>(
     method: 'begin' | 'complete' | 'logoutUrl' | 'sessionsEnded',
@@ -80,7 +84,7 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
       return await registry.call(strategy, (signal) => ask({ signal, ip, requestId }));
     } catch (error) {
       const hidden = secrets();
-      if (method === 'complete' || lines.isDue(`${name} ${method}`))
+      if (lines.isDue(`${name} ${method}`))
         log.strategyError(request, name, error, Math.round(performance.now() - started), hidden);
       health.failed(name, error, hidden);
       return undefined;
@@ -112,12 +116,12 @@ export function providers({ registry, log, health, urlOf }: ProvidersDeps): Prov
         'complete',
         requestInfo(ctx),
         attempt.strategy,
-        async (context) => ({
-          verdict: await strategyOf(attempt.strategy)?.complete(
-            ctx,
-            attemptFor(ctx, attempt, context),
+        async (context) =>
+          readVerdict(
+            await strategyOf(attempt.strategy)?.complete(ctx, attemptFor(ctx, attempt, context)),
+            undefined,
+            noRoles,
           ),
-        }),
         () => secretsOf(ctx, attempt),
       ),
     leave: (ctx, { id, username, strategy }) =>

@@ -338,13 +338,47 @@ describe('a callback', () => {
     expect(statuses).toEqual([...Array(30).fill(401), 429]);
   });
 
-  it('during an outage of the provider does not count', async () => {
-    const provider = testProvider({ complete: () => Promise.reject(new Error('down')) });
-    const { app } = await start(provider);
-    for (let n = 0; n < 35; n++) {
+  it('during an outage has a limit of its own, which ends with the outage', async () => {
+    let time = performance.now();
+    jest.spyOn(performance, 'now').mockImplementation(() => time);
+    const store = memoryStore();
+    const replace = jest.spyOn(store, 'replace');
+    const down = (): Promise<never> => Promise.reject(new Error('down'));
+    const fake = { complete: testProvider().complete };
+    const complete = jest.fn<TestProvider['complete']>((...args) => fake.complete(...args));
+    const { app } = await start(testProvider({ complete }), { store });
+    const known = new Jar();
+    await finish(known, app, await begin(known, app));
+    const used = (): unknown[] => replace.mock.calls.filter(([key]) => key.includes(':attempt:'));
+    const [before, lines] = [used().length, app.log.lines.length];
+    const newBrowser = async (): Promise<number> => {
       const jar = new Jar();
-      expect((await finish(jar, app, await begin(jar, app))).status).toBe(503);
-    }
+      return (await finish(jar, app, await begin(jar, app))).status;
+    };
+
+    fake.complete = down;
+    complete.mockClear();
+    for (let n = 0; n < 60; n++) expect(await newBrowser()).toBe(503);
+    expect(complete).toHaveBeenCalledTimes(30);
+    expect(used().length - before).toBe(30);
+    await waitFor(() => app.log.lines.some(({ reason }) => reason === 'strategy_error'));
+    const events = app.log.lines.slice(lines).filter(({ level }) => Number(level) >= 40);
+    expect(events.map(({ event }) => event).sort()).toEqual([
+      'authn_login_fail',
+      'authn_strategy_error',
+      'authn_strategy_state',
+    ]);
+    // The browser of a user is not limited by strangers, and one callback may try every 5 seconds.
+    await finish(known, app, await begin(known, app));
+    expect(complete).toHaveBeenCalledTimes(31);
+    time += 5000;
+    for (let n = 0; n < 3; n++) expect(await newBrowser()).toBe(503);
+    expect(complete).toHaveBeenCalledTimes(32);
+
+    fake.complete = testProvider().complete;
+    expect(await newBrowser()).toBe(503);
+    time += 5000;
+    for (let n = 0; n < 40; n++) expect(await newBrowser()).toBe(303);
   });
 
   it('with the cookie of a logout as its attempt is refused', async () => {
@@ -413,6 +447,22 @@ describe('a provider that rejects the user', () => {
 });
 
 describe('a provider that fails', () => {
+  it('has one line in the log a minute for each user whom find_user does not know', async () => {
+    const verdict = { ok: true, username: 'ann' } as const;
+    const provider = testProvider({ find_user: () => Promise.reject(new Error('down')), verdict });
+    const { app } = await start(provider);
+    for (const username of ['ann', 'bob', 'ann', 'bob']) {
+      provider.verdict = { ok: true, username };
+      const jar = new Jar();
+      expect((await finish(jar, app, await begin(jar, app))).status).toBe(503);
+    }
+    const linesOf = (wanted: string): unknown[] =>
+      app.log.lines.filter(({ event, level }) => event === wanted && Number(level) >= 40);
+    await waitFor(() => linesOf('authn_login_fail').length >= 2);
+    expect(linesOf('authn_login_fail')).toHaveLength(2);
+    expect(linesOf('authn_strategy_error')).toHaveLength(1);
+  });
+
   it.each([
     ['begin throws', () => testProvider({ begin: () => Promise.reject(new Error('down')) })],
     ['begin returns no URL', () => testProvider({ begin: () => 'javascript:alert(1)' })],
@@ -428,6 +478,7 @@ describe('a provider that fails', () => {
     ],
   ])('answers 503 with the login page: %s', async (_case, make) => {
     const { app } = await start(make());
+    await ask(`${app.base}/auth/start/okta`);
     const answer = await ask(`${app.base}/auth/start/okta`);
     expect(answer.status).toBe(503);
     expect(answer.text).toContain('Okta is not available right now');
