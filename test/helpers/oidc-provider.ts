@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createSecureServer } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { importJWK, type JWK, SignJWT } from 'jose';
-import Provider from 'oidc-provider';
+import Provider, { errors } from 'oidc-provider';
 import {
   type ProviderFetch,
   providerFetch,
@@ -54,6 +54,7 @@ export class TestProvider {
   readonly #adapter = oidcAdapter();
   readonly #changes = new Map<string, Change>();
   readonly #refusals = new Map<string, { status: number; error: string }>();
+  readonly #refusedUsers = new Map<string, { status: number; error: string }>();
   #keys: readonly JWK[] = [newKey()];
   #provider: Provider;
   #server: Server | undefined;
@@ -121,9 +122,15 @@ export class TestProvider {
     this.#refusals.set(path, { status, error });
   }
 
+  /** Answers each request about a user with an error, until {@link reset}. */
+  refuseUser(login: string, status: number, error: string): void {
+    this.#refusedUsers.set(login, { status, error });
+  }
+
   /** Gives the real answers again. */
   reset(): void {
     this.#refusals.clear();
+    this.#refusedUsers.clear();
     this.#changes.clear();
   }
 
@@ -246,6 +253,8 @@ export class TestProvider {
       rotateRefreshToken: () => true,
       expiresWithSession: () => false,
       findAccount: (_ctx: unknown, id: string) => {
+        const refusal = this.#refusedUsers.get(id);
+        if (refusal) throw new errors.OIDCProviderError(refusal.status, refusal.error);
         const claims = this.accounts.get(id);
         return claims && { accountId: id, claims: () => ({ sub: id, ...claims }) };
       },

@@ -26,8 +26,6 @@ interface Attached {
 /** A strategy that belongs to a login, without routes: a test calls its methods. */
 export interface AttachedOidc {
   strategy: OidcStrategy;
-  /** The strategy that `strategy` is a copy of. */
-  own: OidcStrategy;
   log: ReturnType<typeof recordingLogger>;
   /** The sessions that the strategy ended. */
   ended: EndedUser[];
@@ -93,7 +91,7 @@ export function attachOidc(
   const complete: AttachedOidc['complete'] = async (attempt, callback) =>
     strategy.complete({ search: callback.search } as Context, attempt);
   return {
-    ...{ strategy, own: strategy, log, ended, begin, complete },
+    ...{ strategy, log, ended, begin, complete },
     endSessions: (user) => endSessions(user),
     async signIn(login, browser = new PlainBrowser()) {
       const { attempt, url } = await begin();

@@ -9,6 +9,10 @@ declare module 'oidc-provider' {
     save(): Promise<string>;
   }
 
+  export const errors: {
+    readonly OIDCProviderError: new (status: number, error: string) => Error;
+  };
+
   export default class Provider extends EventEmitter {
     constructor(issuer: string, configuration: object);
     readonly Grant: {

@@ -68,8 +68,6 @@ type Found = KnownUser | undefined;
 
 /** A call of `find_user`. */
 interface Asked {
-  /** Rejects if the strategy fails. */
-  answer: Promise<Found>;
   /** The answer, or the last one if the strategy fails. */
   orLast: Promise<Found>;
   since: number;
@@ -171,9 +169,9 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
   const soon = async (strategy: string, username: string, asked: Asked): Promise<Found> => {
     const left = Math.max(0, maxWait - (performance.now() - asked.since));
     try {
-      return await inTime(asked.answer, left, () => new Error('no answer yet'));
+      return await inTime(asked.orLast, left, () => new Error('no answer yet'));
     } catch {
-      return (await last.get(strategy, username)) ?? asked.answer;
+      return (await last.get(strategy, username)) ?? asked.orLast;
     }
   };
 
@@ -202,9 +200,9 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
     const orLast = answer.catch(async (error: unknown) => {
       last.failed(strategy, username, error);
       if (answers.peek(id) === asked) answers.delete(id);
-      return (await last.get(strategy, username)) ?? answer;
+      return (await last.get(strategy, username, error)) ?? answer;
     });
-    const asked: Asked = { answer, orLast, since: performance.now(), askedAt };
+    const asked: Asked = { orLast, since: performance.now(), askedAt };
     const settle = (found: Found): void => {
       asked.settled = { found };
     };
@@ -228,9 +226,8 @@ export function knownUsers({ registry, keys: keysOf, last }: KnownUsersDeps): Kn
     if (!Object.isFrozen(found)) last.keep(strategy, username, found, { askedAt });
     // Only existing users are cached. Otherwise, unknown names could displace them.
     if (asked instanceof Promise && changes === before) {
-      const answer = runInEmptyContext(() => Promise.resolve(found));
-      const settled = { found };
-      answers.set(id, { answer, orLast: answer, since, askedAt, settled });
+      const orLast = runInEmptyContext(() => Promise.resolve(found));
+      answers.set(id, { orLast, since, askedAt, settled: { found } });
     }
     return found;
   };

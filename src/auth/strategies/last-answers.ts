@@ -14,6 +14,9 @@ import { readKnownUser } from './verdict.js';
  * holds for `staleFor` of the strategy while the method fails. The answer is in the store, so that
  * it also holds after a restart and in other processes. It is encrypted, because the version of a
  * user may be the hash of a password.
+ *
+ * The error of a failure may say that the last answer holds for less time, because the server
+ * refused to answer about this user. Then the entry of the user in the store expires earlier.
  */
 
 interface LastAnswersDeps {
@@ -70,6 +73,8 @@ interface Failures {
   failedAt: number;
   /** Whether it fails for so many users that it is not asked about the other users. */
   isOutage: boolean;
+  /** Seconds for which answers hold according to the last error. */
+  limit: number;
   /** When it was last asked in an outage: about a user for whom it failed, or another user. */
   askedAt: { failed: number; other: number };
 }
@@ -128,6 +133,7 @@ export class LastAnswers {
     if (users.size < usersOfOutage) users.add(username);
     const next = {
       ...{ users, failedAt: at, isOutage: isOutage || users.size >= usersOfOutage },
+      limit: limitOf(error),
       askedAt: before?.askedAt ?? { failed: at, other: at },
     };
     this.#failures.set(strategy, next);
@@ -219,12 +225,24 @@ export class LastAnswers {
 
   /**
    * Resolves to the last answer about a user if it still holds. Rejects if the store does not
-   * answer.
+   * answer. `error` is the one with which the strategy has failed for this user now.
    */
-  async get(strategy: string, username: string): Promise<KnownUser | undefined> {
+  async get(strategy: string, username: string, error?: unknown): Promise<KnownUser | undefined> {
+    const { store, now } = this.#deps;
     const id = idOf(strategy, username);
-    const value = await this.#deps.store.get(this.#keyOf(id));
-    return this.#read(value, strategy, id)?.found;
+    const key = this.#keyOf(id);
+    const value = await store.get(key);
+    const last = this.#read(value, strategy, id);
+    if (!last || value === undefined) return undefined;
+    const [own, age] = [limitOf(error), (now() - last.askedAt) / 1000];
+    const limit = error === undefined ? (this.#outageOf(strategy)?.limit ?? own) : own;
+    const left = limit - age;
+    if (own < this.#staleFor(strategy)) {
+      // The next answer is stored again, because the entry expires earlier now.
+      this.#kept.delete(id);
+      await store.replace(key, value, left > 0 ? value : undefined, Math.max(left, 1));
+    }
+    return left > 0 ? last.found : undefined;
   }
 
   /** Reads an entry of the store. Returns `undefined` if its answer does not hold. */
@@ -250,6 +268,12 @@ export class LastAnswers {
   #keyOf(id: string): string {
     return this.#deps.prefix + createHash('sha256').update(id).digest('base64url');
   }
+}
+
+/** Returns the seconds for which the last answer holds after an error, as the error says. */
+function limitOf(error: unknown): number {
+  const { staleFor } = (error ?? {}) as { staleFor?: unknown };
+  return typeof staleFor === 'number' && staleFor >= 0 ? staleFor : Number.POSITIVE_INFINITY;
 }
 
 function idOf(strategy: string, username: string): string {

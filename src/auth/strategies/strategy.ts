@@ -157,7 +157,8 @@ export interface StrategyExtras extends CommandExtras {
    * Optional. The name is the canonical name, or a name that a user typed. A login calls this
    * before and after the password check, and is rejected if the version changed in between. The
    * call before the check has `only: 'version'`. When the version or the roles change, the sessions
-   * of the user end.
+   * of the user end. An error that the method throws may have its own `staleFor`, which counts for
+   * this user if it is less than that of the strategy.
    */
   find_user?(
     username: string,

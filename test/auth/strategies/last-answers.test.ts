@@ -5,7 +5,7 @@ import type { AuthStrategy, KnownUser, Strategy } from '../../../src/auth/strate
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { ask, logIn } from '../../helpers/client.js';
-import { settableClock, turnableClock } from '../../helpers/clock.js';
+import { settableClock, stoppedClock, turnableClock } from '../../helpers/clock.js';
 import { closeAfterEach } from '../../helpers/closing.js';
 import { entries, searchAt } from '../../helpers/directory.js';
 import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
@@ -29,6 +29,8 @@ interface Directory {
   failing?: readonly string[];
   /** The text of its error. */
   error?: string;
+  /** The `staleFor` of its error. */
+  limit?: number | undefined;
   asked: number;
 }
 
@@ -44,10 +46,11 @@ function strategyOf(directory: Directory, more: Partial<AuthStrategy> = {}): Aut
     attach: ({ usersChanged }) => void refreshed.push(usersChanged),
     find_user(username) {
       directory.asked += 1;
-      const { failing, known, error = 'the directory is down' } = directory;
+      const { failing, known, error = 'the directory is down', limit } = directory;
       const failure = failing?.includes(username) === false ? undefined : directory.failure;
-      if (failure === 'throws') throw new Error(error);
-      if (failure === 'rejects') return Promise.reject(new Error(error));
+      const failed = Object.assign(new Error(error), { staleFor: limit });
+      if (failure === 'throws') throw failed;
+      if (failure === 'rejects') return Promise.reject(failed);
       return failure === 'hangs' ? new Promise(() => {}) : Promise.resolve(known);
     },
     ...more,
@@ -304,6 +307,65 @@ describe('while find_user fails', () => {
       directory.failure = undefined;
       expect(await seen(app, session)).toBe('ann');
     } else expect(await seen(app, session)).toBe('ann');
+  });
+
+  it('an error with `staleFor` shortens the time of its user, also after a restart', async () => {
+    const clock = turnableClock();
+    const more = { staleFor: 10_000 };
+    const own = memoryStore();
+    const { directory, app, session } = await outage(more, own);
+    const eve = await logIn(app.base, 'eve', password);
+    Object.assign(directory, { failing: ['eve'], failure: 'rejects', limit: 900 });
+    for (const seconds of [100, 790]) {
+      clock.pass(seconds);
+      expect(await seen(app, eve)).toBe('eve');
+      expect(await seen(app, session)).toBe('ann');
+    }
+    directory.limit = undefined;
+    expect(await seen(app, eve)).toBe('eve');
+    const restarted = await start(strategyOf(directory, more), own);
+    clock.pass(20);
+    for (const each of [app, restarted]) {
+      expect(await seen(each, eve)).toBe(503);
+      expect(await seen(each, session)).toBe('ann');
+    }
+    directory.failing = [];
+    expect(await seen(app, eve)).toBe('eve');
+    directory.failing = ['ann', 'eve'];
+    clock.pass(9000);
+    for (const each of [eve, session]) expect(await seen(app, each)).toMatch(/ann|eve/);
+  });
+
+  it('an answer after an error with `staleFor` holds as long as any other', async () => {
+    const clock = turnableClock();
+    const { directory, app, session } = await outage({ staleFor: 10_000 }, memoryStore());
+    Object.assign(directory, { failure: 'rejects', limit: 0 });
+    clock.pass(31);
+    expect(await seen(app, session)).toBe(503);
+    directory.failure = undefined;
+    expect(await seen(app, session)).toBe('ann');
+    Object.assign(directory, { failure: 'rejects', limit: undefined });
+    for (const seconds of [31, 9000]) {
+      clock.pass(seconds);
+      expect(await seen(app, session)).toBe('ann');
+    }
+  });
+
+  it('the `staleFor` of its errors also counts for users for whom it is not called', async () => {
+    stoppedClock();
+    const clock = turnableClock();
+    const { directory, app, session } = await outage({ staleFor: 10_000 }, memoryStore());
+    const others: { cookie: string }[] = [];
+    for (const name of ['bob', 'eve', 'zoe']) others.push(await logIn(app.base, name, password));
+    Object.assign(directory, { failure: 'rejects', limit: 900 });
+    clock.pass(890);
+    for (const each of [session, ...others]) expect(await seen(app, each)).not.toBe(503);
+    expect(directory.asked).toBeLessThan(12);
+    const before = directory.asked;
+    expect(await seen(app, others[2] ?? session)).toBe('zoe');
+    expect(directory.asked).toBe(before);
+    clock.pass(20);
+    expect(await seen(app, others[2] ?? session)).toBe(503);
   });
 
   it('an answer that is more than a minute in the future does not hold', async () => {

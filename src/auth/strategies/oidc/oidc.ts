@@ -50,10 +50,7 @@ export function oidc(options: OidcOptions): OidcStrategy {
   };
   return {
     label: settings.label,
-    get staleFor() {
-      const { staleFor } = settings;
-      return attached?.refresh.isRefused ? Math.min(staleFor, refusedFor) : staleFor;
-    },
+    staleFor: settings.staleFor,
     attach(parts) {
       attached = attach(parts, { settings, reader, connection });
       settings.clientSecret?.logTo(parts.logger);
@@ -78,9 +75,6 @@ export function oidc(options: OidcOptions): OidcStrategy {
     unpin: (username) => own().pins.unpin(username),
   };
 }
-
-/** Seconds for which the last answers hold if the provider refuses the app, not the user. */
-const refusedFor = 900;
 
 /** The parts of a strategy that need the store of its login. */
 interface Attached {

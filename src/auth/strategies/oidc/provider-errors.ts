@@ -4,12 +4,17 @@
  * and which holds nothing else.
  */
 
+/** Seconds for which the last answer about a user holds if the provider refuses to answer. */
+const refusedFor = 900;
+
 /** An error of the provider, or of the connection to it. Its message holds no secret. */
 export class ProviderError extends Error {
   /** The OAuth error code of the provider, such as `invalid_grant`. */
   readonly oauth: string | undefined;
   /** Whether the provider did not answer, so that another attempt may succeed. */
   readonly isDown: boolean;
+  /** Seconds for which the last answer about a user holds. Default: as the strategy says. */
+  readonly staleFor: number | undefined;
 
   constructor(
     message: string,
@@ -19,6 +24,7 @@ export class ProviderError extends Error {
     this.name = 'ProviderError';
     this.oauth = oauth;
     this.isDown = isDown;
+    this.staleFor = isDown ? undefined : refusedFor;
   }
 }
 

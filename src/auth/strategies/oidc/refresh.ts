@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { inTime, waitUnref } from '../../../waiting.js';
 import { forwardClock } from '../../forward-clock.js';
+import { LogLimit } from '../../log-limit.js';
 import type { KnownUser, StrategyParts } from '../strategy.js';
 import type { Claims, ClaimsReader } from './claims.js';
 import { keyOf, userKey } from './keys.js';
@@ -51,16 +52,11 @@ export class UserRefresh {
   /** A clock that never goes back. */
   readonly #clock: () => number;
   #down: { error: unknown; until: number } | undefined;
-  #isRefused = false;
+  readonly #lines = new LogLimit();
 
   constructor(deps: RefreshDeps) {
     this.#deps = deps;
     this.#clock = forwardClock(deps.parts.now);
-  }
-
-  /** Whether the last answer of the provider was an error that says nothing about the user. */
-  get isRefused(): boolean {
-    return this.#isRefused;
   }
 
   /**
@@ -76,9 +72,7 @@ export class UserRefresh {
     if (this.#down && this.#clock() < this.#down.until) throw this.#down.error;
     try {
       const refreshing = this.#refresh(record);
-      const found = await inTime(refreshing, maxWait, () => new ProviderError(slow, down));
-      this.#isRefused = false;
-      return found;
+      return await inTime(refreshing, maxWait, () => new ProviderError(slow, down));
     } catch (error) {
       if (error instanceof ProviderError) this.#failed(error);
       throw error;
@@ -90,13 +84,12 @@ export class UserRefresh {
       this.#down = { error, until: this.#clock() + pause };
       return;
     }
-    if (!this.#isRefused)
+    if (this.#lines.isDue(error.oauth ?? ''))
       this.#deps.parts.logger.error(
         { reason: error.message },
-        'the provider refuses to answer about signed-in users, whose sessions stop after 15 ' +
-          'minutes; correct the configuration of the app',
+        'the provider refuses to answer about a signed-in user, whose sessions stop after 15 ' +
+          'minutes; correct the configuration of the app, or see the log of the provider',
       );
-    this.#isRefused = true;
   }
 
   #isFresh({ checkedAt }: UserRecord): boolean {

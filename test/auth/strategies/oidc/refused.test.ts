@@ -21,6 +21,9 @@ let users = 0;
 const find = async ({ strategy }: Pick<AttachedOidc, 'strategy'>, login: string) =>
   strategy.find_user?.(login, { signal });
 
+const refusalsIn = ({ lines }: AttachedOidc['log']) =>
+  lines.filter(({ msg }) => String(msg).startsWith('the provider refuses'));
+
 /** Signs in as a new user of two processes with one store. Their clock can be moved. */
 async function signedIn() {
   users += 1;
@@ -51,27 +54,40 @@ describe('an answer of the provider about a signed-in user', () => {
   it.each([
     ['unauthorized_client', 400, 900],
     ['invalid_request', 400, 900],
-    ['temporarily_unavailable', 400, 3600],
-    ['server_error', 500, 3600],
-    ['invalid_grant', 503, 3600],
-    ['slow_down', 429, 3600],
-    ['invalid_grant', 429, 3600],
-  ])('that is %s with the status %i holds the last one for %i seconds', async (...row) => {
+    ['unauthorized', 403, 900],
+    ['temporarily_unavailable', 400, undefined],
+    ['server_error', 500, undefined],
+    ['invalid_grant', 503, undefined],
+    ['slow_down', 429, undefined],
+    ['invalid_grant', 429, undefined],
+  ])('that is %s with the status %i holds the last one for %s seconds', async (...row) => {
     const [error, status, staleFor] = row;
     const user = await signedIn();
     const { strategy, clock, login, log } = user;
-    // The helper copies the strategy, so its getter is read here.
-    const read = (): number | undefined => user.own.staleFor;
     provider.refuse('/token', status, error);
     clock.ahead = 301;
-    for (const _ of [1, 2]) await expect(find({ strategy }, login)).rejects.toThrow();
-    expect(Math.min(read() ?? 0, 3600)).toBe(staleFor);
-    const logged = log.lines.filter(({ msg }) => String(msg).startsWith('the provider refuses'));
-    expect(logged).toHaveLength(staleFor === 900 ? 1 : 0);
+    for (const _ of [1, 2])
+      await expect(find({ strategy }, login)).rejects.toMatchObject({ staleFor });
+    expect(strategy.staleFor).toBeGreaterThan(86_400);
+    expect(refusalsIn(log)).toHaveLength(staleFor === 900 ? 1 : 0);
     provider.reset();
     clock.ahead = 310;
     expect(await find({ strategy }, login)).toMatchObject({ roles: ['operator'] });
-    expect(read()).toBeGreaterThan(3600);
+  });
+
+  it('that refuses one user holds for 900 seconds, whatever it says about others', async () => {
+    const user = await signedIn();
+    const { login, clock, log } = user;
+    provider.accounts.set('well', { preferred_username: 'well', groups: ['sre'] });
+    await user.signIn('well');
+    provider.refuseUser(login, 403, 'unauthorized');
+    for (const round of [1, 2, 3]) {
+      clock.ahead = 301 * round;
+      await expect(find(user, login)).rejects.toMatchObject({ staleFor: 900 });
+      expect(await find(user, 'well')).toMatchObject({ roles: ['operator'] });
+      await expect(find(user, login)).rejects.toMatchObject({ staleFor: 900 });
+    }
+    expect(refusalsIn(log)).toHaveLength(1);
   });
 
   it('is awaited by other processes, for which the old one does not count', async () => {
