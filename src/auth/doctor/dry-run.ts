@@ -44,6 +44,7 @@ async function known(
 const reasons: Readonly<Record<string, string>> = {
   unknown_user: 'there is no such user, or no role lets the user in',
   ambiguous: 'several entries match the name; narrow the filter or the base',
+  several_names: 'the attribute search.username of the entry has several values',
   disabled: 'the account is disabled',
   locked: 'the account is locked, unless the lock has expired',
   expired: 'the account or its password has expired',

@@ -101,6 +101,24 @@ describeLdap('the findings about a directory', () => {
     });
   });
 
+  it('warn of entries with several names', async () => {
+    const options = searchAt(slapd.url, search({ filter: '(mail={username})' }));
+    expect((await findings(options)).map(({ what }) => what)).not.toContain('search.username');
+    const dn = `uid=two,${people}`;
+    const entry = { objectClass: 'inetOrgPerson', cn: 'x', sn: 'x', mail: ['a@x', 'b@x'] };
+    await slapd.asRoot((client) => client.add(dn, entry));
+    expect(await findings(options)).toContainEqual({
+      ...{ mark: 'warning', what: 'search.username' },
+      found:
+        'users with several values of mail cannot sign in; of 4 entries, 1 have several, such as ' +
+        dn,
+      todo: 'set search.username to an attribute with one value, or remove the other values',
+    });
+    const dryRun = ldap(options).explain?.({ username: 'a@x' }, { signal });
+    expect(await dryRun).toEqual({ roles: false, reason: 'several_names' });
+    await slapd.asRoot((client) => client.del(dn));
+  });
+
   it('say which of several servers does not answer, and which is not verified', async () => {
     const gone = `ldap://127.0.0.1:${await freePort()}`;
     const found = await findings({ ...searchAt(slapd.url), url: [gone, slapd.url] });

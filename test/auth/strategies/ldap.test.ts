@@ -173,6 +173,43 @@ describeLdap('the name of the session', () => {
     await replace('uid=bob,ou=people', 'mail', 'shared@corp.example');
   });
 
+  it('cannot be one of several values, which a user may have added', async () => {
+    const mail = search('(mail={username})');
+    const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url, mail)));
+    const app = keep(await serveLogin({ strategies, throttle: { floor: 0 } }));
+    const typed = ['zoe@corp.example', 'amy@corp.example'];
+    const dn = `uid=zoe,${people}`;
+    const entry = { objectClass: 'inetOrgPerson', cn: 'x', sn: 'x', userPassword: 'zoe-secret' };
+    await slapd.asRoot((client) => client.add(dn, { ...entry, mail: typed[0] ?? '' }));
+    const session = await logIn(app.base, 'zoe@corp.example', 'zoe-secret');
+    await replace('uid=zoe,ou=people', 'mail', ...typed);
+    for (const username of typed) {
+      const { status } = await postJson(app.login, { username, password: 'zoe-secret' });
+      expect(status).toBe(401);
+      expect(await signIn(mail, username, 'wrong')).toBe(false);
+      expect(await find(mail, username)).toBeUndefined();
+    }
+    const reasons = (await app.log.logged('authn_login_fail', 2)).map(({ reason }) => reason);
+    expect(reasons).toEqual(['several_names', 'several_names']);
+    steadyClock().pass(31);
+    await waitFor(async () => {
+      const { json } = await ask(app.url, { headers: session });
+      return isDeepStrictEqual(json, { name: null });
+    });
+    await slapd.asRoot((client) => client.del(dn));
+  });
+
+  it('is found only as it is written, apart from case and width', async () => {
+    expect(await find({}, 'ANN')).toMatchObject({ roles: [] });
+    const dn = `uid=a b,${people}`;
+    const entry = { objectClass: 'inetOrgPerson', cn: 'x', sn: 'x' };
+    await slapd.asRoot((client) => client.add(dn, entry));
+    expect(await find({}, 'a b')).toMatchObject({ roles: [] });
+    // The directory ignores repeated spaces, but other parts of the app see two names.
+    expect(await find({}, 'a  b')).toBeUndefined();
+    await slapd.asRoot((client) => client.del(dn));
+  });
+
   it('counts as one user for the limits and the log', async () => {
     const strategies = new StrategyRegistry().register('ldap', ldap(searchAt(slapd.url)));
     const app = keep(await serveLogin({ strategies }));

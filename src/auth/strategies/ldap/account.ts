@@ -116,7 +116,7 @@ const activeDirectoryReasons: Readonly<Record<string, AccountReason>> = {
 
 /** A login that is rejected. Without a reason, the name or the password is wrong. */
 export interface Refused {
-  reason: AccountReason | 'ambiguous' | undefined;
+  reason: AccountReason | 'ambiguous' | 'several_names' | undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { certificateFindings } from '../certificate.js';
 import type { DoctorContext, Finding } from '../command-port.js';
 import { fault, ok, warning } from '../finding.js';
+import { valuesOf } from './account.js';
 import { type Connection, codeOf, messageOf, type Server, withConnection } from './connection.js';
 import { meaningOf } from './diagnostics.js';
 import { rootValues } from './entries.js';
@@ -12,6 +13,9 @@ import { reasonOf } from './servers.js';
  * the certificate without checking it, and sends no password. The service account binds over a
  * second connection, whose certificate is checked as for a login.
  */
+
+/** Maximum number of entries whose names are looked at. */
+const maxEntries = 1000;
 
 /** Looks at every server of a strategy. */
 export async function ldapFindings(
@@ -47,7 +51,8 @@ async function serverFindings(
     return await withConnection(server, limit, async (connection) => {
       const bound = await bindFinding(connection, search, server);
       if (bound.mark === 'fault') return [...seen, bound];
-      return [...seen, bound, ...(await baseFindings(connection, settings))];
+      const bases = await baseFindings(connection, settings);
+      return [...seen, bound, ...bases, ...(await nameFindings(connection, search))];
     });
   } catch (error) {
     return [...seen, unreachable(server, error)];
@@ -122,6 +127,35 @@ function baseFindings(
     }
   };
   return Promise.all(bases.flatMap(([option, dn]) => (dn === undefined ? [] : [look(option, dn)])));
+}
+
+/** Looks for entries whose users cannot sign in, because they have several names. */
+async function nameFindings(
+  connection: Connection,
+  { base, filter, username }: SearchSettings,
+): Promise<Finding[]> {
+  try {
+    const { searchEntries: entries } = await connection.search(base, {
+      filter: filter.replaceAll('{username}', '*'),
+      attributes: [username],
+      sizeLimit: maxEntries,
+    });
+    const found = entries.filter((entry) => valuesOf(entry, username).length > 1);
+    const [first] = found;
+    if (!first) return [];
+    return [
+      warning(
+        'search.username',
+        `users with several values of ${username} cannot sign in; of ${entries.length} entries, ` +
+          `${found.length} have several, such as ${first.dn}`,
+        'set search.username to an attribute with one value, or remove the other values',
+      ),
+    ];
+  } catch (error) {
+    // A server may refuse to list entries. The base was checked before.
+    if (codeOf(error) === undefined) throw error;
+    return [];
+  }
 }
 
 function generalFindings({ search, bindDN, roles, unverified }: LdapSettings): Finding[] {

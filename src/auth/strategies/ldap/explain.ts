@@ -32,6 +32,7 @@ export function explainUser(
     if (isElsewhere) throw new Error(elsewhere);
     if (!entry) return { roles: false, reason: isAmbiguous ? 'ambiguous' : 'unknown_user' };
     const name = nameOf(entry, { search });
+    if (name === undefined) return { roles: false, reason: 'several_names' };
     const state = stateOf(entry);
     const found = { entry, username: name };
     const groups = await groupsOf(connection, found, settings.groups);

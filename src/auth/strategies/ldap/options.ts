@@ -92,7 +92,8 @@ const searchOptions = optionSet({
       },
     }),
   /**
-   * The attribute with the name of the session. Default: the attribute that `filter` compares with
+   * The attribute with the name of the session. A user with several values of it cannot sign in,
+   * and users must not be allowed to change it. Default: the attribute that `filter` compares with
    * `{username}`, if it is only one.
    */
   username: text({ pattern: /^[\w.-]+$/, accepted: "an attribute, such as 'uid'" }),

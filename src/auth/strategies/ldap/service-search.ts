@@ -51,7 +51,8 @@ export async function signInBySearch(
   // A lock that has expired may still be in the entry that was read before.
   const reason = closedBy(entry);
   if (reason) return { reason };
-  return { entry, username: nameOf(entry, settings) };
+  const name = nameOf(entry, settings);
+  return name === undefined ? { reason: 'several_names' } : { entry, username: name };
 }
 
 /** Finds a user whose sessions may go on. */
@@ -64,7 +65,8 @@ export async function findBySearch(
   const { entry } = await findNamed(connection, settings, username);
   if (!entry || closedBy(entry) !== undefined) return undefined;
   const name = nameOf(entry, settings);
-  return sameUser(name) === sameUser(username) ? { entry, username: name } : undefined;
+  const isSame = name !== undefined && sameUser(name) === sameUser(username);
+  return isSame ? { entry, username: name } : undefined;
 }
 
 /**
@@ -97,13 +99,16 @@ function findNamed(
   return findEntry(connection, search.base, { filter, attributes });
 }
 
-/** Returns the name of the session. The order of several values has no meaning in LDAP. */
+/**
+ * Returns the name of the session, or `undefined` if the attribute has several values: they have no
+ * order in LDAP, and one of them may be the name of another user, which this user has added.
+ */
 export function nameOf(
   entry: Found['entry'],
   { search: { username } }: Pick<Settings, 'search'>,
-): string {
-  const [name] = valuesOf(entry, username).sort();
+): string | undefined {
+  const [name, ...others] = valuesOf(entry, username);
   if (name === undefined)
     throw new Error(`the entry of the user has no ${username}; set another search.username`);
-  return name;
+  return others.length === 0 ? name : undefined;
 }
