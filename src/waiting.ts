@@ -13,6 +13,12 @@ export async function waitUnref(milliseconds: number): Promise<void> {
 /** Number of steps that a wait consists of. */
 const steps = 5;
 
+/** How a wait affects the process. */
+interface WaitOptions {
+  /** Whether the wait keeps the process alive. Default `true`. */
+  ref?: boolean;
+}
+
 /**
  * Calls a function after the given number of milliseconds. Returns a function that cancels the
  * wait.
@@ -21,7 +27,11 @@ const steps = 5;
  * therefore consists of several steps, and the process reads between them. A blocked event loop
  * counts as one step only.
  */
-export function afterWaiting(milliseconds: number, expired: () => void): () => void {
+export function afterWaiting(
+  milliseconds: number,
+  expired: () => void,
+  { ref = true }: WaitOptions = {},
+): () => void {
   let timer: NodeJS.Timeout | undefined;
   let last: NodeJS.Immediate | undefined;
   let left = steps;
@@ -32,6 +42,7 @@ export function afterWaiting(milliseconds: number, expired: () => void): () => v
     }
     left -= 1;
     timer = setTimeout(step, milliseconds / steps);
+    if (!ref) timer.unref();
   };
   step();
   return () => {
@@ -48,10 +59,11 @@ export async function inTime<T>(
   answer: Promise<T>,
   milliseconds: number,
   late: () => Error,
+  options?: WaitOptions,
 ): Promise<T> {
   let stopWaiting = (): void => {};
   const expired = new Promise<never>((_resolve, reject) => {
-    stopWaiting = afterWaiting(milliseconds, () => reject(late()));
+    stopWaiting = afterWaiting(milliseconds, () => reject(late()), options);
   });
   try {
     return await Promise.race([answer, expired]);

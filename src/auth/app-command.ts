@@ -26,5 +26,7 @@ async function message(): Promise<ChildMessage> {
   }
 }
 
+// Lasts until the command has ended, even if only unreferenced timers are left.
+process.once('disconnect', () => process.exit(1));
 // The module of the app may keep connections open, which would keep the process alive.
 process.send?.(await message(), () => process.exit());

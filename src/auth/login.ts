@@ -1,5 +1,5 @@
-import { setTimeout } from 'node:timers/promises';
 import { TaskflowError } from '../errors.js';
+import { waitUnref } from '../waiting.js';
 import type { AuthLog } from './auth-log.js';
 import type { AuthenticatedLogin } from './authenticate.js';
 import type { LoginAttempt } from './login-attempt.js';
@@ -39,7 +39,7 @@ export function createLogIn({ authenticate, opener, familiar, log, floor }: Logi
     const started = performance.now();
     const found = await authenticate(attempt);
     if (!found) {
-      if (floor > 0) await setTimeout(Math.max(0, floor * 1000 - (performance.now() - started)));
+      if (floor > 0) await waitUnref(Math.max(0, floor * 1000 - (performance.now() - started)));
       throw new TaskflowError('INVALID_CREDENTIALS', 'Invalid username or password.', {
         headers: { 'WWW-Authenticate': 'Bearer realm="koa-taskflow"' },
       });

@@ -4,19 +4,22 @@ import { inTime } from '../waiting.js';
 
 /**
  * Calls a function with a signal that aborts after `seconds`. Then it rejects with a
- * `TimeoutError`, and ignores a later result.
+ * `TimeoutError`, and ignores a later result. The limit does not keep the process alive: a call
+ * that no request waits for must not delay its end.
  */
 export async function withTimeLimit<T>(
   seconds: number,
   call: (signal: AbortSignal) => T | Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
-  return inTime((async () => call(controller.signal))(), seconds * 1000, () => {
+  const late = (): Error => {
     const error = new Error(`no answer within ${seconds} s`);
     error.name = 'TimeoutError';
     controller.abort(error);
     return error;
-  });
+  };
+  const answer = (async () => call(controller.signal))();
+  return inTime(answer, seconds * 1000, late, { ref: false });
 }
 
 /** Seconds that a request waits for the store. */

@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { limitedStore } from '../../src/auth/time-limit.js';
 import { memoryStore } from '../../src/store/memory-store.js';
+import { startScript } from '../helpers/process.js';
 
 it('ends every call for a request with STORE_UNAVAILABLE if the store hangs', async () => {
   const never = (): Promise<never> => new Promise(() => {});
@@ -21,4 +22,12 @@ it('ends every call for a request with STORE_UNAVAILABLE if the store hangs', as
   // A write may have reached the store, so its caller must not assume that nothing was done.
   const writes = ['set', 'replace', 'increment'];
   expect(errors).toEqual(calls.map(([name]) => [name, 'STORE_UNAVAILABLE', writes.includes(name)]));
+});
+
+it('lets a process end whose server has closed, while calls and a failed login wait', async () => {
+  const child = startScript('dropped-login.js');
+  const code = await child.ended;
+  expect([code, child.lines]).toEqual([0, [expect.stringMatching(/^\d+$/)]]);
+  // Usually some milliseconds. The delay of the failed login alone would take ten seconds.
+  expect(Number(child.lines[0])).toBeLessThan(5000);
 });

@@ -178,7 +178,7 @@ function waitBehind(attempt: HashLimits, job: Job, refuse: (error: HashQueueFull
     behind.splice(behind.indexOf(entry), 1);
     attempt.admitted = false;
     refuse(queueFull());
-  }, timeoutBehind);
+  }, timeoutBehind).unref();
   const entry: JobBehind = { job, queue, timer };
   behind.push(entry);
 }

@@ -71,7 +71,7 @@ export class WaitingLines {
     const timer = setTimeout(() => {
       over = true;
       expire();
-    }, this.#limits.timeout);
+    }, this.#limits.timeout).unref();
     let mine = (): void => {};
     try {
       if (line.length > 1) {
@@ -110,7 +110,7 @@ async function nextSignal(line: Line, expired: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const signal = new Promise<void>((resolve) => {
     line.wake = resolve;
-    timer = setTimeout(resolve, retryAfter);
+    timer = setTimeout(resolve, retryAfter).unref();
   });
   await Promise.race([signal, expired]);
   clearTimeout(timer);
