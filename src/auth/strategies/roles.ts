@@ -106,10 +106,11 @@ export function rolesRule<User>(
     const row = rolesOption(name, isUserName(roles) ? [roles] : roles);
     // An environment variable that is not set must not let its users in.
     if (!row) throw wrongType(name, roles, "a role or a list of roles, such as 'viewer' or []");
+    const same = rows.get(normalize(text));
+    if (same)
+      throw typeError(`${option}.map has two rows for the same text: '${same.row}' and '${text}'`);
     rows.set(normalize(text), { row: text, roles: row });
   }
-  if (rows.size < Object.keys(map).length)
-    throw typeError(`${option}.map has two rows for the same text`);
   const rest = otherwise === false ? false : rolesOption(`${option}.otherwise`, otherwise);
   const matching = (texts: readonly string[]): readonly MatchingRow[] => [
     ...new Set(texts.flatMap((text) => rows.get(normalize(text)) ?? [])),

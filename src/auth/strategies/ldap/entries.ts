@@ -52,6 +52,18 @@ export async function findEntry(
   }
 }
 
+/**
+ * Makes the handler of a failed search. The server says only that the entry below which it was to
+ * search does not exist, not which option names the entry.
+ */
+export function missingBase(option: string, base: string): (error: unknown) => never {
+  return (error) => {
+    if (codeOf(error) !== 32) throw error;
+    const found = `${option} is "${base}", which does not exist or may not be read`;
+    throw new Error(found, { cause: error });
+  };
+}
+
 /** Binds as a user. Returns why the server refused, or `undefined` if it accepted the password. */
 export async function bindUser(
   connection: Connection,

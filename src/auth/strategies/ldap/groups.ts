@@ -1,6 +1,6 @@
 import { valuesOf } from './account.js';
 import type { Connection } from './connection.js';
-import { type Found, rootValues } from './entries.js';
+import { type Found, missingBase, rootValues } from './entries.js';
 import { fillFilter, firstValueOf, keyOfName } from './names.js';
 import type { LdapSettings } from './options.js';
 
@@ -19,10 +19,9 @@ export async function groupsOf(
   if (!groups) return valuesOf(entry, 'memberOf');
   const { base, filter, nested } = groups;
   const search = async (filters: readonly string[]): Promise<string[]> => {
-    const found = await connection.search(base, {
-      filter: `(|${filters.join('')})`,
-      attributes: ['1.1'],
-    });
+    const found = await connection
+      .search(base, { filter: `(|${filters.join('')})`, attributes: ['1.1'] })
+      .catch(missingBase('groups.base', base));
     return found.searchEntries.map(({ dn }) => dn);
   };
   if (nested && (await isActiveDirectory(connection))) {

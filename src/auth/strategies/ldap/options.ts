@@ -41,7 +41,7 @@ function filter<D extends string | undefined>(
       if (!value.startsWith('(')) throw new Error('it must begin with a parenthesis');
       ldapts().FilterParser.parseString(fillFilter(value, { username: 'x', dn: 'cn=x' }));
     } catch (cause) {
-      throw typeError(`${name} is not a search filter (RFC 4515): it must be ${accepted}`, {
+      throw Object.assign(wrongType(name, value, `${accepted}, in the syntax of RFC 4515`), {
         cause,
       });
     }
@@ -49,15 +49,18 @@ function filter<D extends string | undefined>(
   };
 }
 
-const dn: Option<string, string> = (name, value) => {
-  if (typeof value !== 'string' || !isDn(value))
-    throw wrongType(name, value, "a DN, such as 'ou=people,dc=example,dc=com'");
-  return value;
-};
+/** Makes a row of DNs. */
+function dn(example: string): Option<string, string> {
+  return (name, value) => {
+    if (typeof value !== 'string' || !isDn(value))
+      throw wrongType(name, value, `a DN, such as '${example}'`);
+    return value;
+  };
+}
 
 const searchOptions = optionSet({
   /** The DN below which the users are. */
-  base: dn,
+  base: dn('ou=people,dc=example,dc=com'),
   /**
    * The filter that finds a user, such as `(uid={username})`. Exactly one entry must match, or only
    * one of the entries must have the typed name in the attribute `username`. It must
@@ -86,7 +89,7 @@ const searchOptions = optionSet({
           throw wrongSecretType(
             name,
             text,
-            'the password of search.bindDN, which is not empty, a secretFile or a function',
+            'the password of search.bindDN: text that is not empty, a secretFile, or a function',
           );
         return text;
       },
@@ -101,7 +104,7 @@ const searchOptions = optionSet({
 
 const groupOptions = optionSet({
   /** The DN below which the groups are. */
-  base: dn,
+  base: dn('ou=groups,dc=example,dc=com'),
   /**
    * The filter that finds the groups of a user. `{dn}` is the DN of the user's entry, and
    * `{username}` the name of the session. Default
@@ -126,7 +129,11 @@ const rows = optionSet({
   url(name: string, value: string | readonly string[] | undefined): readonly URL[] {
     const urls = typeof value === 'string' ? [value] : value;
     if (!Array.isArray(urls) || urls.length === 0)
-      throw wrongKind(name, value, "an ldaps:// or ldap:// URL such as 'ldaps://ldap.example.com'");
+      throw wrongKind(
+        name,
+        value,
+        "an ldaps:// or ldap:// URL, such as 'ldaps://ldap.example.com'",
+      );
     return urls.map((url: unknown) => readUrl(name, url));
   },
   /** Whether a connection to an `ldap://` URL is encrypted with StartTLS. Default `false`. */
@@ -139,7 +146,7 @@ const rows = optionSet({
     try {
       for (const certificate of certificates) new X509Certificate(certificate);
     } catch (cause) {
-      throw Object.assign(wrongKind(name, value, accepted), { cause });
+      throw typeError(`${name} cannot be read as a certificate; it must be ${accepted}`, { cause });
     }
     if (certificates.length === 0) throw wrongKind(name, value, accepted);
     return certificates;

@@ -36,7 +36,7 @@ export function askServers({ servers, timeout }: LdapSettings): Ask {
         reasons.push(`${server.url}: ${reasonOf(error)}`);
       }
     }
-    throw new Error(`no LDAP server can answer: ${reasons.join('; ')}`);
+    throw new Error(`no LDAP server can be used: ${reasons.join('; ')}`);
   };
 }
 

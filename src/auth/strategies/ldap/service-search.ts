@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { sameUser } from '../../sessions/revocations.js';
 import { closedBy, type Refused, valuesOf } from './account.js';
 import { type Connection, codeOf, messageOf } from './connection.js';
-import { bindUser, elsewhere, type Found, findEntry, type Search } from './entries.js';
+import { bindUser, elsewhere, type Found, findEntry, missingBase, type Search } from './entries.js';
 import { fillFilter } from './names.js';
 import type { LdapSettings, SearchSettings } from './options.js';
 
@@ -82,7 +82,9 @@ export async function searchUser(
   const { search, attributes } = settings;
   await bindService(connection, search);
   const filter = fillFilter(search.filter, { username });
-  const found = await findEntry(connection, search.base, { filter, attributes });
+  const found = await findEntry(connection, search.base, { filter, attributes }).catch(
+    missingBase('search.base', search.base),
+  );
   if (!found.isAmbiguous) return found;
   const named = await findNamed(connection, settings, username);
   return named.entry ? named : found;
@@ -96,7 +98,9 @@ function findNamed(
 ): Promise<Search> {
   const inner = search.filter.startsWith('(') ? search.filter : `(${search.filter})`;
   const filter = fillFilter(`(&${inner}(${search.username}={username}))`, { username });
-  return findEntry(connection, search.base, { filter, attributes });
+  return findEntry(connection, search.base, { filter, attributes }).catch(
+    missingBase('search.base', search.base),
+  );
 }
 
 /**

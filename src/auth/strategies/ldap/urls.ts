@@ -28,7 +28,9 @@ export function readUrl(option: string, value: unknown): URL {
   const url = parsed(value);
   if (!url || !/^ldaps?:$/.test(url.protocol) || url.hostname === '')
     throw typeError(
-      `${option} is ${kindOf(value)}; it must be an ldaps:// or ldap:// URL, ${example}`,
+      typeof value === 'string' && value !== ''
+        ? `${option} must begin with ldaps:// or ldap:// and contain a host, ${example}`
+        : `${option} is ${kindOf(value)}; it must be an ldaps:// or ldap:// URL, ${example}`,
     );
   if (url.username !== '' || url.password !== '')
     throw typeError(`${option} has a user or a password; write them in search`);
