@@ -186,8 +186,8 @@ if (wantsHelp) {
 } else {
   // The error does not repeat the arguments, one of which may be a password.
   process.stderr.write(
-    'koa-taskflow: unknown command or argument. The commands are hash, without arguments, ' +
-      `move, token, doctor and unpin.\n\n${usage}`,
+    'koa-taskflow: unknown command or argument. Commands: hash (without arguments), move, token, ' +
+      `doctor, unpin.\n\n${usage}`,
   );
   process.exitCode = 2;
 }

@@ -1,4 +1,4 @@
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { TaskflowError } from '../errors.js';
 import { type Auth, internalsOf, isAuth } from './auth.js';
@@ -18,6 +18,7 @@ export interface CommandResult {
  * store answers. If it never does, the command says so when it uses the store.
  */
 export async function loginOfModule(file: string): Promise<Auth> {
+  if (!existsSync(file)) throw new Error(`the module ${file} does not exist`);
   const { auth } = (await import(pathToFileURL(realpathSync(file)).href)) as { auth?: unknown };
   if (!isAuth(auth))
     throw new Error(

@@ -126,7 +126,7 @@ describe('npx koa-taskflow token', () => {
     [['revoke', file], /pass the id of one token/],
     [['list', file, 'more'], /takes no argument after the module/],
     [['list', file, '--role', 'admin'], /token list has no option --role/],
-    [['list', folder.file('none.js')], /ENOENT/],
+    [['list', folder.file('none.js')], /does not exist/],
     [['list', other], /must export the login/],
   ])('refuses the arguments %j', async (args, message) => {
     await expect(tokenCommand(args)).rejects.toThrow(message);

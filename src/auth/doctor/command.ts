@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type CommandResult, loginOfModule } from '../app-module.js';
 import { type Auth, internalsOf } from '../auth.js';
@@ -63,8 +63,8 @@ function readArguments(args: readonly string[]): Wanted {
 
 function brokenLogin(error: unknown): Section {
   const found = error instanceof Error ? error.message : String(error);
-  const todo = 'correct this error, so that the app can start';
-  return { name: 'login', findings: [{ mark: 'fault', what: 'createAuth', found, todo }] };
+  const todo = 'correct this error, so that the login can be checked';
+  return { name: 'login', findings: [{ mark: 'fault', what: 'module', found, todo }] };
 }
 
 async function sectionsOf(auth: Auth, { url, strategy }: Wanted): Promise<readonly Section[]> {
@@ -106,6 +106,7 @@ async function explain(
 }
 
 function readClaims(file: string): Readonly<Record<string, unknown>> {
+  if (!existsSync(file)) throw new Error(`the file ${file} of --claims does not exist`);
   const content = readFileSync(file, 'utf8');
   let claims: unknown;
   try {

@@ -48,8 +48,8 @@ async function storeFinding({ hasOwnStore, store }: InspectedOptions): Promise<F
   if (hasOwnStore)
     return warning(
       what,
-      'the memory of each process, so a restart loses sessions and pinned names',
-      'set store in createAuth, such as tasks.store',
+      'not set: sessions and pinned names are in the memory of each process, and end with it',
+      'set store in createAuth, such as store: tasks.store',
     );
   const started = performance.now();
   try {

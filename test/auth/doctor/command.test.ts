@@ -167,7 +167,7 @@ own (password, "Own users")
 
   it('warns of what a restart loses', async () => {
     const { text } = await run(moduleWith(`.register('s', ${users})`, 'store: undefined'));
-    expect(text).toMatch(/warning store +the memory of each process/);
+    expect(text).toMatch(/warning store +not set: sessions and pinned names/);
     const random = await run(moduleWith(`.register('s', ${users})`, 'secretKey: undefined'));
     expect(random.text).toMatch(/warning secretKey +each process makes a random key/);
     expect(random.code).toBe(0);
@@ -219,7 +219,7 @@ own (password, "Own users")
 
   it('says why the login cannot be created', async () => {
     const { code, text } = await run(moduleWith(`.register('s', ${users})`, "path: 'x'"));
-    expect(text).toMatch(/fault +createAuth +path is "x"/);
+    expect(text).toMatch(/fault +module +path is "x"/);
     expect(code).toBe(1);
   });
 });
@@ -309,7 +309,7 @@ describe('the arguments of doctor', () => {
     const other = folder.file('other.mjs');
     writeFileSync(other, 'export const auth = {};');
     expect((await run(other)).text).toContain('must export the login');
-    expect((await run(folder.file('none.mjs'))).text).toContain('ENOENT');
+    expect((await run(folder.file('none.mjs'))).text).toContain('does not exist');
     writeFileSync(other, 'process.exit(3)');
     const { code, text } = await run(other);
     expect([code, text]).toEqual([1, expect.stringContaining('ended the process')]);

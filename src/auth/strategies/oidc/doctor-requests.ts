@@ -113,7 +113,9 @@ async function pageFinding(
     const error = errorIn(response.headers.get('Location'));
     if (status < 400 && error === undefined) return [ok(what, `${page} accepts the request`)];
     const found = `${page} refuses the request (${error ?? `status ${status}`})`;
-    const todo = `register ${redirectUri} for ${settings.clientId}, and check the scopes`;
+    const todo =
+      `register ${redirectUri} as a redirect URI of ${settings.clientId}, ` +
+      'and check clientId and scopes';
     return [fault(what, found, todo)];
   } catch {
     return [warning(what, `${page} cannot be opened from this host`, 'open it in a browser')];
