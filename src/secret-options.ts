@@ -48,7 +48,12 @@ export function secretKeysOption(
         RangeError,
       );
     if (new Set(key).size < 8)
-      throw wrongSecret(option, 'random: at least 8 different characters', RangeError);
+      throw wrongSecret(
+        option,
+        'random, with at least 8 different characters, such as the output of: openssl rand ' +
+          '-base64 32',
+        RangeError,
+      );
   }
   if (new Set(keys).size !== keys.length)
     throw wrongSecret(option, 'a list without the same key twice', RangeError);

@@ -202,7 +202,9 @@ function readFound(found: unknown): DatabaseUser | undefined {
   if (username !== undefined && !isUserName(username))
     throw wrongFound('a username that is not 1 to 256 printable characters');
   if (roles !== undefined && !isRoleList(roles))
-    throw wrongFound('roles that are not a list of at most 32 role names');
+    throw new TypeError(
+      "find returned roles that are not a list of at most 32 role names, such as ['viewer']",
+    );
   if (identity !== undefined && !isUserName(identity))
     throw wrongFound('an identity that is not 1 to 256 printable characters');
   return { hash, username, identity, roles: roles && [...roles] };

@@ -13,11 +13,12 @@ import {
   listOption,
   numberOption,
   outOfRange,
+  rangeError,
   tenYears,
   typeError,
   wrongType,
 } from '../../../options.js';
-import { wrongSecret, wrongSecretType } from '../../../secret-options.js';
+import { wrongSecretType } from '../../../secret-options.js';
 import { kindOf } from '../../../show-value.js';
 import { type FollowedSecret, followSecret } from '../../secrets/followed-secret.js';
 import type { Secret } from '../../secrets/secret.js';
@@ -176,7 +177,7 @@ function secretOption(name: string, value: Secret | undefined): FollowedSecret<s
     read(text: unknown) {
       if (typeof text !== 'string')
         throw wrongSecretType(name, text, `${accepted}, a secretFile or a function`);
-      if (text.trim() === '') throw wrongSecret(name, `${accepted}; it is empty`, RangeError);
+      if (text.trim() === '') throw rangeError(`${name} is empty; it must be ${accepted}`);
       return text;
     },
   });
@@ -186,7 +187,7 @@ function scopesOption(name: string, value: readonly string[] | undefined): reado
   if (value === undefined) return ['openid', 'profile', 'email'];
   const scopes = listOption(name, value, 'scopes', (scope) => /^[!#-[\]-~]{1,256}$/.test(scope));
   if (!scopes.includes('openid'))
-    throw outOfRange(name, scopes.join(' '), "a list that contains 'openid'");
+    throw rangeError(`${name} does not contain 'openid', which OpenID Connect requires`);
   return scopes;
 }
 

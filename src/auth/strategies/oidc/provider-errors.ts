@@ -163,7 +163,8 @@ function statusError(issuer: string, response: unknown): ProviderError {
   const { status } = fieldsOf(response);
   const isDown = typeof status !== 'number' || isOutage(status);
   return new ProviderError(
-    `${issuer} answered with the status ${typeof status === 'number' ? status : 'unknown'}`,
+    `${issuer} answered with the status ${typeof status === 'number' ? status : 'unknown'}` +
+      (status === 404 ? ': check the option issuer' : ''),
     { isDown },
   );
 }

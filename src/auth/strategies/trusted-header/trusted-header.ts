@@ -243,6 +243,8 @@ function digestsOption(
   value: Secret | undefined,
 ): FollowedSecret<readonly Buffer[]> {
   const read = (text: unknown): Buffer => {
+    if (text === undefined)
+      throw typeError(`${option} is not set; if it comes from the environment, set that variable`);
     if (typeof text !== 'string' || !/^[!-~]{16,1024}$/.test(text))
       throw wrongSecret(
         option,
