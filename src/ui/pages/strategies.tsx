@@ -93,7 +93,7 @@ export function Strategies() {
           />
         )}
       </When>
-      <p class="faint">These are the counts of one process since its start.</p>
+      <p class="faint">Logins, rejections and failures are those of one process since it started.</p>
     </section>
   );
 }

@@ -80,7 +80,7 @@ function Create({ close }: { close: () => void }) {
 
 /** Seconds for which the old token can stay valid, with their labels. */
 const keeping: readonly [number, string][] = [
-  [0, 'Not at all: it ends at once'],
+  [0, '0 minutes: it ends at once'],
   [600, '10 minutes'],
   [3600, '1 hour'],
   [day, '1 day'],
@@ -97,7 +97,7 @@ function Rotate({ token: { id, name }, close }: { token: ApiToken; close: () => 
     >
       <p>A new token with the same name, roles and lifetime replaces this one.</p>
       <label class="field">
-        Keep the old token
+        Keep the old token valid for
         <select
           value={keepOldFor}
           autofocus
