@@ -42,7 +42,7 @@ token  Creates, lists, rotates and revokes API tokens. It imports the module and
        print only the token to standard output, so that scripts can store it.
 
 doctor Checks a login: its options, each strategy, and, with --url, the login page as browsers see
-       it. It imports the module like token, and exits with 1 if it finds a fault.
+       it. It imports the module like token. The exit code is 1 if it finds a fault.
 
        --url       The URL of the app as browsers see it.
        --strategy  Checks only this strategy.
@@ -50,8 +50,8 @@ doctor Checks a login: its options, each strategy, and, with --url, the login pa
        --claims    Shows the roles for a JSON file with the claims of an ID token.
        --json      Prints one line of JSON.
 
-unpin  Lets another user of a provider sign in with a name. The first login with a name pins it to
-       that user. Use unpin after the account was deleted and created again at the provider.
+unpin  Lets another account of a provider sign in with a name. The first login with a name pins the
+       name to the account. Use unpin after the account was deleted and created again.
 `;
 
 /** Asks for a password twice at a terminal, without showing what the user types. */
