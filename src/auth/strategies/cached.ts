@@ -46,7 +46,8 @@ export function cached(strategy: AuthStrategy, options: CachedOptions): AuthStra
     max: 3600,
     unit: 'seconds',
   });
-  if (seconds === undefined) throw typeError('cached: seconds is not set');
+  if (seconds === undefined)
+    throw typeError('cached: seconds is not set; it must be a number of seconds, such as 60');
   const accepted = new LRUCache<string, Accepted>({
     max: remembered,
     ttl: seconds * 1000,
