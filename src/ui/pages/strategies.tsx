@@ -93,7 +93,9 @@ export function Strategies() {
           />
         )}
       </When>
-      <p class="faint">Logins, rejections and failures are those of one process since it started.</p>
+      <p class="faint">
+        Logins, rejections and failures are those of one process since it started.
+      </p>
     </section>
   );
 }
