@@ -136,6 +136,23 @@ describe('database', () => {
     expect(await workFor('unknown')).toBeGreaterThan(known / 4);
   });
 
+  it('does as much work for a user whose hash cannot be read', async () => {
+    const ann = scryptHash('secret', { ln: 13, r: 8, p: 1 });
+    const users = new Map([
+      ['ann', ann],
+      ['bob', ann.slice(0, 30)],
+    ]);
+    const strategy = database((name) => users.get(name));
+    const workFor = (name: string) =>
+      leastWork(() => strategy.authenticate_user(name, 'wrong', context));
+    const known = await workFor('ann');
+    const work = await leastWork(async () => {
+      const signsIn = Promise.resolve(strategy.authenticate_user('bob', 'wrong', context));
+      await expect(signsIn).rejects.toThrow('a text that is not a supported hash');
+    });
+    expect(work).toBeGreaterThan(known / 4);
+  });
+
   it('takes less time for an unknown name if the database has only cheap hashes', async () => {
     const strategy = database((name) => (name === 'ann' ? hash : undefined));
     const workFor = (name: string, tries?: number) =>

@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { StrategyRegistry } from '../../../src/auth/strategies/registry.js';
 import { staticUser } from '../../../src/auth/strategies/static-user.js';
-import type { AuthStrategy } from '../../../src/auth/strategies/strategy.js';
+import type { AuthStrategy, StrategyParts } from '../../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../../src/store/memory-store.js';
 import type { SharedStore } from '../../../src/store/shared-store.js';
 import { serveAdmin } from '../../helpers/admin-app.js';
 import { ask, logIn, postJson } from '../../helpers/client.js';
-import { turnableClock } from '../../helpers/clock.js';
+import { settableClock, turnableClock } from '../../helpers/clock.js';
 import { Jar } from '../../helpers/jar.js';
 import { type LoginApp, serveLogin } from '../../helpers/login-app.js';
 import { cheapHash, password, secretKey } from '../../helpers/passwords.js';
@@ -112,6 +112,57 @@ describe('the health of the strategies', () => {
     expect(await status('ann')).toBe(200);
     await waitFor(async () => (await healthOf(app, 'proxy'))?.state === 'up');
     expect(states(app)).toEqual(['down', 'up']);
+  });
+
+  it('of a strategy that fails for some requests changes at most once a minute', async () => {
+    const clock = settableClock();
+    const strategies = new StrategyRegistry().register('proxy', {
+      ambient: true,
+      authenticate_request(ctx) {
+        if (ctx.get('X-User') === 'bob') throw new Error('no answer');
+        return { ok: true, username: ctx.get('X-User') };
+      },
+    });
+    const app = await serveLogin({ strategies });
+    apps.push(app);
+    const status = async (user: string): Promise<number> =>
+      (await ask(app.url, { headers: { 'X-User': user } })).status;
+    const isUp = () => waitFor(async () => (await healthOf(app, 'proxy'))?.state === 'up');
+    for (let n = 0; n < 4; n++) {
+      expect([await status('bob'), await status('ann')]).toEqual([503, 200]);
+      await isUp();
+    }
+    expect(await healthOf(app, 'proxy')).toMatchObject({ errors: 4 });
+    expect(states(app)).toEqual(['down', 'up']);
+    clock.pass(61);
+    expect([await status('bob'), await status('ann')]).toEqual([503, 200]);
+    await isUp();
+    expect(states(app)).toEqual(['down', 'up', 'down', 'up']);
+  });
+
+  it('of a strategy does not count requests that the limit of wrong tokens refused', async () => {
+    let parts: StrategyParts | undefined;
+    const strategies = new StrategyRegistry().register('tokens', {
+      ambient: false,
+      attach: (given) => {
+        parts = given;
+      },
+      async authenticate_request(ctx) {
+        if (ctx.get('X-Token') === 'right') return { ok: true, username: 'ann' };
+        await parts?.countWrongToken(ctx);
+        return false;
+      },
+    });
+    const app = await serveLogin({ strategies });
+    apps.push(app);
+    const status = async (token: string): Promise<number> =>
+      (await ask(app.url, { headers: { 'X-Token': token } })).status;
+    expect(await status('right')).toBe(200);
+    await waitFor(async () => (await healthOf(app, 'tokens'))?.state === 'up');
+    await waitFor(async () => (await status('wrong')) === 429);
+    expect(await status('wrong')).toBe(429);
+    expect(await healthOf(app, 'tokens')).toMatchObject({ state: 'up', errors: 0 });
+    expect(states(app)).toEqual([]);
   });
 
   it('is down in all processes after a failed login, and logged once', async () => {
