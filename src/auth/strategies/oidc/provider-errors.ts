@@ -13,17 +13,24 @@ export class ProviderError extends Error {
   readonly oauth: string | undefined;
   /** Whether the provider did not answer, so that another attempt may succeed. */
   readonly isDown: boolean;
+  /** Whether there was no connection, so that no other request would succeed now. */
+  readonly isUnreachable: boolean;
   /** Seconds for which the last answer about a user holds. Default: as the strategy says. */
   readonly staleFor: number | undefined;
 
   constructor(
     message: string,
-    { oauth, isDown = false }: { oauth?: string; isDown?: boolean } = {},
+    {
+      oauth,
+      isUnreachable = false,
+      isDown = isUnreachable,
+    }: { oauth?: string; isDown?: boolean; isUnreachable?: boolean } = {},
   ) {
     super(message);
     this.name = 'ProviderError';
     this.oauth = oauth;
     this.isDown = isDown;
+    this.isUnreachable = isUnreachable;
     this.staleFor = isDown ? undefined : refusedFor;
   }
 }
@@ -192,7 +199,7 @@ function unreachable(issuer: string, error: unknown): ProviderError {
   const isCertificate = code !== undefined && /CERT|ALTNAME|ERR_TLS|DEPTH_|UNABLE_/.test(code);
   const hint = isCertificate ? '; the option ca adds a certificate authority' : '';
   return new ProviderError(`${issuer} cannot be reached (${code ?? 'no connection'})${hint}`, {
-    isDown: true,
+    isUnreachable: true,
   });
 }
 

@@ -5,6 +5,7 @@ import { LogLimit } from '../../log-limit.js';
 import type { KnownUser, StrategyParts } from '../strategy.js';
 import type { Claims, ClaimsReader } from './claims.js';
 import { keyOf, userKey } from './keys.js';
+import { Pauses } from './pauses.js';
 import type { Provider, ProviderConnection } from './provider.js';
 import { ProviderError } from './provider-errors.js';
 import type { Grant, Records, UserRecord } from './records.js';
@@ -36,8 +37,6 @@ const leaseTime = 10;
 const leaseRetry = 100;
 /** Milliseconds that a request waits for the answer of the provider. */
 const maxWait = 6000;
-/** Milliseconds after a failed request in which the provider is not asked again. */
-const pause = 5000;
 /** Maximum number of refresh tokens with which the provider is asked about a user. */
 const maxAsked = 5;
 /** The errors with which a provider refuses the user or the refresh token, not the app. */
@@ -49,14 +48,12 @@ const refusals: readonly (string | undefined)[] = [
 /** Answers `find_user`. */
 export class UserRefresh {
   readonly #deps: RefreshDeps;
-  /** A clock that never goes back. */
-  readonly #clock: () => number;
-  #down: { error: unknown; until: number } | undefined;
+  readonly #pauses: Pauses;
   readonly #lines = new LogLimit();
 
   constructor(deps: RefreshDeps) {
     this.#deps = deps;
-    this.#clock = forwardClock(deps.parts.now);
+    this.#pauses = new Pauses(forwardClock(deps.parts.now));
   }
 
   /**
@@ -69,19 +66,23 @@ export class UserRefresh {
     if (!record || refresh === false) return this.#known(record, false);
     if (this.#isFresh(record)) return this.#known(record);
     if ((await this.#grantsOf(record)).length === 0) return this.#known(record, false);
-    if (this.#down && this.#clock() < this.#down.until) throw this.#down.error;
+    const key = userKey(username);
+    const before = this.#pauses.errorFor(key);
+    if (before) throw before;
     try {
       const refreshing = this.#refresh(record);
-      return await inTime(refreshing, maxWait, () => new ProviderError(slow, down));
+      const found = await inTime(refreshing, maxWait, () => new ProviderError(slow, down));
+      this.#pauses.answered(key);
+      return found;
     } catch (error) {
-      if (error instanceof ProviderError) this.#failed(error);
+      if (error instanceof ProviderError) this.#failed(key, error);
       throw error;
     }
   }
 
-  #failed(error: ProviderError): void {
+  #failed(key: string, error: ProviderError): void {
     if (error.isDown) {
-      this.#down = { error, until: this.#clock() + pause };
+      this.#pauses.failed(key, error);
       return;
     }
     if (this.#lines.isDue(error.oauth ?? ''))

@@ -133,6 +133,59 @@ describe('an answer of the provider about a signed-in user', () => {
 });
 
 describe('a provider that did not answer', () => {
+  /** Signs in as more users of the same processes. */
+  const others = async ({ signIn }: Pick<AttachedOidc, 'signIn'>, names: readonly string[]) => {
+    for (const name of names) {
+      provider.accounts.set(name, { preferred_username: name, groups: ['sre'] });
+      await signIn(name);
+    }
+  };
+
+  it('about one user is still asked about others', async () => {
+    const user = await signedIn();
+    const { login, clock } = user;
+    await others(user, ['mallory', 'oscar']);
+    clock.ahead = 301;
+    for (const name of ['mallory', 'oscar']) provider.refuseUser(name, 503, 'server_error');
+    for (const round of [1, 2, 3]) {
+      clock.ahead += 10 * round;
+      for (const name of ['mallory', 'oscar'])
+        await expect(find(user, name)).rejects.toThrow('status 503');
+    }
+    provider.accounts.delete(login);
+    expect((await find(user, login))?.identity).toBeUndefined();
+  });
+
+  it('about three users in a row is not asked about any user for five seconds', async () => {
+    const user = await signedIn();
+    const { login, clock } = user;
+    const names = ['one', 'two', 'three'];
+    await others(user, names);
+    clock.ahead = 301;
+    for (const name of names) provider.refuseUser(name, 503, 'server_error');
+    for (const name of names) await expect(find(user, name)).rejects.toThrow('status 503');
+    const before = provider.count('/token');
+    await expect(find(user, login)).rejects.toThrow('status 503');
+    expect(provider.count('/token')).toBe(before);
+    clock.ahead += 6;
+    // The failures for the same users do not pause the questions about this one again.
+    for (const name of names) await expect(find(user, name)).rejects.toThrow('status 503');
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+  });
+
+  it('and cannot be reached is not asked about any user for five seconds', async () => {
+    const user = await signedIn();
+    const { login, clock } = user;
+    await others(user, ['bob']);
+    await provider.close();
+    clock.ahead = 301;
+    await expect(find(user, 'bob')).rejects.toThrow('cannot be reached');
+    await provider.resume();
+    await expect(find(user, login)).rejects.toThrow('cannot be reached');
+    clock.ahead += 6;
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+  });
+
   it('is asked again after five seconds, even if the clock was set back', async () => {
     const steady = steadyClock();
     const { strategy, clock, login } = await signedIn();
