@@ -61,4 +61,24 @@ describe('the queue of messages', () => {
     expect(refused).toEqual([1]);
     await Promise.all(filling);
   });
+
+  it('refuses a new message if it is full of messages of as many networks', async () => {
+    const [queue, place] = [new MessageQueue(), gate()];
+    const filling = fill(queue, place);
+    const waiting = Array.from({ length: 1000 }, (_, n) =>
+      queue.run(String(n), async () => 'checked', fail),
+    );
+    await expect(
+      queue.run(
+        'last',
+        async () => 'checked',
+        () => {},
+      ),
+    ).rejects.toMatchObject({
+      status: 503,
+    });
+    place.open();
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['checked']));
+    await Promise.all(filling);
+  });
 });

@@ -372,7 +372,13 @@ describe('a callback', () => {
     await finish(known, app, await begin(known, app));
     expect(complete).toHaveBeenCalledTimes(31);
     time += 5000;
-    for (let n = 0; n < 3; n++) expect(await newBrowser()).toBe(503);
+    const asking = gate();
+    fake.complete = () => asking.passed.then(down);
+    const first = newBrowser();
+    await waitFor(() => complete.mock.calls.length === 32);
+    expect(await newBrowser()).toBe(503);
+    asking.open();
+    expect([await first, await newBrowser()]).toEqual([503, 503]);
     expect(complete).toHaveBeenCalledTimes(32);
 
     fake.complete = testProvider().complete;
