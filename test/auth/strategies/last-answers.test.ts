@@ -464,6 +464,21 @@ describe('while find_user fails', () => {
     expect(states(app)).toEqual(failing.length < 3 ? [] : ['down']);
   });
 
+  it('users for whom it fails do not take the turns of the others', async () => {
+    const clock = settableClock();
+    const { directory, app, session } = await outage({}, memoryStore());
+    const failing = ['ann', 'bob', 'eve'];
+    const sessions = [session];
+    for (const name of failing.slice(1)) sessions.push(await logIn(app.base, name, password));
+    const zoe = await logIn(app.base, 'zoe', password);
+    Object.assign(directory, { failing, failure: 'rejects', known: { version: '2' } });
+    refresh();
+    for (const each of sessions) await seen(app, each);
+    clock.pass(2);
+    expect(await seen(app, session)).toBe('ann');
+    expect(await seen(app, zoe)).toBeNull();
+  });
+
   it('requests do not wait for a call that hangs, which is made once a second', async () => {
     const { directory, app, session } = await outage();
     directory.failure = 'hangs';

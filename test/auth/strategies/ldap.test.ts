@@ -349,6 +349,8 @@ describeLdap('an account', () => {
 
   it.each([
     ['2099010100Z', undefined],
+    ['2099010100+01', undefined],
+    ['20990101000000,5Z', undefined],
     ['20990101003060.5Z', undefined],
     ['209901010000-0800', undefined],
     ['200001010000+05', 'expired'],
