@@ -217,6 +217,15 @@ describe('describeStrategy', () => {
     ],
     ['does not know the user', () => correct({ find_user: () => undefined }), knowing],
     [
+      'has another version before the password is checked',
+      () =>
+        correct({
+          find_user: (n, { only = 'all' }) =>
+            n === username ? { version: `v-${only}`, roles: ['viewer'] } : undefined,
+        }),
+      'says the same version before the password is checked',
+    ],
+    [
       'knows every user',
       () => correct({ find_user: () => ({ version: 'v1' }) }),
       'knows no other user',
