@@ -209,14 +209,17 @@ async function showLogin(ctx: Context, deps: SignInDeps): Promise<void> {
   } catch {
     // If the strategy of a session does not answer, the user may sign in with another strategy.
   }
+  const down = await deps.health.down();
+  // The browser would show an error page of its own instead of the other ways to sign in.
+  const isUp = !down.some(({ name }) => name === autoStart);
   const isAutomatic = autoStart !== undefined && form === undefined && notice === undefined;
-  if (isAutomatic && ctx.method === 'GET' && !attempts.isAnyOpen(ctx)) {
+  if (isAutomatic && isUp && ctx.method === 'GET' && !attempts.isAnyOpen(ctx)) {
     const query = wanted === undefined ? '' : `?next=${encodeURIComponent(wanted)}`;
     return ctx.redirect(`${deps.mount.outside(ctx)}/auth/start/${autoStart}${query}`);
   }
   if (form !== undefined && registry.names('password').length === 0)
     notice ??= pages.messages.noForm;
-  pages.login(ctx, { next: wanted, notice, down: await deps.health.down() });
+  pages.login(ctx, { next: wanted, notice, down });
 }
 
 /**

@@ -3,6 +3,7 @@ import type { AuthOptions } from '../../src/auth/auth-options.js';
 import { StrategyRegistry } from '../../src/auth/strategies/registry.js';
 import { staticUser } from '../../src/auth/strategies/static-user.js';
 import { ask, postForm } from '../helpers/client.js';
+import { turnableClock } from '../helpers/clock.js';
 import { Jar } from '../helpers/jar.js';
 import { type LoginApp, serveLogin } from '../helpers/login-app.js';
 import { cheapHash, password } from '../helpers/passwords.js';
@@ -10,6 +11,7 @@ import { testProvider } from '../helpers/provider.js';
 
 let app: LoginApp;
 afterEach(async () => {
+  jest.useRealTimers();
   jest.restoreAllMocks();
   await app.close();
 });
@@ -145,6 +147,24 @@ describe('autoStart', () => {
     const jar = new Jar();
     await jar.ask(`${app.base}/auth/start/okta`);
     expect((await jar.ask(app.login)).status).toBe(200);
+  });
+
+  it('shows the page while the provider is down', async () => {
+    const clock = turnableClock();
+    let isDown = true;
+    const check = async (): Promise<void> => {
+      if (isDown) throw new Error('the provider is down');
+    };
+    const strategies = new StrategyRegistry()
+      .register('okta', { ...testProvider(), check })
+      .register('static', staticUser('admin', cheapHash(password)));
+    await start({ strategies, autoStart: 'okta' });
+    await app.auth.health();
+    expect((await ask(app.login)).status).toBe(200);
+    isDown = false;
+    clock.pass(61);
+    await app.auth.health();
+    expect((await ask(app.login)).status).toBe(302);
   });
 
   it('does not follow a logout of a user with a password', async () => {
