@@ -8,6 +8,7 @@ import type {
   EndedUser,
   RedirectAttempt,
   RedirectVerdict,
+  Strategy,
 } from '../../src/auth/strategies/strategy.js';
 import { memoryStore } from '../../src/store/memory-store.js';
 import type { SharedStore } from '../../src/store/shared-store.js';
@@ -21,6 +22,8 @@ export const redirectUri = 'http://127.0.0.1:1/tasks/auth/callback/okta';
 interface Attached {
   store?: SharedStore;
   now?: () => number;
+  /** More strategies of the login, by name. */
+  others?: Readonly<Record<string, Strategy>>;
 }
 
 /** A strategy that belongs to a login, without routes: a test calls its methods. */
@@ -46,7 +49,7 @@ export interface AttachedOidc {
 export function attachOidc(
   provider: TestProvider,
   options: Partial<OidcOptions> = {},
-  { store = memoryStore(), now = () => Date.now() }: Attached = {},
+  { store = memoryStore(), now = () => Date.now(), others = {} }: Attached = {},
 ): AttachedOidc {
   const ended: EndedUser[] = [];
   const log = recordingLogger();
@@ -74,6 +77,7 @@ export function attachOidc(
     },
   };
   const strategies = new StrategyRegistry().register('okta', observed);
+  for (const [name, other] of Object.entries(others)) strategies.register(name, other);
   createAuth({ strategies, secretKey, store, logger: log.logger });
 
   const begin: AttachedOidc['begin'] = async () => {

@@ -28,6 +28,8 @@ export type UserRecord = {
   readonly claims: string;
   /** Whether there was a refresh token, so that the provider can be asked again. */
   readonly isChecked: boolean;
+  /** Whether the provider has refused the refresh tokens of all sessions since the last login. */
+  readonly isRefused: boolean;
   /** When the provider said it; Unix milliseconds. */
   readonly checkedAt: number;
 };
@@ -49,6 +51,8 @@ type StoredGrant = {
   readonly subject: string;
   /** When the login began, in Unix milliseconds, as all times here. */
   readonly since: number;
+  /** When the provider was asked with the token, or gave it. */
+  readonly askedAt: number;
   readonly expiresAt: number;
 };
 
@@ -99,31 +103,37 @@ export class Records {
     const stored = this.#storedGrant(token, {
       ...given,
       since,
+      askedAt: since,
       expiresAt: since + this.#ttl * 1000,
     });
     await store.set(grantKey(username, sessionId), stored, this.#ttl);
   }
 
-  /** Resolves to the refresh tokens of a user, the newest session first. */
+  /**
+   * Resolves to the refresh tokens of a user: that of the newest session, and then the others.
+   * Those that the app has not used for the longest time come first.
+   */
   async grants(username: string): Promise<readonly Grant[]> {
     const { store, decrypt } = this.#parts;
     const prefix = grantKey(username, '');
     const entries = await store.list(prefix, undefined, maxListed);
-    return entries
+    const [newest, ...others] = entries
       .flatMap(({ key, value }) => {
         const stored = value as StoredGrant;
         const token = decrypt(stored.token);
         const sessionId = key.slice(prefix.length);
         return token === undefined ? [] : [{ sessionId, username, token, stored }];
       })
-      .sort((one, other) => other.stored.expiresAt - one.stored.expiresAt);
+      .sort((one, other) => other.stored.since - one.stored.since);
+    others.sort((one, other) => one.stored.askedAt - other.stored.askedAt);
+    return newest ? [newest, ...others] : [];
   }
 
-  /** Stores the next refresh token of a session. */
+  /** Stores the refresh token of a session after a question to the provider. */
   async replaceGrant({ username, sessionId, stored }: Grant, token: string): Promise<void> {
     const { store, now } = this.#parts;
     const ttl = Math.max(1, (stored.expiresAt - now()) / 1000);
-    const after = this.#storedGrant(token, stored);
+    const after = this.#storedGrant(token, { ...stored, askedAt: now() });
     await store.replace(grantKey(username, sessionId), stored, after, ttl);
   }
 

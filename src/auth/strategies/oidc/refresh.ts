@@ -12,9 +12,10 @@ import type { Grant, Records, UserRecord } from './records.js';
 import { claimsOf } from './tokens.js';
 
 /*
- * Asks the provider about users who are signed in, with the refresh tokens of their sessions. A
- * session ends when the provider refuses its refresh token. All sessions of a user end when the
- * roles of the user change or no role is left.
+ * Asks the provider about users who are signed in, with the refresh tokens of their sessions, a few
+ * of them at a time. A session ends when the provider refuses its refresh token. All sessions of a
+ * user end when the roles of the user change, no role is left, or no refresh token is left. In the
+ * last case, the user may still exist, so API tokens are valid again after the next login.
  *
  * A provider may accept each refresh token only once, and ends the grant if it gets a token twice.
  * So a process takes a lease before it asks, and stores a new refresh token before anything else.
@@ -37,7 +38,7 @@ const leaseTime = 10;
 const leaseRetry = 100;
 /** Milliseconds that a request waits for the answer of the provider. */
 const maxWait = 6000;
-/** Maximum number of refresh tokens with which the provider is asked about a user. */
+/** Maximum number of refresh tokens with which the provider is asked about a user at once. */
 const maxAsked = 5;
 /** The errors with which a provider refuses the user or the refresh token, not the app. */
 const refusals: readonly (string | undefined)[] = [
@@ -99,8 +100,8 @@ export class UserRefresh {
   }
 
   /**
-   * Resolves to the refresh tokens of the newest sessions. Removes those of ended sessions, and of
-   * an earlier user with the same name.
+   * Resolves to the refresh tokens with which the provider is to be asked next. Removes those of
+   * ended sessions, and of an earlier user with the same name.
    */
   async #grantsOf({ username, iss, sub }: UserRecord): Promise<readonly Grant[]> {
     const { records, parts } = this.#deps;
@@ -132,16 +133,44 @@ export class UserRefresh {
     try {
       const current = await records.user(username);
       if (!current || this.#isFresh(current)) return await this.#known(current);
-      return await this.#ask(provider, current);
+      return await this.#ask(provider, current, async () => {
+        if (!(await parts.store.replace(key, lease, lease, leaseTime)))
+          throw new ProviderError(slow, down);
+      });
     } finally {
       await parts.store.replace(key, lease, undefined, leaseTime);
     }
   }
 
-  async #ask(provider: Provider, record: UserRecord): Promise<KnownUser | undefined> {
+  async #ask(
+    provider: Provider,
+    record: UserRecord,
+    extendLease: () => Promise<void>,
+  ): Promise<KnownUser | undefined> {
     const { records, parts } = this.#deps;
-    const grants = await this.#grantsOf(record);
+    let grants = await this.#grantsOf(record);
     if (grants.length === 0) return this.#known(record, false);
+    let claims: Claims | undefined;
+    while (!claims && grants.length > 0) {
+      claims = await this.#claimsWith(grants, provider, record);
+      if (claims) break;
+      await extendLease();
+      grants = await this.#grantsOf(record);
+    }
+    const after = claims ? await this.#next(record, claims) : { ...record, isRefused: true };
+    if (!(await records.replaceUser(record, after)))
+      return this.#known(await records.user(record.username));
+    // Otherwise, the sessions would be valid again after the next login.
+    if (!claims || !after) await parts.endSessions({ username: record.username });
+    return this.#known(after);
+  }
+
+  /** Uses refresh tokens. Resolves to `undefined` if the provider refuses all of them. */
+  async #claimsWith(
+    grants: readonly Grant[],
+    provider: Provider,
+    record: UserRecord,
+  ): Promise<Claims | undefined> {
     const asked = await Promise.allSettled(
       grants.map((grant) => this.#renew(provider, record, grant)),
     );
@@ -149,12 +178,7 @@ export class UserRefresh {
     const claims = answers.find((answer) => answer !== 'ended');
     const failed = asked.find((each) => each.status === 'rejected');
     if (!claims && failed) throw failed.reason;
-    const after = claims && (await this.#next(record, claims));
-    if (!(await records.replaceUser(record, after)))
-      return this.#known(await records.user(record.username));
-    // Otherwise, the sessions would be valid again after the next login.
-    if (!after) await parts.endSessions({ username: record.username });
-    return this.#known(after);
+    return claims;
   }
 
   /** Uses the refresh token of a session. Ends the session if the provider refuses it. */
@@ -168,12 +192,15 @@ export class UserRefresh {
     const { token, username, sessionId } = grant;
     try {
       const tokens = await provider.ask(() => client.refreshTokenGrant(config, token));
-      const next = tokens.refresh_token;
-      if (next !== undefined && next !== token) await records.replaceGrant(grant, next);
+      await records.replaceGrant(grant, tokens.refresh_token ?? token);
       if (iss !== provider.issuer) throw new ProviderError('the issuer has changed');
       return await claimsOf(provider, tokens, { reader, now: parts.now(), sub });
     } catch (error) {
-      if (!isRefusal(error)) throw error;
+      if (!isRefusal(error)) {
+        // The other tokens are used next. This has no effect if there is a new token already.
+        await records.replaceGrant(grant, token);
+        throw error;
+      }
       await parts.endSessions({ username, sessionId });
       await records.takeSession(username, sessionId);
       return 'ended';
@@ -188,7 +215,7 @@ export class UserRefresh {
     return (
       roles && {
         ...{ ...record, roles, rule: reader.rule, claims: parts.encrypt(JSON.stringify(merged)) },
-        ...{ checkedAt: parts.now(), isChecked: true },
+        ...{ checkedAt: parts.now(), isChecked: true, isRefused: false },
       }
     );
   }
@@ -214,6 +241,8 @@ export class UserRefresh {
     isChecked = record?.isChecked,
   ): Promise<KnownUser | undefined> {
     if (!record) return undefined;
+    // Without an identity, sessions have ended, and API tokens wait for the next login.
+    if (record.isRefused) return { version: 'refused', roles: [] };
     const isCurrent = record.rule === this.#deps.reader.rule;
     const roles = isCurrent ? record.roles : await this.#rolesOf(record, this.#claimsOf(record));
     const account = keyOf(record.iss, record.sub);

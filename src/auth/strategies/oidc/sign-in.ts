@@ -105,6 +105,7 @@ export async function completeSignIn(
   await records.putUser({
     ...{ username, ...subject, roles, rule: reader.rule, checkedAt: parts.now() },
     ...{ claims: parts.encrypt(JSON.stringify(claims)), isChecked: token !== undefined },
+    isRefused: false,
   });
   return { ok: true, username, roles };
 }

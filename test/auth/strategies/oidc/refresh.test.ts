@@ -97,7 +97,7 @@ describe('an open stream', () => {
     expect(tokens).toHaveLength(2);
     for (const token of tokens) provider.revoke(token);
     clock.ahead = 602;
-    expect(await okta.find_user?.('ann', { signal })).toBeUndefined();
+    expect(await okta.find_user?.('ann', { signal })).toEqual({ version: 'refused', roles: [] });
     await stream.ended;
     expect((await user.ask(url)).status).toBe(401);
     await close();
@@ -222,7 +222,7 @@ describe('a session whose refresh token the provider refuses', () => {
     const { sessionId } = await user.signIn(user.login);
     provider.accounts.delete(user.login);
     user.clock.ahead = 301;
-    expect(await find(user, user.login)).toBeUndefined();
+    expect(await find(user, user.login)).toEqual({ version: 'refused', roles: [] });
     expect(user.ended.map((each) => each.sessionId).sort()).toEqual(
       [user.sessionId, sessionId].sort(),
     );

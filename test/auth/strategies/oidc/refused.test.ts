@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { apiTokens } from '../../../../src/auth/strategies/api-tokens/api-tokens.js';
 import { memoryStore } from '../../../../src/store/memory-store.js';
-import { steadyClock } from '../../../helpers/clock.js';
+import { watchSecret } from '../../../helpers/canaries.js';
+import { steadyClock, turnableClock } from '../../../helpers/clock.js';
 import { TestProvider } from '../../../helpers/oidc-provider.js';
 import { type AttachedOidc, attachOidc, redirectUri } from '../../../helpers/oidc-strategy.js';
 
@@ -11,6 +13,7 @@ beforeAll(async () => {
 afterEach(() => {
   provider.reset();
   jest.restoreAllMocks();
+  jest.useRealTimers();
 });
 afterAll(async () => provider.close());
 
@@ -45,7 +48,7 @@ describe('an answer of the provider about a signed-in user', () => {
       const user = await signedIn();
       provider.refuse('/token', 400, error);
       user.clock.ahead = 301;
-      expect(await find(user, user.login)).toBeUndefined();
+      expect(await find(user, user.login)).toEqual({ version: 'refused', roles: [] });
       expect(user.ended).toContainEqual({ username: user.login, sessionId: user.sessionId });
       expect(user.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
     },
@@ -251,5 +254,95 @@ describe('the refresh tokens of ended sessions', () => {
     expect(await asked()).toBe(3);
     await strategy.logoutUrl?.({ id: ids[7] ?? '', username: login, returnTo });
     expect(await asked()).toBe(2);
+  });
+});
+
+describe('the refresh tokens of more than five sessions', () => {
+  /** Signs in eight times. Returns the sessions and their refresh tokens, the oldest first. */
+  async function eightSessions() {
+    const user = await signedIn();
+    const { login, clock } = user;
+    const tokens: string[] = [];
+    const ids: string[] = [];
+    provider.change('/token', (answer) => {
+      tokens.push(String(answer.refresh_token));
+      return answer;
+    });
+    for (let n = 0; n < 8; n += 1) {
+      clock.ahead += 1;
+      ids.push((await user.signIn(login)).sessionId);
+    }
+    provider.reset();
+    return { ...user, tokens, ids };
+  }
+
+  it.each([0, 3, 6])(
+    'are used in turn, so that session %i ends when its own is refused',
+    async (n) => {
+      const user = await eightSessions();
+      const { login, clock, tokens, ids } = user;
+      provider.revoke(tokens[n] ?? '');
+      for (const _ of [1, 2]) {
+        clock.ahead += 301;
+        expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+      }
+      expect(user.ended).toEqual([{ username: login, sessionId: ids[n] }]);
+    },
+  );
+
+  it('are used until one is accepted, so that only the other sessions end', async () => {
+    const user = await eightSessions();
+    const { login, clock, tokens, ids, sessionId } = user;
+    await user.endSessions({ username: login, sessionId });
+    for (const [n, token] of tokens.entries()) if (n !== 5) provider.revoke(token);
+    user.ended.length = 0;
+    clock.ahead += 301;
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+    const open = ids.filter((id) => !user.ended.some((each) => each.sessionId === id));
+    expect(open).toEqual([ids[5]]);
+  });
+
+  it('are used in turn although the provider fails for some of them', async () => {
+    const user = await eightSessions();
+    const { login, clock, tokens, ids } = user;
+    provider.refuse('/token', 503, 'temporarily_unavailable');
+    clock.ahead += 301;
+    await expect(find(user, login)).rejects.toThrow();
+    provider.reset();
+    provider.revoke(tokens[3] ?? '');
+    clock.ahead += 301;
+    expect(await find(user, login)).toMatchObject({ roles: ['operator'] });
+    expect(user.ended).toEqual([{ username: login, sessionId: ids[3] }]);
+  });
+});
+
+describe('the API token of a user', () => {
+  it('is refused while the provider has ended all sessions, and valid after a login', async () => {
+    const clock = turnableClock();
+    const tokens = apiTokens();
+    const user = attachOidc(provider, {}, { others: { tokens } });
+    provider.accounts.set('owner', { preferred_username: 'owner', groups: ['sre'] });
+    await user.signIn('owner');
+    const owned = { name: 'ci', owner: 'okta:owner', roles: ['operator'] };
+    const { token } = await tokens.create({ ...owned, expiresIn: 60 * 86_400 });
+    watchSecret(token);
+    const verdict = async (): Promise<unknown> => {
+      const req = { socket: { remoteAddress: '127.0.0.1' }, headers: {} };
+      const ctx = { get: () => `Bearer ${token}`, req, app: {}, state: {} };
+      return tokens.authenticate_request(ctx as never, { signal, ip: '', requestId: 'r1' });
+    };
+    expect(await verdict()).toMatchObject({ ok: true });
+    provider.refuseUser('owner', 400, 'invalid_grant');
+    for (const _ of [1, 2, 3]) {
+      // The cache reads the clock once a millisecond, and a token would end in the background.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      clock.pass(301);
+      expect(await verdict()).toEqual({ ok: false, reason: 'unknown_user' });
+    }
+    expect(await tokens.list()).toHaveLength(1);
+    provider.reset();
+    await user.signIn('owner');
+    clock.pass(61);
+    expect(await verdict()).toMatchObject({ ok: true, roles: ['operator'] });
   });
 });
