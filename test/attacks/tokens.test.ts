@@ -134,16 +134,18 @@ function mutations(): [string, string][] {
     list.push([`payload: aud ${JSON.stringify(aud)}`, withClaims({ aud })]);
   for (const sub of [undefined, '', 'a'.repeat(300), 7, ['admin'], 'admin\0', 'admin\r\n'])
     list.push([`payload: sub ${JSON.stringify(sub)?.slice(0, 20)}`, withClaims({ sub })]);
+  // A token of a user who has changed ends its session, so such tokens have a session of their own.
+  const jti = [...String(claims.jti)].reverse().join('');
   for (const sub of ['vera', 'root'])
-    list.push([`payload: another user's name, ${sub}`, withClaims({ sub })]);
-  for (const jti of [undefined, 7, '', 'short', 'x'.repeat(100)])
-    list.push([`payload: jti ${String(jti).slice(0, 10)}`, withClaims({ jti })]);
+    list.push([`payload: another user's name, ${sub}`, withClaims({ sub, jti })]);
+  for (const id of [undefined, 7, '', 'short', 'x'.repeat(100)])
+    list.push([`payload: jti ${String(id).slice(0, 10)}`, withClaims({ jti: id })]);
   for (const roles of ['admin', {}, [1], Array(33).fill('x'), undefined, null])
     list.push([`payload: roles ${JSON.stringify(roles)?.slice(0, 20)}`, withClaims({ roles })]);
   for (const strategy of [undefined, 7, 'other', '__proto__'])
-    list.push([`payload: strategy ${String(strategy)}`, withClaims({ strategy })]);
+    list.push([`payload: strategy ${String(strategy)}`, withClaims({ strategy, jti })]);
   for (const sv of [undefined, 7, '', 'AAAAAAAA'])
-    list.push([`payload: sv ${String(sv)}`, withClaims({ sv })]);
+    list.push([`payload: sv ${String(sv)}`, withClaims({ sv, jti })]);
   list.push(
     ['payload: an unknown claim', withClaims({ admin: true })],
     ['payload: __proto__', withPayload(text.replace('{', '{"__proto__":{"admin":true},'))],
@@ -224,6 +226,9 @@ describe('a token', () => {
       }
     }
     expect(wrong).toEqual([]);
+    // Otherwise, the tokens would have been rejected because their session had ended.
+    const headers = { Authorization: `Bearer ${good}` };
+    expect((await ask(app.base, { headers })).status).toBe(200);
   });
 
   it('is rejected with other text around it', async () => {
