@@ -60,6 +60,7 @@ const entryPoints = [
   'engines/tables/schema/database.js',
   'engines/tables/schema/layout.js',
   'engines/tables/schema/packing.js',
+  'engines/tables/write/counters.js',
   'engines/tables/write/packed-tasks.js',
   'engines/tables/write/writer.js',
   'tasks/task-id.js',
