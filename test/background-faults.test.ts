@@ -41,11 +41,7 @@ describe('an error of background work', () => {
     [
       'a strategy, and a store that throws',
       'login',
-      [
-        'login strategy failed',
-        'login strategy does not answer',
-        'an audit row could not be stored',
-      ],
+      ['login strategy failed', 'login strategy is down', 'an audit row could not be stored'],
     ],
     ['a logger', 'logger', []],
     ['a handler that logs after the test engine has stopped', 'testing', []],

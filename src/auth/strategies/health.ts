@@ -109,12 +109,9 @@ export function strategyHealth(deps: HealthDeps): Health {
     stored.set(name, next);
     const fields = { strategy: name, mount, state };
     if (state === 'down' && !isSame)
-      logger.error(
-        { event: 'authn_strategy_state', ...fields, error },
-        'login strategy does not answer',
-      );
+      logger.error({ event: 'authn_strategy_state', ...fields, error }, 'login strategy is down');
     else if (state === 'up' && last?.state === 'down')
-      logger.info({ event: 'authn_strategy_state', ...fields }, 'login strategy answers again');
+      logger.info({ event: 'authn_strategy_state', ...fields }, 'login strategy is up again');
   };
   /** Stores a state in the background. If the store fails, the next answer stores it. */
   const note = (name: string, state: State['state'], error?: string): void => {

@@ -868,7 +868,7 @@ describe('a message of a provider that sessions have ended', () => {
     const errors = app.log.lines.filter(({ level }) => Number(level) >= 50);
     expect(errors.map(({ msg }) => msg)).toEqual([
       'login strategy failed',
-      'login strategy does not answer',
+      'login strategy is down',
     ]);
   });
 

@@ -57,7 +57,7 @@ export function oidc(options: OidcOptions): OidcStrategy {
       if (!parts.storeLasts)
         parts.logger.warn(
           {},
-          'createAuth has no store, so the names of users are pinned until this process ends only',
+          'createAuth has no store, so pinned names of users are lost when this process ends',
         );
     },
     begin: (_ctx, attempt) => beginSignIn(own().signIn, attempt),

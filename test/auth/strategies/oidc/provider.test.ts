@@ -281,7 +281,7 @@ describe('the options of oidc', () => {
     const { logger, lines } = recordingLogger();
     createAuth({ strategies: oidc(valid), secretKey, logger });
     expect(lines.map(({ msg }) => msg)).toContain(
-      'createAuth has no store, so the names of users are pinned until this process ends only',
+      'createAuth has no store, so pinned names of users are lost when this process ends',
     );
   });
 });
