@@ -43,6 +43,7 @@ async function stop() {
   await tasks.close();
   // While Redis is unreachable, BullMQ waits for it before it closes a queue.
   await Promise.race([Promise.all(queues.map((queue) => queue.close())), setTimeout(1000)]);
+  // What could not be closed in this time would keep the process alive.
   process.exit();
 }
 process.once('SIGTERM', stop).once('SIGINT', stop);

@@ -59,6 +59,7 @@ async function stop() {
     Promise.all([...workers, mail, pages, flows].map((each) => each.close())),
     setTimeout(3000),
   ]);
+  // What could not be closed in this time would keep the process alive.
   process.exit();
 }
 process.once('SIGTERM', stop).once('SIGINT', stop);

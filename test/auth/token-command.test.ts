@@ -135,7 +135,7 @@ describe('npx koa-taskflow token', () => {
   it.each([
     [['revoke', file, 'a'.repeat(32)], /no token has this id/],
     [['create', file], /pass the owner of the token/],
-    [['create', file, '--owner', 'staff:nobody'], /The owner staff:nobody does not exist/],
+    [['create', file, '--owner', 'staff:zoe'], /The owner staff:zoe does not exist/],
     [['create', file, '--service', 'a', '--expires-in', '1h'], /a whole number of seconds/],
   ])('fails with the arguments %j', async (args, message) => {
     const { code, lines } = await run(...args);
